@@ -1,0 +1,28 @@
+# Two commands: `make train` and `make test`. Both set up .venv first, with the versions of constraints.txt.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: train test check quick clean
+
+train: .venv/installed
+	$(BIN)/gymnast train dqn --env CartPole-v1 --preset cartpole --track tensorboard
+
+test: check
+	$(BIN)/pytest -n 2
+
+check: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+quick: .venv/installed
+	$(BIN)/pytest -m "not slow"
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("gymnast needs Python 3.10 or newer: make PYTHON=python3.11" if sys.version_info < (3, 10) else 0)'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache

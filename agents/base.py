@@ -1,0 +1,91 @@
+"""The interface that every agent has: the loop, evaluation and checkpoints know no more of an agent than this."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+import gymnasium as gym
+import numpy as np
+from torch import Tensor
+
+from gymnast.envs.step import Obs, Step
+
+Metrics: TypeAlias = dict[str, Tensor]
+"""Named 0-d tensors; reading one synchronises with the device, so only what is logged is read."""
+
+
+@dataclass(slots=True)
+class Acted:
+    """An action and what learning needs of the moment it was chosen."""
+
+    action: Tensor
+    """[N, ...], values of the action space (a `Discrete` space's `start` included), on the actor's device."""
+    log_prob: Tensor | None = None
+    value: Tensor | None = None
+    memory: Tensor | None = None
+
+
+class Actor(Protocol):
+    """One stream of experience: the agent's weights, and its own recurrent memory, generator and exploration."""
+
+    def act(self, obs: Obs, start: Tensor, action_mask: Tensor | None = None) -> Acted:
+        """Choose one action per row; `obs` [N, ...], `start` bool [N] says which rows begin an episode."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Generator and memory: what another actor of the same agent needs to go on exactly."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+class Agent(Protocol):
+    """A learner. Built as `Agent(observation_space, action_space, config, *, num_envs, device, seed)`.
+
+    The spaces are those of one environment. A class attribute or type hint names its config: the `config` parameter
+    of `__init__` is annotated with a frozen dataclass, and the command line makes its flags from it.
+    """
+
+    observation_space: gym.Space[Any]
+    action_space: gym.Space[Any]
+    env_step: int
+    """Transitions stored so far: what every schedule is a function of."""
+    updates: int
+    """Updates done so far."""
+
+    def actor(self, num_envs: int, *, explore: bool, seed: int | np.random.SeedSequence) -> Actor:
+        """A new stream of experience; with `explore=False` it acts greedily and repeatably."""
+        ...
+
+    def store(self, obs: Obs, acted: Acted, step: Step) -> None:
+        """Take in one step of N rows: fixed shapes, no host synchronisation; adds `step.num_active` to `env_step`."""
+        ...
+
+    def updates_due(self, env_step: int) -> int:
+        """How many calls of `learn` are due at this env step; host integers only."""
+        ...
+
+    def learn(self) -> Metrics:
+        """One update."""
+        ...
+
+    def scheduled(self) -> dict[str, float]:
+        """The values of all schedules at the current env step (epsilon, learning_rate, …), for logs."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that learning goes on from: tensors, numbers, strings, lists and dicts of them.
+
+        The key "replay" is left out of every checkpoint but the last one; a state without it loads too.
+        """
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over a state of an equally configured agent; raises ValueError where it does not fit."""
+        ...
+
+
+def seed_sequence(seed: int | np.random.SeedSequence) -> np.random.SeedSequence:
+    """The seed as a sequence that streams can be spawned from."""
+    return seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)

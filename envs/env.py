@@ -1,0 +1,80 @@
+"""The interface that every environment of gymnast has: N rows stepped together, one stream of true transitions."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from torch import Tensor
+
+from gymnast.envs.step import Obs, Step, TransitionTable
+
+
+class Env(ABC):
+    """N environments that are stepped together and reset themselves.
+
+    Whatever its autoreset mode, an environment gives the same transitions here: each real step once, with the true
+    final observation, and never a step that crosses two episodes.
+    """
+
+    id: str
+    """The Gymnasium id (or a name for a function or an object that was given)."""
+    num_envs: int
+    device: torch.device
+    single_observation_space: gym.Space[Any]
+    single_action_space: gym.Space[Any]
+    frame_skip: int = 1
+    """Emulator frames of one env step."""
+
+    obs: Obs
+    """The current observation: what `reset` returned, or `obs` of the last step, or what `restore` brought back."""
+    start: Tensor
+    """Rows of `obs` that begin an episode, bool [N]."""
+    action_mask: Tensor | None = None
+    """Allowed actions in `obs`, bool [N, A], or None."""
+
+    seeds_episodes: bool = False
+    """Whether `reset(episode_seeds=...)` is supported."""
+    exact_resume: bool = False
+    """Whether `snapshot` and `restore` bring back exactly the same future."""
+
+    @abstractmethod
+    def reset(self, *, episode_seeds: Sequence[int] | None = None) -> Obs:
+        """Begin an episode in every row and return the first observations [N, ...].
+
+        With `episode_seeds`, episode number k (counted over all rows, in the order in which they begin, lower rows
+        first) is seeded with `episode_seeds[k]`, so that an episode does not depend on N; `episode[row]` says which
+        one a row is in. Episodes past the last seed are unseeded. Raises ValueError where `seeds_episodes` is False.
+        """
+
+    @abstractmethod
+    def step(self, action: Tensor) -> Step:
+        """Take one action in each row; `action` [N, ...] lies in the action space (its `start` included)."""
+
+    @property
+    def episode(self) -> list[int]:
+        """The number of the episode that each row is in, counted over all rows since the last `reset`."""
+        raise NotImplementedError(f"{self.id} does not number its episodes")
+
+    def snapshot(self) -> dict[str, Any]:
+        """All that `restore` needs: tensors, numbers, strings, lists and dicts of them (no NumPy values)."""
+        raise NotImplementedError(f"{self.id} cannot be restored exactly")
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Bring back the state of a snapshot, `obs`, `start` and `action_mask` included."""
+        raise NotImplementedError(f"{self.id} cannot be restored exactly")
+
+    def transition_table(self) -> TransitionTable | None:
+        """The environment's known dynamics (`unwrapped.P`), or None."""
+        return None
+
+    def render(self, row: int = 0) -> np.ndarray:
+        """One RGB frame of a row, uint8 [H, W, 3]; the environment was made with `render=True`."""
+        raise ValueError(f"{self.id} was not made with render=True")
+
+    def close(self) -> None:  # noqa: B027 - most environments hold nothing open
+        """Free workers and emulators; calling it twice is harmless."""
