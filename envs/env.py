@@ -29,6 +29,8 @@ class Env(ABC):
     single_action_space: gym.Space[Any]
     frame_skip: int = 1
     """Emulator frames of one env step."""
+    render_fps: float = 30.0
+    """Frames of `render` in a second of the environment's own time."""
 
     obs: Obs
     """The current observation: what `reset` returned, or `obs` of the last step, or what `restore` brought back."""
@@ -73,7 +75,10 @@ class Env(ABC):
         return None
 
     def render(self, row: int = 0) -> np.ndarray:
-        """One RGB frame of a row, uint8 [H, W, 3]; the environment was made with `render=True`."""
+        """One RGB frame of a row, uint8 [H, W, 3]; the environment was made with `render=True`.
+
+        Right after a step that ended the row's episode it is the final frame of that episode.
+        """
         raise ValueError(f"{self.id} was not made with render=True")
 
     def close(self) -> None:  # noqa: B027 - most environments hold nothing open
