@@ -1,0 +1,140 @@
+"""What a run is made of: seeds, device, environment and agent, built and checked before anything starts."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import gymnasium as gym
+import numpy as np
+import torch
+
+from gymnast import checkpoint, envs, evaluation, names, run
+from gymnast.agents.base import Agent
+from gymnast.checkpoint import About
+from gymnast.envs.env import Env
+from gymnast.options import TrainOptions
+
+EnvLike: TypeAlias = "str | Callable[[], gym.Env[Any, Any]] | gym.vector.VectorEnv[Any, Any, Any]"
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """Every stream of a run, spawned from its one seed."""
+
+    env: np.random.SeedSequence
+    agent: np.random.SeedSequence
+    actor: np.random.SeedSequence
+    torch: int
+    eval: int
+    """Of the evaluations during training, the same each time so that they compare."""
+    test: int
+    """Of the final evaluation: not the seeds for which the best checkpoint was chosen."""
+
+    @staticmethod
+    def of(seed: int) -> Seeds:
+        env, agent, actor, *rest = np.random.SeedSequence(seed).spawn(6)
+        return Seeds(env, agent, actor, *(int(sequence.generate_state(1)[0]) for sequence in rest))
+
+
+@dataclass
+class Parts:
+    """What a run is made of."""
+
+    name: str
+    options: TrainOptions
+    config: Any
+    seeds: Seeds
+    env: Env
+    agent: Agent
+    env_like: Any
+
+    @staticmethod
+    def make(
+        agent: str | type[Any],
+        options: TrainOptions,
+        config: Any,
+        *,
+        env: EnvLike | None,
+        stack: ExitStack,
+        name: str | None = None,
+    ) -> Parts:
+        cls = names.agent_class(agent) if isinstance(agent, str) else agent
+        config = names.config_class(cls)() if config is None else config
+        seeds = Seeds.of(options.seed)
+        device = pick_device(options.device)
+        torch.set_num_threads(options.threads)
+        made_env = envs.make(
+            options.env if env is None else env,
+            options.num_envs,
+            device=device,
+            seed=seeds.env,
+            vectorization=options.vectorization,
+            options=env_options(options),
+            max_episode_steps=options.max_episode_steps,
+        )
+        stack.callback(made_env.close)
+        torch.manual_seed(seeds.torch)
+        made: Agent = cls(
+            made_env.single_observation_space,
+            made_env.single_action_space,
+            config,
+            num_envs=options.num_envs,
+            device=device,
+            seed=seeds.agent,
+        )
+        name = name or (agent if isinstance(agent, str) else names.name_of(cls))
+        if hasattr(made, "plan") and made_env.transition_table() is None:
+            raise ValueError(
+                f"{name} plans on a known transition table, which {made_env.id} does not have; "
+                "FrozenLake-v1, CliffWalking-v1, Taxi and gymnast/Chain-v0 do"
+            )
+        return Parts(name, options, config, seeds, made_env, made, options.env if env is None else env)
+
+    def describe(self) -> About:
+        return checkpoint.describe(
+            self.agent,
+            name=self.name,
+            config=self.config,
+            env=self.env.id,
+            run=dataclasses.asdict(self.options),
+            versions=run.versions(),
+        )
+
+    def eval_env(self, *, rows: int | None = None, render: bool = False) -> Env:
+        options = self.options
+        return evaluation.make_env(
+            self.env_like,
+            rows or min(options.eval_envs, options.eval_episodes),
+            device=str(self.env.device),
+            options=env_options(options),
+            max_episode_steps=options.max_episode_steps,
+            render=render,
+        )
+
+
+def env_options(options: TrainOptions) -> dict[str, Any] | None:
+    """`--env-options` as the dict that the environment's constructor takes."""
+    return json.loads(options.env_options) if options.env_options else None
+
+
+def pick_device(name: str) -> str:
+    """`auto` is the GPU where there is one; ValueError names a device that is not there."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    kind = name.split(":")[0]
+    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not present.get(kind, False):
+        there = ", ".join(key for key, value in present.items() if value)
+        raise ValueError(f"--device {name} is not available here; there is {there}")
+    if (
+        kind == "cuda"
+        and torch.device(name).index is not None
+        and torch.device(name).index >= torch.cuda.device_count()
+    ):
+        raise ValueError(f"--device {name}: there are {torch.cuda.device_count()} CUDA devices")
+    return name

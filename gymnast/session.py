@@ -1,0 +1,296 @@
+"""A run in progress: the loop, and what happens now and then around it: logs, evaluations, checkpoints."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+
+from gymnast import checkpoint
+from gymnast.checkpoint import About
+from gymnast.envs.env import Env
+from gymnast.errors import RunError
+from gymnast.evaluation import Evaluation, evaluate
+from gymnast.interrupts import Interrupts
+from gymnast.loop import Loop
+from gymnast.options import TrainOptions
+from gymnast.panel import Panel, PanelState
+from gymnast.records import MetricsLog
+from gymnast.writers import Writers
+
+TIMING_PERIOD = 10.0
+"""Seconds between two records of timing.jsonl."""
+
+
+class Session:
+    """Advances the loop from one event to the next; every period counts env steps, so that no clock changes a run."""
+
+    def __init__(
+        self,
+        path: Path,
+        options: TrainOptions,
+        loop: Loop,
+        *,
+        describe: Callable[[], About],
+        eval_env: Callable[[], Env],
+        eval_seed: int,
+        panel: Panel,
+    ) -> None:
+        self.path = path
+        self.options = options
+        self.loop = loop
+        self.panel = panel
+        self.interrupts = Interrupts()
+        self.best: float | None = None
+        self.last_evaluation: Evaluation | None = None
+        self.writers: Writers | None = None
+        self.failed_save: str | None = None
+        """Why the newest checkpoint is missing, if it is."""
+        self._describe = describe
+        self._make_eval_env = eval_env
+        self._eval_env: Env | None = None
+        self._eval_seed = eval_seed
+        self._metrics = MetricsLog(path / "metrics.jsonl")
+        self._timing = MetricsLog(path / "timing.jsonl")
+        periods = {"log": options.log_every, "eval": options.eval_every, "checkpoint": options.checkpoint_every}
+        self._periods = {name: period for name, period in periods.items() if period}
+        self._next = dict(self._periods)
+        self._watch = _Watch(loop)
+
+    # The run.
+
+    def go(self) -> None:
+        """Train until the steps are done, the stop return is reached or a signal came; leaves a checkpoint to resume.
+
+        Raises RunError where a loss is not finite; the last good checkpoint is then left as it was.
+        """
+        with self.interrupts:
+            try:
+                self._go()
+            except KeyboardInterrupt:
+                if self.interrupts.received is None:
+                    raise
+                # A signal in the middle of an evaluation: it is still due, and a resume begins it anew.
+            self.save_last()
+
+    def _go(self) -> None:
+        while True:
+            self._handle_events()
+            if self.loop.env_step >= self.options.steps or self.solved or self.interrupts.received:
+                return
+            self.loop.advance(min([self.options.steps, *self._next.values()]), self._pulse)
+            if self.interrupts.received:
+                return
+
+    @property
+    def solved(self) -> bool:
+        """Whether the last evaluation reached the return at which the run stops."""
+        goal, last = self.options.stop_return, self.last_evaluation
+        return goal is not None and last is not None and last.mean_return >= goal
+
+    def _handle_events(self) -> None:
+        if self._due("log"):
+            self.log()
+            self._postpone("log")
+        if self._due("eval"):
+            self.evaluate()
+            self._postpone("eval")
+        if self._due("checkpoint"):
+            self._postpone("checkpoint")  # before it is saved, so that a resumed run does not save it again
+            self._save_periodic()
+
+    def _due(self, event: str) -> bool:
+        return event in self._next and self.loop.env_step >= self._next[event]
+
+    def _postpone(self, event: str) -> None:
+        self._next[event] = (self.loop.env_step // self._periods[event] + 1) * self._periods[event]
+
+    def _pulse(self) -> bool:
+        now = perf_counter()
+        if self.panel.due(now):
+            self.panel.update(self._panel_state())
+        if now - self._watch.recorded_at >= TIMING_PERIOD:
+            self._log_timing()
+        return self.interrupts.received is not None
+
+    # Logs.
+
+    def log(self) -> None:
+        """One record of the training so far, to metrics.jsonl and the writers."""
+        self._check_finite()
+        loop = self.loop
+        values = {**loop.episodes.means(), **self._losses(), **loop.agent.scheduled()}
+        counts = {"updates": loop.agent.updates, "episodes": loop.episodes.count}
+        self._metrics.write({"kind": "train", "env_step": loop.env_step, **counts, **values})
+        if self.writers is not None:
+            self.writers.scalars(loop.env_step, {f"train/{name}": value for name, value in (counts | values).items()})
+        self._log_timing()
+
+    def sweep(self, number: int, metrics: dict[str, float]) -> None:
+        """One record of a sweep of planning, which takes no env step."""
+        self._metrics.write({"kind": "plan", "env_step": 0, "sweep": number, **metrics})
+        if self.writers is not None:
+            self.writers.scalars(number, {f"plan/{name}": value for name, value in metrics.items()})
+
+    def record_final(self, result: Evaluation) -> None:
+        """The last record: the kept agent on evaluation seeds of its own."""
+        values = result.as_json()
+        self._metrics.write({"kind": "final", "env_step": self.loop.env_step, **values})
+        if self.writers is not None:
+            self.writers.summary({f"final/{name}": value for name, value in values.items()})
+
+    def _log_timing(self) -> None:
+        record = self._watch.record()
+        self._timing.write(record)
+        if self.writers is not None:
+            numbers = {name: value for name, value in record.items() if name != "env_step"}
+            self.writers.scalars(self.loop.env_step, {f"time/{name}": value for name, value in numbers.items()})
+
+    def _losses(self) -> dict[str, float]:
+        return {name: float(value) for name, value in self.loop.metrics.items()}
+
+    def _check_finite(self) -> None:
+        for name, value in self._losses().items():
+            if not math.isfinite(value):
+                kept = self.path / "checkpoints" / "last.pt"
+                left = f"; the last good checkpoint is {kept}" if kept.is_file() else ""
+                raise RunError(f"{name} is {value} at env step {self.loop.env_step:,}: training stopped{left}")
+
+    def _panel_state(self) -> PanelState:
+        loop, last = self.loop, self.last_evaluation
+        return PanelState(
+            env_step=loop.env_step,
+            total_steps=self.options.steps,
+            seconds=dataclasses.asdict(loop.seconds),
+            episodes=loop.episodes.count,
+            returns=tuple(loop.episodes.returns),
+            lengths=tuple(loop.episodes.lengths),
+            losses=self._losses(),
+            scheduled=loop.agent.scheduled(),
+            evaluation=None if last is None else last.mean_return,
+            best=self.best,
+        )
+
+    # Evaluations.
+
+    def evaluate(self) -> Evaluation:
+        """Evaluate on the run's evaluation seeds, log it, and keep the best agent so far as `best.pt`."""
+        if self._eval_env is None:
+            self._eval_env = self._make_eval_env()
+        result = evaluate(
+            self.loop.agent,
+            self._eval_env,
+            episodes=self.options.eval_episodes,
+            seed=self._eval_seed,
+            name=self._describe().agent,
+            interrupted=self._pulse,
+        )
+        self.last_evaluation = result
+        values = {name: value for name, value in result.as_json().items() if name.endswith("_return")}
+        record = {"episodes": len(result.returns), "seed": result.seed, **values}
+        self._metrics.write({"kind": "eval", "env_step": self.loop.env_step, **record})
+        if self.writers is not None:
+            self.writers.scalars(self.loop.env_step, {f"eval/{name}": value for name, value in values.items()})
+        better = self.best is None or result.mean_return > self.best
+        if better:
+            self.best = result.mean_return
+            self._save("best", replay=False, score=result.mean_return)
+        self.panel.message(
+            f"evaluation at {self.loop.env_step:,}: {result.mean_return:.2f}{' (best)' if better else ''}"
+        )
+        return result
+
+    # Checkpoints.
+
+    def save_last(self) -> None:
+        """Write the checkpoint that a resume goes on from; RunError where the agent is no longer finite."""
+        self._check_finite()
+        self._save("last", replay=True)
+
+    def _save_periodic(self) -> None:
+        self.save_last()
+        self._save(f"step-{self.loop.env_step:010d}", replay=False)
+        kept = sorted((self.path / "checkpoints").glob("step-*.pt"))
+        for old in kept[: -self.options.keep_checkpoints or None]:
+            old.unlink()
+
+    def _save(self, name: str, *, replay: bool, score: float | None = None) -> None:
+        """Write one checkpoint; without space the run goes on, and the one that stood there stays."""
+        state = self.loop.agent.state_dict()
+        if not replay:
+            state = {key: value for key, value in state.items() if key != "replay"}
+        content = {"agent": state} if name != "last" else {"agent": state, **self._resume_state()}
+        about = dataclasses.replace(
+            self._describe(), score=score, score_seed=None if score is None else self._eval_seed
+        )
+        try:
+            checkpoint.save(self.path / "checkpoints" / f"{name}.pt", about, content)
+            self.failed_save = None
+        except OSError as error:
+            self.failed_save = f"checkpoint {name} was not written: {error.strerror or error}"
+            self.panel.message(f"{self.failed_save}; the one before is kept")
+
+    def _resume_state(self) -> dict[str, Any]:
+        loop = self.loop
+        return {
+            "actor": loop.actor.state_dict(),
+            "env": loop.env.snapshot() if loop.env.exact_resume else None,
+            "loop": loop.state_dict(),
+            "torch_rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "session": {
+                "next": dict(self._next),
+                "best": self.best,
+                "metrics": self._metrics.position(),
+                "timing": self._timing.position(),
+                "seconds": self._watch.total,
+                "writers": {} if self.writers is None else self.writers.state(),
+            },
+        }
+
+    def restore(self, content: dict[str, Any]) -> None:
+        """Go on from what a `last` checkpoint holds beside agent and environment."""
+        self.loop.actor.load_state_dict(content["actor"])
+        self.loop.load_state_dict(content["loop"])
+        torch.set_rng_state(content["torch_rng"])
+        if content["cuda_rng"] and torch.cuda.is_available():
+            torch.cuda.set_rng_state_all(content["cuda_rng"])
+        state = content["session"]
+        for name, period in self._periods.items():
+            self._next[name] = state["next"].get(name, (self.loop.env_step // period + 1) * period)
+        self.best = state["best"]
+        self._metrics.truncate(state["metrics"])
+        self._timing.truncate(state["timing"])
+        self._watch = _Watch(self.loop, total=state["seconds"])
+
+    def close(self) -> None:
+        if self._eval_env is not None:
+            self._eval_env.close()
+        self._metrics.close()
+        self._timing.close()
+
+
+class _Watch:
+    """What timing.jsonl says: steps a second and where the time went since the last record."""
+
+    def __init__(self, loop: Loop, *, total: float = 0.0) -> None:
+        self._loop = loop
+        self.total = total
+        self.recorded_at = perf_counter()
+        self._env_step = loop.env_step
+        self._seconds = dataclasses.asdict(loop.seconds)
+
+    def record(self) -> dict[str, float]:
+        now, seconds = perf_counter(), dataclasses.asdict(self._loop.seconds)
+        elapsed = max(now - self.recorded_at, 1e-9)
+        self.total += elapsed
+        steps = self._loop.env_step - self._env_step
+        record = {"env_step": self._loop.env_step, "seconds": self.total, "steps_per_second": steps / elapsed}
+        record |= {name: (value - self._seconds[name]) / elapsed for name, value in seconds.items()}
+        self.recorded_at, self._env_step, self._seconds = now, self._loop.env_step, seconds
+        return {name: value if name == "env_step" else round(value, 4) for name, value in record.items()}

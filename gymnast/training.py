@@ -1,0 +1,234 @@
+"""Training runs: build all parts from the options, train, evaluate what was kept; or go on with a run."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gymnast import checkpoint, evaluation, plots, run
+from gymnast.errors import RunError, UsageError
+from gymnast.evaluation import Evaluation
+from gymnast.loop import Loop
+from gymnast.options import TrainOptions
+from gymnast.panel import Panel
+from gymnast.parts import EnvLike, Parts
+from gymnast.session import Session
+from gymnast.writers import Writers
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a run ended."""
+
+    path: Path
+    exit_code: int
+    env_step: int
+    final: Evaluation | None
+    """The kept agent on evaluation seeds of its own; None after an interruption."""
+
+
+def train(
+    agent: str | type[Any],
+    options: TrainOptions,
+    config: Any = None,
+    *,
+    env: EnvLike | None = None,
+    command: Sequence[str] = (),
+    presets: Sequence[str] = (),
+) -> RunResult:
+    """Train an agent and leave a run folder behind; what the command line does.
+
+    `agent` is a name of `gymnast list agents`, `module:Class`, or a class; `config` its config, by default the plain
+    one. `env` overrides `options.env` with a function that builds a `gym.Env`. Raises UsageError (one line) for what
+    is wrong with the options before anything starts. Once it runs, it always returns: `exit_code` is 0, or 1 where
+    training could not go on, or 128 + the number of the signal that stopped it.
+    """
+    with ExitStack() as stack:
+        with _usage_errors():
+            parts = Parts.make(agent, options, config, env=env, stack=stack)
+            path = run.create(options.out, env=parts.env.id, agent=parts.name, name=options.name, seed=options.seed)
+            stack.enter_context(run.locked(path))
+            run.write_config(path, _config_json(parts, options, command=command, presets=presets))
+        return _run(parts, path, None, stack)
+
+
+def resume(
+    path: str | Path,
+    *,
+    steps: int | None = None,
+    device: str | None = None,
+    agent: type[Any] | None = None,
+    trust: bool = False,
+    command: Sequence[str] = (),
+) -> RunResult:
+    """Go on with a run from its last checkpoint, bit for bit as if it had never stopped (on CPU).
+
+    `steps` is the new total, by default the run's own. `trust` allows an agent or environment of code outside gymnast
+    that the run's config names. Raises UsageError.
+    """
+    path = Path(path)
+    with ExitStack() as stack:
+        with _usage_errors():
+            kept = run.read_config(path)
+            stack.enter_context(run.locked(path))
+            options = _options_of(kept["run"], path, steps=steps, device=device)
+            about, content = checkpoint.read(path / "checkpoints" / "last.pt")
+            if about.env_step >= options.steps:
+                raise UsageError(f"{path} has done its {options.steps:,} env steps; go on with a larger --steps")
+            if not trust and ":" in options.env:
+                raise UsageError(
+                    f"the env {options.env} is code outside gymnast, which is not run unasked: give --trust"
+                )
+            made = checkpoint.agent_class(about, agent=agent, trust=trust)
+            config = checkpoint.config_of(about, made)
+            parts = Parts.make(made, options, config, env=None, stack=stack, name=about.agent)
+            checkpoint.load_agent(parts.agent, content, path / "checkpoints" / "last.pt")
+            if content["env"] is not None:
+                parts.env.restore(content["env"])
+            kept["run"] = dataclasses.asdict(options)
+            kept["resumed"] = [*kept.get("resumed", []), {"env_step": about.env_step, "command": list(command)}]
+            run.write_config(path, kept)
+        return _run(parts, path, content, stack)
+
+
+@contextmanager
+def _usage_errors() -> Iterator[None]:
+    """Setting up fails in one line: what the parts say of a wrong value is what the user reads."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        raise UsageError(str(error).strip().split("\n")[0]) from error
+
+
+def _options_of(kept: dict[str, Any], path: Path, *, steps: int | None, device: str | None) -> TrainOptions:
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in kept.items()}
+    try:
+        options = TrainOptions(**values)
+    except TypeError as error:
+        raise UsageError(f"{path / 'config.json'} does not fit this version of gymnast: {error}") from None
+    changes = {"steps": steps, "device": device}
+    return dataclasses.replace(options, **{key: value for key, value in changes.items() if value is not None})
+
+
+def _config_json(
+    parts: Parts, options: TrainOptions, *, command: Sequence[str], presets: Sequence[str]
+) -> dict[str, Any]:
+    return {
+        "agent": parts.name,
+        "config": dataclasses.asdict(parts.config),
+        "run": dataclasses.asdict(options),
+        "presets": list(presets),
+        "command": list(command),
+        "versions": run.versions(),
+        "commit": run.commit(),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+
+
+def _run(parts: Parts, path: Path, content: dict[str, Any] | None, stack: ExitStack) -> RunResult:
+    """Train, then evaluate and film what was kept."""
+    panel = stack.enter_context(Panel(f"{parts.name} on {parts.env.id}  ({path})"))
+    loop = Loop(parts.agent, parts.agent.actor(parts.env.num_envs, explore=True, seed=parts.seeds.actor), parts.env)
+    if content is None or content["env"] is None:
+        parts.env.reset()
+    if content is not None and content["env"] is None:
+        panel.message(f"{parts.env.id} cannot be restored exactly: going on with fresh episodes")
+    session = Session(
+        path,
+        parts.options,
+        loop,
+        describe=parts.describe,
+        eval_env=parts.eval_env,
+        eval_seed=parts.seeds.eval,
+        panel=panel,
+    )
+    stack.callback(session.close)
+    if content is not None:
+        session.restore(content)
+    session.writers = _writers(parts, path, content, env_step=loop.env_step)
+    exit_code, final = 1, None
+    try:
+        if hasattr(parts.agent, "plan"):
+            _plan(parts, session)
+        else:
+            session.go()
+        exit_code = session.interrupts.exit_code
+        if not exit_code:
+            final = _finish(parts, path, session)
+            exit_code = 0 if session.failed_save is None else 1
+        else:
+            panel.message(f"stopped at env step {loop.env_step:,}; go on by: gymnast resume {path}")
+    except RunError as error:
+        panel.message(str(error))
+    finally:
+        session.writers.close(exit_code)
+    return RunResult(path, exit_code, loop.env_step, final)
+
+
+def _writers(parts: Parts, path: Path, content: dict[str, Any] | None, *, env_step: int) -> Writers:
+    options = parts.options
+    return Writers(
+        options.track,
+        path,
+        config={"agent": parts.name, **dataclasses.asdict(parts.config), **dataclasses.asdict(options)},
+        run_name="/".join(path.parts[-3:]),
+        project=options.wandb_project,
+        mode=options.wandb_mode,
+        env_step=env_step,
+        state=None if content is None else content["session"]["writers"],
+    )
+
+
+def _plan(parts: Parts, session: Session) -> None:
+    """Planning takes no env step: it sweeps over the environment's known table."""
+    table = parts.env.transition_table()
+    assert table is not None  # `Parts.make` has seen to it
+    for number, metrics in enumerate(parts.agent.plan(table), start=1):  # type: ignore[attr-defined]
+        session.sweep(number, metrics)
+    session.save_last()
+
+
+def _finish(parts: Parts, path: Path, session: Session) -> Evaluation:
+    """Evaluate the kept agent on seeds that had no part in choosing it, film it, draw the curve."""
+    if session.best is None:  # no evaluation was scheduled: the agent as it is now is the one that is kept
+        session.evaluate()
+    best = path / "checkpoints" / "best.pt"
+    if best.is_file():
+        checkpoint.load_agent(parts.agent, checkpoint.read(best)[1], best)
+    env = parts.eval_env()
+    try:
+        final = evaluation.evaluate(
+            parts.agent, env, episodes=parts.options.eval_episodes, seed=parts.seeds.test, name=parts.name
+        )
+    finally:
+        env.close()
+    session.record_final(final)
+    session.panel.message(final.as_text())
+    if parts.options.video:
+        _film(parts, path, session)
+    plots.learning_curve([path], path / "curve.png")
+    session.panel.message(f"curve       {path / 'curve.png'}")
+    session.panel.message(f"checkpoint  {best}")
+    return final
+
+
+def _film(parts: Parts, path: Path, session: Session) -> None:
+    target = path / "videos" / "best.mp4"
+    try:
+        env = parts.eval_env(rows=1, render=True)
+    except ValueError as error:
+        session.panel.message(f"no video: {error}")
+        return
+    try:
+        target.parent.mkdir(exist_ok=True)
+        evaluation.record(parts.agent, env, target, seed=parts.seeds.test)
+    finally:
+        env.close()
+    if session.writers is not None:
+        session.writers.video(parts.agent.env_step, target, env.render_fps)
+    session.panel.message(f"video       {target}")
