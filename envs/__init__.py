@@ -1,0 +1,24 @@
+"""Environments: one adapter over Gymnasium, Atari, and small exact environments of our own."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gymnast.envs.env import Env
+    from gymnast.envs.factory import make
+    from gymnast.envs.step import Obs, Step, TransitionTable
+
+__all__ = ["Env", "Obs", "Step", "TransitionTable", "make"]
+
+_HOMES = {"Env": "env", "Obs": "step", "Step": "step", "TransitionTable": "step", "make": "factory"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: worker processes need none of torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"gymnast.envs.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,159 @@
+"""Environments made of single Gymnasium environments: what the serial one and the one with worker processes share."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from torch import Tensor
+
+from gymnast.envs import spaces
+from gymnast.envs.env import Env
+from gymnast.envs.row import Begun, Stepped
+from gymnast.envs.step import Obs, Step
+
+
+class RowsEnv(Env):
+    """N single environments that this class resets itself, row by row, as their episodes end."""
+
+    seeds_episodes = True
+
+    def __init__(
+        self,
+        id: str,
+        num_envs: int,
+        *,
+        observation_space: gym.Space[Any],
+        action_space: gym.Space[Any],
+        method: str,
+        device: torch.device,
+    ) -> None:
+        self.id = id
+        self.num_envs = num_envs
+        self.device = device
+        self.single_observation_space = observation_space
+        self.single_action_space = action_space
+        self.exact_resume = method != "none"
+        self._batch = spaces.batcher(observation_space, num_envs, device)
+        self._actions = spaces.row_actions(action_space, id)
+        self._none = torch.zeros(num_envs, dtype=torch.bool, device=device)
+        self._all = torch.ones(num_envs, dtype=torch.bool, device=device)
+        self._statistics = torch.float32 if device.type == "mps" else torch.float64
+        self._extras: tuple[str, ...] = ()
+        self._rewards: tuple[float, ...] = ()
+        self._reward = torch.zeros(num_envs, device=device)
+        self._episode = [0] * num_envs
+        self._begun = 0
+        self._episode_seeds: list[int] = []
+
+    @abstractmethod
+    def _reset_rows(self, seeds: dict[int, int | None], *, reseed: bool) -> list[Begun]:
+        """Begin an episode in each row named, in order; with `reseed`, rows without a seed take their own next one."""
+
+    @abstractmethod
+    def _step_rows(self, actions: list[Any]) -> list[Stepped]:
+        """Step every row."""
+
+    @abstractmethod
+    def _totals(self, rows: list[int]) -> list[tuple[float, int]]:
+        """True return and length of the episodes that just ended in these rows."""
+
+    @abstractmethod
+    def _extra_names(self) -> tuple[str, ...]:
+        """Which of `row.EXTRAS` the environment gives, known after the first reset."""
+
+    def reset(self, *, episode_seeds: Sequence[int] | None = None) -> Obs:
+        self._episode_seeds = list(episode_seeds or ())
+        self._begun = 0
+        begun = self._begin(list(range(self.num_envs)), reseed=True)
+        for observation, _ in begun:
+            spaces.check_shape(self.single_observation_space, observation, self.id)
+        self._extras = self._extra_names()
+        self.obs = self._batch([observation for observation, _ in begun])
+        self.start = self._all
+        self.action_mask = self._extra("action_mask", [extras for _, extras in begun])
+        return self.obs
+
+    def _begin(self, rows: list[int], *, reseed: bool = False) -> list[Begun]:
+        seeds: dict[int, int | None] = {}
+        for row in rows:
+            number = self._begun
+            seeds[row] = self._episode_seeds[number] if number < len(self._episode_seeds) else None
+            self._episode[row] = number
+            self._begun += 1
+        return self._reset_rows(seeds, reseed=reseed)
+
+    @property
+    def episode(self) -> list[int]:
+        return list(self._episode)
+
+    def step(self, action: Tensor) -> Step:
+        stepped = self._step_rows(self._actions(action))
+        observations, rewards, terminated, truncated, extras = zip(*stepped, strict=True)
+        if rewards != self._rewards:
+            self._rewards = rewards
+            array = np.array(rewards, np.float32) + np.float32(
+                0.0
+            )  # -0.0 equals 0.0: give one of them whoever was first
+            self._reward = spaces.to_tensor(array, self.device)
+        next_obs = self._batch(observations)
+        lives = mask = None
+        if self._extras:
+            lives, mask = self._extra("lives", extras), self._extra("action_mask", extras)
+        if True in terminated or True in truncated:
+            return self._end(observations, terminated, truncated, extras, next_obs=next_obs, lives=lives, mask=mask)
+        self.obs, self.start, self.action_mask = next_obs, self._none, mask
+        none = self._none
+        return Step(next_obs, none, next_obs, self._reward, none, none, self.num_envs, 0, None, lives, mask, mask)
+
+    def _end(
+        self,
+        observations: Sequence[Any],
+        terminated: Sequence[bool],
+        truncated: Sequence[bool],
+        extras: Sequence[Any],
+        *,
+        next_obs: Obs,
+        lives: Tensor | None,
+        mask: Tensor | None,
+    ) -> Step:
+        """Begin new episodes where one ended."""
+        ended = [row for row in range(self.num_envs) if terminated[row] or truncated[row]]
+        totals = dict(zip(ended, self._totals(ended), strict=True))
+        first, first_extras = list(observations), list(extras)
+        for row, begun in zip(ended, self._begin(ended), strict=True):
+            first[row], first_extras[row] = begun
+        returns, lengths = zip(*(totals.get(row, (0.0, 0)) for row in range(self.num_envs)), strict=True)
+        device = self.device
+        terminated_rows = torch.tensor(terminated, dtype=torch.bool, device=device)
+        truncated_rows = torch.tensor(truncated, dtype=torch.bool, device=device)
+        self.obs = self._batch(first)
+        self.start = terminated_rows | truncated_rows
+        self.action_mask = None if mask is None else self._extra("action_mask", first_extras)
+        return Step(
+            obs=self.obs,
+            start=self.start,
+            next_obs=next_obs,
+            reward=self._reward,
+            terminated=terminated_rows,
+            truncated=truncated_rows,
+            num_active=self.num_envs,
+            num_ended=len(ended),
+            lives=lives,
+            action_mask=self.action_mask,
+            next_action_mask=mask,
+            episode_return=torch.tensor(returns, dtype=self._statistics, device=device),
+            episode_length=torch.tensor(lengths, dtype=torch.int64, device=device),
+        )
+
+    def _extra(self, name: str, extras: Sequence[Any]) -> Tensor | None:
+        """`lives` [N] or `action_mask` [N, A] of all rows, None where the environment has none."""
+        if name not in self._extras:
+            return None
+        index = self._extras.index(name)
+        dtype = np.int64 if name == "lives" else np.bool_
+        return spaces.to_tensor(np.array([values[index] for values in extras], dtype), self.device)

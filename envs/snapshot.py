@@ -1,0 +1,112 @@
+"""What of a Gymnasium environment has to be kept so that it goes on exactly; no torch here, workers use it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, TimeLimit
+
+Method = Literal["own", "state", "replay", "none"]
+"""The env's own `snapshot`/`restore`; attributes of a known class; seeded replay of the actions; not at all."""
+
+_CLASSIC, _TOY = "gymnasium.envs.classic_control", "gymnasium.envs.toy_text"
+STATE: dict[str, tuple[str, ...]] = {
+    f"{_CLASSIC}.cartpole:CartPoleEnv": ("state", "steps_beyond_terminated"),
+    f"{_CLASSIC}.acrobot:AcrobotEnv": ("state",),
+    f"{_CLASSIC}.mountain_car:MountainCarEnv": ("state",),
+    f"{_CLASSIC}.continuous_mountain_car:Continuous_MountainCarEnv": ("state",),
+    f"{_CLASSIC}.pendulum:PendulumEnv": ("state", "last_u"),
+    f"{_TOY}.blackjack:BlackjackEnv": ("dealer", "player", "dealer_top_card_suit", "dealer_top_card_value_str"),
+    f"{_TOY}.frozen_lake:FrozenLakeEnv": ("s", "lastaction"),
+    f"{_TOY}.cliffwalking:CliffWalkingEnv": ("s", "lastaction"),
+    f"{_TOY}.taxi:TaxiEnv": ("s", "lastaction", "fickle_step", "taxi_orientation"),
+}
+"""The attributes that Gymnasium's toy text and classic control change after construction, pictures left out."""
+WRAPPERS: dict[type[gym.Wrapper[Any, Any, Any, Any]], str | None] = {
+    TimeLimit: "_elapsed_steps",
+    OrderEnforcing: "_has_reset",
+    PassiveEnvChecker: None,
+}
+"""Wrappers that leave the dynamics alone, and the attribute in which they keep count."""
+
+
+def method(env: gym.Env[Any, Any]) -> Method:
+    """How an environment can be brought back; a class or a wrapper that is not known exactly is replayed."""
+    base = env.unwrapped
+    if all(type(wrapper) in WRAPPERS for wrapper in wrappers(env)):
+        if hasattr(base, "snapshot") and hasattr(base, "restore"):
+            return "own"
+        if _name(base) in STATE:
+            return "state"
+    return "none" if env.spec is not None and env.spec.nondeterministic else "replay"
+
+
+def wrappers(env: gym.Env[Any, Any]) -> list[gym.Wrapper[Any, Any, Any, Any]]:
+    """The wrappers around an environment, outermost first."""
+    found = []
+    while isinstance(env, gym.Wrapper):
+        found.append(env)
+        env = env.env
+    return found
+
+
+def take(env: gym.Env[Any, Any]) -> dict[str, Any]:
+    """The state of an environment whose method is "own" or "state", its generator and its wrappers' counters."""
+    base: Any = env.unwrapped
+    if hasattr(base, "snapshot"):
+        state = base.snapshot()
+    else:
+        state = {name: _encode(getattr(base, name)) for name in STATE[_name(base)]}
+    counters = [getattr(wrapper, WRAPPERS[type(wrapper)] or "", None) for wrapper in wrappers(env)]
+    return {"state": state, "np_random": generator_state(base.np_random), "wrappers": counters}
+
+
+def put_back(env: gym.Env[Any, Any], taken: dict[str, Any]) -> None:
+    """Bring back what `take` gave, in an environment built in the same way that may never have been reset."""
+    base: Any = env.unwrapped
+    base.np_random = np.random.Generator(np.random.PCG64())
+    base.np_random.bit_generator.state = taken["np_random"]
+    if hasattr(base, "restore"):
+        base.restore(taken["state"])
+    else:
+        for name, value in taken["state"].items():
+            setattr(base, name, _decode(value))
+    for wrapper, counter in zip(wrappers(env), taken["wrappers"], strict=True):
+        if attribute := WRAPPERS[type(wrapper)]:
+            setattr(wrapper, attribute, counter)
+
+
+def generator_state(generator: np.random.Generator) -> dict[str, Any]:
+    """A generator's state as plain numbers and strings."""
+    return dict(generator.bit_generator.state)
+
+
+def _name(env: gym.Env[Any, Any]) -> str:
+    return f"{type(env).__module__}:{type(env).__qualname__}"
+
+
+def _encode(value: Any) -> Any:
+    """Keeps what arithmetic depends on: NumPy scalars become 0-d arrays, tuples are marked."""
+    if isinstance(value, np.str_):
+        return str(value)
+    if isinstance(value, np.generic):
+        return np.array(value)
+    if isinstance(value, np.ndarray):
+        return value.copy()
+    if isinstance(value, tuple):
+        return {"tuple": [_encode(part) for part in value]}
+    if isinstance(value, list):
+        return [_encode(part) for part in value]
+    return value
+
+
+def _decode(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return value[()] if value.ndim == 0 else value.copy()
+    if isinstance(value, dict):
+        return tuple(_decode(part) for part in value["tuple"])
+    if isinstance(value, list):
+        return [_decode(part) for part in value]
+    return value

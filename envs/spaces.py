@@ -1,0 +1,111 @@
+"""Gymnasium's observations and actions to tensors and back; nothing handed out shares memory with an environment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor
+
+from gymnast.envs.step import Obs
+
+TENSOR_DTYPES = {"float64": np.float32, "uint16": np.int32, "uint32": np.int64, "uint64": np.int64}
+"""NumPy dtypes of observations that become another one as tensors; all others stay what they are."""
+
+Batcher = Callable[[Sequence[Any]], Obs]
+"""Copies N single observations into one batched observation."""
+
+
+def to_tensor(array: np.ndarray, device: torch.device) -> Tensor:
+    """An array as a tensor on the device; on the CPU it keeps the array's memory, so the array must be our own."""
+    tensor = torch.from_numpy(array)
+    if device.type == "cpu":
+        return tensor
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
+def batcher(space: gym.Space[Any], num_envs: int, device: torch.device) -> Batcher:
+    """The function that copies `num_envs` observations of a space into tensors; ValueError names a space it cannot."""
+    if isinstance(space, spaces.Discrete):
+        return _stacker((num_envs,), np.dtype(np.int64), device)
+    if isinstance(space, (spaces.Box, spaces.MultiDiscrete, spaces.MultiBinary)):
+        return _stacker((num_envs, *space.shape), tensor_dtype(space), device)
+    if isinstance(space, (spaces.Dict, spaces.Tuple)):
+        parts = {key: batcher(part, num_envs, device) for key, part in children(space).items()}
+        keys: list[Any] = list(space.spaces) if isinstance(space, spaces.Dict) else list(range(len(space.spaces)))
+        return lambda observations: {
+            name: part([observation[key] for observation in observations])
+            for (name, part), key in zip(parts.items(), keys, strict=True)
+        }
+    raise ValueError(
+        f"observations in a {type(space).__name__} space are not supported: wrap the environment with "
+        "gymnasium.wrappers.TransformObservation to give Box, Discrete, MultiDiscrete, MultiBinary, Dict or Tuple"
+    )
+
+
+def _stacker(shape: tuple[int, ...], dtype: np.dtype[Any], device: torch.device) -> Batcher:
+    on_cpu = device.type == "cpu"
+
+    def stack(observations: Sequence[Any]) -> Tensor:
+        batch = np.empty(shape, dtype)
+        for row, observation in enumerate(observations):
+            batch[row] = observation
+        return torch.from_numpy(batch) if on_cpu else to_tensor(batch, device)
+
+    return stack
+
+
+def tensor_dtype(space: gym.Space[Any]) -> np.dtype[Any]:
+    """The dtype that observations of an array space have as tensors: float64 becomes float32, uint8 stays."""
+    return np.dtype(TENSOR_DTYPES.get(str(space.dtype), space.dtype))
+
+
+def children(space: spaces.Dict | spaces.Tuple) -> dict[str, gym.Space[Any]]:
+    """The parts of a Dict or Tuple space under the names they have in an `Obs`."""
+    if isinstance(space, spaces.Dict):
+        return {str(key): part for key, part in space.spaces.items()}
+    return {str(index): part for index, part in enumerate(space.spaces)}
+
+
+def batched(space: gym.Space[Any], observations: Any, device: torch.device) -> Obs:
+    """A vector environment's batch of observations of a (single) space, copied into tensors."""
+    if isinstance(space, (spaces.Dict, spaces.Tuple)):
+        keys: list[Any] = list(space.spaces) if isinstance(space, spaces.Dict) else list(range(len(space.spaces)))
+        return {
+            name: batched(part, observations[key], device)
+            for (name, part), key in zip(children(space).items(), keys, strict=True)
+        }
+    dtype = np.dtype(np.int64) if isinstance(space, spaces.Discrete) else tensor_dtype(space)
+    return to_tensor(np.array(observations, dtype), device)
+
+
+def check_shape(space: gym.Space[Any], observation: Any, name: str) -> None:
+    """ValueError where an observation has not the shape that its space says: it would be broadcast silently."""
+    if isinstance(space, (spaces.Dict, spaces.Tuple)):
+        keys: list[Any] = list(space.spaces) if isinstance(space, spaces.Dict) else list(range(len(space.spaces)))
+        for key in keys:
+            check_shape(space.spaces[key], observation[key], name)
+    elif np.shape(observation) != space.shape:
+        raise ValueError(f"{name} gave an observation of shape {np.shape(observation)}, its space says {space.shape}")
+
+
+def row_actions(space: gym.Space[Any], name: str) -> Callable[[Tensor], list[Any]]:
+    """The function that takes a batch of actions apart: ints for Discrete, else one array per row, all of them copies.
+
+    Raises ValueError for a space whose actions are no single tensor.
+    """
+    if isinstance(space, spaces.Discrete):
+        return lambda action: action.tolist()  # type: ignore[no-any-return]
+    if isinstance(space, (spaces.Box, spaces.MultiDiscrete, spaces.MultiBinary)):
+        dtype = space.dtype
+        return lambda action: list(np.array(action.detach().cpu().numpy(), dtype))
+    raise ValueError(
+        f"{name} has actions in a {type(space).__name__} space, which is not supported: wrap the environment with "
+        "gymnasium.wrappers.TransformAction to take Discrete, MultiDiscrete, MultiBinary or Box actions"
+    )
