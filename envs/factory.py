@@ -1,4 +1,4 @@
-"""`make`: from an id, a function or a vector environment to one `Env`."""
+"""`make`, from an id, a function or a vector environment to one `Env`."""
 
 from __future__ import annotations
 
@@ -47,6 +47,8 @@ def make(
         raise ValueError(f"max_episode_steps must be >= 1, got {max_episode_steps}")
     sequence = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
     device = torch.device(device)
+    if not isinstance(id, str):
+        return SerialEnv(getattr(id, "__name__", "env"), [id() for _ in range(num_envs)], seed=sequence, device=device)
     spec = resolve(id)
     envs = [_build(spec, dict(options or {}), max_episode_steps, render) for _ in range(num_envs)]
     return SerialEnv(spec.id, envs, seed=sequence, device=device)

@@ -1,4 +1,4 @@
-"""One Gymnasium environment: its time limit, true return and length, and its seeds. It imports no torch: workers use it."""
+"""One Gymnasium environment: its time limit, true return and length, its seeds. No torch here: workers use it."""
 
 from __future__ import annotations
 
@@ -111,9 +111,7 @@ class Row:
     def restore(self, state: dict[str, Any]) -> Any:
         """Bring back a snapshot of an equally built environment; the observation where it was replayed, else None."""
         if state["method"] != self.method:
-            raise ValueError(
-                f"the snapshot was made by {state['method']}, this environment is restored by {self.method}"
-            )
+            raise ValueError(f"a snapshot by {state['method']} does not fit an environment restored by {self.method}")
         self.reseeds = state["reseeds"]
         self.seed = state["seed"]
         self.extras = tuple(state["extras"])

@@ -96,7 +96,7 @@ class RowsEnv(Env):
         observations, rewards, terminated, truncated, extras = zip(*stepped, strict=True)
         if rewards != self._rewards:
             self._rewards = rewards
-            array = np.array(rewards, np.float32) + np.float32(
+            array = np.array(rewards, np.float32) + np.float32(0.0)  # -0.0 becomes 0.0, which it equals above
                 0.0
             )  # -0.0 equals 0.0: give one of them whoever was first
             self._reward = spaces.to_tensor(array, self.device)
