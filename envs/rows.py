@@ -97,8 +97,6 @@ class RowsEnv(Env):
         if rewards != self._rewards:
             self._rewards = rewards
             array = np.array(rewards, np.float32) + np.float32(0.0)  # -0.0 becomes 0.0, which it equals above
-                0.0
-            )  # -0.0 equals 0.0: give one of them whoever was first
             self._reward = spaces.to_tensor(array, self.device)
         next_obs = self._batch(observations)
         lives = mask = None
