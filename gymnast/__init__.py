@@ -1,3 +1,44 @@
-"""gymnast: reinforcement-learning agents on Gymnasium and PyTorch."""
+"""gymnast: reinforcement-learning agents on Gymnasium and PyTorch.
+
+    from gymnast import TrainOptions, evaluate, load, train
+
+    result = train("dqn", TrainOptions(env="CartPole-v1", steps=50_000))
+    agent = load(result.path)
+    print(evaluate(agent, "CartPole-v1").mean_return)
+
+Importing gymnast makes its environments known to Gymnasium (`gymnast/Catch-v0`, …); torch is imported on first use.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from gymnast.envs.registration import register
+
+if TYPE_CHECKING:
+    from gymnast.checkpoint import load
+    from gymnast.evaluation import evaluate
+    from gymnast.options import TrainOptions
+    from gymnast.training import resume, train
 
 __version__ = "0.1.0"
+__all__ = ["TrainOptions", "evaluate", "load", "resume", "train"]
+
+_HOMES = {
+    "TrainOptions": "options",
+    "evaluate": "evaluation",
+    "load": "checkpoint",
+    "resume": "training",
+    "train": "training",
+}
+
+register()
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"gymnast.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value

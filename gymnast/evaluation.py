@@ -12,9 +12,10 @@ import gymnasium as gym
 import numpy as np
 import torch
 
-from gymnast import envs
 from gymnast.agents.base import Actor, Agent
+from gymnast.envs.atari import is_atari
 from gymnast.envs.env import Env
+from gymnast.envs.factory import make, resolve
 from gymnast.video import VideoWriter
 
 STEP_LIMIT = 27_000
@@ -72,17 +73,16 @@ def make_env(
     num_envs: int,
     *,
     device: str = "cpu",
-    vectorization: str = "auto",
     options: dict[str, Any] | None = None,
     max_episode_steps: int | None = None,
     render: bool = False,
 ) -> Env:
     """An environment for evaluation: one that seeds its episodes, and with a time limit where the id has none."""
-    if isinstance(env, str) and max_episode_steps is None and not envs.is_atari(env):
-        max_episode_steps = envs.time_limit(env) or STEP_LIMIT
-    if vectorization in ("auto", "native") and not (isinstance(env, str) and envs.is_atari(env)):
+    vectorization = "auto"
+    if isinstance(env, str) and not is_atari(env):
+        max_episode_steps = max_episode_steps or resolve(env).max_episode_steps or STEP_LIMIT
         vectorization = "serial"  # an id's own vector entry point cannot seed single episodes
-    return envs.make(
+    return make(
         env,
         num_envs,
         device=device,

@@ -1,0 +1,135 @@
+"""Checkpoints are written whole or not at all (row 28), and reading one never runs what it holds (row 32)."""
+
+import os
+import pickle
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from gymnast import checkpoint
+from gymnast.checkpoint import About
+from gymnast.errors import UsageError
+
+ABOUT = About("dqn", {}, "CartPole-v1", 7, {"type": "Discrete", "n": 2, "start": 0}, {"type": "Discrete"}, {}, {})
+
+
+def test_round_trip_with_a_generator(tmp_path: Path) -> None:
+    generator = np.random.Generator(np.random.PCG64(3))
+    state = {"agent": {"weights": torch.arange(3.0), "rng": generator.bit_generator.state, "names": ["a", "b"]}}
+    checkpoint.save(tmp_path / "x.pt", ABOUT, state)
+    about, content = checkpoint.read(tmp_path / "x.pt")
+    assert about == ABOUT
+    assert torch.equal(content["agent"]["weights"], torch.arange(3.0))
+    other = np.random.Generator(np.random.PCG64())
+    other.bit_generator.state = content["agent"]["rng"]
+    assert other.random() == generator.random()
+    assert [file.name for file in tmp_path.iterdir()] == ["x.pt"]
+
+
+def test_a_half_file_is_refused_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "x.pt"
+    checkpoint.save(path, ABOUT, {"agent": {"weights": torch.zeros(1000)}})
+    whole = path.read_bytes()
+    for length in (0, 1, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        with pytest.raises(UsageError, match=r"damaged|not a checkpoint") as caught:
+            checkpoint.read(path)
+        assert "\n" not in str(caught.value)
+
+
+class Payload:
+    """What a stranger would put into a file to run code on loading it."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (str(self.target),)
+
+    target: Path
+
+
+@pytest.mark.parametrize("writer", ["torch", "pickle"])
+def test_a_payload_is_refused_and_never_run(tmp_path: Path, writer: str) -> None:
+    Payload.target = tmp_path / "run"
+    path = tmp_path / "x.pt"
+    content = {"format": checkpoint.FORMAT, "about": "{}", "agent": Payload()}
+    if writer == "torch":
+        torch.save(content, path)
+    else:
+        path.write_bytes(pickle.dumps(content))
+    with pytest.raises(UsageError, match="it was not loaded"):
+        checkpoint.read(path)
+    assert not Payload.target.exists()
+
+
+def test_an_agent_of_other_code_is_not_imported(tmp_path: Path) -> None:
+    (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Evil: ...\n")
+    about = About(f"{tmp_path}/evil.py:Evil", {}, "X", 0, ABOUT.observation_space, ABOUT.observation_space, {}, {})
+    checkpoint.save(tmp_path / "x.pt", about, {"agent": {}})
+    with pytest.raises(UsageError, match="not run unasked"):
+        checkpoint.load(tmp_path / "x.pt")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("path", ["nothing-here", "."])
+def test_what_is_no_run_is_named(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=r"no run or checkpoint|not a run folder"):
+        checkpoint.find(path)
+
+
+def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
+    """The file size limit of the process fails a write in its middle, as a full disk does."""
+    path = tmp_path / "x.pt"
+    checkpoint.save(path, ABOUT, {"agent": {"weights": torch.ones(10)}})
+    before = path.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+        with pytest.raises(OSError, match="too large"):
+            checkpoint.save(path, ABOUT, {"agent": {"weights": torch.ones(1_000_000)}})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["x.pt"]
+
+
+WRITER = """
+import sys, torch
+from pathlib import Path
+from gymnast import checkpoint
+from tests.test_checkpoint import ABOUT
+number = 0
+while True:
+    number += 1
+    checkpoint.save(Path(sys.argv[1]), ABOUT, {"agent": {"weights": torch.full((1_000_000,), float(number))}})
+    print(number, flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_sigkill_in_the_middle_leaves_a_whole_file(tmp_path: Path) -> None:
+    path = tmp_path / "x.pt"
+    for wait in (0.0, 0.003, 0.007):
+        process = subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(path)],
+            stdout=subprocess.PIPE,
+            cwd=Path(__file__).parent.parent,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
+        )
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(wait)
+        process.kill()
+        process.wait()
+        process.stdout.close()
+        weights = checkpoint.read(path)[1]["agent"]["weights"]
+        assert (weights == weights[0]).all()
+        assert weights[0] >= 1

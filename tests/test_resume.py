@@ -1,0 +1,208 @@
+"""2N steps equal N, stop, resume, N more, bit for bit; evaluating and checkpointing never alter a run (rows 24, 25)."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from gymnast import checkpoint, names
+from gymnast.evaluation import evaluate
+from gymnast.options import TrainOptions
+from gymnast.records import read
+from gymnast.training import resume, train
+
+SMALL_DQN = {
+    "hidden_sizes": (16,),
+    "batch_size": 16,
+    "replay_size": 300,
+    "learning_starts": 40,
+    "train_period": 4,
+    "target_period": 50,
+}
+CASES = [
+    ("dqn", "CartPole-v1", 1, SMALL_DQN),
+    ("dqn", "CartPole-v1", 3, SMALL_DQN),
+    ("dqn", "gymnast/Catch-v0", 2, {**SMALL_DQN, "tau": 0.01, "target_period": 1}),
+    ("q-learning", "FrozenLake-v1", 1, {}),
+    ("q-learning", "Blackjack-v1", 2, {}),
+    ("sarsa", "CliffWalking-v1", 1, {}),
+    ("expected-sarsa", "FrozenLake-v1", 2, {}),
+    ("double-q-learning", "FrozenLake-v1", 1, {}),
+    ("n-step-sarsa", "gymnast/Chain-v0", 2, {}),
+    ("td", "FrozenLake-v1", 1, {}),
+    ("ucb", "gymnast/Bandit-v0", 1, {}),
+    ("thompson", "gymnast/Bandit-v0", 2, {}),
+]
+
+
+def options(tmp: Path, env: str, **changes: Any) -> TrainOptions:
+    defaults = {"eval_every": 0, "eval_episodes": 3, "log_every": 37, "checkpoint_every": 0, "video": False}
+    return TrainOptions(env=env, out=str(tmp), name="run", **{**defaults, **changes})
+
+
+def config(agent: str, changes: dict[str, Any]) -> Any:
+    return names.config_class(names.agent_class(agent))(**changes)
+
+
+def same(left: Any, right: Any, where: str = "") -> None:
+    """Fail at the first place where two states differ."""
+    assert type(left) is type(right), where
+    if isinstance(left, torch.Tensor):
+        assert torch.equal(left.nan_to_num(), right.nan_to_num()), where
+    elif isinstance(left, dict):
+        assert left.keys() == right.keys(), where
+        for key in left:
+            same(left[key], right[key], f"{where}.{key}")
+    elif isinstance(left, list | tuple):
+        assert len(left) == len(right), where
+        for number, (a, b) in enumerate(zip(left, right, strict=True)):
+            same(a, b, f"{where}[{number}]")
+    else:
+        assert left == right, where
+
+
+def last_state(path: Path) -> dict[str, Any]:
+    content = checkpoint.read(path / "checkpoints" / "last.pt")[1]
+    del content["about"]  # the time of writing differs, as do the steps asked for
+    for name in ("timing", "seconds"):
+        del content["session"][name]
+    return content
+
+
+@pytest.mark.parametrize(("agent", "env", "num_envs", "changes"), CASES, ids=lambda case: str(case)[:24])
+def test_resumed_equals_uninterrupted(tmp_path: Path, agent: str, env: str, num_envs: int, changes: dict) -> None:
+    steps = 331
+    chosen = config(agent, changes)
+    whole = train(agent, options(tmp_path / "a", env, steps=2 * steps, num_envs=num_envs, eval_every=150), chosen)
+    half = train(agent, options(tmp_path / "b", env, steps=steps, num_envs=num_envs, eval_every=150), chosen)
+    assert whole.exit_code == half.exit_code == 0
+    rest = resume(half.path, steps=2 * steps)
+    assert rest.env_step == whole.env_step >= 2 * steps
+    assert (rest.path / "metrics.jsonl").read_bytes() == (whole.path / "metrics.jsonl").read_bytes()
+    same(last_state(whole.path), last_state(rest.path))
+
+
+def test_same_seed_same_run_and_other_seed_another(tmp_path: Path) -> None:
+    runs = [
+        train("dqn", options(tmp_path / str(k), "CartPole-v1", steps=300, seed=s), config("dqn", SMALL_DQN)).path
+        for k, s in enumerate((5, 5, 6))
+    ]
+    first, second, third = ((run / "metrics.jsonl").read_bytes() for run in runs)
+    assert first == second != third
+    same(last_state(runs[0]), last_state(runs[1]))
+
+
+def test_evaluating_and_checkpointing_alter_nothing(tmp_path: Path) -> None:
+    base = options(tmp_path / "a", "CartPole-v1", steps=400)
+    busy = replace(base, out=str(tmp_path / "b"), eval_every=60, checkpoint_every=50)
+    plain, often = (train("dqn", chosen, config("dqn", SMALL_DQN)).path for chosen in (base, busy))
+    left, right = last_state(plain), last_state(often)
+    for key in ("agent", "actor", "env", "loop", "torch_rng"):
+        same(left[key], right[key], key)
+
+
+def test_evaluation_leaves_the_agent_as_it_was(tmp_path: Path) -> None:
+    path = train("dqn", options(tmp_path, "CartPole-v1", steps=200), config("dqn", SMALL_DQN)).path
+    agent = checkpoint.load(path)
+    before = torch.get_rng_state()
+    state = {key: value.clone() if isinstance(value, torch.Tensor) else value for key, value in flat(agent).items()}
+    evaluate(agent, "CartPole-v1", episodes=3)
+    assert torch.equal(torch.get_rng_state(), before)
+    same(state, flat(agent))
+
+
+def flat(agent: Any) -> dict[str, Any]:
+    """An agent's state as one level of path -> value."""
+    found: dict[str, Any] = {}
+
+    def walk(value: Any, where: str) -> None:
+        if isinstance(value, dict):
+            for key, part in value.items():
+                walk(part, f"{where}.{key}")
+        else:
+            found[where] = value
+
+    walk(agent.state_dict(), "")
+    return found
+
+
+def test_the_best_checkpoint_reproduces_its_score(tmp_path: Path) -> None:
+    path = train("dqn", options(tmp_path, "CartPole-v1", steps=400, eval_every=100), config("dqn", SMALL_DQN)).path
+    about, _ = checkpoint.read(path / "checkpoints" / "best.pt")
+    scores = [record["mean_return"] for record in read(path / "metrics.jsonl") if record["kind"] == "eval"]
+    assert about.score == max(scores)
+    again = evaluate(checkpoint.load(path), "CartPole-v1", episodes=3, seed=about.score_seed)
+    assert again.mean_return == about.score
+
+
+def test_records_rise_and_repeat_nothing(tmp_path: Path) -> None:
+    chosen = config("dqn", SMALL_DQN)
+    path = train("dqn", options(tmp_path, "CartPole-v1", steps=300, eval_every=100), chosen).path
+    resume(path, steps=600)
+    records = read(path / "metrics.jsonl")
+    for kind in ("train", "eval"):
+        steps = [record["env_step"] for record in records if record["kind"] == kind]
+        assert steps == sorted(set(steps))
+    assert sum(record["kind"] == "final" for record in records) == 1
+    assert records[-1]["env_step"] == 600
+
+
+def test_endless_episodes_still_log(tmp_path: Path) -> None:
+    path = train("q-learning", options(tmp_path, "CliffWalking-v1", steps=74, max_episode_steps=10_000)).path
+    records = [record for record in read(path / "metrics.jsonl") if record["kind"] == "train"]
+    assert [record["env_step"] for record in records] == [37, 74]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_a_resumable_run(tmp_path: Path, number: int) -> None:
+    command = [sys.executable, "-m", "gymnast", "train", "dqn", "--env", "CartPole-v1", "--steps", "10000000"]
+    command += ["--out", str(tmp_path), "--name", "run", "--vectorization", "async", "--num-envs", "2", "--no-video"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    path = tmp_path / "CartPole-v1" / "dqn" / "run"
+    for _ in range(600):
+        if (path / "metrics.jsonl").exists() and (path / "metrics.jsonl").stat().st_size:
+            break
+        time.sleep(0.1)
+    process.send_signal(number)
+    assert process.wait(timeout=30) == 128 + number
+    children = subprocess.run(["ps", "-o", "pid=", "-s", str(process.pid)], capture_output=True, text=True)
+    assert children.stdout.split() == []
+    about, content = checkpoint.read(path / "checkpoints" / "last.pt")
+    assert about.env_step == content["loop"]["env_step"] > 0
+    assert resume(path, steps=about.env_step + 100).exit_code == 0
+
+
+def test_a_non_finite_loss_stops_and_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
+    chosen = config("dqn", {**SMALL_DQN, "learning_rate": 1e30, "max_grad_norm": None, "optimizer": "sgd", "loss": "mse"})
+    wanted = options(tmp_path, "CartPole-v1", steps=5_000, checkpoint_every=10, log_every=10)
+    result = train("dqn", wanted, chosen)
+    assert result.exit_code == 1
+    assert result.env_step < 5_000
+    agent = checkpoint.load(result.path / "checkpoints" / "last.pt")
+    assert all(torch.isfinite(value).all() for value in flat(agent).values() if isinstance(value, torch.Tensor))
+
+
+def test_the_file_system_of_a_run_is_locked(tmp_path: Path) -> None:
+    from gymnast.errors import UsageError
+    from gymnast.run import locked
+
+    path = train("q-learning", options(tmp_path, "FrozenLake-v1", steps=10)).path
+    with locked(path), pytest.raises(UsageError, match="another process"):
+        resume(path, steps=20)
+
+
+def test_out_that_cannot_be_written(tmp_path: Path) -> None:
+    from gymnast.errors import UsageError
+
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="cannot make the run folder"):
+        train("q-learning", options(tmp_path / "file", "FrozenLake-v1", steps=10))
+    assert os.listdir(tmp_path) == ["file"]
