@@ -1,0 +1,246 @@
+"""What a run shows while it runs: a live panel on a terminal, else one plain line every few seconds.
+
+All of it goes to stderr, like any progress report: stdout stays free for results (`--json`, pipes).
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from time import perf_counter
+from types import TracebackType
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel as Frame
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+LIVE_PERIOD = 0.5
+PLAIN_PERIOD = 5.0
+SPEED_WINDOW = 15.0
+"""Seconds over which steps/s and its split are taken."""
+BARS = "▁▂▃▄▅▆▇█"
+ASCII_BARS = "_.-=+*%#"
+
+
+@dataclass(frozen=True)
+class PanelState:
+    """A run at one moment; what is not known yet is empty or None, and shown as "-"."""
+
+    env_step: int
+    total_steps: int
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """Seconds spent so far in each part of the loop (act, env, learn)."""
+    episodes: int = 0
+    returns: Sequence[float] = ()
+    """Returns of the last episodes, oldest first."""
+    lengths: Sequence[float] = ()
+    losses: Mapping[str, float] = field(default_factory=dict)
+    scheduled: Mapping[str, float] = field(default_factory=dict)
+    evaluation: float | None = None
+    """Mean return of the last evaluation."""
+    best: float | None = None
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Steps a second, where the time went (fractions that sum to 1), seconds left; over the last seconds."""
+
+    steps_per_second: float = math.nan
+    split: Mapping[str, float] = field(default_factory=dict)
+    seconds_left: float = math.nan
+
+
+class Panel:
+    """Shows the states that it is given; a context manager.
+
+    `live` None means: where stderr is a terminal. `period` is the number of seconds between two states that it asks
+    for. A stderr that cannot be written any more (a closed pipe) ends the showing and not the training.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        *,
+        live: bool | None = None,
+        period: float | None = None,
+        console: Console | None = None,
+        clock: Callable[[], float] = perf_counter,
+    ) -> None:
+        self.title = title
+        self._console = Console(stderr=True) if console is None else console
+        dumb = self._console.is_dumb_terminal or not sys.stderr.isatty()
+        self._is_live = not dumb if live is None else live
+        self._period = period or (LIVE_PERIOD if self._is_live else PLAIN_PERIOD)
+        self._clock = clock
+        self._next = -math.inf
+        self._meter = _Meter()
+        self._live: Live | None = None
+        self._lost = False
+
+    def __enter__(self) -> Panel:
+        self._next = self._clock() + self._period
+        if self._is_live:
+            # No refresh thread: the loop says when; and stdout is only diverted where it would garble the panel.
+            self._live = Live(console=self._console, auto_refresh=False, redirect_stdout=sys.stdout.isatty())
+            self._live.start()
+        else:
+            self.message(self.title)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._guard(self._live.stop)
+            self._live = None
+
+    def due(self, now: float) -> bool:
+        """Whether it is time for another state."""
+        return now >= self._next
+
+    def update(self, state: PanelState) -> None:
+        """Show a state, now."""
+        now = self._clock()
+        speed = self._meter.take(now, state)
+        self._next = now + self._period
+        live = self._live
+        if live is None:
+            self._print(plain_line(state, speed))
+        else:
+            ascii_only = self._console.options.ascii_only
+            frame = render(self.title, state, speed, ascii_only=ascii_only)
+            self._guard(lambda: live.update(frame, refresh=True))
+
+    def message(self, text: str) -> None:
+        """A line that stays: above the panel, or among the plain lines."""
+        self._print(text)
+
+    def _print(self, text: str) -> None:
+        self._guard(lambda: self._console.print(Text(text), soft_wrap=True))
+
+    def _guard(self, show: Callable[[], object]) -> None:
+        if self._lost:
+            return
+        try:
+            show()
+        except (OSError, ValueError):  # ValueError: the file is closed
+            self._lost = True
+
+
+class _Meter:
+    """Speed over the last seconds."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, int, Mapping[str, float]]] = deque()
+
+    def take(self, now: float, state: PanelState) -> Speed:
+        seen = self._seen
+        seen.append((now, state.env_step, state.seconds))
+        while len(seen) > 2 and seen[1][0] < now - SPEED_WINDOW:
+            seen.popleft()
+        then, env_step, seconds = seen[0]
+        elapsed = now - then
+        if elapsed <= 0:
+            return Speed()
+        split = {name: (value - seconds.get(name, 0.0)) / elapsed for name, value in state.seconds.items()}
+        split = {name: fraction for name, fraction in split.items() if fraction > 0}
+        split["other"] = max(1.0 - sum(split.values()), 0.0)
+        rate = (state.env_step - env_step) / elapsed
+        left = (state.total_steps - state.env_step) / rate if rate > 0 else math.nan
+        return Speed(rate, split, left)
+
+
+def plain_line(state: PanelState, speed: Speed) -> str:
+    """One ASCII line: for logs, pipes and dumb terminals."""
+    parts = [
+        f"step {state.env_step:,}/{state.total_steps:,} ({_fraction(state):.0%})",
+        f"{number(speed.steps_per_second)} steps/s ({_split(speed)})" if speed.split else "- steps/s",
+        f"return {number(_mean(state.returns))}",
+        f"length {number(_mean(state.lengths))}",
+        f"episodes {state.episodes:,}",
+        *_pairs(state.losses),
+        *_pairs(state.scheduled),
+        f"eval {number(state.evaluation)} best {number(state.best)}",
+        f"left {duration(speed.seconds_left)}",
+    ]
+    return "  ".join(parts)
+
+
+def render(title: str, state: PanelState, speed: Speed, *, ascii_only: bool = False) -> RenderableType:
+    """The live panel."""
+    bar = Table.grid(padding=(0, 1), expand=True)
+    bar.add_column(ratio=1)
+    bar.add_column(no_wrap=True)
+    count = f"{_fraction(state):4.0%}  {state.env_step:,}/{state.total_steps:,}"
+    bar.add_row(ProgressBar(total=max(state.total_steps, 1), completed=state.env_step), count)
+    rows = Table.grid(padding=(0, 2))
+    rows.add_column(style="bold", no_wrap=True)
+    rows.add_column(overflow="fold")
+    spark = sparkline(state.returns, width=20, bars=ASCII_BARS if ascii_only else BARS)
+    rows.add_row("speed", _row([f"{number(speed.steps_per_second)} steps/s", _split(speed)]))
+    rows.add_row("time left", duration(speed.seconds_left))
+    episodes = f"{state.episodes:,} episodes"
+    rows.add_row("return", _row([number(_mean(state.returns)), spark]))
+    rows.add_row("length", _row([number(_mean(state.lengths)), f"mean of the last {len(state.returns)} of {episodes}"]))
+    rows.add_row("learning", _row(_pairs(state.losses)) if state.losses else "-")
+    if state.scheduled:
+        rows.add_row("schedules", _row(_pairs(state.scheduled)))
+    rows.add_row("evaluation", _row([number(state.evaluation), f"best {number(state.best)}"]))
+    return Frame(Group(bar, rows), title=Text(title, overflow="ellipsis"), title_align="left")
+
+
+def sparkline(values: Sequence[float], *, width: int, bars: str = BARS) -> str:
+    """Finite values, oldest first, as a row of at most `width` bars from the lowest to the highest."""
+    finite = [value for value in values if math.isfinite(value)]
+    columns = min(width, len(finite))
+    if not columns:
+        return ""
+    edges = [round(column * len(finite) / columns) for column in range(columns + 1)]
+    means = [_mean(finite[begin:end]) for begin, end in pairwise(edges)]
+    low, span = min(means), max(means) - min(means)
+    top = len(bars) - 1
+    return "".join(bars[round((mean - low) / span * top) if span else top // 2] for mean in means)
+
+
+def number(value: float | None) -> str:
+    """Four significant digits, thousands with commas; "-" for what is not known."""
+    if value is None or math.isnan(value):
+        return "-"
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.4g}"
+
+
+def duration(seconds: float) -> str:
+    """h:mm:ss, "-" where it is not known."""
+    if not math.isfinite(seconds):
+        return "-"
+    minutes, second = divmod(round(seconds), 60)
+    hour, minute = divmod(minutes, 60)
+    return f"{hour}:{minute:02}:{second:02}"
+
+
+def _fraction(state: PanelState) -> float:
+    return state.env_step / state.total_steps if state.total_steps else 1.0
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else math.nan
+
+
+def _split(speed: Speed) -> str:
+    return " ".join(f"{name} {fraction:.0%}" for name, fraction in speed.split.items())
+
+
+def _pairs(values: Mapping[str, float]) -> Iterator[str]:
+    return (f"{name} {number(value)}" for name, value in values.items())
+
+
+def _row(parts: Sequence[str] | Iterator[str]) -> Text:
+    """Parts beside each other, broken between them only."""
+    return Text("  ".join(part.replace(" ", "\N{NO-BREAK SPACE}") for part in parts))
