@@ -1,0 +1,8 @@
+"""`python -m gymnast`."""
+
+import sys
+
+from gymnast.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

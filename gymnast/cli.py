@@ -1,0 +1,179 @@
+"""The command line: `gymnast train | resume | evaluate | list`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from gymnast import __version__, flags, names, presets
+from gymnast.errors import RunError, UsageError, nearest
+from gymnast.flag_help import show_help
+from gymnast.options import EvaluateOptions, ListOptions, ResumeOptions, TrainOptions
+
+USAGE = """\
+usage: gymnast COMMAND ...
+
+  gymnast train AGENT --env ID [options]       train an agent; leaves a run folder
+  gymnast resume RUN [--steps N]               go on with a run from its last checkpoint
+  gymnast evaluate RUN_OR_CHECKPOINT           play episodes with the trained agent
+  gymnast list agents|envs|networks|presets    what there is
+
+  gymnast COMMAND --help                       the options of a command
+  gymnast train AGENT --help                   all options of an agent
+  gymnast --version
+"""
+
+
+@dataclass(frozen=True)
+class PresetOptions:
+    """Settings that go together; explicit flags override them."""
+
+    preset: tuple[str, ...] = ()
+    """Presets, applied from left to right; see gymnast list presets."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0, 1 for a run that failed, 2 for wrong input, 128 + a signal."""
+    words = sys.argv[1:] if argv is None else list(argv)
+    try:
+        code = _dispatch(words)
+        sys.stdout.flush()
+        return code
+    except UsageError as error:
+        return _complain(error, 2)
+    except RunError as error:
+        return _complain(error, 1)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # the reader has seen enough; what is still buffered must not complain at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _complain(error: Exception, code: int) -> int:
+    print(f"gymnast: {' '.join(str(error).splitlines())}", file=sys.stderr)
+    return code
+
+
+def _dispatch(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(USAGE, end="")
+        return 0
+    if words[0] == "--version":
+        print(f"gymnast {__version__}")
+        return 0
+    command = COMMANDS.get(words[0])
+    if command is None:
+        kind = "option" if words[0].startswith("-") else "command"
+        raise UsageError(f"unknown {kind} {words[0]!r}; there are {', '.join(COMMANDS)}{nearest(words[0], COMMANDS)}")
+    return command(words[1:])
+
+
+def _train(words: list[str]) -> int:
+    if not words or words[0].startswith("-"):
+        if _asks_help(words):
+            about = "\n".join(f"{name:<20}{entry.help}" for name, entry in names.AGENTS.items())
+            about = f"Train an agent. Each has options of its own: gymnast train AGENT --help\n\n{about}"
+            show_help("gymnast train AGENT", about, {"preset": PresetOptions, "run": TrainOptions})
+            return 0
+        raise UsageError(
+            f"train needs an agent first: gymnast train AGENT --env ID; there are {', '.join(names.AGENTS)}"
+        )
+    agent, of = words[0], f"train {words[0]}"
+    names.search_here()
+    config_class = names.config_class(names.agent_class(agent))
+    every = flags.flags_of(PresetOptions, TrainOptions, config_class)
+    if _asks_help(words):
+        groups = {"preset": PresetOptions, "run": TrainOptions, "agent": config_class}
+        show_help(f"gymnast {of}", names.help_of(agent), groups, defaults=_preset_values(words[1:], every, agent))
+        return 0
+    given = flags.parse(words[1:], every, of=of)
+    chosen = given.pop("preset", ())
+    values = presets.apply(chosen, agent) | given
+    options: TrainOptions = flags.build(TrainOptions, values, of=of)
+    config = flags.build(config_class, values, of=of)
+    _print_resolved(agent, options, config)
+    from gymnast import training
+
+    result = training.train(agent, options, config, command=["gymnast", "train", *words], presets=chosen)
+    return result.exit_code
+
+
+def _resume(words: list[str]) -> int:
+    if _asks_help(words):
+        show_help("gymnast resume", str(ResumeOptions.__doc__), {"options": ResumeOptions})
+        return 0
+    values = flags.parse(words, flags.flags_of(ResumeOptions), of="resume")
+    options: ResumeOptions = flags.build(ResumeOptions, values, of="resume")
+    if options.trust:
+        names.search_here()
+    from gymnast import training
+
+    result = training.resume(
+        Path(options.run),
+        steps=options.steps,
+        device=options.device,
+        trust=options.trust,
+        command=["gymnast", "resume", *words],
+    )
+    return result.exit_code
+
+
+def _evaluate(words: list[str]) -> int:
+    if _asks_help(words):
+        show_help("gymnast evaluate", str(EvaluateOptions.__doc__), {"options": EvaluateOptions})
+        return 0
+    values = flags.parse(words, flags.flags_of(EvaluateOptions), of="evaluate")
+    options: EvaluateOptions = flags.build(EvaluateOptions, values, of="evaluate")
+    if options.trust:
+        names.search_here()
+    from gymnast import report
+
+    found = report.evaluate_path(options)
+    print(json.dumps(found.as_json()) if options.json else found.as_text())
+    return 0
+
+
+def _list(words: list[str]) -> int:
+    if _asks_help(words):
+        show_help("gymnast list", str(ListOptions.__doc__), {"options": ListOptions})
+        return 0
+    values = flags.parse(words, flags.flags_of(ListOptions), of="list")
+    options: ListOptions = flags.build(ListOptions, values, of="list")
+    from gymnast import listing
+
+    print(listing.as_json(options.what) if options.json else listing.as_text(options.what))
+    return 0
+
+
+COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "train": _train,
+    "resume": _resume,
+    "evaluate": _evaluate,
+    "list": _list,
+}
+
+
+def _asks_help(words: Sequence[str]) -> bool:
+    return "-h" in words or "--help" in words
+
+
+def _preset_values(words: Sequence[str], every: dict[str, flags.Flag], agent: str) -> dict[str, Any]:
+    """What the presets beside `--help` set, so that help shows the defaults that would hold."""
+    rest = [word for word in words if word not in ("-h", "--help")]
+    return presets.apply(flags.parse(rest, every, of=f"train {agent}").get("preset", ()), agent)
+
+
+def _print_resolved(agent: str, options: TrainOptions, config: Any) -> None:
+    """Every option as it will be used."""
+    for title, values in (("run", asdict(options)), (agent, asdict(config))):
+        print(title)
+        for name, value in values.items():
+            shown = " ".join(str(item) for item in value) if isinstance(value, (tuple, list)) else value
+            print(f"  {name.replace('_', '-'):<24}{'' if shown is None else shown}".rstrip())
+    sys.stdout.flush()
