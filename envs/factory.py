@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
-import os
 from collections.abc import Callable
+from functools import partial
+from importlib.util import find_spec
 from typing import Any, TypeAlias
 
 import gymnasium as gym
 import numpy as np
 import torch
-from gymnasium.envs.registration import EnvSpec, find_highest_version, get_env_id, parse_env_id
+from gymnasium.envs.registration import EnvSpec
 
-from gymnast.envs import registration
+from gymnast.envs import registration, single
 from gymnast.envs.env import Env
 from gymnast.envs.serial import SerialEnv
+from gymnast.envs.vector import VectorAdapter
+from gymnast.envs.workers import WorkersEnv
 
-EnvLike: TypeAlias = "str | Callable[[], gym.Env[Any, Any]] | gym.vector.VectorEnv[Any, Any, Any]"
+EnvLike: TypeAlias = "str | Callable[..., gym.Env[Any, Any]] | gym.vector.VectorEnv[Any, Any, Any]"
 VECTORIZATIONS = ("auto", "serial", "async", "native")
 
 
@@ -34,54 +36,81 @@ def make(
 ) -> Env:
     """Build N environments as one `Env`.
 
-    `id` is a registered Gymnasium id (`module:Id` imports the module first), a function that builds a `gym.Env`, or a
-    `gym.vector.VectorEnv`. `vectorization`: serial (in this process), async (worker processes), native (the id's own
-    vector entry point), or auto, a rule that was measured. `options` go to the environment's constructor;
+    `id` is a registered Gymnasium id (`module:Id` imports the module first), an Atari game, a function that builds a
+    `gym.Env`, or a `gym.vector.VectorEnv`. `vectorization`: serial (in this process), async (worker processes), native
+    (the id's own vector entry point), or auto, a rule that was measured. `options` go to the environment's constructor;
     `max_episode_steps` replaces the registered time limit. With `render=True`, `Env.render` gives frames.
     Raises ValueError in one line for whatever cannot be built.
     """
     registration.register()
+    _check(num_envs, vectorization, max_episode_steps)
+    sequence = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
+    device, options = torch.device(device), dict(options or {})
+    if isinstance(id, gym.vector.VectorEnv):
+        if num_envs not in (1, id.num_envs) or options or max_episode_steps or render or vectorization != "auto":
+            raise ValueError("num_envs, options, max_episode_steps, render, vectorization: a VectorEnv has its own")
+        return VectorAdapter(id, id=_vector_name(id), seed=sequence, device=device)
+    if isinstance(id, str):
+        atari = importlib.import_module("gymnast.envs.atari") if find_spec("gymnast.envs.atari") else None
+        if atari is not None and atari.is_atari(id):
+            return atari.make_atari(
+                atari.atari_id(id),
+                num_envs,
+                device=device,
+                seed=sequence,
+                options=options,
+                max_episode_steps=max_episode_steps,
+                render=render,
+            )
+    source = single.resolve(id) if isinstance(id, str) else id
+    name = source.id if isinstance(source, EnvSpec) else single.name_of(source)
+    kind = automatic(source, num_envs) if vectorization == "auto" else vectorization
+    if kind == "native":
+        native = _native(source, num_envs, options, max_episode_steps=max_episode_steps, render=render)
+        return VectorAdapter(native, id=name, seed=sequence, device=device)
+    build = partial(single.build, source, options, max_episode_steps=max_episode_steps, render=render)
+    if kind == "async":
+        return WorkersEnv(name, build, num_envs, seed=sequence, device=device)
+    return SerialEnv(name, [build() for _ in range(num_envs)], seed=sequence, device=device)
+
+
+def automatic(source: EnvSpec | Callable[..., Any], num_envs: int) -> str:
+    """The vectorization that `auto` stands for."""
+    return "serial"
+
+
+def _native(
+    source: EnvSpec | Callable[..., Any],
+    num_envs: int,
+    options: dict[str, Any],
+    *,
+    max_episode_steps: int | None,
+    render: bool,
+) -> gym.vector.VectorEnv[Any, Any, Any]:
+    """The vector environment of an id's own entry point."""
+    if not isinstance(source, EnvSpec) or source.vector_entry_point is None:
+        name = source.id if isinstance(source, EnvSpec) else single.name_of(source)
+        raise ValueError(f"vectorization native: {name} has no vector entry point of its own; use serial or async")
+    options = dict(options)
+    if render:
+        single.prepare_rendering()
+        options["render_mode"] = "rgb_array"
+    if max_episode_steps is not None:
+        options["max_episode_steps"] = max_episode_steps
+    try:
+        return gym.make_vec(source, num_envs, vectorization_mode="vector_entry_point", **options)
+    except single.BUILD_ERRORS as error:
+        raise ValueError(f"environment {source.id} cannot be made: {' '.join(str(error).split())}") from error
+
+
+def _check(num_envs: int, vectorization: str, max_episode_steps: int | None) -> None:
     if num_envs < 1:
         raise ValueError(f"num_envs must be >= 1, got {num_envs}")
+    if vectorization not in VECTORIZATIONS:
+        raise ValueError(f"vectorization must be one of {', '.join(VECTORIZATIONS)}, got {vectorization!r}")
     if max_episode_steps is not None and max_episode_steps < 1:
         raise ValueError(f"max_episode_steps must be >= 1, got {max_episode_steps}")
-    sequence = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
-    device = torch.device(device)
-    if not isinstance(id, str):
-        return SerialEnv(getattr(id, "__name__", "env"), [id() for _ in range(num_envs)], seed=sequence, device=device)
-    spec = resolve(id)
-    envs = [_build(spec, dict(options or {}), max_episode_steps, render) for _ in range(num_envs)]
-    return SerialEnv(spec.id, envs, seed=sequence, device=device)
 
 
-def resolve(id: str) -> EnvSpec:
-    """The spec of a registered id; ValueError names the nearest id. An id without its version means the highest one."""
-    module, _, name = id.rpartition(":")
-    if module:
-        try:
-            importlib.import_module(module)
-        except ImportError as error:
-            raise ValueError(f"environment {id!r}: the module {module} cannot be imported ({error})") from None
-    if name in gym.registry:
-        return gym.registry[name]
-    try:
-        space, base, version = parse_env_id(name)
-        latest = find_highest_version(space, base) if version is None else None
-    except gym.error.Error:
-        latest = None
-    if latest is not None:
-        return gym.registry[get_env_id(space, base, latest)]
-    near = difflib.get_close_matches(name, gym.registry, 1, cutoff=0.5)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    raise ValueError(f"unknown environment {id!r}{hint} (gymnast list envs shows all)")
-
-
-def _build(spec: EnvSpec, options: dict[str, Any], limit: int | None, render: bool) -> gym.Env[Any, Any]:
-    if render:
-        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # frames need no display
-        os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")  # pygame prints a banner to stdout
-        options = {**options, "render_mode": "rgb_array"}
-    try:
-        return gym.make(spec, max_episode_steps=limit, disable_env_checker=True, **options)
-    except (TypeError, ValueError, ImportError, gym.error.Error) as error:
-        raise ValueError(f"{spec.id} cannot be made: {' '.join(str(error).split())}") from error
+def _vector_name(env: gym.vector.VectorEnv[Any, Any, Any]) -> str:
+    return env.spec.id if env.spec is not None else type(env.unwrapped).__name__

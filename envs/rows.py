@@ -14,13 +14,16 @@ from torch import Tensor
 from gymnast.envs import spaces
 from gymnast.envs.env import Env
 from gymnast.envs.row import Begun, Stepped
-from gymnast.envs.step import Obs, Step
+from gymnast.envs.step import Obs, Step, map_obs
+
+NO_FRAMES: dict[int, np.ndarray] = {}
 
 
 class RowsEnv(Env):
     """N single environments that this class resets itself, row by row, as their episodes end."""
 
     seeds_episodes = True
+    _renders = False
 
     def __init__(
         self,
@@ -49,6 +52,8 @@ class RowsEnv(Env):
         self._episode = [0] * num_envs
         self._begun = 0
         self._episode_seeds: list[int] = []
+        self._final_frames = NO_FRAMES
+        """Last pictures of the episodes that ended in the last step."""
 
     @abstractmethod
     def _reset_rows(self, seeds: dict[int, int | None], *, reseed: bool) -> list[Begun]:
@@ -69,6 +74,7 @@ class RowsEnv(Env):
     def reset(self, *, episode_seeds: Sequence[int] | None = None) -> Obs:
         self._episode_seeds = list(episode_seeds or ())
         self._begun = 0
+        self._final_frames = NO_FRAMES
         begun = self._begin(list(range(self.num_envs)), reseed=True)
         for observation, _ in begun:
             spaces.check_shape(self.single_observation_space, observation, self.id)
@@ -105,6 +111,7 @@ class RowsEnv(Env):
         if True in terminated or True in truncated:
             return self._end(observations, terminated, truncated, extras, next_obs=next_obs, lives=lives, mask=mask)
         self.obs, self.start, self.action_mask = next_obs, self._none, mask
+        self._final_frames = NO_FRAMES
         none = self._none
         return Step(next_obs, none, next_obs, self._reward, none, none, self.num_envs, 0, None, lives, mask, mask)
 
@@ -122,6 +129,8 @@ class RowsEnv(Env):
         """Begin new episodes where one ended."""
         ended = [row for row in range(self.num_envs) if terminated[row] or truncated[row]]
         totals = dict(zip(ended, self._totals(ended), strict=True))
+        if self._renders:
+            self._final_frames = {row: self._frame(row) for row in ended}
         first, first_extras = list(observations), list(extras)
         for row, begun in zip(ended, self._begin(ended), strict=True):
             first[row], first_extras[row] = begun
@@ -147,6 +156,53 @@ class RowsEnv(Env):
             episode_return=torch.tensor(returns, dtype=self._statistics, device=device),
             episode_length=torch.tensor(lengths, dtype=torch.int64, device=device),
         )
+
+    @abstractmethod
+    def _frame(self, row: int) -> np.ndarray:
+        """What a row's environment renders now."""
+
+    @abstractmethod
+    def _snapshot_rows(self) -> list[dict[str, Any]]:
+        """`Row.snapshot` of every row."""
+
+    @abstractmethod
+    def _restore_rows(self, states: list[dict[str, Any]]) -> list[Any]:
+        """`Row.restore` of every row."""
+
+    def snapshot(self) -> dict[str, Any]:
+        if not self.exact_resume:
+            return super().snapshot()
+        return {
+            "rows": spaces.arrays_to_tensors(self._snapshot_rows()),
+            "obs": self.obs,
+            "start": self.start,
+            "action_mask": self.action_mask,
+            "extras": list(self._extras),
+            "episode": self.episode,
+            "begun": self._begun,
+            "episode_seeds": self._episode_seeds,
+        }
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        if len(snapshot["rows"]) != self.num_envs:
+            raise ValueError(f"a snapshot of {len(snapshot['rows'])} envs does not fit num_envs={self.num_envs}")
+        self._final_frames = NO_FRAMES
+        observations = self._restore_rows(spaces.tensors_to_arrays(snapshot["rows"]))
+        self.obs = map_obs(lambda tensor: tensor.to(self.device), snapshot["obs"])
+        if observations[0] is not None and not spaces.equal(self._batch(observations), self.obs):
+            raise ValueError(f"{self.id} cannot be restored: the same seed and actions led to another observation")
+        mask = snapshot["action_mask"]
+        self.start = snapshot["start"].to(self.device)
+        self.action_mask = None if mask is None else mask.to(self.device)
+        self._extras = tuple(snapshot["extras"])
+        self._episode = list(snapshot["episode"])
+        self._begun = snapshot["begun"]
+        self._episode_seeds = list(snapshot["episode_seeds"])
+
+    def render(self, row: int = 0) -> np.ndarray:
+        if not self._renders:
+            return super().render(row)
+        return self._final_frames[row] if row in self._final_frames else self._frame(row)
 
     def _extra(self, name: str, extras: Sequence[Any]) -> Tensor | None:
         """`lives` [N] or `action_mask` [N, A] of all rows, None where the environment has none."""

@@ -9,8 +9,10 @@ import gymnasium as gym
 import numpy as np
 import torch
 
+from gymnast.envs import tables
 from gymnast.envs.row import Begun, Row, Stepped
 from gymnast.envs.rows import RowsEnv
+from gymnast.envs.step import TransitionTable
 
 
 class SerialEnv(RowsEnv):
@@ -37,17 +39,11 @@ class SerialEnv(RowsEnv):
         )
         self.render_fps = float(env.metadata.get("render_fps") or 30.0)
         self._renders = env.render_mode == "rgb_array"
-        self._final_frames: dict[int, np.ndarray] = {}
 
     def _reset_rows(self, seeds: dict[int, int | None], *, reseed: bool) -> list[Begun]:
-        self._final_frames = {}
-        if self._renders and not reseed:
-            self._final_frames = {row: self._frame(row) for row in seeds}
         return [self.rows[row].reset(seed, reseed=reseed) for row, seed in seeds.items()]
 
     def _step_rows(self, actions: list[Any]) -> list[Stepped]:
-        if self._renders:
-            self._final_frames = {}
         return [step(action) for step, action in zip(self._steps, actions, strict=True)]
 
     def _totals(self, rows: list[int]) -> list[tuple[float, int]]:
@@ -56,10 +52,14 @@ class SerialEnv(RowsEnv):
     def _extra_names(self) -> tuple[str, ...]:
         return self.rows[0].extras
 
-    def render(self, row: int = 0) -> np.ndarray:
-        if not self._renders:
-            return super().render(row)
-        return self._final_frames[row] if row in self._final_frames else self._frame(row)
+    def _snapshot_rows(self) -> list[dict[str, Any]]:
+        return [row.snapshot() for row in self.rows]
+
+    def _restore_rows(self, states: list[dict[str, Any]]) -> list[Any]:
+        return [row.restore(state) for row, state in zip(self.rows, states, strict=True)]
+
+    def transition_table(self) -> TransitionTable | None:
+        return tables.transition_table(self.rows[0].env, self.rows[0].limit)
 
     def _frame(self, row: int) -> np.ndarray:
         return np.asarray(self.rows[row].env.render(), np.uint8)

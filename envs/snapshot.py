@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, TimeLimit
 
-Method = Literal["own", "state", "replay", "none"]
-"""The env's own `snapshot`/`restore`; attributes of a known class; seeded replay of the actions; not at all."""
+Method = Literal["state", "replay", "none"]
+"""The state itself (own `snapshot`/`restore`, or a class known here); seeded replay of the actions; not at all."""
 
+AnyEnv: TypeAlias = "gym.Env[Any, Any] | gym.vector.VectorEnv[Any, Any, Any]"
 _CLASSIC, _TOY = "gymnasium.envs.classic_control", "gymnasium.envs.toy_text"
 STATE: dict[str, tuple[str, ...]] = {
     f"{_CLASSIC}.cartpole:CartPoleEnv": ("state", "steps_beyond_terminated"),
@@ -18,6 +19,7 @@ STATE: dict[str, tuple[str, ...]] = {
     f"{_CLASSIC}.mountain_car:MountainCarEnv": ("state",),
     f"{_CLASSIC}.continuous_mountain_car:Continuous_MountainCarEnv": ("state",),
     f"{_CLASSIC}.pendulum:PendulumEnv": ("state", "last_u"),
+    f"{_CLASSIC}.cartpole:CartPoleVectorEnv": ("state", "steps", "prev_done", "low", "high"),
     f"{_TOY}.blackjack:BlackjackEnv": ("dealer", "player", "dealer_top_card_suit", "dealer_top_card_value_str"),
     f"{_TOY}.frozen_lake:FrozenLakeEnv": ("s", "lastaction"),
     f"{_TOY}.cliffwalking:CliffWalkingEnv": ("s", "lastaction"),
@@ -34,16 +36,17 @@ WRAPPERS: dict[type[gym.Wrapper[Any, Any, Any, Any]], str | None] = {
 
 def method(env: gym.Env[Any, Any]) -> Method:
     """How an environment can be brought back; a class or a wrapper that is not known exactly is replayed."""
-    base = env.unwrapped
-    if all(type(wrapper) in WRAPPERS for wrapper in wrappers(env)):
-        if hasattr(base, "snapshot") and hasattr(base, "restore"):
-            return "own"
-        if _name(base) in STATE:
-            return "state"
+    if all(type(wrapper) in WRAPPERS for wrapper in wrappers(env)) and has_state(env.unwrapped):
+        return "state"
     return "none" if env.spec is not None and env.spec.nondeterministic else "replay"
 
 
-def wrappers(env: gym.Env[Any, Any]) -> list[gym.Wrapper[Any, Any, Any, Any]]:
+def has_state(env: AnyEnv) -> bool:
+    """Whether `take` and `put_back` know an unwrapped environment."""
+    return (hasattr(env, "snapshot") and hasattr(env, "restore")) or _name(env) in STATE
+
+
+def wrappers(env: AnyEnv) -> list[gym.Wrapper[Any, Any, Any, Any]]:
     """The wrappers around an environment, outermost first."""
     found = []
     while isinstance(env, gym.Wrapper):
@@ -52,18 +55,18 @@ def wrappers(env: gym.Env[Any, Any]) -> list[gym.Wrapper[Any, Any, Any, Any]]:
     return found
 
 
-def take(env: gym.Env[Any, Any]) -> dict[str, Any]:
-    """The state of an environment whose method is "own" or "state", its generator and its wrappers' counters."""
+def take(env: AnyEnv) -> dict[str, Any]:
+    """The state of an environment that `has_state`, its generator and its wrappers' counters."""
     base: Any = env.unwrapped
     if hasattr(base, "snapshot"):
         state = base.snapshot()
     else:
         state = {name: _encode(getattr(base, name)) for name in STATE[_name(base)]}
     counters = [getattr(wrapper, WRAPPERS[type(wrapper)] or "", None) for wrapper in wrappers(env)]
-    return {"state": state, "np_random": generator_state(base.np_random), "wrappers": counters}
+    return {"state": state, "np_random": dict(base.np_random.bit_generator.state), "wrappers": counters}
 
 
-def put_back(env: gym.Env[Any, Any], taken: dict[str, Any]) -> None:
+def put_back(env: AnyEnv, taken: dict[str, Any]) -> None:
     """Bring back what `take` gave, in an environment built in the same way that may never have been reset."""
     base: Any = env.unwrapped
     base.np_random = np.random.Generator(np.random.PCG64())
@@ -78,12 +81,7 @@ def put_back(env: gym.Env[Any, Any], taken: dict[str, Any]) -> None:
             setattr(wrapper, attribute, counter)
 
 
-def generator_state(generator: np.random.Generator) -> dict[str, Any]:
-    """A generator's state as plain numbers and strings."""
-    return dict(generator.bit_generator.state)
-
-
-def _name(env: gym.Env[Any, Any]) -> str:
+def _name(env: AnyEnv) -> str:
     return f"{type(env).__module__}:{type(env).__qualname__}"
 
 

@@ -11,7 +11,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from gymnast.envs.step import Obs
+from gymnast.envs.step import Obs, map_obs
 
 TENSOR_DTYPES = {"float64": np.float32, "uint16": np.int32, "uint32": np.int64, "uint64": np.int64}
 """NumPy dtypes of observations that become another one as tensors; all others stay what they are."""
@@ -37,11 +37,9 @@ def batcher(space: gym.Space[Any], num_envs: int, device: torch.device) -> Batch
     if isinstance(space, (spaces.Box, spaces.MultiDiscrete, spaces.MultiBinary)):
         return _stacker((num_envs, *space.shape), tensor_dtype(space), device)
     if isinstance(space, (spaces.Dict, spaces.Tuple)):
-        parts = {key: batcher(part, num_envs, device) for key, part in children(space).items()}
-        keys: list[Any] = list(space.spaces) if isinstance(space, spaces.Dict) else list(range(len(space.spaces)))
+        parts = [(name, key, batcher(part, num_envs, device)) for name, key, part in children(space)]
         return lambda observations: {
-            name: part([observation[key] for observation in observations])
-            for (name, part), key in zip(parts.items(), keys, strict=True)
+            name: part([observation[key] for observation in observations]) for name, key, part in parts
         }
     raise ValueError(
         f"observations in a {type(space).__name__} space are not supported: wrap the environment with "
@@ -66,21 +64,17 @@ def tensor_dtype(space: gym.Space[Any]) -> np.dtype[Any]:
     return np.dtype(TENSOR_DTYPES.get(str(space.dtype), space.dtype))
 
 
-def children(space: spaces.Dict | spaces.Tuple) -> dict[str, gym.Space[Any]]:
-    """The parts of a Dict or Tuple space under the names they have in an `Obs`."""
+def children(space: spaces.Dict | spaces.Tuple[Any]) -> list[tuple[str, Any, gym.Space[Any]]]:
+    """The parts of a Dict or Tuple space: name in an `Obs`, key in an observation, space."""
     if isinstance(space, spaces.Dict):
-        return {str(key): part for key, part in space.spaces.items()}
-    return {str(index): part for index, part in enumerate(space.spaces)}
+        return [(str(key), key, part) for key, part in space.spaces.items()]
+    return [(str(index), index, part) for index, part in enumerate(space.spaces)]
 
 
 def batched(space: gym.Space[Any], observations: Any, device: torch.device) -> Obs:
     """A vector environment's batch of observations of a (single) space, copied into tensors."""
     if isinstance(space, (spaces.Dict, spaces.Tuple)):
-        keys: list[Any] = list(space.spaces) if isinstance(space, spaces.Dict) else list(range(len(space.spaces)))
-        return {
-            name: batched(part, observations[key], device)
-            for (name, part), key in zip(children(space).items(), keys, strict=True)
-        }
+        return {name: batched(part, observations[key], device) for name, key, part in children(space)}
     dtype = np.dtype(np.int64) if isinstance(space, spaces.Discrete) else tensor_dtype(space)
     return to_tensor(np.array(observations, dtype), device)
 
@@ -88,9 +82,8 @@ def batched(space: gym.Space[Any], observations: Any, device: torch.device) -> O
 def check_shape(space: gym.Space[Any], observation: Any, name: str) -> None:
     """ValueError where an observation has not the shape that its space says: it would be broadcast silently."""
     if isinstance(space, (spaces.Dict, spaces.Tuple)):
-        keys: list[Any] = list(space.spaces) if isinstance(space, spaces.Dict) else list(range(len(space.spaces)))
-        for key in keys:
-            check_shape(space.spaces[key], observation[key], name)
+        for _, key, part in children(space):
+            check_shape(part, observation[key], name)
     elif np.shape(observation) != space.shape:
         raise ValueError(f"{name} gave an observation of shape {np.shape(observation)}, its space says {space.shape}")
 
@@ -101,7 +94,7 @@ def row_actions(space: gym.Space[Any], name: str) -> Callable[[Tensor], list[Any
     Raises ValueError for a space whose actions are no single tensor.
     """
     if isinstance(space, spaces.Discrete):
-        return lambda action: action.tolist()  # type: ignore[no-any-return]
+        return lambda action: action.tolist()
     if isinstance(space, (spaces.Box, spaces.MultiDiscrete, spaces.MultiBinary)):
         dtype = space.dtype
         return lambda action: list(np.array(action.detach().cpu().numpy(), dtype))
@@ -109,3 +102,46 @@ def row_actions(space: gym.Space[Any], name: str) -> Callable[[Tensor], list[Any
         f"{name} has actions in a {type(space).__name__} space, which is not supported: wrap the environment with "
         "gymnasium.wrappers.TransformAction to take Discrete, MultiDiscrete, MultiBinary or Box actions"
     )
+
+
+def select_rows(obs: Obs, rows: np.ndarray) -> Obs:
+    """A copy of these rows."""
+    return map_obs(lambda tensor: tensor[rows], obs)
+
+
+def replace_rows(obs: Obs, rows: np.ndarray, values: Obs) -> Obs:
+    """A copy of the batch in which these rows are `values`, in order."""
+    if isinstance(obs, dict) and isinstance(values, dict):
+        return {key: replace_rows(obs[key], rows, values[key]) for key in obs}
+    assert isinstance(obs, Tensor)
+    assert isinstance(values, Tensor)
+    replaced = obs.clone()
+    replaced[rows] = values
+    return replaced
+
+
+def equal(left: Obs, right: Obs) -> bool:
+    """Whether two batches are the same bit for bit, NaN included."""
+    if isinstance(left, dict) and isinstance(right, dict):
+        return left.keys() == right.keys() and all(equal(left[key], right[key]) for key in left)
+    assert isinstance(left, Tensor)
+    assert isinstance(right, Tensor)
+    return left.cpu().numpy().tobytes() == right.cpu().numpy().tobytes()
+
+
+def arrays_to_tensors(value: Any) -> Any:
+    """The same nesting of dicts and lists with tensors for arrays, as snapshots are kept."""
+    if isinstance(value, np.ndarray):
+        return torch.from_numpy(value.copy())
+    if isinstance(value, dict):
+        return {key: arrays_to_tensors(part) for key, part in value.items()}
+    return [arrays_to_tensors(part) for part in value] if isinstance(value, list) else value
+
+
+def tensors_to_arrays(value: Any) -> Any:
+    """Undo `arrays_to_tensors`."""
+    if isinstance(value, Tensor):
+        return value.cpu().numpy().copy()
+    if isinstance(value, dict):
+        return {key: tensors_to_arrays(part) for key, part in value.items()}
+    return [tensors_to_arrays(part) for part in value] if isinstance(value, list) else value

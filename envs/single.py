@@ -1,0 +1,71 @@
+"""Single Gymnasium environments from an id or a function. No torch here: workers use it."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium as gym
+from gymnasium.envs.registration import EnvSpec, find_highest_version, get_env_id, parse_env_id
+from gymnasium.wrappers import TimeLimit
+
+BUILD_ERRORS = (TypeError, ValueError, AttributeError, ImportError, gym.error.Error)
+"""What constructors raise for wrong options and missing packages."""
+
+
+def resolve(id: str) -> EnvSpec:
+    """The spec of a registered id; ValueError names the nearest id. An id without its version means the highest one."""
+    module, _, name = id.rpartition(":")
+    if module:
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise ValueError(f"environment {id!r}: the module {module} cannot be imported ({error})") from None
+    if name in gym.registry:
+        return gym.registry[name]
+    try:
+        namespace, base, version = parse_env_id(name)
+    except gym.error.Error:
+        namespace, base, version = None, name, None
+    latest = find_highest_version(namespace, base) if version is None else None
+    if latest is not None:
+        return gym.registry[get_env_id(namespace, base, latest)]
+    near = difflib.get_close_matches(name, gym.registry, 1, cutoff=0.5)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise ValueError(f"unknown environment {id!r}{hint} (`gymnast list envs` names all)")
+
+
+def build(
+    source: EnvSpec | Callable[..., gym.Env[Any, Any]],
+    options: dict[str, Any],
+    *,
+    max_episode_steps: int | None = None,
+    render: bool = False,
+) -> gym.Env[Any, Any]:
+    """One environment of a spec, or from a function that takes the options; ValueError in one line where it fails."""
+    if render:
+        prepare_rendering()
+    try:
+        if not isinstance(source, EnvSpec):
+            env = source(**options)
+            return env if max_episode_steps is None else TimeLimit(env, max_episode_steps)
+        if render:
+            options = {**options, "render_mode": "rgb_array"}
+        return gym.make(source, max_episode_steps=max_episode_steps, disable_env_checker=True, **options)
+    except BUILD_ERRORS as error:
+        name = source.id if isinstance(source, EnvSpec) else name_of(source)
+        raise ValueError(f"environment {name} cannot be made: {' '.join(str(error).split())}") from error
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """What an environment made by a function is called."""
+    return str(getattr(function, "__name__", type(function).__name__))
+
+
+def prepare_rendering() -> None:
+    """Let pygame draw frames without a display, and keep its banner out of our output."""
+    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
