@@ -1,0 +1,69 @@
+"""What learns: a small stateful class per family, pure functions for the maths; each is imported when asked for."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gymnast.agents.bandits import UCB, Thompson, ThompsonConfig, UCBConfig
+    from gymnast.agents.dqn import DQN, DQNConfig
+    from gymnast.agents.planning import PolicyIteration, PolicyIterationConfig, ValueIteration, ValueIterationConfig
+    from gymnast.agents.tabular import (
+        TD,
+        DoubleQLearning,
+        DoubleQLearningConfig,
+        ExpectedSarsa,
+        ExpectedSarsaConfig,
+        NStepSarsa,
+        NStepSarsaConfig,
+        QLearning,
+        QLearningConfig,
+        Sarsa,
+        SarsaConfig,
+        TDConfig,
+    )
+
+MODULES = {
+    "dqn": ("DQN",),
+    "tabular": ("QLearning", "Sarsa", "ExpectedSarsa", "DoubleQLearning", "NStepSarsa", "TD"),
+    "planning": ("ValueIteration", "PolicyIteration"),
+    "bandits": ("UCB", "Thompson"),
+}
+_PATHS = {
+    name: f"gymnast.agents.{module}"
+    for module, agents in MODULES.items()
+    for agent in agents
+    for name in (agent, f"{agent}Config")
+}
+
+__all__ = [
+    "DQN",
+    "TD",
+    "UCB",
+    "DQNConfig",
+    "DoubleQLearning",
+    "DoubleQLearningConfig",
+    "ExpectedSarsa",
+    "ExpectedSarsaConfig",
+    "NStepSarsa",
+    "NStepSarsaConfig",
+    "PolicyIteration",
+    "PolicyIterationConfig",
+    "QLearning",
+    "QLearningConfig",
+    "Sarsa",
+    "SarsaConfig",
+    "TDConfig",
+    "Thompson",
+    "ThompsonConfig",
+    "UCBConfig",
+    "ValueIteration",
+    "ValueIterationConfig",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PATHS:
+        raise AttributeError(f"module 'gymnast.agents' has no attribute {name!r}")
+    return getattr(importlib.import_module(_PATHS[name]), name)

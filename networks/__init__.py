@@ -1,0 +1,7 @@
+"""What is computed: backbones turn observations into features, heads turn features into what an agent needs."""
+
+from __future__ import annotations
+
+from gymnast.networks.build import NETWORKS, build
+
+__all__ = ["NETWORKS", "build"]

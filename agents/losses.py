@@ -1,0 +1,34 @@
+"""Losses and targets: tensors in, tensors out; they run eagerly, compiled and in a captured graph alike."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def td_target(reward: Tensor, discount: Tensor, next_value: Tensor) -> Tensor:
+    """Target r + discount * v'; all [B]. `discount` is gamma**n, or 0 after a terminal state (Sutton 1988)."""
+    return reward + discount * next_value
+
+
+def squared(error: Tensor) -> Tensor:
+    """error**2, elementwise."""
+    return error * error
+
+
+def huber(error: Tensor) -> Tensor:
+    """error**2 / 2 up to 1 and |error| - 1/2 beyond, elementwise: a gradient of at most 1 (Huber 1964).
+
+    It is the error clipping of Mnih et al. 2015 (Methods).
+    """
+    bounded = error.abs().clamp(max=1.0)
+    return bounded * (error.abs() - 0.5 * bounded)
+
+
+def chosen(output: Tensor, action: Tensor) -> Tensor:
+    """The outputs of one action per row: [B, A, K] and int64 [B] to [B, K]."""
+    return output.gather(1, action.view(-1, 1, 1).expand(-1, 1, output.shape[2])).squeeze(1)
+
+
+def weighted_mean(loss: Tensor, weight: Tensor) -> Tensor:
+    """Mean of weight * loss; both [B]."""
+    return loss.dot(weight) / len(loss)

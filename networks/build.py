@@ -1,0 +1,86 @@
+"""Backbones by name."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import gymnasium as gym
+from gymnasium import spaces
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+NETWORKS = {
+    "auto": "nature-cnn where observations are uint8 images [C, H, W], else mlp",
+    "mlp": "fully connected layers (hidden_sizes, activation) over any observation, flattened to one vector",
+    "nature-cnn": "the three convolutions and 512 units of Mnih et al. 2015, over uint8 images [C, H, W]",
+    "module:Class": "your own nn.Module, built as Class(observation_space), with an attribute `out_features`",
+}
+"""What `build` takes, and one line on each."""
+
+
+def build(
+    name: str | nn.Module,
+    observation_space: gym.Space[Any],
+    *,
+    hidden_sizes: Sequence[int] = (120, 84),
+    activation: str = "relu",
+    init: str = "orthogonal",
+    generator: torch.Generator,
+) -> nn.Module:
+    """A backbone: a module from observations [B, ...] to features [B, out_features].
+
+    `hidden_sizes` and `activation` are the MLP's; `init` and `generator` make the weights of the named ones. A
+    user's own module, given as an object or as `module:Class`, keeps the weights that it comes with.
+
+    Raises:
+        ValueError: an unknown name (with the nearest one), or an observation space that the backbone does not fit.
+    """
+    from gymnast.networks import backbones
+    from gymnast.networks.init import initialise
+
+    if not isinstance(name, str):
+        return checked(name, type(name).__name__)
+    if ":" in name:
+        return checked(_imported(name)(observation_space), name)
+    backbone: nn.Module
+    chosen = automatic(observation_space) if name == "auto" else name
+    if chosen == "mlp":
+        backbone = backbones.MLP(observation_space, hidden_sizes, activation=activation)
+    elif chosen == "nature-cnn":
+        backbone = backbones.NatureCNN(observation_space)
+    else:
+        near = difflib.get_close_matches(name, NETWORKS, 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ValueError(f"backbone must be one of {', '.join(NETWORKS)}, got {name!r}{hint}")
+    initialise(backbone, init, activation=activation, generator=generator)
+    return backbone
+
+
+def automatic(observation_space: gym.Space[Any]) -> str:
+    """The backbone that `auto` stands for."""
+    space = observation_space
+    if not isinstance(space, spaces.Box) or space.dtype != "uint8" or len(space.shape) != 3:
+        return "mlp"
+    return "nature-cnn" if min(space.shape[1:]) >= 36 else "mlp"
+
+
+def checked(module: nn.Module, name: str) -> nn.Module:
+    """The module, if it is a backbone."""
+    from torch import nn
+
+    if not isinstance(module, nn.Module) or not isinstance(getattr(module, "out_features", None), int):
+        raise ValueError(f"backbone {name} must be an nn.Module with an integer attribute out_features")
+    return module
+
+
+def _imported(path: str) -> Any:
+    module_name, _, class_name = path.partition(":")
+    try:
+        return getattr(importlib.import_module(module_name), class_name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"backbone {path!r} cannot be imported: {error}") from None

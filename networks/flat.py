@@ -1,0 +1,60 @@
+"""All parameters of a module in one flat tensor, so that clipping, optimizer and target update are one call each."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class FlatParameters:
+    """The parameters of a module and their gradients as views of two flat tensors [P].
+
+    The module works as before, its `state_dict` keeps its names, and loading one writes into the flat tensor. Move
+    the module to its device first; a module that shares parameters keeps sharing them.
+
+    Raises:
+        ValueError: no parameters, or parameters of several dtypes or devices.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+        parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        if len({(parameter.dtype, parameter.device) for parameter in parameters}) != 1:
+            raise ValueError("a network needs parameters that learn, all of one dtype and on one device")
+        size = sum(parameter.numel() for parameter in parameters)
+        self.data = torch.empty(size, dtype=parameters[0].dtype, device=parameters[0].device)
+        self.grad = torch.zeros_like(self.data)
+        offset = 0
+        for parameter in parameters:
+            chosen = slice(offset, offset + parameter.numel())
+            view = self.data[chosen].view(parameter.shape)
+            view.copy_(parameter.detach())
+            parameter.data = view
+            parameter.grad = self.grad[chosen].view(parameter.shape)
+            offset = chosen.stop
+
+    def parameter(self) -> nn.Parameter:
+        """The flat tensor as the one parameter that an optimizer is given; its gradient is `grad`."""
+        flat = nn.Parameter(self.data)
+        flat.grad = self.grad
+        return flat
+
+    def follow(self, other: FlatParameters, tau: float = 1.0) -> None:
+        """Move towards another module's parameters: `tau` of the way, all of it for a copy."""
+        if tau == 1.0:
+            self.data.copy_(other.data)
+        else:
+            self.data.lerp_(other.data, tau)
+
+
+def copy_buffers(source: nn.Module, target: nn.Module) -> None:
+    """Copy what a module keeps beside its parameters (a normalisation's running statistics)."""
+    for mine, theirs in zip(target.buffers(), source.buffers(), strict=True):
+        mine.copy_(theirs)
+
+
+def clip_norm(grad: Tensor, max_norm: float) -> Tensor:
+    """Scale a flat gradient [P] in place so that its Euclidean norm is at most `max_norm`; returns the norm before."""
+    norm: Tensor = torch.linalg.vector_norm(grad)
+    grad.mul_((max_norm / (norm + 1e-6)).clamp_(max=1.0))
+    return norm

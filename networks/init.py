@@ -1,0 +1,54 @@
+"""Initial weights by name, drawn from a generator that is passed in."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+INITS = ("orthogonal", "he", "xavier", "torch")
+GAINS = {
+    "relu": math.sqrt(2.0),
+    "tanh": 5.0 / 3.0,
+    "elu": math.sqrt(2.0),
+    "gelu": math.sqrt(2.0),
+    "silu": math.sqrt(2.0),
+}
+
+
+def initialise(
+    module: nn.Module, name: str, *, activation: str | None, generator: torch.Generator, gain: float | None = None
+) -> None:
+    """Draw the weights of all linear and convolutional layers of a module anew, on the CPU.
+
+    `orthogonal` (Saxe et al. 2014) and `xavier` (Glorot & Bengio 2010, uniform) are scaled by the gain of the
+    activation that follows (1 for None) unless `gain` says otherwise; `he` (He et al. 2015, normal) by its own; their
+    biases are 0. `torch` is uniform within 1/sqrt(fan_in) for weights and biases, as torch's own layers are.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    if name not in INITS:
+        raise ValueError(f"init must be one of {', '.join(INITS)}, got {name!r}")
+    if gain is None:
+        gain = GAINS[activation] if activation is not None else 1.0
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            _draw(layer.weight, layer.bias, name, gain, generator)
+
+
+@torch.no_grad()
+def _draw(weight: Tensor, bias: Tensor | None, name: str, gain: float, generator: torch.Generator) -> None:
+    bound = 0.0
+    if name == "orthogonal":
+        nn.init.orthogonal_(weight, gain, generator=generator)
+    elif name == "xavier":
+        nn.init.xavier_uniform_(weight, gain, generator=generator)
+    elif name == "he":
+        nn.init.kaiming_normal_(weight, nonlinearity="relu", generator=generator)
+    else:
+        bound = 1.0 / math.sqrt(weight[0].numel())
+        weight.uniform_(-bound, bound, generator=generator)
+    if bias is not None:
+        bias.uniform_(-bound, bound, generator=generator)

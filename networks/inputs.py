@@ -1,0 +1,63 @@
+"""Observations as vectors: what a fully connected network reads of each kind of space."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor, nn
+from torch.nn import functional
+
+Obs = Any  # a tensor or a nested dict of them; `envs.step.Obs`, which networks do not import
+
+
+class Vector(nn.Module):
+    """Any observation as one float32 vector [B, out_features].
+
+    Box and MultiBinary are flattened, uint8 scaled by 1/255; Discrete and MultiDiscrete become one-hot; the parts of
+    a Dict (in the space's order) or Tuple (keys "0", "1", …) follow each other.
+
+    Raises:
+        ValueError: a space of another kind.
+    """
+
+    def __init__(self, space: gym.Space[Any]) -> None:
+        super().__init__()
+        self.one_dimensional = False
+        self.out_features = 0
+        self.parts, self.keys = nn.ModuleList(), list[str]()
+        if isinstance(space, spaces.Dict | spaces.Tuple):
+            named = space.spaces.items() if isinstance(space, spaces.Dict) else enumerate(space.spaces)
+            vectors = {str(key): Vector(part) for key, part in named}
+            self.parts, self.keys = nn.ModuleList(vectors.values()), list(vectors)
+            self.out_features, self.kind = sum(part.out_features for part in vectors.values()), "parts"
+        elif isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
+            sizes = np.asarray(space.n if isinstance(space, spaces.Discrete) else space.nvec).flatten()
+            offset = np.cumsum(sizes) - sizes - np.asarray(space.start).flatten()
+            self.register_buffer("offset", torch.from_numpy(offset.astype(np.int64)), persistent=False)
+            self.out_features, self.kind = int(sizes.sum()), "one-hot"
+        elif isinstance(space, spaces.Box | spaces.MultiBinary):
+            self.out_features = int(np.prod(space.shape))
+            self.kind = "image" if space.dtype == np.uint8 and isinstance(space, spaces.Box) else "flat"
+            self.one_dimensional = len(space.shape) == 1
+        else:
+            raise ValueError(
+                f"a network cannot read a {type(space).__name__} observation; "
+                "Box, Discrete, MultiDiscrete, MultiBinary and Dict or Tuple of them fit"
+            )
+
+    def forward(self, obs: Obs) -> Tensor:
+        vector: Tensor
+        if self.kind == "flat":
+            vector = obs.reshape(len(obs), -1).float()
+        elif self.kind == "image":
+            vector = obs.reshape(len(obs), -1) * (1 / 255)
+        elif self.kind == "one-hot":
+            index = obs.reshape(len(obs), -1) + self.offset  # [B, parts]
+            vector = functional.one_hot(index, self.out_features).sum(1).float()
+        else:
+            vector = torch.cat([part(obs[key]) for key, part in zip(self.keys, self.parts, strict=True)], 1)
+        return vector

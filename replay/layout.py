@@ -1,0 +1,86 @@
+"""How observations lie in a replay: one array per part, and one frame where an observation is a stack of them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor
+
+Obs = Any  # a tensor or a nested dict of them; `envs.step.Obs`, which replay does not import
+DTYPES = {np.dtype(name): getattr(torch, name) for name in ("uint8", "int8", "int16", "int32", "int64", "bool")}
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One tensor of an observation."""
+
+    path: tuple[str, ...]
+    shape: tuple[int, ...]  # of one frame
+    dtype: torch.dtype
+
+    @property
+    def nbytes(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+class Layout:
+    """The tensors that observations of a space consist of; with `stack` > 1, frames of shape[1:] of one Box.
+
+    Floats are kept as float32, integers and booleans as they are.
+
+    Raises:
+        ValueError: a space that has no tensors, or one that is no stack of so many frames.
+    """
+
+    def __init__(self, space: gym.Space[Any], *, stack: int = 1) -> None:
+        self.stack = stack
+        if stack > 1 and not (isinstance(space, spaces.Box) and space.shape[:1] == (stack,)):
+            raise ValueError(
+                f"frame_stack {stack} needs observations Box({stack}, ...), got {space}; use frame_stack 1"
+            )
+        self.leaves = _leaves(space, (), stack)
+        self.frame_bytes = sum(leaf.nbytes for leaf in self.leaves)
+
+    def split(self, obs: Obs) -> list[Tensor]:
+        """The tensors of an observation, in the order of `leaves`."""
+        if not isinstance(obs, dict):
+            return [obs]
+        tensors = []
+        for leaf in self.leaves:
+            part: Obs = obs
+            for key in leaf.path:
+                part = part[key]
+            tensors.append(part)
+        return tensors
+
+    def join(self, tensors: list[Tensor]) -> Obs:
+        """The observation that consists of these tensors."""
+        if not self.leaves[0].path:
+            return tensors[0]
+        obs: dict[str, Obs] = {}
+        for leaf, tensor in zip(self.leaves, tensors, strict=True):
+            inner = obs
+            for key in leaf.path[:-1]:
+                inner = inner.setdefault(key, {})
+            inner[leaf.path[-1]] = tensor
+        return obs
+
+
+def _leaves(space: gym.Space[Any], path: tuple[str, ...], stack: int) -> list[Leaf]:
+    if isinstance(space, spaces.Dict | spaces.Tuple):
+        named = space.spaces.items() if isinstance(space, spaces.Dict) else enumerate(space.spaces)
+        return [leaf for key, part in named for leaf in _leaves(part, (*path, str(key)), 1)]
+    if space.shape is None or space.dtype is None:
+        raise ValueError(
+            f"a replay cannot keep a {type(space).__name__} observation; "
+            "Box, Discrete, MultiDiscrete, MultiBinary and Dict or Tuple of them fit"
+        )
+    shape = tuple(space.shape)
+    dtype = np.dtype(space.dtype)
+    return [Leaf(path, shape[1:] if stack > 1 else shape, DTYPES.get(dtype, torch.float32))]
