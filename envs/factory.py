@@ -53,7 +53,7 @@ def make(
     if isinstance(id, str):
         atari = importlib.import_module("gymnast.envs.atari") if find_spec("gymnast.envs.atari") else None
         if atari is not None and atari.is_atari(id):
-            return atari.make_atari(
+            env: Env = atari.make_atari(
                 atari.atari_id(id),
                 num_envs,
                 device=device,
@@ -62,6 +62,7 @@ def make(
                 max_episode_steps=max_episode_steps,
                 render=render,
             )
+            return env
     source = single.resolve(id) if isinstance(id, str) else id
     name = source.id if isinstance(source, EnvSpec) else single.name_of(source)
     kind = automatic(source, num_envs) if vectorization == "auto" else vectorization

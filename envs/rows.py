@@ -41,13 +41,14 @@ class RowsEnv(Env):
         self.single_observation_space = observation_space
         self.single_action_space = action_space
         self.exact_resume = method != "none"
-        self._batch = spaces.batcher(observation_space, num_envs, device)
-        self._actions = spaces.row_actions(action_space, id)
+        self._batch = spaces.batcher(observation_space, device)
+        spaces.check_actions(action_space, id)
+        self._actions = spaces.row_actions(action_space)
         self._none = torch.zeros(num_envs, dtype=torch.bool, device=device)
         self._all = torch.ones(num_envs, dtype=torch.bool, device=device)
         self._statistics = torch.float32 if device.type == "mps" else torch.float64
         self._extras: tuple[str, ...] = ()
-        self._rewards: tuple[float, ...] = ()
+        self._rewards: list[float] = []
         self._reward = torch.zeros(num_envs, device=device)
         self._episode = [0] * num_envs
         self._begun = 0
@@ -99,7 +100,14 @@ class RowsEnv(Env):
 
     def step(self, action: Tensor) -> Step:
         stepped = self._step_rows(self._actions(action))
-        observations, rewards, terminated, truncated, extras = zip(*stepped, strict=True)
+        observations: list[Any] = []
+        rewards: list[float] = []
+        ended = False
+        for observation, reward, terminated, truncated, _ in stepped:
+            observations.append(observation)
+            rewards.append(reward)
+            if terminated or truncated:
+                ended = True
         if rewards != self._rewards:
             self._rewards = rewards
             array = np.array(rewards, np.float32) + np.float32(0.0)  # -0.0 becomes 0.0, which it equals above
@@ -107,55 +115,35 @@ class RowsEnv(Env):
         next_obs = self._batch(observations)
         lives = mask = None
         if self._extras:
+            extras = [row[4] for row in stepped]
             lives, mask = self._extra("lives", extras), self._extra("action_mask", extras)
-        if True in terminated or True in truncated:
-            return self._end(observations, terminated, truncated, extras, next_obs=next_obs, lives=lives, mask=mask)
-        self.obs, self.start, self.action_mask = next_obs, self._none, mask
-        self._final_frames = NO_FRAMES
         none = self._none
-        return Step(next_obs, none, next_obs, self._reward, none, none, self.num_envs, 0, None, lives, mask, mask)
+        step = Step(next_obs, none, next_obs, self._reward, none, none, self.num_envs, 0, None, lives, mask, mask)
+        self._final_frames = NO_FRAMES
+        if ended:
+            self._end(step, stepped)
+        self.obs, self.start, self.action_mask = step.obs, step.start, step.action_mask
+        return step
 
-    def _end(
-        self,
-        observations: Sequence[Any],
-        terminated: Sequence[bool],
-        truncated: Sequence[bool],
-        extras: Sequence[Any],
-        *,
-        next_obs: Obs,
-        lives: Tensor | None,
-        mask: Tensor | None,
-    ) -> Step:
-        """Begin new episodes where one ended."""
-        ended = [row for row in range(self.num_envs) if terminated[row] or truncated[row]]
+    def _end(self, step: Step, stepped: list[Stepped]) -> None:
+        """Begin new episodes where one ended, and fill in what differs there."""
+        device = self.device
+        step.terminated = torch.tensor([bool(row[2]) for row in stepped], device=device)
+        step.truncated = torch.tensor([bool(row[3]) for row in stepped], device=device)
+        step.start = step.ended
+        ended = [row for row in range(self.num_envs) if stepped[row][2] or stepped[row][3]]
+        step.num_ended = len(ended)
         totals = dict(zip(ended, self._totals(ended), strict=True))
+        returns, lengths = zip(*(totals.get(row, (0.0, 0)) for row in range(self.num_envs)), strict=True)
+        step.episode_return = torch.tensor(returns, dtype=self._statistics, device=device)
+        step.episode_length = torch.tensor(lengths, dtype=torch.int64, device=device)
         if self._renders:
             self._final_frames = {row: self._frame(row) for row in ended}
-        first, first_extras = list(observations), list(extras)
-        for row, begun in zip(ended, self._begin(ended), strict=True):
-            first[row], first_extras[row] = begun
-        returns, lengths = zip(*(totals.get(row, (0.0, 0)) for row in range(self.num_envs)), strict=True)
-        device = self.device
-        terminated_rows = torch.tensor(terminated, dtype=torch.bool, device=device)
-        truncated_rows = torch.tensor(truncated, dtype=torch.bool, device=device)
-        self.obs = self._batch(first)
-        self.start = terminated_rows | truncated_rows
-        self.action_mask = None if mask is None else self._extra("action_mask", first_extras)
-        return Step(
-            obs=self.obs,
-            start=self.start,
-            next_obs=next_obs,
-            reward=self._reward,
-            terminated=terminated_rows,
-            truncated=truncated_rows,
-            num_active=self.num_envs,
-            num_ended=len(ended),
-            lives=lives,
-            action_mask=self.action_mask,
-            next_action_mask=mask,
-            episode_return=torch.tensor(returns, dtype=self._statistics, device=device),
-            episode_length=torch.tensor(lengths, dtype=torch.int64, device=device),
-        )
+        begun: list[Begun] = [(row[0], row[4]) for row in stepped]
+        for row, first in zip(ended, self._begin(ended), strict=True):
+            begun[row] = first
+        step.obs = self._batch([observation for observation, _ in begun])
+        step.action_mask = self._extra("action_mask", [extras for _, extras in begun])
 
     @abstractmethod
     def _frame(self, row: int) -> np.ndarray:

@@ -30,14 +30,14 @@ def to_tensor(array: np.ndarray, device: torch.device) -> Tensor:
     return tensor.to(device)
 
 
-def batcher(space: gym.Space[Any], num_envs: int, device: torch.device) -> Batcher:
-    """The function that copies `num_envs` observations of a space into tensors; ValueError names a space it cannot."""
+def batcher(space: gym.Space[Any], device: torch.device) -> Batcher:
+    """The function that copies observations of a space into tensors; ValueError names a space it cannot."""
     if isinstance(space, spaces.Discrete):
-        return _stacker((num_envs,), np.dtype(np.int64), device)
+        return _stacker(np.dtype(np.int64), device)
     if isinstance(space, (spaces.Box, spaces.MultiDiscrete, spaces.MultiBinary)):
-        return _stacker((num_envs, *space.shape), tensor_dtype(space), device)
+        return _stacker(tensor_dtype(space), device)
     if isinstance(space, (spaces.Dict, spaces.Tuple)):
-        parts = [(name, key, batcher(part, num_envs, device)) for name, key, part in children(space)]
+        parts = [(name, key, batcher(part, device)) for name, key, part in children(space)]
         return lambda observations: {
             name: part([observation[key] for observation in observations]) for name, key, part in parts
         }
@@ -47,13 +47,11 @@ def batcher(space: gym.Space[Any], num_envs: int, device: torch.device) -> Batch
     )
 
 
-def _stacker(shape: tuple[int, ...], dtype: np.dtype[Any], device: torch.device) -> Batcher:
+def _stacker(dtype: np.dtype[Any], device: torch.device) -> Batcher:
     on_cpu = device.type == "cpu"
 
     def stack(observations: Sequence[Any]) -> Tensor:
-        batch = np.empty(shape, dtype)
-        for row, observation in enumerate(observations):
-            batch[row] = observation
+        batch = np.array(observations, dtype)  # copies
         return torch.from_numpy(batch) if on_cpu else to_tensor(batch, device)
 
     return stack
@@ -88,20 +86,20 @@ def check_shape(space: gym.Space[Any], observation: Any, name: str) -> None:
         raise ValueError(f"{name} gave an observation of shape {np.shape(observation)}, its space says {space.shape}")
 
 
-def row_actions(space: gym.Space[Any], name: str) -> Callable[[Tensor], list[Any]]:
-    """The function that takes a batch of actions apart: ints for Discrete, else one array per row, all of them copies.
-
-    Raises ValueError for a space whose actions are no single tensor.
-    """
+def row_actions(space: gym.Space[Any]) -> Callable[[Tensor], list[Any]]:
+    """The function that takes a batch of actions apart: ints for Discrete, else one array per row, all of them copies."""
     if isinstance(space, spaces.Discrete):
         return lambda action: action.tolist()
-    if isinstance(space, (spaces.Box, spaces.MultiDiscrete, spaces.MultiBinary)):
-        dtype = space.dtype
-        return lambda action: list(np.array(action.detach().cpu().numpy(), dtype))
-    raise ValueError(
-        f"{name} has actions in a {type(space).__name__} space, which is not supported: wrap the environment with "
-        "gymnasium.wrappers.TransformAction to take Discrete, MultiDiscrete, MultiBinary or Box actions"
-    )
+    return lambda action: list(np.array(action.detach().cpu().numpy(), space.dtype))
+
+
+def check_actions(space: gym.Space[Any], name: str) -> None:
+    """ValueError for a space whose actions are no single tensor."""
+    if not isinstance(space, (spaces.Discrete, spaces.Box, spaces.MultiDiscrete, spaces.MultiBinary)):
+        raise ValueError(
+            f"{name} has actions in a {type(space).__name__} space, which is not supported: wrap the environment with "
+            "gymnasium.wrappers.TransformAction to take Discrete, MultiDiscrete, MultiBinary or Box actions"
+        )
 
 
 def select_rows(obs: Obs, rows: np.ndarray) -> Obs:

@@ -45,8 +45,8 @@ class VectorAdapter(Env):
         self.render_fps = float(env.metadata.get("render_fps") or 30.0)
         self._same_step = mode is AutoresetMode.SAME_STEP
         self._masked_reset = mode is AutoresetMode.DISABLED or (mode is AutoresetMode.NEXT_STEP and _clears(env))
-        self._batch = spaces.batcher(env.single_observation_space, 1, device)  # refuses what cannot be a tensor
-        spaces.row_actions(env.single_action_space, id)
+        self._batch = spaces.batcher(env.single_observation_space, device)
+        spaces.check_actions(env.single_action_space, id)
         self._seeds = seed
         self._resets = 0
         self._none = torch.zeros(self.num_envs, dtype=torch.bool, device=device)
@@ -156,8 +156,7 @@ class VectorAdapter(Env):
             raise RuntimeError(f"{self.id} says SAME_STEP but gave no final_obs when an episode ended")
         final = infos["final_obs"]
         if isinstance(final, np.ndarray) and final.dtype == object:
-            batch = spaces.batcher(self.single_observation_space, len(rows), self.device)
-            return batch([final[row] for row in rows])
+            return self._batch([final[row] for row in rows])
         return spaces.select_rows(self._tensors(final), rows)
 
     def _check_masked_reset(self, before: Obs, after: Obs, ended: np.ndarray) -> None:
