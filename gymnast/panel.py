@@ -26,7 +26,8 @@ PLAIN_PERIOD = 5.0
 SPEED_WINDOW = 15.0
 """Seconds over which steps/s and its split are taken."""
 BARS = "▁▂▃▄▅▆▇█"
-ASCII_BARS = "_.-=+*%#"
+MAX_WIDTH = 110
+"""Columns of the live panel on a wide terminal."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,9 @@ class Speed:
 class Panel:
     """Shows the states that it is given; a context manager.
 
-    `live` None means: where stderr is a terminal. `period` is the number of seconds between two states that it asks
-    for. A stderr that cannot be written any more (a closed pipe) ends the showing and not the training.
+    `live` None means: where stderr is a terminal that moves its cursor and knows Unicode. `period` is the number of
+    seconds between two states that it asks for. A stderr that cannot be written any more (a closed pipe) ends the
+    showing and not the training.
     """
 
     def __init__(
@@ -75,8 +77,8 @@ class Panel:
     ) -> None:
         self.title = title
         self._console = Console(stderr=True) if console is None else console
-        dumb = self._console.is_dumb_terminal or not sys.stderr.isatty()
-        self._is_live = not dumb if live is None else live
+        plain = self._console.is_dumb_terminal or self._console.options.ascii_only or not sys.stderr.isatty()
+        self._is_live = not plain if live is None else live
         self._period = period or (LIVE_PERIOD if self._is_live else PLAIN_PERIOD)
         self._clock = clock
         self._next = -math.inf
@@ -114,8 +116,8 @@ class Panel:
         if live is None:
             self._print(plain_line(state, speed))
         else:
-            ascii_only = self._console.options.ascii_only
-            frame = render(self.title, state, speed, ascii_only=ascii_only)
+            width = min(self._console.width, MAX_WIDTH)
+            frame = render(self.title, state, speed, width=width)
             self._guard(lambda: live.update(frame, refresh=True))
 
     def message(self, text: str) -> None:
@@ -173,17 +175,17 @@ def plain_line(state: PanelState, speed: Speed) -> str:
     return "  ".join(parts)
 
 
-def render(title: str, state: PanelState, speed: Speed, *, ascii_only: bool = False) -> RenderableType:
+def render(title: str, state: PanelState, speed: Speed, *, width: int) -> RenderableType:
     """The live panel."""
     bar = Table.grid(padding=(0, 1), expand=True)
     bar.add_column(ratio=1)
     bar.add_column(no_wrap=True)
     count = f"{_fraction(state):4.0%}  {state.env_step:,}/{state.total_steps:,}"
-    bar.add_row(ProgressBar(total=max(state.total_steps, 1), completed=state.env_step), count)
+    bar.add_row(ProgressBar(total=max(state.total_steps, 1), completed=state.env_step, complete_style="cyan"), count)
     rows = Table.grid(padding=(0, 2))
     rows.add_column(style="bold", no_wrap=True)
     rows.add_column(overflow="fold")
-    spark = sparkline(state.returns, width=20, bars=ASCII_BARS if ascii_only else BARS)
+    spark = sparkline(state.returns, width=30)
     rows.add_row("speed", _row([f"{number(speed.steps_per_second)} steps/s", _split(speed)]))
     rows.add_row("time left", duration(speed.seconds_left))
     episodes = f"{state.episodes:,} episodes"
@@ -193,10 +195,10 @@ def render(title: str, state: PanelState, speed: Speed, *, ascii_only: bool = Fa
     if state.scheduled:
         rows.add_row("schedules", _row(_pairs(state.scheduled)))
     rows.add_row("evaluation", _row([number(state.evaluation), f"best {number(state.best)}"]))
-    return Frame(Group(bar, rows), title=Text(title, overflow="ellipsis"), title_align="left")
+    return Frame(Group(bar, rows), title=Text(title, overflow="ellipsis"), title_align="left", width=width)
 
 
-def sparkline(values: Sequence[float], *, width: int, bars: str = BARS) -> str:
+def sparkline(values: Sequence[float], *, width: int) -> str:
     """Finite values, oldest first, as a row of at most `width` bars from the lowest to the highest."""
     finite = [value for value in values if math.isfinite(value)]
     columns = min(width, len(finite))
@@ -205,8 +207,8 @@ def sparkline(values: Sequence[float], *, width: int, bars: str = BARS) -> str:
     edges = [round(column * len(finite) / columns) for column in range(columns + 1)]
     means = [_mean(finite[begin:end]) for begin, end in pairwise(edges)]
     low, span = min(means), max(means) - min(means)
-    top = len(bars) - 1
-    return "".join(bars[round((mean - low) / span * top) if span else top // 2] for mean in means)
+    top = len(BARS) - 1
+    return "".join(BARS[round((mean - low) / span * top) if span else top // 2] for mean in means)
 
 
 def number(value: float | None) -> str:

@@ -23,7 +23,7 @@ def learning_curve(runs: Sequence[Path], out: Path) -> None:
     axes = figure.add_subplot()
     for index, run in enumerate(runs):
         label = f"{run.name}: " if len(runs) > 1 else ""
-        _draw(axes, records.read(run / "metrics.jsonl"), color=f"C{index}", label=label)
+        draw(axes, records.read(run / "metrics.jsonl"), color=f"C{index}", label=label)
     axes.set_xlabel("env steps")
     axes.set_ylabel("return")
     axes.set_title("\n".join(sorted({"/".join(run.parts[-3:-1]) for run in runs})))
@@ -34,8 +34,13 @@ def learning_curve(runs: Sequence[Path], out: Path) -> None:
     figure.savefig(out)
 
 
-def _draw(axes: Any, rows: list[dict[str, Any]], *, color: str, label: str) -> None:
-    train = [(row["env_step"], row["return_mean"]) for row in rows if row["kind"] == "train" and "return_mean" in row]
+def draw(axes: Any, rows: list[dict[str, Any]], *, color: str, label: str) -> None:
+    """Draw one run's records into matplotlib axes; records without a return (no episode has ended yet) are left out."""
+    train = [
+        (row["env_step"], row["return_mean"])
+        for row in rows
+        if row["kind"] == "train" and row.get("return_mean") is not None
+    ]
     evaluations = [
         (row["env_step"], row["mean_return"], row.get("std_return", 0.0)) for row in rows if row["kind"] == "eval"
     ]

@@ -184,6 +184,7 @@ class WandB:
 
         self._wandb = wandb
         self._about = about
+        self._id = about.state.get("wandb_id") or wandb.util.generate_id()
         mode = os.environ.get("WANDB_MODE", "online") if about.mode == "online" else about.mode
         try:
             self._run = self._start(mode)
@@ -193,6 +194,8 @@ class WandB:
             self._run = self._start("offline")
             sync = self._run.settings.sync_dir
             _warn(f"wandb logs offline, send it later by `wandb sync {sync}`: {_one_line(error)}")
+        if self._run.url:
+            print(f"wandb: {self._run.url}", file=sys.stderr)
         # Also W&B's own step is the env step, so that what a resumed run logs again is not added a second time.
         self._run.define_metric("env_step", hidden=True)
         self._run.define_metric("*", step_metric="env_step")
@@ -207,7 +210,7 @@ class WandB:
         self._run.summary.update(dict(values))
 
     def state(self) -> dict[str, Any]:
-        return {"wandb_id": self._run.id}
+        return {"wandb_id": self._id}
 
     def close(self, exit_code: int) -> None:
         self._run.finish(exit_code=exit_code)
@@ -220,7 +223,7 @@ class WandB:
         return self._wandb.init(
             project=about.project,
             name=about.run_name,
-            id=about.state.get("wandb_id"),
+            id=self._id,
             resume="allow",
             dir=str(about.run_dir),
             config=dict(about.config),
