@@ -1,0 +1,75 @@
+"""How an Atari game is played, and one-line errors for what cannot be asked for."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, fields
+from typing import Any
+
+GYMNASIUM_NAMES = {
+    "frameskip": "frame_skip",
+    "repeat_action_probability": "sticky",
+    "max_num_frames_per_episode": "max_frames",
+    "use_fire_reset": "fire_reset",
+    "img_height": "screen",
+    "img_width": "screen",
+    "screen_size": "screen",
+    "stack_num": "stack",
+    "num_threads": "threads",
+    "grayscale_obs": "grayscale",
+}
+NOT_HERE = {
+    "reward_clipping": "rewards are never clipped by the environment; clip them in the agent's config",
+    "episodic_life": "an episode is a whole game; let the agent's config end its learning targets at lost lives",
+}
+
+
+@dataclass(frozen=True)
+class AtariOptions:
+    """How a game is played; the defaults are those of Mnih et al. (2015), with sticky actions as the id says."""
+
+    frame_skip: int = 4
+    """Emulator frames that each action lasts; the last two are max-pooled."""
+    sticky: float | None = None
+    """Probability that the emulator repeats its previous action for a frame (Machado et al. 2018); None: by the id."""
+    noop_max: int = 30
+    """An episode begins with 0 to this many no-op frames, drawn uniformly."""
+    fire_reset: bool = False
+    """Press FIRE after a reset. Neither Mnih et al. (2015) nor Machado et al. (2018) do; OpenAI's wrappers did."""
+    full_action_space: bool = False
+    """All 18 actions instead of those that the game uses."""
+    max_frames: int = 108_000
+    """An episode is truncated after this many frames of play, rounded up to whole env steps: 30 minutes."""
+    screen: int = 84
+    """Height and width of an observation in pixels."""
+    stack: int = 4
+    """Observations that are stacked; after a reset the older ones are black."""
+    grayscale: bool = True
+    """One channel a frame; RGB has three, and stacks are [3 stack, height, width]."""
+    threads: int = 0
+    """Emulator threads; 0: one for each core, but no more than environments."""
+
+    def __post_init__(self) -> None:
+        smallest = {"frame_skip": 1, "noop_max": 0, "max_frames": 1, "screen": 1, "stack": 1, "threads": 0}
+        for name, low in smallest.items():
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < low:
+                raise ValueError(f"{name} must be an integer >= {low}, got {value!r}")
+        for name in ("fire_reset", "full_action_space", "grayscale"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} must be true or false, got {getattr(self, name)!r}")
+        if self.sticky is not None and not (isinstance(self.sticky, int | float) and 0 <= self.sticky < 1):
+            raise ValueError(f"sticky must be at least 0 and below 1, got {self.sticky!r}")
+
+    @classmethod
+    def from_dict(cls, options: dict[str, Any]) -> AtariOptions:
+        """The options that a dict describes. Raises ValueError for an unknown one, with the name it has here."""
+        known = [field.name for field in fields(cls)]
+        for name in options:
+            if name in NOT_HERE:
+                raise ValueError(f"Atari has no option {name}: {NOT_HERE[name]}")
+            if name not in known:
+                near = [GYMNASIUM_NAMES[name]] if name in GYMNASIUM_NAMES else difflib.get_close_matches(name, known, 1)
+                hint = f"; did you mean {near[0]}?" if near else ""
+                raise ValueError(f"Atari has no option {name}{hint} (allowed: {', '.join(known)})")
+        return cls(**options)
