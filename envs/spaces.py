@@ -87,7 +87,7 @@ def check_shape(space: gym.Space[Any], observation: Any, name: str) -> None:
 
 
 def row_actions(space: gym.Space[Any]) -> Callable[[Tensor], list[Any]]:
-    """The function that takes a batch of actions apart: ints for Discrete, else one array per row, all of them copies."""
+    """The function that takes a batch of actions apart: ints for Discrete, else one array per row, all copies."""
     if isinstance(space, spaces.Discrete):
         return lambda action: action.tolist()
     return lambda action: list(np.array(action.detach().cpu().numpy(), space.dtype))
