@@ -113,6 +113,7 @@ class Atari(Env):
         self.id, self.num_envs, self.device, self.options = name.id, num_envs, device, options
         self.can_render = render
         self.frame_skip, self.max_episode_steps = options.frame_skip, max_episode_steps
+        self.render_fps = 60 / options.frame_skip  # the console's own speed
         self._rom = name.rom
         self._native: Any = _native_env(name.rom, num_envs, options)
         channels = options.stack * (1 if options.grayscale else 3)
