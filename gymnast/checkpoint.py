@@ -19,7 +19,7 @@ import torch
 
 from gymnast import names, spaces
 from gymnast.agents.base import Agent
-from gymnast.errors import UsageError
+from gymnast.errors import UsageError, first_line
 
 FORMAT = "gymnast checkpoint 1"
 
@@ -72,7 +72,7 @@ def save(path: Path, about: About, state: dict[str, Any]) -> None:
         os.replace(temporary, path)
     except RuntimeError as error:  # torch hides the operating system's error in its own
         cause = error.__context__ if isinstance(error.__context__, OSError) else None
-        raise OSError(str(cause or str(error).splitlines()[0])) from error
+        raise OSError(str(cause or first_line(error))) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -89,7 +89,7 @@ def read(path: Path) -> tuple[About, dict[str, Any]]:
         reason = "holds more than tensors and plain values" if zipfile.is_zipfile(path) else "is not a checkpoint"
         raise UsageError(f"{path} {reason}; it was not loaded") from None
     except (OSError, RuntimeError, EOFError, KeyError, ValueError) as error:
-        raise UsageError(f"{path} is damaged or not a checkpoint: {str(error).splitlines()[0]}") from None
+        raise UsageError(f"{path} is damaged or not a checkpoint: {first_line(error)}") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UsageError(f"{path} is not a checkpoint of gymnast")
     try:
@@ -168,4 +168,4 @@ def load_agent(agent: Agent, content: dict[str, Any], path: Path) -> None:
     try:
         agent.load_state_dict(content["agent"])
     except (KeyError, ValueError, RuntimeError, TypeError, IndexError) as error:
-        raise UsageError(f"{path} does not fit its own description: {str(error).splitlines()[0]}") from None
+        raise UsageError(f"{path} does not fit its own description: {first_line(error)}") from None

@@ -19,3 +19,8 @@ def nearest(name: str, names: Iterable[str]) -> str:
     lowered = {valid.lower(): valid for valid in names}
     found = difflib.get_close_matches(name.lower(), lowered, n=1)
     return f"; did you mean {lowered[found[0]]}?" if found else ""
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

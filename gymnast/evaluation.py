@@ -15,10 +15,11 @@ import torch
 from gymnast.agents.base import Actor, Agent
 from gymnast.envs.atari import is_atari
 from gymnast.envs.env import Env
-from gymnast.envs.factory import make, resolve
+from gymnast.envs.factory import make
+from gymnast.envs.single import resolve
 from gymnast.video import VideoWriter
 
-STEP_LIMIT = 27_000
+STEP_LIMIT = 10_000
 """Time limit of an evaluation episode where the environment has none: a greedy policy may walk in circles for ever."""
 
 
@@ -79,7 +80,9 @@ def make_env(
 ) -> Env:
     """An environment for evaluation: one that seeds its episodes, and with a time limit where the id has none."""
     vectorization = "auto"
-    if isinstance(env, str) and not is_atari(env):
+    if not isinstance(env, str):
+        max_episode_steps = max_episode_steps or STEP_LIMIT
+    elif not is_atari(env):
         max_episode_steps = max_episode_steps or resolve(env).max_episode_steps or STEP_LIMIT
         vectorization = "serial"  # an id's own vector entry point cannot seed single episodes
     return make(
@@ -119,7 +122,7 @@ def evaluate(
     finally:
         if made is not env:
             made.close()
-    return Evaluation(name or type(agent).__name__, made.id, seed, agent.env_step, tuple(returns), tuple(lengths))
+    return Evaluation(made.id, name or type(agent).__name__, seed, agent.env_step, tuple(returns), tuple(lengths))
 
 
 def episode_seeds(seed: int, episodes: int) -> list[int]:

@@ -78,6 +78,10 @@ class Parts:
             max_episode_steps=options.max_episode_steps,
         )
         stack.callback(made_env.close)
+        if options.exact_resume and not made_env.exact_resume:
+            raise ValueError(
+                f"exact_resume: {made_env.id} cannot be restored exactly, a resume would begin new episodes"
+            )
         torch.manual_seed(seeds.torch)
         made: Agent = cls(
             made_env.single_observation_space,
@@ -106,9 +110,10 @@ class Parts:
         )
 
     def eval_env(self, *, rows: int | None = None, render: bool = False) -> Env:
+        """A new environment for evaluations; where a VectorEnv is trained in, of the id that the options name."""
         options = self.options
         return evaluation.make_env(
-            self.env_like,
+            options.env if isinstance(self.env_like, gym.vector.VectorEnv) else self.env_like,
             rows or min(options.eval_envs, options.eval_episodes),
             device=str(self.env.device),
             options=env_options(options),

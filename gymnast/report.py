@@ -11,7 +11,7 @@ from gymnast import checkpoint, evaluation
 from gymnast.agents.base import Agent
 from gymnast.checkpoint import About
 from gymnast.envs.env import Env
-from gymnast.errors import UsageError
+from gymnast.errors import UsageError, first_line
 from gymnast.evaluation import Evaluation
 from gymnast.options import EvaluateOptions
 from gymnast.parts import pick_device
@@ -49,7 +49,7 @@ def evaluate_path(options: EvaluateOptions) -> Report:
         checkpoint.load_agent(agent, content, file)
         env = _env(about, device, rows=min(options.num_envs, options.episodes), render=False)
     except (ValueError, OSError) as error:
-        raise UsageError(str(error).split("\n")[0]) from error
+        raise UsageError(first_line(error)) from error
     try:
         result = evaluation.evaluate(agent, env, episodes=options.episodes, seed=options.seed, name=about.agent)
         extras = _extras(agent, env, about, options, device)

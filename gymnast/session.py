@@ -84,8 +84,6 @@ class Session:
             if self.loop.env_step >= self.options.steps or self.solved or self.interrupts.received:
                 return
             self.loop.advance(min([self.options.steps, *self._next.values()]), self._pulse)
-            if self.interrupts.received:
-                return
 
     @property
     def solved(self) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gymnast import checkpoint, evaluation, plots, run
-from gymnast.errors import RunError, UsageError
+from gymnast.errors import RunError, UsageError, first_line
 from gymnast.evaluation import Evaluation
 from gymnast.loop import Loop
 from gymnast.options import TrainOptions
@@ -44,7 +44,8 @@ def train(
     """Train an agent and leave a run folder behind; what the command line does.
 
     `agent` is a name of `gymnast list agents`, `module:Class`, or a class; `config` its config, by default the plain
-    one. `env` overrides `options.env` with a function that builds a `gym.Env`. Raises UsageError (one line) for what
+    one. `env` takes the place of `options.env`: a function that builds a `gym.Env`, or a `gym.vector.VectorEnv` (then
+    evaluations are made in `options.env`). Raises UsageError (one line) for what
     is wrong with the options before anything starts. Once it runs, it always returns: `exit_code` is 0, or 1 where
     training could not go on, or 128 + the number of the signal that stopped it.
     """
@@ -102,16 +103,16 @@ def _usage_errors() -> Iterator[None]:
     try:
         yield
     except (ValueError, OSError) as error:
-        raise UsageError(str(error).strip().split("\n")[0]) from error
+        raise UsageError(first_line(error)) from error
 
 
 def _options_of(kept: dict[str, Any], path: Path, *, steps: int | None, device: str | None) -> TrainOptions:
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in kept.items()}
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in kept.items()}
     try:
         options = TrainOptions(**values)
     except TypeError as error:
         raise UsageError(f"{path / 'config.json'} does not fit this version of gymnast: {error}") from None
-    changes = {"steps": steps, "device": device}
+    changes: dict[str, Any] = {"steps": steps, "device": device}
     return dataclasses.replace(options, **{key: value for key, value in changes.items() if value is not None})
 
 
