@@ -242,7 +242,7 @@ def _with_flags(message: str, flags: Mapping[str, Flag]) -> str:
     names = sorted((name for name in flags if "_" in name), key=len, reverse=True)
     if names:
         first = re.sub(rf"(?<![\w-])({'|'.join(names)})(?![\w-])", lambda match: flags[match[0]].name, first)
-    word = re.match(r"\w+(?= (must|takes|needs|has)\b|:)", first)
+    word = re.match(r"\w+", first)
     if word and word[0] in flags:
         first = flags[word[0]].name + first[word.end() :]
     return first

@@ -7,11 +7,6 @@ from typing import Any
 
 from gymnast import names, presets
 
-NETWORKS = {
-    "mlp": "fully connected layers, for vectors",
-    "nature-cnn": "the three convolutions of Mnih et al. 2015, for images",
-}
-
 
 def as_json(what: str) -> str:
     """The list as JSON: names with their descriptions, or for environments groups of ids."""
@@ -33,6 +28,8 @@ def _content(what: str) -> dict[str, Any]:
     if what == "agents":
         return {name: entry.help for name, entry in names.AGENTS.items()}
     if what == "networks":
+        from gymnast.networks.build import NETWORKS
+
         return dict(NETWORKS)
     if what == "presets":
         return {

@@ -72,14 +72,17 @@ def agent_class(name: str) -> type[Any]:
 
 
 def config_class(agent: type[Any]) -> type[Any]:
-    """The dataclass that annotates `config` in the agent's `__init__`; UsageError where there is none."""
+    """The dataclass that annotates `config` in the agent's `__init__` (`| None` aside); UsageError without one."""
     try:
-        found = typing.get_type_hints(agent.__init__).get("config")
+        hint = typing.get_type_hints(agent.__init__).get("config")
     except (NameError, TypeError) as error:
         raise UsageError(f"the annotations of {agent.__name__}.__init__ cannot be resolved: {error}") from error
-    if not (inspect.isclass(found) and dataclasses.is_dataclass(found)):
+    found = [
+        part for part in (hint, *typing.get_args(hint)) if inspect.isclass(part) and dataclasses.is_dataclass(part)
+    ]
+    if len(found) != 1:
         raise UsageError(f"{agent.__name__}.__init__ has no parameter `config` that is annotated with a dataclass")
-    return found
+    return found[0]
 
 
 def name_of(agent: type[Any]) -> str:

@@ -64,7 +64,7 @@ class TrainOptions:
     threads: int = 1
     """Threads that torch computes with on the CPU."""
     exact_resume: bool = True
-    """Refuse an environment that cannot be resumed exactly; with --no-exact-resume its run resumes with new episodes."""
+    """Refuse an environment that cannot be resumed exactly; else its run resumes with new episodes."""
     wandb_project: str = WANDB_PROJECT
     """Project on Weights & Biases."""
     wandb_mode: WandbMode = "online"

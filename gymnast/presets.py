@@ -20,8 +20,58 @@ class Preset:
     """Changes to TrainOptions."""
 
 
+CONTROL = ("q-learning", "sarsa", "expected-sarsa", "double-q-learning", "n-step-sarsa")
+
 PRESETS: dict[str, Preset] = {
-    "dqn": Preset("deep Q-network: the plain defaults", {"dqn": {}}),
+    "dqn": Preset("deep Q-network: the plain defaults, to be combined with a preset of an environment", {"dqn": {}}),
+    "cartpole": Preset(
+        "CartPole-v1 until it is solved: mean greedy return of 475 over 100 episodes",
+        {"dqn": {}},
+        run={"steps": 50_000, "eval_every": 2_500, "eval_episodes": 100, "stop_return": 475.0},
+    ),
+    "atari": Preset(
+        "Atari games as in Mnih et al. 2015 (Nature), extended data table 1; 200 million frames, 8 GB of memory",
+        {
+            "dqn": {
+                "backbone": "nature-cnn",
+                "loss": "huber",
+                "optimizer": "nature-rmsprop",
+                "learning_rate": 2.5e-4,
+                "max_grad_norm": None,
+                "gamma": 0.99,
+                "epsilon": "linear:1:0.1:1000000",
+                "eval_epsilon": 0.05,
+                "batch_size": 32,
+                "replay_size": 1_000_000,
+                "learning_starts": 50_000,
+                "train_period": 4,
+                "target_period": 10_000,
+                "clip_rewards": True,
+                "life_loss": True,
+            }
+        },
+        run={"steps": 50_000_000, "eval_every": 250_000, "eval_episodes": 30, "checkpoint_every": 1_000_000},
+    ),
+    "frozenlake": Preset(
+        "FrozenLake-v1: slippery ice, so steps that shrink",
+        {agent: {"gamma": 0.99, "alpha": "inverse:0.5:20000", "epsilon": "linear:1:0.1:500000"} for agent in CONTROL},
+        run={"steps": 2_000_000, "eval_every": 200_000, "eval_episodes": 100, "log_every": 20_000},
+    ),
+    "taxi": Preset(
+        "Taxi: deterministic, so long steps",
+        {agent: {"gamma": 0.99, "alpha": 0.5, "epsilon": "linear:1:0.05:500000"} for agent in CONTROL},
+        run={"steps": 1_000_000, "eval_every": 100_000, "eval_episodes": 100, "log_every": 10_000},
+    ),
+    "cliffwalking": Preset(
+        "CliffWalking-v1 as in Sutton & Barto 2018, example 6.6",
+        {agent: {"gamma": 1.0, "alpha": 0.5, "epsilon": 0.1} for agent in CONTROL},
+        run={"steps": 100_000, "eval_every": 10_000, "eval_episodes": 10, "log_every": 1_000},
+    ),
+    "blackjack": Preset(
+        "Blackjack-v1: undiscounted, and noisy, so short steps",
+        {agent: {"gamma": 1.0, "alpha": "inverse:0.1:100000", "epsilon": 0.1} for agent in CONTROL},
+        run={"steps": 5_000_000, "eval_every": 500_000, "eval_episodes": 10_000, "log_every": 50_000},
+    ),
 }
 
 

@@ -1,0 +1,439 @@
+"""The command line: every option arrives in the resolved config, and the quick commands stay quick."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import typing
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Literal
+
+import pytest
+
+from gymnast import __version__, flag_help, flags, names, presets, training
+from gymnast.cli import PresetOptions, main
+from gymnast.errors import RunError, UsageError
+from gymnast.options import EvaluateOptions, TrainOptions
+
+MY_AGENT = '''
+from __future__ import annotations
+from dataclasses import dataclass
+
+@dataclass(frozen=True)
+class MineConfig:
+    """Mine."""
+    bonus: float = 0.25
+    """How much."""
+
+class Mine:
+    """My own agent."""
+    def __init__(self, observation_space, action_space, config: MineConfig, *, num_envs=1, device="cpu", seed=0): ...
+    def actor(self, num_envs, *, explore, seed): ...
+    def store(self, obs, acted, step): ...
+    def updates_due(self, env_step): return 0
+    def learn(self): ...
+    def scheduled(self): return {}
+    def state_dict(self): return {}
+    def load_state_dict(self, state): ...
+
+class Half:
+    def learn(self): ...
+
+class Bare(Mine):
+    def __init__(self, observation_space, action_space): ...
+
+@dataclass(frozen=True)
+class ClashConfig:
+    steps: int = 3
+
+class Clash(Mine):
+    def __init__(self, observation_space, action_space, config: ClashConfig): ...
+
+not_a_class = 3
+'''
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[SimpleNamespace]:
+    """What the command line handed to `gymnast.training.train`, which does not train here."""
+    calls: list[SimpleNamespace] = []
+
+    def train(agent: str, options: TrainOptions, config: Any, **rest: Any) -> SimpleNamespace:
+        calls.append(SimpleNamespace(agent=agent, options=options, config=config, **rest))
+        return SimpleNamespace(exit_code=0)
+
+    monkeypatch.setattr(training, "train", train)
+    return calls
+
+
+# Row 35: every option changes the resolved config, and nothing but what it names.
+
+RUN_CHANGES: dict[str, tuple[list[str], Any]] = {
+    "env": (["Taxi-v4"], "Taxi-v4"),
+    "steps": (["5_000"], 5_000),
+    "num_envs": (["4"], 4),
+    "seed": (["7"], 7),
+    "device": (["cuda:1"], "cuda:1"),
+    "name": (["mine"], "mine"),
+    "out": (["elsewhere"], "elsewhere"),
+    "track": (["tensorboard", "wandb"], ("tensorboard", "wandb")),
+    "eval_every": (["1e3"], 1_000),
+    "eval_episodes": (["20"], 20),
+    "eval_envs": (["3"], 3),
+    "checkpoint_every": (["100"], 100),
+    "keep_checkpoints": (["2"], 2),
+    "log_every": (["10"], 10),
+    "stop_return": (["-13.5"], -13.5),
+    "vectorization": (["async"], "async"),
+    "env_options": (['{"is_slippery": false}'], '{"is_slippery": false}'),
+    "max_episode_steps": (["50"], 50),
+    "video": ([], False),
+    "threads": (["2"], 2),
+    "exact_resume": ([], False),
+    "wandb_project": (["mine"], "mine"),
+    "wandb_mode": (["offline"], "offline"),
+}
+"""For each field of TrainOptions what stands after its flag, and the value that it then has."""
+
+TOGETHER = {
+    "keep_checkpoints": {"checkpoint_every": 100},
+    "stop_return": {"eval_every": 1_000},
+    "wandb_project": {"track": ("wandb",)},
+    "wandb_mode": {"track": ("wandb",)},
+    "horizon": {"objective": "finite-horizon"},
+    "bootstrap_bonus": {"exploration": "count"},
+}
+"""Options that have no effect, and are refused, without another one."""
+
+AGENT_CHANGES: dict[str, tuple[list[str], Any]] = {
+    "objective": (["average-reward"], "average-reward"),
+    "policy": (["greedy"], "greedy"),
+    "backbone": (["nature-cnn"], "nature-cnn"),
+    "activation": (["tanh"], "tanh"),
+    "optimizer": (["nature-rmsprop"], "nature-rmsprop"),
+    "low": (["-1", "-2.5"], (-1.0, -2.5)),
+}
+"""The same for those fields of configs whose type does not say what else they may be."""
+
+
+def written(value: Any) -> list[str]:
+    return [str(item) for item in value] if isinstance(value, tuple) else [str(value)]
+
+
+def change(kind: Any, default: Any) -> tuple[list[str], Any]:
+    """Another value of a type: as it is written, and as it is resolved."""
+    members = [*typing.get_args(kind), kind]
+    if kind is bool:
+        return [], not default
+    if typing.get_origin(kind) is Literal:
+        other = next(choice for choice in typing.get_args(kind) if choice != default)
+        return [str(other)], other
+    if typing.get_origin(kind) is tuple:
+        return (["3", "5"], (3, 5)) if int in members else (["3.5", "5"], (3.5, 5.0))
+    if float in members:
+        return ["0.07"], 0.07
+    assert int in members, f"say in AGENT_CHANGES what to try for {kind}"
+    return [str((default or 0) + 1)], (default or 0) + 1
+
+
+def flag_words(field: str, texts: list[str], value: Any) -> list[str]:
+    return [f"--{'no-' if value is False else ''}{field.replace('_', '-')}", *texts]
+
+
+def check_change(field: str, change: tuple[list[str], Any], agent: str, trained: list[SimpleNamespace]) -> None:
+    texts, value = change
+    plain = ["train", agent, "--env", "FrozenLake-v1"]
+    changed = plain[:-2] if field == "env" else list(plain)
+    for other, needed in TOGETHER.get(field, {}).items():
+        changed += [f"--{other.replace('_', '-')}", *written(needed)]
+    assert main(plain) == 0
+    assert main([*changed, *flag_words(field, texts, value)]) == 0
+    before, after = (dataclasses.asdict(call.options) | dataclasses.asdict(call.config) for call in trained)
+    assert after[field] == value
+    assert {name for name in after if after[name] != before[name]} == {field, *TOGETHER.get(field, {})}
+
+
+@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(TrainOptions)])
+def test_every_run_option_changes_the_resolved_options(field: str, trained: list[SimpleNamespace]) -> None:
+    check_change(field, RUN_CHANGES[field], "q-learning", trained)
+
+
+@pytest.mark.parametrize("agent", names.AGENTS)
+def test_every_agent_option_changes_the_resolved_config(agent: str, trained: list[SimpleNamespace]) -> None:
+    config_class = names.config_class(names.agent_class(agent))
+    for field, flag in flags.flags_of(config_class).items():
+        trained.clear()
+        check_change(field, AGENT_CHANGES.get(field) or change(flag.type, flag.default), agent, trained)
+
+
+@pytest.mark.parametrize("agent", names.AGENTS)
+def test_no_option_has_two_meanings_and_each_has_help(agent: str) -> None:
+    config_class = names.config_class(names.agent_class(agent))
+    every = flags.flags_of(PresetOptions, TrainOptions, config_class)
+    docs = [flag_help.field_docs(cls) for cls in (PresetOptions, TrainOptions, config_class)]
+    assert [name for name in every if not any(found.get(name) for found in docs)] == []
+
+
+@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(EvaluateOptions)])
+def test_every_evaluate_option_arrives(field: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gymnast import report
+
+    seen: list[EvaluateOptions] = []
+    answer = SimpleNamespace(as_json=lambda: {"mean_return": 1.5}, as_text=lambda: "mean return 1.5")
+    monkeypatch.setattr(report, "evaluate_path", lambda options: seen.append(options) or answer)
+    changes: dict[str, tuple[list[str], Any]] = {
+        "path": (["runs/b"], "runs/b"),
+        "episodes": (["5"], 5),
+        "num_envs": (["2"], 2),
+        "seed": (["9"], 9),
+        "video": (["videos"], "videos"),
+        "against_optimal": (["--against-optimal"], True),
+        "picture": (["q.png"], "q.png"),
+        "json": (["--json"], True),
+        "device": (["auto"], "auto"),
+        "trust": (["--trust"], True),
+    }
+    texts, value = changes[field]
+    words = texts if field == "path" or value is True else [f"--{field.replace('_', '-')}", *texts]
+    assert main(["evaluate", *words] if field == "path" else ["evaluate", "runs/a", *words]) == 0
+    default = EvaluateOptions(path="runs/a")
+    assert seen == [dataclasses.replace(default, **{field: value})]
+
+
+def test_evaluate_prints_text_or_one_json_object(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from gymnast import report
+
+    answer = SimpleNamespace(as_json=lambda: {"mean_return": 1.5}, as_text=lambda: "mean return 1.5")
+    monkeypatch.setattr(report, "evaluate_path", lambda options: answer)
+    assert main(["evaluate", "runs/a"]) == 0
+    assert capsys.readouterr().out == "mean return 1.5\n"
+    assert main(["evaluate", "--json", "runs/a"]) == 0  # the path may come last
+    assert json.loads(capsys.readouterr().out) == {"mean_return": 1.5}
+
+
+def test_resume_hands_its_options_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+    result = SimpleNamespace(exit_code=130)
+    monkeypatch.setattr(training, "resume", lambda path, **rest: seen.append((path, rest)) or result)
+    words = ["--steps", "500", "runs/a", "--device", "cpu", "--trust"]
+    assert main(["resume", *words]) == 130
+    assert main(["resume", "runs/a"]) == 130
+    given = {"steps": 500, "device": "cpu", "trust": True, "command": ["gymnast", "resume", *words]}
+    plain = {"steps": None, "device": None, "trust": False, "command": ["gymnast", "resume", "runs/a"]}
+    assert seen == [(Path("runs/a"), given), (Path("runs/a"), plain)]
+
+
+# Spellings.
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--n-step", "3"], ["--n_step", "3"], ["--n-step=3"], ["--n_step=3"]],
+)
+def test_dashes_underscores_and_equals_signs(words: list[str], trained: list[SimpleNamespace]) -> None:
+    assert main(["train", "n-step-sarsa", "--env=FrozenLake-v1", *words]) == 0
+    assert trained[0].config.n_step == 3
+
+
+def test_a_schedule_and_negative_numbers(trained: list[SimpleNamespace]) -> None:
+    words = ["--epsilon", "linear:1:0.05:10000", "--initial-q", "-1e-3", "--low", "-1", "-2.5", "--horizon", "None"]
+    assert main(["train", "q-learning", "--env", "FrozenLake-v1", *words]) == 0
+    config = trained[0].config
+    assert (config.epsilon, config.initial_q, config.low) == ("linear:1:0.05:10000", -0.001, (-1.0, -2.5))
+    assert config.horizon is None
+
+
+def test_command_and_presets_are_handed_on(trained: list[SimpleNamespace]) -> None:
+    words = ["train", "dqn", "--preset", "dqn", "cartpole", "--env", "CartPole-v1"]
+    assert main(words) == 0
+    assert trained[0].command == ["gymnast", *words]
+    assert trained[0].presets == ("dqn", "cartpole")
+    assert trained[0].agent == "dqn"
+
+
+def test_presets_apply_from_left_to_right_and_flags_win(
+    trained: list[SimpleNamespace], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = presets.Preset("left", {"dqn": {"n_step": 2, "gamma": 0.5}}, run={"steps": 10, "seed": 1})
+    right = presets.Preset("right", {"dqn": {"gamma": 0.6, "tau": 0.7}}, run={"seed": 2})
+    monkeypatch.setattr(presets, "PRESETS", {"left": left, "right": right})
+    assert main(["train", "dqn", "--tau", "0.8", "--env", "CartPole-v1", "--preset", "left", "right"]) == 0
+    options, config = trained[0].options, trained[0].config
+    assert (options.steps, options.seed) == (10, 2)
+    assert (config.n_step, config.gamma, config.tau) == (2, 0.6, 0.8)
+
+
+# A user's own agent.
+
+
+@pytest.mark.parametrize("name", ["./my_agent.py:Mine", "my_agent.py:Mine", "my_agent:Mine"])
+def test_a_users_own_agent(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trained: list[SimpleNamespace]
+) -> None:
+    (tmp_path / "my_agent.py").write_text(MY_AGENT)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delitem(sys.modules, "my_agent", raising=False)
+    assert main(["train", name, "--env", "FrozenLake-v1", "--bonus", "0.5"]) == 0
+    assert trained[0].agent == name
+    assert trained[0].config.bonus == 0.5
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("./nowhere.py:Mine", "no file nowhere.py"),
+        ("./my_agent.py:Mne", "./my_agent.py has no class Mne; did you mean Mine?"),
+        ("./my_agent.py:not_a_class", "not_a_class is a int, not a class"),
+        ("./my_agent.py:Half", "Half is not an agent, it has no actor, store, updates_due, scheduled"),
+        ("./my_agent.py:Bare", "no parameter `config` that is annotated with a dataclass"),
+        ("./my_agent.py:Clash", "ClashConfig.steps has the name of another option"),
+        ("./broken.py:Mine", "cannot import broken.py: ZeroDivisionError: division by zero (broken.py, line 2)"),
+        ("no_such_module:Mine", "no module no_such_module; write ./file.py:Class for a file"),
+        ("./my_agent.py", "unknown agent './my_agent.py'"),
+    ],
+)
+def test_what_is_wrong_with_a_users_agent(
+    name: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "my_agent.py").write_text(MY_AGENT)
+    (tmp_path / "broken.py").write_text("x = 1\nx / 0\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    assert main(["train", name, "--env", "FrozenLake-v1"]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+# Help, lists, exit codes.
+
+
+def test_help_shows_every_option_of_an_agent(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "dqn", "--help"]) == 0
+    text = capsys.readouterr().out
+    config_class = names.config_class(names.agent_class("dqn"))
+    for flag in flags.flags_of(PresetOptions, TrainOptions, config_class).values():
+        assert f"{flag.name} " in text or f"{flag.name}," in text
+    assert "Transitions of an update. (default: 32)" in " ".join(text.replace("│", " ").split())
+    assert text.index("run options") < text.index("--eval-every") < text.index("agent options")
+
+
+def test_help_shows_the_defaults_of_a_preset(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "dqn", "--preset", "atari", "--help"]) == 0
+    assert "(default: 50000000)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["-h"]])
+def test_help_of_gymnast(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 0
+    assert all(command in capsys.readouterr().out for command in ["train AGENT"])
+
+
+@pytest.mark.parametrize(
+    ("command", "needle"),
+    [("train", "q-learning"), ("resume", "RUN"), ("evaluate", "--against-optimal"), ("list", "agents|envs")],
+)
+def test_help_of_commands(command: str, needle: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, "--help"]) == 0
+    assert needle in capsys.readouterr().out
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"gymnast {__version__}\n"
+
+
+def test_lists(capsys: pytest.CaptureFixture[str]) -> None:
+    def listed(what: str) -> Any:
+        assert main(["list", what, "--json"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    def printed(what: str) -> str:
+        assert main(["list", what]) == 0
+        return capsys.readouterr().out
+
+    assert list(listed("agents")) == list(names.AGENTS)
+    assert [line.split()[0] for line in printed("agents").splitlines()] == list(names.AGENTS)
+    envs = listed("envs")
+    assert envs["gymnast"] == ["gymnast/Bandit-v0", "gymnast/Catch-v0", "gymnast/Chain-v0"]
+    assert "CartPole-v1" in envs["classic control"]
+    assert "FrozenLake-v1" in envs["toy text"]
+    assert "ALE/Pong-v5" in envs["Atari"]
+    assert "  ALE/Pong-v5\n" in printed("envs")
+    assert {"mlp", "nature-cnn"} <= listed("networks").keys()
+    assert "nature-cnn" in printed("networks")
+    assert list(listed("presets")) == list(presets.PRESETS)
+    assert "--learning-rate 0.00025" in printed("presets")
+
+
+def test_the_resolved_config_is_printed(capsys: pytest.CaptureFixture[str], trained: list[SimpleNamespace]) -> None:
+    assert main(["train", "n-step-sarsa", "--env", "Taxi-v4", "--n-step", "3"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["env", "Taxi-v4"] in lines
+    assert ["n-step", "3"] in lines
+    assert ["steps", "100000"] in lines
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "printed"),
+    [
+        (KeyboardInterrupt(), 130, ""),
+        (UsageError("two\nlines"), 2, "gymnast: two lines\n"),
+        (RunError("the loss is nan"), 1, "gymnast: the loss is nan\n"),
+    ],
+)
+def test_exit_codes(
+    error: BaseException,
+    code: int,
+    printed: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def train(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(training, "train", train)
+    assert main(["train", "q-learning", "--env", "Taxi-v4"]) == code
+    assert capsys.readouterr().err == printed
+
+
+def gymnast(*words: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "gymnast", *words], capture_output=True, text=True, **options)
+
+
+def test_python_m_gymnast() -> None:
+    done = gymnast("--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"gymnast {__version__}\n", "")
+    failed = gymnast("lst")
+    assert (failed.returncode, failed.stdout) == (2, "")
+    assert failed.stderr == (
+        "gymnast: unknown command 'lst'; there are train, resume, evaluate, list; did you mean list?\n"
+    )
+
+
+@pytest.mark.parametrize("words", [["--help"], ["list", "agents"], ["list", "presets"], ["list", "networks"]])
+def test_quick_commands_import_nothing_heavy(words: list[str]) -> None:
+    heavy = ("torch", "tyro", "rich", "numba", "wandb", "tensorboard", "matplotlib", "ale_py", "av")
+    code = (
+        f"import sys; from gymnast.cli import main; main({words!r}); "
+        f"sys.exit(' '.join(name for name in {heavy!r} if name in sys.modules) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as pipe:
+        done = subprocess.run(
+            [sys.executable, "-m", "gymnast", "list", "envs"], stdout=pipe, stderr=subprocess.PIPE, text=True
+        )
+    assert (done.returncode, done.stderr) == (141, "")
