@@ -58,6 +58,13 @@ class Speed:
     seconds_left: float = math.nan
 
 
+class ProgressConsole(Console):
+    """A console that falls silent when nobody reads it any more, where rich's own ends the process."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+
+
 class Panel:
     """Shows the states that it is given; a context manager.
 
@@ -76,7 +83,7 @@ class Panel:
         clock: Callable[[], float] = perf_counter,
     ) -> None:
         self.title = title
-        self._console = Console(stderr=True) if console is None else console
+        self._console = ProgressConsole(stderr=True) if console is None else console
         plain = self._console.is_dumb_terminal or self._console.options.ascii_only or not sys.stderr.isatty()
         self._is_live = not plain if live is None else live
         self._period = period or (LIVE_PERIOD if self._is_live else PLAIN_PERIOD)
@@ -84,14 +91,13 @@ class Panel:
         self._next = -math.inf
         self._meter = _Meter()
         self._live: Live | None = None
-        self._lost = False
 
     def __enter__(self) -> Panel:
         self._next = self._clock() + self._period
         if self._is_live:
             # No refresh thread: the loop says when; and stdout is only diverted where it would garble the panel.
-            self._live = Live(console=self._console, auto_refresh=False, redirect_stdout=sys.stdout.isatty())
-            self._live.start()
+            live = Live(console=self._console, auto_refresh=False, redirect_stdout=sys.stdout.isatty())
+            self._live = live if self._guard(live.start) else None
         else:
             self.message(self.title)
         return self
@@ -127,13 +133,13 @@ class Panel:
     def _print(self, text: str) -> None:
         self._guard(lambda: self._console.print(Text(text), soft_wrap=True))
 
-    def _guard(self, show: Callable[[], object]) -> None:
-        if self._lost:
-            return
+    def _guard(self, show: Callable[[], object]) -> bool:
         try:
             show()
-        except (OSError, ValueError):  # ValueError: the file is closed
-            self._lost = True
+        except (OSError, ValueError):  # a terminal that is gone, a full disk under a redirected stderr, a closed file
+            self._console.quiet = True
+            return False
+        return True
 
 
 class _Meter:

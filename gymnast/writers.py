@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -129,7 +130,7 @@ class TensorBoard:
         self._event, self._summary = event_pb2.Event, summary_pb2.Summary
         # Readers take files in the order of their names, so a resumed run's must come after the first one's.
         name = f"events.out.tfevents.{time.time():017.6f}.{os.getpid()}.gymnast"
-        self._file = open(about.run_dir / name, "xb", buffering=0)  # noqa: SIM115 - open as long as the run
+        self._file = open(about.run_dir / name, "xb")  # noqa: SIM115 - open as long as the run
         self._writer = RecordWriter(self._file)
         self._env_step = about.env_step
         self._write(file_version="brain.Event:2")
@@ -162,14 +163,14 @@ class TensorBoard:
     def _text(self, tag: str, text: str) -> None:
         from tensorboard.plugins.text.metadata import create_summary_metadata  # type: ignore[import-untyped]
 
-        value = self._summary.Value(tag=tag, metadata=create_summary_metadata(display_name=tag, description=""))
-        value.tensor.dtype = 7  # DT_STRING
-        value.tensor.tensor_shape.dim.add(size=1)
-        value.tensor.string_val.append(text.encode())
+        metadata = create_summary_metadata(display_name=tag, description="")
+        tensor = {"dtype": "DT_STRING", "tensor_shape": {"dim": [{"size": 1}]}, "string_val": [text.encode()]}
+        value = self._summary.Value(tag=tag, metadata=metadata, tensor=tensor)
         self._write(step=0, summary=self._summary(value=[value]))
 
     def _write(self, **fields: Any) -> None:
         self._writer.write(self._event(wall_time=time.time(), **fields).SerializeToString())
+        self._file.flush()
 
 
 class WandB:
@@ -184,17 +185,18 @@ class WandB:
 
         self._wandb = wandb
         self._about = about
-        self._id = about.state.get("wandb_id") or wandb.util.generate_id()
+        self._id = about.state.get("wandb_id") or secrets.token_hex(4)
         mode = os.environ.get("WANDB_MODE", "online") if about.mode == "online" else about.mode
         try:
             self._run = self._start(mode)
         except Exception as error:
             if mode == "offline":
                 raise
+            wandb.teardown()  # the failed attempt still holds the run's id
             self._run = self._start("offline")
             sync = self._run.settings.sync_dir
             _warn(f"wandb logs offline, send it later by `wandb sync {sync}`: {_one_line(error)}")
-        if self._run.url:
+        if not self._run.offline and self._run.url:
             print(f"wandb: {self._run.url}", file=sys.stderr)
         # Also W&B's own step is the env step, so that what a resumed run logs again is not added a second time.
         self._run.define_metric("env_step", hidden=True)
