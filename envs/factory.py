@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from functools import partial
-from importlib.util import find_spec
 from typing import Any, TypeAlias
 
 import gymnasium as gym
@@ -14,6 +12,7 @@ import torch
 from gymnasium.envs.registration import EnvSpec
 
 from gymnast.envs import registration, single
+from gymnast.envs.atari_names import is_atari
 from gymnast.envs.env import Env
 from gymnast.envs.serial import SerialEnv
 from gymnast.envs.vector import VectorAdapter
@@ -50,21 +49,22 @@ def make(
         if num_envs not in (1, id.num_envs) or options or max_episode_steps or render or vectorization != "auto":
             raise ValueError("num_envs, options, max_episode_steps, render, vectorization: a VectorEnv has its own")
         return VectorAdapter(id, id=_vector_name(id), seed=sequence, device=device)
-    if isinstance(id, str):
-        atari = importlib.import_module("gymnast.envs.atari") if find_spec("gymnast.envs.atari") else None
-        if atari is not None and atari.is_atari(id):
-            env: Env = atari.make_atari(
-                atari.atari_id(id),
-                num_envs,
-                device=device,
-                seed=sequence,
-                options=options,
-                max_episode_steps=max_episode_steps,
-                render=render,
-            )
-            return env
+    if isinstance(id, str) and _is_atari(id):
+        if vectorization not in ("auto", "native"):
+            raise ValueError(f"vectorization of Atari games must be auto or native (ale-py's own), got {vectorization}")
+        from gymnast.envs.atari import make_atari  # ale-py's emulators: nothing else needs them
+
+        return make_atari(
+            id,
+            num_envs,
+            device=device,
+            seed=sequence,
+            options=options,
+            max_episode_steps=max_episode_steps,
+            render=render,
+        )
     source = single.resolve(id) if isinstance(id, str) else id
-    name = source.id if isinstance(source, EnvSpec) else single.name_of(source)
+    name = single.name_of(source)
     kind = automatic(source, num_envs) if vectorization == "auto" else vectorization
     if kind == "native":
         native = _native(source, num_envs, options, max_episode_steps=max_episode_steps, render=render)
@@ -75,13 +75,19 @@ def make(
     return SerialEnv(name, [build() for _ in range(num_envs)], seed=sequence, device=device)
 
 
-def automatic(source: EnvSpec | Callable[..., Any], num_envs: int) -> str:
+def automatic(source: single.Source, num_envs: int) -> str:
     """The vectorization that `auto` stands for."""
     return "serial"
 
 
+def _is_atari(id: str) -> bool:
+    """Whether an id means an Atari game, and no environment that someone else registered under such a name."""
+    spec = gym.registry.get(id)
+    return is_atari(id) and (spec is None or str(spec.entry_point).startswith("ale_py"))
+
+
 def _native(
-    source: EnvSpec | Callable[..., Any],
+    source: single.Source,
     num_envs: int,
     options: dict[str, Any],
     *,
@@ -90,7 +96,7 @@ def _native(
 ) -> gym.vector.VectorEnv[Any, Any, Any]:
     """The vector environment of an id's own entry point."""
     if not isinstance(source, EnvSpec) or source.vector_entry_point is None:
-        name = source.id if isinstance(source, EnvSpec) else single.name_of(source)
+        name = single.name_of(source)
         raise ValueError(f"vectorization native: {name} has no vector entry point of its own; use serial or async")
     options = dict(options)
     if render:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import inspect
 import os
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, TypeAlias
 
 import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec, find_highest_version, get_env_id, parse_env_id
 from gymnasium.wrappers import TimeLimit
 
+from gymnast.envs.atari_names import atari_games
+
+Source: TypeAlias = "EnvSpec | Callable[..., gym.Env[Any, Any]]"
 BUILD_ERRORS = (TypeError, ValueError, AttributeError, ImportError, gym.error.Error)
 """What constructors raise for wrong options and missing packages."""
 
@@ -33,13 +38,13 @@ def resolve(id: str) -> EnvSpec:
     latest = find_highest_version(namespace, base) if version is None else None
     if latest is not None:
         return gym.registry[get_env_id(namespace, base, latest)]
-    near = difflib.get_close_matches(name, gym.registry, 1, cutoff=0.5)
+    near = difflib.get_close_matches(name, [*gym.registry, *atari_games()], 1, cutoff=0.5)
     hint = f"; did you mean {near[0]}?" if near else ""
     raise ValueError(f"unknown environment {id!r}{hint} (`gymnast list envs` names all)")
 
 
 def build(
-    source: EnvSpec | Callable[..., gym.Env[Any, Any]],
+    source: Source,
     options: dict[str, Any],
     *,
     max_episode_steps: int | None = None,
@@ -48,20 +53,32 @@ def build(
     """One environment of a spec, or from a function that takes the options; ValueError in one line where it fails."""
     if render:
         prepare_rendering()
-    try:
-        if not isinstance(source, EnvSpec):
-            env = source(**options)
-            return env if max_episode_steps is None else TimeLimit(env, max_episode_steps)
-        if render:
+        if isinstance(source, EnvSpec) or "render_mode" in inspect.signature(source).parameters:
             options = {**options, "render_mode": "rgb_array"}
-        return gym.make(source, max_episode_steps=max_episode_steps, disable_env_checker=True, **options)
+    try:
+        env = _construct(source, options, max_episode_steps=max_episode_steps)
     except BUILD_ERRORS as error:
-        name = source.id if isinstance(source, EnvSpec) else name_of(source)
-        raise ValueError(f"environment {name} cannot be made: {' '.join(str(error).split())}") from error
+        raise ValueError(f"environment {name_of(source)} cannot be made: {' '.join(str(error).split())}") from error
+    if render and env.render_mode != "rgb_array":
+        env.close()
+        raise ValueError(f"environment {name_of(source)} cannot draw frames: it has no render_mode rgb_array")
+    return env
 
 
-def name_of(function: Callable[..., Any]) -> str:
-    """What an environment made by a function is called."""
+def _construct(source: Source, options: dict[str, Any], *, max_episode_steps: int | None) -> gym.Env[Any, Any]:
+    if isinstance(source, EnvSpec):
+        return gym.make(source, max_episode_steps=max_episode_steps, disable_env_checker=True, **options)
+    env = source(**options)
+    if not isinstance(env, gym.Env):
+        raise TypeError(f"the function gave a {type(env).__name__}, not a gymnasium.Env")
+    return env if max_episode_steps is None else TimeLimit(env, max_episode_steps)
+
+
+def name_of(source: Source) -> str:
+    """The id, or what an environment made by a function is called."""
+    if isinstance(source, EnvSpec):
+        return source.id
+    function = source.func if isinstance(source, partial) else source
     return str(getattr(function, "__name__", type(function).__name__))
 
 
