@@ -7,9 +7,12 @@ import struct
 import subprocess
 import sys
 import textwrap
+import threading
+import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import av
 import numpy as np
@@ -205,6 +208,7 @@ SCRIPT = """
     from gymnast.writers import Writers
 
     writers.WANDB_INIT_SECONDS = 3
+    writers.WANDB_FINISH_SECONDS = 3
     began = time.monotonic()
     given = json.loads(sys.argv[1])
     made = Writers(
@@ -309,6 +313,53 @@ def test_the_environment_variable_decides_under_the_default_mode(tmp_path: Path)
     assert len(history(tmp_path, done["state"]["wandb_id"])) == 1
     wandb_run({**given, "dir": str(tmp_path / "none"), "mode": "disabled"}, tmp_path)
     assert not list((tmp_path / "none").glob("**/*.wandb"))
+
+
+class WandBServer(BaseHTTPRequestHandler):
+    """As much of W&B's server as a run needs to begin; notes the bodies of all requests."""
+
+    bodies: ClassVar[list[str]] = []
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"])).decode()
+        self.bodies.append(body)
+        project = {"id": "p", "name": "gymnast", "entity": {"id": "e", "name": "me"}}
+        bucket = {"id": "b", "name": "run", "displayName": "run", "config": "{}", "project": project}
+        found = {"model": None, "upsertBucket": {"bucket": bucket, "inserted": True}}
+        answer = json.dumps({"data": found}).encode()
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.mark.slow
+def test_a_wandb_server_that_vanishes_holds_up_neither_the_run_nor_its_end(tmp_path: Path) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), WandBServer)
+    threading.Thread(target=server.serve_forever).start()
+    address = f"http://127.0.0.1:{server.server_port}"
+    given = {"dir": str(tmp_path), "mode": "online", "scalars": [[step, {"x": 1.0}] for step in range(500)]}
+
+    def vanish() -> None:
+        while not any("UpsertBucket" in body for body in WandBServer.bodies):
+            time.sleep(0.05)
+        time.sleep(0.2)
+        server.shutdown()
+        server.server_close()
+
+    vanishing = threading.Thread(target=vanish)
+    vanishing.start()
+    done, lines = wandb_run(given, tmp_path, WANDB_BASE_URL=address, WANDB_API_KEY="0" * 40)
+    vanishing.join()
+    assert done["seconds"] < 30
+    assert any(line.startswith(f"wandb: {address}/me/gymnast/runs/") for line in lines)  # where to look at it
+    (begun,) = [body for body in WandBServer.bodies if "UpsertBucket" in body]
+    assert json.loads(json.loads(begun)["variables"]["config"])["lr"]["value"] == 1e-3
+    (file,) = tmp_path.glob("wandb/run-*/run-*.wandb")
+    assert sum(record.HasField("history") for record in wandb_records(file)) == 500
 
 
 def processes_of(run_dir: Path) -> list[str]:
