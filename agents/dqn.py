@@ -25,9 +25,11 @@ from gymnast.networks.flat import FlatParameters, clip_norm, copy_buffers
 from gymnast.networks.heads import QHead, QNetwork
 from gymnast.networks.init import INITS, initialise
 from gymnast.networks.numpy_forward import numpy_forward
+from gymnast.networks.plain import fast
+from gymnast.replay.device_ring import DeviceRing
 from gymnast.replay.layout import Layout
 from gymnast.replay.ring import Ring
-from gymnast.replay.samplers import Uniform
+from gymnast.replay.samplers import DeviceUniform, Uniform
 from gymnast.replay.transitions import Batch, NStep
 
 
@@ -142,10 +144,10 @@ class DQN:
         init_seed, self._replay_seed = seed_sequence(seed).spawn(2)
         self.online = self._network(init_seed, backbone).to(self.device)
         self.target = copy.deepcopy(self.online)
-        self.weights, self.target_weights = FlatParameters(self.online), FlatParameters(self.target)
-        self.target.requires_grad_(False)
+        self.weights, self.target_weights = FlatParameters(self.online), FlatParameters(self.target).freeze()
+        self._online, self._target = fast(self.online, self.weights), fast(self.target, self.target_weights)
         self.optimizer = optimizers.build(
-            config.optimizer, self.weights.parameter(), lr=self.learning_rate(0), eps=config.optimizer_eps
+            config.optimizer, self.weights.parameter, lr=self.learning_rate(0), eps=config.optimizer_eps
         )
         self.numpy_q = numpy_forward(self.online)
         # Once so many transitions are stored, at least one of n steps is complete.
@@ -154,9 +156,9 @@ class DQN:
         self._target_updates = 0
         self._lives: Tensor | None = None
 
-    def _network(self, seed: np.random.SeedSequence, backbone: nn.Module | None) -> nn.Module:
+    def _network(self, seed: np.random.SeedSequence, backbone: nn.Module | None) -> QNetwork:
         config = self.config
-        generator = torch.Generator().manual_seed(int(seed.generate_state(1, np.uint64)[0] >> np.uint64(1)))
+        generator = torch.Generator().manual_seed(_torch_seed(seed))
         base = build(
             config.backbone if backbone is None else backbone,
             self.observation_space,
@@ -170,19 +172,18 @@ class DQN:
         return QNetwork(base, head)
 
     @cached_property
-    def replay(self) -> Ring:
+    def replay(self) -> Ring | DeviceRing:
         """The memory, made when training begins: an agent that only acts needs none."""
         config, space = self.config, self.observation_space
         images = isinstance(space, spaces.Box) and space.dtype == np.uint8 and space.shape[:1] == (4,)
         stack = config.frame_stack or (4 if images and len(space.shape or ()) == 3 else 1)
-        return Ring(
-            Layout(space, stack=stack),
-            Uniform(np.random.Generator(np.random.PCG64(self._replay_seed))),
-            NStep(config.n_step, config.gamma),
-            size=config.replay_size,
-            num_envs=self.num_envs,
-            batch_size=config.batch_size,
-        )
+        layout, transitions = Layout(space, stack=stack), NStep(config.n_step, config.gamma)
+        sizes = {"size": config.replay_size, "num_envs": self.num_envs, "batch_size": config.batch_size}
+        if self.device.type == "cpu":
+            sampler = Uniform(np.random.Generator(np.random.PCG64(self._replay_seed)))
+            return Ring(layout, sampler, transitions, **sizes)
+        generator = torch.Generator(self.device).manual_seed(_torch_seed(self._replay_seed))
+        return DeviceRing(layout, DeviceUniform(generator), transitions, **sizes, device=self.device)
 
     def actor(self, num_envs: int, *, explore: bool, seed: int | np.random.SeedSequence) -> QActor:
         """Epsilon-greedy actions: by the schedule with `explore`, else with `eval_epsilon`."""
@@ -247,9 +248,9 @@ class DQN:
         """Loss [], error of each sample [B] and mean value [] of the actions taken (equation 3)."""
         values = self.values
         with torch.no_grad():
-            next_output = self.target(batch.next_obs)  # [B, A, K]
+            next_output = self._target(batch.next_obs)  # [B, A, K]
             next_action = values.q(next_output).argmax(1)
-        output = chosen(self.online(batch.obs), batch.action)  # [B, K]
+        output = chosen(self._online(batch.obs), batch.action)  # [B, K]
         loss, error = values.td_loss(output, batch.reward, batch.discount, chosen(next_output, next_action))
         return weighted_mean(loss, batch.weight), error, values.q(output.detach()).mean()
 
@@ -294,3 +295,7 @@ class DQN:
             least = (self.config.n_step - 1) * self.num_envs + 1
             self._learns_from = self.env_step + max(self.config.learning_starts, least)
             self._updates_before, self._lives = self.updates, None
+
+
+def _torch_seed(seed: np.random.SeedSequence) -> int:
+    return int(seed.generate_state(1, np.uint64)[0] >> np.uint64(1))

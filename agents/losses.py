@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from torch import Tensor
+from torch.nn import functional
 
 
 def td_target(reward: Tensor, discount: Tensor, next_value: Tensor) -> Tensor:
@@ -10,18 +11,17 @@ def td_target(reward: Tensor, discount: Tensor, next_value: Tensor) -> Tensor:
     return reward + discount * next_value
 
 
-def squared(error: Tensor) -> Tensor:
-    """error**2, elementwise."""
-    return error * error
+def mse(prediction: Tensor, target: Tensor) -> Tensor:
+    """Squared error (y - x)**2, elementwise."""
+    return functional.mse_loss(prediction, target, reduction="none")
 
 
-def huber(error: Tensor) -> Tensor:
-    """error**2 / 2 up to 1 and |error| - 1/2 beyond, elementwise: a gradient of at most 1 (Huber 1964).
+def huber(prediction: Tensor, target: Tensor) -> Tensor:
+    """e**2 / 2 for an error |e| <= 1 and |e| - 1/2 beyond, elementwise: a gradient of at most 1 (Huber 1964).
 
     It is the error clipping of Mnih et al. 2015 (Methods).
     """
-    bounded = error.abs().clamp(max=1.0)
-    return bounded * (error.abs() - 0.5 * bounded)
+    return functional.huber_loss(prediction, target, reduction="none")
 
 
 def chosen(output: Tensor, action: Tensor) -> Tensor:
@@ -31,4 +31,4 @@ def chosen(output: Tensor, action: Tensor) -> Tensor:
 
 def weighted_mean(loss: Tensor, weight: Tensor) -> Tensor:
     """Mean of weight * loss; both [B]."""
-    return loss.dot(weight) / len(loss)
+    return loss.dot(weight / len(weight))

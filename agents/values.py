@@ -6,9 +6,9 @@ from typing import Protocol
 
 from torch import Tensor
 
-from gymnast.agents.losses import huber, squared, td_target
+from gymnast.agents.losses import huber, mse, td_target
 
-LOSSES = {"huber": huber, "mse": squared}
+LOSSES = {"huber": huber, "mse": mse}
 
 
 class Values(Protocol):
@@ -41,5 +41,5 @@ class Scalar:
         return output.squeeze(-1)
 
     def td_loss(self, output: Tensor, reward: Tensor, discount: Tensor, next_output: Tensor) -> tuple[Tensor, Tensor]:
-        error = output.squeeze(-1) - td_target(reward, discount, next_output.squeeze(-1))
-        return self.loss(error), error.detach().abs()
+        prediction, target = output.squeeze(-1), td_target(reward, discount, next_output.squeeze(-1))
+        return self.loss(prediction, target), (target - prediction.detach()).abs()

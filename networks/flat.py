@@ -24,6 +24,9 @@ class FlatParameters:
         size = sum(parameter.numel() for parameter in parameters)
         self.data = torch.empty(size, dtype=parameters[0].dtype, device=parameters[0].device)
         self.grad = torch.zeros_like(self.data)
+        self.parameter = nn.Parameter(self.data)
+        """The flat tensor as the one parameter that an optimizer is given."""
+        self.parameter.grad = self.grad
         offset = 0
         for parameter in parameters:
             chosen = slice(offset, offset + parameter.numel())
@@ -33,11 +36,16 @@ class FlatParameters:
             parameter.grad = self.grad[chosen].view(parameter.shape)
             offset = chosen.stop
 
-    def parameter(self) -> nn.Parameter:
-        """The flat tensor as the one parameter that an optimizer is given; its gradient is `grad`."""
-        flat = nn.Parameter(self.data)
-        flat.grad = self.grad
-        return flat
+    def gradient(self, parameter: Tensor) -> Tensor:
+        """The view of `grad` that belongs to a parameter of the module."""
+        assert parameter.grad is not None
+        return parameter.grad
+
+    def freeze(self) -> FlatParameters:
+        """Ask for no gradients from now on."""
+        self.module.requires_grad_(False)
+        self.parameter.requires_grad_(False)
+        return self
 
     def follow(self, other: FlatParameters, tau: float = 1.0) -> None:
         """Move towards another module's parameters: `tau` of the way, all of it for a copy."""

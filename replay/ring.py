@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gymnast.replay.buffers import Buffers
 from gymnast.replay.layout import Layout, Obs
 from gymnast.replay.memory import check_memory
 from gymnast.replay.samplers import Sampler
@@ -51,34 +52,14 @@ class Ring:
         self.fresh = [True] * num_envs  # the current observation is not stored yet: an episode begins
         self.length = [0] * num_envs  # transitions since the last stop
         self._expected: Obs = None  # the observation that the last step returned
-        self._make_batch(batch_size)
-
-    def _make_batch(self, batch_size: int) -> None:
-        # Reused for every sample: page faults of fresh memory cost more than the copy.
-        k, leaves = self.stack, self.layout.leaves
-        self._index, self._weight = np.zeros(batch_size, np.int64), np.ones(batch_size, np.float32)
-        self._action, self._reward = np.zeros(batch_size, np.int64), np.zeros(batch_size, np.float32)
-        self._discount = np.zeros(batch_size, np.float32)
-        self._offsets = np.arange(1 - k, 1) * self.num_envs
-        self._shared = k > 1 and self.n == 1  # obs and next_obs have k - 1 frames in common
-        if self._shared:
-            self._offsets = np.arange(1 - k, 2) * self.num_envs
-            both = [torch.zeros((batch_size, k + 1, *leaf.shape), dtype=leaf.dtype) for leaf in leaves]
-            obs, next_obs = [part[:, :-1] for part in both], [part[:, 1:] for part in both]
-            self._gathered = [[part.numpy() for part in both]]
-        else:
-            lead = (batch_size, k) if k > 1 else (batch_size,)
-            obs, next_obs = ([torch.zeros((*lead, *leaf.shape), dtype=leaf.dtype) for leaf in leaves] for _ in "12")
-            self._gathered = [[part.numpy() for part in obs], [part.numpy() for part in next_obs]]
-        self.batch = Batch(
-            obs=self.layout.join(obs),
-            action=torch.from_numpy(self._action),
-            reward=torch.from_numpy(self._reward),
-            discount=torch.from_numpy(self._discount),
-            next_obs=self.layout.join(next_obs),
-            weight=torch.from_numpy(self._weight),
-            index=torch.from_numpy(self._index),
-        )
+        self._buffers = Buffers(layout, batch_size=batch_size, n=self.n, stride=num_envs, device=torch.device("cpu"))
+        batch = self._buffers.batch
+        self._index, self._weight, self._action = (part.numpy() for part in (batch.index, batch.weight, batch.action))
+        self._reward, self._discount = batch.reward.numpy(), batch.discount.numpy()
+        self._gathers = [
+            (gather.successors, gather.offsets.numpy(), [part.numpy() for part in gather.parts])
+            for gather in self._buffers.gathers
+        ]
 
     def add(
         self,
@@ -172,11 +153,13 @@ class Ring:
         )
         self._reward[:], self._discount[:] = total, discount
         np.take(self.action, index, out=self._action, mode="clip")
-        for first, buffers in zip((index, following), self._gathered, strict=False):
-            slots = first if self.stack == 1 else (first[:, None] + self._offsets) % self.slots
-            for frames, buffer in zip(self.frames, buffers, strict=True):
-                np.take(frames, slots, axis=0, out=buffer, mode="clip")
-        return self.batch
+        for successors, offsets, parts in self._gathers:
+            slots = following if successors else index
+            if self.stack > 1:
+                slots = ((slots[:, None] + offsets) % self.slots).ravel()
+            for frames, part in zip(self.frames, parts, strict=True):
+                np.take(frames, slots, axis=0, out=part, mode="clip")
+        return self._buffers.batch
 
     def state_dict(self) -> dict[str, Any]:
         """Everything, without the slots never written; a full ring's tensors share its memory."""

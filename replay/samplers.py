@@ -72,8 +72,8 @@ class DeviceUniform:
 
     def sample(self, ready: Tensor, index: Tensor, weight: Tensor) -> None:
         running = ready.cumsum(0)  # int64 [slots]
-        uniform = torch.rand(index.shape, generator=self.generator, device=index.device, dtype=torch.float64)
-        rank = (uniform * running[-1]).long() + 1
+        drawn = torch.randint(2**62, index.shape, generator=self.generator, device=index.device)
+        rank = drawn % running[-1] + 1  # as good as uniform: 2**62 is far more than the slots of any ring
         torch.searchsorted(running, rank, out=index)
         weight.fill_(1.0)
 
