@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -170,10 +170,19 @@ def _preset_values(words: Sequence[str], every: dict[str, flags.Flag], agent: st
 
 
 def _print_resolved(agent: str, options: TrainOptions, config: Any) -> None:
-    """Every option as it will be used."""
-    for title, values in (("run", asdict(options)), (agent, asdict(config))):
+    """Every option as it will be used, and the default where it is another one."""
+    for title, settings in (("run", options), (agent, config)):
         print(title)
-        for name, value in values.items():
-            shown = " ".join(str(item) for item in value) if isinstance(value, (tuple, list)) else value
-            print(f"  {name.replace('_', '-'):<24}{'' if shown is None else shown}".rstrip())
+        for name, flag in flags.flags_of(type(settings)).items():
+            value = getattr(settings, name)
+            changed = value != flag.default and flag.default is not MISSING
+            default = f"  (default {_shown(flag.default)})" if changed else ""
+            print(f"  {flag.name[2:]:<24}{_shown(value)}{default}")
     sys.stdout.flush()
+
+
+def _shown(value: Any) -> str:
+    """A value as it is written after its flag."""
+    if isinstance(value, (tuple, list)):
+        return " ".join(str(item) for item in value) or "-"
+    return "-" if value is None or value == "" else str(value)

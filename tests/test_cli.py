@@ -377,7 +377,7 @@ def test_the_resolved_config_is_printed(capsys: pytest.CaptureFixture[str], trai
     assert main(["train", "n-step-sarsa", "--env", "Taxi-v4", "--n-step", "3"]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["env", "Taxi-v4"] in lines
-    assert ["n-step", "3"] in lines
+    assert ["n-step", "3", "(default", "4)"] in lines
     assert ["steps", "100000"] in lines
 
 

@@ -143,7 +143,7 @@ COUNTS = ("steps", "num_envs", "eval_episodes", "eval_envs", "log_every", "threa
 
 
 @pytest.mark.usefixtures("never_started")
-@pytest.mark.parametrize(("field", "value"), itertools.product(COUNTS, ["0", "-5"]))
+@pytest.mark.parametrize(("field", "value"), list(itertools.product(COUNTS, ["0", "-5"])))
 def test_counts_are_positive(field: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
     flag = "--" + field.replace("_", "-")
     assert refused([*TRAIN, flag, value], capsys) == f"{flag} must be >= 1, got {value}"
