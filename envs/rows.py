@@ -172,6 +172,8 @@ class RowsEnv(Env):
         }
 
     def restore(self, snapshot: dict[str, Any]) -> None:
+        if not self.exact_resume:
+            super().restore(snapshot)
         if len(snapshot["rows"]) != self.num_envs:
             raise ValueError(f"a snapshot of {len(snapshot['rows'])} envs does not fit num_envs={self.num_envs}")
         self._final_frames = NO_FRAMES

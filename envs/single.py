@@ -17,8 +17,6 @@ from gymnasium.wrappers import TimeLimit
 from gymnast.envs.atari_names import atari_games
 
 Source: TypeAlias = "EnvSpec | Callable[..., gym.Env[Any, Any]]"
-BUILD_ERRORS = (TypeError, ValueError, AttributeError, ImportError, gym.error.Error)
-"""What constructors raise for wrong options and missing packages."""
 
 
 def resolve(id: str) -> EnvSpec:
@@ -57,8 +55,8 @@ def build(
             options = {**options, "render_mode": "rgb_array"}
     try:
         env = _construct(source, options, max_episode_steps=max_episode_steps)
-    except BUILD_ERRORS as error:
-        raise ValueError(f"environment {name_of(source)} cannot be made: {' '.join(str(error).split())}") from error
+    except Exception as error:
+        raise ValueError(failure(source, error)) from error
     if render and env.render_mode != "rgb_array":
         env.close()
         raise ValueError(f"environment {name_of(source)} cannot draw frames: it has no render_mode rgb_array")
@@ -72,6 +70,11 @@ def _construct(source: Source, options: dict[str, Any], *, max_episode_steps: in
     if not isinstance(env, gym.Env):
         raise TypeError(f"the function gave a {type(env).__name__}, not a gymnasium.Env")
     return env if max_episode_steps is None else TimeLimit(env, max_episode_steps)
+
+
+def failure(source: Source, error: Exception) -> str:
+    """One line on why an environment could not be built: constructors raise anything for options they do not know."""
+    return f"environment {name_of(source)} cannot be made: {type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def name_of(source: Source) -> str:

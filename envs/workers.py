@@ -22,6 +22,8 @@ from gymnast.envs.rows import RowsEnv
 
 ANSWER_TIMEOUT = 120.0
 """Seconds after which a worker that lives but does not answer counts as hung."""
+START_TIMEOUT = 300.0
+"""Seconds that a worker has to import everything and to build its environments."""
 CLOSE_TIMEOUT = 5.0
 """Seconds that workers have to close their environments before they are killed."""
 
@@ -50,7 +52,8 @@ class WorkersEnv(RowsEnv):
         shares = np.array_split(np.arange(num_envs), min(num_envs, _cores()))
         self._shares = [range(int(share[0]), int(share[-1]) + 1) for share in shares]
         self._start(cloudpickle.dumps(build), seed.spawn(num_envs))
-        about = self._answers()[0]
+        answers = [self._receive(index, timeout=START_TIMEOUT) for index in range(len(self._shares))]
+        about = answers[0]
         super().__init__(
             id,
             num_envs,
@@ -83,14 +86,15 @@ class WorkersEnv(RowsEnv):
             self._receive(index)  # what the worker had to say before it went
             self._fail(index, "closed its connection")
 
-    def _receive(self, index: int) -> Any:
-        """The worker's answer; WorkerError within `timeout` where none comes."""
+    def _receive(self, index: int, *, timeout: float | None = None) -> Any:
+        """The worker's answer; WorkerError where none comes in time."""
+        timeout = timeout or self._timeout
         connection, process = self._connections[index], self._processes[index]
-        if connection not in wait([connection, process.sentinel], self._timeout) and not connection.poll(0):
-            if process.exitcode is None:
-                self._fail(index, f"gave no answer for {self._timeout:g} s")
-            self._fail(index, _exit_cause(process))
+        if not wait([connection, process.sentinel], timeout):
+            self._fail(index, f"gave no answer for {timeout:g} s")
         try:
+            if not connection.poll(0):
+                raise EOFError  # it died without a word
             succeeded, answer = connection.recv()
         except (EOFError, ConnectionResetError):
             process.join(1.0)

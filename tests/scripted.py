@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import gymnasium as gym
@@ -65,3 +66,20 @@ def oracle(row: int, actions: list[int], **options: Any) -> tuple[list[tuple], l
             episodes.append((episode_return, length))
             episode_return, length, obs = 0.0, 0, env.reset()[0].tolist()
     return transitions, episodes
+
+
+class Failing(Scripted):
+    """Raises in its second step."""
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        if self.time == 1:
+            raise ZeroDivisionError("the second step")
+        return super().step(action)
+
+
+class Hanging(Scripted):
+    """Never comes back from a step."""
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        while True:
+            time.sleep(60)
