@@ -22,7 +22,7 @@ WANDB_FINISH_SECONDS = 60
 
 
 @dataclass(frozen=True)
-class About:
+class RunInfo:
     """What a writer is told of the run."""
 
     run_dir: Path
@@ -71,15 +71,15 @@ class Writers:
         env_step: int = 0,
         state: Mapping[str, Any] | None = None,
     ) -> None:
-        about = About(run_dir, config, run_name, project, mode, env_step, state or {})
-        self._state = dict(about.state)
+        info = RunInfo(run_dir, config, run_name, project, mode, env_step, state or {})
+        self._state = dict(info.state)
         self._writers: dict[str, Writer] = {}
         for name in names:
             if name not in WRITERS:
                 raise ValueError(f"--track takes {', '.join(WRITERS)}, got {name!r}")
         for name in names:
             try:
-                self._writers[name] = WRITERS[name](about)
+                self._writers[name] = WRITERS[name](info)
             except Exception as error:
                 _warn_dropped(name, error)
 
@@ -123,22 +123,22 @@ class TensorBoard:
     cases a hang; a record here is some 50 µs and either written or an OSError.
     """
 
-    def __init__(self, about: About) -> None:
+    def __init__(self, info: RunInfo) -> None:
         from tensorboard.compat.proto import event_pb2, summary_pb2  # type: ignore[import-untyped]
         from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignore[import-untyped]
 
         self._event, self._summary = event_pb2.Event, summary_pb2.Summary
         # Readers take files in the order of their names, so a resumed run's must come after the first one's.
         name = f"events.out.tfevents.{time.time():017.6f}.{os.getpid()}.gymnast"
-        self._file = open(about.run_dir / name, "xb")  # noqa: SIM115 - open as long as the run
+        self._file = open(info.run_dir / name, "xb")  # noqa: SIM115 - open as long as the run
         self._writer = RecordWriter(self._file)
-        self._env_step = about.env_step
+        self._env_step = info.env_step
         self._write(file_version="brain.Event:2")
-        if about.state.get("tensorboard"):
+        if info.state.get("tensorboard"):
             # Readers drop every step from this one on that they find in earlier files.
-            self._write(step=about.env_step + 1, session_log=event_pb2.SessionLog(status=event_pb2.SessionLog.START))
+            self._write(step=info.env_step + 1, session_log=event_pb2.SessionLog(status=event_pb2.SessionLog.START))
         else:
-            self._text("config", _markdown(about.config))
+            self._text("config", _markdown(info.config))
 
     def scalars(self, env_step: int, values: Mapping[str, float]) -> None:
         self._env_step = env_step
@@ -180,13 +180,13 @@ class WandB:
     be sent later by `wandb sync`. With `mode` "online" the environment variable WANDB_MODE decides.
     """
 
-    def __init__(self, about: About) -> None:
+    def __init__(self, info: RunInfo) -> None:
         import wandb
 
         self._wandb = wandb
-        self._about = about
-        self._id = about.state.get("wandb_id") or secrets.token_hex(4)
-        mode = os.environ.get("WANDB_MODE", "online") if about.mode == "online" else about.mode
+        self._info = info
+        self._id = info.state.get("wandb_id") or secrets.token_hex(4)
+        mode = os.environ.get("WANDB_MODE", "online") if info.mode == "online" else info.mode
         try:
             self._run = self._start(mode)
         except Exception as error:
@@ -221,14 +221,14 @@ class WandB:
         self._run.log({"env_step": env_step, **values}, step=env_step)
 
     def _start(self, mode: str) -> Any:
-        about = self._about
+        info = self._info
         return self._wandb.init(
-            project=about.project,
-            name=about.run_name,
+            project=info.project,
+            name=info.run_name,
             id=self._id,
             resume="allow",
-            dir=str(about.run_dir),
-            config=dict(about.config),
+            dir=str(info.run_dir),
+            config=dict(info.config),
             mode=mode,  # type: ignore[arg-type]
             settings=self._wandb.Settings(
                 console="off",
@@ -242,7 +242,7 @@ class WandB:
         )
 
 
-WRITERS: dict[str, Callable[[About], Writer]] = {"tensorboard": TensorBoard, "wandb": WandB}
+WRITERS: dict[str, Callable[[RunInfo], Writer]] = {"tensorboard": TensorBoard, "wandb": WandB}
 
 
 def _markdown(config: Mapping[str, Any]) -> str:

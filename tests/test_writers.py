@@ -10,6 +10,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
@@ -117,7 +118,7 @@ def video(path: Path, *, frames: int, fps: int) -> Path:
 class Failing:
     """Raises in one of its calls and counts all of them."""
 
-    def __init__(self, about: writers.About, fails: str, calls: list[str]) -> None:
+    def __init__(self, about: writers.RunInfo, fails: str, calls: list[str]) -> None:
         self.fails, self.calls = fails, calls
         self._note("init")
 
@@ -184,6 +185,28 @@ def test_a_full_disk_drops_tensorboard_in_one_line(tmp_path: Path, capsys: pytes
     kept = points(tmp_path, "x")
     assert kept == [(step, 1.0) for step in range(len(kept))]
     assert len(kept) > 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fails", ["init", "scalars", "state", "close"])
+def test_training_with_a_failing_writer_ends_with_the_same_log_and_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], fails: str
+) -> None:
+    from gymnast import checkpoint, train
+    from gymnast.options import TrainOptions
+
+    options = TrainOptions(env="FrozenLake-v1", steps=3_000, out=str(tmp_path), video=False, name="plain", device="cpu")
+    plain = train("q-learning", options)
+    for name in ("tensorboard", "wandb"):
+        monkeypatch.setitem(writers.WRITERS, name, lambda about: Failing(about, fails, []))
+    tracked = train("q-learning", replace(options, name="tracked", track=("tensorboard", "wandb")))
+    assert plain.exit_code == tracked.exit_code == 0
+    log, other = ((run.path / "metrics.jsonl").read_bytes() for run in (plain, tracked))
+    assert log == other
+    assert log.count(b'"kind":"train"') == 3
+    states = [checkpoint.read(run.path / "checkpoints" / "last.pt")[1]["agent"] for run in (plain, tracked)]
+    assert repr(states[0]) == repr(states[1])
+    assert capfd.readouterr().err.count("failed and is dropped") == 2
 
 
 def test_an_unknown_writer_is_refused(tmp_path: Path) -> None:
