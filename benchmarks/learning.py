@@ -1,0 +1,94 @@
+"""What the agents reach: every seed of the runs that RESULTS.md reports, by the command line's own functions.
+
+    python benchmarks/learning.py [cartpole] [taxi] [cliff] [frozenlake] [--seeds 5] [--json FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import tempfile
+import time
+from typing import Any
+
+import numpy as np
+
+from gymnast import TrainOptions, evaluate, load, names, presets, train
+from gymnast.agents.planning import evaluate_policy, optimal_q
+from gymnast.envs import make
+
+
+def run(agent: str, env: str, preset: str, *, seed: int, out: str, **changes: Any) -> tuple[Any, float]:
+    """One run of `gymnast train AGENT --env ENV --preset PRESET --seed SEED`, quietly; result and seconds."""
+    values = presets.apply([preset], agent) | changes
+    fields = TrainOptions.__dataclass_fields__
+    options = TrainOptions(env=env, seed=seed, out=out, video=False, **{k: v for k, v in values.items() if k in fields})
+    config = names.config_class(names.agent_class(agent))(**{k: v for k, v in values.items() if k not in fields})
+    began = time.perf_counter()
+    with contextlib.redirect_stderr(io.StringIO()):
+        result = train(agent, options, config)
+    return result, time.perf_counter() - began
+
+
+def cartpole(seeds: int, out: str) -> list[dict[str, Any]]:
+    """DQN on CartPole-v1: env steps until a scheduled evaluation's mean of 100 episodes is >= 475; then fresh seeds."""
+    rows = []
+    for seed in range(seeds):
+        result, seconds = run("dqn", "CartPole-v1", "cartpole", seed=seed, out=out)
+        agent = load(result.path)
+        fresh = [evaluate(agent, "CartPole-v1", episodes=100, seed=1_000 + k).mean_return for k in range(3)]
+        row = {"seed": seed, "env_steps": result.env_step, "seconds": round(seconds, 1), "final": result.final.mean_return}
+        rows.append({**row, "fresh": fresh, "solved": min(fresh) >= 475 and result.env_step <= 50_000})
+        print(row, [round(value, 1) for value in fresh], flush=True)
+    return rows
+
+
+def tabular(env: str, preset: str, agents: list[str], seeds: int, out: str) -> list[dict[str, Any]]:
+    """Greedy policies of tabular agents, by exact evaluation on the environment's table, beside the optimum."""
+    table = make(env).transition_table()
+    assert table is not None
+    rows = []
+    for agent in agents:
+        for seed in range(seeds):
+            gamma = presets.apply([preset], agent)["gamma"]
+            result, seconds = run(agent, env, preset, seed=seed, out=out)
+            policy = np.asarray(load(result.path).q_table()).argmax(1)
+            optimal = optimal_q(table, gamma=gamma).argmax(1)
+            horizon = table.max_episode_steps or 1_000
+            learned, best = (
+                float(table.initial @ evaluate_policy(table, chosen, gamma=1.0, horizon=horizon))
+                for chosen in (policy, optimal)
+            )
+            row = {"agent": agent, "seed": seed, "env_steps": result.env_step, "seconds": round(seconds, 1)}
+            rows.append({**row, "exact_return": learned, "optimal": best, "greedy": result.final.mean_return})
+            print(rows[-1], flush=True)
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", default=[], metavar="PART")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--json")
+    arguments = parser.parse_args()
+    control = ["q-learning", "expected-sarsa", "double-q-learning"]
+    with tempfile.TemporaryDirectory() as out:
+        parts = {
+            "cartpole": lambda: cartpole(arguments.seeds, out),
+            "taxi": lambda: tabular("Taxi-v4", "taxi", control, arguments.seeds, out),
+            "cliff": lambda: tabular("CliffWalking-v1", "cliffwalking", ["q-learning", "sarsa"], arguments.seeds, out),
+            "frozenlake": lambda: tabular("FrozenLake-v1", "frozenlake", control, arguments.seeds, out),
+        }
+        results = {}
+        for name in arguments.parts or parts:
+            print(f"== {name}", flush=True)
+            results[name] = parts[name]()
+    if arguments.json:
+        with open(arguments.json, "w") as file:
+            json.dump(results, file, indent=1)
+
+
+if __name__ == "__main__":
+    main()
