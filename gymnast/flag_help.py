@@ -40,7 +40,9 @@ def field_docs(cls: type[Any]) -> dict[str, str]:
         assert isinstance(body, ast.ClassDef)
         for node, after in zip(body.body, body.body[1:], strict=False):
             if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and isinstance(after, ast.Expr):
-                docs[node.target.id] = " ".join(str(ast.literal_eval(after.value)).split())
+                text = after.value.value if isinstance(after.value, ast.Constant) else None
+                if isinstance(text, str):
+                    docs[node.target.id] = " ".join(text.split())
     return docs
 
 

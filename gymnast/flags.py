@@ -14,6 +14,7 @@ import typing
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from enum import Enum
 from io import StringIO
 from typing import Any, Literal, NoReturn, Union
 
@@ -177,8 +178,8 @@ def describe(kind: Any) -> str:
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is typing.Annotated:
         return describe(arguments[0])
-    if origin is Literal:
-        return "one of " + ", ".join(str(choice) for choice in arguments)
+    if choices := _choices(kind) if not arguments or origin is Literal else []:
+        return "one of " + ", ".join(choices)
     if origin in (Union, types.UnionType):
         return " or ".join(describe(argument) for argument in arguments)
     if origin is tuple and arguments[-1:] == (...,):
@@ -197,9 +198,14 @@ def _members(kind: Any) -> list[Any]:
 
 
 def _choices(kind: Any) -> list[str]:
-    """The words that the type's Literal parts allow."""
-    literals = [member for member in _members(kind) if typing.get_origin(member) is Literal]
-    return [str(choice) for literal in literals for choice in typing.get_args(literal)]
+    """The words that the type's Literal and Enum parts allow."""
+    choices: list[str] = []
+    for member in _members(kind):
+        if typing.get_origin(member) is Literal:
+            choices += [str(choice) for choice in typing.get_args(member)]
+        elif isinstance(member, type) and issubclass(member, Enum):
+            choices += list(member.__members__)
+    return choices
 
 
 def _arities(kind: Any) -> list[int | None]:

@@ -21,13 +21,26 @@ from gymnast.options import EvaluateOptions, TrainOptions
 
 MY_AGENT = '''
 from __future__ import annotations
+from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+Colour = Enum("Colour", ["RED", "BLUE"])
 
 @dataclass(frozen=True)
 class MineConfig:
     """Mine."""
     bonus: float = 0.25
     """How much."""
+    betas: tuple[float, float] = (0.9, 0.99)
+    """Two numbers."""
+    colour: Colour = Colour.RED
+    """One of a few."""
+    where: Path | None = None
+    """A path."""
+    function: Callable[[float], float] = abs
+    """What no flag can set."""
 
 class Mine:
     """My own agent."""
@@ -280,9 +293,11 @@ def test_a_users_own_agent(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.delitem(sys.modules, "my_agent", raising=False)
-    assert main(["train", name, "--env", "FrozenLake-v1", "--bonus", "0.5"]) == 0
+    words = ["--bonus", "0.5", "--betas", "0.5", "0.6", "--colour", "BLUE", "--where", "here"]
+    assert main(["train", name, "--env", "FrozenLake-v1", *words]) == 0
+    config = trained[0].config
     assert trained[0].agent == name
-    assert trained[0].config.bonus == 0.5
+    assert (config.bonus, config.betas, config.colour.name, config.where) == (0.5, (0.5, 0.6), "BLUE", Path("here"))
 
 
 @pytest.mark.parametrize(
@@ -310,6 +325,33 @@ def test_what_is_wrong_with_a_users_agent(
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--betas", "0.5"], "--betas takes 2 values, got 0.5"),
+        (["--betas", "0.5", "x"], "--betas must be a number, a number, got 0.5 x"),
+        (["--colour", "BLEU"], "--colour must be one of RED, BLUE, got BLEU; did you mean BLUE?"),
+        (["--function", "x"], "--function must be Callable, got x"),
+    ],
+)
+def test_types_of_a_users_config(
+    words: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "my_agent.py").write_text(MY_AGENT)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    assert main(["train", "./my_agent.py:Mine", "--env", "FrozenLake-v1", *words]) == 2
+    assert capsys.readouterr().err == f"gymnast: {message}\n"
+    assert main(["train", "./my_agent.py:Mine", "--help"]) == 0
+    text = capsys.readouterr().out
+    assert "My own agent." in text
+    assert "Two numbers. (default: 0.9 0.99)" in text
 
 
 # Help, lists, exit codes.
