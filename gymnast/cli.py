@@ -101,6 +101,7 @@ def _train(words: list[str]) -> int:
     from gymnast import training
 
     result = training.train(agent, options, config, command=["gymnast", "train", *words], presets=chosen)
+    print(result.as_text())
     return result.exit_code
 
 
@@ -121,6 +122,7 @@ def _resume(words: list[str]) -> int:
         trust=options.trust,
         command=["gymnast", "resume", *words],
     )
+    print(result.as_text())
     return result.exit_code
 
 

@@ -70,12 +70,14 @@ class Session:
         Raises RunError where a loss is not finite; the last good checkpoint is then left as it was.
         """
         with self.interrupts:
+            self.panel.update(self._panel_state())
             try:
                 self._go()
             except KeyboardInterrupt:
                 if self.interrupts.received is None:
                     raise
                 # A signal in the middle of an evaluation: it is still due, and a resume begins it anew.
+            self.panel.update(self._panel_state())
             self.save_last()
 
     def _go(self) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,13 @@ class RunResult:
     env_step: int
     final: Evaluation | None
     """The kept agent on evaluation seeds of its own; None after an interruption."""
+    files: dict[str, Path] = field(default_factory=dict)
+    """What was left behind: checkpoint, curve, video."""
+
+    def as_text(self) -> str:
+        """The final evaluation, and where everything lies."""
+        lines = [] if self.final is None else [self.final.as_text()]
+        return "\n".join([*lines, *(f"{name:<12}{path}" for name, path in self.files.items())])
 
 
 def train(
@@ -152,7 +159,7 @@ def _run(parts: Parts, path: Path, content: dict[str, Any] | None, stack: ExitSt
     if content is not None:
         session.restore(content)
     session.writers = _writers(parts, path, content, env_step=loop.env_step)
-    exit_code, final = 1, None
+    exit_code, final, files = 1, None, {"run": path}
     try:
         if hasattr(parts.agent, "plan"):
             _plan(parts, session)
@@ -160,7 +167,8 @@ def _run(parts: Parts, path: Path, content: dict[str, Any] | None, stack: ExitSt
             session.go()
         exit_code = session.interrupts.exit_code
         if not exit_code:
-            final = _finish(parts, path, session)
+            final = _test(parts, path, session)
+            files |= _leave(parts, path, session)
             exit_code = 0 if session.failed_save is None else 1
         else:
             panel.message(f"stopped at env step {loop.env_step:,}; go on by: gymnast resume {path}")
@@ -168,7 +176,7 @@ def _run(parts: Parts, path: Path, content: dict[str, Any] | None, stack: ExitSt
         panel.message(str(error))
     finally:
         session.writers.close(exit_code)
-    return RunResult(path, exit_code, loop.env_step, final)
+    return RunResult(path, exit_code, loop.env_step, final, files)
 
 
 def _writers(parts: Parts, path: Path, content: dict[str, Any] | None, *, env_step: int) -> Writers:
@@ -194,8 +202,8 @@ def _plan(parts: Parts, session: Session) -> None:
     session.save_last()
 
 
-def _finish(parts: Parts, path: Path, session: Session) -> Evaluation:
-    """Evaluate the kept agent on seeds that had no part in choosing it, film it, draw the curve."""
+def _test(parts: Parts, path: Path, session: Session) -> Evaluation:
+    """Evaluate the kept agent on seeds that had no part in choosing it."""
     if session.best is None:  # no evaluation was scheduled: the agent as it is now is the one that is kept
         session.evaluate()
     best = path / "checkpoints" / "best.pt"
@@ -209,22 +217,33 @@ def _finish(parts: Parts, path: Path, session: Session) -> Evaluation:
     finally:
         env.close()
     session.record_final(final)
-    session.panel.message(final.as_text())
-    if parts.options.video:
-        _film(parts, path, session)
-    plots.learning_curve([path], path / "curve.png")
-    session.panel.message(f"curve       {path / 'curve.png'}")
-    session.panel.message(f"checkpoint  {best}")
     return final
 
 
-def _film(parts: Parts, path: Path, session: Session) -> None:
+def _leave(parts: Parts, path: Path, session: Session) -> dict[str, Path]:
+    """The files that a finished run leaves: a picture or a video that cannot be made is said, and no more than that."""
+    files = {"checkpoint": path / "checkpoints" / "best.pt"}
+    makers: dict[str, Callable[[], Path]] = {}
+    if not hasattr(parts.agent, "plan"):  # planning takes no env step
+        makers["curve"] = lambda: _draw(path)
+    if parts.options.video:
+        makers["video"] = lambda: _film(parts, path, session)
+    for name, make in makers.items():
+        try:
+            files[name] = make()
+        except (OSError, ValueError) as error:
+            session.panel.message(f"no {name}: {first_line(error)}")
+    return files
+
+
+def _draw(path: Path) -> Path:
+    plots.learning_curve([path], path / "curve.png")
+    return path / "curve.png"
+
+
+def _film(parts: Parts, path: Path, session: Session) -> Path:
     target = path / "videos" / "best.mp4"
-    try:
-        env = parts.eval_env(rows=1, render=True)
-    except ValueError as error:
-        session.panel.message(f"no video: {error}")
-        return
+    env = parts.eval_env(rows=1, render=True)
     try:
         target.parent.mkdir(exist_ok=True)
         evaluation.record(parts.agent, env, target, seed=parts.seeds.test)
@@ -232,4 +251,4 @@ def _film(parts: Parts, path: Path, session: Session) -> None:
         env.close()
     if session.writers is not None:
         session.writers.video(parts.agent.env_step, target, env.render_fps)
-    session.panel.message(f"video       {target}")
+    return target
