@@ -46,7 +46,7 @@ class RowsEnv(Env):
         self._actions = spaces.row_actions(action_space)
         self._none = torch.zeros(num_envs, dtype=torch.bool, device=device)
         self._all = torch.ones(num_envs, dtype=torch.bool, device=device)
-        self._statistics = torch.float32 if device.type == "mps" else torch.float64
+        self._statistics = np.float32 if device.type == "mps" else np.float64
         self._extras: tuple[str, ...] = ()
         self._rewards: list[float] = []
         self._reward = torch.zeros(num_envs, device=device)
@@ -111,7 +111,7 @@ class RowsEnv(Env):
         if rewards != self._rewards:
             self._rewards = rewards
             array = np.array(rewards, np.float32) + np.float32(0.0)  # -0.0 becomes 0.0, which it equals above
-            self._reward = spaces.to_tensor(array, self.device)
+            self._reward = self._tensor(array)
         next_obs = self._batch(observations)
         lives = mask = None
         if self._extras:
@@ -127,20 +127,21 @@ class RowsEnv(Env):
 
     def _end(self, step: Step, stepped: list[Stepped]) -> None:
         """Begin new episodes where one ended, and fill in what differs there."""
-        device = self.device
-        step.terminated = torch.tensor([bool(row[2]) for row in stepped], device=device)
-        step.truncated = torch.tensor([bool(row[3]) for row in stepped], device=device)
-        step.start = step.ended
-        ended = [row for row in range(self.num_envs) if stepped[row][2] or stepped[row][3]]
-        step.num_ended = len(ended)
-        totals = dict(zip(ended, self._totals(ended), strict=True))
-        returns, lengths = zip(*(totals.get(row, (0.0, 0)) for row in range(self.num_envs)), strict=True)
-        step.episode_return = torch.tensor(returns, dtype=self._statistics, device=device)
-        step.episode_length = torch.tensor(lengths, dtype=torch.int64, device=device)
+        terminated = np.array([row[2] for row in stepped], np.bool_)
+        truncated = np.array([row[3] for row in stepped], np.bool_)
+        both = terminated | truncated
+        rows: list[int] = both.nonzero()[0].tolist()
+        step.num_ended = len(rows)
+        returns, lengths = np.zeros(self.num_envs, self._statistics), np.zeros(self.num_envs, np.int64)
+        for row, (total, length) in zip(rows, self._totals(rows), strict=True):
+            returns[row], lengths[row] = total, length
+        step.terminated, step.truncated = self._tensor(terminated), self._tensor(truncated)
+        step.start = self._tensor(both)
+        step.episode_return, step.episode_length = self._tensor(returns), self._tensor(lengths)
         if self._renders:
-            self._final_frames = {row: self._frame(row) for row in ended}
+            self._final_frames = {row: self._frame(row) for row in rows}
         begun: list[Begun] = [(row[0], row[4]) for row in stepped]
-        for row, first in zip(ended, self._begin(ended), strict=True):
+        for row, first in zip(rows, self._begin(rows), strict=True):
             begun[row] = first
         step.obs = self._batch([observation for observation, _ in begun])
         step.action_mask = self._extra("action_mask", [extras for _, extras in begun])
@@ -200,4 +201,7 @@ class RowsEnv(Env):
             return None
         index = self._extras.index(name)
         dtype = np.int64 if name == "lives" else np.bool_
-        return spaces.to_tensor(np.array([values[index] for values in extras], dtype), self.device)
+        return self._tensor(np.array([values[index] for values in extras], dtype))
+
+    def _tensor(self, array: np.ndarray) -> Tensor:
+        return spaces.to_tensor(array, self.device)

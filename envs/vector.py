@@ -50,7 +50,7 @@ class VectorAdapter(Env):
         self._seeds = seed
         self._resets = 0
         self._none = torch.zeros(self.num_envs, dtype=torch.bool, device=device)
-        self._statistics = torch.float32 if device.type == "mps" else torch.float64
+        self._statistics = np.float32 if device.type == "mps" else np.float64
         self._returns = np.zeros(self.num_envs)
         self._lengths = np.zeros(self.num_envs, np.int64)
         self._pending = np.zeros(self.num_envs, np.bool_)
@@ -124,7 +124,7 @@ class VectorAdapter(Env):
     def _end(self, step: Step, observations: Any, ended: np.ndarray, infos: dict[str, Any]) -> None:
         """Fill in what differs where episodes ended."""
         step.num_ended = int(ended.sum())
-        step.episode_return = torch.tensor(self._returns, dtype=self._statistics, device=self.device)
+        step.episode_return = self._tensor(self._returns.astype(self._statistics))
         step.episode_length = self._tensor(self._lengths.copy())
         rows = np.flatnonzero(ended)
         if self._same_step:
