@@ -61,7 +61,8 @@ def take(env: AnyEnv) -> dict[str, Any]:
     if hasattr(base, "snapshot"):
         state = base.snapshot()
     else:
-        state = {name: _encode(getattr(base, name)) for name in STATE[_name(base)]}
+        # older versions of Gymnasium lack some of them
+        state = {name: _encode(getattr(base, name)) for name in STATE[_name(base)] if hasattr(base, name)}
     counters = [getattr(wrapper, WRAPPERS[type(wrapper)] or "", None) for wrapper in wrappers(env)]
     return {"state": state, "np_random": dict(base.np_random.bit_generator.state), "wrappers": counters}
 

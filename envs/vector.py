@@ -24,8 +24,9 @@ class VectorAdapter(Env):
     """Any `gym.vector.VectorEnv`.
 
     DISABLED, and NEXT_STEP where a masked reset clears the pending one: ended rows are reset at once. SAME_STEP: the
-    final observation comes from `final_obs`. NEXT_STEP otherwise: the step that resets a row gives it `active` False,
-    and `obs` of the step before is still the final observation of the old episode there.
+    final observation comes from `final_obs`; Gymnasium keeps a reference to it over the reset, so an environment that
+    reuses the memory of its observations loses it there (in no other mode). NEXT_STEP otherwise: the step that resets a
+    row gives it `active` False, and `obs` of the step before is still the old episode's final observation there.
     """
 
     def __init__(self, env: VectorEnv, *, id: str, seed: np.random.SeedSequence, device: torch.device) -> None:
@@ -49,6 +50,7 @@ class VectorAdapter(Env):
         spaces.check_actions(env.single_action_space, id)
         self._seeds = seed
         self._resets = 0
+        self._obeys_mask = False
         self._none = torch.zeros(self.num_envs, dtype=torch.bool, device=device)
         self._statistics = np.float32 if device.type == "mps" else np.float64
         self._returns = np.zeros(self.num_envs)
@@ -134,8 +136,9 @@ class VectorAdapter(Env):
             step.lives = self._merge(step.lives, self._lives(final_infos), rows)
         elif self._masked_reset:
             first, first_infos = self.env.reset(options={"reset_mask": ended.copy()})
-            self._check_masked_reset(step.next_obs, self._tensors(first), ended)
-            step.obs = spaces.replace_rows(step.next_obs, rows, spaces.select_rows(self._tensors(first), rows))
+            obs = self._tensors(first)
+            self._check_masked_reset(step.next_obs, obs, ended)
+            step.obs = spaces.replace_rows(step.next_obs, rows, spaces.select_rows(obs, rows))
             step.action_mask = self._merge(step.action_mask, self._mask(first_infos), rows)
         else:
             self._pending = ended
@@ -162,8 +165,11 @@ class VectorAdapter(Env):
     def _check_masked_reset(self, before: Obs, after: Obs, ended: np.ndarray) -> None:
         """Some environments reset every row whatever the mask says: their running episodes would be cut silently."""
         running = np.flatnonzero(~ended)
-        if running.size and not spaces.equal(spaces.select_rows(before, running), spaces.select_rows(after, running)):
+        if self._obeys_mask or not running.size:
+            return
+        if not spaces.equal(spaces.select_rows(before, running), spaces.select_rows(after, running)):
             raise RuntimeError(f"{self.id} ignores reset_mask: it reset rows whose episodes were still running")
+        self._obeys_mask = True  # once is enough
 
     def _tensors(self, observations: Any) -> Obs:
         return spaces.batched(self.single_observation_space, observations, self.device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import traceback
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
@@ -30,7 +31,7 @@ def serve(connection: Connection, pickled: bytes, seeds: Sequence[np.random.Seed
     except (EOFError, BrokenPipeError, ConnectionResetError):
         pass  # the parent is gone: nobody is left to tell
     except Exception as error:
-        connection.send((False, f"{type(error).__name__}: {error}"))
+        connection.send((False, (f"{type(error).__name__}: {error}", traceback.format_exc())))
     finally:
         for row in rows:
             row.env.close()

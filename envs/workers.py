@@ -32,6 +32,10 @@ class WorkerError(RuntimeError):
     """A worker process died, hung, or raised: the message names the environment and the cause."""
 
 
+class WorkerTraceback(Exception):  # noqa: N818 - shown as the cause of a WorkerError, never raised
+    """Where in the worker it happened."""
+
+
 class WorkersEnv(RowsEnv):
     """Single environments in spawned processes, each of which steps an equal share of the rows."""
 
@@ -100,14 +104,16 @@ class WorkersEnv(RowsEnv):
             process.join(1.0)
             self._fail(index, _exit_cause(process))
         if not succeeded:
-            self._fail(index, f"raised {answer}")
+            cause, traceback = answer
+            self._fail(index, f"raised {cause}", traceback)
         return answer
 
-    def _fail(self, index: int, cause: str) -> NoReturn:
+    def _fail(self, index: int, cause: str, traceback: str | None = None) -> NoReturn:
         rows = self._shares[index]
         self._stop(wait_seconds=0.0)
         where = f"row {rows[0]}" if len(rows) == 1 else f"rows {rows[0]}-{rows[-1]}"
-        raise WorkerError(f"the worker process of {self.id} ({where}) {cause}")
+        there = WorkerTraceback(f"\n{traceback}") if traceback else None
+        raise WorkerError(f"the worker process of {self.id} ({where}) {cause}") from there
 
     def _answers(self) -> list[Any]:
         return [self._receive(index) for index in range(len(self._connections))]

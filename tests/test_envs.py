@@ -206,6 +206,13 @@ def test_conformance_of_the_native_cartpole() -> None:
     check_env(envs.make("CartPole-v1", 4, vectorization="native"), steps=200)
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.parametrize("vectorization", ["serial", "native"])
+def test_conformance_on_a_gpu(vectorization: str) -> None:
+    check_env(envs.make("CartPole-v1", 4, vectorization=vectorization, device="cuda:0"), steps=200)
+
+
 def test_a_step_equals_gymnasiums_own() -> None:
     """Every number of a run through `make` equals a plain Gymnasium loop with the same seed, time limit included."""
     env = envs.make("CartPole-v1", 2, seed=5, max_episode_steps=17)

@@ -50,8 +50,9 @@ def test_an_exception_in_a_worker_names_itself() -> None:
     env = workers(Failing)
     env.reset()
     env.step(ACTION)
-    with pytest.raises(WorkerError, match=r"Failing \(row.*\) raised ZeroDivisionError: the second step"):
+    with pytest.raises(WorkerError, match=r"Failing \(row.*\) raised ZeroDivisionError: the second step") as caught:
         env.step(ACTION)
+    assert "scripted.py" in str(caught.value.__cause__)  # the traceback of the worker
     assert children() == []
 
 
