@@ -128,11 +128,13 @@ class Atari(Env):
         self._episode_seeds: list[int] = []
         self._episode = [-1] * num_envs
         self._episodes_begun = 0
+        self._just_ended = np.zeros(num_envs, np.bool_)  # rows that ended in the last step: `render` shows their end
         self._no_start = torch.zeros(num_envs, dtype=torch.bool, device=device)
 
     def reset(self, *, episode_seeds: Sequence[int] | None = None) -> Obs:
         self._episode_seeds = [int(seed) for seed in episode_seeds or ()]
         self._episodes_begun = 0
+        self._just_ended = np.zeros(self.num_envs, np.bool_)
         rows = np.ones(self.num_envs, np.bool_)
         seeds = [self._next_seed(row, always=True) for row in range(self.num_envs)]
         self.obs = self._tensor(self._begin(rows, np.array(seeds, np.int64)))
@@ -153,7 +155,7 @@ class Atari(Env):
             num_ended=0,
             lives=self._tensor(lives.astype(np.int64)),
         )
-        ended = terminated | truncated
+        ended = self._just_ended = terminated | truncated
         if ended.any():
             step.num_ended = int(ended.sum())
             step.episode_return, step.episode_length = (
@@ -207,6 +209,7 @@ class Atari(Env):
         self._rng.bit_generator.state = snapshot["rng"]
         self._episode, self._episodes_begun = list(snapshot["episode"]), snapshot["episodes_begun"]
         self._episode_seeds = list(snapshot["episode_seeds"])
+        self._just_ended = np.zeros(self.num_envs, np.bool_)
         self.obs, self.start = self._tensor(obs), snapshot["start"].to(self.device)
 
     def render(self, row: int = 0) -> NDArray[np.uint8]:
@@ -221,7 +224,7 @@ class Atari(Env):
                 fire_reset=self.options.fire_reset,
                 full_action_space=self.options.full_action_space,
             )
-        return self._screens[row].follow(self._history, row)
+        return self._screens[row].follow(self._history, row, final=bool(self._just_ended[row]))
 
     def close(self) -> None:
         self._native = None

@@ -30,11 +30,14 @@ class History:
         self.time = 0
         self.begins: list[list[Begin]] = [[] for _ in range(num_envs)]
         """Of each row, its last seeded reset and every reset since."""
+        self.before: list[list[Begin]] = [[] for _ in range(num_envs)]
+        """The same as it was before the row's last reset: what its last finished episode is replayed from."""
         self._offset = 0  # the time of row 0 of `_actions`
         self._actions = np.zeros((1024, num_envs), np.uint8)
 
     def begin(self, row: int, *, seed: int, frames: int) -> None:
         """Note a reset; a seeded one makes all that the row did before irrelevant."""
+        self.before[row] = list(self.begins[row])
         if seed >= 0:
             self.begins[row].clear()
         self.begins[row].append(Begin(self.time, seed, frames))
@@ -88,9 +91,9 @@ class Screen:
         self._first: Begin | None = None
         self._begun = self._time = 0
 
-    def follow(self, history: History, row: int) -> NDArray[np.uint8]:
-        """Catch up with a row and return what it shows, uint8 [H, W, 3]."""
-        begins = history.begins[row]
+    def follow(self, history: History, row: int, *, final: bool) -> NDArray[np.uint8]:
+        """Catch up with a row and return what it shows, uint8 [H, W, 3]; `final`: what it showed before its reset."""
+        begins = history.before[row] if final else history.begins[row]
         if self._first is not begins[0]:
             self._first, self._begun, self._time = begins[0], 0, begins[0].time
         actions = history.since(self._time)[:, row].tolist()
