@@ -50,9 +50,10 @@ def make(
     Raises ValueError in one line for whatever cannot be built.
     """
     registration.register()
-    _check(num_envs, vectorization, max_episode_steps)
+    _check(num_envs, vectorization, max_episode_steps, seed)
     sequence = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
-    device, options = torch.device(device), dict(options or {})
+    device, options = _device(device), dict(options or {})
+    settings: dict[str, Any] = {"max_episode_steps": max_episode_steps, "render": render}
     if isinstance(id, gym.vector.VectorEnv):
         if num_envs not in (1, id.num_envs) or options or max_episode_steps or render or vectorization != "auto":
             raise ValueError("num_envs, options, max_episode_steps, render, vectorization: a VectorEnv has its own")
@@ -62,22 +63,13 @@ def make(
             raise ValueError(f"vectorization of Atari games must be auto or native (ale-py's own), got {vectorization}")
         from gymnast.envs.atari import make_atari  # ale-py's emulators: nothing else needs them
 
-        return make_atari(
-            id,
-            num_envs,
-            device=device,
-            seed=sequence,
-            options=options,
-            max_episode_steps=max_episode_steps,
-            render=render,
-        )
+        return make_atari(id, num_envs, device=device, seed=sequence, options=options, **settings)
     source = single.resolve(id) if isinstance(id, str) else id
     name = single.name_of(source)
     kind = automatic(source, num_envs) if vectorization == "auto" else vectorization
     if kind == "native":
-        native = _native(source, num_envs, options, max_episode_steps=max_episode_steps, render=render)
-        return VectorAdapter(native, id=name, seed=sequence, device=device)
-    build = partial(single.build, source, options, max_episode_steps=max_episode_steps, render=render)
+        return VectorAdapter(_native(source, num_envs, options, **settings), id=name, seed=sequence, device=device)
+    build = partial(single.build, source, options, **settings)
     if kind == "async":
         return WorkersEnv(name, build, num_envs, seed=sequence, device=device)
     return SerialEnv(name, [build() for _ in range(num_envs)], seed=sequence, device=device)
@@ -120,13 +112,26 @@ def _native(
         raise ValueError(single.failure(source, error)) from error
 
 
-def _check(num_envs: int, vectorization: str, max_episode_steps: int | None) -> None:
+def _check(
+    num_envs: int, vectorization: str, max_episode_steps: int | None, seed: int | np.random.SeedSequence
+) -> None:
+    if isinstance(seed, int) and seed < 0:
+        raise ValueError(f"seed must be >= 0, got {seed}")
     if num_envs < 1:
         raise ValueError(f"num_envs must be >= 1, got {num_envs}")
     if vectorization not in VECTORIZATIONS:
         raise ValueError(f"vectorization must be one of {', '.join(VECTORIZATIONS)}, got {vectorization!r}")
     if max_episode_steps is not None and max_episode_steps < 1:
         raise ValueError(f"max_episode_steps must be >= 1, got {max_episode_steps}")
+
+
+def _device(name: str | torch.device) -> torch.device:
+    """The device in full (`cuda` is the current GPU), checked to be there."""
+    try:
+        device = torch.device(name)
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:  # torch raises either for names unknown and for devices not there
+        raise ValueError(f"device {str(name)!r} cannot be used: {str(error).splitlines()[0]}") from None
 
 
 def _vector_name(env: gym.vector.VectorEnv[Any, Any, Any]) -> str:

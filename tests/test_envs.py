@@ -157,6 +157,8 @@ def test_an_observation_of_the_wrong_shape_is_refused() -> None:
         ({"id": "CartPole-v7"}, "unknown environment 'CartPole-v7'; did you mean CartPole-v1?"),
         ({"id": "Pnog"}, "did you mean Pong?"),
         ({"id": "no_such_module:Env-v0"}, "the module no_such_module cannot be imported"),
+        ({"id": "CartPole-v1", "device": "gpu"}, "device 'gpu' cannot be used"),
+        ({"id": "CartPole-v1", "seed": -1}, "seed must be >= 0, got -1"),
         ({"id": "CartPole-v1", "num_envs": 0}, "num_envs must be >= 1, got 0"),
         ({"id": "CartPole-v1", "max_episode_steps": 0}, "max_episode_steps must be >= 1, got 0"),
         ({"id": "CartPole-v1", "vectorization": "fork"}, "auto, serial, async, native, got 'fork'"),
@@ -210,7 +212,7 @@ def test_conformance_of_the_native_cartpole() -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 @pytest.mark.parametrize("vectorization", ["serial", "native"])
 def test_conformance_on_a_gpu(vectorization: str) -> None:
-    check_env(envs.make("CartPole-v1", 4, vectorization=vectorization, device="cuda:0"), steps=200)
+    check_env(envs.make("CartPole-v1", 4, vectorization=vectorization, device="cuda"), steps=200)
 
 
 def test_a_step_equals_gymnasiums_own() -> None:
