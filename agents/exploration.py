@@ -95,14 +95,16 @@ def boltzmann(q: Row, temperature: float, u: float) -> int:
 
 
 def categorical(probabilities: Row, u: float) -> int:
-    """Draw an index with the given probabilities."""
-    cumulative = 0.0
-    last = 0
+    """Draw an index in proportion to weights that need not add up to 1."""
+    total = 0.0
+    for index in range(len(probabilities)):
+        total += probabilities[index]
+    threshold, cumulative, last = u * total, 0.0, 0
     for index in range(len(probabilities)):
         if probabilities[index] > 0.0:
             cumulative += probabilities[index]
             last = index
-            if cumulative > u:
+            if cumulative > threshold:
                 return index
     return last
 
@@ -133,9 +135,9 @@ def optimistic_maximum(q: Row, counts: Row, kappa: float) -> float:
 def expectation(kind: int, q: Row, counts: Row, strength: float, random_ties: bool) -> float:
     """The mean of Q under the exploring policy: what Expected SARSA bootstraps from."""
     if kind == BOLTZMANN:
-        return _boltzmann_mean(q, strength)
+        return boltzmann_mean(q, strength)
     if kind in (COUNT, UCB):
-        return _best_mean(kind, q, counts, strength, random_ties)
+        return best_mean(kind, q, counts, strength, random_ties)
     epsilon = strength if kind == EPSILON_GREEDY else 0.0
     total = 0.0
     for action in range(len(q)):
@@ -143,7 +145,7 @@ def expectation(kind: int, q: Row, counts: Row, strength: float, random_ties: bo
     return epsilon * (total / len(q)) + (1.0 - epsilon) * maximum(q)
 
 
-def _boltzmann_mean(q: Row, temperature: float) -> float:
+def boltzmann_mean(q: Row, temperature: float) -> float:
     top = maximum(q)
     total, weighted = 0.0, 0.0
     for action in range(len(q)):
@@ -153,7 +155,7 @@ def _boltzmann_mean(q: Row, temperature: float) -> float:
     return weighted / total
 
 
-def _best_mean(kind: int, q: Row, counts: Row, strength: float, random_ties: bool) -> float:
+def best_mean(kind: int, q: Row, counts: Row, strength: float, random_ties: bool) -> float:
     total = count_total(kind, counts)
     top, weighted, ties = -math.inf, 0.0, 0
     for action in range(len(q)):

@@ -58,7 +58,8 @@ class TabularAgent(ABC):
             raise ValueError(
                 f"a tabular agent needs Discrete actions, got {type(action_space).__name__}; see list agents"
             )
-        self.observation_space, self.action_space = observation_space, action_space
+        self.observation_space: gym.Space[Any] = observation_space
+        self.action_space: gym.Space[Any] = action_space
         self.options = config
         self.explorer = explorer
         self.num_envs = num_envs
@@ -144,7 +145,7 @@ class TabularAgent(ABC):
     def select(self, state: int, mask: np.ndarray | None, draws: list[float], *, env_step: int, explore: bool) -> int:
         """An action, counted from 0, for a table row; `draws` as from `draw`, schedules as at `env_step`."""
         q, counts = self.action_values(state), self.counts[state].tolist()
-        allowed = range(self.num_actions)
+        allowed = list(range(self.num_actions))
         if mask is not None and not mask.all():
             allowed = np.flatnonzero(mask).tolist()
             q, counts = [q[action] for action in allowed], [counts[action] for action in allowed]

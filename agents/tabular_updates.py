@@ -81,14 +81,14 @@ def update_pair(
     if rates.decay == 0.0:
         q[state, action] += rates.alpha * error
     else:
-        _update_visited(q, traces, row, pair, discount * rates.decay, rates.alpha * error, rates.replacing, rates.cut)
+        update_visited(q, traces, row, pair, discount * rates.decay, rates.alpha * error, rates.replacing, rates.cut)
         if ended:
             clear_traces(traces, row)
     average[0] += rates.average * rates.alpha * error
     return error  # type: ignore[no-any-return]
 
 
-def _update_visited(
+def update_visited(
     q: np.ndarray,
     traces: Traces,
     row: int,
@@ -150,7 +150,7 @@ def learn_window(
     actions = q.shape[1]
     errors, updates = 0.0, 0
     if window.length[row] == window.pair.shape[1]:
-        errors += _learn_oldest(q, average, traces, window, row, q[pair // actions, pair % actions], False, rates)
+        errors += learn_oldest(q, average, traces, window, row, q[pair // actions, pair % actions], False, rates)
         updates += 1
     end = window.length[row]
     window.pair[row, end] = pair
@@ -159,12 +159,12 @@ def learn_window(
     window.length[row] = end + 1
     while ended and window.length[row] > 0:
         last_value = q[last_pair // actions, last_pair % actions]
-        errors += _learn_oldest(q, average, traces, window, row, last_value, window.length[row] == 1, rates)
+        errors += learn_oldest(q, average, traces, window, row, last_value, window.length[row] == 1, rates)
         updates += 1
     return errors, updates
 
 
-def _learn_oldest(
+def learn_oldest(
     q: np.ndarray,
     average: np.ndarray,
     traces: Traces,
