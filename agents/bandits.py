@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gymnast.agents.base import Acted, Metrics, seed_sequence
+from gymnast.agents.base import Acted, LearningError, Metrics, seed_sequence
 from gymnast.envs.step import Obs, Step
 
 
@@ -70,7 +70,8 @@ class BanditAgent(ABC):
 
     def means(self) -> np.ndarray:
         """Mean reward of each arm so far, float64 [A]; 0 where it was never pulled."""
-        return self.rewards / np.maximum(self.counts[0], 1)
+        means: np.ndarray = self.rewards / np.maximum(self.counts[0], 1)
+        return means
 
     def q_table(self) -> np.ndarray:
         """The means as a table of one state, float64 [1, A]."""
@@ -156,7 +157,7 @@ class Thompson(BanditAgent):
 
     def store(self, obs: Obs, acted: Acted, step: Step) -> None:
         if self.config.posterior == "beta" and not ((step.reward == 0) | (step.reward == 1)).all():
-            raise ValueError("posterior beta is for rewards that are 0 or 1; use posterior gaussian")
+            raise LearningError("posterior beta is for rewards that are 0 or 1; use posterior gaussian")
         super().store(obs, acted, step)
 
     def posterior(self) -> tuple[np.ndarray, np.ndarray]:

@@ -26,6 +26,10 @@ class Acted:
     memory: Tensor | None = None
 
 
+class LearningError(ValueError):
+    """What an agent cannot learn from, found while it learns; ends a run in one line."""
+
+
 class Actor(Protocol):
     """One stream of experience: the agent's weights, and its own recurrent memory, generator and exploration."""
 

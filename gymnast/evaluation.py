@@ -69,6 +69,11 @@ class Evaluation:
         )
 
 
+def time_limit(env: str) -> int:
+    """Env steps of an evaluation episode at most: the id's own limit, else `STEP_LIMIT`."""
+    return resolve(env).max_episode_steps or STEP_LIMIT
+
+
 def make_env(
     env: str | Callable[[], gym.Env[Any, Any]],
     num_envs: int,
@@ -83,7 +88,7 @@ def make_env(
     if not isinstance(env, str):
         max_episode_steps = max_episode_steps or STEP_LIMIT
     elif not is_atari(env):
-        max_episode_steps = max_episode_steps or resolve(env).max_episode_steps or STEP_LIMIT
+        max_episode_steps = max_episode_steps or time_limit(env)
         vectorization = "serial"  # an id's own vector entry point cannot seed single episodes
     return make(
         env,

@@ -126,7 +126,7 @@ class Loop:
             began = perf_counter()
             steps = min(until - self.env_step, COMPILED_CHUNK)
             ended = tabular_loop.run(self.agent, self.actor, self.env, steps=steps)
-            self.env_step = self.agent.env_step
+            self.env_step, self.metrics = self.agent.env_step, ended.metrics
             self.episodes.count += max(len(ended.returns) - WINDOW, 0)  # only the last ones are looked at
             for episode_return, length in zip(ended.returns[-WINDOW:], ended.lengths[-WINDOW:], strict=True):
                 self.episodes.add(float(episode_return), int(length))

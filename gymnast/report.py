@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gymnast import checkpoint, evaluation
+from gymnast import checkpoint, evaluation, picture
 from gymnast.agents.base import Agent
 from gymnast.checkpoint import About
 from gymnast.envs.env import Env
 from gymnast.errors import UsageError, first_line
 from gymnast.evaluation import Evaluation
+from gymnast.optimal import against_optimal, bandit_regret
 from gymnast.options import EvaluateOptions
 from gymnast.parts import pick_device
 
@@ -51,8 +52,10 @@ def evaluate_path(options: EvaluateOptions) -> Report:
     except (ValueError, OSError) as error:
         raise UsageError(first_line(error)) from error
     try:
+        extras = _extras(agent, env, about, options, device=device)
         result = evaluation.evaluate(agent, env, episodes=options.episodes, seed=options.seed, name=about.agent)
-        extras = _extras(agent, env, about, options, device)
+    except (ValueError, OSError) as error:
+        raise UsageError(first_line(error)) from error
     finally:
         env.close()
     return Report(file, result, extras)
@@ -68,3 +71,29 @@ def _env(about: About, device: str, *, rows: int, render: bool) -> Env:
         max_episode_steps=about.run.get("max_episode_steps"),
         render=render,
     )
+
+
+def _extras(agent: Agent, env: Env, about: About, options: EvaluateOptions, *, device: str) -> dict[str, Any]:
+    """What was asked for beside the returns; first, so that what cannot be had is said before a long evaluation."""
+    extras: dict[str, Any] = {}
+    if options.against_optimal:
+        horizon = about.run.get("max_episode_steps") or evaluation.time_limit(about.env)
+        extras |= against_optimal(agent, env, horizon=horizon)
+    extras |= {f"training_{name}": value for name, value in bandit_regret(agent, env).items()}
+    if options.picture is not None:
+        picture.draw(Path(options.picture), agent, env)
+        extras["picture"] = options.picture
+    if options.video is not None:
+        extras["video"] = str(_film(agent, about, options, device=device))
+    return extras
+
+
+def _film(agent: Agent, about: About, options: EvaluateOptions, *, device: str) -> Path:
+    env = _env(about, device, rows=1, render=True)
+    target = Path(options.video or ".") / f"{about.env.replace('/', '-')}-{about.agent}-seed{options.seed}.mp4"
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        evaluation.record(agent, env, target, seed=options.seed)
+    finally:
+        env.close()
+    return target

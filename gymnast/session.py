@@ -18,6 +18,7 @@ from gymnast.errors import RunError
 from gymnast.evaluation import Evaluation, evaluate
 from gymnast.interrupts import Interrupts
 from gymnast.loop import Loop
+from gymnast.optimal import bandit_regret
 from gymnast.options import TrainOptions
 from gymnast.panel import Panel, PanelState
 from gymnast.records import MetricsLog
@@ -125,7 +126,8 @@ class Session:
         self._check_finite()
         loop = self.loop
         values = {**loop.episodes.means(), **self._losses(), **loop.agent.scheduled()}
-        counts = {"updates": loop.agent.updates, "episodes": loop.episodes.count}
+        counts: dict[str, float] = {"updates": loop.agent.updates, "episodes": loop.episodes.count}
+        counts |= bandit_regret(loop.agent, loop.env)
         self._metrics.write({"kind": "train", "env_step": loop.env_step, **counts, **values})
         if self.writers is not None:
             self.writers.scalars(loop.env_step, {f"train/{name}": value for name, value in (counts | values).items()})

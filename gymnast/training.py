@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from gymnast import checkpoint, evaluation, plots, run
+from gymnast.agents.base import LearningError
+from gymnast.envs.workers import WorkerError
 from gymnast.errors import RunError, UsageError, first_line
 from gymnast.evaluation import Evaluation
 from gymnast.loop import Loop
@@ -172,7 +174,7 @@ def _run(parts: Parts, path: Path, content: dict[str, Any] | None, stack: ExitSt
             exit_code = 0 if session.failed_save is None else 1
         else:
             panel.message(f"stopped at env step {loop.env_step:,}; go on by: gymnast resume {path}")
-    except RunError as error:
+    except (RunError, LearningError, WorkerError) as error:
         panel.message(str(error))
     finally:
         session.writers.close(exit_code)

@@ -1,0 +1,73 @@
+"""How far an agent is from optimal, where the environment is known: exact values on its table, regret of a bandit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gymnast.agents.base import Agent
+from gymnast.agents.planning import evaluate_policy, optimal_q
+from gymnast.agents.tabular import TD
+from gymnast.envs.env import Env
+from gymnast.envs.serial import SerialEnv
+
+
+def against_optimal(agent: Agent, env: Env, *, horizon: int) -> dict[str, Any]:
+    """Compare what an agent learned with the truth on the environment's table; ValueError where there is none.
+
+    Exact returns are undiscounted, of episodes of at most `horizon` steps; in FrozenLake they are chances of success.
+    For a prediction agent the truth is the value of its policy.
+    """
+    table = env.transition_table()
+    if table is None:
+        raise ValueError(f"against_optimal needs a known transition table, which {env.id} does not have")
+    gamma = getattr(getattr(agent, "config", None), "gamma", None)
+    if gamma is None or not hasattr(agent, "q_table"):
+        raise ValueError("against_optimal needs an agent with a table of values and a gamma")
+    if isinstance(agent, TD):
+        learned = agent.value_table()
+        if learned.ndim > 1:
+            raise ValueError("against_optimal compares stationary values; this agent learned one table per time to go")
+        truth = evaluate_policy(table, agent.policy, gamma=gamma, horizon=None if gamma < 1.0 else horizon)
+        error = np.abs(learned - truth)[np.isfinite(truth)]
+        return {"largest_value_error": float(error.max()), "mean_value_error": float(error.mean())}
+    q = agent.q_table()
+    if q.ndim > 2:
+        raise ValueError("against_optimal compares stationary policies; this agent learned one table per time to go")
+    best = optimal_q(table, gamma=gamma, horizon=None if gamma < 1.0 else 10 * horizon, tolerance=1e-10)
+    greedy, optimal = q.argmax(1), best.argmax(1)
+    exact = [float(table.initial @ evaluate_policy(table, p, gamma=1.0, horizon=horizon)) for p in (greedy, optimal)]
+    reached = reachable(table.initial, table.probability, table.next_state, greedy)
+    agrees = best[np.arange(len(greedy)), greedy] >= best.max(1) - 1e-6
+    return {
+        "exact_return": exact[0],
+        "optimal_return": exact[1],
+        "optimal_actions": f"{int(agrees[reached].sum())} of {int(reached.sum())} states that the policy reaches",
+        "largest_q_error": float(np.abs(q.max(1) - best.max(1))[reached].max()),
+    }
+
+
+def reachable(initial: np.ndarray, probability: np.ndarray, next_state: np.ndarray, policy: np.ndarray) -> np.ndarray:
+    """The states, bool [S], that episodes under a policy can come to."""
+    found = initial > 0
+    while True:
+        states = np.flatnonzero(found)
+        follows = next_state[states, policy[states]][probability[states, policy[states]] > 0]
+        more = found.copy()
+        more[follows] = True
+        if (more == found).all():
+            return found
+        found = more
+
+
+def bandit_regret(agent: Agent, env: Env) -> dict[str, float]:
+    """Pseudo-regret of all pulls so far, `regret`, in a bandit whose means are known; empty elsewhere.
+
+    The best mean minus the mean of the arm pulled, summed over pulls (Lai & Robbins 1985).
+    """
+    counts = getattr(agent, "counts", None)
+    means = getattr(env.rows[0].env.unwrapped, "means", None) if isinstance(env, SerialEnv) else None
+    if means is None or not isinstance(counts, np.ndarray) or counts.shape != (1, len(means)):
+        return {}
+    return {"regret": float(counts[0] @ (means.max() - means))}
