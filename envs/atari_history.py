@@ -77,8 +77,8 @@ class Screen:
     """
 
     def __init__(self, rom: str, *, sticky: float, frame_skip: int, fire_reset: bool, full_action_space: bool) -> None:
+        ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)  # before it is built, or it prints a banner
         self._ale = ale_py.ALEInterface()
-        self._ale.setLoggerMode(ale_py.LoggerMode.Error)
         self._ale.setFloat("repeat_action_probability", sticky)
         path = roms.get_rom_path(rom)
         assert path is not None  # ale-py brings every ROM that it names
