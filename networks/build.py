@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import importlib
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ NETWORKS = {
     "auto": "nature-cnn where observations are uint8 images [C, H, W], else mlp",
     "mlp": "fully connected layers (hidden_sizes, activation) over any observation, flattened to one vector",
     "nature-cnn": "the three convolutions and 512 units of Mnih et al. 2015, over uint8 images [C, H, W]",
-    "module:Class": "your own nn.Module, built as Class(observation_space), with an attribute `out_features`",
+    "module:Class": "your own nn.Module with `out_features`, built as Class(observation_space); import its module first",
 }
 """What `build` takes, and one line on each."""
 
@@ -46,7 +46,7 @@ def build(
     if not isinstance(name, str):
         return checked(name, type(name).__name__)
     if ":" in name:
-        return checked(_imported(name)(observation_space), name)
+        return checked(_class(name)(observation_space), name)
     backbone: nn.Module
     chosen = automatic(observation_space) if name == "auto" else name
     if chosen == "mlp":
@@ -69,7 +69,7 @@ def automatic(observation_space: gym.Space[Any]) -> str:
     return "nature-cnn" if min(space.shape[1:]) >= 36 else "mlp"
 
 
-def checked(module: nn.Module, name: str) -> nn.Module:
+def checked(module: object, name: str) -> nn.Module:
     """The module, if it is a backbone."""
     from torch import nn
 
@@ -78,9 +78,16 @@ def checked(module: nn.Module, name: str) -> nn.Module:
     return module
 
 
-def _imported(path: str) -> Any:
+def _class(path: str) -> Any:
+    """A class of a module that has been imported: a name, which a checkpoint may hold, never runs foreign code."""
+    from torch import nn
+
     module_name, _, class_name = path.partition(":")
-    try:
-        return getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"backbone {path!r} cannot be imported: {error}") from None
+    if module_name not in sys.modules:
+        raise ValueError(f"backbone {path}: import {module_name} first, so that no checkpoint runs code unasked")
+    found = getattr(sys.modules[module_name], class_name, None)
+    if found is None:
+        raise ValueError(f"backbone {path}: {module_name} has no {class_name}")
+    if not isinstance(found, type) or not issubclass(found, nn.Module):
+        raise ValueError(f"backbone {path} is no nn.Module")
+    return found

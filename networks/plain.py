@@ -18,6 +18,9 @@ THIN = 16
 """Fewer inputs than this, and the weight gradient is faster by way of its transpose."""
 
 
+relu_backward = torch.ops.aten.threshold_backward.default
+
+
 class PlainMLP:
     """What `network(obs)` gives, [B, A, K], for float32 observations [B, D]; `backward` writes into the flat gradient.
 
@@ -59,7 +62,7 @@ class PlainMLP:
                 torch.mm(grad.t(), inputs, out=weight_grad)
             torch.sum(grad, 0, out=bias_grad)
             if number:
-                grad = torch.ops.aten.threshold_backward(grad @ self.weights[number], inputs, 0)
+                grad = relu_backward(grad @ self.weights[number], inputs, 0)
 
 
 class _Apply(torch.autograd.Function):

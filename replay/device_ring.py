@@ -78,7 +78,6 @@ class DeviceRing:
         begins = active & self.fresh
         for frame in range(self.stack):
             self._append(begins, before, frame)
-        self.length.masked_fill_(begins, 0)
         slot = self.slot.clone()
         chosen = torch.where(active, slot, self.slots)
         self.action[chosen] = action

@@ -103,7 +103,7 @@ class Ring:
         """Write the frames of an episode's first observation."""
         for frame in range(self.stack):
             self._append(row, obs, frame)
-        self.fresh[row], self.length[row] = False, 0
+        self.fresh[row] = False
 
     def _append(self, row: int, obs: list[np.ndarray], frame: int) -> None:
         """Write one frame of a row's stack into its next slot; stacks that lose a frame by it are ready no longer."""

@@ -1,0 +1,253 @@
+"""Backbones, heads, initial weights, flat parameters, and the faster forms of the plain MLP."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from torch import nn
+
+from gymnast.networks import build
+from gymnast.networks.backbones import MLP, NatureCNN
+from gymnast.networks.flat import FlatParameters, clip_norm
+from gymnast.networks.heads import QHead, QNetwork
+from gymnast.networks.init import initialise
+from gymnast.networks.inputs import Vector
+from gymnast.networks.numpy_forward import numpy_forward
+from gymnast.networks.plain import PlainMLP, fast
+
+BOX = spaces.Box(-1, 1, (5,))
+IMAGES = spaces.Box(0, 255, (4, 84, 84), np.uint8)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def q_network(hidden: tuple[int, ...] = (7, 20), *, activation: str = "relu", outputs: int = 1) -> QNetwork:
+    backbone = build("mlp", BOX, hidden_sizes=hidden, activation=activation, generator=generator())
+    head = QHead(hidden[-1], 3, outputs)
+    initialise(head, "torch", activation=None, generator=generator(1))
+    return QNetwork(backbone, head)
+
+
+def test_nature_cnn_is_the_paper_s() -> None:
+    network = NatureCNN(IMAGES)
+    shapes = [tuple(parameter.shape) for parameter in network.parameters() if parameter.dim() > 1]
+    assert shapes == [(32, 4, 8, 8), (64, 32, 4, 4), (64, 64, 3, 3), (512, 3136)]
+    obs = torch.randint(0, 256, (2, 4, 84, 84), dtype=torch.uint8)
+    features = network(obs)
+    assert features.shape == (2, network.out_features) == (2, 512)
+    scaled = obs.float() / 255
+    for convolution in (network.conv1, network.conv2, network.conv3):
+        scaled = convolution(scaled).relu()
+    torch.testing.assert_close(features, network.dense(scaled.flatten(1)).relu())
+
+
+@pytest.mark.parametrize(("height", "width"), [(36, 36), (64, 100), (84, 84)])
+def test_nature_cnn_takes_other_sizes(height: int, width: int) -> None:
+    network = NatureCNN(spaces.Box(0, 255, (3, height, width), np.uint8))
+    assert network(torch.zeros(1, 3, height, width, dtype=torch.uint8)).shape == (1, 512)
+
+
+@pytest.mark.parametrize(
+    ("space", "obs", "vector"),
+    [
+        (spaces.Discrete(3, start=5), torch.tensor([5, 7]), [[1, 0, 0], [0, 0, 1]]),
+        (spaces.MultiDiscrete([2, 3]), torch.tensor([[1, 2]]), [[0, 1, 0, 0, 1]]),
+        (spaces.MultiBinary(2), torch.tensor([[1, 0]], dtype=torch.int8), [[1, 0]]),
+        (spaces.Box(-1, 1, ()), torch.tensor([0.5, 1.0]), [[0.5], [1.0]]),
+        (spaces.Box(0, 255, (1, 2), np.uint8), torch.tensor([[[0, 255]]], dtype=torch.uint8), [[0, 1]]),
+        (
+            spaces.Dict({"b": spaces.Discrete(2), "a.b": spaces.Tuple([spaces.Box(-1, 1, (2,))])}),
+            {"a.b": {"0": torch.tensor([[3.0, 4.0]])}, "b": torch.tensor([1])},
+            [[3, 4, 0, 1]],
+        ),
+    ],
+)
+def test_any_observation_becomes_a_vector(space: Any, obs: Any, vector: list[list[float]]) -> None:
+    if isinstance(space, spaces.Dict):  # the order is the space's own
+        vector = [[3, 4, 0, 1]] if next(iter(space.spaces)) == "a.b" else [[0, 1, 3, 4]]
+    network = Vector(space)
+    assert network(obs).tolist() == vector
+    assert network.out_features == len(vector[0])
+    assert build("auto", space, generator=generator())(obs).shape == (len(vector), 84)
+
+
+@pytest.mark.parametrize("space", [BOX, IMAGES, spaces.Discrete(4), spaces.Box(0, 255, (10, 10, 3), np.uint8)])
+def test_auto_fits_the_space(space: Any) -> None:
+    backbone = build("auto", space, generator=generator())
+    assert isinstance(backbone, NatureCNN if space is IMAGES else MLP)
+
+
+@pytest.mark.parametrize(
+    ("name", "space", "options", "message"),
+    [
+        ("nature-cn", IMAGES, {}, "did you mean nature-cnn?"),
+        ("nature-cnn", BOX, {}, "needs uint8 images"),
+        ("nature-cnn", spaces.Box(0, 255, (1, 20, 84), np.uint8), {}, "at least 36x36, got 20x84"),
+        ("mlp", spaces.Text(4), {}, "cannot read a Text observation; Box, Discrete"),
+        ("mlp", BOX, {"activation": "rulu"}, "activation must be one of relu"),
+        ("mlp", BOX, {"hidden_sizes": (0,)}, "hidden_sizes must be at least one number >= 1"),
+        ("mlp", BOX, {"init": "zeros"}, "init must be one of orthogonal"),
+        ("tests.test_networks:Missing", BOX, {}, "has no Missing"),
+        ("no_such_module_here:Net", BOX, {}, "import no_such_module_here first"),
+        ("subprocess:Popen", BOX, {}, "is no nn.Module"),
+        (nn.ReLU(), BOX, {}, "integer attribute out_features"),
+    ],
+)
+def test_what_does_not_fit_is_refused(name: Any, space: Any, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        build(name, space, **options, generator=generator())
+    assert "\n" not in str(caught.value)
+
+
+class Own(nn.Module):
+    """A user's backbone."""
+
+    def __init__(self, observation_space: Any) -> None:
+        super().__init__()
+        self.layer = nn.Linear(observation_space.shape[0], 6)
+        self.out_features = 6
+
+    def forward(self, obs: torch.Tensor) -> torch.Tensor:
+        return self.layer(obs)
+
+
+def test_a_user_s_module_is_taken_as_it_is() -> None:
+    own = Own(BOX)
+    weight = own.layer.weight.clone()
+    assert build(own, BOX, init="he", generator=generator()) is own
+    assert torch.equal(own.layer.weight, weight)
+    assert build(f"{__name__}:Own", BOX, generator=generator()).out_features == 6
+
+
+def test_initial_weights() -> None:
+    layer = nn.Linear(300, 200)
+    initialise(layer, "orthogonal", activation="relu", generator=generator())
+    torch.testing.assert_close(layer.weight @ layer.weight.T, 2 * torch.eye(200), rtol=0, atol=1e-4)
+    assert not layer.bias.any()
+    initialise(layer, "he", activation="relu", generator=generator())
+    assert layer.weight.std().item() == pytest.approx((2 / 300) ** 0.5, rel=0.02)
+    initialise(layer, "xavier", activation=None, generator=generator())
+    assert layer.weight.abs().max().item() == pytest.approx((6 / 500) ** 0.5, rel=0.01)
+    initialise(layer, "torch", activation=None, generator=generator())
+    for parameter in (layer.weight, layer.bias):
+        assert parameter.abs().max().item() == pytest.approx(300**-0.5, rel=0.05)
+        assert parameter.std().item() == pytest.approx(300**-0.5 / 3**0.5, rel=0.1)
+
+
+@pytest.mark.parametrize("init", ["orthogonal", "he", "xavier", "torch"])
+def test_weights_depend_on_the_generator_alone(init: str) -> None:
+    torch.manual_seed(1)
+    one = build("nature-cnn", IMAGES, init=init, generator=generator(3))
+    torch.manual_seed(2)
+    other = build("nature-cnn", IMAGES, init=init, generator=generator(3))
+    different = build("nature-cnn", IMAGES, init=init, generator=generator(4))
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+    assert not torch.equal(one.conv1.weight, different.conv1.weight)
+
+
+def test_head_gives_outputs_per_action() -> None:
+    head = QHead(6, 3, 5)
+    features = torch.randn(4, 6)
+    flat = head.output(features)
+    output = head(features)
+    assert output.shape == (4, 3, 5)
+    assert torch.equal(output[2, 1], flat[2, 5:10])
+    assert isinstance(QHead(6, 3, 5, linear=lambda a, b: nn.LazyLinear(b)).output, nn.LazyLinear)
+
+
+def test_flat_parameters_are_the_module_s() -> None:
+    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(8, 3))
+    reference = copy.deepcopy(network)
+    flat = FlatParameters(network)
+    inputs = torch.randn(5, 1, 4, 4)
+    assert torch.equal(network(inputs), reference(inputs))
+    assert network.state_dict().keys() == reference.state_dict().keys()
+    network(inputs).square().sum().backward()
+    reference(inputs).square().sum().backward()
+    expected = torch.cat([parameter.grad.flatten() for parameter in reference.parameters()])
+    torch.testing.assert_close(flat.grad, expected)
+    # An optimizer's step on the flat parameter is the same step on the module's own.
+    torch.optim.Adam([flat.parameter], lr=0.1).step()
+    torch.optim.Adam(reference.parameters(), lr=0.1).step()
+    torch.testing.assert_close(network(inputs), reference(inputs))
+    network.load_state_dict({name: torch.ones_like(value) for name, value in network.state_dict().items()})
+    assert (flat.data == 1).all()
+
+
+def test_following_moves_part_of_the_way() -> None:
+    source, target = FlatParameters(nn.Linear(2, 2)), FlatParameters(nn.Linear(2, 2))
+    source.data.fill_(1.0)
+    target.data.fill_(0.0)
+    target.follow(source, 0.25)
+    assert target.module.weight.tolist() == [[0.25, 0.25], [0.25, 0.25]]
+    target.follow(source)
+    assert torch.equal(target.data, source.data)
+    source.data.fill_(5.0)
+    assert (target.data == 1).all()  # they share no storage
+
+
+def test_clip_norm() -> None:
+    grad = torch.tensor([3.0, 4.0])
+    assert clip_norm(grad, 10.0) == 5.0
+    assert grad.tolist() == [3.0, 4.0]
+    assert clip_norm(grad, 1.0) == 5.0
+    torch.testing.assert_close(grad, torch.tensor([0.6, 0.8]))
+
+
+@pytest.mark.parametrize("hidden", [(7,), (7, 20), (30, 4, 16)])
+@pytest.mark.parametrize("outputs", [1, 3])
+@pytest.mark.parametrize("rows", [1, 9])
+def test_plain_mlp_equals_autograd(hidden: tuple[int, ...], outputs: int, rows: int) -> None:
+    network = q_network(hidden, outputs=outputs)
+    reference = copy.deepcopy(network)
+    flat = FlatParameters(network)
+    plain = fast(network, flat)
+    assert isinstance(plain, PlainMLP)
+    obs = torch.randn(rows, 5, generator=generator(2))
+    target = torch.randn(rows, 3, outputs, generator=generator(3))
+    with torch.no_grad():
+        torch.testing.assert_close(plain(obs), reference(obs))
+    for _ in range(2):  # the second pass must not see the first one's gradients
+        flat.grad.zero_()
+        output = plain(obs)
+        nn.functional.huber_loss(output, target).backward()
+        torch.testing.assert_close(output, reference(obs))
+    nn.functional.huber_loss(reference(obs), target).backward()
+    for mine, theirs in zip(network.parameters(), reference.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, theirs.grad)
+    flat.data.mul_(0.5)
+    for parameter in reference.parameters():
+        parameter.data.mul_(0.5)
+    torch.testing.assert_close(plain(obs), reference(obs))  # it follows the weights
+
+
+@pytest.mark.parametrize("rows", [1, 2, 33])
+def test_numpy_forward_equals_torch(rows: int) -> None:
+    network = q_network()
+    FlatParameters(network)
+    forward = numpy_forward(network)
+    assert forward is not None
+    obs = torch.randn(rows, 5, generator=generator(2))
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(2.0)  # it follows the weights
+        torch.testing.assert_close(torch.from_numpy(forward(obs.numpy())), network(obs))
+
+
+def test_other_networks_keep_torch_s_own_way() -> None:
+    class Noisy(nn.Linear):
+        """A layer of another kind."""
+
+    of_images = QNetwork(build("auto", IMAGES, generator=generator()), QHead(512, 3, 1))
+    one_hot = QNetwork(build("auto", spaces.Discrete(4), generator=generator()), QHead(84, 3, 1))
+    noisy = QNetwork(build("mlp", BOX, generator=generator()), QHead(84, 3, 1, linear=Noisy))
+    for network in (of_images, one_hot, noisy, q_network(activation="tanh"), QNetwork(Own(BOX), QHead(6, 3, 1))):
+        assert fast(network, FlatParameters(network)) is network
+        assert numpy_forward(network) is None
