@@ -53,24 +53,27 @@ PRESETS: dict[str, Preset] = {
         run={"steps": 50_000_000, "eval_every": 250_000, "eval_episodes": 30, "checkpoint_every": 1_000_000},
     ),
     "frozenlake": Preset(
-        "FrozenLake-v1: slippery ice, so steps that shrink",
-        {agent: {"gamma": 0.99, "alpha": "inverse:0.5:20000", "epsilon": "linear:1:0.1:500000"} for agent in CONTROL},
+        "FrozenLake-v1, slippery: steps that shrink, and an exploration that ends",
+        {agent: {"alpha": "inverse:0.5:20000", "epsilon": "linear:1:0.01:1500000"} for agent in CONTROL},
         run={"steps": 2_000_000, "eval_every": 200_000, "eval_episodes": 100, "log_every": 20_000},
     ),
     "taxi": Preset(
-        "Taxi: deterministic, so long steps",
-        {agent: {"gamma": 0.99, "alpha": 0.5, "epsilon": "linear:1:0.05:500000"} for agent in CONTROL},
-        run={"steps": 1_000_000, "eval_every": 100_000, "eval_episodes": 100, "log_every": 10_000},
+        "Taxi: steps that shrink slowly, and an exploration that ends",
+        {agent: {"alpha": "inverse:0.5:100000", "epsilon": "linear:1:0.01:1500000"} for agent in CONTROL},
+        run={"steps": 2_000_000, "eval_every": 200_000, "eval_episodes": 100, "log_every": 20_000},
     ),
     "cliffwalking": Preset(
-        "CliffWalking-v1 as in Sutton & Barto 2018, example 6.6",
-        {agent: {"gamma": 1.0, "alpha": 0.5, "epsilon": 0.1} for agent in CONTROL},
-        run={"steps": 100_000, "eval_every": 10_000, "eval_episodes": 10, "log_every": 1_000},
+        "CliffWalking-v1 as in Sutton & Barto 2018, example 6.6; steps shrink, so that SARSA settles on its path",
+        {
+            agent: {"gamma": 1.0, "epsilon": 0.1, "alpha": 0.5 if "q-learning" in agent else "inverse:0.5:20000"}
+            for agent in CONTROL
+        },
+        run={"steps": 1_000_000, "eval_every": 100_000, "log_every": 10_000},
     ),
     "blackjack": Preset(
-        "Blackjack-v1: undiscounted, and noisy, so short steps",
-        {agent: {"gamma": 1.0, "alpha": "inverse:0.1:100000", "epsilon": 0.1} for agent in CONTROL},
-        run={"steps": 5_000_000, "eval_every": 500_000, "eval_episodes": 10_000, "log_every": 50_000},
+        "Blackjack-v1: undiscounted, and noisy, so steps that shrink",
+        {agent: {"gamma": 1.0, "alpha": "inverse:0.1:50000", "epsilon": "linear:1:0.1:300000"} for agent in CONTROL},
+        run={"steps": 500_000, "eval_every": 100_000, "eval_episodes": 10_000, "eval_envs": 16, "log_every": 5_000},
     ),
 }
 

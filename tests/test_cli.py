@@ -77,7 +77,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[SimpleNamespace]:
 
     def train(agent: str, options: TrainOptions, config: Any, **rest: Any) -> SimpleNamespace:
         calls.append(SimpleNamespace(agent=agent, options=options, config=config, **rest))
-        return SimpleNamespace(exit_code=0)
+        return SimpleNamespace(exit_code=0, as_text=lambda: "what the run reached")
 
     monkeypatch.setattr(training, "train", train)
     return calls
@@ -232,7 +232,7 @@ def test_evaluate_prints_text_or_one_json_object(
 
 def test_resume_hands_its_options_on(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
-    result = SimpleNamespace(exit_code=130)
+    result = SimpleNamespace(exit_code=130, as_text=str)
     monkeypatch.setattr(training, "resume", lambda path, **rest: seen.append((path, rest)) or result)
     words = ["--steps", "500", "runs/a", "--device", "cpu", "--trust"]
     assert main(["resume", *words]) == 130
@@ -417,7 +417,9 @@ def test_lists(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_resolved_config_is_printed(capsys: pytest.CaptureFixture[str], trained: list[SimpleNamespace]) -> None:
     assert main(["train", "n-step-sarsa", "--env", "Taxi-v4", "--n-step", "3"]) == 0
-    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    out = capsys.readouterr().out
+    assert out.endswith("\nwhat the run reached\n")
+    lines = [line.split() for line in out.splitlines()]
     assert ["env", "Taxi-v4"] in lines
     assert ["n-step", "3", "(default", "4)"] in lines
     assert ["steps", "100000"] in lines

@@ -210,7 +210,7 @@ def test_a_nested_config_is_refused() -> None:
         (["train", "dqn", "--env", "Pendulum-v1"], "dqn needs Discrete actions"),
         (["train", "q-learning", "--env", "CartPole-v1"], "has no finite bounds"),
         (["train", "q-learning", "--env", "FrozenLake-v1", "--env-options", '{"map": 3}'], "map"),
-        (["train", "value-iteration", "--env", "Blackjack-v1"], "value-iteration"),
+        (["train", "value-iteration", "--env", "Blackjack-v1"], "planning needs Discrete observations, got Tuple"),
         (["resume", "no/such/run"], "no run folder no/such/run"),
         (["evaluate", "no/such/run"], "no run or checkpoint no/such/run"),
     ],
