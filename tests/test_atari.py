@@ -1,6 +1,6 @@
 """Atari against plain emulators: no frame, action or reward is lost, and every option does what it says."""
 
-import functools
+import math
 import sys
 import types
 
@@ -18,21 +18,14 @@ from gymnast.envs.atari_history import History
 from gymnast.envs.atari_names import atari_name
 
 
-@functools.cache
-def area_weights(source, target):
-    """[target, source]: how much of each source pixel lies in each target pixel."""
-    edges = np.linspace(0, source, target + 1)
-    left = np.maximum(edges[:-1, None], np.arange(source))
-    right = np.minimum(edges[1:, None], np.arange(1, source + 1))
-    return np.maximum(right - left, 0) * target / source
-
-
 def area_resize(picture, size):
-    """Area averaging in plain float64, rounded: what OpenCV's INTER_AREA computes in float32. `size` is (W, H)."""
-    rows, columns = area_weights(picture.shape[0], size[1]), area_weights(picture.shape[1], size[0])
-    channels = picture[:, :, None] if picture.ndim == 2 else picture
-    resized = [rows @ channels[:, :, channel] @ columns.T for channel in range(channels.shape[2])]
-    return np.rint(np.stack(resized, axis=2)).astype(np.uint8).reshape(*size[::-1], *picture.shape[2:])
+    """Average areas in float64 and round: what OpenCV's INTER_AREA computes in float32. `size` is (width, height)."""
+    for axis, target in enumerate(size[::-1]):
+        common = math.gcd(picture.shape[axis], target)
+        fine = np.repeat(picture.astype(np.float64), target // common, axis)  # pixels cut into whole parts of both
+        shape = (*picture.shape[:axis], target, picture.shape[axis] // common, *picture.shape[axis + 1 :])
+        picture = fine.reshape(shape).mean(axis + 1)
+    return np.rint(picture).astype(np.uint8)
 
 
 def assert_same_picture(one, other):
