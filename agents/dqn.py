@@ -21,6 +21,7 @@ from gymnast.agents.schedules import ScheduleLike, schedule
 from gymnast.agents.values import Scalar, Values
 from gymnast.envs.step import Obs, Step
 from gymnast.networks import build
+from gymnast.networks.backbones import ACTIVATIONS
 from gymnast.networks.flat import FlatParameters, clip_norm, copy_buffers
 from gymnast.networks.heads import QHead, QNetwork
 from gymnast.networks.init import INITS, initialise
@@ -100,6 +101,10 @@ class DQNConfig:
             value = getattr(self, name)
             if value is not None and not 0.0 < value < float("inf"):
                 raise ValueError(f"{name} must be > 0, got {value}")
+        if not self.hidden_sizes or min(self.hidden_sizes) < 1:
+            raise ValueError(f"hidden_sizes must be at least one number >= 1, got {self.hidden_sizes}")
+        if self.activation not in ACTIVATIONS:
+            raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {self.activation!r}")
         if not 0.0 < self.tau <= 1.0:
             raise ValueError(f"tau must be > 0 and <= 1, got {self.tau}")
         if self.loss not in ("huber", "mse"):
@@ -207,8 +212,9 @@ class DQN:
         self.env_step += step.num_active
 
     def _life_lost(self, step: Step) -> Tensor | None:
+        """Rows that have fewer lives than before, None in the first step."""
         if step.lives is None:
-            return None
+            raise ValueError("life_loss needs an environment that tells lives, as Atari's do: set life_loss False")
         before, self._lives = self._lives, torch.where(step.ended, 0, step.lives)
         return None if before is None else step.lives < before
 

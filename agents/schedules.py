@@ -93,11 +93,12 @@ def schedule(like: ScheduleLike, *, name: str, low: float = 0.0, high: float = m
     kind, *texts = like.split(":")
     if kind not in SCHEDULES:
         try:
-            return schedule(float(like), name=name, low=low, high=high)
+            value = float(like)
         except ValueError:
             near = difflib.get_close_matches(kind, SCHEDULES, 1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise ValueError(f"{name} must be a number or one of {', '.join(SCHEDULES)}, got {like!r}{hint}") from None
+        return schedule(value, name=name, low=low, high=high)
     try:
         numbers = [float(text) for text in texts]
     except ValueError:
@@ -107,6 +108,8 @@ def schedule(like: ScheduleLike, *, name: str, low: float = 0.0, high: float = m
 
 def _bind(kind: str, numbers: list[float], like: str, *, name: str, low: float, high: float) -> Schedule:
     function = SCHEDULES[kind]
+    if not all(map(math.isfinite, numbers)):
+        raise ValueError(f"{name} takes finite numbers, got {like!r}")
     if kind == "piecewise":
         steps = numbers[0::2]
         if len(numbers) < 2 or len(numbers) % 2 or steps != sorted(set(steps)):

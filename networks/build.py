@@ -18,7 +18,7 @@ NETWORKS = {
     "auto": "nature-cnn where observations are uint8 images [C, H, W], else mlp",
     "mlp": "fully connected layers (hidden_sizes, activation) over any observation, flattened to one vector",
     "nature-cnn": "the three convolutions and 512 units of Mnih et al. 2015, over uint8 images [C, H, W]",
-    "module:Class": "your own nn.Module with `out_features`, built as Class(observation_space); import its module first",
+    "module:Class": "your own nn.Module with out_features, built as Class(observation_space); import module first",
 }
 """What `build` takes, and one line on each."""
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from gymnast.replay.buffers import Buffers
 from gymnast.replay.layout import Layout, Obs
 from gymnast.replay.memory import check_memory
-from gymnast.replay.ring import SCALAR_BYTES, slots_for
+from gymnast.replay.ring import SCALAR_BYTES, STACK_CHECKS, slots_for
 from gymnast.replay.samplers import DeviceSampler
 from gymnast.replay.transitions import Batch, NStep
 
@@ -50,6 +50,7 @@ class DeviceRing:
         self.length = torch.zeros(num_envs, dtype=torch.int64, device=device)  # transitions since the last stop
         self._all = torch.ones(num_envs, dtype=torch.bool, device=device)
         self._expected: Obs = None  # the observation that the last step returned
+        self._unchecked = STACK_CHECKS if self.stack > 1 else 0
         self._calls = 0
         self._buffers = Buffers(layout, batch_size=batch_size, n=self.n, stride=num_envs, device=device)
 
@@ -69,6 +70,9 @@ class DeviceRing:
         """Store one step of the N streams; as `Ring.add`."""
         active = self._all if active is None else active
         before, after = self.layout.split(obs), self.layout.split(next_obs)
+        if self._unchecked:
+            self._unchecked -= 1
+            self.layout.check_stack(obs, next_obs, active)
         if obs is not self._expected:
             self._reconcile(before)
         self._expected = following

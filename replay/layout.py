@@ -47,6 +47,15 @@ class Layout:
         self.leaves = _leaves(space, (), stack)
         self.frame_bytes = sum(leaf.nbytes for leaf in self.leaves)
 
+    def check_stack(self, obs: Obs, next_obs: Obs, active: Tensor | None) -> None:
+        """ValueError where `next_obs` is not `obs` with one frame more and the oldest one less."""
+        for before, after in zip(self.split(obs), self.split(next_obs), strict=True):
+            same = (before[:, 1:] == after[:, :-1]).flatten(1).all(1)
+            if not (same if active is None else same | ~active).all():
+                raise ValueError(
+                    f"observations are no stacks of {self.stack} frames, the newest last: set frame_stack 1"
+                )
+
     def split(self, obs: Obs) -> list[Tensor]:
         """The tensors of an observation, in the order of `leaves`."""
         if not isinstance(obs, dict):

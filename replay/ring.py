@@ -24,6 +24,8 @@ from gymnast.replay.transitions import Batch, NStep
 
 SCALAR_BYTES = 8 + 4 + 4 + 1 + 1
 """Bytes of a slot beside its frame: action, reward, bootstrap, stop, ready."""
+STACK_CHECKS = 100
+"""Steps at the start in which observations are seen to be the stacks that they are said to be."""
 
 
 class Ring:
@@ -52,6 +54,7 @@ class Ring:
         self.fresh = [True] * num_envs  # the current observation is not stored yet: an episode begins
         self.length = [0] * num_envs  # transitions since the last stop
         self._expected: Obs = None  # the observation that the last step returned
+        self._unchecked = STACK_CHECKS if self.stack > 1 else 0
         self._buffers = Buffers(layout, batch_size=batch_size, n=self.n, stride=num_envs, device=torch.device("cpu"))
         batch = self._buffers.batch
         self._index, self._weight, self._action = (part.numpy() for part in (batch.index, batch.weight, batch.action))
@@ -81,6 +84,9 @@ class Ring:
         """
         before = [part.numpy() for part in self.layout.split(obs)]
         after = [part.numpy() for part in self.layout.split(next_obs)]
+        if self._unchecked:
+            self._unchecked -= 1
+            self.layout.check_stack(obs, next_obs, active)
         if obs is not self._expected:
             self._reconcile(before)
         self._expected = following
