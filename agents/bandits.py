@@ -1,7 +1,8 @@
-"""Agents for bandits, problems of one state: upper confidence bounds and Thompson sampling."""
+"""Agents for bandits: one state, k arms. What they pulled is in `counts()`; its regret is up to who knows the means."""
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -11,107 +12,148 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gymnast.agents.base import Acted, LearningError, Metrics, seed_sequence
+from gymnast.agents.base import Acted, Metrics
+from gymnast.agents.discretize import States
 from gymnast.envs.step import Obs, Step
+
+
+def regret(counts: np.ndarray, means: np.ndarray) -> float:
+    """Pseudo-regret of pulls: sum over arms of counts * (best mean - mean); both [A] (Lai & Robbins 1985)."""
+    return float((counts * (means.max() - means)).sum())
 
 
 @dataclass(frozen=True)
 class UCBConfig:
-    """UCB1 (Auer, Cesa-Bianchi & Fischer 2002)."""
+    """Upper confidence bounds (UCB1, Auer et al. 2002)."""
 
-    confidence: float = 2.0
-    """The bonus of an arm is sqrt(confidence * ln(t) / N); 2 is UCB1's, for rewards within [0, 1]."""
+    c: float = math.sqrt(2.0)
+    """Width of the confidence bounds; sqrt(2) is right for rewards between 0 and 1."""
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.confidence < np.inf:
-            raise ValueError(f"confidence must be >= 0, got {self.confidence}")
+        if not self.c >= 0.0:
+            raise ValueError(f"c must be >= 0, got {self.c}")
 
 
 @dataclass(frozen=True)
 class ThompsonConfig:
-    """Thompson sampling (Thompson 1933; Agrawal & Goyal 2012)."""
+    """Thompson sampling (Thompson 1933)."""
 
     posterior: Literal["gaussian", "beta"] = "gaussian"
-    """gaussian: mean rewards with a normal prior; beta: the chance of rewards that are 0 or 1, with a uniform prior."""
-    prior_mean: float = 0.0
-    """Mean of the normal prior."""
-    prior_std: float = 1.0
-    """Standard deviation of the normal prior."""
+    """Gaussian rewards of known variance, or rewards 0 and 1 with a uniform prior."""
     reward_std: float = 1.0
-    """Standard deviation of a reward around its arm's mean, taken as known."""
+    """Standard deviation of a gaussian arm's rewards."""
+    prior_std: float = 10.0
+    """Standard deviation of a gaussian arm's mean before any pull, around 0."""
 
     def __post_init__(self) -> None:
         if self.posterior not in ("gaussian", "beta"):
             raise ValueError(f"posterior must be gaussian or beta, got {self.posterior!r}")
-        if not np.isfinite(self.prior_mean):
-            raise ValueError(f"prior_mean must be finite, got {self.prior_mean}")
-        for name in ("prior_std", "reward_std"):
-            if not 0.0 < getattr(self, name) < np.inf:
+        for name in ("reward_std", "prior_std"):
+            if not getattr(self, name) > 0.0:
                 raise ValueError(f"{name} must be > 0, got {getattr(self, name)}")
 
 
 class BanditAgent(ABC):
-    """What bandit agents share: pulls and rewards of each arm, summed over all rows."""
+    """The part that bandit agents share: pulls and rewards of each arm, added up over all rows."""
 
-    def __init__(self, observation_space: gym.Space[Any], action_space: gym.Space[Any], name: str) -> None:
-        if not (isinstance(observation_space, gym.spaces.Discrete) and int(observation_space.n) == 1):
-            raise ValueError(f"{name} is for bandits (one state, as in gymnast/Bandit-v0), got {observation_space}")
+    def __init__(
+        self, observation_space: gym.Space[Any], action_space: gym.Space[Any], *, device: str | torch.device
+    ) -> None:
         if not isinstance(action_space, gym.spaces.Discrete):
-            raise ValueError(f"{name} needs Discrete actions, got {action_space}")
-        self.observation_space, self.action_space = observation_space, action_space
+            raise ValueError(f"a bandit agent needs Discrete actions, got {type(action_space).__name__}")
+        single = isinstance(observation_space, gym.spaces.Discrete) and States(observation_space).size == 1
+        if not single:
+            raise ValueError("a bandit agent needs an environment with one state, such as gymnast/Bandit-v0")
+        self.observation_space: gym.Space[Any] = observation_space
+        self.action_space: gym.Space[Any] = action_space
+        self.device = torch.device(device)
         self.first_action = int(action_space.start)
-        self.counts = np.zeros((1, int(action_space.n)), np.int64)  # [1, A], pulls
-        self.rewards = np.zeros(int(action_space.n))  # [A], sums
-        self.env_step = self.updates = 0
+        self.pulls = np.zeros(int(action_space.n), np.int64)
+        self.sums = np.zeros(int(action_space.n))
+        self.env_step = 0
+        self.updates = 0
 
     @abstractmethod
-    def choose(self, rng: np.random.Generator, rows: int) -> np.ndarray:
-        """The arms, counted from 0, that exploring rows pull next: int64 [rows]."""
+    def choose(self, rng: np.random.Generator) -> int:
+        """An arm, counted from 0."""
+
+    def counts(self) -> np.ndarray:
+        """Pulls of each arm in training, int64 [A]."""
+        return np.array(self.pulls)
 
     def means(self) -> np.ndarray:
-        """Mean reward of each arm so far, float64 [A]; 0 where it was never pulled."""
-        means: np.ndarray = self.rewards / np.maximum(self.counts[0], 1)
-        return means
+        """Mean reward of each arm so far, 0 where it was never pulled, float64 [A]."""
+        return np.asarray(self.sums / np.maximum(self.pulls, 1))
 
     def q_table(self) -> np.ndarray:
-        """The means as a table of one state, float64 [1, A]."""
-        return self.means()[None]
+        """Mean rewards as the Q-values of the only state, float64 [1, A]."""
+        return np.asarray(self.means()[None])
 
     def actor(self, num_envs: int, *, explore: bool, seed: int | np.random.SeedSequence) -> BanditActor:
         return BanditActor(self, num_envs, explore=explore, seed=seed)
 
     def store(self, obs: Obs, acted: Acted, step: Step) -> None:
-        arms, reward = acted.action.cpu().numpy() - self.first_action, step.reward.cpu().numpy()
+        """Learn: a bandit's update is an addition."""
+        arms = acted.action.cpu().numpy() - self.first_action
+        rewards = step.reward.cpu().numpy().astype(np.float64)
         if step.active is not None:
             active = step.active.cpu().numpy()
-            arms, reward = arms[active], reward[active]
-        np.add.at(self.counts[0], arms, 1)
-        np.add.at(self.rewards, arms, reward)
+            arms, rewards = arms[active], rewards[active]
+        np.add.at(self.pulls, arms, 1)
+        np.add.at(self.sums, arms, rewards)
         self.env_step += step.num_active
+        self.updates += 1
 
     def updates_due(self, env_step: int) -> int:
-        return 0  # counting is all the learning there is, and `store` does it
+        return 0
 
     def learn(self) -> Metrics:
-        raise RuntimeError("a bandit agent learns in store")
+        """Nothing is left to do after `store`."""
+        return {}
 
     def scheduled(self) -> dict[str, float]:
         return {}
 
     def state_dict(self) -> dict[str, Any]:
-        arrays = {"counts": self.counts, "rewards": self.rewards}
-        tensors = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
-        return {**tensors, "env_step": self.env_step, "updates": self.updates}
+        return {
+            "pulls": torch.from_numpy(self.pulls.copy()),
+            "sums": torch.from_numpy(self.sums.copy()),
+            "env_step": self.env_step,
+            "updates": self.updates,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        if tuple(state["counts"].shape) != self.counts.shape:
-            raise ValueError(f"the state has {state['counts'].shape[1]} arms, this agent {self.counts.shape[1]}")
-        self.counts, self.rewards = state["counts"].numpy().copy(), state["rewards"].numpy().copy()
+        if state["pulls"].shape != self.pulls.shape:
+            raise ValueError(f"the checkpoint has {len(state['pulls'])} arms, this agent {len(self.pulls)}")
+        self.pulls[...] = state["pulls"].numpy()
+        self.sums[...] = state["sums"].numpy()
         self.env_step, self.updates = state["env_step"], state["updates"]
 
 
+class BanditActor:
+    """Pulls arms; without exploring, the one with the best mean reward."""
+
+    def __init__(self, agent: BanditAgent, num_envs: int, *, explore: bool, seed: int | np.random.SeedSequence) -> None:
+        self.agent = agent
+        self.num_envs = num_envs
+        self.explore = explore
+        self.rng = np.random.default_rng(seed)
+
+    def act(self, obs: Obs, start: Tensor, action_mask: Tensor | None = None) -> Acted:
+        agent = self.agent
+        best = int(agent.means().argmax())
+        arms = [agent.choose(self.rng) if self.explore else best for _ in range(self.num_envs)]
+        return Acted(torch.tensor(arms, dtype=torch.int64, device=agent.device) + agent.first_action)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rng": self.rng.bit_generator.state}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.rng.bit_generator.state = state["rng"]
+
+
 class UCB(BanditAgent):
-    """Pulls the arm with the highest mean + sqrt(confidence * ln t / N), each once first (Auer et al. 2002, UCB1)."""
+    """Pulls the arm with the largest mean + c * sqrt(ln t / n); arms not yet pulled come first (UCB1)."""
 
     def __init__(
         self,
@@ -123,24 +165,19 @@ class UCB(BanditAgent):
         device: str | torch.device = "cpu",
         seed: int | np.random.SeedSequence = 0,
     ) -> None:
-        super().__init__(observation_space, action_space, "ucb")
+        super().__init__(observation_space, action_space, device=device)
         self.config = config
 
-    def choose(self, rng: np.random.Generator, rows: int) -> np.ndarray:
-        # Rows choose one after the other, each as if the pulls of the rows before it had been counted: else all rows
-        # would pull the same arm.
-        counts, means = self.counts[0].copy(), self.means()
-        arms = np.zeros(rows, np.int64)
-        for row in range(rows):
-            total = max(int(counts.sum()), 1)
-            bonus = np.sqrt(self.config.confidence * np.log(total) / np.maximum(counts, 1))
-            arms[row] = np.where(counts == 0, np.inf, means + bonus).argmax()
-            counts[arms[row]] += 1
-        return arms
+    def choose(self, rng: np.random.Generator) -> int:
+        """The arm with the highest bound, one of them at random where several have it."""
+        total = max(int(self.pulls.sum()), 1)
+        bounds = self.means() + self.config.c * np.sqrt(math.log(total) / np.maximum(self.pulls, 1))
+        bounds = np.where(self.pulls == 0, np.inf, bounds)
+        return int(rng.choice(np.flatnonzero(bounds == bounds.max())))
 
 
 class Thompson(BanditAgent):
-    """Pulls the arm whose draw from its posterior is the highest (Agrawal & Goyal 2012, algorithms 1 and 2)."""
+    """Pulls the arm that is best in one draw from the posterior (Russo et al. 2018, algorithms 3.2 and 6)."""
 
     def __init__(
         self,
@@ -152,47 +189,19 @@ class Thompson(BanditAgent):
         device: str | torch.device = "cpu",
         seed: int | np.random.SeedSequence = 0,
     ) -> None:
-        super().__init__(observation_space, action_space, "thompson")
+        super().__init__(observation_space, action_space, device=device)
         self.config = config
 
     def store(self, obs: Obs, acted: Acted, step: Step) -> None:
-        if self.config.posterior == "beta" and not ((step.reward == 0) | (step.reward == 1)).all():
-            raise LearningError("posterior beta is for rewards that are 0 or 1; use posterior gaussian")
+        if self.config.posterior == "beta" and bool(((step.reward != 0.0) & (step.reward != 1.0)).any()):
+            raise ValueError("posterior beta takes rewards 0 and 1 only; use gaussian")
         super().store(obs, acted, step)
 
-    def posterior(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and standard deviation of each arm's normal posterior, or the two parameters of its beta one; [A]."""
-        config, counts = self.config, self.counts[0]
+    def choose(self, rng: np.random.Generator) -> int:
+        """The best arm of a draw."""
+        config = self.config
         if config.posterior == "beta":
-            return 1.0 + self.rewards, 1.0 + counts - self.rewards
-        precision = config.prior_std**-2 + counts * config.reward_std**-2
-        mean = (config.prior_mean * config.prior_std**-2 + self.rewards * config.reward_std**-2) / precision
-        return mean, precision**-0.5
-
-    def choose(self, rng: np.random.Generator, rows: int) -> np.ndarray:
-        first, second = self.posterior()
-        draw = rng.beta if self.config.posterior == "beta" else rng.normal
-        chosen: np.ndarray = draw(first, second, size=(rows, len(first))).argmax(1)
-        return chosen
-
-
-class BanditActor:
-    """One stream of pulls; without exploration always the arm with the best mean."""
-
-    def __init__(self, agent: BanditAgent, num_envs: int, *, explore: bool, seed: int | np.random.SeedSequence) -> None:
-        self.agent, self.num_envs, self.explore = agent, num_envs, explore
-        self.rng = np.random.Generator(np.random.PCG64(seed_sequence(seed)))
-
-    def act(self, obs: Obs, start: Tensor, action_mask: Tensor | None = None) -> Acted:
-        agent = self.agent
-        if self.explore:
-            arms = agent.choose(self.rng, self.num_envs)
-        else:
-            arms = np.full(self.num_envs, agent.means().argmax())
-        return Acted(torch.from_numpy(arms + agent.first_action).to(start.device))
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"rng": self.rng.bit_generator.state}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.rng.bit_generator.state = state["rng"]
+            return int(rng.beta(1.0 + self.sums, 1.0 + self.pulls - self.sums).argmax())
+        precision = 1.0 / config.prior_std**2 + self.pulls / config.reward_std**2
+        mean = self.sums / config.reward_std**2 / precision
+        return int(rng.normal(mean, 1.0 / np.sqrt(precision)).argmax())

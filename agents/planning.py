@@ -1,4 +1,7 @@
-"""Planning on a known transition table: the ground truth that learned values are compared with."""
+"""Agents that plan on a known transition table: value iteration and policy iteration.
+
+The mathematics is in `agents/tabular_planning.py`.
+"""
 
 from __future__ import annotations
 
@@ -13,139 +16,104 @@ import torch
 from torch import Tensor
 
 from gymnast.agents.base import Acted, Metrics
+from gymnast.agents.discretize import States
+from gymnast.agents.tabular_planning import MAX_SWEEPS, backup, greedy_policy, policy_model, solve
 from gymnast.envs.step import Obs, Step, TransitionTable
 
 
-def backup(table: TransitionTable, values: np.ndarray, gamma: float) -> np.ndarray:
-    """Q [S, A] of one step and then `values` [S]: the Bellman operator (Sutton & Barto 2018, eq. 4.10)."""
-    following = table.reward + gamma * ~table.terminated * values[table.next_state]  # [S, A, K]
-    result: np.ndarray = (table.probability * following).sum(-1)
-    return result
-
-
-def optimal_q(
-    table: TransitionTable, *, gamma: float, tolerance: float = 1e-12, horizon: int | None = None, sweeps: int = 100_000
-) -> np.ndarray:
-    """Optimal Q [S, A], within `tolerance` of the Bellman equation; with a horizon, of so many steps to go.
-
-    Raises ValueError where `sweeps` do not reach the tolerance (gamma 1 and rewards that never end, say).
-    """
-    q = np.zeros(table.probability.shape[:2])
-    for _ in range(sweeps if horizon is None else horizon):
-        before, q = q, backup(table, q.max(1), gamma)
-        if horizon is None and np.abs(q - before).max() <= tolerance:
-            return q
-    if horizon is None:
-        raise ValueError(f"value iteration does not converge within {sweeps} sweeps at gamma {gamma}; give a horizon")
-    return q
-
-
-def evaluate_policy(
-    table: TransitionTable, policy: np.ndarray, *, gamma: float, horizon: int | None = None
-) -> np.ndarray:
-    """Exact values [S] of a policy: actions int [S], or probabilities [S, A] (Sutton & Barto 2018, eq. 4.4).
-
-    With a horizon the return of so many steps (what an episode under that time limit gets), without one the solution
-    of the linear system, which needs gamma < 1.
-    """
-    states, actions = table.probability.shape[:2]
-    chances = np.eye(actions)[policy] if policy.ndim == 1 else policy  # [S, A]
-    if horizon is not None:
-        values = np.zeros(states)
-        for _ in range(horizon):
-            values = (chances * backup(table, values, gamma)).sum(1)
-        return values
-    if gamma >= 1.0:
-        raise ValueError(f"gamma must be < 1 without a horizon, got {gamma}")
-    reward = (chances * backup(table, np.zeros(states), 0.0)).sum(1)
-    moves = np.zeros((states, states))
-    weight = chances[:, :, None] * table.probability * ~table.terminated  # [S, A, K]
-    np.add.at(moves, (np.arange(states)[:, None, None], table.next_state), weight)
-    solution: np.ndarray = np.linalg.solve(np.eye(states) - gamma * moves, reward)
-    return solution
-
-
 @dataclass(frozen=True)
-class ValueIterationConfig:
-    """Value iteration (Bellman 1957; Sutton & Barto 2018, section 4.4)."""
+class PlanningConfig:
+    """What every planning agent has."""
 
     gamma: float = 0.99
     """Discount of one step."""
     tolerance: float = 1e-10
-    """Sweep until no value changes by more."""
-    max_sweeps: int = 100_000
-    """Sweep at most so often."""
-    horizon: int | None = None
-    """Plan for so many steps to go, in place of until nothing changes."""
-    iterate: Literal["values", "q-values"] = "values"
-    """What a sweep updates: values of states, or of pairs of state and action (Q-value iteration)."""
+    """Largest change of a value in the last sweep."""
 
     def __post_init__(self) -> None:
-        check(self.gamma, self.tolerance, self.max_sweeps)
+        if not 0.0 <= self.gamma <= 1.0:
+            raise ValueError(f"gamma must be between 0 and 1, got {self.gamma}")
+        if not self.tolerance > 0.0:
+            raise ValueError(f"tolerance must be > 0, got {self.tolerance}")
+
+
+@dataclass(frozen=True)
+class ValueIterationConfig(PlanningConfig):
+    """Value iteration (Bellman 1957)."""
+
+    iterate: Literal["values", "q-values"] = "values"
+    """Sweep over the values of states or of actions: what tolerance is measured on."""
+    horizon: int | None = None
+    """Plan for this many steps, backwards, instead of for ever."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.iterate not in ("values", "q-values"):
+            raise ValueError(f"iterate must be values or q-values, got {self.iterate!r}")
         if self.horizon is not None and self.horizon < 1:
             raise ValueError(f"horizon must be >= 1, got {self.horizon}")
 
 
 @dataclass(frozen=True)
-class PolicyIterationConfig:
-    """Policy iteration (Howard 1960; Sutton & Barto 2018, section 4.3)."""
+class PolicyIterationConfig(PlanningConfig):
+    """Policy iteration (Howard 1960)."""
 
-    gamma: float = 0.99
-    """Discount of one step, less than 1."""
     evaluation: Literal["exact", "iterative"] = "exact"
-    """How a policy is evaluated: by a linear solve, or by sweeps until the tolerance."""
-    tolerance: float = 1e-10
-    """Iterative evaluation sweeps until no value changes by more."""
-    max_sweeps: int = 100_000
-    """Sweeps of one iterative evaluation at most, and rounds of improvement at most."""
+    """Evaluate each policy by a linear solve, or by sweeps down to tolerance."""
 
     def __post_init__(self) -> None:
-        check(self.gamma, self.tolerance, self.max_sweeps)
-        if self.gamma >= 1.0:
-            raise ValueError(f"gamma must be < 1: a policy that never ends has no value otherwise, got {self.gamma}")
+        super().__post_init__()
+        if self.evaluation not in ("exact", "iterative"):
+            raise ValueError(f"evaluation must be exact or iterative, got {self.evaluation!r}")
 
 
-def check(gamma: float, tolerance: float, max_sweeps: int) -> None:
-    """Raise ValueError where planning options make no sense."""
-    if not 0.0 <= gamma <= 1.0:
-        raise ValueError(f"gamma must be between 0 and 1, got {gamma}")
-    if not 0.0 < tolerance < np.inf:
-        raise ValueError(f"tolerance must be > 0, got {tolerance}")
-    if max_sweeps < 1:
-        raise ValueError(f"max_sweeps must be >= 1, got {max_sweeps}")
+class PlanningAgent(ABC):
+    """The part that planning agents share: they act greedily on their plan and learn nothing from experience."""
 
-
-class Planner(ABC):
-    """What planning agents share: they learn from the table alone, and act greedily on what they found."""
-
-    def __init__(self, observation_space: gym.Space[Any], action_space: gym.Space[Any]) -> None:
-        if not (isinstance(observation_space, gym.spaces.Discrete) and isinstance(action_space, gym.spaces.Discrete)):
-            raise ValueError("planning needs Discrete observations and actions, as toy text has; see gymnast list envs")
+    def __init__(
+        self,
+        observation_space: gym.Space[Any],
+        action_space: gym.Space[Any],
+        *,
+        stages: int,
+        device: str | torch.device,
+    ) -> None:
+        for name, space in (("observations", observation_space), ("actions", action_space)):
+            if not isinstance(space, gym.spaces.Discrete):
+                raise ValueError(f"planning needs Discrete {name}, got {type(space).__name__}; see list agents")
         self.observation_space, self.action_space = observation_space, action_space
-        self.first_state, self.first_action = int(observation_space.start), int(action_space.start)
-        self.q = np.zeros((int(observation_space.n), int(action_space.n)))  # [S, A]
-        self.env_step = self.updates = 0
+        self.states = States(observation_space)
+        self.device = torch.device(device)
+        self.first_action = int(action_space.start)  # type: ignore[attr-defined]
+        self.q = np.zeros((stages, self.states.size, int(action_space.n)))  # type: ignore[attr-defined]
+        self.env_step = 0
+        self.updates = 0
 
     @abstractmethod
     def plan(self, table: TransitionTable) -> Iterator[dict[str, float]]:
-        """Plan on the table; one item a sweep, with what it changed."""
+        """Plan; one item for each sweep, with the largest change of a value as `delta`."""
+
+    def _sweep(self, delta: float) -> dict[str, float]:
+        self.updates += 1
+        return {"delta": delta, "sweep": float(self.updates)}
 
     def q_table(self) -> np.ndarray:
-        """Q, float64 [S, A]."""
-        return np.array(self.q)
+        """Q, float64 [S, A] ([horizon, S, A] under a horizon, the first step first)."""
+        return np.array(self.q if len(self.q) > 1 else self.q[0])
 
-    def actor(self, num_envs: int, *, explore: bool, seed: int | np.random.SeedSequence) -> PlanActor:
-        return PlanActor(self)
+    def actor(self, num_envs: int, *, explore: bool, seed: int | np.random.SeedSequence) -> PlanningActor:
+        """An actor that takes the first best action; planned policies do not explore."""
+        return PlanningActor(self, num_envs)
 
     def store(self, obs: Obs, acted: Acted, step: Step) -> None:
-        """Count the step; experience changes nothing in a plan."""
         self.env_step += step.num_active
 
     def updates_due(self, env_step: int) -> int:
         return 0
 
     def learn(self) -> Metrics:
-        raise RuntimeError("a planning agent learns from a table, by plan(table)")
+        """Nothing: planning learns from the table, in `plan`."""
+        return {}
 
     def scheduled(self) -> dict[str, float]:
         return {}
@@ -154,14 +122,35 @@ class Planner(ABC):
         return {"q": torch.from_numpy(self.q.copy()), "env_step": self.env_step, "updates": self.updates}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        if tuple(state["q"].shape) != self.q.shape:
-            raise ValueError(f"the table has shape {tuple(state['q'].shape)}, this agent's {self.q.shape}")
-        self.q = state["q"].numpy().copy()
+        if state["q"].shape != self.q.shape:
+            raise ValueError(f"the checkpoint's table has shape {tuple(state['q'].shape)}, this agent's {self.q.shape}")
+        self.q[...] = state["q"].numpy()
         self.env_step, self.updates = state["env_step"], state["updates"]
 
 
-class ValueIteration(Planner):
-    """V(s) becomes the best of its backups until nothing changes (Sutton & Barto 2018, section 4.4)."""
+class PlanningActor:
+    """Acts greedily on a plan; under a horizon it counts the steps of each episode."""
+
+    def __init__(self, agent: PlanningAgent, num_envs: int) -> None:
+        self.agent = agent
+        self.clock = np.zeros(num_envs, np.int64)
+
+    def act(self, obs: Obs, start: Tensor, action_mask: Tensor | None = None) -> Acted:
+        agent = self.agent
+        self.clock = np.where(start.cpu().numpy(), 0, np.minimum(self.clock + 1, len(agent.q) - 1))
+        q = agent.q[self.clock, agent.states.index(obs)]  # [N, A]
+        action = greedy_policy(q).argmax(-1) + agent.first_action
+        return Acted(torch.from_numpy(action).to(agent.device))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"clock": torch.from_numpy(self.clock.copy())}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.clock = state["clock"].numpy().copy()
+
+
+class ValueIteration(PlanningAgent):
+    """v(s) becomes max_a sum p (r + gamma v(s')), all states at once, until nothing moves (S&B 2018, eq. 4.10)."""
 
     def __init__(
         self,
@@ -173,28 +162,26 @@ class ValueIteration(Planner):
         device: str | torch.device = "cpu",
         seed: int | np.random.SeedSequence = 0,
     ) -> None:
-        super().__init__(observation_space, action_space)
+        super().__init__(observation_space, action_space, stages=config.horizon or 1, device=device)
         self.config = config
 
     def plan(self, table: TransitionTable) -> Iterator[dict[str, float]]:
         config = self.config
-        values = np.zeros(len(self.q))
-        for _ in range(config.horizon or config.max_sweeps):
-            if config.iterate == "values":
-                self.q = backup(table, values, config.gamma)
-                before, values = values, self.q.max(1)
-                delta = float(np.abs(values - before).max())
-            else:
-                earlier, self.q = self.q, backup(table, self.q.max(1), config.gamma)
-                delta = float(np.abs(self.q - earlier).max())
-            self.updates += 1
-            yield {"delta": delta, "start_value": float(table.initial @ self.q.max(1))}
+        old = np.zeros_like(self.q[0])
+        for sweep in range(config.horizon or MAX_SWEEPS):
+            q = backup(table, old.max(1), config.gamma)
+            difference = q - old if config.iterate == "q-values" else q.max(1) - old.max(1)
+            delta, old = float(np.abs(difference).max()), q
+            self.q[-1 - sweep if config.horizon else 0] = q
+            yield self._sweep(delta)
             if config.horizon is None and delta <= config.tolerance:
-                break
+                return
+        if config.horizon is None:
+            raise ValueError(f"values do not settle at gamma {config.gamma:g}; take a gamma below 1 or a horizon")
 
 
-class PolicyIteration(Planner):
-    """Evaluate the greedy policy, make it greedy again, until it is stable (Sutton & Barto 2018, section 4.3)."""
+class PolicyIteration(PlanningAgent):
+    """Evaluate the policy, make it greedy, until it no longer changes (Sutton & Barto 2018, section 4.3)."""
 
     def __init__(
         self,
@@ -206,52 +193,34 @@ class PolicyIteration(Planner):
         device: str | torch.device = "cpu",
         seed: int | np.random.SeedSequence = 0,
     ) -> None:
-        super().__init__(observation_space, action_space)
+        super().__init__(observation_space, action_space, stages=1, device=device)
         self.config = config
 
     def plan(self, table: TransitionTable) -> Iterator[dict[str, float]]:
-        policy = self.q.argmax(1)
-        values = np.zeros(len(self.q))
-        for _ in range(self.config.max_sweeps):
-            values = self._evaluate(table, policy, values)
-            self.q = backup(table, values, self.config.gamma)
-            # The old action stays unless another is better by more than rounding: equal ones could alternate for ever.
-            kept = self.q[np.arange(len(policy)), policy] >= self.q.max(1) - 1e-9
-            better = np.where(kept, policy, self.q.argmax(1))
-            changed = int((better != policy).sum())
-            policy = better
-            self.updates += 1
-            yield {"changed": float(changed), "start_value": float(table.initial @ values)}
-            if not changed:
-                break
+        states, actions = self.q[0].shape
+        policy = np.full((states, actions), 1.0 / actions)  # one that ends episodes wherever any policy does
+        values = np.zeros(states)
+        while True:
+            new = self._evaluate(table, policy, values)
+            self.q[0] = backup(table, new, self.config.gamma)
+            delta, values = float(np.abs(new - values).max()), new
+            yield self._sweep(delta)
+            current = (policy * self.q[0]).sum(1)
+            better = self.q[0].max(1) > current + self.config.tolerance * (1.0 + np.abs(current))
+            undecided = policy.max(1) < 1.0
+            if not (better | undecided).any():
+                return
+            policy = np.where((better | undecided)[:, None], greedy_policy(self.q[0]), policy)
 
     def _evaluate(self, table: TransitionTable, policy: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """Values of a policy, exactly or by sweeps that start from the last one's."""
+        reward, onward = policy_model(table, policy)
         if self.config.evaluation == "exact":
-            return evaluate_policy(table, policy, gamma=self.config.gamma)
-        for _ in range(self.config.max_sweeps):
-            before, values = values, backup(table, values, self.config.gamma)[np.arange(len(policy)), policy]
-            if np.abs(values - before).max() <= self.config.tolerance:
-                break
-        return values
-
-
-class PlanActor:
-    """Acts greedily on a plan: the first of equally good actions."""
-
-    def __init__(self, agent: Planner) -> None:
-        self.agent = agent
-
-    def act(self, obs: Obs, start: Tensor, action_mask: Tensor | None = None) -> Acted:
-        agent = self.agent
-        assert isinstance(obs, Tensor)  # Discrete observations are one tensor
-        state = obs.cpu().numpy() - agent.first_state
-        q = agent.q[state]
-        if action_mask is not None:
-            q = np.where(action_mask.cpu().numpy(), q, -np.inf)
-        return Acted(torch.from_numpy(q.argmax(1) + agent.first_action).to(obs.device))
-
-    def state_dict(self) -> dict[str, Any]:
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Nothing: the actor keeps no state."""
+            return solve(onward, reward, self.config.gamma)
+        for _ in range(MAX_SWEEPS):
+            new = reward + self.config.gamma * onward @ values
+            settled = float(np.abs(new - values).max()) <= self.config.tolerance
+            values = new
+            if settled:
+                return values
+        raise ValueError(f"a policy's values do not settle at gamma {self.config.gamma:g}; take a gamma below 1")

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import inspect
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numba import njit
@@ -120,13 +120,13 @@ class Kind(NamedTuple):
 
 def _without_counts(context: Any, builder: Any, kind: Any, value: Any) -> Any:
     """LLVM for a value, an array or a tuple of them, whose arrays own nothing."""
-    build: Any = cgutils
+    build: Any = cgutils  # untyped
     if isinstance(kind, types.Array):
         array = build.create_struct_proxy(kind)(context, builder, value=value)
         array.meminfo = build.get_null_value(array.meminfo.type)
         return array._getvalue()
     if isinstance(kind, types.BaseTuple):
-        for index, part in enumerate(kind.types):
+        for index, part in enumerate(cast(Iterable[Any], kind)):
             inner = _without_counts(context, builder, part, builder.extract_value(value, index))
             value = builder.insert_value(value, inner, index)
     return value

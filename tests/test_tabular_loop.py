@@ -109,7 +109,12 @@ def test_q_learning(id: str, num_envs: int) -> None:
 )
 def test_every_agent(name: str, config: dict[str, Any]) -> None:
     check(name, "Taxi-v4", 3, **config)
-    check(name, "FrozenLake-v1", 1, **config)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["Sarsa", "DoubleQLearning", "TD"])
+def test_without_action_masks(name: str) -> None:
+    check(name, "FrozenLake-v1", 1)
 
 
 def test_chain_draws_nothing() -> None:
