@@ -70,6 +70,7 @@ def take(env: AnyEnv) -> dict[str, Any]:
 def put_back(env: AnyEnv, taken: dict[str, Any]) -> None:
     """Bring back what `take` gave, in an environment built in the same way that may never have been reset."""
     base: Any = env.unwrapped
+    env.reset()  # what wrappers set up at their first reset (Gymnasium's checker) is there then
     base.np_random = np.random.Generator(np.random.PCG64())
     base.np_random.bit_generator.state = taken["np_random"]
     if hasattr(base, "restore"):

@@ -91,8 +91,8 @@ class VectorAdapter(Env):
         rewards = np.array(rewards, np.float64)
         terminated = np.asarray(terminated, np.bool_) & active
         truncated = np.asarray(truncated, np.bool_) & active
-        self._returns += rewards * active
-        self._lengths += active
+        self._returns += rewards  # a row that begins starts from zero below
+        self._lengths += 1
         step = self._step(self._tensors(observations), rewards, infos)
         ended = terminated | truncated
         if begun.any():

@@ -19,11 +19,11 @@ class Scripted(gym.Env):
     """
 
     def __init__(self, row: int = 0, *, lives: bool = False, reuse: bool = True) -> None:
-        self.observation_space = gym.spaces.Box(-1e6, 1e6, (4,), np.float64)
+        self.observation_space = gym.spaces.Box(-1e6, 1e6, (4,), np.float32)
         self.action_space = gym.spaces.Discrete(3)
         self.row, self.lives, self.reuse = row, lives, reuse
         self.episode, self.time = -1, 0
-        self.buffer = np.zeros(4)
+        self.buffer = np.zeros(4, np.float32)
 
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[np.ndarray, dict[str, Any]]:
         super().reset(seed=seed)

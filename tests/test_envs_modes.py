@@ -135,6 +135,10 @@ def test_conformance(make: Any) -> None:
     check_env(make())
 
 
+def test_one_row_shares_no_memory_with_its_env() -> None:
+    check_env(envs.make(Scripted))  # keeps every step and compares it with what it was
+
+
 def test_an_env_without_a_mode_is_refused() -> None:
     vector = SyncVectorEnv(functions())
     vector.metadata = {}

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from gymnasium.wrappers import TransformObservation
+from gymnasium.wrappers import PassiveEnvChecker, TimeLimit, TransformObservation
 
 from gymnast import envs
 from gymnast.envs import row as row_module
@@ -107,6 +107,14 @@ def test_options_with_hidden_state(options: dict[str, Any]) -> None:
 
 def test_the_native_cartpole() -> None:
     check_resume(partial(envs.make, "CartPole-v1", 4, vectorization="native"))
+
+
+def test_the_counter_of_an_inner_time_limit() -> None:
+    def build() -> gym.Env[Any, Any]:
+        return PassiveEnvChecker(TimeLimit(gym.make("CartPole-v1", disable_env_checker=True), 7))
+
+    assert envs.make(build).rows[0].method == "state"
+    check_resume(partial(envs.make, build, 2))
 
 
 @pytest.mark.parametrize("build", [Walk, wrapped_taxi])
