@@ -26,7 +26,7 @@ class Vector(nn.Module):
 
     def __init__(self, space: gym.Space[Any]) -> None:
         super().__init__()
-        self.one_dimensional = False
+        self.is_identity = False  # the observation is its own vector
         self.out_features = 0
         self.parts, self.keys = nn.ModuleList(), list[str]()
         if isinstance(space, spaces.Dict | spaces.Tuple):
@@ -42,7 +42,7 @@ class Vector(nn.Module):
         elif isinstance(space, spaces.Box | spaces.MultiBinary):
             self.out_features = int(np.prod(space.shape))
             self.kind = "image" if space.dtype == np.uint8 and isinstance(space, spaces.Box) else "flat"
-            self.one_dimensional = len(space.shape) == 1
+            self.is_identity = len(space.shape) == 1 and np.issubdtype(space.dtype, np.floating)
         else:
             raise ValueError(
                 f"a network cannot read a {type(space).__name__} observation; "

@@ -86,7 +86,7 @@ def plain_layers(network: nn.Module) -> list[nn.Linear] | None:
         return None
     backbone, output = network.backbone, network.head.output
     vector = backbone.vector
-    if vector.kind != "flat" or not vector.one_dimensional or backbone.activation != "relu":
+    if not vector.is_identity or backbone.activation != "relu":
         return None
     layers = [*backbone.layers, output]
     linear = [layer for layer in layers if type(layer) is nn.Linear]

@@ -247,7 +247,15 @@ def test_other_networks_keep_torch_s_own_way() -> None:
 
     of_images = QNetwork(build("auto", IMAGES, generator=generator()), QHead(512, 3, 1))
     one_hot = QNetwork(build("auto", spaces.Discrete(4), generator=generator()), QHead(84, 3, 1))
+    binary = QNetwork(build("mlp", spaces.MultiBinary(3), generator=generator()), QHead(84, 3, 1))
     noisy = QNetwork(build("mlp", BOX, generator=generator()), QHead(84, 3, 1, linear=Noisy))
-    for network in (of_images, one_hot, noisy, q_network(activation="tanh"), QNetwork(Own(BOX), QHead(6, 3, 1))):
+    for network in (
+        of_images,
+        one_hot,
+        binary,
+        noisy,
+        q_network(activation="tanh"),
+        QNetwork(Own(BOX), QHead(6, 3, 1)),
+    ):
         assert fast(network, FlatParameters(network)) is network
         assert numpy_forward(network) is None
