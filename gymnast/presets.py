@@ -26,7 +26,18 @@ PRESETS: dict[str, Preset] = {
     "dqn": Preset("deep Q-network: the plain defaults, to be combined with a preset of an environment", {"dqn": {}}),
     "cartpole": Preset(
         "CartPole-v1 until it is solved: mean greedy return of 475 over 100 episodes",
-        {"dqn": {}},
+        {
+            "dqn": {
+                "batch_size": 64,
+                "learning_rate": 2.3e-3,
+                "train_period": 256,
+                "updates_per_train": 128,
+                "target_period": 256,
+                "epsilon": "linear:1:0.04:8000",
+                "replay_size": 50_000,
+                "hidden_sizes": (256, 256),
+            }
+        },
         run={"steps": 50_000, "eval_every": 2_500, "eval_episodes": 100, "stop_return": 475.0},
     ),
     "atari": Preset(
