@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from gymnast import TrainOptions, evaluate, load, names, presets, train
-from gymnast.agents.planning import evaluate_policy, optimal_q
+from gymnast.agents.tabular_planning import evaluate_policy, optimal_q
 from gymnast.envs import make
 
 
@@ -55,7 +55,7 @@ def tabular(env: str, preset: str, agents: list[str], seeds: int, out: str) -> l
             gamma = presets.apply([preset], agent)["gamma"]
             result, seconds = run(agent, env, preset, seed=seed, out=out)
             policy = np.asarray(load(result.path).q_table()).argmax(1)
-            optimal = optimal_q(table, gamma=gamma).argmax(1)
+            optimal = optimal_q(table, gamma).argmax(1)
             horizon = table.max_episode_steps or 1_000
             learned, best = (
                 float(table.initial @ evaluate_policy(table, chosen, gamma=1.0, horizon=horizon))

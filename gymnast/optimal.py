@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from gymnast.agents.base import Agent
-from gymnast.agents.planning import evaluate_policy, optimal_q
 from gymnast.agents.tabular import TD
+from gymnast.agents.tabular_planning import evaluate_policy, optimal_q, optimal_stages
 from gymnast.envs.env import Env
 from gymnast.envs.serial import SerialEnv
+from gymnast.envs.step import TransitionTable
 
 
 def against_optimal(agent: Agent, env: Env, *, horizon: int) -> dict[str, Any]:
@@ -23,28 +24,37 @@ def against_optimal(agent: Agent, env: Env, *, horizon: int) -> dict[str, Any]:
     if table is None:
         raise ValueError(f"against_optimal needs a known transition table, which {env.id} does not have")
     gamma = getattr(getattr(agent, "config", None), "gamma", None)
+    if isinstance(agent, TD):
+        return _prediction_error(agent, table)
     if gamma is None or not hasattr(agent, "q_table"):
         raise ValueError("against_optimal needs an agent with a table of values and a gamma")
-    if isinstance(agent, TD):
-        learned = agent.value_table()
-        if learned.ndim > 1:
-            raise ValueError("against_optimal compares stationary values; this agent learned one table per time to go")
-        truth = evaluate_policy(table, agent.policy, gamma=gamma, horizon=None if gamma < 1.0 else horizon)
-        error = np.abs(learned - truth)[np.isfinite(truth)]
-        return {"largest_value_error": float(error.max()), "mean_value_error": float(error.mean())}
     q = agent.q_table()
-    if q.ndim > 2:
-        raise ValueError("against_optimal compares stationary policies; this agent learned one table per time to go")
-    best = optimal_q(table, gamma=gamma, horizon=None if gamma < 1.0 else 10 * horizon, tolerance=1e-10)
-    greedy, optimal = q.argmax(1), best.argmax(1)
+    if q.ndim == 3:  # one table for each time to go
+        horizon, best = len(q), optimal_stages(table, gamma, horizon=len(q))
+    else:
+        best = optimal_q(table, gamma)
+    greedy, optimal = q.argmax(-1), best.argmax(-1)
     exact = [float(table.initial @ evaluate_policy(table, p, gamma=1.0, horizon=horizon)) for p in (greedy, optimal)]
+    found = {"exact_return": exact[0], "optimal_return": exact[1]}
+    if q.ndim == 3:
+        return found
     reached = reachable(table.initial, table.probability, table.next_state, greedy)
     agrees = best[np.arange(len(greedy)), greedy] >= best.max(1) - 1e-6
     return {
-        "exact_return": exact[0],
-        "optimal_return": exact[1],
+        **found,
         "optimal_actions": f"{int(agrees[reached].sum())} of {int(reached.sum())} states that the policy reaches",
-        "largest_q_error": float(np.abs(q.max(1) - best.max(1))[reached].max()),
+        "largest_value_error": float(np.abs(q.max(1) - best.max(1))[reached].max()),
+    }
+
+
+def _prediction_error(agent: TD, table: TransitionTable) -> dict[str, float]:
+    learned = agent.value_table()
+    if learned.ndim > 1:
+        raise ValueError("against_optimal compares stationary values; this agent learned one table per time to go")
+    truth = evaluate_policy(table, agent.policy, gamma=agent.config.gamma)
+    return {
+        "largest_value_error": float(np.abs(learned - truth).max()),
+        "mean_value_error": float(np.abs(learned - truth).mean()),
     }
 
 
