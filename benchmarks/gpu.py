@@ -1,0 +1,208 @@
+"""What can only be checked on a GPU, in one command: python benchmarks/gpu.py [NAME ...] [--device cuda]
+
+    update    microseconds of one eager DQN update: MLP on vectors (batch 128), Nature CNN on Atari stacks (batch 32)
+    train     DQN end to end on CartPole-v1, with its networks and replay on the device
+    replay    the ring on the device holds and gives what the ring on the CPU does
+
+Every check ends in a table; the figures go as JSON to $OUT, or to runs/gpu. `--device cpu` tries the checks themselves.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+
+from gymnast.agents import DQN, DQNConfig
+from gymnast.agents.base import Acted
+from gymnast.envs import make
+from gymnast.envs.step import Step
+from gymnast.replay.device_ring import DeviceRing
+from gymnast.replay.layout import Layout
+from gymnast.replay.ring import Ring
+from gymnast.replay.samplers import DeviceUniform, Uniform
+from gymnast.replay.transitions import NStep
+
+ATARI = spaces.Box(0, 255, (4, 84, 84), np.uint8)
+VECTOR = spaces.Box(-np.inf, np.inf, (4,))
+
+
+def update(device: torch.device) -> list[dict[str, Any]]:
+    """Eager updates, sampling included; medians of 20 blocks."""
+    rows = []
+    for name, space, batch in (("MLP 120-84", VECTOR, 128), ("Nature CNN", ATARI, 32)):
+        config = DQNConfig(batch_size=batch, replay_size=4_000, learning_starts=0)
+        agent = DQN(space, spaces.Discrete(6), config, num_envs=8, device=device)
+        _fill(agent, 200)
+        updates = 50 if device.type == "cuda" else 3
+        blocks = []
+        for block in range(22):
+            _wait(device)
+            began = time.perf_counter()
+            for _ in range(updates):
+                agent.learn()
+            _wait(device)
+            if block >= 2:
+                blocks.append(1e6 * (time.perf_counter() - began) / updates)
+        figures = {"check": f"update, {name}, batch {batch}", "us_median": statistics.median(blocks)}
+        rows.append({**figures, "us_lowest": min(blocks), "ok": bool(torch.isfinite(agent.weights.data).all())})
+    return rows
+
+
+def train(device: torch.device) -> list[dict[str, Any]]:
+    """20,000 env steps of CartPole-v1 from 8 environments, and the greedy return afterwards."""
+    steps = 20_000 if device.type == "cuda" else 4_000
+    env = make("CartPole-v1", 8, device=str(device), seed=0)
+    config = DQNConfig(
+        batch_size=128, learning_rate=1e-3, train_period=4, target_period=250, epsilon="linear:1:0.05:5000"
+    )
+    agent = DQN(env.single_observation_space, env.single_action_space, config, num_envs=8, device=device)
+    actor, obs = agent.actor(8, explore=True, seed=1), env.reset()
+    metrics: dict[str, torch.Tensor] = {}
+    began = time.perf_counter()
+    while agent.env_step < steps:
+        acted = actor.act(obs, env.start)
+        step = env.step(acted.action)
+        agent.store(obs, acted, step)
+        for _ in range(agent.updates_due(agent.env_step)):
+            metrics = agent.learn()
+        obs = step.obs
+    seconds = time.perf_counter() - began
+    greedy, obs, returns = agent.actor(8, explore=False, seed=2), env.reset(), []
+    while len(returns) < 20:
+        step = env.step(greedy.act(obs, env.start).action)
+        obs = step.obs
+        if step.num_ended and step.episode_return is not None:
+            returns += step.episode_return[step.ended].tolist()
+    env.close()
+    mean, finite = statistics.mean(returns), all(bool(value.isfinite()) for value in metrics.values())
+    row = {"check": f"train, {steps:,} steps of CartPole-v1", "steps_per_second": steps / seconds}
+    return [{**row, "greedy_return": mean, "ok": finite and (mean > 100 or device.type == "cpu")}]
+
+
+def replay(device: torch.device) -> list[dict[str, Any]]:
+    """Random episodes of 5 streams into both rings: the same slots are ready, and they give the same batches."""
+    rows = []
+    for stack, n in ((1, 1), (4, 1), (3, 3)):
+        layout, sizes = (
+            Layout(spaces.Box(0, 255, (stack, 8, 8), np.uint8), stack=stack),
+            {"num_envs": 5, "batch_size": 64},
+        )
+        ours = DeviceRing(
+            layout, DeviceUniform(torch.Generator(device)), NStep(n, 0.9), size=600, device=device, **sizes
+        )
+        reference = Ring(layout, Uniform(np.random.default_rng(0)), NStep(n, 0.9), size=600, **sizes)
+        for arguments in _stream(stack, steps=400):
+            reference.add(**arguments)
+            ours.add(**{name: value.to(device) for name, value in arguments.items()})
+        same = torch.equal(ours.ready[: ours.slots].cpu(), torch.from_numpy(reference.ready))
+        batch = ours.sample()
+        reference.sampler = _Given(batch.index.cpu().numpy())
+        other = reference.sample()
+        for name in ("obs", "action", "reward", "discount", "next_obs"):
+            same = same and torch.allclose(getattr(batch, name).cpu().float(), getattr(other, name).float())
+        same = same and bool(ours.ready[batch.index].all())
+        rows.append({"check": f"replay, stack {stack}, {n}-step", "ready": int(reference.count), "ok": same})
+    return rows
+
+
+class _Given:
+    """A sampler that repeats what another one drew."""
+
+    def __init__(self, index: np.ndarray) -> None:
+        self.given = index
+
+    def sample(self, ready: np.ndarray, count: int, index: np.ndarray, weight: np.ndarray) -> None:
+        index[:] = self.given
+
+    def update(self, index: torch.Tensor, error: torch.Tensor) -> None: ...
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+def _stream(stack: int, *, steps: int) -> list[dict[str, torch.Tensor]]:
+    """Steps of 5 streams of random frames; `obs` of a step is `following` of the one before."""
+    rng = np.random.default_rng(1)
+
+    def frames(count: int) -> np.ndarray:
+        return rng.integers(0, 256, (5, count, 8, 8), dtype=np.uint8)
+
+    obs, made = frames(stack), []
+    for number in range(steps):
+        successor = np.concatenate([obs[:, 1:], frames(1)], 1)
+        ends = rng.random((2, 5)) < 0.05
+        following = np.where(ends.any(0)[:, None, None, None], frames(stack), successor)
+        arrays = {
+            "obs": obs,
+            "action": np.full(5, number),
+            "reward": rng.normal(size=5).astype(np.float32),
+            "terminated": ends[0],
+            "truncated": ends[1],
+            "next_obs": successor,
+            "following": following,
+        }
+        made.append({name: torch.from_numpy(array) for name, array in arrays.items()})
+        obs = following
+    return made
+
+
+def _fill(agent: DQN, steps: int) -> None:
+    shape, rows, device = agent.observation_space.shape or (), agent.num_envs, agent.device
+    stack = torch.zeros((rows, *shape), dtype=torch.uint8 if len(shape) == 3 else torch.float32, device=device)
+    no = torch.zeros(rows, dtype=torch.bool, device=device)
+    for _ in range(steps):
+        frame = torch.randint(0, 255, (rows, *shape), device=device).to(stack.dtype)
+        following = torch.cat([stack[:, 1:], frame[:, -1:]], 1)
+        reward = torch.randn(rows, device=device)
+        step = Step(following, no, following, reward, no, no, num_active=rows, num_ended=0)
+        agent.store(stack, Acted(torch.randint(0, 6, (rows,), device=device)), step)
+        stack = following
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+CHECKS: dict[str, Callable[[torch.device], list[dict[str, Any]]]] = {"update": update, "train": train, "replay": replay}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(CHECKS)}; all by default")
+    parser.add_argument("--device", default="cuda")
+    arguments = parser.parse_args()
+    unknown = set(arguments.names) - set(CHECKS)
+    if unknown:
+        parser.error(f"unknown check {sorted(unknown)[0]!r}; there are {', '.join(CHECKS)}")
+    device = torch.device(arguments.device)
+    rows = []
+    for name in arguments.names or CHECKS:
+        print(f"{name} …", flush=True)
+        rows += CHECKS[name](device)
+    where = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+    out = Path(os.environ.get("OUT", "runs/gpu"))
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "gpu.json").write_text(json.dumps({"device": where, "torch": torch.__version__, "rows": rows}, indent=1))
+    print(f"\n{where}, torch {torch.__version__}")
+    for row in rows:
+        numbers = ", ".join(f"{key} {value:,.1f}" for key, value in row.items() if key not in ("check", "ok"))
+        print(f"  {'ok  ' if row['ok'] else 'FAIL'}  {row['check']:40} {numbers}")
+    if not all(row["ok"] for row in rows):
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()
