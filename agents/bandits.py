@@ -1,4 +1,4 @@
-"""Agents for bandits: one state, k arms. What they pulled is in `counts()`; its regret is up to who knows the means."""
+"""Agents for bandits: one state, k arms. What they pulled is in `counts`; its regret is up to who knows the means."""
 
 from __future__ import annotations
 
@@ -15,11 +15,6 @@ from torch import Tensor
 from gymnast.agents.base import Acted, Metrics
 from gymnast.agents.discretize import States
 from gymnast.envs.step import Obs, Step
-
-
-def regret(counts: np.ndarray, means: np.ndarray) -> float:
-    """Pseudo-regret of pulls: sum over arms of counts * (best mean - mean); both [A] (Lai & Robbins 1985)."""
-    return float((counts * (means.max() - means)).sum())
 
 
 @dataclass(frozen=True)
@@ -68,7 +63,7 @@ class BanditAgent(ABC):
         self.action_space: gym.Space[Any] = action_space
         self.device = torch.device(device)
         self.first_action = int(action_space.start)
-        self.pulls = np.zeros(int(action_space.n), np.int64)
+        self.counts = np.zeros((1, int(action_space.n)), np.int64)  # as the tables of other agents: one state
         self.sums = np.zeros(int(action_space.n))
         self.env_step = 0
         self.updates = 0
@@ -77,9 +72,10 @@ class BanditAgent(ABC):
     def choose(self, rng: np.random.Generator) -> int:
         """An arm, counted from 0."""
 
-    def counts(self) -> np.ndarray:
+    @property
+    def pulls(self) -> np.ndarray:
         """Pulls of each arm in training, int64 [A]."""
-        return np.array(self.pulls)
+        return np.asarray(self.counts[0])
 
     def means(self) -> np.ndarray:
         """Mean reward of each arm so far, 0 where it was never pulled, float64 [A]."""

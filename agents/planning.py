@@ -17,8 +17,25 @@ from torch import Tensor
 
 from gymnast.agents.base import Acted, Metrics
 from gymnast.agents.discretize import States
-from gymnast.agents.tabular_planning import MAX_SWEEPS, backup, greedy_policy, policy_model, solve
+from gymnast.agents.tabular_planning import (
+    MAX_SWEEPS,
+    backup,
+    evaluate_policy,
+    greedy_policy,
+    optimal_q,
+    policy_model,
+    solve,
+)
 from gymnast.envs.step import Obs, Step, TransitionTable
+
+__all__ = [
+    "PolicyIteration",
+    "PolicyIterationConfig",
+    "ValueIteration",
+    "ValueIterationConfig",
+    "evaluate_policy",
+    "optimal_q",
+]
 
 
 @dataclass(frozen=True)

@@ -5,25 +5,13 @@ Pure functions of arrays. Values beyond a terminal state are 0.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 
 from gymnast.envs.step import TransitionTable
 
 MAX_SWEEPS = 1_000_000
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What a policy is worth, exactly."""
-
-    values: np.ndarray
-    """Value of each state under the discount, float64 [S]; at the first step where there is a horizon."""
-    mean_return: float
-    """Expected discounted return from the initial distribution."""
-    success: float
-    """Probability that the episode ends with a reward above 0 in a terminal state, in time where there is a horizon."""
 
 
 def backup(table: TransitionTable, values: np.ndarray, gamma: float) -> np.ndarray:
@@ -35,9 +23,9 @@ def backup(table: TransitionTable, values: np.ndarray, gamma: float) -> np.ndarr
 def optimal_q(
     table: TransitionTable, gamma: float, *, horizon: int | None = None, tolerance: float = 1e-10
 ) -> np.ndarray:
-    """Q*, float64 [S, A], or [horizon, S, A] with the first step first; ValueError where the values do not settle."""
+    """Q*, float64 [S, A]; with a horizon that of its first step. ValueError where the values do not settle."""
     if horizon is not None:
-        return np.stack(_stages(table, gamma, horizon))
+        return np.asarray(optimal_stages(table, gamma, horizon=horizon)[0])
     q = np.zeros(table.probability.shape[:2])
     for _ in range(MAX_SWEEPS):
         new = backup(table, q.max(1), gamma)
@@ -48,14 +36,14 @@ def optimal_q(
     raise ValueError(f"values do not settle within {MAX_SWEEPS} sweeps at gamma {gamma:g}; take a gamma below 1")
 
 
-def _stages(table: TransitionTable, gamma: float, horizon: int) -> list[np.ndarray]:
-    """Q* of each step of a finite horizon, first step first (backward induction)."""
-    values, stages = np.zeros(table.probability.shape[0]), []
-    for _ in range(horizon):
-        q = backup(table, values, gamma)
-        values = q.max(1)
-        stages.append(q)
-    return stages[::-1]
+def optimal_stages(table: TransitionTable, gamma: float, *, horizon: int) -> np.ndarray:
+    """Q* of each step of a finite horizon, float64 [horizon, S, A], the first step first (backward induction)."""
+    stages = np.zeros((horizon, *table.probability.shape[:2]))
+    values = np.zeros(table.probability.shape[0])
+    for step in reversed(range(horizon)):
+        stages[step] = backup(table, values, gamma)
+        values = stages[step].max(1)
+    return stages
 
 
 def greedy_policy(q: np.ndarray, *, tolerance: float = 1e-9) -> np.ndarray:
@@ -68,35 +56,43 @@ def policy_model(table: TransitionTable, policy: np.ndarray) -> tuple[np.ndarray
     """Expected reward [S] and probabilities [S, S] of going on to a state, under a policy [S, A]."""
     size = table.probability.shape[0]
     weight = policy[:, :, None] * table.probability  # [S, A, K]
-    going_on = np.where(table.terminated, 0.0, weight)
     onward = np.zeros((size, size))
     state = np.broadcast_to(np.arange(size)[:, None, None], weight.shape)
-    np.add.at(onward, (state, table.next_state), going_on)
+    np.add.at(onward, (state, table.next_state), np.where(table.terminated, 0.0, weight))
     return (weight * table.reward).sum((1, 2)), onward
 
 
 def evaluate_policy(
     table: TransitionTable, policy: np.ndarray, *, gamma: float, horizon: int | None = None
-) -> Evaluation:
-    """Evaluate a policy [S, A] (or [horizon, S, A]) exactly: by a linear solve, or step by step up to a horizon.
+) -> np.ndarray:
+    """Exact values of a policy, float64 [S]: by a linear solve, or step by step up to a horizon, which a time limit is.
 
-    The time limit of an environment is a horizon. ValueError where a policy collects rewards for ever at gamma 1.
+    `policy` holds an action for each state, int [S], or probabilities [S, A]; with a horizon also one of either for
+    each of its steps, with a leading axis. ValueError where a policy collects rewards for ever at gamma 1.
     """
-    win = (table.probability * (table.terminated & (table.reward > 0.0))).sum(-1)  # [S, A]
+    policy = probabilities(policy, table.probability.shape[1])
     if horizon is None:
         reward, onward = policy_model(table, policy)
-        values = solve(onward, reward, gamma)
-        chance = solve(onward, (policy * win).sum(1), 1.0)
-    else:
-        policies = np.broadcast_to(policy, (horizon, *policy.shape[-2:]))
-        values, chance = np.zeros(len(win)), np.zeros(len(win))
-        reward, onward = policy_model(table, policies[-1])
-        for step in reversed(range(horizon)):
-            if policy.ndim == 3:
-                reward, onward = policy_model(table, policies[step])
-            values = reward + gamma * onward @ values
-            chance = (policies[step] * win).sum(1) + onward @ chance
-    return Evaluation(values, float(table.initial @ values), float(table.initial @ chance))
+        return solve(onward, reward, gamma)
+    values = np.zeros(table.probability.shape[0])
+    reward, onward = policy_model(table, policy[-1] if policy.ndim == 3 else policy)
+    for step in reversed(range(horizon)):
+        if policy.ndim == 3:
+            reward, onward = policy_model(table, policy[step])
+        values = reward + gamma * onward @ values
+    return values
+
+
+def success_probability(table: TransitionTable, policy: np.ndarray, *, horizon: int | None = None) -> float:
+    """The probability of ending in a terminal state with a reward above 0, within the horizon where there is one."""
+    win = (table.terminated & (table.reward > 0.0)).astype(np.float64)
+    counting = replace(table, reward=win)
+    return float(table.initial @ evaluate_policy(counting, policy, gamma=1.0, horizon=horizon))
+
+
+def probabilities(policy: np.ndarray, actions: int) -> np.ndarray:
+    """A policy given by its actions as probabilities."""
+    return np.eye(actions)[policy] if np.issubdtype(policy.dtype, np.integer) else policy
 
 
 def solve(onward: np.ndarray, reward: np.ndarray, gamma: float) -> np.ndarray:

@@ -9,7 +9,14 @@ import pytest
 import torch
 
 from gymnast.agents.planning import PolicyIteration, PolicyIterationConfig, ValueIteration, ValueIterationConfig
-from gymnast.agents.tabular_planning import evaluate_policy, greedy_policy, optimal_q, solve
+from gymnast.agents.tabular_planning import (
+    evaluate_policy,
+    greedy_policy,
+    optimal_q,
+    optimal_stages,
+    solve,
+    success_probability,
+)
 from gymnast.envs import make
 from gymnast.envs.step import TransitionTable
 
@@ -43,8 +50,9 @@ def test_chain_by_hand() -> None:
 
 def test_finite_horizon_by_hand() -> None:
     # with four steps the right end, five steps away, is out of reach from state 0: take the 0.1 now
-    q = optimal_q(table_of("gymnast/Chain-v0"), 1.0, horizon=4)
+    q = optimal_stages(table_of("gymnast/Chain-v0"), 1.0, horizon=4)
     assert q.shape == (4, 5, 2)
+    np.testing.assert_array_equal(optimal_q(table_of("gymnast/Chain-v0"), 1.0, horizon=4), q[0])
     np.testing.assert_allclose(q[0, 0], [0.1, 0.1])  # right, then back to the left end: 0.1 still
     np.testing.assert_allclose(q[0, 1], [0.1, 1.0])
     np.testing.assert_allclose(q[3, :, 1], [0, 0, 0, 0, 1.0])  # the last step
@@ -71,20 +79,23 @@ def test_policy_iteration_needs_no_discount_where_episodes_end() -> None:
 
 def test_evaluation_of_a_policy() -> None:
     table = table_of("gymnast/Chain-v0")
-    right = np.tile([0.0, 1.0], (5, 1))
-    result = evaluate_policy(table, right, gamma=GAMMA)
-    assert result.mean_return == pytest.approx(0.9**4)
-    assert result.success == pytest.approx(1.0)
-    assert evaluate_policy(table, right, gamma=1.0, horizon=5).mean_return == pytest.approx(1.0)
-    short = evaluate_policy(table, right, gamma=1.0, horizon=4)
-    assert short.mean_return == 0.0
-    assert short.success == 0.0
+    right = np.ones(5, np.int64)
+    np.testing.assert_allclose(evaluate_policy(table, right, gamma=GAMMA), 0.9 ** np.arange(4, -1, -1))
+    assert success_probability(table, right) == pytest.approx(1.0)
+    assert evaluate_policy(table, right, gamma=1.0, horizon=5)[0] == pytest.approx(1.0)
+    assert evaluate_policy(table, right, gamma=1.0, horizon=4)[0] == 0.0
+    assert success_probability(table, right, horizon=4) == 0.0
+    # a fair coin from state 0 reaches the right end before the left one with probability 1/6 (gambler's ruin)
+    coin = np.full((5, 2), 0.5)
+    assert evaluate_policy(table, coin, gamma=1.0)[0] == pytest.approx(1 / 6 + 0.1 * 5 / 6)
+    stages = np.stack([right, np.zeros(5, np.int64)])  # right, then left
+    np.testing.assert_allclose(evaluate_policy(table, stages, gamma=1.0, horizon=2), [0, 0, 0, 0, 1.0])
 
 
 def test_evaluation_equals_sampling() -> None:
     table = table_of("FrozenLake-v1")
     policy = greedy_policy(optimal_q(table, 0.99))
-    exact = evaluate_policy(table, policy, gamma=1.0, horizon=100)
+    success = success_probability(table, policy, horizon=100)
     rng = np.random.default_rng(0)
     wins, episodes = 0, 2000
     for _ in range(episodes):
@@ -95,8 +106,8 @@ def test_evaluation_equals_sampling() -> None:
             wins += table.reward[state, action, pick] > 0
             ended, state = table.terminated[state, action, pick], int(table.next_state[state, action, pick])
             steps += 1
-    assert exact.success == pytest.approx(wins / episodes, abs=4 * np.sqrt(0.25 / episodes))
-    assert exact.success == pytest.approx(exact.mean_return)
+    assert success == pytest.approx(wins / episodes, abs=4 * np.sqrt(0.25 / episodes))
+    assert success == pytest.approx(table.initial @ evaluate_policy(table, policy, gamma=1.0, horizon=100))
 
 
 def test_endless_policy_has_no_value() -> None:
@@ -114,7 +125,8 @@ def test_planner_acts_optimally(id: str) -> None:
     env.reset(episode_seeds=range(20))
     actor = agent.actor(4, explore=False, seed=0)
     returns: list[float] = []
-    best = evaluate_policy(table_of(id), greedy_policy(agent.q_table()), gamma=1.0, horizon=200)
+    table = table_of(id)
+    best = table.initial @ evaluate_policy(table, greedy_policy(agent.q_table()), gamma=1.0, horizon=200)
     while len(returns) < 20:
         acted = actor.act(env.obs, env.start)
         step = env.step(acted.action)
@@ -122,7 +134,7 @@ def test_planner_acts_optimally(id: str) -> None:
         returns += [step.episode_return[row].item() for row in step.ended.nonzero().flatten().tolist()]  # type: ignore[index]
     if id == "CliffWalking-v1":
         assert returns == [-13.0] * len(returns)
-    assert np.mean(returns) == pytest.approx(best.mean_return, abs=2.5)
+    assert np.mean(returns) == pytest.approx(best, abs=2.5)
     assert agent.updates_due(agent.env_step) == 0
 
 
