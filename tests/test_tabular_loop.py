@@ -60,9 +60,7 @@ def check(name: str, id: str, num_envs: int, **config: Any) -> None:
     returns, lengths, ended, metrics = plain(agent, actor, env, STEPS)
     other, other_actor, other_env = build(name, id, num_envs, **config)
     assert tabular_loop.supports(other, other_env)
-    parts = [
-        tabular_loop.run(other, other_actor, other_env, steps=count * num_envs) for count in (1, 333, STEPS - 334)
-    ]
+    parts = [tabular_loop.run(other, other_actor, other_env, steps=count * num_envs) for count in (1, 333, STEPS - 334)]
     assert [value for part in parts for value in part.returns.tolist()] == returns
     assert [value for part in parts for value in part.lengths.tolist()] == lengths
     assert [value for part in parts for value in part.env_steps.tolist()] == ended
@@ -117,6 +115,7 @@ def test_without_action_masks(name: str) -> None:
     check(name, "FrozenLake-v1", 1)
 
 
+@pytest.mark.slow
 def test_chain_draws_nothing() -> None:
     check("Sarsa", "gymnast/Chain-v0", 2)
 
