@@ -215,7 +215,7 @@ class TabularAgent(ABC):
             errors, done = self._learn_row(batch, row, rates, draws)
             total, updates = total + errors, updates + done
         self.updates += 1
-        return {"td_error": torch.tensor(total / max(updates, 1), dtype=torch.float64)}
+        return {"td_error": torch.from_numpy(np.array(total / max(updates, 1)))}
 
     def scheduled(self) -> dict[str, float]:
         values = {"alpha": self.alpha(self.env_step)}
@@ -294,8 +294,8 @@ class TabularActor:
             )
             for row, state in enumerate(states.tolist())
         ]
-        action = torch.tensor(actions, dtype=torch.int64)
-        return Acted((action + agent.first_action).to(agent.device))
+        action = torch.from_numpy(np.array(actions, np.int64) + agent.first_action)
+        return Acted(action.to(agent.device))
 
     def state_dict(self) -> dict[str, Any]:
         return {"rng": self.rng.bit_generator.state, "clock": torch.from_numpy(self.clock.copy())}

@@ -132,9 +132,9 @@ def test_what_is_not_supported() -> None:
 
 
 def test_generator_words() -> None:
-    from gymnast import tabular_kernel
+    from gymnast import tabular_primitives
 
     rng = np.random.default_rng(7)
     words = np.array([tabular_loop._words(rng.bit_generator.state)], np.uint64)
-    assert [tabular_kernel.uniform(words, 0) for _ in range(100)] == rng.random(100).tolist()
+    assert [tabular_primitives.uniform(words, 0) for _ in range(100)] == rng.random(100).tolist()
     assert tabular_loop._generator(rng.bit_generator.state, words[0]) == rng.bit_generator.state
