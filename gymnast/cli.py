@@ -97,10 +97,16 @@ def _train(words: list[str]) -> int:
     values = presets.apply(chosen, agent) | given
     options: TrainOptions = flags.build(TrainOptions, values, of=of)
     config = flags.build(config_class, values, of=of)
-    _print_resolved(agent, options, config)
     from gymnast import training
 
-    result = training.train(agent, options, config, command=["gymnast", "train", *words], presets=chosen)
+    result = training.train(
+        agent,
+        options,
+        config,
+        command=["gymnast", "train", *words],
+        presets=chosen,
+        started=lambda: _print_resolved(agent, options, config),
+    )
     print(result.as_text())
     return result.exit_code
 

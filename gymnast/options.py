@@ -63,8 +63,8 @@ class TrainOptions:
     """Record one episode of the final policy."""
     threads: int = 1
     """Threads that torch computes with on the CPU."""
-    exact_resume: bool = True
-    """Refuse an environment that cannot be resumed exactly; else its run resumes with new episodes."""
+    exact_resume: bool = False
+    """Refuse an environment that cannot be resumed exactly; without this such a run resumes with fresh episodes."""
     wandb_project: str = WANDB_PROJECT
     """Project on Weights & Biases."""
     wandb_mode: WandbMode = "online"

@@ -49,14 +49,15 @@ def train(
     env: EnvLike | None = None,
     command: Sequence[str] = (),
     presets: Sequence[str] = (),
+    started: Callable[[], None] = lambda: None,
 ) -> RunResult:
     """Train an agent and leave a run folder behind; what the command line does.
 
     `agent` is a name of `gymnast list agents`, `module:Class`, or a class; `config` its config, by default the plain
     one. `env` takes the place of `options.env`: a function that builds a `gym.Env`, or a `gym.vector.VectorEnv` (then
-    evaluations are made in `options.env`). Raises UsageError (one line) for what
-    is wrong with the options before anything starts. Once it runs, it always returns: `exit_code` is 0, or 1 where
-    training could not go on, or 128 + the number of the signal that stopped it.
+    evaluations are made in `options.env`). `started` is called once all is set up. Raises UsageError (one line) for
+    what is wrong with the options before anything starts. Once it runs, it always returns: `exit_code` is 0, or 1
+    where training could not go on, or 128 + the number of the signal that stopped it.
     """
     with ExitStack() as stack:
         with _usage_errors():
@@ -64,6 +65,7 @@ def train(
             path = run.create(options.out, env=parts.env.id, agent=parts.name, name=options.name, seed=options.seed)
             stack.enter_context(run.locked(path))
             run.write_config(path, _config_json(parts, options, command=command, presets=presets))
+        started()
         return _run(parts, path, None, stack)
 
 

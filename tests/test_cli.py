@@ -77,6 +77,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[SimpleNamespace]:
 
     def train(agent: str, options: TrainOptions, config: Any, **rest: Any) -> SimpleNamespace:
         calls.append(SimpleNamespace(agent=agent, options=options, config=config, **rest))
+        rest["started"]()
         return SimpleNamespace(exit_code=0, as_text=lambda: "what the run reached")
 
     monkeypatch.setattr(training, "train", train)
@@ -106,7 +107,7 @@ RUN_CHANGES: dict[str, tuple[list[str], Any]] = {
     "max_episode_steps": (["50"], 50),
     "video": ([], False),
     "threads": (["2"], 2),
-    "exact_resume": ([], False),
+    "exact_resume": ([], True),
     "wandb_project": (["mine"], "mine"),
     "wandb_mode": (["offline"], "offline"),
 }
