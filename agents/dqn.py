@@ -154,6 +154,7 @@ class DQN:
         self.optimizer = optimizers.build(
             config.optimizer, self.weights.parameter, lr=self.learning_rate(0), eps=config.optimizer_eps
         )
+        self._step = optimizers.stepper(self.optimizer)
         self.numpy_q = numpy_forward(self.online)
         # Once so many transitions are stored, at least one of n steps is complete.
         self._learns_from = max(config.learning_starts, (config.n_step - 1) * num_envs + 1)
@@ -244,7 +245,7 @@ class DQN:
         if self.config.max_grad_norm is not None:
             metrics["grad_norm"] = clip_norm(self.weights.grad, self.config.max_grad_norm)
         self.optimizer.param_groups[0]["lr"] = self.learning_rate(due_at)
-        self.optimizer.step()
+        self._step()
         self.replay.sampler.update(batch.index, error)
         self.updates += 1
         self._update_target(due_at)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
 
 def td_target(reward: Tensor, discount: Tensor, next_value: Tensor) -> Tensor:
     """Target r + discount * v'; all [B]. `discount` is gamma**n, or 0 after a terminal state (Sutton 1988)."""
-    return reward + discount * next_value
+    return torch.addcmul(reward, discount, next_value)
 
 
 def mse(prediction: Tensor, target: Tensor) -> Tensor:

@@ -79,6 +79,17 @@ def build(name: str, parameter: nn.Parameter, *, lr: float, eps: float | None = 
     return optimizer
 
 
+def stepper(optimizer: torch.optim.Optimizer) -> Callable[[], None]:
+    """The optimizer's `step` without torch's wrappers, whose look for hooks and profilers takes as long as the step."""
+    step = inspect.unwrap(type(optimizer).step)
+
+    def run() -> None:
+        with torch.no_grad():
+            step(optimizer)
+
+    return run
+
+
 def _is_optimizer(value: Any) -> bool:
     return isinstance(value, type) and issubclass(value, torch.optim.Optimizer) and value is not torch.optim.Optimizer
 

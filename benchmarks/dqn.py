@@ -24,7 +24,18 @@ WARM_UP = 2_000
 BATCH, HIDDEN, LEARNING_RATE, BUFFER, STARTS, TARGET, EPSILON = 128, (120, 84), 2.5e-4, 10_000, 1_000, 500, 0.05
 
 
-def run_gymnast(period: int, steps: int) -> tuple[float, dict[str, float]]:
+class Timed:
+    """From here to `result`: env steps a second, and the processor time of one, which a busy machine disturbs less."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps, self.wall, self.processor = steps, time.perf_counter(), time.process_time()
+
+    def result(self) -> dict[str, Any]:
+        processor, wall = time.process_time() - self.processor, time.perf_counter() - self.wall
+        return {"steps_per_second": self.steps / wall, "cpu_us": 1e6 * processor / self.steps}
+
+
+def run_gymnast(period: int, steps: int) -> dict[str, Any]:
     """Our own loop, as `gymnast train` runs it; steps/s and where the time went."""
     from gymnast.agents import DQN, DQNConfig
     from gymnast.envs import make
@@ -46,16 +57,16 @@ def run_gymnast(period: int, steps: int) -> tuple[float, dict[str, float]]:
     loop = Loop(agent, agent.actor(1, explore=True, seed=0), env)
     loop.advance(WARM_UP, lambda: False)
     before, updates = dict(vars(loop.seconds)), agent.updates
-    began = time.perf_counter()
+    timed = Timed(steps)
     loop.advance(WARM_UP + steps, lambda: False)
-    seconds = time.perf_counter() - began
+    result = timed.result()
     if agent.updates - updates != steps // period:
         raise SystemExit(f"{agent.updates - updates} updates in {steps} steps at one per {period}")
     spent = {name: 1e6 * (value - before[name]) / steps for name, value in vars(loop.seconds).items()}
-    return steps / seconds, {f"{name} us/step": value for name, value in spent.items()}
+    return {**result, "spent": spent}
 
 
-def run_stable_baselines3(period: int, steps: int) -> tuple[float, dict[str, float]]:
+def run_stable_baselines3(period: int, steps: int) -> dict[str, Any]:
     """Stable-Baselines3's DQN, by `learn`."""
     import torch
     from stable_baselines3 import DQN
@@ -78,12 +89,12 @@ def run_stable_baselines3(period: int, steps: int) -> tuple[float, dict[str, flo
         seed=0,
     )
     model.learn(WARM_UP)
-    began = time.perf_counter()
+    timed = Timed(steps)
     model.learn(steps, reset_num_timesteps=False)
-    return steps / (time.perf_counter() - began), {}
+    return timed.result()
 
 
-def run_tianshou(period: int, steps: int) -> tuple[float, dict[str, float]]:
+def run_tianshou(period: int, steps: int) -> dict[str, Any]:
     """Tianshou's DQN, by its off-policy trainer."""
     import gymnasium
     import torch
@@ -130,9 +141,9 @@ def run_tianshou(period: int, steps: int) -> tuple[float, dict[str, float]]:
         )
 
     train(WARM_UP - STARTS)
-    began = time.perf_counter()
+    timed = Timed(steps)
     train(steps)
-    return steps / (time.perf_counter() - began), {}
+    return timed.result()
 
 
 RUNNERS = {"gymnast": run_gymnast, "stable-baselines3": run_stable_baselines3, "tianshou": run_tianshou}
@@ -150,6 +161,34 @@ def measure(name: str, period: int, steps: int, python: str) -> dict[str, Any] |
     return result
 
 
+def report(period: int, rates: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Print the table of one period; its rows."""
+
+    def median(name: str, key: str) -> float:
+        return statistics.median(result[key] for result in rates[name])
+
+    print(
+        f"\none update per {period} env steps; medians, (lowest, highest) round, gymnast's ratio by wall and CPU time"
+    )
+    rows = []
+    for name in (name for name in CONTENDERS if rates[name]):
+        values = sorted(result["steps_per_second"] for result in rates[name])
+        ratio = median("gymnast", "steps_per_second") / median(name, "steps_per_second")
+        cpu_ratio = median(name, "cpu_us") / median("gymnast", "cpu_us")
+        print(
+            f"  {name:18} {statistics.median(values):7,.0f} steps/s ({values[0]:,.0f}, {values[-1]:,.0f})"
+            f" {median(name, 'cpu_us'):8,.1f} CPU us/step   x{ratio:.2f} x{cpu_ratio:.2f}"
+        )
+        rows.append(
+            {"contender": name, "period": period, "rounds": rates[name], "ratio": ratio, "cpu_ratio": cpu_ratio}
+        )
+    middle = sorted(rates["gymnast"], key=lambda result: result["steps_per_second"])[len(rates["gymnast"]) // 2]
+    print(
+        "  gymnast's us/step: " + ", ".join(f"{name} {value:.1f}" for name, value in middle["spent"].items() if value)
+    )
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--periods", type=int, nargs="+", default=[1, 10], help="env steps of one update")
@@ -160,8 +199,7 @@ def main() -> None:
     parser.add_argument("--worker", choices=CONTENDERS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:
-        rate, details = RUNNERS[arguments.worker](arguments.periods[0], arguments.steps)
-        print(json.dumps({"steps_per_second": rate, **details}))
+        print(json.dumps(RUNNERS[arguments.worker](arguments.periods[0], arguments.steps)))
         return
     figures = []
     for period in arguments.periods:
@@ -175,23 +213,7 @@ def main() -> None:
                     rates[name].append(result)
         if not rates["gymnast"]:
             raise SystemExit("nothing to compare with: gymnast itself failed")
-        ours = statistics.median(result["steps_per_second"] for result in rates["gymnast"])
-        print(
-            f"\none update per {period} env steps: median of {arguments.rounds} rounds (lowest, highest), env steps/s"
-        )
-        for name in CONTENDERS:
-            values = sorted(result["steps_per_second"] for result in rates[name])
-            if not values:
-                continue
-            median = statistics.median(values)
-            print(
-                f"  {name:20} {median:9,.0f} ({values[0]:,.0f}, {values[-1]:,.0f})   gymnast / it {ours / median:5.2f}"
-            )
-            figures.append({"contender": name, "period": period, "rates": values, "ratio": ours / median})
-        middle = sorted(rates["gymnast"], key=lambda result: result["steps_per_second"])[arguments.rounds // 2]
-        spent = {name: value for name, value in middle.items() if name.endswith("us/step") and value}
-        print("  gymnast's microseconds a step: " + ", ".join(f"{k.split()[0]} {v:.1f}" for k, v in spent.items()))
-        figures[-1]["gymnast"] = middle
+        figures += report(period, rates)
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=1))
 

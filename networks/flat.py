@@ -64,5 +64,5 @@ def copy_buffers(source: nn.Module, target: nn.Module) -> None:
 def clip_norm(grad: Tensor, max_norm: float) -> Tensor:
     """Scale a flat gradient [P] in place so that its Euclidean norm is at most `max_norm`; returns the norm before."""
     norm: Tensor = torch.linalg.vector_norm(grad)
-    grad.mul_((max_norm / (norm + 1e-6)).clamp_(max=1.0))
+    grad.view(1, -1).renorm_(2.0, 0, max_norm)
     return norm

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from gymnast.networks.backbones import MLP
 from gymnast.networks.flat import FlatParameters
@@ -47,7 +48,7 @@ class PlainMLP:
         kept = [obs]
         last = len(self.weights) - 1
         for number, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            features = torch.addmm(bias, kept[-1], weight.t())
+            features = functional.linear(kept[-1], weight, bias)
             kept.append(features if number == last else features.relu_())
         return kept
 

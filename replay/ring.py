@@ -162,9 +162,9 @@ class Ring:
         for successors, offsets, parts in self._gathers:
             slots = following if successors else index
             if self.stack > 1:
-                slots = ((slots[:, None] + offsets) % self.slots).ravel()
+                slots = (slots[:, None] + offsets).ravel()
             for frames, part in zip(self.frames, parts, strict=True):
-                np.take(frames, slots, axis=0, out=part, mode="clip")
+                np.take(frames, slots, axis=0, out=part, mode="wrap")
         return self._buffers.batch
 
     def state_dict(self) -> dict[str, Any]:

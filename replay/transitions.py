@@ -45,14 +45,13 @@ class NStep:
 
         R = r_0 + gamma r_1 + … over m <= n steps, and gamma**m * bootstrap of the last of them (Sutton & Barto 2018,
         eq. 7.1). `bootstrap` is 1 - terminated, `stop` true on the last step of a window; the step after slot i lies
-        at i + stride, counted in a circle.
+        at i + stride, counted in a circle; the successors are not yet taken modulo the number of slots.
         """
         size = len(reward)
-        total, discount, going = reward[index], self.gamma * bootstrap[index], ~stop[index]
-        last = index
+        total, discount, last, going = reward[index], self.gamma * bootstrap[index], index, True
         for power in range(1, self.n):
+            going = going & ~stop[last]
             last = (last + stride * going) % size
             total = total + self.gamma**power * reward[last] * going
             discount = discount * ~going + self.gamma ** (power + 1) * bootstrap[last] * going
-            going = going & ~stop[last]
-        return total, discount, (last + stride) % size
+        return total, discount, last + stride
