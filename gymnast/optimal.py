@@ -38,7 +38,7 @@ def against_optimal(agent: Agent, env: Env, *, horizon: int) -> dict[str, Any]:
     found = {"exact_return": exact[0], "optimal_return": exact[1]}
     if q.ndim == 3:
         return found
-    reached = reachable(table.initial, table.probability, table.next_state, greedy)
+    reached = reachable(table, greedy)
     agrees = best[np.arange(len(greedy)), greedy] >= best.max(1) - 1e-6
     return {
         **found,
@@ -58,14 +58,15 @@ def _prediction_error(agent: TD, table: TransitionTable) -> dict[str, float]:
     }
 
 
-def reachable(initial: np.ndarray, probability: np.ndarray, next_state: np.ndarray, policy: np.ndarray) -> np.ndarray:
-    """The states, bool [S], that episodes under a policy can come to."""
-    found = initial > 0
+def reachable(table: TransitionTable, policy: np.ndarray) -> np.ndarray:
+    """The states, bool [S], in which an episode under a policy, int [S], can be asked for an action."""
+    found = table.initial > 0
     while True:
         states = np.flatnonzero(found)
-        follows = next_state[states, policy[states]][probability[states, policy[states]] > 0]
+        actions = policy[states]
+        goes_on = (table.probability[states, actions] > 0) & ~table.terminated[states, actions]
         more = found.copy()
-        more[follows] = True
+        more[table.next_state[states, actions][goes_on]] = True
         if (more == found).all():
             return found
         found = more

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from gymnast import checkpoint, envs, evaluation, names, run
-from gymnast.agents.base import Agent
+from gymnast.agents.base import Actor, Agent
 from gymnast.checkpoint import About
 from gymnast.envs.env import Env
 from gymnast.options import TrainOptions
@@ -51,6 +51,7 @@ class Parts:
     seeds: Seeds
     env: Env
     agent: Agent
+    actor: Actor
     env_like: Any
 
     @staticmethod
@@ -97,7 +98,15 @@ class Parts:
                 f"{name} plans on a known transition table, which {made_env.id} does not have; "
                 "FrozenLake-v1, CliffWalking-v1, Taxi and gymnast/Chain-v0 do"
             )
-        return Parts(name, options, config, seeds, made_env, made, options.env if env is None else env)
+        # Made here because it may ask for memory: a replay that does not fit is said before anything starts.
+        actor = made.actor(options.num_envs, explore=True, seed=seeds.actor)
+        return Parts(name, options, config, seeds, made_env, made, actor, options.env if env is None else env)
+
+    def checkpoint_bytes(self) -> int:
+        """Bytes of a checkpoint to resume from, with a replay that is full."""
+        state = {key: value for key, value in self.agent.state_dict().items() if key != "replay"}
+        replay = getattr(self.agent, "replay", None)
+        return _tensor_bytes(state) + (0 if replay is None else int(replay.nbytes))
 
     def describe(self) -> About:
         return checkpoint.describe(
@@ -120,6 +129,13 @@ class Parts:
             max_episode_steps=options.max_episode_steps,
             render=render,
         )
+
+
+def _tensor_bytes(state: Any) -> int:
+    if isinstance(state, torch.Tensor):
+        return state.nbytes
+    values = state.values() if isinstance(state, dict) else state if isinstance(state, (list, tuple)) else ()
+    return sum(_tensor_bytes(value) for value in values)
 
 
 def env_options(options: TrainOptions) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import platform
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -17,7 +18,20 @@ from typing import Any
 import gymnast
 from gymnast.errors import UsageError
 
+LOG_BYTES = 10_000_000
+"""Room for everything in a run's folder that is not a checkpoint."""
 PACKAGES = ("torch", "numpy", "gymnasium", "ale-py", "numba")
+
+
+def check_space(out: str, needed: int) -> None:
+    """UsageError where the disk has no room for the checkpoints of a run; `needed` in bytes."""
+    folder = Path(out).absolute()
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    if free < needed + LOG_BYTES:
+        short = f"its checkpoints need {needed / 1e6:,.0f} MB and {free / 1e6:,.0f} MB are free"
+        raise UsageError(f"--out {out}: {short}; a smaller replay needs less")
 
 
 def create(out: str, *, env: str, agent: str, name: str | None, seed: int) -> Path:

@@ -62,6 +62,8 @@ def train(
     with ExitStack() as stack:
         with _usage_errors():
             parts = Parts.make(agent, options, config, env=env, stack=stack)
+            # Twice: a new checkpoint is written beside the old one.
+            run.check_space(options.out, 2 * parts.checkpoint_bytes())
             path = run.create(options.out, env=parts.env.id, agent=parts.name, name=options.name, seed=options.seed)
             stack.enter_context(run.locked(path))
             run.write_config(path, _config_json(parts, options, command=command, presets=presets))
@@ -145,7 +147,7 @@ def _config_json(
 def _run(parts: Parts, path: Path, content: dict[str, Any] | None, stack: ExitStack) -> RunResult:
     """Train, then evaluate and film what was kept."""
     panel = stack.enter_context(Panel(f"{parts.name} on {parts.env.id}  ({path})"))
-    loop = Loop(parts.agent, parts.agent.actor(parts.env.num_envs, explore=True, seed=parts.seeds.actor), parts.env)
+    loop = Loop(parts.agent, parts.actor, parts.env)
     if content is None or content["env"] is None:
         parts.env.reset()
     if content is not None and content["env"] is None:

@@ -169,6 +169,11 @@ class DeviceRing:
         self._calls, self._expected = state["calls"], None
         self.sampler.load_state_dict(state["sampler"])
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all slots."""
+        return sum(array.nbytes for array in self._arrays().values())
+
     def _arrays(self) -> dict[str, Tensor]:
         frames = {f"frames{number}": array for number, array in enumerate(self.frames)}
         scalars = {name: getattr(self, name) for name in ("action", "reward", "bootstrap", "stop", "ready")}

@@ -191,6 +191,11 @@ class Ring:
         self.count, self._expected = state["count"], None
         self.sampler.load_state_dict(state["sampler"])
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all slots."""
+        return sum(array.nbytes for array in self._arrays().values())
+
     def _arrays(self) -> dict[str, np.ndarray]:
         frames = {f"frames{number}": array for number, array in enumerate(self.frames)}
         scalars = {name: getattr(self, name) for name in ("action", "reward", "bootstrap", "stop", "ready")}

@@ -3,10 +3,12 @@
 import os
 import pickle
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +16,11 @@ import pytest
 import torch
 
 from gymnast import checkpoint
+from gymnast.agents import DQNConfig
 from gymnast.checkpoint import About
 from gymnast.errors import UsageError
+from gymnast.options import TrainOptions
+from gymnast.training import train
 
 ABOUT = About("dqn", {}, "CartPole-v1", 7, {"type": "Discrete", "n": 2, "start": 0}, {"type": "Discrete"}, {}, {})
 
@@ -103,8 +108,10 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
 
 WRITER = """
 import sys, torch
+from dataclasses import replace
 from pathlib import Path
 from gymnast import checkpoint
+from gymnast.agents import DQNConfig
 from tests.test_checkpoint import ABOUT
 number = 0
 while True:
@@ -133,3 +140,15 @@ def test_sigkill_in_the_middle_leaves_a_whole_file(tmp_path: Path) -> None:
         weights = checkpoint.read(path)[1]["agent"]["weights"]
         assert (weights == weights[0]).all()
         assert weights[0] >= 1
+
+
+def test_a_run_that_the_disk_has_no_room_for_does_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=11_000_000))
+    options = TrainOptions(env="CartPole-v1", steps=10, out=str(tmp_path / "runs"), video=False)
+    small = DQNConfig(replay_size=1_000, hidden_sizes=(8,))
+    assert train("dqn", options, small).exit_code == 0
+    shutil.rmtree(tmp_path / "runs")
+    with pytest.raises(UsageError, match=r"its checkpoints need 7 MB and 11 MB are free"):
+        train("dqn", options, replace(small, replay_size=100_000))
+    assert not (tmp_path / "runs").exists()

@@ -6,7 +6,7 @@ import pytest
 from gymnast.agents import DQN, DQNConfig, QLearning, QLearningConfig, UCBConfig
 from gymnast.agents.bandits import UCB
 from gymnast.agents.tabular import TD, TDConfig
-from gymnast.envs import make
+from gymnast.envs import TransitionTable, make
 from gymnast.loop import Loop
 from gymnast.optimal import against_optimal, bandit_regret, reachable
 
@@ -39,11 +39,16 @@ def test_prediction_is_compared_with_its_policy() -> None:
     assert against_optimal(agent, env, horizon=10)["largest_value_error"] == pytest.approx(0.05)
 
 
-def test_reachable_follows_the_policy_alone() -> None:
+def test_reachable_follows_the_policy_and_stops_at_the_end() -> None:
     next_state = np.array([[[1], [2]], [[1], [3]], [[2], [2]], [[3], [3]]])
-    probability = np.ones((4, 2, 1))
-    found = reachable(np.array([1.0, 0, 0, 0]), probability, next_state, np.array([0, 1, 0, 0]))
-    assert found.tolist() == [True, True, False, True]
+    terminated = np.zeros((4, 2, 1), np.bool_)
+    table = TransitionTable(
+        np.ones((4, 2, 1)), next_state, np.zeros((4, 2, 1)), terminated, np.array([1.0, 0, 0, 0]), None
+    )
+    policy = np.array([0, 1, 0, 0])
+    assert reachable(table, policy).tolist() == [True, True, False, True]
+    terminated[1, 1] = True
+    assert reachable(table, policy).tolist() == [True, True, False, False]
 
 
 def test_what_cannot_be_compared_is_named() -> None:
