@@ -1,6 +1,6 @@
 """What the agents reach: every seed of the runs that RESULTS.md reports, by the command line's own functions.
 
-    python benchmarks/learning.py [cartpole] [taxi] [cliff] [frozenlake] [--seeds 5] [--json FILE]
+python benchmarks/learning.py [cartpole] [taxi] [cliff] [frozenlake] [--seeds 5] [--json FILE]
 """
 
 from __future__ import annotations
@@ -39,8 +39,20 @@ def cartpole(seeds: int, out: str) -> list[dict[str, Any]]:
         result, seconds = run("dqn", "CartPole-v1", "cartpole", seed=seed, out=out)
         agent = load(result.path)
         fresh = [evaluate(agent, "CartPole-v1", episodes=100, seed=1_000 + k).mean_return for k in range(3)]
-        row = {"seed": seed, "env_steps": result.env_step, "seconds": round(seconds, 1), "final": result.final.mean_return}
-        rows.append({**row, "fresh": fresh, "solved": min(fresh) >= 475 and result.env_step <= 50_000})
+        row = {
+            "seed": seed,
+            "env_steps": result.env_step,
+            "seconds": round(seconds, 1),
+            "final": result.final.mean_return,
+        }
+        rows.append(
+            {
+                **row,
+                "final": result.final.mean_return,
+                "fresh": fresh,
+                "solved": min(fresh) >= 475 and result.env_step <= 50_000,
+            }
+        )
         print(row, [round(value, 1) for value in fresh], flush=True)
     return rows
 
