@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal
 
 import gymnasium as gym
@@ -12,10 +11,9 @@ import torch
 
 from gymnast.agents import exploration
 from gymnast.agents.exploration import best, expectation, maximum, optimistic_maximum
-from gymnast.agents.schedules import constant
 from gymnast.agents.tabular_base import Batch, TabularAgent
-from gymnast.agents.tabular_config import ControlConfig, Explorer, TabularConfig, TraceConfig, check_trace
-from gymnast.agents.tabular_updates import Rates, make_traces, make_window
+from gymnast.agents.tabular_config import ControlConfig, TabularConfig, TraceConfig, check_trace
+from gymnast.agents.tabular_updates import Rates
 
 
 @dataclass(frozen=True)
@@ -83,30 +81,8 @@ class TDConfig(TabularConfig):
 class QLearning(TabularAgent):
     """Q(s, a) moves towards r + discount * max_a' Q(s', a') (Sutton & Barto 2018, eq. 6.8)."""
 
-    def __init__(
-        self,
-        observation_space: gym.Space[Any],
-        action_space: gym.Space[Any],
-        config: QLearningConfig,
-        *,
-        num_envs: int = 1,
-        device: str | torch.device = "cpu",
-        seed: int | np.random.SeedSequence = 0,
-    ) -> None:
-        super().__init__(
-            observation_space,
-            action_space,
-            config,
-            explorer=Explorer.of(config),
-            num_envs=num_envs,
-            device=device,
-            seed=seed,
-        )
-        self.config = config
-        self.traces = make_traces(num_envs, self.q[0].size if config.trace_decay else 0)
-
-    def _trace_options(self) -> tuple[float, bool, bool]:
-        return self.config.trace_decay, self.config.trace == "replacing", True
+    config: QLearningConfig
+    cuts_traces = True
 
     def _learn_row(self, batch: Batch, row: int, rates: Rates, draws: list[float]) -> tuple[float, int]:
         q, counts = self._next_row(batch, row)
@@ -118,30 +94,7 @@ class QLearning(TabularAgent):
 class ExpectedSarsa(TabularAgent):
     """Q(s, a) moves towards r + discount * the mean of Q(s', .) under the policy (Sutton & Barto 2018, eq. 6.9)."""
 
-    def __init__(
-        self,
-        observation_space: gym.Space[Any],
-        action_space: gym.Space[Any],
-        config: ExpectedSarsaConfig,
-        *,
-        num_envs: int = 1,
-        device: str | torch.device = "cpu",
-        seed: int | np.random.SeedSequence = 0,
-    ) -> None:
-        super().__init__(
-            observation_space,
-            action_space,
-            config,
-            explorer=Explorer.of(config),
-            num_envs=num_envs,
-            device=device,
-            seed=seed,
-        )
-        self.config = config
-        self.traces = make_traces(num_envs, self.q[0].size if config.trace_decay else 0)
-
-    def _trace_options(self) -> tuple[float, bool, bool]:
-        return self.config.trace_decay, self.config.trace == "replacing", False
+    config: ExpectedSarsaConfig
 
     def _learn_row(self, batch: Batch, row: int, rates: Rates, draws: list[float]) -> tuple[float, int]:
         q, counts = self._next_row(batch, row)
@@ -155,26 +108,7 @@ class DoubleQLearning(TabularAgent):
 
     tables = 2
 
-    def __init__(
-        self,
-        observation_space: gym.Space[Any],
-        action_space: gym.Space[Any],
-        config: DoubleQLearningConfig,
-        *,
-        num_envs: int = 1,
-        device: str | torch.device = "cpu",
-        seed: int | np.random.SeedSequence = 0,
-    ) -> None:
-        super().__init__(
-            observation_space,
-            action_space,
-            config,
-            explorer=Explorer.of(config),
-            num_envs=num_envs,
-            device=device,
-            seed=seed,
-        )
-        self.config = config
+    config: DoubleQLearningConfig
 
     def action_values(self, state: int) -> list[float]:
         return ((self.q[0, state] + self.q[1, state]) * 0.5).tolist()  # type: ignore[no-any-return]
@@ -196,31 +130,8 @@ class Sarsa(TabularAgent):
     An episode that is cut off bootstraps from an action that the same policy draws in the final state.
     """
 
-    def __init__(
-        self,
-        observation_space: gym.Space[Any],
-        action_space: gym.Space[Any],
-        config: SarsaConfig,
-        *,
-        num_envs: int = 1,
-        device: str | torch.device = "cpu",
-        seed: int | np.random.SeedSequence = 0,
-    ) -> None:
-        super().__init__(
-            observation_space,
-            action_space,
-            config,
-            explorer=Explorer.of(config),
-            num_envs=num_envs,
-            device=device,
-            seed=seed,
-        )
-        self.config = config
-        self.window = make_window(num_envs, 1)
-        self.traces = make_traces(num_envs, self.q[0].size if config.trace_decay else 0)
-
-    def _trace_options(self) -> tuple[float, bool, bool]:
-        return self.config.trace_decay, self.config.trace == "replacing", False
+    config: SarsaConfig
+    window_steps = 1
 
     def _learning_draws(self, rows: int) -> list[list[float]]:
         return self.draw(self.rng, rows)
@@ -235,27 +146,11 @@ class NStepSarsa(TabularAgent):
     An episode's last transitions learn from shorter returns; one that is cut off bootstraps as `Sarsa` does.
     """
 
-    def __init__(
-        self,
-        observation_space: gym.Space[Any],
-        action_space: gym.Space[Any],
-        config: NStepSarsaConfig,
-        *,
-        num_envs: int = 1,
-        device: str | torch.device = "cpu",
-        seed: int | np.random.SeedSequence = 0,
-    ) -> None:
-        super().__init__(
-            observation_space,
-            action_space,
-            config,
-            explorer=Explorer.of(config),
-            num_envs=num_envs,
-            device=device,
-            seed=seed,
-        )
-        self.config = config
-        self.window = make_window(num_envs, config.n_step)
+    config: NStepSarsaConfig
+
+    @property
+    def window_steps(self) -> int:  # type: ignore[override]
+        return self.config.n_step
 
     def _learning_draws(self, rows: int) -> list[list[float]]:
         return self.draw(self.rng, rows)
@@ -267,6 +162,9 @@ class NStepSarsa(TabularAgent):
 class TD(TabularAgent):
     """V(s) of a given policy moves towards r + discount * V(s') (Sutton & Barto 2018, eq. 6.2)."""
 
+    config: TDConfig
+    values_of_states = True
+
     def __init__(
         self,
         observation_space: gym.Space[Any],
@@ -277,20 +175,8 @@ class TD(TabularAgent):
         device: str | torch.device = "cpu",
         seed: int | np.random.SeedSequence = 0,
     ) -> None:
-        explorer = Explorer(exploration.POLICY, partial(constant, value=0.0), False, None)
-        super().__init__(
-            observation_space,
-            action_space,
-            config,
-            explorer=explorer,
-            num_envs=num_envs,
-            device=device,
-            seed=seed,
-            values_of_states=True,
-        )
-        self.config = config
+        super().__init__(observation_space, action_space, config, num_envs=num_envs, device=device, seed=seed)
         self.policy = read_policy(config.policy, self.states.size, self.num_actions)
-        self.traces = make_traces(num_envs, self.q[0].size if config.trace_decay else 0)
 
     def action_values(self, state: int) -> list[float]:
         return self.policy[state % self.states.size].tolist()  # type: ignore[no-any-return]
@@ -302,9 +188,6 @@ class TD(TabularAgent):
         """V, float64 [S] ([horizon, S] under a finite horizon)."""
         values = self.q[0, :, 0].reshape(self.stages, self.states.size)
         return np.array(values if self.config.horizon else values[0])
-
-    def _trace_options(self) -> tuple[float, bool, bool]:
-        return self.config.trace_decay, self.config.trace == "replacing", False
 
     def _entry(self, pair: int) -> int:
         return pair // self.num_actions

@@ -40,7 +40,13 @@ class TabularAgent(ABC):
     Under a finite horizon the row of state s at time t is t * S + s; steps past the horizon count as its last one.
     """
 
+    config: TabularConfig
     tables = 1
+    values_of_states = False
+    cuts_traces = False
+    """Whether an action that is not greedy ends the traces (Watkins)."""
+    window_steps = 0
+    """Transitions that wait for what follows them; 0 learns from each at once."""
 
     def __init__(
         self,
@@ -48,11 +54,9 @@ class TabularAgent(ABC):
         action_space: gym.Space[Any],
         config: TabularConfig,
         *,
-        explorer: Explorer,
-        num_envs: int,
-        device: str | torch.device,
-        seed: int | np.random.SeedSequence,
-        values_of_states: bool = False,
+        num_envs: int = 1,
+        device: str | torch.device = "cpu",
+        seed: int | np.random.SeedSequence = 0,
     ) -> None:
         if not isinstance(action_space, gym.spaces.Discrete):
             raise ValueError(
@@ -60,20 +64,22 @@ class TabularAgent(ABC):
             )
         self.observation_space: gym.Space[Any] = observation_space
         self.action_space: gym.Space[Any] = action_space
-        self.options = config
-        self.explorer = explorer
+        self.config = config
+        self.explorer = Explorer.of(config)
         self.num_envs = num_envs
         self.device = torch.device(device)
         self.states = States(observation_space, bins=config.bins, low=config.low, high=config.high)
         self.num_actions, self.first_action = int(action_space.n), int(action_space.start)
         self.stages = config.horizon or 1
         rows = self.states.size * self.stages
-        self.q = np.full((self.tables, rows, 1 if values_of_states else self.num_actions), float(config.initial_q))
+        self.q = np.full((self.tables, rows, 1 if self.values_of_states else self.num_actions), float(config.initial_q))
         self.counts = np.zeros((rows, self.num_actions), np.int64)
         self.allowed = np.ones((self.states.size, self.num_actions), np.bool_)
         self.average = np.zeros(1)
-        self.traces = make_traces(num_envs, 0)
-        self.window = make_window(num_envs, 0)
+        self.trace_decay = float(getattr(config, "trace_decay", 0.0))
+        self.replacing = getattr(config, "trace", None) == "replacing"
+        self.traces = make_traces(num_envs, self.q[0].size if self.trace_decay else 0)
+        self.window = make_window(num_envs, self.window_steps)
         self.clock = np.zeros(num_envs, np.int64)
         self.alpha = schedule(config.alpha, name="alpha")
         self.rng = np.random.default_rng(seed_sequence(seed).spawn(1)[0])
@@ -83,13 +89,8 @@ class TabularAgent(ABC):
 
     def rates(self, env_step: int) -> Rates:
         """The numbers of the updates at an env step."""
-        average = self.options.average_step if self.options.objective == "average-reward" else 0.0
-        decay, replacing, cut = self._trace_options()
-        return Rates(self.alpha(env_step), average, decay, replacing, cut)
-
-    def _trace_options(self) -> tuple[float, bool, bool]:
-        """Lambda, whether traces replace, whether an exploratory action cuts them."""
-        return 0.0, False, False
+        average = self.config.average_step if self.config.objective == "average-reward" else 0.0
+        return Rates(self.alpha(env_step), average, self.trace_decay, self.replacing, self.cuts_traces)
 
     @abstractmethod
     def _learn_row(self, batch: Batch, row: int, rates: Rates, draws: list[float]) -> tuple[float, int]:
@@ -140,7 +141,7 @@ class TabularAgent(ABC):
         """Q, float64 [S, A] ([horizon, S, A] under a finite horizon), -inf where an action mask forbade the action."""
         q = self.q.mean(0).reshape(self.stages, self.states.size, -1)
         q = np.where(self.allowed, q, -np.inf)
-        return q if self.options.horizon else q[0]
+        return q if self.config.horizon else q[0]
 
     def select(self, state: int, mask: np.ndarray | None, draws: list[float], *, env_step: int, explore: bool) -> int:
         """An action, counted from 0, for a table row; `draws` as from `draw`, schedules as at `env_step`."""
@@ -168,7 +169,7 @@ class TabularAgent(ABC):
 
     def masks(self, mask: Tensor | None) -> np.ndarray | None:
         """An action mask as the agent uses it, bool [N, A]."""
-        return mask.cpu().numpy() if mask is not None and self.options.action_masks else None
+        return mask.cpu().numpy() if mask is not None and self.config.action_masks else None
 
     def store(self, obs: Obs, acted: Acted, step: Step) -> None:
         state = self.states.index(obs)
@@ -181,15 +182,15 @@ class TabularAgent(ABC):
             self.allowed[next_state] = next_mask
         if first_mask is not None:
             self.allowed[self.states.index(step.obs)] = first_mask
-        if self.options.objective == "average-reward":
+        if self.config.objective == "average-reward":
             discount, cut = np.ones(len(state)), truncated & ~terminated
             if terminated.any():  # the next episode's first state succeeds the last one of this
                 next_state = np.where(terminated, self.states.index(step.obs), next_state)
                 if next_mask is not None and first_mask is not None:
                     next_mask = np.where(terminated[:, None], first_mask, next_mask)
         else:
-            discount, cut = self.options.gamma * (1.0 - terminated), ended
-        if self.options.horizon:
+            discount, cut = self.config.gamma * (1.0 - terminated), ended
+        if self.config.horizon:
             later = np.minimum(self.clock + 1, self.stages - 1)
             discount = discount * (self.clock + 1 < self.stages)
             state, next_state = state + self.clock * self.states.size, next_state + later * self.states.size
@@ -221,7 +222,7 @@ class TabularAgent(ABC):
         values = {"alpha": self.alpha(self.env_step)}
         if self.explorer.name:
             values[self.explorer.name] = self.explorer.strength(self.env_step)
-        if self.options.objective == "average-reward":
+        if self.config.objective == "average-reward":
             values["average_reward"] = float(self.average[0])
         return values
 

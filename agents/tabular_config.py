@@ -113,8 +113,10 @@ class Explorer:
     name: str | None  # under which the strength is logged
 
     @classmethod
-    def of(cls, config: ControlConfig) -> Explorer:
-        """The exploration that a config describes."""
+    def of(cls, config: TabularConfig) -> Explorer:
+        """The exploration that a config describes; a config without one is of a given policy."""
+        if not isinstance(config, ControlConfig):
+            return cls(exploration.POLICY, schedule(0.0, name="epsilon"), False, None)
         like: tuple[ScheduleLike, str | None] = {
             "epsilon-greedy": (config.epsilon, "epsilon"),
             "boltzmann": (config.temperature, "temperature"),

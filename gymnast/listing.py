@@ -41,19 +41,22 @@ def _content(what: str) -> dict[str, Any]:
 
 def _preset_lines(name: str) -> list[str]:
     preset = presets.PRESETS[name]
-    lines = [f"{name:<16}{preset.help}"]
+    lines = [f"{name:<22}{preset.help}"]
     if preset.run:
-        lines.append(f"{'  run':<16}{_settings(preset.run)}")
-    lines += [f"  {agent:<14}{_settings(changes)}" for agent, changes in preset.agent.items() if changes]
+        lines.append(f"{'  run':<22}{_settings(preset.run)}")
+    lines += [f"  {agent:<20}{_settings(changes)}" for agent, changes in preset.agent.items() if changes]
     return lines
 
 
 def _settings(changes: dict[str, Any]) -> str:
-    return " ".join(f"--{name.replace('_', '-')} {_shown(value)}" for name, value in changes.items())
+    """Changes as they would be written on the command line."""
+    return " ".join(_flag(name.replace("_", "-"), value) for name, value in changes.items())
 
 
-def _shown(value: Any) -> str:
-    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+def _flag(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return f"--{name}" if value else f"--no-{name}"
+    return f"--{name} {' '.join(map(str, value)) if isinstance(value, tuple) else value}"
 
 
 def _envs() -> dict[str, list[str]]:

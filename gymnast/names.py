@@ -72,11 +72,14 @@ def agent_class(name: str) -> type[Any]:
 
 
 def config_class(agent: type[Any]) -> type[Any]:
-    """The dataclass that annotates `config` in the agent's `__init__` (`| None` aside); UsageError without one."""
+    """The dataclass that annotates the agent's attribute `config`, or else the parameter `config` of its `__init__`.
+
+    `| None` aside; UsageError without one.
+    """
     try:
-        hint = typing.get_type_hints(agent.__init__).get("config")
+        hint = typing.get_type_hints(agent).get("config") or typing.get_type_hints(agent.__init__).get("config")
     except (NameError, TypeError) as error:
-        raise UsageError(f"the annotations of {agent.__name__}.__init__ cannot be resolved: {error}") from error
+        raise UsageError(f"the annotations of {agent.__name__} cannot be resolved: {error}") from error
     found = [
         part for part in (hint, *typing.get_args(hint)) if inspect.isclass(part) and dataclasses.is_dataclass(part)
     ]

@@ -154,9 +154,9 @@ def _kind(agent: TabularAgent, dynamics: Dynamics) -> Kind:
         algorithm=ALGORITHMS[type(agent)],
         exploration=agent.explorer.kind,
         random_ties=agent.explorer.random_ties,
-        masked=dynamics.mask is not None and agent.options.action_masks,
-        finite=agent.options.horizon is not None,
-        renewal=agent.options.objective == "average-reward",
+        masked=dynamics.mask is not None and agent.config.action_masks,
+        finite=agent.config.horizon is not None,
+        renewal=agent.config.objective == "average-reward",
         draws=dynamics.draws,
         traced=rates.decay > 0.0,
         replacing=rates.replacing,
@@ -171,8 +171,8 @@ def _numbers(agent: TabularAgent, dynamics: Dynamics) -> Numbers:
     bonus = agent.config.kappa if isinstance(agent, QLearning) and agent.config.bootstrap_bonus else 0.0
     limit = dynamics.table.max_episode_steps
     return Numbers(
-        gamma=float(agent.options.gamma),
-        horizon=agent.options.horizon or 0,
+        gamma=float(agent.config.gamma),
+        horizon=agent.config.horizon or 0,
         limit=np.iinfo(np.int64).max if limit is None else limit,
         bonus=float(bonus),
         average=float(rates.average),
@@ -255,7 +255,7 @@ def _give_back(agent: TabularAgent, actor: TabularActor, learner: Learner, dynam
     agent.clock, actor.clock = learner.clock[0].copy(), learner.clock[1].copy()
     for rng, words in zip((agent.rng, actor.rng), learner.words, strict=True):
         rng.bit_generator.state = _generator(rng.bit_generator.state, words)
-    if dynamics.mask is not None and agent.options.action_masks:
+    if dynamics.mask is not None and agent.config.action_masks:
         agent.allowed[learner.seen] = dynamics.mask[learner.seen]
 
 
