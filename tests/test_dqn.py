@@ -22,6 +22,7 @@ from gymnast.envs import make
 from gymnast.envs.step import Step
 from gymnast.replay.transitions import Batch
 
+torch.set_num_threads(1)  # two threads beside a busy core are many times slower than one
 BOX = spaces.Box(-np.inf, np.inf, (2,))
 SMALL = DQNConfig(
     hidden_sizes=(8,),

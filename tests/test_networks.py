@@ -20,6 +20,7 @@ from gymnast.networks.inputs import Vector
 from gymnast.networks.numpy_forward import numpy_forward
 from gymnast.networks.plain import PlainMLP, fast
 
+torch.set_num_threads(1)  # two threads beside a busy core are many times slower than one
 BOX = spaces.Box(-1, 1, (5,))
 IMAGES = spaces.Box(0, 255, (4, 84, 84), np.uint8)
 
