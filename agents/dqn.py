@@ -14,7 +14,7 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from gymnast.agents import optimizers
-from gymnast.agents.base import Acted, Metrics, seed_sequence
+from gymnast.agents.base import Acted, LearningError, Metrics, seed_sequence
 from gymnast.agents.losses import chosen, weighted_mean
 from gymnast.agents.q_actor import QActor
 from gymnast.agents.schedules import ScheduleLike, schedule
@@ -199,23 +199,26 @@ class DQN:
 
     def store(self, obs: Obs, acted: Acted, step: Step) -> None:
         config = self.config
-        self.replay.add(
-            obs,
-            acted.action - self.first_action if self.first_action else acted.action,
-            reward=step.reward.clamp(-1.0, 1.0) if config.clip_rewards else step.reward,
-            terminated=step.terminated,
-            truncated=step.truncated,
-            next_obs=step.next_obs,
-            following=step.obs,
-            life_lost=self._life_lost(step) if config.life_loss else None,
-            active=step.active,
-        )
+        try:
+            self.replay.add(
+                obs,
+                acted.action - self.first_action if self.first_action else acted.action,
+                reward=step.reward.clamp(-1.0, 1.0) if config.clip_rewards else step.reward,
+                terminated=step.terminated,
+                truncated=step.truncated,
+                next_obs=step.next_obs,
+                following=step.obs,
+                life_lost=self._life_lost(step) if config.life_loss else None,
+                active=step.active,
+            )
+        except ValueError as error:  # observations that are no stacks of frames
+            raise LearningError(str(error)) from error
         self.env_step += step.num_active
 
     def _life_lost(self, step: Step) -> Tensor | None:
         """Rows that have fewer lives than before, None in the first step."""
         if step.lives is None:
-            raise ValueError("life_loss needs an environment that tells lives, as Atari's do: set life_loss False")
+            raise LearningError("life_loss needs an environment that tells lives, as Atari's do: set life_loss False")
         before, self._lives = self._lives, torch.where(step.ended, 0, step.lives)
         return None if before is None else step.lives < before
 

@@ -126,17 +126,23 @@ def agent_class(about: About, *, agent: type[Any] | None = None, trust: bool = F
     )
 
 
-def config_of(about: About, agent: type[Any]) -> Any:
-    """The config of a checkpoint's agent; UsageError where this version has other fields."""
+def config_of(about: About, agent: type[Any], *, trust: bool = False) -> Any:
+    """The config of a checkpoint's agent; UsageError where this version has other fields.
+
+    With `trust` the module of a backbone of the user's own is imported.
+    """
     try:
-        return names.config_class(agent)(**{key: _tuples(value) for key, value in about.config.items()})
+        config = names.config_class(agent)(**{key: _tuples(value) for key, value in about.config.items()})
     except (TypeError, ValueError) as error:
         raise UsageError(f"the checkpoint's {about.agent} does not fit this version of gymnast: {error}") from None
+    if trust:
+        names.import_backbone(config)
+    return config
 
 
-def build(about: About, agent: type[Any], *, device: str) -> Agent:
+def build(about: About, agent: type[Any], *, device: str, trust: bool = False) -> Agent:
     """An untrained agent as a checkpoint describes it."""
-    config = config_of(about, agent)
+    config = config_of(about, agent, trust=trust)
     try:
         observation_space, action_space = spaces.decode(about.observation_space), spaces.decode(about.action_space)
         made: Agent = agent(observation_space, action_space, config, num_envs=1, device=device, seed=0)
@@ -158,7 +164,7 @@ def load(path: str | Path, *, device: str = "cpu", agent: type[Any] | None = Non
     """
     file = find(path)
     about, content = read(file)
-    made = build(about, agent_class(about, agent=agent, trust=trust), device=device)
+    made = build(about, agent_class(about, agent=agent, trust=trust), device=device, trust=trust)
     load_agent(made, content, file)
     return made
 

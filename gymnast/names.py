@@ -88,6 +88,13 @@ def config_class(agent: type[Any]) -> type[Any]:
     return found[0]
 
 
+def import_backbone(config: Any) -> None:
+    """Import the module of a config's `backbone` that is `module:Class`: networks look it up and import nothing."""
+    module_name, separator, _ = str(getattr(config, "backbone", "")).partition(":")
+    if separator:
+        _module(module_name)
+
+
 def name_of(agent: type[Any]) -> str:
     """The name that `agent_class` finds the class by."""
     path = f"{agent.__module__}:{agent.__qualname__}"

@@ -46,7 +46,7 @@ def evaluate_path(options: EvaluateOptions) -> Report:
     try:
         device = pick_device(options.device)
         cls = checkpoint.agent_class(about, trust=options.trust)
-        agent = checkpoint.build(about, cls, device=device)
+        agent = checkpoint.build(about, cls, device=device, trust=options.trust)
         checkpoint.load_agent(agent, content, file)
         env = _env(about, device, rows=min(options.num_envs, options.episodes), render=False)
     except (ValueError, OSError) as error:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gymnast import checkpoint, evaluation, plots, run
+from gymnast import checkpoint, evaluation, names, plots, run
 from gymnast.agents.base import LearningError
 from gymnast.envs.workers import WorkerError
 from gymnast.errors import RunError, UsageError, first_line
@@ -61,6 +61,7 @@ def train(
     """
     with ExitStack() as stack:
         with _usage_errors():
+            names.import_backbone(config)
             parts = Parts.make(agent, options, config, env=env, stack=stack)
             # Twice: a new checkpoint is written beside the old one.
             run.check_space(options.out, 2 * parts.checkpoint_bytes())
@@ -99,7 +100,7 @@ def resume(
                     f"the env {options.env} is code outside gymnast, which is not run unasked: give --trust"
                 )
             made = checkpoint.agent_class(about, agent=agent, trust=trust)
-            config = checkpoint.config_of(about, made)
+            config = checkpoint.config_of(about, made, trust=trust)
             parts = Parts.make(made, options, config, env=None, stack=stack, name=about.agent)
             checkpoint.load_agent(parts.agent, content, path / "checkpoints" / "last.pt")
             if content["env"] is not None:

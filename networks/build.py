@@ -18,7 +18,7 @@ NETWORKS = {
     "auto": "nature-cnn where observations are uint8 images [C, H, W], else mlp",
     "mlp": "fully connected layers (hidden_sizes, activation) over any observation, flattened to one vector",
     "nature-cnn": "the three convolutions and 512 units of Mnih et al. 2015, over uint8 images [C, H, W]",
-    "module:Class": "your own nn.Module with out_features, built as Class(observation_space); import module first",
+    "module:Class": "your own nn.Module with out_features, built as Class(observation_space)",
 }
 """What `build` takes, and one line on each."""
 
@@ -84,7 +84,7 @@ def _class(path: str) -> Any:
 
     module_name, _, class_name = path.partition(":")
     if module_name not in sys.modules:
-        raise ValueError(f"backbone {path}: import {module_name} first, so that no checkpoint runs code unasked")
+        raise ValueError(f"backbone {path} is code outside gymnast: import {module_name} first, or give --trust")
     found = getattr(sys.modules[module_name], class_name, None)
     if found is None:
         raise ValueError(f"backbone {path}: {module_name} has no {class_name}")
