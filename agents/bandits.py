@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gymnast.agents.base import Acted, Metrics
+from gymnast.agents.base import Acted, LearningError, Metrics
 from gymnast.agents.discretize import States
 from gymnast.envs.step import Obs, Step
 
@@ -51,14 +51,24 @@ class ThompsonConfig:
 class BanditAgent(ABC):
     """The part that bandit agents share: pulls and rewards of each arm, added up over all rows."""
 
+    config: UCBConfig | ThompsonConfig
+
     def __init__(
-        self, observation_space: gym.Space[Any], action_space: gym.Space[Any], *, device: str | torch.device
+        self,
+        observation_space: gym.Space[Any],
+        action_space: gym.Space[Any],
+        config: Any,
+        *,
+        num_envs: int = 1,
+        device: str | torch.device = "cpu",
+        seed: int | np.random.SeedSequence = 0,
     ) -> None:
         if not isinstance(action_space, gym.spaces.Discrete):
             raise ValueError(f"a bandit agent needs Discrete actions, got {type(action_space).__name__}")
         single = isinstance(observation_space, gym.spaces.Discrete) and States(observation_space).size == 1
         if not single:
             raise ValueError("a bandit agent needs an environment with one state, such as gymnast/Bandit-v0")
+        self.config = config
         self.observation_space: gym.Space[Any] = observation_space
         self.action_space: gym.Space[Any] = action_space
         self.device = torch.device(device)
@@ -151,18 +161,7 @@ class BanditActor:
 class UCB(BanditAgent):
     """Pulls the arm with the largest mean + c * sqrt(ln t / n); arms not yet pulled come first (UCB1)."""
 
-    def __init__(
-        self,
-        observation_space: gym.Space[Any],
-        action_space: gym.Space[Any],
-        config: UCBConfig,
-        *,
-        num_envs: int = 1,
-        device: str | torch.device = "cpu",
-        seed: int | np.random.SeedSequence = 0,
-    ) -> None:
-        super().__init__(observation_space, action_space, device=device)
-        self.config = config
+    config: UCBConfig
 
     def choose(self, rng: np.random.Generator) -> int:
         """The arm with the highest bound, one of them at random where several have it."""
@@ -175,22 +174,11 @@ class UCB(BanditAgent):
 class Thompson(BanditAgent):
     """Pulls the arm that is best in one draw from the posterior (Russo et al. 2018, algorithms 3.2 and 6)."""
 
-    def __init__(
-        self,
-        observation_space: gym.Space[Any],
-        action_space: gym.Space[Any],
-        config: ThompsonConfig,
-        *,
-        num_envs: int = 1,
-        device: str | torch.device = "cpu",
-        seed: int | np.random.SeedSequence = 0,
-    ) -> None:
-        super().__init__(observation_space, action_space, device=device)
-        self.config = config
+    config: ThompsonConfig
 
     def store(self, obs: Obs, acted: Acted, step: Step) -> None:
         if self.config.posterior == "beta" and bool(((step.reward != 0.0) & (step.reward != 1.0)).any()):
-            raise ValueError("posterior beta takes rewards 0 and 1 only; use gaussian")
+            raise LearningError("posterior beta takes rewards 0 and 1 only; use gaussian")
         super().store(obs, acted, step)
 
     def choose(self, rng: np.random.Generator) -> int:

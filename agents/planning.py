@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gymnast.agents.base import Acted, Metrics
+from gymnast.agents.base import Acted, LearningError, Metrics
 from gymnast.agents.discretize import States
 from gymnast.agents.tabular_planning import (
     MAX_SWEEPS,
@@ -87,21 +87,27 @@ class PolicyIterationConfig(PlanningConfig):
 class PlanningAgent(ABC):
     """The part that planning agents share: they act greedily on their plan and learn nothing from experience."""
 
+    config: PlanningConfig
+
     def __init__(
         self,
         observation_space: gym.Space[Any],
         action_space: gym.Space[Any],
+        config: Any,
         *,
-        stages: int,
-        device: str | torch.device,
+        num_envs: int = 1,
+        device: str | torch.device = "cpu",
+        seed: int | np.random.SeedSequence = 0,
     ) -> None:
         for name, space in (("observations", observation_space), ("actions", action_space)):
             if not isinstance(space, gym.spaces.Discrete):
                 raise ValueError(f"planning needs Discrete {name}, got {type(space).__name__}; see list agents")
+        self.config = config
         self.observation_space, self.action_space = observation_space, action_space
         self.states = States(observation_space)
         self.device = torch.device(device)
         self.first_action = int(action_space.start)  # type: ignore[attr-defined]
+        stages = getattr(config, "horizon", None) or 1
         self.q = np.zeros((stages, self.states.size, int(action_space.n)))  # type: ignore[attr-defined]
         self.env_step = 0
         self.updates = 0
@@ -169,18 +175,7 @@ class PlanningActor:
 class ValueIteration(PlanningAgent):
     """v(s) becomes max_a sum p (r + gamma v(s')), all states at once, until nothing moves (S&B 2018, eq. 4.10)."""
 
-    def __init__(
-        self,
-        observation_space: gym.Space[Any],
-        action_space: gym.Space[Any],
-        config: ValueIterationConfig,
-        *,
-        num_envs: int = 1,
-        device: str | torch.device = "cpu",
-        seed: int | np.random.SeedSequence = 0,
-    ) -> None:
-        super().__init__(observation_space, action_space, stages=config.horizon or 1, device=device)
-        self.config = config
+    config: ValueIterationConfig
 
     def plan(self, table: TransitionTable) -> Iterator[dict[str, float]]:
         config = self.config
@@ -194,24 +189,13 @@ class ValueIteration(PlanningAgent):
             if config.horizon is None and delta <= config.tolerance:
                 return
         if config.horizon is None:
-            raise ValueError(f"values do not settle at gamma {config.gamma:g}; take a gamma below 1 or a horizon")
+            raise LearningError(f"values do not settle at gamma {config.gamma:g}; take a gamma below 1 or a horizon")
 
 
 class PolicyIteration(PlanningAgent):
     """Evaluate the policy, make it greedy, until it no longer changes (Sutton & Barto 2018, section 4.3)."""
 
-    def __init__(
-        self,
-        observation_space: gym.Space[Any],
-        action_space: gym.Space[Any],
-        config: PolicyIterationConfig,
-        *,
-        num_envs: int = 1,
-        device: str | torch.device = "cpu",
-        seed: int | np.random.SeedSequence = 0,
-    ) -> None:
-        super().__init__(observation_space, action_space, stages=1, device=device)
-        self.config = config
+    config: PolicyIterationConfig
 
     def plan(self, table: TransitionTable) -> Iterator[dict[str, float]]:
         states, actions = self.q[0].shape
@@ -240,4 +224,4 @@ class PolicyIteration(PlanningAgent):
             values = new
             if settled:
                 return values
-        raise ValueError(f"a policy's values do not settle at gamma {self.config.gamma:g}; take a gamma below 1")
+        raise LearningError(f"a policy's values do not settle at gamma {self.config.gamma:g}; take a gamma below 1")

@@ -13,8 +13,6 @@ import tempfile
 import time
 from typing import Any
 
-import numpy as np
-
 from gymnast import TrainOptions, evaluate, load, names, presets, train
 from gymnast.agents.tabular_planning import evaluate_policy, optimal_q
 from gymnast.envs import make
@@ -64,10 +62,10 @@ def tabular(env: str, preset: str, agents: list[str], seeds: int, out: str) -> l
     rows = []
     for agent in agents:
         for seed in range(seeds):
-            gamma = presets.apply([preset], agent)["gamma"]
             result, seconds = run(agent, env, preset, seed=seed, out=out)
-            policy = np.asarray(load(result.path).q_table()).argmax(1)
-            optimal = optimal_q(table, gamma).argmax(1)
+            learner: Any = load(result.path)
+            policy = learner.q_table().argmax(1)
+            optimal = optimal_q(table, learner.config.gamma).argmax(1)
             horizon = table.max_episode_steps or 1_000
             learned, best = (
                 float(table.initial @ evaluate_policy(table, chosen, gamma=1.0, horizon=horizon))
