@@ -86,6 +86,11 @@ class TabularAgent(ABC):
         self.env_step = 0
         self.updates = 0
         self._queue: list[Batch] = []
+        self._known: tuple[Obs | None, np.ndarray] = (None, np.zeros(0, np.int64))
+
+    def state_of(self, obs: Obs) -> np.ndarray:
+        """States, int64 [N]; those of the last step's `obs`, which nobody writes again, are not looked up twice."""
+        return self._known[1] if obs is self._known[0] else self.states.index(obs)
 
     def rates(self, env_step: int) -> Rates:
         """The numbers of the updates at an env step."""
@@ -172,20 +177,21 @@ class TabularAgent(ABC):
         return mask.cpu().numpy() if mask is not None and self.config.action_masks else None
 
     def store(self, obs: Obs, acted: Acted, step: Step) -> None:
-        state = self.states.index(obs)
+        state = self.state_of(obs)
         action = acted.action.cpu().numpy() - self.first_action
         next_state = self.states.index(step.next_obs)
+        self._known = (step.obs, next_state if step.obs is step.next_obs else self.states.index(step.obs))
         terminated, truncated = step.terminated.cpu().numpy(), step.truncated.cpu().numpy()
         ended = terminated | truncated
         next_mask, first_mask = self.masks(step.next_action_mask), self.masks(step.action_mask)
         if next_mask is not None:
             self.allowed[next_state] = next_mask
         if first_mask is not None:
-            self.allowed[self.states.index(step.obs)] = first_mask
+            self.allowed[self.state_of(step.obs)] = first_mask
         if self.config.objective == "average-reward":
             discount, cut = np.ones(len(state)), truncated & ~terminated
             if terminated.any():  # the next episode's first state succeeds the last one of this
-                next_state = np.where(terminated, self.states.index(step.obs), next_state)
+                next_state = np.where(terminated, self.state_of(step.obs), next_state)
                 if next_mask is not None and first_mask is not None:
                     next_mask = np.where(terminated[:, None], first_mask, next_mask)
         else:
@@ -283,7 +289,7 @@ class TabularActor:
 
     def act(self, obs: Obs, start: Tensor, action_mask: Tensor | None = None) -> Acted:
         agent = self.agent
-        states = agent.states.index(obs)
+        states = agent.state_of(obs)
         if agent.stages > 1:
             self.clock = np.where(start.cpu().numpy(), 0, np.minimum(self.clock + 1, agent.stages - 1))
             states = states + self.clock * agent.states.size
