@@ -276,7 +276,7 @@ class DQN:
         return {"epsilon": self.epsilon(self.env_step), "learning_rate": self.learning_rate(self.env_step)}
 
     def state_dict(self) -> dict[str, Any]:
-        """Networks, optimizer and counts; under "replay" the memory, which may share tensors with the agent."""
+        """Networks, optimizer and counts; under "replay" the memory, whose tensors are the agent's own."""
         state = {
             "online": copy.deepcopy(dict(self.online.state_dict())),
             "target": copy.deepcopy(dict(self.target.state_dict())),

@@ -66,7 +66,7 @@ def save(path: Path, about: About, state: dict[str, Any]) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with open(temporary, "wb") as file:
-            torch.save({"format": FORMAT, "about": json.dumps(dataclasses.asdict(about)), **state}, file)
+            torch.save({"format": FORMAT, "about": json.dumps(dataclasses.asdict(about)), **_compact(state)}, file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -75,6 +75,15 @@ def save(path: Path, about: About, state: dict[str, Any]) -> None:
         raise OSError(str(cause or first_line(error))) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _compact(state: Any) -> Any:
+    """The state with views copied: torch writes the whole memory that a view is a part of."""
+    if isinstance(state, torch.Tensor):
+        return state.clone() if state.untyped_storage().nbytes() > state.nbytes else state
+    if isinstance(state, dict):
+        return {key: _compact(value) for key, value in state.items()}
+    return [_compact(value) for value in state] if isinstance(state, list) else state
 
 
 def read(path: Path) -> tuple[About, dict[str, Any]]:

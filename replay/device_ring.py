@@ -146,10 +146,10 @@ class DeviceRing:
         return batch
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything, without the slots never written."""
+        """Everything, without the slots never written; the arrays share the ring's memory."""
         used = min(self._calls * (self.stack + 1) * self.num_envs, self.slots)
         return {
-            "arrays": {name: array[:used].clone() for name, array in self._arrays().items()},
+            "arrays": {name: array[:used] for name, array in self._arrays().items()},
             "streams": {name: getattr(self, name).clone() for name in ("slot", "fresh", "length")},
             "calls": self._calls,
             "sampler": self.sampler.state_dict(),

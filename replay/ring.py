@@ -168,11 +168,9 @@ class Ring:
         return self._buffers.batch
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything, without the slots never written; a full ring's tensors share its memory."""
-        whole = self.used == self.slots
-        arrays = {name: array if whole else array[: self.used].copy() for name, array in self._arrays().items()}
+        """Everything, without the slots never written; the tensors share the ring's memory."""
         return {
-            "arrays": {name: torch.from_numpy(array) for name, array in arrays.items()},
+            "arrays": {name: torch.from_numpy(array[: self.used]) for name, array in self._arrays().items()},
             "streams": {"slot": list(self.slot), "fresh": list(self.fresh), "length": list(self.length)},
             "count": self.count,
             "sampler": self.sampler.state_dict(),
