@@ -1,6 +1,7 @@
 """DQN end to end beside its peers: env steps a second on CartPole-v1, each in a process of its own, one thread.
 
     python benchmarks/dqn.py [--periods 1 10] [--rounds 3] [--steps 5000] [--peer-python PATH] [--json FILE]
+    python benchmarks/dqn.py --parts
 
 Batch 128, an MLP of 120 and 84 units, one environment, Adam, one update every 1 or 10 steps. The contenders take turns
 within a round, and each is timed after its warm-up. Stable-Baselines3 and Tianshou come with `pip install -e .[bench]`,
@@ -146,6 +147,40 @@ def run_tianshou(period: int, steps: int) -> dict[str, Any]:
     return timed.result()
 
 
+def update_parts(updates: int = 2_000) -> dict[str, float]:
+    """Microseconds of one update's parts, called one after the other without the rest of the loop."""
+    import torch
+
+    from gymnast.agents import DQN, DQNConfig, optimizers
+    from gymnast.envs import make
+    from gymnast.loop import Loop
+    from gymnast.networks.flat import clip_norm
+
+    torch.set_num_threads(1)
+    env = make("CartPole-v1", 1, seed=0)
+    config = DQNConfig(hidden_sizes=HIDDEN, batch_size=BATCH, learning_starts=WARM_UP, replay_size=BUFFER)
+    agent = DQN(env.single_observation_space, env.single_action_space, config, seed=0)
+    env.reset()
+    Loop(agent, agent.actor(1, explore=True, seed=0), env).advance(WARM_UP, lambda: False)
+    step = optimizers.stepper(agent.optimizer)
+    spent = dict.fromkeys(("sample", "loss", "backward", "clip", "optimizer"), 0.0)
+    for _ in range(updates):
+        times = [time.perf_counter()]
+        batch = agent.replay.sample()
+        times.append(time.perf_counter())
+        loss, _, _ = agent.loss(batch)
+        times.append(time.perf_counter())
+        loss.backward()  # type: ignore[no-untyped-call]
+        times.append(time.perf_counter())
+        clip_norm(agent.weights.grad, 10.0)
+        times.append(time.perf_counter())
+        step()
+        times.append(time.perf_counter())
+        for name, begun, ended in zip(spent, times, times[1:], strict=False):
+            spent[name] += 1e6 * (ended - begun) / updates
+    return spent
+
+
 RUNNERS = {"gymnast": run_gymnast, "stable-baselines3": run_stable_baselines3, "tianshou": run_tianshou}
 
 
@@ -196,8 +231,12 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=5_000, help="timed env steps at one update a step; 3x else")
     parser.add_argument("--peer-python", default=sys.executable, help="interpreter that the peers are installed in")
     parser.add_argument("--json", type=Path, help="write the figures here")
+    parser.add_argument("--parts", action="store_true", help="time the parts of one of our updates, nothing else")
     parser.add_argument("--worker", choices=CONTENDERS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.parts:
+        print("us of one update: " + ", ".join(f"{name} {value:.0f}" for name, value in update_parts().items()))
+        return
     if arguments.worker:
         print(json.dumps(RUNNERS[arguments.worker](arguments.periods[0], arguments.steps)))
         return

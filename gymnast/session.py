@@ -70,16 +70,15 @@ class Session:
 
         Raises RunError where a loss is not finite; the last good checkpoint is then left as it was.
         """
-        with self.interrupts:
-            self.panel.update(self._panel_state())
-            try:
-                self._go()
-            except KeyboardInterrupt:
-                if self.interrupts.received is None:
-                    raise
-                # A signal in the middle of an evaluation: it is still due, and a resume begins it anew.
-            self.panel.update(self._panel_state())
-            self.save_last()
+        self.panel.update(self._panel_state())
+        try:
+            self._go()
+        except KeyboardInterrupt:
+            if self.interrupts.received is None:
+                raise
+            # A signal in the middle of an evaluation: it is still due, and a resume begins it anew.
+        self.panel.update(self._panel_state())
+        self.save_last()
 
     def _go(self) -> None:
         while True:
@@ -112,6 +111,7 @@ class Session:
         self._next[event] = (self.loop.env_step // self._periods[event] + 1) * self._periods[event]
 
     def _pulse(self) -> bool:
+        """Show and record what is due by the clock; whether a signal came."""
         now = perf_counter()
         if self.panel.due(now):
             self.panel.update(self._panel_state())

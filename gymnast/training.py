@@ -168,19 +168,25 @@ def _run(parts: Parts, path: Path, content: dict[str, Any] | None, stack: ExitSt
     session.writers = _writers(parts, path, content, env_step=loop.env_step)
     exit_code, final, files = 1, None, {"run": path}
     try:
-        if hasattr(parts.agent, "plan"):
-            _plan(parts, session)
-        else:
-            session.go()
-        exit_code = session.interrupts.exit_code
-        if not exit_code:
-            final = _test(parts, path, session)
-            files |= _leave(parts, path, session)
-            exit_code = 0 if session.failed_save is None else 1
-        else:
-            panel.message(f"stopped at env step {loop.env_step:,}; go on by: gymnast resume {path}")
+        with session.interrupts:
+            if hasattr(parts.agent, "plan"):
+                _plan(parts, session)
+            else:
+                session.go()
+            exit_code = session.interrupts.exit_code
+            if not exit_code:
+                final = _test(parts, path, session)
+                files |= _leave(parts, path, session)
+                exit_code = 0 if session.failed_save is None else 1
+            else:
+                panel.message(f"stopped at env step {loop.env_step:,}; go on by: gymnast resume {path}")
     except (RunError, LearningError, WorkerError) as error:
         panel.message(str(error))
+    except KeyboardInterrupt:  # in the final evaluation: the run itself is done and kept
+        if session.interrupts.received is None:
+            raise
+        exit_code = session.interrupts.exit_code
+        panel.message(f"stopped in the final evaluation; evaluate by: gymnast evaluate {path}")
     finally:
         session.writers.close(exit_code)
     return RunResult(path, exit_code, loop.env_step, final, files)
@@ -219,7 +225,12 @@ def _test(parts: Parts, path: Path, session: Session) -> Evaluation:
     env = parts.eval_env()
     try:
         final = evaluation.evaluate(
-            parts.agent, env, episodes=parts.options.eval_episodes, seed=parts.seeds.test, name=parts.name
+            parts.agent,
+            env,
+            episodes=parts.options.eval_episodes,
+            seed=parts.seeds.test,
+            name=parts.name,
+            interrupted=lambda: session.interrupts.received is not None,
         )
     finally:
         env.close()

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from gymnast import checkpoint, names
+from gymnast import checkpoint, evaluation, names
 from gymnast.evaluation import evaluate
 from gymnast.options import TrainOptions
 from gymnast.records import read
@@ -178,6 +178,22 @@ def test_a_signal_leaves_a_resumable_run(tmp_path: Path, number: int) -> None:
     about, content = checkpoint.read(path / "checkpoints" / "last.pt")
     assert about.env_step == content["loop"]["env_step"] > 0
     assert resume(path, steps=about.env_step + 100).exit_code == 0
+
+
+def test_a_signal_in_the_final_evaluation_keeps_the_finished_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = evaluation.evaluate
+
+    def interrupted(*args: Any, **kwargs: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return plain(*args, **kwargs)
+
+    monkeypatch.setattr(evaluation, "evaluate", interrupted)  # what the session evaluates with is another name
+    result = train("q-learning", options(tmp_path, "FrozenLake-v1", steps=100))
+    assert (result.exit_code, result.final, result.env_step) == (143, None, 100)
+    assert checkpoint.read(result.path / "checkpoints" / "last.pt")[0].env_step == 100
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
 def test_a_non_finite_loss_stops_and_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
