@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,11 +13,13 @@ import gymnasium as gym
 import numpy as np
 import torch
 
+from gymnast import protocols, scores
 from gymnast.agents.base import Actor, Agent
 from gymnast.envs.atari import is_atari
 from gymnast.envs.env import Env
 from gymnast.envs.factory import make
 from gymnast.envs.single import resolve
+from gymnast.protocols import Protocol
 from gymnast.video import VideoWriter
 
 STEP_LIMIT = 10_000
@@ -33,6 +36,10 @@ class Evaluation:
     trained_env_steps: int
     returns: tuple[float, ...]
     lengths: tuple[int, ...]
+    protocol: Protocol | None = None
+    """Of an Atari game: how it was played and what the learner had seen of it."""
+    trained_frame_skip: int = 1
+    """Frames of an env step in training."""
 
     @property
     def mean_return(self) -> float:
@@ -57,7 +64,30 @@ class Evaluation:
             "mean_length": statistics.fmean(self.lengths),
             "env_steps": sum(self.lengths),
             "trained_env_steps": self.trained_env_steps,
+            **({} if self.protocol is None else self._atari(self.protocol)),
         }
+
+    def stamp(self) -> dict[str, Any]:
+        """Of an Atari game, what every record of it says: the protocol and the frames that were trained for."""
+        if self.protocol is None:
+            return {}
+        return {
+            "protocol": self.protocol.label,
+            "trained_frames": self.trained_env_steps * self.trained_frame_skip,
+        }
+
+    def _atari(self, protocol: Protocol) -> dict[str, Any]:
+        """Protocol, frames, and the score between chance and human where the references have the game."""
+        values: dict[str, Any] = {
+            **self.stamp(),
+            "protocol_settings": protocol.as_json(),
+            "frames": sum(self.lengths) * protocol.frame_skip,
+        }
+        if scores.game_of(self.env) is not None:
+            values["human_normalized"] = scores.human_normalized(self.env, self.mean_return)
+            values["human_gap"] = scores.human_gap(self.env, self.mean_return)
+            values["reference"] = dataclasses.asdict(scores.reference(self.env))
+        return values
 
     def as_text(self) -> str:
         values = self.as_json()
@@ -65,8 +95,21 @@ class Evaluation:
             f"{self.agent} on {self.env} after {self.trained_env_steps:,} env steps: mean return "
             f"{values['mean_return']:.2f} ± {values['std_return']:.2f} over {values['episodes']} episodes "
             f"(median {values['median_return']:.2f}, min {values['min_return']:.2f}, max {values['max_return']:.2f}, "
-            f"mean length {values['mean_length']:.1f}, seed {self.seed})"
+            f"mean length {values['mean_length']:.1f}, seed {self.seed})" + self._atari_text()
         )
+
+    def _atari_text(self) -> str:
+        if self.protocol is None:
+            return ""
+        lines = [f"protocol {self.protocol.label}: {self.protocol.as_text()}"]
+        if scores.game_of(self.env) is not None:
+            found = scores.reference(self.env)
+            lines.append(
+                f"human-normalized score {scores.human_normalized(self.env, self.mean_return):.3f}, human gap "
+                f"{scores.human_gap(self.env, self.mean_return):.3f} (random {found.random:g}, human {found.human:g}; "
+                f"{found.source})"
+            )
+        return "".join(f"\n{line}" for line in lines)
 
 
 def time_limit(env: str) -> int:
@@ -82,9 +125,17 @@ def make_env(
     options: dict[str, Any] | None = None,
     max_episode_steps: int | None = None,
     render: bool = False,
+    protocol: str | None = None,
 ) -> Env:
-    """An environment for evaluation: one that seeds its episodes, and with a time limit where the id has none."""
+    """An environment for evaluation: one that seeds its episodes, and with a time limit where the id has none.
+
+    A protocol sets the options of an Atari game; ValueError where the given ones contradict it, and for other games.
+    """
     vectorization = "auto"
+    if protocol is not None:
+        options = protocols.play(
+            protocols.check(protocol), env if isinstance(env, str) else "a function", options or {}
+        )
     if not isinstance(env, str):
         max_episode_steps = max_episode_steps or STEP_LIMIT
     elif not is_atari(env):
@@ -109,25 +160,69 @@ def evaluate(
     num_envs: int = 8,
     seed: int = 0,
     name: str | None = None,
+    protocol: str | None = None,
+    trained_frame_skip: int | None = None,
     interrupted: Callable[[], bool] = lambda: False,
 ) -> Evaluation:
     """Play whole episodes with the agent's greedy policy; neither the agent nor torch's generator is changed.
 
     `env` is an id, a function that builds a `gym.Env`, or an environment made by `gymnast.evaluation.make_env`, which
-    stays open. `name` is what the report calls the agent. Raises ValueError where `episodes` is not positive, and
+    stays open. `name` is what the report calls the agent. `protocol` scores an Atari agent as that protocol does, with
+    its evaluation epsilon; `trained_frame_skip` is the frame skip of the training where that was another one. Raises
+    ValueError where `episodes` is not positive or agent and environment do not fit the protocol, and
     KeyboardInterrupt once `interrupted()` is true.
     """
     if episodes < 1:
         raise ValueError(f"episodes must be >= 1, got {episodes}")
-    made = env if isinstance(env, Env) else make_env(env, min(num_envs, episodes))
+    made = env if isinstance(env, Env) else make_env(env, min(num_envs, episodes), protocol=protocol)
     try:
         with torch.random.fork_rng(devices=[]), torch.no_grad():
-            actor = agent.actor(made.num_envs, explore=False, seed=np.random.SeedSequence(seed))
+            actor = greedy_actor(agent, made, seed=seed, protocol=protocol)
             returns, lengths = _play(actor, made, episodes, seed, interrupted)
+        played = _played(agent, made, actor, protocol)
     finally:
         if made is not env:
             made.close()
-    return Evaluation(made.id, name or type(agent).__name__, seed, agent.env_step, tuple(returns), tuple(lengths))
+    return Evaluation(
+        made.id,
+        name or type(agent).__name__,
+        seed,
+        agent.env_step,
+        tuple(returns),
+        tuple(lengths),
+        played,
+        trained_frame_skip or made.frame_skip,
+    )
+
+
+def greedy_actor(agent: Agent, env: Env, *, seed: int, protocol: str | None = None) -> Actor:
+    """An actor for an evaluation, with a protocol's epsilon; ValueError where agent and protocol do not fit."""
+    if protocol is not None:
+        _check_fit(agent, env, protocols.check(protocol))
+    actor = agent.actor(env.num_envs, explore=False, seed=np.random.SeedSequence(seed))
+    if protocol is not None:
+        epsilon = protocols.check(protocol).eval_epsilon
+        if not hasattr(actor, "eval_epsilon"):
+            raise ValueError(
+                f"protocol {protocol} needs an agent with an evaluation epsilon; {type(agent).__name__} has none"
+            )
+        actor.eval_epsilon = epsilon
+    return actor
+
+
+def _check_fit(agent: Agent, env: Env, protocol: Protocol) -> None:
+    for kind, theirs, ours in (
+        ("actions", env.single_action_space, agent.action_space),
+        ("observations", env.single_observation_space, agent.observation_space),
+    ):
+        if theirs != ours:
+            raise ValueError(f"protocol {protocol.label} plays {env.id} with {kind} {theirs}, and the agent has {ours}")
+
+
+def _played(agent: Agent, env: Env, actor: Actor, protocol: str | None) -> Protocol | None:
+    """What was really done, under the name that was asked for."""
+    found = protocols.of(env, getattr(agent, "config", None), eval_epsilon=getattr(actor, "eval_epsilon", None))
+    return found if found is None or protocol is None else dataclasses.replace(found, name=protocol)
 
 
 def episode_seeds(seed: int, episodes: int) -> list[int]:
@@ -167,13 +262,13 @@ def _play(
     return [item[0] for item in ordered], [item[1] for item in ordered]
 
 
-def record(agent: Agent, env: Env, path: Path, *, seed: int) -> float:
+def record(agent: Agent, env: Env, path: Path, *, seed: int, protocol: str | None = None) -> float:
     """Play the first episode of the evaluation with this seed into an mp4 file; returns its return.
 
     `env` has one row and was made with `render=True`. Raises OSError where the file cannot be written.
     """
     with torch.random.fork_rng(devices=[]), torch.no_grad(), VideoWriter(path, env.render_fps) as video:
-        actor = agent.actor(1, explore=False, seed=np.random.SeedSequence(seed))
+        actor = greedy_actor(agent, env, seed=seed, protocol=protocol)
         env.reset(episode_seeds=episode_seeds(seed, 1) if env.seeds_episodes else None)
         obs, start, mask = env.obs, env.start, env.action_mask
         video.add(env.render())

@@ -8,13 +8,14 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal
 
+from gymnast import protocols
 from gymnast.errors import nearest
 
 Track = Literal["tensorboard", "wandb"]
 Vectorization = Literal["auto", "serial", "async", "native"]
 WandbMode = Literal["online", "offline", "disabled"]
 
-LISTS = ("agents", "envs", "networks", "presets")
+LISTS = ("agents", "envs", "networks", "presets", "protocols", "scores", "suites")
 WANDB_PROJECT = "gymnast"
 KEEP_CHECKPOINTS = 5
 
@@ -59,6 +60,8 @@ class TrainOptions:
     """Arguments of the environment's constructor, as a JSON object."""
     max_episode_steps: int | None = None
     """Time limit of an episode, in place of the id's own."""
+    protocol: str | None = None
+    """Atari protocol to train and score under, over what presets and the id say; see gymnast list protocols."""
     video: bool = True
     """Record one episode of the final policy."""
     threads: int = 1
@@ -79,8 +82,10 @@ class TrainOptions:
             _at_least(name, getattr(self, name), 0)
         if self.max_episode_steps is not None:
             _at_least("max_episode_steps", self.max_episode_steps, 1)
-        _check_device(self.device)
-        _check_folder_name(self.name)
+        check_device(self.device)
+        if self.protocol is not None:
+            protocols.check(self.protocol)
+        check_folder_name(self.name)
         _check_env_options(self.env_options)
         if not self.out:
             raise ValueError("out must be a folder, got ''")
@@ -124,7 +129,7 @@ class ResumeOptions:
         if self.steps is not None:
             _at_least("steps", self.steps, 1)
         if self.device is not None:
-            _check_device(self.device)
+            check_device(self.device)
 
 
 @dataclass(frozen=True)
@@ -139,6 +144,8 @@ class EvaluateOptions:
     """Environments stepped together; the result does not depend on it."""
     seed: int = 0
     """Seed that the episodes' seeds come from."""
+    protocol: str | None = None
+    """Atari protocol to score under instead of the run's own; see gymnast list protocols."""
     video: str | None = None
     """Folder to write a video of one episode to."""
     against_optimal: bool = False
@@ -156,16 +163,18 @@ class EvaluateOptions:
         _at_least("episodes", self.episodes, 1)
         _at_least("num_envs", self.num_envs, 1)
         _at_least("seed", self.seed, 0)
-        _check_device(self.device)
+        check_device(self.device)
+        if self.protocol is not None:
+            protocols.check(self.protocol)
         if self.picture is not None and not self.picture.lower().endswith((".png", ".pdf", ".svg")):
             raise ValueError(f"picture must be a file named .png, .pdf or .svg, got {self.picture}")
 
 
 @dataclass(frozen=True)
 class ListOptions:
-    """What gymnast knows: agents, environments, networks or presets."""
+    """What gymnast knows: agents, environments, networks, presets, Atari protocols, published scores or suites."""
 
-    what: str = field(metadata={"positional": "agents|envs|networks|presets"})
+    what: str = field(metadata={"positional": "agents|envs|networks|presets|protocols|scores|suites"})
     """What to list."""
     json: bool = False
     """Print JSON."""
@@ -182,13 +191,13 @@ def _at_least(name: str, value: int, low: int) -> None:
         raise ValueError(f"{name} must be >= {low}, got {value}")
 
 
-def _check_device(device: str) -> None:
+def check_device(device: str) -> None:
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
         hint = nearest(device, ("auto", "cpu", "cuda", "mps"))
         raise ValueError(f"device must be auto, cpu, cuda, cuda:N or mps, got {device}{hint}")
 
 
-def _check_folder_name(name: str | None) -> None:
+def check_folder_name(name: str | None) -> None:
     if name is not None and (not name or name.startswith(".") or "/" in name or "\\" in name or "\0" in name):
         raise ValueError(f"name must be the name of one folder, got {name!r}")
 

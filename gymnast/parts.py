@@ -13,11 +13,12 @@ import gymnasium as gym
 import numpy as np
 import torch
 
-from gymnast import checkpoint, envs, evaluation, names, run
+from gymnast import checkpoint, envs, evaluation, names, protocols, run
 from gymnast.agents.base import Actor, Agent
 from gymnast.checkpoint import About
 from gymnast.envs.env import Env
 from gymnast.options import TrainOptions
+from gymnast.protocols import Protocol
 
 EnvLike: TypeAlias = "str | Callable[[], gym.Env[Any, Any]] | gym.vector.VectorEnv[Any, Any, Any]"
 
@@ -66,6 +67,11 @@ class Parts:
     ) -> Parts:
         cls = names.agent_class(agent) if isinstance(agent, str) else agent
         config = names.config_class(cls)() if config is None else config
+        if options.protocol is not None and not isinstance(options.env if env is None else env, str):
+            raise ValueError(
+                f"protocol {options.protocol} is for Atari games by id, not for an environment of your own"
+            )
+        options, config = protocols.resolve(options, config)
         seeds = Seeds.of(options.seed)
         device = pick_device(options.device)
         torch.set_num_threads(options.threads)
@@ -108,6 +114,10 @@ class Parts:
         replay = getattr(self.agent, "replay", None)
         return _tensor_bytes(state) + (0 if replay is None else int(replay.nbytes))
 
+    def protocol(self) -> Protocol | None:
+        """What is really played and learned from; None where it is no Atari game."""
+        return protocols.of(self.env, self.config)
+
     def describe(self) -> About:
         return checkpoint.describe(
             self.agent,
@@ -116,6 +126,7 @@ class Parts:
             env=self.env.id,
             run=dataclasses.asdict(self.options),
             versions=run.versions(),
+            protocol=protocols.stamp(self.protocol()),
         )
 
     def eval_env(self, *, rows: int | None = None, render: bool = False) -> Env:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gymnast import checkpoint, evaluation, picture
+from gymnast import checkpoint, evaluation, picture, protocols
 from gymnast.agents.base import Agent
 from gymnast.checkpoint import About
 from gymnast.envs.env import Env
@@ -48,12 +48,20 @@ def evaluate_path(options: EvaluateOptions) -> Report:
         cls = checkpoint.agent_class(about, trust=options.trust)
         agent = checkpoint.build(about, cls, device=device, trust=options.trust)
         checkpoint.load_agent(agent, content, file)
-        env = _env(about, device, rows=min(options.num_envs, options.episodes), render=False)
+        env = _env(about, device, options, rows=min(options.num_envs, options.episodes), render=False)
     except (ValueError, OSError) as error:
         raise UsageError(first_line(error)) from error
     try:
         extras = _extras(agent, env, about, options, device=device)
-        result = evaluation.evaluate(agent, env, episodes=options.episodes, seed=options.seed, name=about.agent)
+        result = evaluation.evaluate(
+            agent,
+            env,
+            episodes=options.episodes,
+            seed=options.seed,
+            name=about.agent,
+            protocol=options.protocol,
+            trained_frame_skip=None if about.protocol is None else about.protocol["frame_skip"],
+        )
     except (ValueError, OSError) as error:
         raise UsageError(first_line(error)) from error
     finally:
@@ -61,21 +69,28 @@ def evaluate_path(options: EvaluateOptions) -> Report:
     return Report(file, result, extras)
 
 
-def _env(about: About, device: str, *, rows: int, render: bool) -> Env:
-    given = about.run.get("env_options")
+def _env(about: About, device: str, options: EvaluateOptions, *, rows: int, render: bool) -> Env:
+    """The environment that the run trained in, or one under the protocol that was asked for in its place."""
+    given = json.loads(about.run.get("env_options") or "{}")
+    limit = about.run.get("max_episode_steps")
+    if options.protocol is not None:
+        given, limit = {name: value for name, value in given.items() if name not in protocols.PLAYED}, None
     return evaluation.make_env(
         about.env,
         rows,
         device=device,
-        options=json.loads(given) if given else None,
-        max_episode_steps=about.run.get("max_episode_steps"),
+        options=given,
+        max_episode_steps=limit,
         render=render,
+        protocol=options.protocol,
     )
 
 
 def _extras(agent: Agent, env: Env, about: About, options: EvaluateOptions, *, device: str) -> dict[str, Any]:
     """What was asked for beside the returns; first, so that what cannot be had is said before a long evaluation."""
     extras: dict[str, Any] = {}
+    if about.protocol is not None:
+        extras["trained_protocol"] = about.protocol["name"] or "custom"
     if options.against_optimal:
         horizon = about.run.get("max_episode_steps") or evaluation.time_limit(about.env)
         extras |= against_optimal(agent, env, horizon=horizon)
@@ -89,11 +104,11 @@ def _extras(agent: Agent, env: Env, about: About, options: EvaluateOptions, *, d
 
 
 def _film(agent: Agent, about: About, options: EvaluateOptions, *, device: str) -> Path:
-    env = _env(about, device, rows=1, render=True)
+    env = _env(about, device, options, rows=1, render=True)
     target = Path(options.video or ".") / f"{about.env.replace('/', '-')}-{about.agent}-seed{options.seed}.mp4"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        evaluation.record(agent, env, target, seed=options.seed)
+        evaluation.record(agent, env, target, seed=options.seed, protocol=options.protocol)
     finally:
         env.close()
     return target
