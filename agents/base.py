@@ -93,3 +93,8 @@ class Agent(Protocol):
 def seed_sequence(seed: int | np.random.SeedSequence) -> np.random.SeedSequence:
     """The seed as a sequence that streams can be spawned from."""
     return seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
+
+
+def torch_seed(seed: np.random.SeedSequence) -> int:
+    """What a `torch.Generator` is seeded with."""
+    return int(seed.generate_state(1, np.uint64)[0] >> np.uint64(1))

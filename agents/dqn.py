@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import gymnasium as gym
 import numpy as np
@@ -13,41 +14,82 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
-from gymnast.agents import optimizers
-from gymnast.agents.base import Acted, LearningError, Metrics, seed_sequence
-from gymnast.agents.losses import chosen, weighted_mean
+from gymnast.agents import optimizers, values
+from gymnast.agents.base import Acted, LearningError, Metrics, seed_sequence, torch_seed
+from gymnast.agents.losses import allowed, chosen, weighted_mean
 from gymnast.agents.q_actor import QActor
+from gymnast.agents.q_network import q_network
 from gymnast.agents.schedules import ScheduleLike, schedule
-from gymnast.agents.values import Scalar, Values
+from gymnast.agents.update import Update
+from gymnast.agents.values import LOSSES, VALUES
 from gymnast.envs.step import Obs, Step
-from gymnast.networks import build
 from gymnast.networks.backbones import ACTIVATIONS
-from gymnast.networks.flat import FlatParameters, clip_norm, copy_buffers
-from gymnast.networks.heads import QHead, QNetwork
-from gymnast.networks.init import INITS, initialise
+from gymnast.networks.flat import FlatParameters, copy_buffers
+from gymnast.networks.heads import Aggregation
+from gymnast.networks.init import INITS
+from gymnast.networks.noisy import Noise, draw_noise
 from gymnast.networks.numpy_forward import numpy_forward
 from gymnast.networks.plain import fast
 from gymnast.replay.device_ring import DeviceRing
+from gymnast.replay.device_samplers import DevicePrioritized, DeviceUniform
 from gymnast.replay.layout import Layout
 from gymnast.replay.ring import Ring
-from gymnast.replay.samplers import DeviceUniform, Uniform
+from gymnast.replay.samplers import Prioritized, Uniform
 from gymnast.replay.transitions import Batch, NStep
 
 
 @dataclass(frozen=True)
 class DQNConfig:
-    """Deep Q-network (Mnih et al. 2015)."""
+    """Deep Q-network (Mnih et al. 2015); the flags add Rainbow's parts (Hessel et al. 2018)."""
 
+    double: bool = False
+    """The online network chooses the next action, the target network values it (van Hasselt et al. 2016)."""
+    dueling: bool = False
+    """Two streams, the state's value and the actions' advantages (Wang et al. 2016)."""
+    dueling_aggregation: Aggregation = "mean"
+    """What the advantages are counted from: their mean over actions, or their max."""
+    prioritized: bool = False
+    """Replay the more often what was the more surprising (Schaul et al. 2016)."""
+    priority: Literal["proportional", "rank"] = "proportional"
+    """What the probability of a transition is proportional to: its error, or one over its error's rank."""
+    priority_alpha: float = 0.6
+    """Exponent of the priorities; 0 is uniform."""
+    priority_beta: ScheduleLike = "linear:0.4:1:100000"
+    """Exponent of the importance weights, a schedule of the env step; 1 corrects wholly."""
+    noisy: bool = False
+    """Noise of a learned size on the head's weights explores (Fortunato et al. 2018)."""
+    noise: Noise = "factorised"
+    """Kind of that noise: factorised (one number an input and an output), or independent (one a weight)."""
+    noisy_sigma: float = 0.5
+    """Initial size of factorised noise, times 1/sqrt(inputs)."""
+    noisy_epsilon: ScheduleLike = 0.0
+    """Probability of a random action beside noisy layers: a number or a schedule of the env step."""
+    n_step: int = 1
+    """Rewards that a target sums before it bootstraps."""
+    values: Literal["scalar", "rescaled", "categorical", "quantile", "implicit"] = "scalar"
+    """What is learned of returns: their mean (scalar; rescaled, R2D2's), or their distribution (C51, QR-DQN, IQN)."""
+    atoms: int = 51
+    """Atoms of the categorical distribution."""
+    v_min: float = -10.0
+    """Least return of the categorical distribution."""
+    v_max: float = 10.0
+    """Largest return of the categorical distribution."""
+    quantiles: int = 200
+    """Quantiles of the quantile distribution, or drawn for an implicit one."""
+    kappa: float = 1.0
+    """Where the quantile Huber loss turns from a square into a line; 0 for the plain quantile loss."""
+    action_masks: bool = True
+    """Choose among allowed actions alone, in acting and in targets, where the environment says which they are."""
     backbone: str = "auto"
-    """Network below the head: auto, mlp, nature-cnn, or module:Class for your own nn.Module."""
-    hidden_sizes: tuple[int, ...] = (120, 84)
-    """Units of the MLP's layers."""
+    """Network below the head: auto, mlp, nature-cnn, efficient-cnn, minatar-cnn, or module:Class for your own."""
+    hidden_sizes: tuple[int, ...] | None = None
+    """Units of the fully connected layers; the last is the head's. By default the backbone's own (MLP: 120 84)."""
     activation: str = "relu"
-    """The MLP's activation: relu, tanh, elu, gelu, silu."""
+    """Activation of the fully connected layers: relu, tanh, elu, gelu, silu."""
     init: Literal["orthogonal", "he", "xavier", "torch"] = "torch"
     """Initial weights."""
     loss: Literal["huber", "mse"] = "huber"
-    """Loss of the TD error."""
+    """Loss of the TD error, for scalar values."""
     optimizer: str = "adam"
     """Any elementwise optimizer of torch in lower case, or nature-rmsprop (epsilon inside the root, centred)."""
     learning_rate: ScheduleLike = 1e-4
@@ -60,10 +102,8 @@ class DQNConfig:
     """Largest absolute value of each of the gradient's entries."""
     gamma: float = 0.99
     """Discount of one step."""
-    n_step: int = 1
-    """Rewards that a target sums before it bootstraps."""
     epsilon: ScheduleLike = "linear:1:0.05:10000"
-    """Probability of a random action: a number or a schedule of the env step."""
+    """Probability of a random action without noisy layers: a number or a schedule of the env step."""
     eval_epsilon: float = 0.0
     """Probability of a random action in evaluations."""
     batch_size: int = 32
@@ -88,31 +128,48 @@ class DQNConfig:
     """Learn as if a lost life were the end, where the environment tells lives; episodes go on."""
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "replay_size", "train_period", "updates_per_train", "target_period", "n_step"):
+        for name in (
+            "batch_size",
+            "replay_size",
+            "train_period",
+            "updates_per_train",
+            "target_period",
+            "n_step",
+            "quantiles",
+        ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
         for name in ("learning_starts", "frame_stack"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}")
-        for name in ("gamma", "eval_epsilon"):
+        for name in ("gamma", "eval_epsilon", "priority_alpha"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"{name} must be between 0 and 1, got {getattr(self, name)}")
         for name in ("max_grad_norm", "max_grad_value", "optimizer_eps"):
             value = getattr(self, name)
             if value is not None and not 0.0 < value < float("inf"):
                 raise ValueError(f"{name} must be > 0, got {value}")
-        if not self.hidden_sizes or min(self.hidden_sizes) < 1:
+        if self.hidden_sizes is not None and (not self.hidden_sizes or min(self.hidden_sizes) < 1):
             raise ValueError(f"hidden_sizes must be at least one number >= 1, got {self.hidden_sizes}")
         if self.activation not in ACTIVATIONS:
             raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {self.activation!r}")
         if not 0.0 < self.tau <= 1.0:
             raise ValueError(f"tau must be > 0 and <= 1, got {self.tau}")
-        if self.loss not in ("huber", "mse"):
-            raise ValueError(f"loss must be huber or mse, got {self.loss!r}")
-        if self.init not in INITS:
-            raise ValueError(f"init must be one of {', '.join(INITS)}, got {self.init!r}")
+        choices = {"loss": LOSSES, "init": INITS, "values": VALUES, "priority": ("proportional", "rank")}
+        choices |= {"noise": get_args(Noise), "dueling_aggregation": get_args(Aggregation)}
+        for name, known in choices.items():
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
+        if self.atoms < 2:
+            raise ValueError(f"atoms must be >= 2, got {self.atoms}")
+        if not (math.isfinite(self.v_min) and math.isfinite(self.v_max) and self.v_min < self.v_max):
+            raise ValueError(f"v_min must be finite and below v_max, got {self.v_min} and {self.v_max}")
+        for name in ("kappa", "noisy_sigma"):
+            if not 0.0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}")
         schedule(self.learning_rate, name="learning_rate")
-        schedule(self.epsilon, name="epsilon", high=1.0)
+        for name in ("epsilon", "noisy_epsilon", "priority_beta"):
+            schedule(getattr(self, name), name=name, high=1.0)
         optimizers.check(self.optimizer, self.optimizer_eps)
 
 
@@ -143,18 +200,31 @@ class DQN:
         self.num_envs, self.device = num_envs, torch.device(device)
         self.env_step = self.updates = 0
         self.first_action = int(action_space.start)
-        self.epsilon = schedule(config.epsilon, name="epsilon", high=1.0)
+        exploration = config.noisy_epsilon if config.noisy else config.epsilon
+        self.epsilon = schedule(exploration, name="epsilon", high=1.0)
+        self.beta = schedule(config.priority_beta, name="priority_beta", high=1.0)
         self.learning_rate = schedule(config.learning_rate, name="learning_rate")
-        self.values: Values = Scalar(config.loss)
-        init_seed, self._replay_seed = seed_sequence(seed).spawn(2)
-        self.online = self._network(init_seed, backbone).to(self.device)
+        self.values = values.build(config, self.device)
+        init_seed, self._replay_seed, noise_seed = seed_sequence(seed).spawn(3)
+        generator = torch.Generator().manual_seed(torch_seed(init_seed))
+        name = config.backbone if backbone is None else backbone
+        network = q_network(name, observation_space, int(action_space.n), config, self.values.outputs, generator)
+        self.online = network.to(self.device)
         self.target = copy.deepcopy(self.online)
         self.weights, self.target_weights = FlatParameters(self.online), FlatParameters(self.target).freeze()
         self._online, self._target = fast(self.online, self.weights), fast(self.target, self.target_weights)
         self.optimizer = optimizers.build(
             config.optimizer, self.weights.parameter, lr=self.learning_rate(0), eps=config.optimizer_eps
         )
-        self._step = optimizers.stepper(self.optimizer)
+        self._update = Update(
+            self.loss,
+            self.weights,
+            self.optimizer,
+            max_grad_norm=config.max_grad_norm,
+            max_grad_value=config.max_grad_value,
+        )
+        self._noise_generator = torch.Generator(self.device).manual_seed(torch_seed(noise_seed))
+        self._noise = self._noise_memory()
         self.numpy_q = numpy_forward(self.online)
         # Once so many transitions are stored, at least one of n steps is complete.
         self._learns_from = max(config.learning_starts, (config.n_step - 1) * num_envs + 1)
@@ -162,20 +232,14 @@ class DQN:
         self._target_updates = 0
         self._lives: Tensor | None = None
 
-    def _network(self, seed: np.random.SeedSequence, backbone: nn.Module | None) -> QNetwork:
-        config = self.config
-        generator = torch.Generator().manual_seed(_torch_seed(seed))
-        base = build(
-            config.backbone if backbone is None else backbone,
-            self.observation_space,
-            hidden_sizes=config.hidden_sizes,
-            activation=config.activation,
-            init=config.init,
-            generator=generator,
-        )
-        head = QHead(int(base.out_features), int(self.action_space.n), self.values.outputs)  # type: ignore[arg-type]
-        initialise(head, config.init, activation=None, generator=generator)
-        return QNetwork(base, head)
+    def _noise_memory(self) -> Tensor | None:
+        """The noise of an update: online network, target network, and online network in the next state; [3, rows, P].
+
+        Implicit quantiles draw fractions for every sample; the weights' noise is shared by a batch.
+        """
+        size = self.online.noise_size
+        rows = self.config.batch_size if self.config.values == "implicit" else 1
+        return torch.zeros((3, rows, size), device=self.device) if size else None
 
     @cached_property
     def replay(self) -> Ring | DeviceRing:
@@ -185,11 +249,15 @@ class DQN:
         stack = config.frame_stack or (4 if images and len(space.shape or ()) == 3 else 1)
         layout, transitions = Layout(space, stack=stack), NStep(config.n_step, config.gamma)
         sizes = {"size": config.replay_size, "num_envs": self.num_envs, "batch_size": config.batch_size}
+        ranked = config.priority == "rank"
         if self.device.type == "cpu":
-            sampler = Uniform(np.random.Generator(np.random.PCG64(self._replay_seed)))
-            return Ring(layout, sampler, transitions, **sizes)
-        generator = torch.Generator(self.device).manual_seed(_torch_seed(self._replay_seed))
-        return DeviceRing(layout, DeviceUniform(generator), transitions, **sizes, device=self.device)
+            rng = np.random.Generator(np.random.PCG64(self._replay_seed))
+            sampler = Prioritized(rng, alpha=config.priority_alpha, beta=self.beta, ranked=ranked)
+            return Ring(layout, sampler if config.prioritized else Uniform(rng), transitions, **sizes)
+        generator = torch.Generator(self.device).manual_seed(torch_seed(self._replay_seed))
+        on_device = DevicePrioritized(generator, alpha=config.priority_alpha, beta=self.beta, ranked=ranked)
+        chosen_sampler = on_device if config.prioritized else DeviceUniform(generator)
+        return DeviceRing(layout, chosen_sampler, transitions, **sizes, device=self.device)
 
     def actor(self, num_envs: int, *, explore: bool, seed: int | np.random.SeedSequence) -> QActor:
         """Epsilon-greedy actions: by the schedule with `explore`, else with `eval_epsilon`."""
@@ -209,6 +277,7 @@ class DQN:
                 next_obs=step.next_obs,
                 following=step.obs,
                 life_lost=self._life_lost(step) if config.life_loss else None,
+                next_mask=step.next_action_mask if config.action_masks else None,
                 active=step.active,
             )
         except ValueError as error:  # observations that are no stacks of frames
@@ -238,31 +307,31 @@ class DQN:
     def learn(self) -> Metrics:
         """One update from a batch of the replay (algorithm 1's inner part)."""
         due_at = self._due_at(self.updates)
+        self.replay.sampler.anneal(due_at)
         batch = self.replay.sample()
-        loss, error, q = self.loss(batch)
-        self.weights.grad.zero_()
-        loss.backward()  # type: ignore[no-untyped-call]
-        metrics = {"loss": loss.detach(), "q": q}
-        if self.config.max_grad_value is not None:
-            self.weights.grad.clamp_(-self.config.max_grad_value, self.config.max_grad_value)
-        if self.config.max_grad_norm is not None:
-            metrics["grad_norm"] = clip_norm(self.weights.grad, self.config.max_grad_norm)
-        self.optimizer.param_groups[0]["lr"] = self.learning_rate(due_at)
-        self._step()
+        if self._noise is not None:
+            draw_noise(self._noise, self.config.noise, self._noise_generator)
+        error, metrics = self._update(batch, self._noise, learning_rate=self.learning_rate(due_at))
         self.replay.sampler.update(batch.index, error)
         self.updates += 1
         self._update_target(due_at)
         return metrics
 
-    def loss(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Loss [], error of each sample [B] and mean value [] of the actions taken (equation 3)."""
-        values = self.values
+    def loss(self, batch: Batch, noise: Tensor | None) -> tuple[Tensor, Tensor, Metrics]:
+        """Loss [], error of each sample [B], and the mean value of the actions taken (equation 3).
+
+        `noise` [3, 1 or B, P]: one draw each for the online network, the target network, and the choice of the next
+        action by the online network (Fortunato et al. 2018, eq. 16).
+        """
+        noise_online, noise_target, noise_choice = (None, None, None) if noise is None else noise
         with torch.no_grad():
-            next_output = self._target(batch.next_obs)  # [B, A, K]
-            next_action = values.q(next_output).argmax(1)
-        output = chosen(self._online(batch.obs), batch.action)  # [B, K]
-        loss, error = values.td_loss(output, batch.reward, batch.discount, chosen(next_output, next_action))
-        return weighted_mean(loss, batch.weight), error, values.q(output.detach()).mean()
+            next_output = self._target(batch.next_obs, noise_target)  # [B, A, K]
+            choice = self._online(batch.next_obs, noise_choice) if self.config.double else next_output
+            next_action = allowed(self.values.q(choice), batch.next_mask).argmax(1)
+        output = chosen(self._online(batch.obs, noise_online), batch.action)  # [B, K]
+        loss, error = self.values.td_loss(output, batch.reward, batch.discount, chosen(next_output, next_action))
+        mean_loss = weighted_mean(loss, batch.weight)
+        return mean_loss, error, {"loss": mean_loss.detach(), "q": self.values.q(output.detach()).mean()}
 
     def _update_target(self, env_step: int) -> None:
         passed = env_step // self.config.target_period - self._target_updates
@@ -272,8 +341,9 @@ class DQN:
             self._target_updates += passed
 
     def scheduled(self) -> dict[str, float]:
-        """Epsilon and learning rate at the current env step."""
-        return {"epsilon": self.epsilon(self.env_step), "learning_rate": self.learning_rate(self.env_step)}
+        """Epsilon, learning rate and, where replay is prioritized, beta at the current env step."""
+        scheduled = {"epsilon": self.epsilon(self.env_step), "learning_rate": self.learning_rate(self.env_step)}
+        return scheduled | ({"priority_beta": self.beta(self.env_step)} if self.config.prioritized else {})
 
     def state_dict(self) -> dict[str, Any]:
         """Networks, optimizer and counts; under "replay" the memory, whose tensors are the agent's own."""
@@ -287,6 +357,7 @@ class DQN:
             "learns_from": self._learns_from,
             "updates_before": self._updates_before,
             "lives": self._lives,
+            "noise_generator": self._noise_generator.get_state(),
         }
         return {**state, "replay": self.replay.state_dict()} if "replay" in self.__dict__ else state
 
@@ -297,6 +368,7 @@ class DQN:
         self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
         self.env_step, self.updates = state["env_step"], state["updates"]
         self._target_updates, self._lives = state["target_updates"], state["lives"]
+        self._noise_generator.set_state(state["noise_generator"].cpu())
         if "replay" in state:
             self.replay.load_state_dict(state["replay"])
             self._learns_from, self._updates_before = state["learns_from"], state["updates_before"]
@@ -305,7 +377,3 @@ class DQN:
             least = (self.config.n_step - 1) * self.num_envs + 1
             self._learns_from = self.env_step + max(self.config.learning_starts, least)
             self._updates_before, self._lives = self.updates, None
-
-
-def _torch_seed(seed: np.random.SeedSequence) -> int:
-    return int(seed.generate_state(1, np.uint64)[0] >> np.uint64(1))

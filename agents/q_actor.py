@@ -1,4 +1,4 @@
-"""How an agent with action values acts: epsilon-greedily."""
+"""How an agent with action values acts: epsilon-greedily, with noise of its own where the network is noisy."""
 
 from __future__ import annotations
 
@@ -8,26 +8,38 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gymnast.agents.base import Acted, seed_sequence
+from gymnast.agents.base import Acted, seed_sequence, torch_seed
 from gymnast.envs.step import Obs
+from gymnast.networks.noisy import draw_noise
 
 if TYPE_CHECKING:
     from gymnast.agents.dqn import DQN
 
 
 class QActor:
-    """Acts on the agent's online network, which it shares, with a generator of its own."""
+    """Acts on the agent's online network, which it shares, with generators of its own.
+
+    While it explores, a noisy network gets new noise for every action of every row; otherwise it gets none, so that
+    an evaluation is repeatable.
+    """
 
     def __init__(self, agent: DQN, num_envs: int, *, explore: bool, seed: int | np.random.SeedSequence) -> None:
         self.agent, self.num_envs, self.explore = agent, num_envs, explore
-        self.rng = np.random.Generator(np.random.PCG64(seed_sequence(seed)))
+        self.eval_epsilon = agent.config.eval_epsilon  # an evaluation under a protocol sets the protocol's
+        sequence = seed_sequence(seed)
+        self.rng = np.random.Generator(np.random.PCG64(sequence))
         self._actions = int(agent.action_space.n)
         # The N = 1 answers: a tensor made once is read faster than a new one is made.
         self._single = [torch.tensor([agent.first_action + action]) for action in range(self._actions)]
+        size = agent.online.noise_size if explore else 0
+        self._noise = torch.zeros((num_envs, size), device=agent.device) if size else None
+        self._noise_generator = torch.Generator(agent.device).manual_seed(torch_seed(sequence.spawn(1)[0]))
 
     def act(self, obs: Obs, start: Tensor, action_mask: Tensor | None = None) -> Acted:
         agent = self.agent
-        epsilon = agent.epsilon(agent.env_step) if self.explore else agent.config.eval_epsilon
+        epsilon = agent.epsilon(agent.env_step) if self.explore else self.eval_epsilon
+        if action_mask is not None and agent.config.action_masks:
+            return self._act_masked(obs, action_mask.cpu().numpy(), epsilon)
         if self.num_envs == 1:
             uniform, other = self.rng.random(2).tolist()
             if uniform < epsilon:
@@ -38,18 +50,31 @@ class QActor:
         action = np.where(uniforms[0] < epsilon, (uniforms[1] * self._actions).astype(np.int64), greedy)
         return Acted(torch.from_numpy(action + agent.first_action).to(agent.device))
 
+    def _act_masked(self, obs: Obs, allowed: np.ndarray, epsilon: float) -> Acted:
+        """Epsilon-greedy among the allowed actions, bool [N, A]; a row that allows none takes the first action."""
+        uniforms = self.rng.random((2, self.num_envs))
+        greedy = np.where(allowed, self._q(obs), -np.inf).argmax(1)
+        # The k-th allowed action, k uniform: the first whose running count of allowed ones exceeds k.
+        chosen = (uniforms[1] * allowed.sum(1)).astype(np.int64)
+        random = (allowed.cumsum(1) > chosen[:, None]).argmax(1)
+        action = np.where(uniforms[0] < epsilon, random, greedy)
+        return Acted(torch.from_numpy(action + self.agent.first_action).to(self.agent.device))
+
     def _q(self, obs: Obs) -> np.ndarray:
         """Action values [N, A]."""
         agent = self.agent
         if agent.numpy_q is not None and isinstance(obs, Tensor):
             output: np.ndarray = agent.numpy_q(obs.numpy())
             return output[..., 0]
+        if self._noise is not None:
+            draw_noise(self._noise, agent.config.noise, self._noise_generator)
         with torch.no_grad():
-            q: np.ndarray = agent.values.q(agent.online(obs)).cpu().numpy()
+            q: np.ndarray = agent.values.q(agent.online(obs, self._noise)).cpu().numpy()
         return q
 
     def state_dict(self) -> dict[str, Any]:
-        return {"rng": self.rng.bit_generator.state}
+        return {"rng": self.rng.bit_generator.state, "noise_generator": self._noise_generator.get_state()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.rng.bit_generator.state = state["rng"]
+        self._noise_generator.set_state(state["noise_generator"].cpu())

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from gymnast.networks.build import NETWORKS, build
+from gymnast.networks.build import NETWORKS, build, default_sizes
 
-__all__ = ["NETWORKS", "build"]
+__all__ = ["NETWORKS", "build", "default_sizes"]

@@ -25,17 +25,15 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 class MLP(nn.Module):
-    """Fully connected layers, an activation after each; [B, ...] to [B, hidden_sizes[-1]]."""
+    """Fully connected layers, an activation after each; [B, ...] to [B, hidden_sizes[-1]], or the vector itself."""
 
     def __init__(self, observation_space: gym.Space[Any], hidden_sizes: Sequence[int], *, activation: str) -> None:
         super().__init__()
         if activation not in ACTIVATIONS:
             raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
-        if not hidden_sizes or min(hidden_sizes) < 1:
-            raise ValueError(f"hidden_sizes must be at least one number >= 1, got {tuple(hidden_sizes)}")
         self.vector = Vector(observation_space)
         widths = [self.vector.out_features, *hidden_sizes]
-        self.layers = nn.ModuleList(nn.Linear(*pair) for pair in itertools.pairwise(widths))
+        self.layers = dense(widths)
         self.activation = activation
         self.out_features = widths[-1]
 
@@ -47,31 +45,76 @@ class MLP(nn.Module):
         return features
 
 
-class NatureCNN(nn.Module):
-    """Three convolutions and 512 rectified units (Mnih et al. 2015, Methods); uint8 [B, C, H, W] to [B, 512].
+class ConvNet(nn.Module):
+    """Rectified convolutions, flattened, and fully connected layers; images [B, C, H, W] to [B, out_features].
 
-    Pixels are scaled by 1/255 here, so that they stay uint8 everywhere else.
+    uint8 pixels are scaled by 1/255 here, so that they stay uint8 everywhere else; other images are read as they are.
     """
 
-    def __init__(self, observation_space: gym.Space[Any]) -> None:
+    def __init__(
+        self,
+        observation_space: gym.Space[Any],
+        hidden_sizes: Sequence[int],
+        *,
+        name: str,
+        convolutions: Sequence[tuple[int, int, int]],
+    ) -> None:
+        """`convolutions` are (channels, kernel, stride), one after the other."""
         super().__init__()
         space = observation_space
-        if not isinstance(space, spaces.Box) or space.dtype != np.uint8 or len(space.shape) != 3:
-            raise ValueError(f"backbone nature-cnn needs uint8 images [C, H, W], got {space}; mlp fits any observation")
+        if not isinstance(space, spaces.Box) or len(space.shape) != 3:
+            raise ValueError(f"backbone {name} needs images [C, H, W], got {space}; mlp fits any observation")
         channels, height, width = space.shape
-        if min(height, width) < 36:
-            raise ValueError(f"backbone nature-cnn needs images of at least 36x36, got {height}x{width}; mlp fits")
-        self.conv1 = nn.Conv2d(channels, 32, 8, stride=4)
-        self.conv2 = nn.Conv2d(32, 64, 4, stride=2)
-        self.conv3 = nn.Conv2d(64, 64, 3)
-        self.dense = nn.Linear(64 * _after_convolutions(height) * _after_convolutions(width), 512)
-        self.out_features = 512
+        self.scale = 1 / 255 if space.dtype == np.uint8 else 1.0
+        self.convolutions = nn.ModuleList()
+        for out_channels, kernel, stride in convolutions:
+            self.convolutions.append(nn.Conv2d(channels, out_channels, kernel, stride=stride))
+            height, width = ((size - kernel) // stride + 1 for size in (height, width))
+            channels = out_channels
+            if min(height, width) < 1:
+                raise ValueError(
+                    f"backbone {name} needs larger images than {space.shape[1]}x{space.shape[2]}; mlp fits"
+                )
+        self.layers = dense([channels * height * width, *hidden_sizes])
+        self.out_features = int(hidden_sizes[-1] if hidden_sizes else channels * height * width)
 
     def forward(self, obs: Obs) -> Tensor:
-        pixels = obs * (1 / 255)  # [B, C, H, W]
-        features = torch.relu(self.conv3(torch.relu(self.conv2(torch.relu(self.conv1(pixels))))))
-        return torch.relu(self.dense(features.flatten(1)))
+        features: Tensor = obs * self.scale  # [B, C, H, W]
+        for convolution in self.convolutions:
+            features = torch.relu(convolution(features))
+        features = features.flatten(1)
+        for layer in self.layers:
+            features = torch.relu(layer(features))
+        return features
 
 
-def _after_convolutions(size: int) -> int:
-    return (((size - 8) // 4 + 1) - 4) // 2 + 1 - 2
+class NatureCNN(ConvNet):
+    """Three convolutions, 8x8 to 3x3, and 512 units (Mnih et al. 2015, Methods); images [B, C, H, W]."""
+
+    def __init__(self, observation_space: gym.Space[Any], hidden_sizes: Sequence[int] = (512,)) -> None:
+        convolutions = ((32, 8, 4), (64, 4, 2), (64, 3, 1))
+        super().__init__(observation_space, hidden_sizes, name="nature-cnn", convolutions=convolutions)
+
+
+class EfficientCNN(ConvNet):
+    """Two convolutions of 5x5 with stride 5, and 256 units (data-efficient Rainbow, van Hasselt et al. 2019)."""
+
+    def __init__(self, observation_space: gym.Space[Any], hidden_sizes: Sequence[int] = (256,)) -> None:
+        convolutions = ((32, 5, 5), (64, 5, 5))
+        super().__init__(observation_space, hidden_sizes, name="efficient-cnn", convolutions=convolutions)
+
+
+class MinAtarCNN(ConvNet):
+    """One convolution of 3x3 and 128 units (Young & Tian 2019); images [B, C, H, W], 10x10 in MinAtar."""
+
+    def __init__(self, observation_space: gym.Space[Any], hidden_sizes: Sequence[int] = (128,)) -> None:
+        super().__init__(observation_space, hidden_sizes, name="minatar-cnn", convolutions=((16, 3, 1),))
+
+
+def dense(widths: Sequence[int]) -> nn.ModuleList:
+    """Linear layers between successive widths."""
+    return nn.ModuleList(nn.Linear(*pair) for pair in itertools.pairwise(widths))
+
+
+CNNS = {"nature-cnn": NatureCNN, "efficient-cnn": EfficientCNN, "minatar-cnn": MinAtarCNN}
+"""Convolutional backbones by name."""

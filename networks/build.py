@@ -17,25 +17,30 @@ if TYPE_CHECKING:
 NETWORKS = {
     "auto": "nature-cnn where observations are uint8 images [C, H, W], else mlp",
     "mlp": "fully connected layers (hidden_sizes, activation) over any observation, flattened to one vector",
-    "nature-cnn": "the three convolutions and 512 units of Mnih et al. 2015, over uint8 images [C, H, W]",
+    "nature-cnn": "the three convolutions and 512 units of Mnih et al. 2015, over images [C, H, W]",
+    "efficient-cnn": "two convolutions with stride 5 and 256 units (van Hasselt et al. 2019), over images [C, H, W]",
+    "minatar-cnn": "one convolution and 128 units (Young & Tian 2019), over small images [C, H, W]",
     "module:Class": "your own nn.Module with out_features, built as Class(observation_space)",
 }
 """What `build` takes, and one line on each."""
+SIZES = {"mlp": (120, 84), "nature-cnn": (512,), "efficient-cnn": (256,), "minatar-cnn": (128,)}
+"""Units of the fully connected layers of each, unless `hidden_sizes` says otherwise."""
 
 
 def build(
     name: str | nn.Module,
     observation_space: gym.Space[Any],
     *,
-    hidden_sizes: Sequence[int] = (120, 84),
+    hidden_sizes: Sequence[int] | None = None,
     activation: str = "relu",
     init: str = "orthogonal",
     generator: torch.Generator,
 ) -> nn.Module:
     """A backbone: a module from observations [B, ...] to features [B, out_features].
 
-    `hidden_sizes` and `activation` are the MLP's; `init` and `generator` make the weights of the named ones. A
-    user's own module, given as an object or as `module:Class`, keeps the weights that it comes with.
+    `hidden_sizes` are the units of its fully connected layers, by default `default_sizes`; `activation` is the MLP's;
+    `init` and `generator` make the weights of the named ones. A user's own module, given as an object or as
+    `module:Class`, has its own layers and keeps the weights that it comes with.
 
     Raises:
         ValueError: an unknown name (with the nearest one), or an observation space that the backbone does not fit.
@@ -47,18 +52,26 @@ def build(
         return checked(name, type(name).__name__)
     if ":" in name:
         return checked(_class(name)(observation_space), name)
-    backbone: nn.Module
     chosen = automatic(observation_space) if name == "auto" else name
-    if chosen == "mlp":
-        backbone = backbones.MLP(observation_space, hidden_sizes, activation=activation)
-    elif chosen == "nature-cnn":
-        backbone = backbones.NatureCNN(observation_space)
-    else:
+    if chosen not in SIZES:
         near = difflib.get_close_matches(name, NETWORKS, 1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise ValueError(f"backbone must be one of {', '.join(NETWORKS)}, got {name!r}{hint}")
-    initialise(backbone, init, activation=activation, generator=generator)
+    sizes = SIZES[chosen] if hidden_sizes is None else tuple(hidden_sizes)
+    if any(size < 1 for size in sizes):
+        raise ValueError(f"hidden_sizes must be numbers >= 1, got {sizes}")
+    backbone: nn.Module
+    if chosen == "mlp":
+        backbone = backbones.MLP(observation_space, sizes, activation=activation)
+    else:
+        backbone = backbones.CNNS[chosen](observation_space, sizes)
+    initialise(backbone, init, activation=activation if chosen == "mlp" else "relu", generator=generator)
     return backbone
+
+
+def default_sizes(name: str | nn.Module, observation_space: gym.Space[Any]) -> tuple[int, ...]:
+    """Units of the fully connected layers that a backbone has unless told otherwise; () for a user's own."""
+    return SIZES.get(automatic(observation_space) if name == "auto" else name, ()) if isinstance(name, str) else ()
 
 
 def automatic(observation_space: gym.Space[Any]) -> str:

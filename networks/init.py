@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from gymnast.networks.noisy import NoisyLinear
+
 INITS = ("orthogonal", "he", "xavier", "torch")
 GAINS = {
     "relu": math.sqrt(2.0),
@@ -24,7 +26,8 @@ def initialise(
 
     `orthogonal` (Saxe et al. 2014) and `xavier` (Glorot & Bengio 2010, uniform) are scaled by the gain of the
     activation that follows (1 for None) unless `gain` says otherwise; `he` (He et al. 2015, normal) by its own; their
-    biases are 0. `torch` is uniform within 1/sqrt(fan_in) for weights and biases, as torch's own layers are.
+    biases are 0. `torch` is uniform within 1/sqrt(fan_in) for weights and biases, as torch's own layers are. Noisy
+    layers always begin as their paper has it.
 
     Raises:
         ValueError: an unknown name.
@@ -33,9 +36,12 @@ def initialise(
         raise ValueError(f"init must be one of {', '.join(INITS)}, got {name!r}")
     if gain is None:
         gain = GAINS[activation] if activation is not None else 1.0
-    for layer in module.modules():
-        if isinstance(layer, nn.Linear | nn.Conv2d):
-            _draw(layer.weight, layer.bias, name, gain, generator)
+    for path, layer in module.named_modules():
+        if isinstance(layer, NoisyLinear):
+            layer.initialise(generator)
+        elif isinstance(layer, nn.Linear | nn.Conv2d):
+            last = path.rpartition(".")[2] == "output"  # no activation follows it
+            _draw(layer.weight, layer.bias, name, 1.0 if last else gain, generator)
 
 
 @torch.no_grad()

@@ -14,6 +14,7 @@ from torch.nn import functional
 from gymnast.networks.backbones import MLP
 from gymnast.networks.flat import FlatParameters
 from gymnast.networks.heads import QHead, QNetwork
+from gymnast.networks.noisy import Linear
 
 THIN = 16
 """Fewer inputs than this, and the weight gradient is faster by way of its transpose."""
@@ -37,7 +38,7 @@ class PlainMLP:
         self.biases = [layer.bias.detach() for layer in layers]
         self.grads = [(flat.gradient(layer.weight), flat.gradient(layer.bias)) for layer in layers]
 
-    def __call__(self, obs: Tensor) -> Tensor:
+    def __call__(self, obs: Tensor, noise: None = None) -> Tensor:
         if torch.is_grad_enabled() and self.flat.parameter.requires_grad:
             output: Tensor = _Apply.apply(self.flat.parameter, obs, self)  # type: ignore[no-untyped-call]
             return output
@@ -85,12 +86,11 @@ def plain_layers(network: nn.Module) -> list[nn.Linear] | None:
     """The linear layers of a network that is nothing but ReLU layers over a flat float Box, else None."""
     if type(network) is not QNetwork or type(network.backbone) is not MLP or type(network.head) is not QHead:
         return None
-    backbone, output = network.backbone, network.head.output
-    vector = backbone.vector
-    if not vector.is_identity or backbone.activation != "relu":
+    backbone, stream = network.backbone, network.head.stream
+    if not backbone.vector.is_identity or backbone.activation != "relu" or stream.activation != "relu":
         return None
-    layers = [*backbone.layers, output]
-    linear = [layer for layer in layers if type(layer) is nn.Linear]
+    layers = [*backbone.layers, *stream.hidden, stream.output]
+    linear = [layer for layer in layers if type(layer) in (nn.Linear, Linear)]
     return linear if len(linear) == len(layers) else None
 
 

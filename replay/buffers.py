@@ -54,5 +54,6 @@ class Buffers:
             discount=torch.zeros(batch_size, device=device),
             next_obs=layout.join(next_obs),
             weight=torch.ones(batch_size, device=device),
+            next_mask=None,
             index=torch.zeros(batch_size, dtype=torch.int64, device=device),
         )

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from gymnast.replay.buffers import Buffers
+from gymnast.replay.device_samplers import DeviceSampler
 from gymnast.replay.layout import Layout, Obs
 from gymnast.replay.memory import check_memory
 from gymnast.replay.ring import SCALAR_BYTES, STACK_CHECKS, slots_for
-from gymnast.replay.samplers import DeviceSampler
 from gymnast.replay.transitions import Batch, NStep
 
 
@@ -38,7 +38,8 @@ class DeviceRing:
         self.layout, self.sampler, self.transitions = layout, sampler, transitions
         self.num_envs, self.stack, self.n = num_envs, layout.stack, transitions.n
         self.slots = slots = slots_for(size, num_envs, stack=self.stack, n=self.n)
-        check_memory(slots * (layout.frame_bytes + SCALAR_BYTES), device, replay_size=size)
+        sampler.allocate(slots, device)
+        check_memory(slots * (layout.frame_bytes + SCALAR_BYTES + sampler.slot_bytes), device, replay_size=size)
         self.frames = [torch.zeros((slots + 1, *leaf.shape), dtype=leaf.dtype, device=device) for leaf in layout.leaves]
         self.action = torch.zeros(slots + 1, dtype=torch.int64, device=device)
         self.reward = torch.zeros(slots + 1, device=device)
@@ -65,6 +66,7 @@ class DeviceRing:
         next_obs: Obs,
         following: Obs,
         life_lost: Tensor | None = None,
+        next_mask: Tensor | None = None,
         active: Tensor | None = None,
     ) -> None:
         """Store one step of the N streams; as `Ring.add`."""
@@ -109,7 +111,9 @@ class DeviceRing:
             complete = rows & (self.length > back)
             if back < self.n - 1:
                 complete = complete & stop
-            self.ready[torch.where(complete, (slot - back * self.num_envs) % self.slots, self.slots)] = True
+            completed = torch.where(complete, (slot - back * self.num_envs) % self.slots, self.slots)
+            self.ready[completed] = True
+            self.sampler.added(completed)
         self.length.masked_fill_(rows & stop, 0)
 
     def _reconcile(self, obs: list[Tensor]) -> None:

@@ -24,6 +24,8 @@ from gymnast.replay.transitions import Batch, NStep
 
 SCALAR_BYTES = 8 + 4 + 4 + 1 + 1
 """Bytes of a slot beside its frame: action, reward, bootstrap, stop, ready."""
+BLOCK = 4096
+"""Slots of a block: what an incremental checkpoint writes or leaves."""
 STACK_CHECKS = 100
 """Steps at the start in which observations are seen to be the stacks that they are said to be."""
 
@@ -41,13 +43,18 @@ class Ring:
         self.layout, self.sampler, self.transitions = layout, sampler, transitions
         self.num_envs, self.stack, self.n = num_envs, layout.stack, transitions.n
         self.slots = slots_for(size, num_envs, stack=self.stack, n=self.n)
-        check_memory(self.slots * (layout.frame_bytes + SCALAR_BYTES), torch.device("cpu"), replay_size=size)
+        sampler.allocate(self.slots)
+        slot_bytes = layout.frame_bytes + SCALAR_BYTES + sampler.slot_bytes
+        check_memory(self.slots * slot_bytes, torch.device("cpu"), replay_size=size)
         self.frames = [torch.zeros((self.slots, *leaf.shape), dtype=leaf.dtype).numpy() for leaf in layout.leaves]
         self.action = np.zeros(self.slots, np.int64)
         self.reward = np.zeros(self.slots, np.float32)
         self.bootstrap = np.zeros(self.slots, np.float32)  # 1 - terminated
         self.stop = np.zeros(self.slots, np.bool_)  # a window ends with this step
         self.ready = np.zeros(self.slots, np.bool_)
+        self.mask: np.ndarray | None = None  # bool [slots, A], actions allowed in the observation of a slot
+        self.touched = np.zeros(-(-self.slots // BLOCK), np.int64)  # of each block of slots, the last `add` into it
+        self.adds = 0
         self.count = 0  # slots that are ready
         self.used = 0  # slots that have ever been written: [0, used)
         self.slot = [self.slots - num_envs + row for row in range(num_envs)]  # written last
@@ -75,13 +82,18 @@ class Ring:
         next_obs: Obs,
         following: Obs,
         life_lost: Tensor | None = None,
+        next_mask: Tensor | None = None,
         active: Tensor | None = None,
     ) -> None:
         """Store one step of the N streams.
 
         `action` int64 [N] counted from 0; `life_lost` bool [N] cuts the bootstrap as `terminated` does, but not the
-        episode; `following` is what is acted on next (`step.obs`). Rows that are not `active` are left out.
+        episode; `next_mask` bool [N, A] are the actions allowed in `next_obs`, None where all are; `following` is what
+        is acted on next (`step.obs`). Rows that are not `active` are left out.
         """
+        self.adds += 1
+        if next_mask is not None and self.mask is None:
+            self._keep_masks(next_mask.shape[1])
         before = [part.numpy() for part in self.layout.split(obs)]
         after = [part.numpy() for part in self.layout.split(next_obs)]
         if self._unchecked:
@@ -101,9 +113,17 @@ class Ring:
             self.reward[slot] = rewards[row]
             self.bootstrap[slot] = not (terminals[row] or lost[row])
             self._append(row, after, self.stack - 1)
+            if self.mask is not None:
+                self.mask[self.slot[row]] = True if next_mask is None else next_mask[row].numpy()
             self.length[row] += 1
             self._close(row, slot, stop=terminals[row] or cuts[row] or lost[row])
             self.fresh[row] = terminals[row] or cuts[row]
+
+    def _keep_masks(self, actions: int) -> None:
+        """From now on; what was stored before allowed every action."""
+        self.mask = np.ones((self.slots, actions), np.bool_)
+        batch = self._buffers.batch
+        batch.next_mask = torch.ones((len(batch.index), actions), dtype=torch.bool)
 
     def _begin(self, row: int, obs: list[np.ndarray]) -> None:
         """Write the frames of an episode's first observation."""
@@ -118,11 +138,13 @@ class Ring:
         self.slot[row] = slot
         for frames, part in zip(self.frames, obs, strict=True):
             frames[slot] = part[row] if self.stack == 1 else part[row, frame]
+        self.touched[slot // BLOCK] = self.adds
         if slot >= self.used:
             self.used = slot + 1
         for _ in range(self.stack):
             if self.ready[slot]:
                 self.ready[slot] = False
+                self.sampler.removed(slot)
                 self.count -= 1
             slot = (slot + self.num_envs) % self.slots
 
@@ -134,6 +156,7 @@ class Ring:
             complete = (slot - back * self.num_envs) % self.slots
             if not self.ready[complete]:
                 self.ready[complete] = True
+                self.sampler.added(complete)
                 self.count += 1
         if stop:
             self.length[row] = 0
@@ -159,6 +182,9 @@ class Ring:
         )
         self._reward[:], self._discount[:] = total, discount
         np.take(self.action, index, out=self._action, mode="clip")
+        next_mask = self._buffers.batch.next_mask
+        if self.mask is not None and next_mask is not None:
+            np.take(self.mask, following, axis=0, out=next_mask.numpy(), mode="wrap")
         for successors, offsets, parts in self._gathers:
             slots = following if successors else index
             if self.stack > 1:
@@ -173,6 +199,9 @@ class Ring:
             "arrays": {name: torch.from_numpy(array[: self.used]) for name, array in self._arrays().items()},
             "streams": {"slot": list(self.slot), "fresh": list(self.fresh), "length": list(self.length)},
             "count": self.count,
+            "adds": self.adds,
+            "touched": torch.from_numpy(self.touched),
+            "block": BLOCK,
             "sampler": self.sampler.state_dict(),
         }
 
@@ -180,13 +209,17 @@ class Ring:
         """Take over the state of an equally built ring; ValueError where it does not fit."""
         mine, theirs = self._arrays(), state["arrays"]
         self.used = len(theirs["action"])
+        if "mask" in theirs and self.mask is None:
+            self._keep_masks(theirs["mask"].shape[1])
+            mine = self._arrays()
         if len(state["streams"]["slot"]) != self.num_envs or mine.keys() != theirs.keys() or self.used > self.slots:
             raise ValueError("the replay in this state was kept with another num_envs, replay_size or observation")
         for name, array in mine.items():
             array[: self.used] = theirs[name].numpy()
             array[self.used :] = 0
         self.slot, self.fresh, self.length = (list(state["streams"][name]) for name in ("slot", "fresh", "length"))
-        self.count, self._expected = state["count"], None
+        self.count, self.adds, self._expected = state["count"], state["adds"], None
+        self.touched[:] = state["touched"].numpy()
         self.sampler.load_state_dict(state["sampler"])
 
     @property
@@ -197,7 +230,7 @@ class Ring:
     def _arrays(self) -> dict[str, np.ndarray]:
         frames = {f"frames{number}": array for number, array in enumerate(self.frames)}
         scalars = {name: getattr(self, name) for name in ("action", "reward", "bootstrap", "stop", "ready")}
-        return {**frames, **scalars}
+        return {**frames, **scalars, **({} if self.mask is None else {"mask": self.mask})}
 
 
 def slots_for(size: int, num_envs: int, *, stack: int, n: int) -> int:

@@ -24,6 +24,8 @@ class Batch:
     """[B, ...], n steps later, or the final observation of an episode that ended sooner."""
     weight: Tensor
     """float32 [B], the sampler's correction of each sample's loss; 1 for uniform samples."""
+    next_mask: Tensor | None
+    """bool [B, A], actions allowed in `next_obs`, where the environment says them."""
     index: Tensor
     """int64 [B], where the transitions lie, for the sampler."""
 

@@ -118,10 +118,10 @@ def test_td_loss_by_hand() -> None:
     """Two states, two actions: Q(s, a) = online[a, s], and the target's own best action is bootstrapped from."""
     learner = agent(dataclasses.replace(SMALL, loss="mse", gamma=0.5), backbone=Table())
     with torch.no_grad():
-        learner.online.head.output.weight.copy_(torch.tensor([[1.0, 2.0], [3.0, 4.0]]))  # [A, S]
-        learner.target.head.output.weight.copy_(torch.tensor([[10.0, 20.0], [30.0, 5.0]]))
-        learner.online.head.output.bias.zero_()
-        learner.target.head.output.bias.zero_()
+        learner.online.head.stream.output.weight.copy_(torch.tensor([[1.0, 2.0], [3.0, 4.0]]))  # [A, S]
+        learner.target.head.stream.output.weight.copy_(torch.tensor([[10.0, 20.0], [30.0, 5.0]]))
+        learner.online.head.stream.output.bias.zero_()
+        learner.target.head.stream.output.bias.zero_()
     states = torch.eye(2)
     batch = Batch(
         obs=states,
@@ -144,8 +144,8 @@ def test_truncation_keeps_the_bootstrap(end: str, target: float) -> None:
     learner = agent(dataclasses.replace(SMALL, gamma=0.5), actions=1, backbone=Table())
     with torch.no_grad():
         for network in (learner.online, learner.target):
-            network.head.output.weight.copy_(torch.tensor([[0.0, 7.0]]))
-            network.head.output.bias.zero_()
+            network.head.stream.output.weight.copy_(torch.tensor([[0.0, 7.0]]))
+            network.head.stream.output.bias.zero_()
     first, final = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])
     for _ in range(5):
         after = step(final, **{end: True})
@@ -218,7 +218,7 @@ def test_periodic_targets_are_copies_of_their_own() -> None:
     feed(learner, 43, learn=True)  # the last update falls due at 42, after the copy at 40
     assert learner._target_updates == 4
     assert not torch.equal(learner.target_weights.data, learner.weights.data)
-    pointers = [network.state_dict()["head.output.weight"].data_ptr() for network in (learner.online, learner.target)]
+    pointers = [network.state_dict()["head.stream.output.weight"].data_ptr() for network in (learner.online, learner.target)]
     assert pointers[0] != pointers[1]
 
 

@@ -156,7 +156,7 @@ def test_weights_depend_on_the_generator_alone(init: str) -> None:
 def test_head_gives_outputs_per_action() -> None:
     head = QHead(6, 3, 5)
     features = torch.randn(4, 6)
-    flat = head.output(features)
+    flat = head.stream.output(features)
     output = head(features)
     assert output.shape == (4, 3, 5)
     assert torch.equal(output[2, 1], flat[2, 5:10])

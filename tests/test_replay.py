@@ -16,7 +16,8 @@ from gymnast.replay import memory
 from gymnast.replay.device_ring import DeviceRing
 from gymnast.replay.layout import Layout
 from gymnast.replay.ring import Ring
-from gymnast.replay.samplers import DeviceUniform, Uniform
+from gymnast.replay.device_samplers import DeviceUniform
+from gymnast.replay.samplers import Uniform
 from gymnast.replay.transitions import NStep
 
 GAMMA = 0.9

@@ -1,0 +1,63 @@
+"""The network of a DQN: a backbone, and the head that the config's parts ask for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import gymnasium as gym
+import torch
+from torch import nn
+
+from gymnast.networks import build, default_sizes
+from gymnast.networks.heads import DuelingHead, ImplicitHead, QHead, QNetwork
+from gymnast.networks.init import initialise
+from gymnast.networks.noisy import Linear, NoisyLayers
+
+if TYPE_CHECKING:
+    from gymnast.agents.dqn import DQNConfig
+
+
+def q_network(
+    backbone: str | nn.Module,
+    observation_space: gym.Space[Any],
+    actions: int,
+    config: DQNConfig,
+    outputs: int,
+    generator: torch.Generator,
+) -> QNetwork:
+    """Observations [B, ...] to [B, A, K]: K `outputs` for each of so many `actions`; the generator draws its weights.
+
+    The last fully connected layer is the head's, so that noise and streams are in it too, as in their papers. A user's
+    own backbone ends before all `hidden_sizes`.
+    """
+    defaults = default_sizes(backbone, observation_space)
+    sizes = config.hidden_sizes or defaults
+    own = len(sizes) - 1 if defaults else 0
+    base = build(
+        backbone,
+        observation_space,
+        hidden_sizes=sizes[:own],
+        activation=config.activation,
+        init=config.init,
+        generator=generator,
+    )
+    head, noise_size = _head(int(base.out_features), actions, outputs, sizes[own:], config)  # type: ignore[arg-type]
+    initialise(head, config.init, activation=config.activation, generator=generator)
+    return QNetwork(base, head, noise_size=noise_size)
+
+
+def _head(
+    features: int, actions: int, outputs: int, hidden: tuple[int, ...], config: DQNConfig
+) -> tuple[nn.Module, int]:
+    """The head, and how much noise it takes."""
+    noisy = NoisyLayers(config.noise, config.noisy_sigma)
+    linear = noisy if config.noisy else Linear
+    settings: dict[str, Any] = {"hidden": hidden, "activation": config.activation, "linear": linear}
+    head: QHead | DuelingHead
+    if config.dueling:
+        head = DuelingHead(features, actions, outputs, aggregation=config.dueling_aggregation, **settings)
+    else:
+        head = QHead(features, actions, outputs, **settings)
+    if config.values == "implicit":
+        return ImplicitHead(features, head, quantiles=config.quantiles), noisy.noise_size + config.quantiles
+    return head, noisy.noise_size
