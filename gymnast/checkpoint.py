@@ -11,6 +11,7 @@ import json
 import os
 import pickle
 import zipfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,9 +42,20 @@ class About:
     """The evaluation's mean return for which it was kept as the best one."""
     score_seed: int | None = None
     """The seed of that evaluation: `gymnast evaluate --seed` with it gives the same score."""
+    protocol: dict[str, Any] | None = None
+    """Of an Atari run: how it plays and learns, with the protocol's name or None; see `gymnast.protocols`."""
 
 
-def describe(agent: Agent, *, name: str, config: Any, env: str, run: dict[str, Any], versions: dict[str, str]) -> About:
+def describe(
+    agent: Agent,
+    *,
+    name: str,
+    config: Any,
+    env: str,
+    run: dict[str, Any],
+    versions: dict[str, str],
+    protocol: dict[str, Any] | None = None,
+) -> About:
     """What a checkpoint of this agent says of itself; ValueError names a space that cannot be kept."""
     return About(
         agent=name,
@@ -54,6 +66,7 @@ def describe(agent: Agent, *, name: str, config: Any, env: str, run: dict[str, A
         action_space=spaces.encode(agent.action_space),
         run=run,
         versions=versions,
+        protocol=protocol,
     )
 
 
@@ -70,20 +83,43 @@ def save(path: Path, about: About, state: dict[str, Any]) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except RuntimeError as error:  # torch hides the operating system's error in its own
+    except BaseException as error:
+        with suppress(OSError):  # the first error is the one to tell
+            temporary.unlink()
+        if not isinstance(error, RuntimeError):
+            raise
+        # torch hides the operating system's error in its own
         cause = error.__context__ if isinstance(error.__context__, OSError) else None
         raise OSError(str(cause or first_line(error))) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder on the disk too, where the file system knows how."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _compact(state: Any) -> Any:
-    """The state with views copied: torch writes the whole memory that a view is a part of."""
+    """The state with views cut out: torch writes the whole memory that a view is a part of."""
     if isinstance(state, torch.Tensor):
-        return state.clone() if state.untyped_storage().nbytes() > state.nbytes else state
+        return _cut_out(state) if state.untyped_storage().nbytes() > state.nbytes else state
     if isinstance(state, dict):
         return {key: _compact(value) for key, value in state.items()}
     return [_compact(value) for value in state] if isinstance(state, list) else state
+
+
+def _cut_out(view: torch.Tensor) -> torch.Tensor:
+    """The view on a storage of its own size: the same memory where it lies in one piece on the CPU, else a copy."""
+    if view.device.type != "cpu" or not view.is_contiguous():
+        return view.clone()
+    first = view.storage_offset() * view.itemsize
+    own = view.untyped_storage()[first : first + view.nbytes]
+    return torch.empty(0, dtype=view.dtype).set_(own, 0, view.shape, view.stride())
 
 
 def read(path: Path) -> tuple[About, dict[str, Any]]:
@@ -178,9 +214,10 @@ def load(path: str | Path, *, device: str = "cpu", agent: type[Any] | None = Non
     return made
 
 
-def load_agent(agent: Agent, content: dict[str, Any], path: Path) -> None:
-    """Put a checkpoint's state into an agent; UsageError where it does not fit."""
+def load_agent(agent: Agent, content: dict[str, Any], path: Path, *, replay: bool = False) -> None:
+    """Put a checkpoint's state into an agent, its replay only where asked; UsageError where it does not fit."""
     try:
-        agent.load_state_dict(content["agent"])
+        state = content["agent"]
+        agent.load_state_dict(state if replay else {key: value for key, value in state.items() if key != "replay"})
     except (KeyError, ValueError, RuntimeError, TypeError, IndexError) as error:
         raise UsageError(f"{path} does not fit its own description: {first_line(error)}") from None

@@ -22,6 +22,7 @@ from gymnast.optimal import bandit_regret
 from gymnast.options import TrainOptions
 from gymnast.panel import Panel, PanelState
 from gymnast.records import MetricsLog
+from gymnast.replay_files import ReplayFiles
 from gymnast.writers import Writers
 
 TIMING_PERIOD = 10.0
@@ -50,12 +51,13 @@ class Session:
         self.best: float | None = None
         self.last_evaluation: Evaluation | None = None
         self.writers: Writers | None = None
-        self.failed_save: str | None = None
-        """Why the newest checkpoint is missing, if it is."""
+        self.failed_saves: dict[str, str] = {}
+        """Why the newest checkpoint of a kind is missing, where it is."""
         self._describe = describe
         self._make_eval_env = eval_env
         self._eval_env: Env | None = None
         self._eval_seed = eval_seed
+        self._replay_files = ReplayFiles(path / "checkpoints")
         self._metrics = MetricsLog(path / "metrics.jsonl")
         self._timing = MetricsLog(path / "timing.jsonl")
         periods = {"log": options.log_every, "eval": options.eval_every, "checkpoint": options.checkpoint_every}
@@ -194,14 +196,14 @@ class Session:
         )
         self.last_evaluation = result
         values = {name: value for name, value in result.as_json().items() if name.endswith("_return")}
-        record = {"episodes": len(result.returns), "seed": result.seed, **values}
+        record = {"episodes": len(result.returns), "seed": result.seed, **values, **result.stamp()}
         self._metrics.write({"kind": "eval", "env_step": self.loop.env_step, **record})
         if self.writers is not None:
             self.writers.scalars(self.loop.env_step, {f"eval/{name}": value for name, value in values.items()})
         better = self.best is None or result.mean_return > self.best
         if better:
             self.best = result.mean_return
-            self._save("best", replay=False, score=result.mean_return)
+            self._save("best", score=result.mean_return)
         self.panel.message(
             f"evaluation at {self.loop.env_step:,}: {result.mean_return:.2f}{' (best)' if better else ''}"
         )
@@ -212,30 +214,32 @@ class Session:
     def save_last(self) -> None:
         """Write the checkpoint that a resume goes on from; RunError where the agent is no longer finite."""
         self._check_finite()
-        self._save("last", replay=True)
+        self._save("last")
 
     def _save_periodic(self) -> None:
         self.save_last()
-        self._save(f"step-{self.loop.env_step:010d}", replay=False)
+        self._save(f"step-{self.loop.env_step:010d}")
         kept = sorted((self.path / "checkpoints").glob("step-*.pt"))
         for old in kept[: -self.options.keep_checkpoints or None]:
             old.unlink()
 
-    def _save(self, name: str, *, replay: bool, score: float | None = None) -> None:
-        """Write one checkpoint; without space the run goes on, and the one that stood there stays."""
+    def _save(self, name: str, *, score: float | None = None) -> None:
+        """Write one checkpoint, all to go on from if it is the last; without space the run goes on with the old one."""
         state = self.loop.agent.state_dict()
-        if not replay:
-            state = {key: value for key, value in state.items() if key != "replay"}
-        content = {"agent": state} if name != "last" else {"agent": state, **self._resume_state()}
         about = dataclasses.replace(
             self._describe(), score=score, score_seed=None if score is None else self._eval_seed
         )
+        path, kind = self.path / "checkpoints" / f"{name}.pt", name.split("-")[0]
         try:
-            checkpoint.save(self.path / "checkpoints" / f"{name}.pt", about, content)
-            self.failed_save = None
+            if name == "last":
+                self._replay_files.save(path, about, {"agent": state, **self._resume_state()})
+            else:
+                state.pop("replay", None)
+                checkpoint.save(path, about, {"agent": state})
+            self.failed_saves.pop(kind, None)
         except OSError as error:
-            self.failed_save = f"checkpoint {name} was not written: {error.strerror or error}"
-            self.panel.message(f"{self.failed_save}; the one before is kept")
+            self.failed_saves[kind] = f"checkpoint {name} was not written: {error.strerror or error}"
+            self.panel.message(f"{self.failed_saves[kind]}; the one before is kept")
 
     def _resume_state(self) -> dict[str, Any]:
         loop = self.loop
@@ -257,6 +261,7 @@ class Session:
 
     def restore(self, content: dict[str, Any]) -> None:
         """Go on from what a `last` checkpoint holds beside agent and environment."""
+        self._replay_files.restore(content)
         self.loop.actor.load_state_dict(content["actor"])
         self.loop.load_state_dict(content["loop"])
         torch.set_rng_state(content["torch_rng"])

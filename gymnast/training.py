@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gymnast import checkpoint, evaluation, names, plots, run
+from gymnast import checkpoint, evaluation, names, plots, protocols, records, replay_files, run
 from gymnast.agents.base import LearningError
 from gymnast.envs.workers import WorkerError
 from gymnast.errors import RunError, UsageError, first_line
@@ -67,7 +67,7 @@ def train(
             run.check_space(options.out, 2 * parts.checkpoint_bytes())
             path = run.create(options.out, env=parts.env.id, agent=parts.name, name=options.name, seed=options.seed)
             stack.enter_context(run.locked(path))
-            run.write_config(path, _config_json(parts, options, command=command, presets=presets))
+            run.write_config(path, _config_json(parts, command=command, presets=presets))
         started()
         return _run(parts, path, None, stack)
 
@@ -93,7 +93,7 @@ def resume(
             stack.enter_context(run.locked(path))
             options = _options_of(kept["run"], path, steps=steps, device=device)
             about, content = checkpoint.read(path / "checkpoints" / "last.pt")
-            if about.env_step >= options.steps:
+            if about.env_step >= options.steps and _has_final(path):  # without one, its final evaluation is missing
                 raise UsageError(f"{path} has done its {options.steps:,} env steps; go on with a larger --steps")
             if not trust and ":" in options.env:
                 raise UsageError(
@@ -102,13 +102,18 @@ def resume(
             made = checkpoint.agent_class(about, agent=agent, trust=trust)
             config = checkpoint.config_of(about, made, trust=trust)
             parts = Parts.make(made, options, config, env=None, stack=stack, name=about.agent)
-            checkpoint.load_agent(parts.agent, content, path / "checkpoints" / "last.pt")
+            replay_files.load_agent(parts.agent, content, path / "checkpoints" / "last.pt")
             if content["env"] is not None:
                 parts.env.restore(content["env"])
             kept["run"] = dataclasses.asdict(options)
             kept["resumed"] = [*kept.get("resumed", []), {"env_step": about.env_step, "command": list(command)}]
             run.write_config(path, kept)
         return _run(parts, path, content, stack)
+
+
+def _has_final(path: Path) -> bool:
+    record = records.last_record(path / "metrics.jsonl")
+    return record is not None and record["kind"] == "final"
 
 
 @contextmanager
@@ -130,13 +135,12 @@ def _options_of(kept: dict[str, Any], path: Path, *, steps: int | None, device: 
     return dataclasses.replace(options, **{key: value for key, value in changes.items() if value is not None})
 
 
-def _config_json(
-    parts: Parts, options: TrainOptions, *, command: Sequence[str], presets: Sequence[str]
-) -> dict[str, Any]:
+def _config_json(parts: Parts, *, command: Sequence[str], presets: Sequence[str]) -> dict[str, Any]:
     return {
         "agent": parts.name,
         "config": dataclasses.asdict(parts.config),
-        "run": dataclasses.asdict(options),
+        "run": dataclasses.asdict(parts.options),
+        "protocol": protocols.stamp(parts.protocol()),
         "presets": list(presets),
         "command": list(command),
         "versions": run.versions(),
@@ -148,6 +152,9 @@ def _config_json(
 def _run(parts: Parts, path: Path, content: dict[str, Any] | None, stack: ExitStack) -> RunResult:
     """Train, then evaluate and film what was kept."""
     panel = stack.enter_context(Panel(f"{parts.name} on {parts.env.id}  ({path})"))
+    overridden = protocols.note(parts.options.protocol, parts.options.env)
+    if overridden is not None:
+        panel.message(overridden)
     loop = Loop(parts.agent, parts.actor, parts.env)
     if content is None or content["env"] is None:
         parts.env.reset()
@@ -177,7 +184,7 @@ def _run(parts: Parts, path: Path, content: dict[str, Any] | None, stack: ExitSt
             if not exit_code:
                 final = _test(parts, path, session)
                 files |= _leave(parts, path, session)
-                exit_code = 0 if session.failed_save is None else 1
+                exit_code = 1 if session.failed_saves else 0
             else:
                 panel.message(f"stopped at env step {loop.env_step:,}; go on by: gymnast resume {path}")
     except (RunError, LearningError, WorkerError) as error:

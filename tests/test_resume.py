@@ -69,8 +69,12 @@ def same(left: Any, right: Any, where: str = "") -> None:
 
 
 def last_state(path: Path) -> dict[str, Any]:
+    """Everything that a run goes on from, the bytes of its replay's files included."""
     content = checkpoint.read(path / "checkpoints" / "last.pt")[1]
     del content["about"]  # the time of writing differs, as do the steps asked for
+    if "replay" in content["agent"]:
+        blocks = content["agent"]["replay"].pop("files")["blocks"]
+        content["frames"] = [(path / "checkpoints" / "replay" / block["name"]).read_bytes() for block in blocks]
     for name in ("timing", "seconds"):
         del content["session"][name]
     return content
