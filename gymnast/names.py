@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from gymnast.algorithms import ALGORITHMS
 from gymnast.errors import UsageError, nearest
 
 
@@ -38,7 +39,7 @@ AGENTS: dict[str, AgentEntry] = {
     "policy-iteration": AgentEntry("gymnast.agents.planning:PolicyIteration", "planning on the transition table"),
     "ucb": AgentEntry("gymnast.agents.bandits:UCB", "upper confidence bounds, for bandits"),
     "thompson": AgentEntry("gymnast.agents.bandits:Thompson", "Thompson sampling, for bandits"),
-    "dqn": AgentEntry("gymnast.agents.dqn:DQN", "deep Q-network (Mnih et al. 2015)"),
+    **{name: AgentEntry("gymnast.agents.dqn:DQN", algorithm.help) for name, algorithm in ALGORITHMS.items()},
 }
 
 METHODS = ("actor", "store", "updates_due", "learn", "scheduled", "state_dict", "load_state_dict")
@@ -86,6 +87,12 @@ def config_class(agent: type[Any]) -> type[Any]:
     if len(found) != 1:
         raise UsageError(f"{agent.__name__}.__init__ has no parameter `config` that is annotated with a dataclass")
     return found[0]
+
+
+def default_config(name: str) -> Any:
+    """The config of an agent's name: what the algorithm switches on, and else the defaults."""
+    changes = ALGORITHMS[name].changes if name in ALGORITHMS else {}
+    return config_class(agent_class(name))(**changes)
 
 
 def import_backbone(config: Any) -> None:

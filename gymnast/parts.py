@@ -66,7 +66,8 @@ class Parts:
         name: str | None = None,
     ) -> Parts:
         cls = names.agent_class(agent) if isinstance(agent, str) else agent
-        config = names.config_class(cls)() if config is None else config
+        name = name or (agent if isinstance(agent, str) else names.name_of(cls))
+        config = names.default_config(name) if config is None else config
         if options.protocol is not None and not isinstance(options.env if env is None else env, str):
             raise ValueError(
                 f"protocol {options.protocol} is for Atari games by id, not for an environment of your own"
@@ -89,6 +90,8 @@ class Parts:
             raise ValueError(
                 f"exact_resume: {made_env.id} cannot be restored exactly, a resume would begin new episodes"
             )
+        if options.overlap and not made_env.overlaps:
+            raise ValueError(f"overlap: {made_env.id} steps in this process; use vectorization async, or an Atari game")
         torch.manual_seed(seeds.torch)
         made: Agent = cls(
             made_env.single_observation_space,
@@ -98,7 +101,6 @@ class Parts:
             device=device,
             seed=seeds.agent,
         )
-        name = name or (agent if isinstance(agent, str) else names.name_of(cls))
         if hasattr(made, "plan") and made_env.transition_table() is None:
             raise ValueError(
                 f"{name} plans on a known transition table, which {made_env.id} does not have; "

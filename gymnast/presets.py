@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from gymnast import families
+from gymnast.algorithms import ALGORITHMS
 from gymnast.errors import UsageError, nearest
 
 
@@ -23,44 +25,31 @@ class Preset:
 CONTROL = ("q-learning", "sarsa", "expected-sarsa", "double-q-learning", "n-step-sarsa")
 
 PRESETS: dict[str, Preset] = {
-    "dqn": Preset("deep Q-network: the plain defaults, to be combined with a preset of an environment", {"dqn": {}}),
+    **{name: Preset(algorithm.help, {"dqn": algorithm.changes}) for name, algorithm in ALGORITHMS.items()},
     "cartpole": Preset(
         "CartPole-v1 until it is solved (mean greedy return of 475 over 100 episodes) with a margin",
-        {
-            "dqn": {
-                "batch_size": 64,
-                "learning_rate": 1e-3,
-                "train_period": 2,
-                "target_period": 2,
-                "tau": 0.01,
-                "epsilon": "linear:1:0.05:5000",
-                "replay_size": 50_000,
-            }
-        },
+        families.CARTPOLE,
         run={"steps": 50_000, "eval_every": 2_500, "eval_episodes": 100, "stop_return": 490.0},
     ),
+    "classic": Preset(
+        "classic control (CartPole-v1, Acrobot-v1, MountainCar-v0)",
+        families.CLASSIC,
+        run={"steps": 100_000, "eval_every": 5_000, "eval_episodes": 20},
+    ),
+    "minatar": Preset(
+        "MinAtar (Young & Tian 2019), with the step size of Obando-Ceron & Castro 2021",
+        families.MINATAR,
+        run={"steps": 5_000_000, "eval_every": 100_000, "eval_episodes": 30},
+    ),
     "atari": Preset(
-        "Atari games as in Mnih et al. 2015 (Nature), extended data table 1; 200 million frames, 8 GB of memory",
-        {
-            "dqn": {
-                "backbone": "nature-cnn",
-                "loss": "huber",
-                "optimizer": "nature-rmsprop",
-                "learning_rate": 2.5e-4,
-                "max_grad_norm": None,
-                "gamma": 0.99,
-                "epsilon": "linear:1:0.1:1000000",
-                "eval_epsilon": 0.05,
-                "batch_size": 32,
-                "replay_size": 1_000_000,
-                "learning_starts": 50_000,
-                "train_period": 4,
-                "target_period": 10_000,
-                "clip_rewards": True,
-                "life_loss": True,
-            }
-        },
+        "Atari games as each algorithm's paper has them; 200 million frames, 8 GB of memory",
+        families.ATARI,
         run={"steps": 50_000_000, "eval_every": 250_000, "eval_episodes": 30, "checkpoint_every": 1_000_000},
+    ),
+    "atari100k": Preset(
+        "Atari games in 100,000 env steps, as van Hasselt et al. 2019 have them",
+        families.ATARI100K,
+        run={"steps": 100_000, "eval_every": 10_000, "eval_episodes": 10},
     ),
     "frozenlake": Preset(
         "FrozenLake-v1, slippery: steps that shrink, and an exploration that ends",
@@ -91,14 +80,23 @@ PRESETS: dict[str, Preset] = {
 def apply(names: Sequence[str], agent: str) -> dict[str, Any]:
     """The fields that presets set for an agent, of run and config together; later presets override earlier ones.
 
-    Raises UsageError for an unknown preset and for one that is not made for the agent.
+    An algorithm is an agent and a preset; what it switches on outlives the preset of an environment family, which may
+    have further settings for it. Raises UsageError for an unknown preset and for one that is not made for the agent.
     """
-    values: dict[str, Any] = {}
+    key = "dqn" if agent in ALGORITHMS else agent
+    algorithm = next((name for name in reversed([agent, *names]) if name in ALGORITHMS), None)
+    own: dict[str, Any] = {} if algorithm is None else ALGORITHMS[algorithm].changes
+    values: dict[str, Any] = dict(own) if key == "dqn" else {}
     for name in names:
         if name not in PRESETS:
             raise UsageError(f"unknown preset {name!r}; there are {', '.join(PRESETS)}{nearest(name, PRESETS)}")
         preset = PRESETS[name]
-        if agent not in preset.agent:
-            raise UsageError(f"the preset {name} is for {', '.join(preset.agent)}, not for {agent}")
-        values |= preset.run | preset.agent[agent]
+        if key not in preset.agent:
+            fitting = [fit for fit in preset.agent if fit != "dqn"] if "dqn" in preset.agent else list(preset.agent)
+            algorithms = list(ALGORITHMS) if "dqn" in preset.agent else []
+            fit = ", ".join(dict.fromkeys([*algorithms, *fitting]))
+            raise UsageError(f"the preset {name} is for {fit}, not for {agent}")
+        values |= preset.run | preset.agent[key]
+        if name not in ALGORITHMS and algorithm is not None:
+            values |= own | preset.agent.get(algorithm, {})
     return values

@@ -7,25 +7,26 @@ import dataclasses
 import pytest
 
 from gymnast import names, presets
+from gymnast.algorithms import ALGORITHMS, RAINBOW
 from gymnast.errors import UsageError
 from gymnast.options import TrainOptions
 
 PAIRS = [(name, agent) for name, preset in presets.PRESETS.items() for agent in preset.agent]
+ENVIRONMENTS = [pair for pair in PAIRS if pair[0] not in ALGORITHMS]
 
 
 @pytest.mark.parametrize(("name", "agent"), PAIRS)
 def test_a_preset_builds_valid_options(name: str, agent: str) -> None:
-    preset = presets.PRESETS[name]
     config_class = names.config_class(names.agent_class(agent))
-    options = TrainOptions(env="CartPole-v1", **preset.run)
-    config = config_class(**preset.agent[agent])
-    resolved = dataclasses.asdict(options) | dataclasses.asdict(config)
     applied = presets.apply([name], agent)
-    assert applied.items() <= resolved.items()
-    assert applied == preset.run | preset.agent[agent]
+    options = TrainOptions(env="CartPole-v1", **presets.PRESETS[name].run)
+    fields = {field.name for field in dataclasses.fields(config_class)}
+    config = config_class(**{field: value for field, value in applied.items() if field in fields})
+    assert applied.items() <= (dataclasses.asdict(options) | dataclasses.asdict(config)).items()
+    assert presets.PRESETS[name].agent[agent].items() <= applied.items()
 
 
-@pytest.mark.parametrize(("name", "agent"), [pair for pair in PAIRS if pair[0] not in names.AGENTS])
+@pytest.mark.parametrize(("name", "agent"), ENVIRONMENTS)
 def test_a_preset_changes_something(name: str, agent: str) -> None:
     config_class = names.config_class(names.agent_class(agent))
     plain = dataclasses.asdict(TrainOptions(env="CartPole-v1")) | dataclasses.asdict(config_class())
@@ -47,7 +48,7 @@ def test_an_unknown_preset_names_the_nearest() -> None:
 
 
 def test_a_preset_for_other_agents_names_them() -> None:
-    with pytest.raises(UsageError, match="the preset atari is for dqn, not for sarsa"):
+    with pytest.raises(UsageError, match=r"the preset atari is for dqn, .*, rainbow, .*, not for sarsa"):
         presets.apply(["atari"], "sarsa")
 
 
@@ -58,3 +59,34 @@ def test_atari_is_the_nature_paper() -> None:
     table |= {"batch_size": 32, "learning_rate": 2.5e-4, "epsilon": "linear:1:0.1:1000000"}
     assert table.items() <= changes.items()
     assert changes["steps"] * 4 == 200_000_000
+
+
+def test_an_algorithm_is_an_agent_and_a_preset() -> None:
+    assert presets.apply([], "rainbow") == presets.apply(["rainbow"], "dqn") == RAINBOW
+    assert presets.apply(["atari"], "rainbow") == presets.apply(["rainbow", "atari"], "dqn")
+    assert presets.apply(["atari", "rainbow"], "dqn") == presets.apply(["rainbow", "atari"], "dqn")
+
+
+@pytest.mark.parametrize("family", ["classic", "minatar", "atari", "atari100k"])
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_family_keeps_what_an_algorithm_switches_on(algorithm: str, family: str) -> None:
+    values = presets.apply([family], algorithm)
+    switched = {name: value for name, value in ALGORITHMS[algorithm].changes.items() if name != "quantiles"}
+    assert switched.items() <= values.items()
+    config_class = names.config_class(names.agent_class(algorithm))
+    fields = {field.name for field in dataclasses.fields(config_class)}
+    config_class(**{name: value for name, value in values.items() if name in fields})
+
+
+def test_rainbow_on_atari_is_its_paper() -> None:
+    """Hessel et al. 2018, table 1; frames are four to an env step."""
+    config = names.config_class(names.agent_class("rainbow"))
+    fields = {field.name for field in dataclasses.fields(config)}
+    changes = {key: value for key, value in presets.apply(["atari"], "rainbow").items() if key in fields}
+    made = config(**changes)
+    assert made.learning_starts * 4 == 80_000
+    assert made.target_period * 4 == 32_000
+    assert (made.optimizer, made.learning_rate, made.optimizer_eps) == ("adam", 6.25e-5, 1.5e-4)
+    assert (made.priority, made.priority_alpha, made.noisy_sigma, made.n_step) == ("proportional", 0.5, 0.5, 3)
+    assert (made.atoms, made.v_min, made.v_max, made.gamma) == (51, -10.0, 10.0, 0.99)
+    assert (made.batch_size, made.train_period, made.replay_size) == (32, 4, 1_000_000)

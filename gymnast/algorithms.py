@@ -1,0 +1,45 @@
+"""The algorithms that are DQN with parts switched on: names of agents and of presets, changes to the plain config."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+
+class Algorithm(NamedTuple):
+    """What an algorithm changes in `DQNConfig`, whatever the environment."""
+
+    help: str
+    changes: dict[str, Any]
+
+
+RAINBOW = {
+    "double": True,
+    "dueling": True,
+    "prioritized": True,
+    "priority_alpha": 0.5,
+    "noisy": True,
+    "n_step": 3,
+    "values": "categorical",
+}
+"""Hessel et al. 2018, table 1: what does not depend on the environment."""
+
+ALGORITHMS: dict[str, Algorithm] = {
+    "dqn": Algorithm("deep Q-network (Mnih et al. 2015)", {}),
+    "double-dqn": Algorithm("DQN with double Q-learning (van Hasselt et al. 2016)", {"double": True}),
+    "dueling-dqn": Algorithm(
+        "double DQN with streams for value and advantages (Wang et al. 2016)", {"double": True, "dueling": True}
+    ),
+    "per": Algorithm(
+        "double DQN with proportional prioritized replay (Schaul et al. 2016)", {"double": True, "prioritized": True}
+    ),
+    "noisy-dqn": Algorithm("DQN that explores by noisy layers (Fortunato et al. 2018)", {"noisy": True}),
+    "n-step-dqn": Algorithm("DQN with three-step targets", {"n_step": 3}),
+    "c51": Algorithm("distribution over 51 returns (Bellemare et al. 2017)", {"values": "categorical"}),
+    "qr-dqn": Algorithm("200 quantiles of the return (Dabney et al. 2018)", {"values": "quantile"}),
+    "iqn": Algorithm("quantiles at random fractions (Dabney et al. 2018b)", {"values": "implicit", "quantiles": 64}),
+    "rainbow": Algorithm("all of double, dueling, prioritized, noisy, 3-step, C51 (Hessel et al. 2018)", RAINBOW),
+    "der": Algorithm(
+        "data-efficient Rainbow: more updates, 20-step targets (van Hasselt et al. 2019)",
+        RAINBOW | {"n_step": 20, "noisy_sigma": 0.1},
+    ),
+}

@@ -1,0 +1,154 @@
+"""Presets of environment families for DQN and its variants; the numbers of a paper where it has some.
+
+A family has changes for all of them under "dqn", and further ones for single algorithms. Periods are in env steps
+(4 frames each in Atari). The schedules of epsilon hold where no noisy layers explore.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+CARTPOLE: dict[str, dict[str, Any]] = {
+    "dqn": {
+        "batch_size": 64,
+        "learning_rate": 1e-3,
+        "train_period": 2,
+        "target_period": 2,
+        "tau": 0.01,
+        "epsilon": "linear:1:0.05:5000",
+        "replay_size": 50_000,
+        "v_min": 0.0,
+        "v_max": 100.0,
+    },
+}
+
+CLASSIC: dict[str, dict[str, Any]] = {
+    "dqn": {
+        "batch_size": 64,
+        "learning_rate": 5e-4,
+        "train_period": 2,
+        "target_period": 500,
+        "epsilon": "linear:1:0.05:10000",
+        "replay_size": 50_000,
+        "v_min": -100.0,
+        "v_max": 100.0,
+        "priority_beta": "linear:0.4:1:50000",
+    },
+    "qr-dqn": {"quantiles": 51},
+    "iqn": {"quantiles": 16},
+}
+
+MINATAR: dict[str, dict[str, Any]] = {
+    "dqn": {
+        "backbone": "minatar-cnn",
+        "learning_rate": 2.5e-4,
+        "optimizer_eps": 0.01 / 32,
+        "batch_size": 32,
+        "replay_size": 100_000,
+        "learning_starts": 1_000,
+        "train_period": 4,
+        "target_period": 1_000,
+        "epsilon": "linear:1:0.01:100000",
+        "v_min": -10.0,
+        "v_max": 50.0,
+        "priority_beta": "linear:0.4:1:1000000",
+    },
+    "qr-dqn": {"quantiles": 51},
+    "iqn": {"quantiles": 16},
+}
+
+ATARI: dict[str, dict[str, Any]] = {
+    # Mnih et al. 2015, extended data table 1.
+    "dqn": {
+        "backbone": "nature-cnn",
+        "optimizer": "nature-rmsprop",
+        "learning_rate": 2.5e-4,
+        "max_grad_norm": None,
+        "gamma": 0.99,
+        "epsilon": "linear:1:0.1:1000000",
+        "eval_epsilon": 0.05,
+        "batch_size": 32,
+        "replay_size": 1_000_000,
+        "learning_starts": 50_000,
+        "train_period": 4,
+        "target_period": 10_000,
+        "clip_rewards": True,
+        "life_loss": True,
+        "priority_beta": "linear:0.4:1:50000000",
+    },
+    # van Hasselt et al. 2016, appendix: the tuned version.
+    "double-dqn": {"epsilon": "linear:1:0.01:1000000", "eval_epsilon": 0.001, "target_period": 30_000},
+    # Wang et al. 2016, section 4.2.
+    "dueling-dqn": {
+        "epsilon": "linear:1:0.01:1000000",
+        "eval_epsilon": 0.001,
+        "learning_rate": 6.25e-5,
+        "max_grad_norm": 10.0,
+        "target_period": 30_000,
+    },
+    # Schaul et al. 2016, section 4 and appendix B.2.1: the tuned double DQN with a quarter of its step size.
+    "per": {
+        "epsilon": "linear:1:0.01:1000000",
+        "eval_epsilon": 0.001,
+        "learning_rate": 6.25e-5,
+        "target_period": 30_000,
+    },
+    "noisy-dqn": {"eval_epsilon": 0.0},
+    # Bellemare et al. 2017, section 5; Dabney et al. 2018, section 4; Dabney et al. 2018b, section 5.
+    "c51": {
+        "optimizer": "adam",
+        "learning_rate": 2.5e-4,
+        "optimizer_eps": 0.01 / 32,
+        "epsilon": "linear:1:0.01:1000000",
+        "eval_epsilon": 0.001,
+    },
+    "qr-dqn": {
+        "optimizer": "adam",
+        "learning_rate": 5e-5,
+        "optimizer_eps": 0.01 / 32,
+        "epsilon": "linear:1:0.01:1000000",
+        "eval_epsilon": 0.001,
+    },
+    "iqn": {
+        "optimizer": "adam",
+        "learning_rate": 5e-5,
+        "optimizer_eps": 0.01 / 32,
+        "epsilon": "linear:1:0.01:1000000",
+        "eval_epsilon": 0.001,
+    },
+    # Hessel et al. 2018, table 1; without noisy layers epsilon falls to 0.01 over 250,000 frames.
+    "rainbow": {
+        "optimizer": "adam",
+        "learning_rate": 6.25e-5,
+        "optimizer_eps": 1.5e-4,
+        "max_grad_norm": 10.0,
+        "epsilon": "linear:1:0.01:62500",
+        "eval_epsilon": 0.0,
+        "learning_starts": 20_000,
+        "target_period": 8_000,
+    },
+}
+
+ATARI100K: dict[str, dict[str, Any]] = {
+    # van Hasselt et al. 2019, appendix: what is not Rainbow's own.
+    "dqn": {
+        "backbone": "efficient-cnn",
+        "optimizer": "adam",
+        "learning_rate": 1e-4,
+        "optimizer_eps": 1.5e-4,
+        "max_grad_norm": 10.0,
+        "gamma": 0.99,
+        "epsilon": "linear:1:0.01:5000",
+        "eval_epsilon": 0.001,
+        "batch_size": 32,
+        "replay_size": 110_000,
+        "learning_starts": 1_600,
+        "train_period": 1,
+        "target_period": 2_000,
+        "clip_rewards": True,
+        "life_loss": True,
+        "priority_beta": "linear:0.4:1:100000",
+    },
+    "rainbow": {"eval_epsilon": 0.0},
+    "der": {"eval_epsilon": 0.0},
+}
