@@ -13,7 +13,7 @@ import torch
 from gymnasium.envs.registration import EnvSpec
 
 from gymnast.envs import registration, single
-from gymnast.envs.atari_names import is_atari
+from gymnast.envs.atari_names import atari_id, is_atari
 from gymnast.envs.env import Env
 from gymnast.envs.serial import SerialEnv
 from gymnast.envs.vector import VectorAdapter
@@ -73,6 +73,12 @@ def make(
     if kind == "async":
         return WorkersEnv(name, build, num_envs, seed=sequence, device=device)
     return SerialEnv(name, [build() for _ in range(num_envs)], seed=sequence, device=device)
+
+
+def full_id(id: str) -> str:
+    """The id of the environment that `make` builds: `Pong` is `ALE/Pong-v5`; ValueError where there is none."""
+    registration.register()
+    return atari_id(id) if _is_atari(id) else single.resolve(id).id
 
 
 def automatic(source: single.Source, num_envs: int) -> str:

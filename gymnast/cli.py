@@ -1,4 +1,4 @@
-"""The command line: `gymnast train | resume | evaluate | list`."""
+"""The command line: `gymnast train | resume | evaluate | benchmark | ablate | report | list`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import MISSING, dataclass
+from dataclasses import MISSING
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from gymnast import __version__, flags, names, presets
 from gymnast.errors import RunError, UsageError, nearest
 from gymnast.flag_help import show_help
 from gymnast.options import EvaluateOptions, ListOptions, ResumeOptions, TrainOptions
+from gymnast.request import PresetOptions, resolve, train_flags
+from gymnast.suite_options import BenchmarkOptions, ReportOptions
 
 USAGE = """\
 usage: gymnast COMMAND ...
@@ -21,20 +23,16 @@ usage: gymnast COMMAND ...
   gymnast train AGENT --env ID [options]       train an agent; leaves a run folder
   gymnast resume RUN [--steps N]               go on with a run from its last checkpoint
   gymnast evaluate RUN_OR_CHECKPOINT           play episodes with the trained agent
-  gymnast list agents|envs|networks|presets    what there is
+  gymnast benchmark SUITE_OR_IDS --agents A B  train agents in many environments, and report
+  gymnast ablate rainbow --env ID [ID ...]     Rainbow whole and in parts, and report
+  gymnast report RUN_OR_FOLDER ...             compare runs: tables and pictures
+  gymnast list agents|envs|networks|presets|protocols|scores|suites
+                                               what there is
 
   gymnast COMMAND --help                       the options of a command
   gymnast train AGENT --help                   all options of an agent
   gymnast --version
 """
-
-
-@dataclass(frozen=True)
-class PresetOptions:
-    """Settings that go together; explicit flags override them."""
-
-    preset: tuple[str, ...] = ()
-    """Presets, applied from left to right; see gymnast list presets."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -86,26 +84,22 @@ def _train(words: list[str]) -> int:
         )
     agent, of = words[0], f"train {words[0]}"
     names.search_here()
-    config_class = names.config_class(names.agent_class(agent))
-    every = flags.flags_of(PresetOptions, TrainOptions, config_class)
+    every = train_flags(agent)
     if _asks_help(words):
+        config_class = names.config_class(names.agent_class(agent))
         groups = {"preset": PresetOptions, "run": TrainOptions, "agent": config_class}
         show_help(f"gymnast {of}", names.help_of(agent), groups, defaults=_preset_values(words[1:], every, agent))
         return 0
-    given = flags.parse(words[1:], every, of=of)
-    chosen = given.pop("preset", ())
-    values = presets.apply(chosen, agent) | given
-    options: TrainOptions = flags.build(TrainOptions, values, of=of)
-    config = flags.build(config_class, values, of=of)
+    asked = resolve(agent, words[1:], of=of)
     from gymnast import training
 
     result = training.train(
         agent,
-        options,
-        config,
+        asked.options,
+        asked.config,
         command=["gymnast", "train", *words],
-        presets=chosen,
-        started=lambda: _print_resolved(agent, options, config),
+        presets=asked.presets,
+        started=lambda: _print_resolved(agent, asked.options, asked.config),
     )
     print(result.as_text())
     return result.exit_code
@@ -159,10 +153,45 @@ def _list(words: list[str]) -> int:
     return 0
 
 
+def _benchmark(words: list[str]) -> int:
+    options, extra = _suite_options(words, BenchmarkOptions, of="benchmark")
+    if options is None:
+        return 0
+    from gymnast.benchmark import benchmark
+
+    return benchmark(options, extra)
+
+
+def _report(words: list[str]) -> int:
+    if _asks_help(words):
+        show_help("gymnast report", str(ReportOptions.__doc__), {"options": ReportOptions})
+        return 0
+    values = flags.parse(words, flags.flags_of(ReportOptions), of="report")
+    options: ReportOptions = flags.build(ReportOptions, values, of="report")
+    from gymnast import comparison
+
+    print(comparison.report(options).as_text())
+    return 0
+
+
+def _suite_options(words: list[str], cls: type[Any], *, of: str) -> tuple[Any, list[str]]:
+    """The options of a command that starts many runs, None after its help, and the words after `--`, for every run."""
+    own, extra = words, []
+    if "--" in words:
+        own, extra = words[: words.index("--")], words[words.index("--") + 1 :]
+    if _asks_help(own):
+        show_help(f"gymnast {of}", str(cls.__doc__), {"options": cls})
+        return None, []
+    names.search_here()
+    return flags.build(cls, flags.parse(own, flags.flags_of(cls), of=of), of=of), extra
+
+
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "train": _train,
     "resume": _resume,
     "evaluate": _evaluate,
+    "benchmark": _benchmark,
+    "report": _report,
     "list": _list,
 }
 

@@ -80,6 +80,8 @@ def parse(words: Sequence[str], flags: Mapping[str, Flag], *, of: str) -> dict[s
     values: dict[str, Any] = {}
     spelled = {flag.name: flag for flag in flags.values() if not flag.positional}
     positionals = [flag for flag in flags.values() if flag.positional]
+    many = bool(positionals) and positionals[-1].arity is None  # the last one takes all that is left
+    room = math.inf if many else len(positionals)
     given = _split(words)
     loose = list(given.loose)
     for name, texts in given.flags:
@@ -87,12 +89,14 @@ def parse(words: Sequence[str], flags: Mapping[str, Flag], *, of: str) -> dict[s
         if flag.field in values:
             raise UsageError(f"{flag.name} is given twice")
         count = len(texts) if flag.arity is None else flag.arity
-        if len(texts) > count and len(loose) + len(texts) - count <= len(positionals):
+        if len(texts) > count and len(loose) + len(texts) - count <= room:
             texts, loose = texts[:count], loose + texts[count:]
         values[flag.field] = not negated if flag.type is bool and not texts else _value(flag, texts)
-    if len(loose) > len(positionals):
+    if len(loose) > room:
         raise UsageError(f"{of} does not take {loose[len(positionals)]!r}; options are written --name value")
     values |= {flag.field: text for flag, text in zip(positionals, loose, strict=False)}
+    if many and len(loose) >= len(positionals):
+        values[positionals[-1].field] = tuple(loose[len(positionals) - 1 :])
     return values
 
 

@@ -1,11 +1,13 @@
-"""`gymnast list`: agents, environments, networks and presets."""
+"""`gymnast list`: agents, environments, networks, presets and suites."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import textwrap
 from typing import Any
 
-from gymnast import names, presets
+from gymnast import names, presets, protocols, scores, suites
 
 
 def as_json(what: str) -> str:
@@ -20,6 +22,14 @@ def as_text(what: str) -> str:
         return "\n\n".join(f"{group}\n" + "\n".join(f"  {id}" for id in ids) for group, ids in content.items())
     if what == "presets":
         return "\n".join(line for name in presets.PRESETS for line in _preset_lines(name))
+    if what == "suites":
+        return "\n".join(line for name in suites.SUITES for line in _suite_lines(name))
+    if what == "protocols":
+        return "\n".join(
+            f"{name:<12}{item.as_text()}\n{'':<12}{item.paper}" for name, item in protocols.PROTOCOLS.items()
+        )
+    if what == "scores":
+        return _scores_text()
     width = max(map(len, content)) + 2
     return "\n".join(f"{name:<{width}}{text}" for name, text in content.items())
 
@@ -36,7 +46,30 @@ def _content(what: str) -> dict[str, Any]:
             name: {"help": preset.help, "run": preset.run, "agent": preset.agent}
             for name, preset in presets.PRESETS.items()
         }
+    if what == "suites":
+        return {name: dataclasses.asdict(suite) for name, suite in suites.SUITES.items()}
+    if what == "protocols":
+        return {name: dataclasses.asdict(protocol) for name, protocol in protocols.PROTOCOLS.items()}
+    if what == "scores":
+        columns = {name: dataclasses.asdict(column) for name, column in scores.COLUMNS.items()}
+        return {"columns": columns, "games": scores.table()}
     return _envs()
+
+
+def _scores_text() -> str:
+    """The table, and under it where each column is from: scores of different protocols do not compare."""
+    names_ = list(scores.COLUMNS)
+    rows = [["game", *names_]]
+    rows += [
+        [game, *(f"{row[name]:g}" if name in row else "-" for name in names_)] for game, row in scores.table().items()
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    notes = [
+        f"{name}: {column.paper}; {column.conditions} (protocol {column.protocol or 'of its own'})"
+        for name, column in scores.COLUMNS.items()
+    ]
+    return "\n".join([*lines, "", *notes])
 
 
 def _preset_lines(name: str) -> list[str]:
@@ -46,6 +79,13 @@ def _preset_lines(name: str) -> list[str]:
         lines.append(f"{'  run':<22}{_settings(preset.run)}")
     lines += [f"  {agent:<20}{_settings(changes)}" for agent, changes in preset.agent.items() if changes]
     return lines
+
+
+def _suite_lines(name: str) -> list[str]:
+    suite = suites.SUITES[name]
+    usual = f"preset {suite.preset}" + (f", protocol {suite.protocol}" if suite.protocol else "")
+    ids = textwrap.wrap(" ".join(suite.envs), width=90)
+    return [f"{name:<12}{suite.help}; {usual}", *(f"{'':<12}{line}" for line in ids)]
 
 
 def _settings(changes: dict[str, Any]) -> str:

@@ -93,6 +93,21 @@ def read(path: Path) -> list[dict[str, Any]]:
     return records
 
 
+def last_record(path: Path) -> dict[str, Any] | None:
+    """The last whole record of a file that may be growing; None where there is none yet."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(file.seek(0, os.SEEK_END) - (1 << 16), 0))
+            lines = file.read().split(b"\n")[:-1]
+    except FileNotFoundError:
+        return None
+    try:
+        record = json.loads(lines[-1]) if lines else None
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) else None
+
+
 def _whole_lines(path: Path) -> int:
     """Bytes up to and with the last newline."""
     block = 1 << 16

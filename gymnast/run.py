@@ -36,7 +36,7 @@ def check_space(out: str, needed: int) -> None:
 
 def create(out: str, *, env: str, agent: str, name: str | None, seed: int) -> Path:
     """Make the folder `out/<env>/<agent>/<name or seed-time>`; UsageError where it cannot be made or is taken."""
-    parent = Path(out) / _folder_name(env) / _folder_name(agent)
+    parent = folder(out, env=env, agent=agent)
     chosen = name or f"seed{seed}-{time.strftime('%Y%m%d-%H%M%S')}"
     path, number = parent / chosen, 1
     while True:
@@ -52,6 +52,11 @@ def create(out: str, *, env: str, agent: str, name: str | None, seed: int) -> Pa
             path = parent / f"{chosen}-{number}"
         except OSError as error:
             raise UsageError(f"--out {out}: cannot make the run folder: {error.strerror}") from None
+
+
+def folder(out: str, *, env: str, agent: str) -> Path:
+    """The folder of all runs of an agent in an environment: `out/<env>/<agent>`."""
+    return Path(out) / _folder_name(env) / _folder_name(agent)
 
 
 def _folder_name(name: str) -> str:

@@ -1,0 +1,100 @@
+"""`gymnast benchmark`: agents in every environment of a suite, with seeds, so many runs at a time, then one report.
+
+Nothing but the runs' folders says what is done, so a benchmark that was killed at any moment is started again by the
+same command: finished runs are left alone, the others go on from their last checkpoint.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gymnast import comparison, jobs, planning, run, suites
+from gymnast.board import Board
+from gymnast.errors import UsageError
+from gymnast.planning import Planned
+from gymnast.suite_options import BenchmarkOptions, SuiteOptions
+from gymnast.suites import Chosen
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What is compared: an agent, and the flags that make it this variant."""
+
+    label: str
+    agent: str
+    words: tuple[str, ...] = ()
+    folder: str = ""
+    """Stands in the names of its runs' folders where several variants are of one agent."""
+
+
+def benchmark(options: BenchmarkOptions, extra: Sequence[str] = ()) -> int:
+    """Run what is missing of the benchmark and write its report; the exit code of the command.
+
+    `extra` are words of `gymnast train` for every run. Raises UsageError before anything starts.
+    """
+    variants = [Variant(agent, agent) for agent in options.agents]
+    chosen = suites.choose(options.envs)
+    return carry_out(options, chosen, variants, name=options.name or chosen.name, extra=extra)
+
+
+def carry_out(
+    options: SuiteOptions, chosen: Chosen, variants: Sequence[Variant], *, name: str, extra: Sequence[str]
+) -> int:
+    """Run each variant in each environment with each seed, those that are not finished, and write one report.
+
+    Returns 0, or 1 where a run failed, or 128 + the signal that stopped it; then, and where no run is finished, there
+    is no report.
+    """
+    runs = _plan(options, chosen, variants, name=name, extra=extra)
+    for item in runs:
+        planning.check(item)
+    report = Path(options.out) / "reports" / name
+    try:
+        report.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--out {options.out}: {error.strerror}") from None
+    with run.locked(report):  # one benchmark of a name at a time
+        missing = [item for item in runs if not planning.is_finished(item)]
+        for item in missing:
+            planning.prepare(item)
+        tasks = [planning.task(item) for item in missing]
+        steps = sum(task.steps - task.env_step() for task in tasks)
+        with Board(runs=len(runs), done=len(runs) - len(missing), steps=steps) as board:
+            outcome = jobs.run(tasks, jobs=options.jobs, board=board)
+    if outcome.exit_code:
+        print("stopped; the same command goes on")
+        return outcome.exit_code
+    labels = {item.path: item.label for item in runs if planning.is_finished(item)}
+    if labels:
+        lacking = [item.title for item in runs if item.path not in labels]
+        print(comparison.write(labels, report, title=name, missing=lacking).as_text())
+    for title, line in outcome.failures.items():
+        print(f"gymnast: {title} failed: {line}", file=sys.stderr)
+    return 1 if outcome.failures else 0
+
+
+def _plan(
+    options: SuiteOptions, chosen: Chosen, variants: Sequence[Variant], *, name: str, extra: Sequence[str]
+) -> list[Planned]:
+    """Every run, by seed first so that an early look sees all environments; UsageError before anything starts."""
+    preset = chosen.preset if options.preset is None else options.preset
+    protocol = options.protocol or chosen.protocol
+    common = [*(("--preset", *preset) if preset else ()), *(("--protocol", protocol) if protocol else ())]
+    common += ["--num-envs", str(options.num_envs)] if options.num_envs is not None else []
+    common += ["--device", options.device]
+    planned = {
+        (env, variant): planning.plan(
+            variant.label, variant.agent, ["--env", env, *common, *variant.words, *extra], options
+        )
+        for env in chosen.envs
+        for variant in variants
+    }
+    return [
+        planned[env, variant].at(seed, options.out, "-".join(filter(None, (name, variant.folder, f"seed{seed}"))))
+        for seed in range(options.seeds)
+        for env in chosen.envs
+        for variant in variants
+    ]
