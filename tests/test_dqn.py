@@ -116,7 +116,7 @@ class Table(nn.Module):
 
 def test_td_loss_by_hand() -> None:
     """Two states, two actions: Q(s, a) = online[a, s], and the target's own best action is bootstrapped from."""
-    learner = agent(dataclasses.replace(SMALL, loss="mse", gamma=0.5), backbone=Table())
+    learner = agent(dataclasses.replace(SMALL, loss="mse", gamma=0.5, hidden_sizes=None), backbone=Table())
     with torch.no_grad():
         learner.online.head.stream.output.weight.copy_(torch.tensor([[1.0, 2.0], [3.0, 4.0]]))  # [A, S]
         learner.target.head.stream.output.weight.copy_(torch.tensor([[10.0, 20.0], [30.0, 5.0]]))
@@ -130,18 +130,20 @@ def test_td_loss_by_hand() -> None:
         discount=torch.tensor([0.5, 0.0]),
         next_obs=states.flip(0),  # max over the target of state 1 is 20
         weight=torch.tensor([1.0, 0.5]),
+        next_mask=None,
         index=torch.arange(2),
     )
-    loss, error, q = learner.loss(batch)
+    loss, error, metrics = learner.loss(batch, None)
     assert error.tolist() == [8.0, 1.0]  # targets 1 + 0.5 * 20 = 11, and 1 + 0
     assert loss.item() == (64 + 0.5 * 1) / 2
-    assert q.item() == 2.5
+    assert metrics["loss"].item() == loss.item()
+    assert metrics["q"].item() == 2.5
 
 
 @pytest.mark.parametrize(("end", "target"), [("truncated", 1.0 + 0.5 * 7.0), ("terminated", 1.0)])
 def test_truncation_keeps_the_bootstrap(end: str, target: float) -> None:
     """A one-state environment whose final observation is worth 7."""
-    learner = agent(dataclasses.replace(SMALL, gamma=0.5), actions=1, backbone=Table())
+    learner = agent(dataclasses.replace(SMALL, gamma=0.5, hidden_sizes=None), actions=1, backbone=Table())
     with torch.no_grad():
         for network in (learner.online, learner.target):
             network.head.stream.output.weight.copy_(torch.tensor([[0.0, 7.0]]))
@@ -151,8 +153,8 @@ def test_truncation_keeps_the_bootstrap(end: str, target: float) -> None:
         after = step(final, **{end: True})
         after.obs = first
         learner.store(first, Acted(torch.tensor([0])), after)
-    _, error, q = learner.loss(learner.replay.sample())
-    assert q == 0.0
+    _, error, metrics = learner.loss(learner.replay.sample(), None)
+    assert metrics["q"] == 0.0
     assert error.tolist() == [target] * 4
 
 
@@ -218,7 +220,9 @@ def test_periodic_targets_are_copies_of_their_own() -> None:
     feed(learner, 43, learn=True)  # the last update falls due at 42, after the copy at 40
     assert learner._target_updates == 4
     assert not torch.equal(learner.target_weights.data, learner.weights.data)
-    pointers = [network.state_dict()["head.stream.output.weight"].data_ptr() for network in (learner.online, learner.target)]
+    pointers = [
+        network.state_dict()["head.stream.output.weight"].data_ptr() for network in (learner.online, learner.target)
+    ]
     assert pointers[0] != pointers[1]
 
 
@@ -515,7 +519,7 @@ def test_images_that_are_no_stacks_are_refused() -> None:
         ({"optimizer_eps": math.inf}, "optimizer_eps must be > 0, got inf"),
         ({"optimizer": "adm"}, "did you mean adam?"),
         ({"optimizer": "sgd", "optimizer_eps": 1e-3}, "sgd has no epsilon"),
-        ({"loss": "l1"}, "loss must be huber or mse, got 'l1'"),
+        ({"loss": "l1"}, "loss must be one of huber, mse, got 'l1'"),
         ({"init": "zero"}, "init must be one of"),
         ({"activation": "rule"}, "activation must be one of"),
         ({"hidden_sizes": ()}, "hidden_sizes must be at least one number >= 1"),
