@@ -26,7 +26,7 @@ NOT_HERE = {
 
 @dataclass(frozen=True)
 class AtariOptions:
-    """How a game is played; the defaults are those of Mnih et al. (2015), with sticky actions as the id says."""
+    """How a game is played; the defaults are those of Hessel et al. (2018), with sticky actions as the id says."""
 
     frame_skip: int = 4
     """Emulator frames that each action lasts; the last two are max-pooled."""

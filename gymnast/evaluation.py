@@ -196,21 +196,26 @@ def evaluate(
 
 
 def greedy_actor(agent: Agent, env: Env, *, seed: int, protocol: str | None = None) -> Actor:
-    """An actor for an evaluation, with a protocol's epsilon; ValueError where agent and protocol do not fit."""
-    if protocol is not None:
-        _check_fit(agent, env, protocols.check(protocol))
+    """An actor for an evaluation, with a protocol's epsilon; ValueError where agent or environment do not fit it."""
+    named = None if protocol is None else protocols.check(protocol)
+    if named is not None:
+        _check_fit(agent, env, named)
     actor = agent.actor(env.num_envs, explore=False, seed=np.random.SeedSequence(seed))
-    if protocol is not None:
-        epsilon = protocols.check(protocol).eval_epsilon
-        if not hasattr(actor, "eval_epsilon"):
-            raise ValueError(
-                f"protocol {protocol} needs an agent with an evaluation epsilon; {type(agent).__name__} has none"
-            )
-        actor.eval_epsilon = epsilon
+    if named is not None and hasattr(actor, "eval_epsilon"):
+        actor.eval_epsilon = named.eval_epsilon
+    elif named is not None and named.eval_epsilon:
+        raise ValueError(
+            f"protocol {protocol} needs an agent with an evaluation epsilon; {type(agent).__name__} has none"
+        )
     return actor
 
 
 def _check_fit(agent: Agent, env: Env, protocol: Protocol) -> None:
+    found = protocols.of(env, None)
+    for name in protocols.PLAYED:
+        if found is None or getattr(found, name) != getattr(protocol, name):
+            what = "it is no Atari game" if found is None else f"{name} is {getattr(found, name)}"
+            raise ValueError(f"{env.id} was not made under the protocol {protocol.label}: {what}")
     for kind, theirs, ours in (
         ("actions", env.single_action_space, agent.action_space),
         ("observations", env.single_observation_space, agent.observation_space),

@@ -34,7 +34,7 @@ class Protocol:
     sticky: float
     """Probability that the emulator repeats its previous action for a frame."""
     noop_max: int
-    """An episode begins with 0 to this many no-op frames, drawn uniformly."""
+    """An episode begins with 0 to this many no-op frames, drawn uniformly (DeepMind's code draws from 1 on)."""
     fire_reset: bool = False
     """Press FIRE after a reset."""
     full_action_space: bool = False
@@ -75,17 +75,22 @@ class Protocol:
 
     def as_text(self) -> str:
         """All settings in one line of words."""
-        epsilon = "of the agent's own" if self.eval_epsilon is None else f"{self.eval_epsilon:g}"
-        sees = {None: "lives and clipping are the agent's own", True: "the learner sees a lost life as an end"}
-        clipped = "" if self.clip_rewards is None else f", {'' if self.clip_rewards else 'un'}clipped rewards"
-        return (
-            f"skip {self.frame_skip}, sticky {self.sticky:g}, no-ops up to {self.noop_max}, "
-            f"{'' if self.fire_reset else 'no '}FIRE on reset, {'all 18' if self.full_action_space else 'minimal'} "
-            f"actions, {self.max_frames:,} frames at most, {self.screen}x{self.screen} "
-            f"{'grey' if self.grayscale else 'RGB'} x {self.stack}, "
-            f"{sees.get(self.life_loss, 'the learner sees whole games')}{clipped}, "
-            f"evaluated {'by mode' if self.by_mode else 'by sampling'} with epsilon {epsilon}"
+        lives = {None: "lives are the agent's own affair", True: "a lost life ends the learner's targets"}
+        clipping = {None: "rewards as the agent likes", True: "rewards clipped for the learner"}
+        parts = (
+            f"skip {self.frame_skip}",
+            f"sticky {self.sticky:g}",
+            f"0 to {self.noop_max} no-ops" if self.noop_max else "no no-ops",
+            "FIRE on reset" if self.fire_reset else "no FIRE on reset",
+            "all 18 actions" if self.full_action_space else "minimal actions",
+            f"at most {self.max_frames:,} frames",
+            f"{self.stack} {'grey' if self.grayscale else 'RGB'} screens of {self.screen}x{self.screen}",
+            lives.get(self.life_loss, "lives are not told to the learner"),
+            clipping.get(self.clip_rewards, "true rewards for the learner"),
+            f"evaluated {'by mode' if self.by_mode else 'by sampling'}"
+            + ("" if self.eval_epsilon is None else f" with epsilon {self.eval_epsilon:g}"),
         )
+        return ", ".join(parts)
 
 
 PLAYED = tuple(field.name for field in dataclasses.fields(AtariOptions) if field.name != "threads")
@@ -103,7 +108,7 @@ PROTOCOLS: dict[str, Protocol] = {
             max_frames=18_000,
             life_loss=True,
             eval_epsilon=0.05,
-            paper="Mnih et al. 2015, methods and extended data table 1",
+            paper="Mnih et al. 2015, methods and extended table 1; its evaluations' cap holds in training too",
         ),
         Protocol(
             name="rainbow",
@@ -112,7 +117,7 @@ PROTOCOLS: dict[str, Protocol] = {
             max_frames=108_000,
             life_loss=True,
             eval_epsilon=0.0,
-            paper="Hessel et al. 2018, evaluation methodology (no-op starts) and table 4",
+            paper="Hessel et al. 2018, no-op starts; epsilon 0, as its noisy networks explore by themselves",
         ),
         Protocol(
             name="dopamine",
@@ -121,7 +126,7 @@ PROTOCOLS: dict[str, Protocol] = {
             max_frames=108_000,
             life_loss=False,
             eval_epsilon=0.001,
-            paper="Castro et al. 2018, section 3 and its default settings",
+            paper="Castro et al. 2018, the defaults; published curves are of training episodes, with epsilon 0.01",
         ),
         Protocol(
             name="machado",
@@ -132,7 +137,7 @@ PROTOCOLS: dict[str, Protocol] = {
             max_frames=18_000,
             life_loss=False,
             eval_epsilon=0.01,
-            paper="Machado et al. 2018, section 4 and table 10",
+            paper="Machado et al. 2018; scores there are of training episodes, so with the last exploration's epsilon",
         ),
     )
 }

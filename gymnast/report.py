@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gymnast import checkpoint, evaluation, picture, protocols
+from gymnast import checkpoint, evaluation, picture, protocols, scores
 from gymnast.agents.base import Agent
 from gymnast.checkpoint import About
 from gymnast.envs.env import Env
@@ -27,14 +28,32 @@ class Report:
     extras: dict[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
-        return {**self.evaluation.as_json(), "checkpoint": str(self.checkpoint), **self.extras}
+        values = {**self.evaluation.as_json(), "checkpoint": str(self.checkpoint), **self.extras}
+        return {**values, **({"published": published} if (published := self._published()) else {})}
 
     def as_text(self) -> str:
         lines = [self.evaluation.as_text()]
         for name, value in self.extras.items():
             shown = f"{value:.6g}" if isinstance(value, float) else str(value)
             lines.append(f"{name.replace('_', ' ')}: {shown}")
-        return "\n".join(lines)
+        return "\n".join([*lines, *self._published_lines()])
+
+    def _published(self) -> dict[str, dict[str, Any]]:
+        """What papers report for the game, each with its protocol; empty for other environments."""
+        if self.evaluation.protocol is None or scores.game_of(self.evaluation.env) is None:
+            return {}
+        found = scores.published(self.evaluation.env)
+        return {name: {"score": item.score, **dataclasses.asdict(item.column)} for name, item in found.items()}
+
+    def _published_lines(self) -> list[str]:
+        """Published scores under the same protocol alone: others would not compare."""
+        published, protocol = self._published(), self.evaluation.protocol
+        if not published or protocol is None:
+            return []
+        same = [f"{name} {item['score']:g}" for name, item in published.items() if item["protocol"] == protocol.label]
+        if not same:
+            return ["published scores are of other protocols: gymnast list scores"]
+        return [f"published under this protocol (papers and frames: gymnast list scores): {', '.join(same)}"]
 
 
 def evaluate_path(options: EvaluateOptions) -> Report:

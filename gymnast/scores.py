@@ -25,7 +25,7 @@ class Column:
     conditions: str
     """How the scores were made, in words."""
     protocol: str | None = None
-    """The protocol of `gymnast list protocols` that they compare with; None where it is none of them."""
+    """The protocol that plays games alike (papers chose evaluation epsilons of their own); None where none does."""
 
 
 @dataclass(frozen=True)

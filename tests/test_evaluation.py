@@ -1,5 +1,8 @@
-"""Evaluation over N environments is that of one, and not biased towards short episodes (row 23)."""
+"""Evaluation over N environments is that of one, not biased towards short episodes (row 23), and of true scores."""
 
+import copy
+import dataclasses
+import hashlib
 from typing import Any
 
 import gymnasium as gym
@@ -10,8 +13,11 @@ from gymnasium.spaces import Box, Discrete
 
 from gymnast.agents import QLearning, QLearningConfig
 from gymnast.agents.base import Acted
+from gymnast.agents.dqn import DQN, DQNConfig
 from gymnast.envs import make
-from gymnast.evaluation import STEP_LIMIT, episode_seeds, evaluate, make_env, time_limit
+from gymnast.evaluation import STEP_LIMIT, Evaluation, episode_seeds, evaluate, make_env, time_limit
+from gymnast.loop import Loop
+from gymnast.protocols import PROTOCOLS
 
 
 class SeededLength(gym.Env):
@@ -96,3 +102,127 @@ def test_statistics_by_hand() -> None:
 def test_no_episodes_are_refused() -> None:
     with pytest.raises(ValueError, match="episodes must be >= 1, got 0"):
         evaluate(Constant(), SeededLength, episodes=0)
+
+
+# What the learner sees and what the logs say.
+
+
+class FiveLives(gym.Env):
+    """Five steps of reward 5; the lives fall as 3, 3, 2, 2, 1 and the last step ends the game."""
+
+    observation_space, action_space = Box(0.0, 1.0, (1,), np.float32), Discrete(2)
+    LIVES = (3, 3, 2, 2, 1, 0)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[np.ndarray, dict]:
+        super().reset(seed=seed)
+        self.time = 0
+        return np.zeros(1, np.float32), {"lives": self.LIVES[0]}
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict]:
+        self.time += 1
+        obs = np.full(1, self.time / 5, np.float32)
+        return obs, 5.0, self.time == 5, False, {"lives": self.LIVES[self.time]}
+
+
+MODES = {
+    "serial": lambda: make(FiveLives, 2, vectorization="serial"),
+    **{
+        mode.name: lambda mode=mode: make(gym.vector.SyncVectorEnv([FiveLives] * 2, autoreset_mode=mode))
+        for mode in gym.vector.AutoresetMode
+    },
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("life_loss", [False, True])
+def test_the_learner_sees_clipped_rewards_and_lost_lives_and_the_log_the_true_score(mode: str, life_loss: bool) -> None:
+    """Rows 18 and 26: five +5 are five +1 to the learner, the log says 25; a lost life cuts targets, not episodes."""
+    env = MODES[mode]()
+    env.reset()
+    config = DQNConfig(clip_rewards=True, life_loss=life_loss, replay_size=100, learning_starts=1_000, gamma=0.9)
+    agent = DQN(env.single_observation_space, env.single_action_space, config, num_envs=2)
+    loop = Loop(agent, agent.actor(2, explore=True, seed=0), env)
+    loop.advance(40, lambda: False)  # four games in each of two rows
+    assert list(loop.episodes.returns) == [25.0] * 8
+    assert list(loop.episodes.lengths) == [5] * 8
+    seen = []
+    for _ in range(20):
+        batch = agent.replay.sample()  # its memory is used again for the next one
+        seen.append(torch.stack([batch.obs[:, 0] * 5, batch.reward, batch.discount]))
+    time, reward, discount = torch.cat(seen, 1)  # `time` is that of the transition's first observation
+    assert torch.equal(reward, torch.ones_like(reward))
+    cut = (1, 3, 4) if life_loss else (4,)  # transitions after which a life, or the game, is over
+    expected = torch.tensor([0.0 if round(float(step)) in cut else 0.9 for step in time])
+    assert torch.allclose(discount, expected)
+    assert set(time.round().int().tolist()) == {0, 1, 2, 3, 4}
+    result = evaluate(agent, FiveLives, episodes=3, num_envs=2)
+    assert (result.returns, result.lengths) == ((25.0,) * 3, (5,) * 3)
+    env.close()
+
+
+def test_an_evaluation_changes_neither_the_agent_nor_its_stream() -> None:
+    """Row 24: everything that learning goes on from, memory and generators included, is the same before and after."""
+    env = make(FiveLives, 2, vectorization="serial")
+    env.reset()
+    config = DQNConfig(replay_size=100, learning_starts=10, eval_epsilon=0.5)
+    agent = DQN(env.single_observation_space, env.single_action_space, config, num_envs=2)
+    loop = Loop(agent, agent.actor(2, explore=True, seed=0), env)
+    loop.advance(40, lambda: False)
+    agent.learn()
+
+    def state() -> str:
+        everything = [copy.deepcopy(agent.state_dict()), loop.actor.state_dict(), torch.get_rng_state()]
+        return hashlib.sha256(repr(plain(everything)).encode()).hexdigest()
+
+    before = state()
+    first = evaluate(agent, FiveLives, episodes=5, num_envs=3, seed=3)
+    assert state() == before
+    assert evaluate(agent, FiveLives, episodes=5, num_envs=3, seed=3) == first
+    agent.learn()
+    assert state() != before
+
+
+def plain(value: Any) -> Any:
+    """Tensors as lists, so that every number counts."""
+    if isinstance(value, torch.Tensor):
+        return value.tolist()
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+# Atari's results.
+
+
+def atari(**changes: Any) -> Evaluation:
+    played = dataclasses.replace(PROTOCOLS["machado"], eval_epsilon=0.01)
+    values = {"env": "ALE/Breakout-v5", "agent": "dqn", "seed": 0, "trained_env_steps": 1_000}
+    values |= {"returns": (10.0, 21.2), "lengths": (100, 150), "protocol": played, "trained_frame_skip": 4}
+    return Evaluation(**values | changes)
+
+
+def test_scores_between_chance_and_human_by_hand() -> None:
+    """Breakout: chance 1.7, human 30.5; frames are counted with the skip of each."""
+    found = atari().as_json()
+    assert found["human_normalized"] == pytest.approx((15.6 - 1.7) / 28.8)
+    assert found["human_gap"] == pytest.approx(1 - (15.6 - 1.7) / 28.8)
+    assert (found["reference"]["random"], found["reference"]["human"]) == (1.7, 30.5)
+    assert (found["frames"], found["trained_frames"]) == (250 * 5, 1_000 * 4)
+    assert (found["protocol"], found["protocol_settings"]["frame_skip"]) == ("machado", 5)
+    assert atari(returns=(100.0, 100.0)).as_json()["human_gap"] == 0.0
+    text = atari().as_text()
+    assert "protocol machado: skip 5, sticky 0.25" in text
+    assert "human-normalized score 0.483, human gap 0.517 (random 1.7, human 30.5" in text
+
+
+def test_a_game_without_references_has_a_protocol_alone() -> None:
+    found = atari(env="ALE/Pacman-v5").as_json()
+    assert found["protocol"] == "machado"
+    assert not {"human_normalized", "human_gap", "reference"} & found.keys()
+    assert "human" not in atari(env="ALE/Pacman-v5").as_text()
+
+
+def test_other_environments_have_neither() -> None:
+    plain_result = atari(env="CartPole-v1", protocol=None)
+    assert not {"protocol", "frames", "trained_frames", "human_normalized"} & plain_result.as_json().keys()
+    assert "\n" not in plain_result.as_text()
