@@ -104,11 +104,22 @@ class EfficientCNN(ConvNet):
         super().__init__(observation_space, hidden_sizes, name="efficient-cnn", convolutions=convolutions)
 
 
-class MinAtarCNN(ConvNet):
-    """One convolution of 3x3 and 128 units (Young & Tian 2019); images [B, C, H, W], 10x10 in MinAtar."""
+class MinAtarCNN(nn.Module):
+    """One convolution of 3x3 and 128 units (Young & Tian 2019); images with channels last, as MinAtar's, [B, H, W, C]."""
 
     def __init__(self, observation_space: gym.Space[Any], hidden_sizes: Sequence[int] = (128,)) -> None:
-        super().__init__(observation_space, hidden_sizes, name="minatar-cnn", convolutions=((16, 3, 1),))
+        super().__init__()
+        space = observation_space
+        if not isinstance(space, spaces.Box) or len(space.shape) != 3:
+            raise ValueError(f"backbone minatar-cnn needs images [H, W, C], got {space}; mlp fits any observation")
+        height, width, channels = space.shape
+        channels_first = spaces.Box(0, 1, (channels, height, width), np.float32)
+        self.network = ConvNet(channels_first, hidden_sizes, name="minatar-cnn", convolutions=((16, 3, 1),))
+        self.out_features = self.network.out_features
+
+    def forward(self, obs: Obs) -> Tensor:
+        features: Tensor = self.network(obs.movedim(-1, 1).float())
+        return features
 
 
 def dense(widths: Sequence[int]) -> nn.ModuleList:

@@ -19,7 +19,7 @@ NETWORKS = {
     "mlp": "fully connected layers (hidden_sizes, activation) over any observation, flattened to one vector",
     "nature-cnn": "the three convolutions and 512 units of Mnih et al. 2015, over images [C, H, W]",
     "efficient-cnn": "two convolutions with stride 5 and 256 units (van Hasselt et al. 2019), over images [C, H, W]",
-    "minatar-cnn": "one convolution and 128 units (Young & Tian 2019), over small images [C, H, W]",
+    "minatar-cnn": "one convolution and 128 units (Young & Tian 2019), over small images [H, W, C]",
     "module:Class": "your own nn.Module with out_features, built as Class(observation_space)",
 }
 """What `build` takes, and one line on each."""
