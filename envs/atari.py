@@ -97,6 +97,7 @@ class Atari(Env):
     """
 
     seeds_episodes = True
+    overlaps = True
     exact_resume = True
 
     def __init__(
@@ -115,6 +116,7 @@ class Atari(Env):
         self.frame_skip, self.max_episode_steps = options.frame_skip, max_episode_steps
         self.render_fps = 60 / options.frame_skip  # the console's own speed
         self._rom = name.rom
+        self._sent = False
         self._native: Any = _native_env(name.rom, num_envs, options)
         channels = options.stack * (1 if options.grayscale else 3)
         self.single_observation_space = spaces.Box(0, 255, (channels, options.screen, options.screen), np.uint8)
@@ -142,7 +144,14 @@ class Atari(Env):
         return self.obs
 
     def step(self, action: Tensor) -> Step:
-        obs, reward, terminated, truncated, lives = self._advance(action.cpu().numpy())
+        self.send(action)
+        return self.receive()
+
+    def send(self, action: Tensor) -> None:
+        self._send(action.cpu().numpy())
+
+    def receive(self) -> Step:
+        obs, reward, terminated, truncated, lives = self._receive()
         next_obs = self._tensor(obs)
         step = Step(
             obs=next_obs,
@@ -202,7 +211,8 @@ class Atari(Env):
             if begin.any():
                 obs = self._begin(begin, np.where(seeded, seeds, -1))
             if time < len(actions):
-                obs, _, terminated, truncated, _ = self._advance(actions[time].astype(np.int64))
+                self._send(actions[time].astype(np.int64))
+                obs, _, terminated, truncated, _ = self._receive()
                 begin = terminated | truncated
         if not np.array_equal(obs, snapshot["obs"].numpy()):
             raise ValueError(f"{self.id} did not come back to the stored observation: was it made with other options?")
@@ -230,12 +240,22 @@ class Atari(Env):
         self._native = None
         self._screens.clear()
 
-    def _advance(self, actions: NDArray[np.int64]) -> tuple[NDArray[Any], ...]:
-        """Take one action in each row: obs, reward, terminated, truncated, lives."""
+    def _send(self, actions: NDArray[np.int64]) -> None:
+        """Have the emulators' threads take one action in each row."""
+        if self._sent:  # ale-py would mix the two up
+            raise RuntimeError(f"{self.id}: send was called twice without receive")
         if actions.min() < 0 or actions.max() >= self._num_actions:  # an invalid action would hang the native threads
             raise ValueError(f"actions of {self.id} must lie in 0..{self._num_actions - 1}, got {actions.tolist()}")
-        obs, reward, terminated, _, info = self._native.step(actions)
+        self._native.send(actions)
+        self._sent = True
         self._history.append(actions)
+
+    def _receive(self) -> tuple[NDArray[Any], ...]:
+        """What came of it: obs, reward, terminated, truncated, lives."""
+        if not self._sent:  # ale-py would wait for ever
+            raise RuntimeError(f"{self.id}: receive was called without send")
+        self._sent = False
+        obs, reward, terminated, _, info = self._native.recv()
         self._length += 1
         self._return += reward
         truncated = (self._length >= self.max_episode_steps) & ~terminated

@@ -41,6 +41,8 @@ class Env(ABC):
 
     seeds_episodes: bool = False
     """Whether `reset(episode_seeds=...)` is supported."""
+    overlaps: bool = False
+    """Whether the rows step by themselves between `send` and `receive`."""
     exact_resume: bool = False
     """Whether `snapshot` and `restore` bring back exactly the same future."""
 
@@ -56,6 +58,14 @@ class Env(ABC):
     @abstractmethod
     def step(self, action: Tensor) -> Step:
         """Take one action in each row; `action` [N, ...] lies in the action space (its `start` included)."""
+
+    def send(self, action: Tensor) -> None:
+        """Begin a step, which nothing but `receive` may follow: `step` is both, one after the other."""
+        raise NotImplementedError(f"{self.id} steps only while its caller waits")
+
+    def receive(self) -> Step:
+        """Wait for the step that `send` began."""
+        raise NotImplementedError(f"{self.id} steps only while its caller waits")
 
     @property
     def episode(self) -> list[int]:

@@ -61,10 +61,6 @@ class RowsEnv(Env):
         """Begin an episode in each row named, in order; with `reseed`, rows without a seed take their own next one."""
 
     @abstractmethod
-    def _step_rows(self, actions: list[Any]) -> list[Stepped]:
-        """Step every row."""
-
-    @abstractmethod
     def _totals(self, rows: list[int]) -> list[tuple[float, int]]:
         """True return and length of the episodes that just ended in these rows."""
 
@@ -98,8 +94,8 @@ class RowsEnv(Env):
     def episode(self) -> list[int]:
         return list(self._episode)
 
-    def step(self, action: Tensor) -> Step:
-        stepped = self._step_rows(self._actions(action))
+    def _step(self, stepped: list[Stepped]) -> Step:
+        """The step that the rows have taken, with new episodes where one ended."""
         observations: list[Any] = []
         rewards: list[float] = []
         ended = False

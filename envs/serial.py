@@ -8,11 +8,12 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
+from torch import Tensor
 
 from gymnast.envs import tables
-from gymnast.envs.row import Begun, Row, Stepped
+from gymnast.envs.row import Begun, Row
 from gymnast.envs.rows import RowsEnv
-from gymnast.envs.step import TransitionTable
+from gymnast.envs.step import Step, TransitionTable
 
 
 class SerialEnv(RowsEnv):
@@ -43,8 +44,8 @@ class SerialEnv(RowsEnv):
     def _reset_rows(self, seeds: dict[int, int | None], *, reseed: bool) -> list[Begun]:
         return [self.rows[row].reset(seed, reseed=reseed) for row, seed in seeds.items()]
 
-    def _step_rows(self, actions: list[Any]) -> list[Stepped]:
-        return [step(action) for step, action in zip(self._steps, actions, strict=True)]
+    def step(self, action: Tensor) -> Step:
+        return self._step([step(row) for step, row in zip(self._steps, self._actions(action), strict=True)])
 
     def _totals(self, rows: list[int]) -> list[tuple[float, int]]:
         return [(self.rows[row].episode_return, self.rows[row].length) for row in rows]

@@ -42,6 +42,7 @@ class VectorAdapter(Env):
         self.device = device
         self.single_observation_space = env.single_observation_space
         self.single_action_space = env.single_action_space
+        self.overlaps = isinstance(env, AsyncVectorEnv)
         self.exact_resume = has_state(env)
         self.render_fps = float(env.metadata.get("render_fps") or 30.0)
         self._same_step = mode is AutoresetMode.SAME_STEP
@@ -84,8 +85,22 @@ class VectorAdapter(Env):
         return [int(number) for number in self._episode]
 
     def step(self, action: Tensor) -> Step:
-        array = np.array(action.detach().cpu().numpy(), self.env.action_space.dtype)
-        observations, rewards, terminated, truncated, infos = self.env.step(array)
+        return self._stepped(*self.env.step(self._array(action)))
+
+    def send(self, action: Tensor) -> None:
+        if not isinstance(self.env, AsyncVectorEnv):
+            super().send(action)
+        else:
+            self.env.step_async(self._array(action))
+
+    def receive(self) -> Step:
+        return self._stepped(*self.env.step_wait()) if isinstance(self.env, AsyncVectorEnv) else super().receive()
+
+    def _array(self, action: Tensor) -> np.ndarray:
+        return np.array(action.detach().cpu().numpy(), self.env.action_space.dtype)
+
+    def _stepped(self, observations: Any, rewards: Any, terminated: Any, truncated: Any, infos: dict[str, Any]) -> Step:
+        """The step that the environment answered with, with new episodes where one ended."""
         begun = self._pending
         active = ~begun
         rewards = np.array(rewards, np.float64)

@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, NoReturn
@@ -15,10 +16,12 @@ import cloudpickle  # type: ignore[import-untyped]
 import gymnasium as gym
 import numpy as np
 import torch
+from torch import Tensor
 
 from gymnast.envs import worker
-from gymnast.envs.row import Begun, Stepped
+from gymnast.envs.row import Begun
 from gymnast.envs.rows import RowsEnv
+from gymnast.envs.step import Step
 
 ANSWER_TIMEOUT = 120.0
 """Seconds after which a worker that lives but does not answer counts as hung."""
@@ -38,6 +41,8 @@ class WorkerTraceback(Exception):  # noqa: N818 - shown as the cause of a Worker
 
 class WorkersEnv(RowsEnv):
     """Single environments in spawned processes, each of which steps an equal share of the rows."""
+
+    overlaps = True
 
     def __init__(
         self,
@@ -69,6 +74,7 @@ class WorkersEnv(RowsEnv):
         self.render_fps = float(about["render_fps"] or 30.0)
         self._renders = about["render_mode"] == "rgb_array"
         self._running: Sequence[tuple[float, int]] = ()
+        self._sent = False
 
     def _start(self, pickled: bytes, seeds: list[np.random.SeedSequence]) -> None:
         context = multiprocessing.get_context("spawn")  # fork would copy locks that other threads of torch hold
@@ -115,21 +121,36 @@ class WorkersEnv(RowsEnv):
         there = WorkerTraceback(f"\n{traceback}") if traceback else None
         raise WorkerError(f"the worker process of {self.id} ({where}) {cause}") from there
 
-    def _answers(self) -> list[Any]:
-        return [self._receive(index) for index in range(len(self._connections))]
+    def _answers(self, *, timeout: float | None = None) -> list[Any]:
+        """What all workers answer, one list over all rows."""
+        return [item for index in range(len(self._connections)) for item in self._receive(index, timeout=timeout)]
 
     def _all_answer(self, command: str, arguments: list[Any]) -> list[Any]:
-        """Give every worker a command, then collect the answers, one list over all rows."""
+        """Give every worker a command, then collect the answers."""
         for index, argument in enumerate(arguments):
             self._send(index, command, argument)
-        return [item for answer in self._answers() for item in answer]
+        return self._answers()
 
     def _split(self, values: list[Any]) -> list[list[Any]]:
         return [values[share.start : share.stop] for share in self._shares]
 
-    def _step_rows(self, actions: list[Any]) -> list[Stepped]:
-        stepped, self._running = zip(*self._all_answer("step", self._split(actions)), strict=True)
-        return list(stepped)
+    def step(self, action: Tensor) -> Step:
+        self.send(action)
+        return self.receive()
+
+    def send(self, action: Tensor) -> None:
+        if self._sent:
+            raise RuntimeError(f"{self.id}: send was called twice without receive")
+        for index, actions in enumerate(self._split(self._actions(action))):
+            self._send(index, "step", actions)
+        self._sent = True
+
+    def receive(self) -> Step:
+        if not self._sent:
+            raise RuntimeError(f"{self.id}: receive was called without send")
+        self._sent = False
+        stepped, self._running = zip(*self._answers(), strict=True)
+        return self._step(list(stepped))
 
     def _totals(self, rows: list[int]) -> list[tuple[float, int]]:
         return [self._running[row] for row in rows]
@@ -160,6 +181,10 @@ class WorkersEnv(RowsEnv):
         return frame
 
     def close(self) -> None:
+        if self._sent:  # an answer that nobody takes would keep its worker from ending
+            self._sent = False
+            with suppress(WorkerError):
+                self._answers(timeout=CLOSE_TIMEOUT)
         for connection in self._connections:
             try:
                 connection.send(("close", None))

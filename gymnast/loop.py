@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
+from torch import Tensor
+
 from gymnast import tabular_loop
 from gymnast.agents.base import Actor, Agent
 from gymnast.envs.env import Env
@@ -72,12 +74,18 @@ class Seconds:
 
 
 class Loop:
-    """One agent in one environment."""
+    """One agent in one environment.
 
-    def __init__(self, agent: Agent, actor: Actor, env: Env) -> None:
+    With `overlap` the environment steps while the learner does the updates that fell due in the step before: the same
+    updates from the same memory, but the action that is under way was chosen without them. Those due after the very
+    last step are done when the loop goes on.
+    """
+
+    def __init__(self, agent: Agent, actor: Actor, env: Env, *, overlap: bool = False) -> None:
         self.agent = agent
         self.actor = actor
         self.env = env
+        self.overlap = overlap
         self.env_step = 0
         self.episodes = Episodes()
         self.seconds = Seconds()
@@ -93,7 +101,8 @@ class Loop:
             self._advance(until, pulse)
 
     def _advance(self, until: int, pulse: Callable[[], bool]) -> None:
-        agent, act, env_step = self.agent, self.actor.act, self.env.step
+        agent, act = self.agent, self.actor.act
+        env_step = self._step_while_learning if self.overlap else self.env.step
         obs, start, mask = self.env.obs, self.env.start, self.env.action_mask
         seconds = self.seconds
         now = perf_counter()
@@ -106,8 +115,8 @@ class Loop:
             stepped_at = perf_counter()
             agent.store(obs, acted, step)
             self.env_step += step.num_active
-            for _ in range(agent.updates_due(self.env_step)):
-                self.metrics = agent.learn()
+            if not self.overlap:
+                self._learn()
             if step.num_ended:
                 self.episodes.add_ended(step)
             obs, start, mask = step.obs, step.start, step.action_mask
@@ -120,6 +129,19 @@ class Loop:
                     return
                 now = perf_counter()
                 next_pulse = now + PULSE
+
+    def _learn(self) -> None:
+        for _ in range(self.agent.updates_due(self.env_step)):
+            self.metrics = self.agent.learn()
+
+    def _step_while_learning(self, action: Tensor) -> Step:
+        self.env.send(action)
+        began = perf_counter()
+        self._learn()
+        learned = perf_counter() - began
+        self.seconds.learn += learned
+        self.seconds.env -= learned  # all of this call counts as the environment's
+        return self.env.receive()
 
     def _advance_compiled(self, until: int, pulse: Callable[[], bool]) -> None:
         while self.env_step < until:

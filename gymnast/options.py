@@ -66,6 +66,8 @@ class TrainOptions:
     """Record one episode of the final policy."""
     threads: int = 1
     """Threads that torch computes with on the CPU."""
+    overlap: bool = False
+    """Learn while environments step (async, Atari): the action under way was chosen before the updates that are due."""
     exact_resume: bool = False
     """Refuse an environment that cannot be resumed exactly; without this such a run resumes with fresh episodes."""
     wandb_project: str = WANDB_PROJECT

@@ -155,7 +155,7 @@ def _run(parts: Parts, path: Path, content: dict[str, Any] | None, stack: ExitSt
     overridden = protocols.note(parts.options.protocol, parts.options.env)
     if overridden is not None:
         panel.message(overridden)
-    loop = Loop(parts.agent, parts.actor, parts.env)
+    loop = Loop(parts.agent, parts.actor, parts.env, overlap=parts.options.overlap)
     if content is None or content["env"] is None:
         parts.env.reset()
     if content is not None and content["env"] is None:

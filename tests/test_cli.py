@@ -108,6 +108,7 @@ RUN_CHANGES: dict[str, tuple[list[str], Any]] = {
     "protocol": (["nature"], "nature"),
     "video": ([], False),
     "threads": (["2"], 2),
+    "overlap": ([], True),
     "exact_resume": ([], True),
     "wandb_project": (["mine"], "mine"),
     "wandb_mode": (["offline"], "offline"),
@@ -463,7 +464,7 @@ def test_python_m_gymnast() -> None:
     failed = gymnast("lst")
     assert (failed.returncode, failed.stdout) == (2, "")
     assert failed.stderr == (
-        "gymnast: unknown command 'lst'; there are train, resume, evaluate, list; did you mean list?\n"
+        "gymnast: unknown command 'lst'; there are train, resume, evaluate, benchmark, report, list; did you mean list?\n"
     )
 
 
