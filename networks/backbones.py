@@ -105,7 +105,7 @@ class EfficientCNN(ConvNet):
 
 
 class MinAtarCNN(nn.Module):
-    """One convolution of 3x3 and 128 units (Young & Tian 2019); images with channels last, as MinAtar's, [B, H, W, C]."""
+    """One convolution of 3x3 and 128 units (Young & Tian 2019); images with channels last, [B, H, W, C], as MinAtar's."""
 
     def __init__(self, observation_space: gym.Space[Any], hidden_sizes: Sequence[int] = (128,)) -> None:
         super().__init__()
