@@ -19,6 +19,7 @@ from gymnast.agents.base import Acted, LearningError, Metrics, seed_sequence, to
 from gymnast.agents.losses import allowed, chosen, weighted_mean
 from gymnast.agents.q_actor import QActor
 from gymnast.agents.q_network import q_network
+from gymnast.agents.recurrent import RecurrentActor, sequence_loss
 from gymnast.agents.schedules import ScheduleLike, schedule
 from gymnast.agents.update import Update
 from gymnast.agents.values import LOSSES, VALUES
@@ -30,11 +31,13 @@ from gymnast.networks.init import INITS
 from gymnast.networks.noisy import Noise, draw_noise
 from gymnast.networks.numpy_forward import numpy_forward
 from gymnast.networks.plain import fast
+from gymnast.networks.recurrent import Cell, RecurrentQNetwork
 from gymnast.replay.device_ring import DeviceRing
 from gymnast.replay.device_samplers import DevicePrioritized, DeviceUniform
 from gymnast.replay.layout import Layout
 from gymnast.replay.ring import Ring
 from gymnast.replay.samplers import Prioritized, Uniform
+from gymnast.replay.sequences import SequenceBatch, SequenceReplay, SequenceShape
 from gymnast.replay.transitions import Batch, NStep
 
 
@@ -78,6 +81,18 @@ class DQNConfig:
     """Quantiles of the quantile distribution, or drawn for an implicit one."""
     kappa: float = 1.0
     """Where the quantile Huber loss turns from a square into a line; 0 for the plain quantile loss."""
+    recurrent: Literal["none"] | Cell = "none"
+    """A recurrent layer that remembers what was seen, learned from sequences (R2D2, Kapturowski et al. 2019)."""
+    memory_size: int = 512
+    """Units of the recurrent layer."""
+    sequence_length: int = 80
+    """Steps of a sequence that are learned from."""
+    burn_in: int = 40
+    """Steps before those, which only bring the memory up to date."""
+    sequence_period: int = 40
+    """Steps from the beginning of a sequence to that of the next one."""
+    priority_eta: float = 0.9
+    """Share of the largest error in the priority of a sequence; the rest is the mean's."""
     action_masks: bool = True
     """Choose among allowed actions alone, in acting and in targets, where the environment says which they are."""
     backbone: str = "auto"
@@ -136,13 +151,16 @@ class DQNConfig:
             "target_period",
             "n_step",
             "quantiles",
+            "memory_size",
+            "sequence_length",
+            "sequence_period",
         ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
-        for name in ("learning_starts", "frame_stack"):
+        for name in ("learning_starts", "frame_stack", "burn_in"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}")
-        for name in ("gamma", "eval_epsilon", "priority_alpha"):
+        for name in ("gamma", "eval_epsilon", "priority_alpha", "priority_eta"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"{name} must be between 0 and 1, got {getattr(self, name)}")
         for name in ("max_grad_norm", "max_grad_value", "optimizer_eps"):
@@ -157,9 +175,14 @@ class DQNConfig:
             raise ValueError(f"tau must be > 0 and <= 1, got {self.tau}")
         choices = {"loss": LOSSES, "init": INITS, "values": VALUES, "priority": ("proportional", "rank")}
         choices |= {"noise": get_args(Noise), "dueling_aggregation": get_args(Aggregation)}
+        choices |= {"recurrent": ("none", *get_args(Cell))}
         for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
+        if self.sequence_period > self.sequence_length:
+            raise ValueError(
+                f"sequence_period must be <= sequence_length {self.sequence_length}, got {self.sequence_period}"
+            )
         if self.atoms < 2:
             raise ValueError(f"atoms must be >= 2, got {self.atoms}")
         if not (math.isfinite(self.v_min) and math.isfinite(self.v_max) and self.v_min < self.v_max):
@@ -198,6 +221,10 @@ class DQN:
         self.observation_space, self.action_space = observation_space, action_space
         self.config = config = config or DQNConfig()
         self.num_envs, self.device = num_envs, torch.device(device)
+        if config.recurrent != "none" and self.device.type != "cpu":
+            raise ValueError(
+                f"recurrent {config.recurrent} needs the device cpu, which sequences are kept on, got {device}"
+            )
         self.env_step = self.updates = 0
         self.first_action = int(action_space.start)
         exploration = config.noisy_epsilon if config.noisy else config.epsilon
@@ -217,7 +244,7 @@ class DQN:
             config.optimizer, self.weights.parameter, lr=self.learning_rate(0), eps=config.optimizer_eps
         )
         self._update = Update(
-            self.loss,
+            self.loss if config.recurrent == "none" else self.sequence_loss,
             self.weights,
             self.optimizer,
             max_grad_norm=config.max_grad_norm,
@@ -226,23 +253,22 @@ class DQN:
         self._noise_generator = torch.Generator(self.device).manual_seed(torch_seed(noise_seed))
         self._noise = self._noise_memory()
         self.numpy_q = numpy_forward(self.online)
-        # Once so many transitions are stored, at least one of n steps is complete.
-        self._learns_from = max(config.learning_starts, (config.n_step - 1) * num_envs + 1)
+        self._learns_from = max(config.learning_starts, self._first_complete)
         self._updates_before = 0  # updates done when the replay was last empty
         self._target_updates = 0
         self._lives: Tensor | None = None
 
     def _noise_memory(self) -> Tensor | None:
-        """The noise of an update: online network, target network, and online network in the next state; [3, rows, P].
+        """The noise of an update: online network, target network, and online network in the next state; [3, 1, C].
 
-        Implicit quantiles draw fractions for every sample; the weights' noise is shared by a batch.
+        The weights' noise is shared by a batch; implicit quantiles draw fractions for each sample.
         """
-        size = self.online.noise_size
-        rows = self.config.batch_size if self.config.values == "implicit" else 1
-        return torch.zeros((3, rows, size), device=self.device) if size else None
+        steps = 1 if self.config.recurrent == "none" else self.config.sequence_length + self.config.n_step
+        size = self.online.noise_size + self.config.batch_size * steps * self.online.fractions
+        return torch.zeros((3, 1, size), device=self.device) if size else None
 
     @cached_property
-    def replay(self) -> Ring | DeviceRing:
+    def replay(self) -> Ring | SequenceReplay | DeviceRing:
         """The memory, made when training begins: an agent that only acts needs none."""
         config, space = self.config, self.observation_space
         images = isinstance(space, spaces.Box) and space.dtype == np.uint8 and space.shape[:1] == (4,)
@@ -252,8 +278,12 @@ class DQN:
         ranked = config.priority == "rank"
         if self.device.type == "cpu":
             rng = np.random.Generator(np.random.PCG64(self._replay_seed))
-            sampler = Prioritized(rng, alpha=config.priority_alpha, beta=self.beta, ranked=ranked)
-            return Ring(layout, sampler if config.prioritized else Uniform(rng), transitions, **sizes)
+            prioritized = Prioritized(rng, alpha=config.priority_alpha, beta=self.beta, ranked=ranked)
+            sampler = prioritized if config.prioritized else Uniform(rng)
+            if not isinstance(self.online, RecurrentQNetwork):
+                return Ring(layout, sampler, transitions, **sizes)
+            shape = SequenceShape(config.burn_in, config.sequence_length, config.sequence_period)
+            return SequenceReplay(layout, sampler, transitions, shape, **sizes, memory_size=self.online.memory_size)
         generator = torch.Generator(self.device).manual_seed(torch_seed(self._replay_seed))
         on_device = DevicePrioritized(generator, alpha=config.priority_alpha, beta=self.beta, ranked=ranked)
         chosen_sampler = on_device if config.prioritized else DeviceUniform(generator)
@@ -263,10 +293,12 @@ class DQN:
         """Epsilon-greedy actions: by the schedule with `explore`, else with `eval_epsilon`."""
         if explore:
             _ = self.replay  # too much memory is said before training begins
-        return QActor(self, num_envs, explore=explore, seed=seed)
+        actor = QActor if self.config.recurrent == "none" else RecurrentActor
+        return actor(self, num_envs, explore=explore, seed=seed)
 
     def store(self, obs: Obs, acted: Acted, step: Step) -> None:
         config = self.config
+        remembered: dict[str, Any] = {} if acted.memory is None else {"memory": acted.memory}
         try:
             self.replay.add(
                 obs,
@@ -279,10 +311,20 @@ class DQN:
                 life_lost=self._life_lost(step) if config.life_loss else None,
                 next_mask=step.next_action_mask if config.action_masks else None,
                 active=step.active,
+                **remembered,
             )
         except ValueError as error:  # observations that are no stacks of frames
             raise LearningError(str(error)) from error
         self.env_step += step.num_active
+
+    @property
+    def _first_complete(self) -> int:
+        """Transitions after which one of n steps, or a sequence, is complete in at least one stream."""
+        config = self.config
+        window = config.n_step
+        if config.recurrent != "none":
+            window += config.burn_in + config.sequence_length - 1
+        return (window - 1) * self.num_envs + 1
 
     def _life_lost(self, step: Step) -> Tensor | None:
         """Rows that have fewer lives than before, None in the first step."""
@@ -310,7 +352,7 @@ class DQN:
         self.replay.sampler.anneal(due_at)
         batch = self.replay.sample()
         if self._noise is not None:
-            draw_noise(self._noise, self.config.noise, self._noise_generator)
+            draw_noise(self._noise, self.config.noise, self._noise_generator, weights=self.online.noise_size)
         error, metrics = self._update(batch, self._noise, learning_rate=self.learning_rate(due_at))
         self.replay.sampler.update(batch.index, error)
         self.updates += 1
@@ -320,7 +362,7 @@ class DQN:
     def loss(self, batch: Batch, noise: Tensor | None) -> tuple[Tensor, Tensor, Metrics]:
         """Loss [], error of each sample [B], and the mean value of the actions taken (equation 3).
 
-        `noise` [3, 1 or B, P]: one draw each for the online network, the target network, and the choice of the next
+        `noise` [3, 1, C]: one draw each for the online network, the target network, and the choice of the next
         action by the online network (Fortunato et al. 2018, eq. 16).
         """
         noise_online, noise_target, noise_choice = (None, None, None) if noise is None else noise
@@ -332,6 +374,20 @@ class DQN:
         loss, error = self.values.td_loss(output, batch.reward, batch.discount, chosen(next_output, next_action))
         mean_loss = weighted_mean(loss, batch.weight)
         return mean_loss, error, {"loss": mean_loss.detach(), "q": self.values.q(output.detach()).mean()}
+
+    def sequence_loss(self, batch: SequenceBatch, noise: Tensor | None) -> tuple[Tensor, Tensor, Metrics]:
+        """`loss` for a recurrent network, the error that of each sequence [B]."""
+        assert isinstance(self.online, RecurrentQNetwork)
+        assert isinstance(self.target, RecurrentQNetwork)
+        return sequence_loss(
+            batch,
+            (None, None, None) if noise is None else (noise[0], noise[1], noise[2]),
+            online=self.online,
+            target=self.target,
+            values=self.values,
+            double=self.config.double,
+            eta=self.config.priority_eta,
+        )
 
     def _update_target(self, env_step: int) -> None:
         passed = env_step // self.config.target_period - self._target_updates
@@ -374,6 +430,5 @@ class DQN:
             self._learns_from, self._updates_before = state["learns_from"], state["updates_before"]
         else:
             self.__dict__.pop("replay", None)
-            least = (self.config.n_step - 1) * self.num_envs + 1
-            self._learns_from = self.env_step + max(self.config.learning_starts, least)
+            self._learns_from = self.env_step + max(self.config.learning_starts, self._first_complete)
             self._updates_before, self._lives = self.updates, None

@@ -31,7 +31,7 @@ class QActor:
         self._actions = int(agent.action_space.n)
         # The N = 1 answers: a tensor made once is read faster than a new one is made.
         self._single = [torch.tensor([agent.first_action + action]) for action in range(self._actions)]
-        size = agent.online.noise_size if explore else 0
+        size = agent.online.noise_size + agent.online.fractions if explore else 0
         self._noise = torch.zeros((num_envs, size), device=agent.device) if size else None
         self._noise_generator = torch.Generator(agent.device).manual_seed(torch_seed(sequence.spawn(1)[0]))
 
@@ -61,16 +61,17 @@ class QActor:
         return Acted(torch.from_numpy(action + self.agent.first_action).to(self.agent.device))
 
     def _q(self, obs: Obs) -> np.ndarray:
-        """Action values [N, A]."""
-        agent = self.agent
+        """Action values, or what has their order; [N, A]."""
+        agent, noise = self.agent, self._noise
+        if noise is not None:
+            draw_noise(noise, agent.config.noise, self._noise_generator, weights=agent.online.noise_size)
         if agent.numpy_q is not None and isinstance(obs, Tensor):
-            output: np.ndarray = agent.numpy_q(obs.numpy())
-            return output[..., 0]
-        if self._noise is not None:
-            draw_noise(self._noise, agent.config.noise, self._noise_generator)
+            output = agent.numpy_q(obs.numpy(), None if noise is None else noise.numpy())
+            if output.shape[2] == 1:
+                return output[..., 0]
+            return agent.values.q(torch.from_numpy(output)).numpy()
         with torch.no_grad():
-            q: np.ndarray = agent.values.q(agent.online(obs, self._noise)).cpu().numpy()
-        return q
+            return agent.values.q(agent.online(obs, noise)).cpu().numpy()
 
     def state_dict(self) -> dict[str, Any]:
         return {"rng": self.rng.bit_generator.state, "noise_generator": self._noise_generator.get_state()}

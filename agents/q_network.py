@@ -12,6 +12,7 @@ from gymnast.networks import build, default_sizes
 from gymnast.networks.heads import DuelingHead, ImplicitHead, QHead, QNetwork
 from gymnast.networks.init import initialise
 from gymnast.networks.noisy import Linear, NoisyLayers
+from gymnast.networks.recurrent import Core, RecurrentQNetwork
 
 if TYPE_CHECKING:
     from gymnast.agents.dqn import DQNConfig
@@ -27,8 +28,8 @@ def q_network(
 ) -> QNetwork:
     """Observations [B, ...] to [B, A, K]: K `outputs` for each of so many `actions`; the generator draws its weights.
 
-    The last fully connected layer is the head's, so that noise and streams are in it too, as in their papers. A user's
-    own backbone ends before all `hidden_sizes`.
+    The last fully connected layer is the head's, so that noise and streams are in it too, as in their papers; a
+    recurrent layer lies below it. A user's own backbone ends before all `hidden_sizes`.
     """
     defaults = default_sizes(backbone, observation_space)
     sizes = config.hidden_sizes or defaults
@@ -41,15 +42,21 @@ def q_network(
         init=config.init,
         generator=generator,
     )
-    head, noise_size = _head(int(base.out_features), actions, outputs, sizes[own:], config)  # type: ignore[arg-type]
+    features = int(base.out_features)  # type: ignore[arg-type]
+    core = None if config.recurrent == "none" else Core(config.recurrent, features, config.memory_size)
+    head, noise_size = _head(features if core is None else core.out_features, actions, outputs, sizes[own:], config)
     initialise(head, config.init, activation=config.activation, generator=generator)
-    return QNetwork(base, head, noise_size=noise_size)
+    fractions = config.quantiles if config.values == "implicit" else 0
+    if core is None:
+        return QNetwork(base, head, noise_size=noise_size, fractions=fractions)
+    initialise(core, config.init, activation=None, generator=generator)
+    return RecurrentQNetwork(base, core, head, noise_size=noise_size, fractions=fractions)
 
 
 def _head(
     features: int, actions: int, outputs: int, hidden: tuple[int, ...], config: DQNConfig
 ) -> tuple[nn.Module, int]:
-    """The head, and how much noise it takes."""
+    """The head, and how much noise its layers take."""
     noisy = NoisyLayers(config.noise, config.noisy_sigma)
     linear = noisy if config.noisy else Linear
     settings: dict[str, Any] = {"hidden": hidden, "activation": config.activation, "linear": linear}
@@ -59,5 +66,5 @@ def _head(
     else:
         head = QHead(features, actions, outputs, **settings)
     if config.values == "implicit":
-        return ImplicitHead(features, head, quantiles=config.quantiles), noisy.noise_size + config.quantiles
+        return ImplicitHead(features, head, quantiles=config.quantiles, offset=noisy.noise_size), noisy.noise_size
     return head, noisy.noise_size

@@ -15,6 +15,8 @@ from gymnast.networks.inputs import Obs
 from gymnast.networks.noisy import Linear
 
 Aggregation = Literal["mean", "max"]
+SHARED = 1.0 / math.sqrt(2.0)
+"""What a dueling network's gradient is multiplied by where its two streams part."""
 
 
 class MakeLinear(Protocol):
@@ -68,7 +70,8 @@ class DuelingHead(nn.Module):
     """Two streams, the state's value and the actions' advantages (Wang et al. 2016); [B, F] to [B, A, K].
 
     `aggregation` says what is taken from the advantages, so that they are determined: their mean over actions (eq. 9)
-    or their maximum (eq. 8); with K > 1 of each output by itself.
+    or their maximum (eq. 8); with K > 1 of each output by itself. The two streams' gradients enter the features scaled
+    by 1/sqrt(2), as section 4.2 has it.
     """
 
     def __init__(
@@ -88,6 +91,7 @@ class DuelingHead(nn.Module):
         self.advantage = Stream(in_features, hidden, actions * outputs, activation=activation, linear=linear)
 
     def forward(self, features: Tensor, noise: Tensor | None = None) -> Tensor:
+        features = torch.lerp(features.detach(), features, SHARED)  # the same numbers
         value = self.value(features, noise).unsqueeze(1)  # [B, 1, K]
         advantage = self.advantage(features, noise).view(-1, self.actions, self.outputs)
         if self.aggregation == "mean":
@@ -99,26 +103,27 @@ class ImplicitHead(nn.Module):
     """Quantiles at fractions tau that are drawn anew each time (IQN, Dabney et al. 2018b, eq. 4); [B, A, 2K].
 
     The first K outputs of an action are its quantile values, the other K the fractions that they belong to. The
-    fractions come from the last K columns of the noise; without noise they are the K midpoints.
+    fractions are the columns of the noise from `offset` on, K for each of the B / R rows that share a row of it;
+    without noise they are the K midpoints.
     """
 
     frequencies: Tensor
     midpoints: Tensor
 
-    def __init__(self, in_features: int, head: QHead | DuelingHead, *, quantiles: int, cosines: int = 64) -> None:
+    def __init__(
+        self, in_features: int, head: QHead | DuelingHead, *, quantiles: int, offset: int = 0, cosines: int = 64
+    ) -> None:
         super().__init__()
-        self.head, self.quantiles = head, quantiles
+        self.head, self.quantiles, self.offset = head, quantiles, offset
         self.embedding = nn.Linear(cosines, in_features)
         self.register_buffer("frequencies", math.pi * torch.arange(cosines), persistent=False)
         self.register_buffer("midpoints", (torch.arange(quantiles) + 0.5).view(1, -1) / quantiles, persistent=False)
 
     def forward(self, features: Tensor, noise: Tensor | None = None) -> Tensor:
         rows, count = len(features), self.quantiles
-        tau = self.midpoints if noise is None else torch.special.ndtr(noise[:, -count:])
-        tau = tau.expand(rows, count)
+        tau = self.midpoints.expand(rows, count) if noise is None else noise[:, self.offset :].reshape(rows, count)
         phi = torch.relu(self.embedding(torch.cos(tau.unsqueeze(2) * self.frequencies)))  # [B, K, F]
-        spread = None if noise is None else noise.expand(rows, -1).repeat_interleave(count, 0)
-        values = self.head((features.unsqueeze(1) * phi).flatten(0, 1), spread)  # [B * K, A, 1]
+        values = self.head((features.unsqueeze(1) * phi).flatten(0, 1), noise)  # [B * K, A, 1]
         values = values.view(rows, count, -1).transpose(1, 2)  # [B, A, K]
         return torch.cat([values, tau.unsqueeze(1).expand_as(values)], 2)
 
@@ -126,12 +131,13 @@ class ImplicitHead(nn.Module):
 class QNetwork(nn.Module):
     """A backbone and a head on it; observations [B, ...] to [B, A, K].
 
-    `noise` [1 or B, noise_size] is what its noisy parts take, None for their means.
+    `noise` [R, C] is what its random parts take, None for their means: the first `noise_size` columns are the noise of
+    weights, shared by B / R successive rows, the others are `fractions` for each of those rows.
     """
 
-    def __init__(self, backbone: nn.Module, head: nn.Module, *, noise_size: int = 0) -> None:
+    def __init__(self, backbone: nn.Module, head: nn.Module, *, noise_size: int = 0, fractions: int = 0) -> None:
         super().__init__()
-        self.backbone, self.head, self.noise_size = backbone, head, noise_size
+        self.backbone, self.head, self.noise_size, self.fractions = backbone, head, noise_size, fractions
 
     def forward(self, obs: Obs, noise: Tensor | None = None) -> Tensor:
         q: Tensor = self.head(self.backbone(obs), noise)

@@ -24,9 +24,9 @@ class Linear(nn.Linear):
 class NoisyLinear(nn.Module):
     """y = (mu_w + sigma_w * eps_w) x + mu_b + sigma_b * eps_b (Fortunato et al. 2018, eq. 9).
 
-    The noise is not the layer's: it is given with every call, as the columns from `offset` on of a tensor
-    [1 or B, noise_size] that holds the noise of a whole network, so that online network, target network and actors draw
-    theirs independently. One row is shared by the batch. Without noise the layer is its mean: linear in mu.
+    The noise is not the layer's: it is given with every call, as the columns from `offset` on of a tensor [R, …] that
+    holds the noise of a whole network, so that online network, target network and actors draw theirs independently.
+    Each of its rows is shared by B / R successive rows of features. Without noise the layer is its mean: linear in mu.
     """
 
     def __init__(self, in_features: int, out_features: int, *, kind: Noise, sigma: float, offset: int) -> None:
@@ -55,21 +55,19 @@ class NoisyLinear(nn.Module):
             scale.fill_(sigma)
 
     def forward(self, features: Tensor, noise: Tensor | None = None) -> Tensor:
-        mean = functional.linear(features, self.weight, self.bias)  # [B, out]
         if noise is None:
-            return mean
-        mine = noise[:, self.offset : self.offset + self.noise_size]
+            return functional.linear(features, self.weight, self.bias)  # [B, out]
+        mine = noise[:, self.offset : self.offset + self.noise_size].unsqueeze(1)
+        inputs, outputs = mine[..., : -self.out_features], mine[..., -self.out_features :]
+        grouped = features.reshape(len(noise), -1, self.in_features)  # [R, B / R, in]
         if self.kind == "factorised":
             # eps_w is the outer product of two vectors, so it need not be formed: they scale inputs and outputs.
-            inputs, outputs = mine[:, : self.in_features], mine[:, self.in_features :]
-            return mean + outputs * functional.linear(features * inputs, self.weight_sigma, self.bias_sigma)
-        outputs = mine[:, self.in_features * self.out_features :]
-        weights = mine[:, : -self.out_features].view(-1, self.out_features, self.in_features)
-        if len(weights) == 1:
-            noisy = functional.linear(features, self.weight_sigma * weights[0])
-        else:
-            noisy = torch.einsum("bi,boi,oi->bo", features, weights, self.weight_sigma)
-        return mean + noisy + self.bias_sigma * outputs
+            mean = functional.linear(grouped, self.weight, self.bias)
+            spread = functional.linear(grouped * inputs, self.weight_sigma, self.bias_sigma)
+            return torch.addcmul(mean, spread, outputs).flatten(0, 1)
+        weight = torch.addcmul(self.weight, self.weight_sigma, inputs.view(-1, self.out_features, self.in_features))
+        bias = torch.addcmul(self.bias, self.bias_sigma, outputs)  # [R, 1, out]
+        return torch.baddbmm(bias, grouped, weight.transpose(1, 2)).flatten(0, 1)
 
 
 class NoisyLayers:
@@ -85,7 +83,14 @@ class NoisyLayers:
         return layer
 
 
-def draw_noise(noise: Tensor, kind: Noise, generator: torch.Generator) -> Tensor:
-    """Fill a tensor with the noise of layers of this kind: normal, and x to sgn(x) sqrt|x| for factorised (eq. 10)."""
-    noise.normal_(generator=generator)
-    return noise.copy_(noise.sign() * noise.abs().sqrt_()) if kind == "factorised" else noise
+def draw_noise(noise: Tensor, kind: Noise, generator: torch.Generator, *, weights: int) -> None:
+    """Fill a tensor [..., C] with the noise of a network.
+
+    The first `weights` columns are of noisy layers: normal, and for factorised noise x becomes f(x) = sgn(x) sqrt|x|
+    (Fortunato et al. 2018, eq. 10). The others are the fractions of implicit quantiles: uniform between 0 and 1.
+    """
+    normal, fractions = noise[..., :weights], noise[..., weights:]
+    normal.normal_(generator=generator)
+    if kind == "factorised":
+        normal.copy_(torch.copysign(normal.abs().sqrt_(), normal))
+    fractions.uniform_(generator=generator)
