@@ -37,10 +37,13 @@ class NumpyLinear:
 
     def _spread(self, features: Array, noise: Array) -> Array:
         inputs, outputs = noise[:, : self._inputs], noise[:, self._inputs :]
+        spread: Array
         if self._factorised:
-            return ((features * inputs) @ self._weight_sigma.T + self._bias_sigma) * outputs
-        weight = inputs.reshape(-1, *self._weight_sigma.shape) * self._weight_sigma  # [N, out, in]
-        return (weight @ features[:, :, None])[:, :, 0] + self._bias_sigma * outputs
+            spread = ((features * inputs) @ self._weight_sigma.T + self._bias_sigma) * outputs
+        else:
+            weight = inputs.reshape(-1, *self._weight_sigma.shape) * self._weight_sigma  # [N, out, in]
+            spread = (weight @ features[:, :, None])[:, :, 0] + self._bias_sigma * outputs
+        return spread
 
 
 class NumpyForward:
