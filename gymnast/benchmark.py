@@ -7,12 +7,14 @@ same command: finished runs are left alone, the others go on from their last che
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from gymnast import comparison, jobs, planning, run, suites
 from gymnast.board import Board
+from gymnast.comparison import Comparison
 from gymnast.errors import UsageError
 from gymnast.planning import Planned
 from gymnast.suite_options import BenchmarkOptions, SuiteOptions
@@ -41,12 +43,18 @@ def benchmark(options: BenchmarkOptions, extra: Sequence[str] = ()) -> int:
 
 
 def carry_out(
-    options: SuiteOptions, chosen: Chosen, variants: Sequence[Variant], *, name: str, extra: Sequence[str]
+    options: SuiteOptions,
+    chosen: Chosen,
+    variants: Sequence[Variant],
+    *,
+    name: str,
+    extra: Sequence[str],
+    draw: Mapping[str, Callable[[Comparison], Any]] | None = None,
 ) -> int:
     """Run each variant in each environment with each seed, those that are not finished, and write one report.
 
-    Returns 0, or 1 where a run failed, or 128 + the signal that stopped it; then, and where no run is finished, there
-    is no report.
+    `draw` are further pictures of the report, by file name. Returns 0, or 1 where a run failed, or 128 + the signal
+    that stopped it; then, and where no run is finished, there is no report.
     """
     runs = _plan(options, chosen, variants, name=name, extra=extra)
     for item in runs:
@@ -70,7 +78,7 @@ def carry_out(
     labels = {item.path: item.label for item in runs if planning.is_finished(item)}
     if labels:
         lacking = [item.title for item in runs if item.path not in labels]
-        print(comparison.write(labels, report, title=name, missing=lacking).as_text())
+        print(comparison.write(labels, report, title=name, missing=lacking, draw=draw).as_text())
     for title, line in outcome.failures.items():
         print(f"gymnast: {title} failed: {line}", file=sys.stderr)
     return 1 if outcome.failures else 0

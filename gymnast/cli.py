@@ -15,7 +15,7 @@ from gymnast.errors import RunError, UsageError, nearest
 from gymnast.flag_help import show_help
 from gymnast.options import EvaluateOptions, ListOptions, ResumeOptions, TrainOptions
 from gymnast.request import PresetOptions, resolve, train_flags
-from gymnast.suite_options import BenchmarkOptions, ReportOptions
+from gymnast.suite_options import AblateOptions, BenchmarkOptions, ReportOptions
 
 USAGE = """\
 usage: gymnast COMMAND ...
@@ -162,6 +162,15 @@ def _benchmark(words: list[str]) -> int:
     return benchmark(options, extra)
 
 
+def _ablate(words: list[str]) -> int:
+    options, extra = _suite_options(words, AblateOptions, of="ablate")
+    if options is None:
+        return 0
+    from gymnast.ablate import ablate
+
+    return ablate(options, extra)
+
+
 def _report(words: list[str]) -> int:
     if _asks_help(words):
         show_help("gymnast report", str(ReportOptions.__doc__), {"options": ReportOptions})
@@ -191,6 +200,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "resume": _resume,
     "evaluate": _evaluate,
     "benchmark": _benchmark,
+    "ablate": _ablate,
     "report": _report,
     "list": _list,
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -141,19 +141,20 @@ def write(
     *,
     title: str,
     missing: Sequence[str] = (),
+    draw: Mapping[str, Callable[[Comparison], Any]] | None = None,
     resamples: int = aggregate.RESAMPLES,
     seed: int = 0,
 ) -> Written:
     """Compare the runs, by label, and write Markdown, CSV and PNG into a folder.
 
-    `missing` are titles of runs that should be there. Raises UsageError.
+    `missing` are titles of runs that should be there, `draw` further pictures by file name. Raises UsageError.
     """
     from gymnast import figures, tables
 
     found = compare(labels, title=title, missing=missing, resamples=resamples, seed=seed)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        drawn = figures.draw_all(found, out)
+        drawn = figures.draw_all(found, out, more=draw or {})
         return Written(found, (*tables.write(found, out, pictures=drawn), *drawn))
     except OSError as error:
         raise UsageError(f"--out {out}: {first_line(error)}") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from gymnast.aggregate import CONFIDENCE, STATISTICS, Array, Band, Interval
 from gymnast.comparison import Comparison
@@ -17,14 +17,18 @@ WIDE = 6
 """Agents up to which a legend fits into a panel."""
 
 
-def draw_all(found: Comparison, out: Path) -> list[Path]:
-    """Draw what the numbers allow, each into a file of its own; their paths. Raises OSError."""
-    drawers: dict[str, tuple[bool, Callable[[Comparison], Any]]] = {
+Drawer: TypeAlias = Callable[[Comparison], Any]
+
+
+def draw_all(found: Comparison, out: Path, *, more: Mapping[str, Drawer]) -> list[Path]:
+    """Draw what the numbers allow, each into a file of its own, and then `more`; their paths. Raises OSError."""
+    drawers: dict[str, tuple[bool, Drawer]] = {
         "curves.png": (any(len(moments) > 1 for moments, _ in found.curves.values()), curves),
         "aggregates.png": (bool(found.statistics), aggregates),
         "profiles.png": (bool(found.profiles), profiles),
         "efficiency.png": (len(found.moments) > 1, efficiency),
         "improvement.png": (bool(found.improvements), improvements),
+        **{name: (True, draw) for name, draw in more.items()},
     }
     paths = []
     for name, (possible, draw) in drawers.items():
@@ -40,7 +44,7 @@ def curves(found: Comparison) -> Any:
     columns = min(len(games), PANELS)
     rows = math.ceil(len(games) / columns)
     below = 0.6 + 0.22 * math.ceil(len(found.table.agents) / 4)
-    figure = _figure(max(4.2 * columns, 7.0), 3.2 * rows + below)
+    figure = new_figure(max(4.2 * columns, 7.0), 3.2 * rows + below)
     looks = colours(found.table.agents)
     for index, game in enumerate(games):
         axes = figure.add_subplot(rows, columns, index + 1)
@@ -69,7 +73,7 @@ def draw_curves(axes: Any, moments: Array, bands: Mapping[str, Band], *, looks: 
 def aggregates(found: Comparison) -> Any:
     """Each statistic with its interval, a panel for each, a row for each agent."""
     agents = found.table.agents
-    figure = _figure(11.0, 1.5 + 0.34 * len(agents))
+    figure = new_figure(11.0, 1.5 + 0.34 * len(agents))
     looks = colours(agents)
     for index, name in enumerate(STATISTICS):
         axes = figure.add_subplot(1, len(STATISTICS), index + 1)
@@ -96,7 +100,7 @@ def draw_points(axes: Any, values: Mapping[str, Interval], *, looks: Mapping[str
 
 def profiles(found: Comparison) -> Any:
     """The share of runs above each score."""
-    figure = _figure(7.5, 4.5)
+    figure = new_figure(7.5, 4.5)
     axes = figure.add_subplot()
     for agent, look in colours(found.table.agents).items():
         band = found.profiles[agent]
@@ -113,7 +117,7 @@ def profiles(found: Comparison) -> Any:
 
 def efficiency(found: Comparison) -> Any:
     """IQM against env steps."""
-    figure = _figure(7.5, 4.5)
+    figure = new_figure(7.5, 4.5)
     axes = figure.add_subplot()
     draw_curves(axes, found.moments, found.efficiency, looks=colours(found.table.agents))
     axes.set_ylabel(f"IQM of the {score_name(found)}")
@@ -124,7 +128,7 @@ def efficiency(found: Comparison) -> Any:
 
 def improvements(found: Comparison) -> Any:
     """The probability that one agent improves on another, a row for each pair."""
-    figure = _figure(8.0, 1.4 + 0.34 * len(found.improvements))
+    figure = new_figure(8.0, 1.4 + 0.34 * len(found.improvements))
     axes = figure.add_subplot()
     values = {f"{first} over {second}": value for (first, second), value in found.improvements.items()}
     draw_points(axes, values, looks=dict.fromkeys(values, "C0"))
@@ -153,7 +157,8 @@ def return_name(found: Comparison) -> str:
     return "return of evaluations" if found.table.evaluated else "return in training"
 
 
-def _figure(width: float, height: float) -> Any:
+def new_figure(width: float, height: float) -> Any:
+    """An empty matplotlib figure, in inches."""
     from matplotlib.figure import Figure  # half a second to import
 
     return Figure(figsize=(width, height), dpi=120, layout="constrained")

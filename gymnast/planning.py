@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gymnast import flags, names, run
+from gymnast import flags, names, protocols, run
 from gymnast.envs.factory import full_id
 from gymnast.errors import UsageError, first_line
 from gymnast.jobs import Task
@@ -80,6 +80,7 @@ def plan(label: str, agent: str, words: Sequence[str], options: SuiteOptions) ->
         words += ["--steps", str(steps)]
     try:
         env = full_id(asked.options.env)
+        protocols.resolve(asked.options, asked.config)
     except ValueError as error:
         raise UsageError(first_line(error)) from None
     return Planned(label, agent, env, tuple(words), steps, frozenset(added))
