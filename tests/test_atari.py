@@ -37,11 +37,13 @@ def assert_same_picture(one, other):
 class PlainGame:
     """One emulator and the rules in their plainest form: the oracle."""
 
-    def __init__(self, rom, *, sticky=0.25, frame_skip=4, stack=4, limit=10**9):
+    def __init__(self, rom, *, sticky=0.25, frame_skip=4, stack=4, limit=10**9, full=False):
         self.ale = ale_py.ALEInterface()
         self.ale.setLoggerMode(ale_py.LoggerMode.Error)
         self.ale.setFloat("repeat_action_probability", sticky)
         self.rom, self.frame_skip, self.stack, self.limit = roms.get_rom_path(rom), frame_skip, stack, limit
+        self.ale.loadROM(self.rom)
+        self.actions = self.ale.getLegalActionSet() if full else self.ale.getMinimalActionSet()
 
     def begin(self, seed=None, noops=0):
         if seed is not None:
@@ -62,12 +64,12 @@ class PlainGame:
     def step(self, action):
         before, reward, screens = self.ale.getEpisodeFrameNumber(), 0, []
         for _ in range(self.frame_skip):
-            reward += self.ale.act(self.ale.getMinimalActionSet()[action])
+            reward += self.ale.act(self.actions[action])
             if self.ale.game_over():
                 break
             screens.append(self.ale.getScreenGrayscale())
         if not self.ale.game_over():
-            self.pooled = np.maximum(*screens[-2:])
+            self.pooled = np.maximum.reduce(screens[-2:])
             assert self.ale.getEpisodeFrameNumber() - before == self.frame_skip
         self.length += 1
         terminated = self.ale.game_over()
@@ -120,6 +122,29 @@ def test_every_transition_is_that_of_a_plain_emulator(id, limit, steps):
     assert ends >= 2
     if id == "Breakout":
         assert lives_lost > 100  # most of a game of several lives is played after the first was lost: it is one episode
+    env.close()
+
+
+@pytest.mark.parametrize(("frame_skip", "full"), [(1, False), (2, False), (3, True), (5, True)])
+def test_an_action_lasts_exactly_frame_skip_frames(frame_skip, full):
+    """Row 19, for every skip and both action sets: a frame too many or too few changes the pictures that follow."""
+    options = {"frame_skip": frame_skip, "full_action_space": full, "noop_max": 0}
+    env = make_atari("Breakout", 2, seed=3, options=options)
+    shown = env.reset()
+    games = [PlainGame("breakout", frame_skip=frame_skip, full=full) for _ in range(2)]
+    assert_same_picture(shown, np.stack([game.begin(seed) for game, seed in zip(games, seeds_of(env), strict=True)]))
+    assert env.single_action_space.n == (18 if full else 4)
+    rng = np.random.default_rng(0)
+    for time in range(1, 43):
+        actions = rng.integers(env.single_action_space.n, size=2)
+        step = env.step(torch.from_numpy(actions))
+        for row, game in enumerate(games):
+            picture, reward, terminated, _ = game.step(actions[row])
+            assert (step.reward[row], bool(step.terminated[row])) == (reward, terminated)
+            assert not terminated
+            if time % 6 == 0:
+                assert_same_picture(step.next_obs[row], picture)
+        assert [game.ale.getEpisodeFrameNumber() for game in games] == [time * frame_skip] * 2
     env.close()
 
 
@@ -185,7 +210,15 @@ def test_the_number_of_no_ops_is_uniform_from_none_to_the_maximum():
 
 def test_the_cap_is_in_frames_and_lengths_are_in_steps():
     """Rows 19 and 26: 10 frames are three steps of 4; a three-step episode has length 3."""
-    for options, limit in (({"max_frames": 10}, None), ({}, 3), ({"max_frames": 10}, 50), ({"frame_skip": 2}, 3)):
+    five = {"frame_skip": 5, "max_frames": 15}
+    for options, limit in (
+        ({"max_frames": 10}, None),
+        ({}, 3),
+        ({"max_frames": 10}, 50),
+        ({"frame_skip": 2}, 3),
+        (five, None),
+        ({**five, "max_frames": 11}, 4),
+    ):
         env = make_atari("Pong", 1, options=options, max_episode_steps=limit)
         env.reset()
         steps = [env.step(torch.tensor([0])) for _ in range(6)]
