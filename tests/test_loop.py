@@ -5,16 +5,19 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import pytest
 import torch
 from gymnasium.spaces import Box, Discrete
 
 from gymnast.agents import DQN, DQNConfig
 from gymnast.agents.base import Acted
 from gymnast.envs import Step, make
+from gymnast.errors import UsageError
 from gymnast.loop import Loop
 from gymnast.options import TrainOptions
 from gymnast.records import read
 from gymnast.training import train
+from tests.scripted import Scripted
 
 
 class Fives(gym.Env):
@@ -84,6 +87,141 @@ def test_pulse_stops_between_two_steps() -> None:
     loop = Loop(agent, agent, env)
     loop.advance(10**9, lambda: loop.env_step > 100)
     assert 100 < loop.env_step == agent.env_step < 10**9
+
+
+# Overlapping (`--overlap`).
+
+
+class Sent:
+    """Any environment, which notes when a step is under way."""
+
+    overlaps = True
+
+    def __init__(self, env: Any, seen: list[tuple[str, int]], agent: Any) -> None:
+        self.env, self.seen, self.agent = env, seen, agent
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.env, name)
+
+    def step(self, action: torch.Tensor) -> Step:
+        raise AssertionError("the loop waited for the environment")
+
+    def send(self, action: torch.Tensor) -> None:
+        self.seen.append(("send", self.agent.env_step))
+        self.action = action
+
+    def receive(self) -> Step:
+        self.seen.append(("receive", self.agent.env_step))
+        return self.env.step(self.action)
+
+
+def test_updates_that_are_due_are_done_while_the_environment_steps() -> None:
+    agent = Counting()
+    env = make(Fives, 2)
+    env.reset()
+    loop = Loop(agent, agent, Sent(env, agent.seen, agent), overlap=True)
+    loop.advance(10, lambda: False)
+    step = ["act", "send", "receive", "store"]
+    assert [name for name, _ in agent.seen] == [
+        *step,
+        *step,
+        *step[:2],
+        "learn",
+        *step[2:],
+        *step,
+        *step[:2],
+        "learn",
+        *step[2:],
+    ]
+    assert [at for name, at in agent.seen if name == "learn"] == [4, 8]
+    assert agent.transitions == [(k, k + 1) for k in range(5) for _ in range(2)]
+    assert (loop.env_step, agent.updates, loop.episodes.means()["return_mean"]) == (10, 2, 25.0)
+    assert loop.seconds.env > 0
+    assert loop.seconds.learn > 0
+
+
+def test_stopping_and_going_on_changes_no_order() -> None:
+    """What is due when `advance` returns is done in the next step, as if it had not returned."""
+    orders = []
+    for stops in ([40], list(range(1, 41))):
+        agent = Counting()
+        env = make(Fives, 2)
+        env.reset()
+        loop = Loop(agent, agent, Sent(env, agent.seen, agent), overlap=True)
+        for until in stops:
+            loop.advance(until, lambda: False)
+        orders.append(agent.seen)
+    assert orders[0] == orders[1]
+    assert agent.updates == 9  # of 10: those of the last step are done when training goes on
+
+
+class Recorded(Counting):
+    """Random actions; keeps each step as it was stored."""
+
+    def __init__(self, num_actions: int) -> None:
+        super().__init__()
+        self.num_actions, self.stored = num_actions, []
+        self.random = torch.Generator().manual_seed(0)
+
+    def act(self, obs: Any, start: Any, action_mask: Any = None) -> Acted:
+        return Acted(torch.randint(self.num_actions, (len(obs),), generator=self.random))
+
+    def store(self, obs: Any, acted: Acted, step: Step) -> None:
+        self.env_step += step.num_active
+        self.stored.append([obs, acted.action, *(getattr(step, name) for name in FIELDS)])
+
+
+FIELDS = ("obs", "start", "next_obs", "reward", "terminated", "truncated", "episode_return", "episode_length", "lives")
+
+
+def overlapping(kind: str) -> Any:
+    if kind == "atari":
+        return make("ALE/Breakout-v5", 2, seed=3, max_episode_steps=20)
+    if kind == "workers":
+        return make(Scripted, 2, seed=3, vectorization="async")
+    return make(gym.vector.AsyncVectorEnv([Scripted, Scripted]), seed=3)
+
+
+@pytest.mark.parametrize("kind", ["atari", pytest.param("workers", marks=pytest.mark.slow), "vector"])
+def test_the_same_transitions_in_the_same_order(kind: str) -> None:
+    stored = []
+    for overlap in (False, True):
+        env = overlapping(kind)
+        env.reset()
+        agent = Recorded(int(env.single_action_space.n))
+        Loop(agent, agent, env, overlap=overlap).advance(100, lambda: False)
+        stored.append(agent.stored)
+        env.close()
+    assert sum(bool(step[6].any() or step[7].any()) for step in stored[0]) > 1  # episodes ended, and others began
+    for left, right in zip(*stored, strict=True):
+        for one, other in zip(left, right, strict=True):
+            assert one is other is None or torch.equal(one, other)
+
+
+@pytest.mark.parametrize("kind", ["atari", pytest.param("workers", marks=pytest.mark.slow)])
+def test_send_and_receive_take_turns_and_closing_in_between_ends(kind: str) -> None:
+    env = overlapping(kind)
+    env.reset()
+    action = torch.zeros(2, dtype=torch.int64)
+    with pytest.raises(RuntimeError, match="receive was called without send"):
+        env.receive()
+    env.send(action)
+    with pytest.raises(RuntimeError, match="send was called twice"):
+        env.send(action)
+    assert env.receive().num_active == 2
+    env.send(action)
+    env.close()
+
+
+def test_an_environment_in_this_process_is_refused_in_one_line(tmp_path: Path) -> None:
+    options = TrainOptions(env="CartPole-v1", steps=20, out=str(tmp_path / "runs"), overlap=True)
+    with pytest.raises(UsageError, match="overlap: CartPole-v1 steps in this process; use vectorization async"):
+        train("dqn", options)
+    assert not (tmp_path / "runs").exists()
+    env = make("CartPole-v1", 1)
+    for call in (lambda: env.send(torch.zeros(1)), env.receive):
+        with pytest.raises(NotImplementedError, match="CartPole-v1 steps only while its caller waits"):
+            call()
 
 
 def test_statistics_survive_a_checkpoint() -> None:

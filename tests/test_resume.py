@@ -93,6 +93,31 @@ def test_resumed_equals_uninterrupted(tmp_path: Path, agent: str, env: str, num_
     same(last_state(whole.path), last_state(rest.path))
 
 
+OVERLAPPING = [
+    ("CartPole-v1", {"vectorization": "async"}, SMALL_DQN, 200),
+    ("ALE/Pong-v5", {"env_options": '{"screen": 36}', "max_episode_steps": 30}, {**SMALL_DQN, "backbone": "mlp"}, 60),
+]
+
+
+@pytest.mark.parametrize(("env", "how", "changes", "steps"), OVERLAPPING, ids=["workers", "atari"])
+@pytest.mark.slow
+def test_an_overlapped_run_resumes_exactly(tmp_path: Path, env: str, how: dict, changes: dict, steps: int) -> None:
+    """No matter where it was stopped and how often it was saved; and overlapping is another run than not."""
+    chosen, how = config("dqn", changes), {"num_envs": 2, "eval_episodes": 1, **how}
+    whole = train("dqn", options(tmp_path / "a", env, steps=2 * steps, overlap=True, **how), chosen)
+    half = train("dqn", options(tmp_path / "b", env, steps=steps, overlap=True, checkpoint_every=26, **how), chosen)
+    plain = train("dqn", options(tmp_path / "c", env, steps=2 * steps, **how), chosen)
+    assert (whole.exit_code, half.exit_code, plain.exit_code) == (0, 0, 0)
+    rest = resume(half.path, steps=2 * steps)
+    left, right, other = last_state(whole.path), last_state(rest.path), last_state(plain.path)
+    for state in (left, right):
+        del state["session"]  # one was asked for periodic checkpoints
+    same(left, right)
+    updates = (2 * steps - SMALL_DQN["learning_starts"]) // SMALL_DQN["train_period"]
+    assert (other["agent"]["updates"], left["agent"]["updates"]) == (updates, updates - 1)
+    assert not torch.equal(*(next(iter(state["agent"]["online"].values())) for state in (left, other)))
+
+
 def test_same_seed_same_run_and_other_seed_another(tmp_path: Path) -> None:
     runs = [
         train("dqn", options(tmp_path / str(k), "CartPole-v1", steps=300, seed=s), config("dqn", SMALL_DQN)).path
