@@ -144,7 +144,7 @@ class Ring:
         for _ in range(self.stack):
             if self.ready[slot]:
                 self.ready[slot] = False
-                self.sampler.removed(slot)
+                self.sampler.changed(np.array([slot]), self.ready)
                 self.count -= 1
             slot = (slot + self.num_envs) % self.slots
 
@@ -156,7 +156,7 @@ class Ring:
             complete = (slot - back * self.num_envs) % self.slots
             if not self.ready[complete]:
                 self.ready[complete] = True
-                self.sampler.added(complete)
+                self.sampler.changed(np.array([complete]), self.ready)
                 self.count += 1
         if stop:
             self.length[row] = 0

@@ -9,6 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gymnast.replay.ranking import Ranking
+from gymnast.replay.sum_tree import SumTree
+
 EPS = 1e-6
 """Added to every error, so that none is never replayed."""
 
@@ -27,12 +30,8 @@ class Sampler(Protocol):
         """Set what a schedule of the env step decides."""
         ...
 
-    def added(self, slot: int) -> None:
-        """A slot has become ready."""
-        ...
-
-    def removed(self, slot: int) -> None:
-        """A slot is ready no longer."""
+    def changed(self, slots: np.ndarray, ready: np.ndarray) -> None:
+        """Slots, int64 [K], have become ready or are so no longer, as `ready` (bool [slots]) now says."""
         ...
 
     def sample(self, ready: np.ndarray, count: int, index: np.ndarray, weight: np.ndarray) -> None:
@@ -62,10 +61,7 @@ class Uniform:
     def anneal(self, env_step: int) -> None:
         """Nothing: no schedule."""
 
-    def added(self, slot: int) -> None:
-        """Nothing: the ring says what is ready."""
-
-    def removed(self, slot: int) -> None:
+    def changed(self, slots: np.ndarray, ready: np.ndarray) -> None:
         """Nothing: the ring says what is ready."""
 
     def sample(self, ready: np.ndarray, count: int, index: np.ndarray, weight: np.ndarray) -> None:
@@ -90,12 +86,11 @@ class Uniform:
 
 
 class Prioritized:
-    """Transitions in proportion to priority**alpha (Schaul et al. 2016, algorithm 1).
+    """Transitions in proportion to priority**alpha, or to 1 / rank**alpha (Schaul et al. 2016, algorithm 1).
 
-    A new transition has the largest priority so far. Weights are (N P)**-beta, divided by the largest of the batch.
+    A batch has one transition from each of B equal parts of the mass. A new transition has the largest priority so
+    far. Weights are (N P)**-beta, divided by the largest of the batch.
     """
-
-    slot_bytes = 8
 
     def __init__(
         self, rng: np.random.Generator, *, alpha: float, beta: Callable[[int], float], ranked: bool = False
@@ -103,38 +98,32 @@ class Prioritized:
         self.rng, self.alpha, self.schedule, self.ranked = rng, alpha, beta, ranked
         self.beta = beta(0)
         self.largest = 1.0
+        self.slot_bytes = (Ranking if ranked else SumTree).slot_bytes
 
     def allocate(self, slots: int) -> None:
-        self.priority = np.zeros(slots)
+        self._order: SumTree | Ranking = (Ranking if self.ranked else SumTree)(slots, self.alpha)
 
     def anneal(self, env_step: int) -> None:
         self.beta = self.schedule(env_step)
 
-    def added(self, slot: int) -> None:
-        self.priority[slot] = self.largest**self.alpha
-
-    def removed(self, slot: int) -> None:
-        self.priority[slot] = 0.0
+    def changed(self, slots: np.ndarray, ready: np.ndarray) -> None:
+        self._order.change(slots, ready, self.largest)
 
     def sample(self, ready: np.ndarray, count: int, index: np.ndarray, weight: np.ndarray) -> None:
-        running = np.cumsum(self.priority[: len(ready)])
-        index[:] = np.searchsorted(running, self.rng.random(len(index)) * running[-1], side="right")
-        weights = (count * self.priority[index] / running[-1]) ** -self.beta
-        weight[:] = weights / weights.max()
+        self._order.draw(self.rng.random(len(index)), self.beta, index, weight)
 
     def update(self, index: Tensor, error: Tensor) -> None:
-        errors = error.numpy() + EPS
-        self.largest = max(self.largest, float(errors.max()))
-        self.priority[index.numpy()] = errors**self.alpha
+        """Take in errors; those of slots that are ready no longer, and those that are not finite, change nothing."""
+        self.largest = max(self.largest, self._order.update(index.numpy(), error.float().numpy() + EPS))
 
     def state_dict(self) -> dict[str, Any]:
         return {
             "rng": self.rng.bit_generator.state,
             "largest": self.largest,
-            "priority": torch.from_numpy(self.priority),
+            "priority": torch.from_numpy(self._order.masses),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.rng.bit_generator.state = state["rng"]
         self.largest = state["largest"]
-        self.priority[:] = state["priority"].numpy()
+        self._order.load(state["priority"].numpy())
