@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,10 +11,9 @@ from torch import Tensor
 from gymnast.agents import optimizers
 from gymnast.agents.base import Metrics
 from gymnast.networks.flat import FlatParameters, clip_norm
-from gymnast.replay.transitions import Batch
 
-Loss = Callable[[Batch, Tensor | None], tuple[Tensor, Tensor, Metrics]]
-"""From a batch and noise to loss [], error of each sample [B] and what is to be logged."""
+Loss = Callable[[Any, Tensor | None], tuple[Tensor, Tensor, Metrics]]
+"""From a batch (what the replay samples) and noise to loss [], error of each sample [B] and what is to be logged."""
 
 
 class Update:
@@ -32,7 +32,7 @@ class Update:
         self.max_grad_norm, self.max_grad_value = max_grad_norm, max_grad_value
         self._step = optimizers.stepper(optimizer)
 
-    def __call__(self, batch: Batch, noise: Tensor | None, *, learning_rate: float) -> tuple[Tensor, Metrics]:
+    def __call__(self, batch: Any, noise: Tensor | None, *, learning_rate: float) -> tuple[Tensor, Metrics]:
         """One step of the optimizer; the error of each sample [B], and the update's metrics."""
         loss, error, metrics = self.loss(batch, noise)
         grad = self.weights.grad.zero_()
