@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gymnast import comparison, jobs, planning, run, suites
+from gymnast import comparison, jobs, planned, run, suites
 from gymnast.board import Board
 from gymnast.comparison import Comparison
 from gymnast.errors import UsageError
-from gymnast.planning import Planned
+from gymnast.planned import Planned
 from gymnast.suite_options import BenchmarkOptions, SuiteOptions
 from gymnast.suites import Chosen
 
@@ -58,24 +58,24 @@ def carry_out(
     """
     runs = _plan(options, chosen, variants, name=name, extra=extra)
     for item in runs:
-        planning.check(item)
+        planned.check(item)
     report = Path(options.out) / "reports" / name
     try:
         report.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"--out {options.out}: {error.strerror}") from None
     with run.locked(report):  # one benchmark of a name at a time
-        missing = [item for item in runs if not planning.is_finished(item)]
+        missing = [item for item in runs if not planned.is_finished(item)]
         for item in missing:
-            planning.prepare(item)
-        tasks = [planning.task(item) for item in missing]
+            planned.prepare(item)
+        tasks = [planned.task(item) for item in missing]
         steps = sum(task.steps - task.env_step() for task in tasks)
         with Board(runs=len(runs), done=len(runs) - len(missing), steps=steps) as board:
             outcome = jobs.run(tasks, jobs=options.jobs, board=board)
     if outcome.exit_code:
         print("stopped; the same command goes on")
         return outcome.exit_code
-    labels = {item.path: item.label for item in runs if planning.is_finished(item)}
+    labels = {item.path: item.label for item in runs if planned.is_finished(item)}
     if labels:
         lacking = [item.title for item in runs if item.path not in labels]
         print(comparison.write(labels, report, title=name, missing=lacking, draw=draw).as_text())
@@ -93,15 +93,15 @@ def _plan(
     common = [*(("--preset", *preset) if preset else ()), *(("--protocol", protocol) if protocol else ())]
     common += ["--num-envs", str(options.num_envs)] if options.num_envs is not None else []
     common += ["--device", options.device]
-    planned = {
-        (env, variant): planning.plan(
+    cells = {
+        (env, variant): planned.plan(
             variant.label, variant.agent, ["--env", env, *common, *variant.words, *extra], options
         )
         for env in chosen.envs
         for variant in variants
     }
     return [
-        planned[env, variant].at(seed, options.out, "-".join(filter(None, (name, variant.folder, f"seed{seed}"))))
+        cells[env, variant].at(seed, options.out, "-".join(filter(None, (name, variant.folder, f"seed{seed}"))))
         for seed in range(options.seeds)
         for env in chosen.envs
         for variant in variants

@@ -68,7 +68,7 @@ def run(tasks: Sequence[Task], *, jobs: int, board: Board) -> Outcome:
                     running[task] = _start(task)
                     board.started(task.title, total=task.steps, env_step=task.env_step())
                 for task in [task for task, process in running.items() if process.poll() is not None]:
-                    code = running.pop(task).returncode
+                    code = _end(running.pop(task))
                     if code:
                         failures[task.title] = _why(task, code)
                     board.ended(task.title, failures.get(task.title))
@@ -80,7 +80,7 @@ def run(tasks: Sequence[Task], *, jobs: int, board: Board) -> Outcome:
         finally:
             for process in running.values():
                 process.kill()
-                process.wait()
+                _end(process)
     return Outcome(failures, interrupts.exit_code)
 
 
@@ -95,6 +95,12 @@ def _start(task: Task) -> subprocess.Popen[bytes]:
             env={**os.environ, **ONE_THREAD},
             start_new_session=True,  # a Ctrl-C in the terminal is for this process, which passes it on once
         )
+
+
+def _end(process: subprocess.Popen[bytes]) -> int:
+    assert process.stdin is not None
+    process.stdin.close()
+    return process.wait()
 
 
 def _stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:

@@ -43,7 +43,11 @@ def refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 
 
 UNKNOWN = [
-    (["trian"], "unknown command 'trian'; there are train, resume, evaluate, benchmark, ablate, report, list; did you mean train?"),
+    (
+        ["trian"],
+        "unknown command 'trian'; there are train, resume, evaluate, benchmark, ablate, report, list; "
+        "did you mean train?",
+    ),
     (["--verison"], "unknown option '--verison'"),
     (["train"], "train needs an agent first: gymnast train AGENT --env ID"),
     (["train", "--env", "CartPole-v1", "dqn"], "train needs an agent first"),
