@@ -23,6 +23,7 @@ from gymnast.options import TrainOptions
 from gymnast.panel import Panel, PanelState
 from gymnast.records import MetricsLog
 from gymnast.replay_files import ReplayFiles
+from gymnast.timing import Watch
 from gymnast.writers import Writers
 
 TIMING_PERIOD = 10.0
@@ -51,6 +52,8 @@ class Session:
         self.best: float | None = None
         self.last_evaluation: Evaluation | None = None
         self.writers: Writers | None = None
+        self.trained = False
+        """Whether `go` has ended, and what it learned is kept."""
         self.failed_saves: dict[str, str] = {}
         """Why the newest checkpoint of a kind is missing, where it is."""
         self._describe = describe
@@ -63,24 +66,21 @@ class Session:
         periods = {"log": options.log_every, "eval": options.eval_every, "checkpoint": options.checkpoint_every}
         self._periods = {name: period for name, period in periods.items() if period}
         self._next = dict(self._periods)
-        self._watch = _Watch(loop)
+        self._watch = Watch(loop)
 
     # The run.
 
     def go(self) -> None:
         """Train until the steps are done, the stop return is reached or a signal came; leaves a checkpoint to resume.
 
-        Raises RunError where a loss is not finite; the last good checkpoint is then left as it was.
+        Raises RunError where a loss is not finite, and KeyboardInterrupt for a second SIGINT, which may come in the
+        middle of a step; the last good checkpoint is then left as it was.
         """
         self.panel.update(self._panel_state())
-        try:
-            self._go()
-        except KeyboardInterrupt:
-            if self.interrupts.received is None:
-                raise
-            # A signal in the middle of an evaluation: it is still due, and a resume begins it anew.
+        self._go()
         self.panel.update(self._panel_state())
         self.save_last()
+        self.trained = True
 
     def _go(self) -> None:
         while True:
@@ -100,7 +100,12 @@ class Session:
             self.log()
             self._postpone("log")
         if self._due("eval"):
-            self.evaluate()
+            try:
+                self.evaluate()
+            except KeyboardInterrupt:
+                if self.interrupts.received is None:
+                    raise
+                return  # a signal in its middle: it is still due, and a resume begins it anew
             self._postpone("eval")
         if self._due("checkpoint"):
             self._postpone("checkpoint")  # before it is saved, so that a resumed run does not save it again
@@ -273,31 +278,10 @@ class Session:
         self.best = state["best"]
         self._metrics.truncate(state["metrics"])
         self._timing.truncate(state["timing"])
-        self._watch = _Watch(self.loop, total=state["seconds"])
+        self._watch = Watch(self.loop, total=state["seconds"])
 
     def close(self) -> None:
         if self._eval_env is not None:
             self._eval_env.close()
         self._metrics.close()
         self._timing.close()
-
-
-class _Watch:
-    """What timing.jsonl says: steps a second and where the time went since the last record."""
-
-    def __init__(self, loop: Loop, *, total: float = 0.0) -> None:
-        self._loop = loop
-        self.total = total
-        self.recorded_at = perf_counter()
-        self._env_step = loop.env_step
-        self._seconds = dataclasses.asdict(loop.seconds)
-
-    def record(self) -> dict[str, float]:
-        now, seconds = perf_counter(), dataclasses.asdict(self._loop.seconds)
-        elapsed = max(now - self.recorded_at, 1e-9)
-        self.total += elapsed
-        steps = self._loop.env_step - self._env_step
-        record = {"env_step": self._loop.env_step, "seconds": self.total, "steps_per_second": steps / elapsed}
-        record |= {name: (value - self._seconds[name]) / elapsed for name, value in seconds.items()}
-        self.recorded_at, self._env_step, self._seconds = now, self._loop.env_step, seconds
-        return {name: value if name == "env_step" else round(value, 4) for name, value in record.items()}

@@ -189,11 +189,14 @@ def _run(parts: Parts, path: Path, content: dict[str, Any] | None, stack: ExitSt
                 panel.message(f"stopped at env step {loop.env_step:,}; go on by: gymnast resume {path}")
     except (RunError, LearningError, WorkerError) as error:
         panel.message(str(error))
-    except KeyboardInterrupt:  # in the final evaluation: the run itself is done and kept
+    except KeyboardInterrupt:
         if session.interrupts.received is None:
             raise
         exit_code = session.interrupts.exit_code
-        panel.message(f"stopped in the final evaluation; evaluate by: gymnast evaluate {path}")
+        if session.trained:
+            panel.message(f"stopped in the final evaluation; evaluate by: gymnast evaluate {path}")
+        else:  # a second SIGINT
+            panel.message(f"stopped at once, without a new checkpoint, at env step {loop.env_step:,} of {path}")
     finally:
         session.writers.close(exit_code)
     return RunResult(path, exit_code, loop.env_step, final, files)

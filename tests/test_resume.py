@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from gymnast import checkpoint, evaluation, names
+from gymnast.agents import DQN
 from gymnast.evaluation import evaluate
 from gymnast.options import TrainOptions
 from gymnast.records import read
@@ -223,6 +224,21 @@ def test_a_signal_in_the_final_evaluation_keeps_the_finished_run(
     assert (result.exit_code, result.final, result.env_step) == (143, None, 100)
     assert checkpoint.read(result.path / "checkpoints" / "last.pt")[0].env_step == 100
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_a_second_sigint_in_a_step_keeps_the_checkpoint_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may come between a step and its storing, so nothing is kept of what came after the last checkpoint."""
+    path = train("dqn", options(tmp_path, "CartPole-v1", steps=100), config("dqn", SMALL_DQN)).path
+    before = (path / "checkpoints" / "last.pt").read_bytes()
+
+    def impatient(agent: DQN, *args: Any, **kwargs: Any) -> None:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(DQN, "store", impatient)
+    result = resume(path, steps=200)
+    assert (result.exit_code, result.final) == (130, None)
+    assert (path / "checkpoints" / "last.pt").read_bytes() == before
 
 
 def test_a_non_finite_loss_stops_and_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
