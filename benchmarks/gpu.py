@@ -27,9 +27,10 @@ from gymnast.agents.base import Acted
 from gymnast.envs import make
 from gymnast.envs.step import Step
 from gymnast.replay.device_ring import DeviceRing
+from gymnast.replay.device_samplers import DeviceUniform
 from gymnast.replay.layout import Layout
 from gymnast.replay.ring import Ring
-from gymnast.replay.samplers import DeviceUniform, Uniform
+from gymnast.replay.samplers import Uniform
 from gymnast.replay.transitions import NStep
 
 ATARI = spaces.Box(0, 255, (4, 84, 84), np.uint8)

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from gymnast.replay import memory
 from gymnast.replay.device_ring import DeviceRing
+from gymnast.replay.device_samplers import DeviceUniform
 from gymnast.replay.layout import Layout
 from gymnast.replay.ring import Ring
-from gymnast.replay.device_samplers import DeviceUniform
 from gymnast.replay.samplers import Uniform
 from gymnast.replay.transitions import NStep
 
@@ -27,12 +27,20 @@ CPU = torch.device("cpu")
 class Every:
     """A sampler that lists the ready slots one after the other, for either ring."""
 
-    def sample(self, ready: Any, *rest: Any) -> None:
-        index = rest[-2]
-        slots = np.flatnonzero(np.asarray(ready))
-        index[:] = (
-            torch.as_tensor(np.resize(slots, len(index))) if torch.is_tensor(index) else np.resize(slots, len(index))
-        )
+    generator = torch.Generator()
+    slot_bytes = 0
+
+    def allocate(self, slots: int, device: Any = None) -> None: ...
+
+    def changed(self, slots: Any, ready: Any) -> None:
+        self.ready = ready
+
+    def sample(self, ready: np.ndarray, count: int, index: np.ndarray, weight: np.ndarray) -> None:
+        index[:] = np.resize(np.flatnonzero(ready), len(index))
+
+    def draw(self, uniform: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        slots = np.flatnonzero(self.ready.numpy())
+        return torch.as_tensor(np.resize(slots, len(uniform))), torch.ones(len(uniform))
 
     def update(self, index: Any, error: Any) -> None: ...
 
@@ -318,8 +326,12 @@ def test_uniform_samples_are_uniform(kind: str) -> None:
     if kind == "numpy":
         Uniform(np.random.default_rng(0)).sample(ready, 6, index, weight)
     else:
-        sampler = DeviceUniform(torch.Generator().manual_seed(0))
-        sampler.sample(torch.from_numpy(ready), torch.from_numpy(index), torch.from_numpy(weight))
+        sampler = DeviceUniform(torch.Generator())
+        sampler.allocate(500, CPU)
+        sampler.changed(torch.arange(501), torch.from_numpy(np.append(ready, False)))
+        uniform = torch.rand(60_000, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+        drawn, weight = sampler.draw(uniform)
+        index = drawn.numpy()
     slots, counts = np.unique(index, return_counts=True)
     assert slots.tolist() == [0, 3, 4, 250, 498, 499]  # the first and the last slot included
     assert ((counts - 10_000) ** 2 / 10_000).sum() < 20.5  # chi-square with 5 degrees of freedom, p = 0.001

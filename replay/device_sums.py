@@ -1,0 +1,53 @@
+"""Masses of slots on a device, and the slot at any part of their sum: two levels of sums in place of a tree."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+BLOCK = 1024
+"""Slots whose masses are summed together: a million slots are a thousand sums."""
+
+
+class DeviceSums:
+    """A mass for each slot, and one that is always 0 for the slot after the last, which stands for none.
+
+    Two short running sums and two searches find a slot, where one running sum over a million slots would be read and
+    written each time. Whatever changes, the sums of its blocks are taken anew, so no rounding error is carried on.
+    """
+
+    slot_bytes = 4
+
+    def __init__(self, slots: int, device: torch.device) -> None:
+        self.slots = slots
+        blocks = slots // BLOCK + 1
+        self._masses = torch.zeros((blocks, BLOCK), device=device)
+        self._sums = torch.zeros(blocks, dtype=torch.float64, device=device)
+        self.mass = self._masses.view(-1)[: slots + 1]
+
+    def set(self, slots: Tensor, mass: Tensor) -> None:
+        """Write the masses [K] of slots, int64 [K]; the slot after the last gets 0."""
+        self.mass[slots] = torch.where(slots < self.slots, mass, 0.0)
+        block = slots // BLOCK
+        self._sums[block] = self._masses[block].sum(1, dtype=torch.float64)
+
+    def find(self, part: Tensor) -> Tensor:
+        """The slots that lie at these parts (float64 [B], in [0, 1)) of the sum of all; none has mass 0."""
+        before = functional.pad(self._sums.cumsum(0), (1, 0))  # [blocks + 1]
+        rest = part * before[-1]
+        block = _place(before[1:], rest)
+        running = self._masses[block].cumsum(1, dtype=torch.float64)  # [B, BLOCK]
+        place = _place(running, (rest - before[block]).unsqueeze(1)).squeeze(1)
+        return block * BLOCK + place
+
+    def load(self, mass: Tensor) -> None:
+        """Take over the masses [slots] of all slots."""
+        self.mass[:-1] = mass
+        self._sums.copy_(self._masses.sum(1, dtype=torch.float64))
+
+
+def _place(running: Tensor, rest: Tensor) -> Tensor:
+    """The first place whose running sum exceeds `rest`; where rounding leaves none, the last that adds to the sum."""
+    last = torch.searchsorted(running, running[..., -1:].contiguous())
+    return torch.minimum(torch.searchsorted(running, rest, right=True), last)
