@@ -6,6 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+PAIRS = 64 * 64
+"""Pairs of quantiles of a sample from which on sorting them is faster than comparing all, on the CPU."""
+
 
 def td_target(reward: Tensor, discount: Tensor, next_value: Tensor) -> Tensor:
     """Target r + discount * v'; all [B]. `discount` is gamma**n, or 0 after a terminal state (Sutton 1988)."""
@@ -44,29 +47,73 @@ def categorical_projection(probability: Tensor, reward: Tensor, discount: Tensor
     """The distribution of r + discount * z on the support again; [B, K], [B], [B], [K] to [B, K].
 
     Each atom's mass is split between its two neighbours in proportion to its nearness to them (Bellemare et al. 2017,
-    eq. 7): the triangular kernel 1 - |distance|, which needs no case for an atom that falls on another one.
+    eq. 7), so that rows sum to 1 and an atom that falls on another one needs no case of its own.
     """
     last = len(support) - 1
     low, spacing = support[0], (support[-1] - support[0]) / last
     moved = reward.unsqueeze(1) + discount.unsqueeze(1) * support  # [B, K]
-    # Positions counted in atoms: their distances to whole numbers are exact in floating point, so rows sum to 1.
-    position = ((moved - low) / spacing).clamp(0, last)
-    distance = (
-        position.unsqueeze(1) - torch.arange(last + 1, device=support.device).unsqueeze(1)
-    ).abs()  # [B, to, from]
-    return torch.einsum("bij,bj->bi", (1.0 - distance).clamp(min=0.0), probability)
+    position = ((moved - low) / spacing).clamp(0, last)  # counted in atoms
+    if probability.device.type != "cpu":
+        return _gathered(probability, position)
+    lower = position.long().clamp_(0, last - 1)  # an index even where the position is not a number
+    upper_mass = probability * (position - lower)
+    projected = torch.zeros_like(probability).scatter_add_(1, lower, probability - upper_mass)
+    return projected.scatter_add_(1, lower + 1, upper_mass)
+
+
+def _gathered(probability: Tensor, position: Tensor) -> Tensor:
+    """The masses that fall near each atom, all pairs compared: for devices that add scattered numbers in any order."""
+    atoms = torch.arange(position.shape[1], device=position.device)
+    distance = (position.unsqueeze(1) - atoms.unsqueeze(1)).abs()  # [B, to, from]
+    return ((1.0 - distance).clamp(min=0.0) * probability.unsqueeze(1)).sum(2)
 
 
 def quantile_huber(prediction: Tensor, target: Tensor, tau: Tensor, *, kappa: float) -> Tensor:
-    """Quantile regression with the Huber loss (Dabney et al. 2018, eq. 10); [B, K], [B, K'], [1 or B, K] to [B].
+    """Quantile regression with the Huber loss; [B, K], [B, K'], [1 or B, K] to [B].
 
-    Summed over the predicted quantiles at fractions tau, averaged over the target's; `kappa` 0 is the plain quantile
-    loss.
+    Summed over the predicted quantiles at fractions tau, averaged over the target's (Dabney et al. 2018, algorithm 1).
+    As in Dabney et al. 2018b, eq. 3, it is divided by `kappa`, so that it goes to the plain quantile loss, which 0 is.
     """
-    error = target.unsqueeze(1) - prediction.unsqueeze(2)  # [B, K, K']
-    size = error.abs()
-    huberised = size if kappa == 0.0 else torch.where(size <= kappa, 0.5 * error**2 / kappa, size - 0.5 * kappa)
-    return ((tau.unsqueeze(2) - (error.detach() < 0).float()).abs() * huberised).mean(2).sum(1)
+    if prediction.device.type == "cpu" and prediction.shape[1] * target.shape[1] > PAIRS:
+        return _sorted_quantile_huber(prediction, target.detach(), tau, kappa=kappa)
+    return _pairwise_quantile_huber(prediction, target, tau, kappa=kappa)
+
+
+def _pairwise_quantile_huber(prediction: Tensor, target: Tensor, tau: Tensor, *, kappa: float) -> Tensor:
+    predictions = prediction.unsqueeze(2).expand(-1, -1, target.shape[1])  # [B, K, K']
+    targets = target.unsqueeze(1).expand_as(predictions)
+    if kappa == 0.0:
+        size = functional.l1_loss(predictions, targets, reduction="none")
+    else:
+        size = functional.huber_loss(predictions, targets, reduction="none", delta=kappa) / kappa
+    fraction = tau.unsqueeze(2)
+    return (torch.where(targets < predictions, 1.0 - fraction, fraction) * size).mean(2).sum(1)
+
+
+def _sorted_quantile_huber(prediction: Tensor, target: Tensor, tau: Tensor, *, kappa: float) -> Tensor:
+    """The same from sums over the sorted targets: K log K' steps instead of K K', with float64 sums.
+
+    Over the targets in one of the loss's four pieces (further below than kappa, below, above, further above) it is a
+    quadratic function of the prediction, whose coefficients are counts, sums and sums of squares of those targets.
+    """
+    theta, tau, count = prediction.double(), tau.double(), target.shape[1]
+    with torch.no_grad():
+        values = target.double().sort(1).values
+        edges = torch.searchsorted(values, torch.cat([theta - kappa, theta, theta + kappa], 1))  # targets below each
+        sums, squares = (functional.pad(power.cumsum(1), (1, 0)) for power in (values, values.square()))
+        low, middle, high = edges.chunk(3, 1)
+        sum_low, sum_middle, sum_high = sums.gather(1, edges).chunk(3, 1)
+        linear = (1.0 - tau) * low - tau * (count - high)
+        constant = tau * (sums[:, -1:] - sum_high) - (1.0 - tau) * sum_low
+        constant -= 0.5 * kappa * (tau * (count - high) + (1.0 - tau) * low)
+        quadratic = torch.zeros_like(linear)
+        if kappa > 0.0:
+            below, above = (1.0 - tau) / kappa, tau / kappa
+            square_low, square_middle, square_high = squares.gather(1, edges).chunk(3, 1)
+            quadratic += 0.5 * (below * (middle - low) + above * (high - middle))
+            linear -= below * (sum_middle - sum_low) + above * (sum_high - sum_middle)
+            constant += 0.5 * (below * (square_middle - square_low) + above * (square_high - square_middle))
+    return ((quadratic * theta + linear) * theta + constant).sum(1).div(count).to(prediction.dtype)
 
 
 def rescale(value: Tensor, *, eps: float = 1e-3) -> Tensor:
@@ -76,5 +123,7 @@ def rescale(value: Tensor, *, eps: float = 1e-3) -> Tensor:
 
 def unscale(value: Tensor, *, eps: float = 1e-3) -> Tensor:
     """The inverse of `rescale`, elementwise (Pohlen et al. 2018, proposition A.2)."""
-    root = ((1.0 + 4.0 * eps * (value.abs() + 1.0 + eps)).sqrt() - 1.0) / (2.0 * eps)
+    shifted = value.abs() + 1.0 + eps
+    # (sqrt(1 + 4 eps a) - 1) / (2 eps), without the difference of two numbers that are nearly the same.
+    root = 2.0 * shifted / (1.0 + (1.0 + 4.0 * eps * shifted).sqrt())
     return value.sign() * (root.square() - 1.0)
