@@ -12,7 +12,6 @@ A replay takes part by what its state says: `arrays` with the tensors frames0, f
 
 from __future__ import annotations
 
-import os
 import re
 import zlib
 from contextlib import suppress
@@ -29,7 +28,7 @@ from gymnast.checkpoint import About
 from gymnast.errors import UsageError
 
 FOLDER = "replay"
-NAME = re.compile(r"(\d{6,})-\d{10}\.frames")
+NAME = re.compile(r"\d{6,}-\d{10}\.frames")
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ class ReplayFiles:
                 content = {**content, "agent": {**content["agent"], "replay": self._described(replay, blocks)}}
             checkpoint.save(path, about, content)
         except OSError:
-            self._delete([file for file in self._files() if _saves_of(file) == self._saves])
+            self._delete(self._new_files())
             raise
         self._kept = blocks
         kept = {block.name for block in blocks}
@@ -94,6 +93,8 @@ class ReplayFiles:
                 crc = _write_file(self.folder / name, [array[start : start + rows] for array in frames])
                 block = Block(name, start, rows, touched[number], crc)
             blocks.append(block)
+        for file in self._new_files():  # only now: the disk works on all of them at once
+            checkpoint.sync(file)
         checkpoint.sync_folder(self.folder)
         return blocks
 
@@ -105,6 +106,10 @@ class ReplayFiles:
 
     def _files(self) -> list[Path]:
         return [file for file in self.folder.glob("*.frames") if NAME.fullmatch(file.name)]
+
+    def _new_files(self) -> list[Path]:
+        """Those of the save that is going on."""
+        return [file for file in self._files() if int(file.name.split("-")[0]) == self._saves]
 
     def _delete(self, files: list[Path]) -> None:
         for file in files:
@@ -156,10 +161,6 @@ def _blocks(replay: dict[str, Any]) -> list[Block]:
     return blocks
 
 
-def _saves_of(file: Path) -> int:
-    return int(file.name.split("-")[0])
-
-
 def _is_frames(name: str) -> bool:
     return name.startswith("frames")
 
@@ -174,15 +175,13 @@ def _bytes(part: Tensor) -> memoryview:
 
 
 def _write_file(path: Path, parts: list[Tensor]) -> int:
-    """Write the parts one after the other, on the disk when this returns; their checksum."""
+    """Write the parts one after the other; their checksum."""
     crc = 0
     with open(path, "wb") as file:
         for part in parts:
             data = _bytes(part.cpu())
             crc = zlib.crc32(data, crc)
             file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
     return crc
 
 
