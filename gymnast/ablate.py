@@ -42,34 +42,38 @@ def ablate(options: AblateOptions, extra: Sequence[str] = ()) -> int:
 
 
 def figure(found: Comparison) -> Any:
-    """A row for each game: learning curves of all variants, and beside them their final scores."""
+    """For each game, a panel of learning curves for each part, and beside them the final scores of all variants."""
     games = found.table.games
     looks = colours(found.table.agents)
-    drawn = figures.new_figure(12.0, 4.6 * len(games) + 0.6)
-    panels = drawn.subplots(len(games), 2, squeeze=False, width_ratios=[1.4, 1.0])
-    for (left, right), game in zip(panels, games, strict=True):
+    drawn = figures.new_figure(15.0, 6.4 * len(games) + 0.6)
+    grid = drawn.add_gridspec(2 * len(games), 4, width_ratios=[1, 1, 1, 1.15])
+    for row, game in enumerate(games):
         moments, bands = found.curves[game]
-        figures.draw_curves(left, moments, bands, looks=looks)
-        for line, agent in zip(left.lines, bands, strict=True):
-            line.set_linestyle("--" if "+" in agent else "-")
-            line.set_linewidth(2.6 if agent in ("DQN", "Rainbow") else 1.3)
-        left.set_title(f"{game}: {figures.return_name(found)}, mean over seeds", fontsize=10)
-        left.set_ylabel("return")
-        left.legend(fontsize=7, ncols=2)
+        axes = None
+        for index, part in enumerate(PARTS):
+            axes = drawn.add_subplot(grid[2 * row + index // 3, index % 3], sharey=axes)
+            shown = ("DQN", f"DQN + {part}", f"Rainbow - {part}", "Rainbow")
+            named = {agent: agent.replace(part, "the part") for agent in shown if agent in bands}
+            figures.draw_curves(
+                axes,
+                moments,
+                {named[agent]: bands[agent] for agent in named},
+                looks={named[agent]: looks[agent] for agent in named},
+            )
+            axes.set_title(f"{game}: {part}", fontsize=10)
+            if index % 3 == 0:
+                axes.set_ylabel(figures.return_name(found))
+        axes = drawn.add_subplot(grid[2 * row : 2 * row + 2, 3])
         scores = {agent: found.cells[agent, game] for agent in found.table.agents if (agent, game) in found.cells}
-        figures.draw_points(right, scores, looks=looks)
-        right.set_title(f"{game}: final return, mean over seeds", fontsize=10)
-        right.set_xlabel("return")
-    drawn.suptitle(f"Rainbow in parts, with {figures.BAND}s over seeds", fontsize=11)
+        figures.draw_points(axes, scores, looks=looks)
+        axes.set_title(f"{game}: final return", fontsize=10)
+        axes.set_xlabel("return")
+    drawn.suptitle(f"Rainbow in parts: mean over seeds, with its {figures.BAND}", fontsize=12)
+    figures.legend_below(drawn)
     return drawn
 
 
-def colours(agents: Sequence[str]) -> dict[str, Any]:
-    """One hue for each part: dark where Rainbow lacks it, light where DQN has it."""
-    from matplotlib import colormaps
-
-    pairs = colormaps["tab20"]
-    looks: dict[str, Any] = {"DQN": "black", "Rainbow": "crimson"}
-    for index, part in enumerate(PARTS):
-        looks[f"Rainbow - {part}"], looks[f"DQN + {part}"] = pairs(2 * index), pairs(2 * index + 1)
-    return {agent: looks[agent] for agent in agents}
+def colours(agents: Sequence[str]) -> dict[str, str]:
+    """One colour for DQN, one for Rainbow, and one each for what has a part more and a part less."""
+    plain = {"DQN": "black", "Rainbow": "crimson"}
+    return {agent: plain.get(agent, "tab:blue" if agent.startswith("DQN") else "tab:orange") for agent in agents}

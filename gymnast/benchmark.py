@@ -56,7 +56,7 @@ def carry_out(
     `draw` are further pictures of the report, by file name. Returns 0, or 1 where a run failed, or 128 + the signal
     that stopped it; then, and where no run is finished, there is no report.
     """
-    runs = _plan(options, chosen, variants, name=name, extra=extra)
+    runs = plan(options, chosen, variants, name=name, extra=extra)
     for item in runs:
         planned.check(item)
     report = Path(options.out) / "reports" / name
@@ -75,16 +75,18 @@ def carry_out(
     if outcome.exit_code:
         print("stopped; the same command goes on")
         return outcome.exit_code
-    labels = {item.path: item.label for item in runs if planned.is_finished(item)}
-    if labels:
-        lacking = [item.title for item in runs if item.path not in labels]
+    finished = [item for item in runs if planned.is_finished(item)]
+    if finished:
+        lacking = [item.title for item in runs if item not in finished]
+        order = [variant.label for variant in variants]  # also where the first one's first run is missing
+        labels = {item.path: item.label for item in sorted(finished, key=lambda item: order.index(item.label))}
         print(comparison.write(labels, report, title=name, missing=lacking, draw=draw).as_text())
     for title, line in outcome.failures.items():
         print(f"gymnast: {title} failed: {line}", file=sys.stderr)
     return 1 if outcome.failures else 0
 
 
-def _plan(
+def plan(
     options: SuiteOptions, chosen: Chosen, variants: Sequence[Variant], *, name: str, extra: Sequence[str]
 ) -> list[Planned]:
     """Every run, by seed first so that an early look sees all environments; UsageError before anything starts."""

@@ -21,14 +21,14 @@ Drawer: TypeAlias = Callable[[Comparison], Any]
 
 
 def draw_all(found: Comparison, out: Path, *, more: Mapping[str, Drawer]) -> list[Path]:
-    """Draw what the numbers allow, each into a file of its own, and then `more`; their paths. Raises OSError."""
+    """Draw what the numbers allow, `more` first, each into a file of its own; their paths. Raises OSError."""
     drawers: dict[str, tuple[bool, Drawer]] = {
+        **{name: (True, draw) for name, draw in more.items()},
         "curves.png": (any(len(moments) > 1 for moments, _ in found.curves.values()), curves),
         "aggregates.png": (bool(found.statistics), aggregates),
         "profiles.png": (bool(found.profiles), profiles),
         "efficiency.png": (len(found.moments) > 1, efficiency),
         "improvement.png": (bool(found.improvements), improvements),
-        **{name: (True, draw) for name, draw in more.items()},
     }
     paths = []
     for name, (possible, draw) in drawers.items():
@@ -43,8 +43,7 @@ def curves(found: Comparison) -> Any:
     games = [game for game, (moments, _) in found.curves.items() if len(moments) > 1]
     columns = min(len(games), PANELS)
     rows = math.ceil(len(games) / columns)
-    below = 0.6 + 0.22 * math.ceil(len(found.table.agents) / 4)
-    figure = new_figure(max(4.2 * columns, 7.0), 3.2 * rows + below)
+    figure = new_figure(max(4.2 * columns, 7.0), 3.2 * rows + 0.4 + legend_height(found.table.agents, 4.2 * columns))
     looks = colours(found.table.agents)
     for index, game in enumerate(games):
         axes = figure.add_subplot(rows, columns, index + 1)
@@ -53,10 +52,7 @@ def curves(found: Comparison) -> Any:
         if index % columns == 0:
             axes.set_ylabel(return_name(found))
     figure.suptitle(f"Mean return over seeds, with its {BAND}", fontsize=11)
-    lines = {
-        label: handle for axes in figure.axes for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
-    }
-    figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=min(len(lines), 4), fontsize=9)
+    legend_below(figure)
     return figure
 
 
@@ -104,13 +100,13 @@ def profiles(found: Comparison) -> Any:
     axes = figure.add_subplot()
     for agent, look in colours(found.table.agents).items():
         band = found.profiles[agent]
-        axes.plot(found.thresholds, band.value, color=look, label=agent, linewidth=1.6)
-        axes.fill_between(found.thresholds, band.low, band.high, color=look, alpha=0.15, linewidth=0)
+        axes.plot(found.thresholds, band.value, color=look, label=agent, linewidth=1.6, drawstyle="steps-post")
+        axes.fill_between(found.thresholds, band.low, band.high, color=look, alpha=0.15, linewidth=0, step="post")
     axes.set_ylim(-0.03, 1.03)
     axes.set_xlabel(score_name(found))
     axes.set_ylabel("share of runs above it")
     axes.grid(alpha=0.3)
-    axes.set_title(f"Performance profiles {_span(found)}, with their {BAND}", fontsize=11)
+    figure.suptitle(f"Performance profiles {_span(found)}, with their {BAND}", fontsize=11)
     _legend(figure, axes)
     return figure
 
@@ -121,7 +117,7 @@ def efficiency(found: Comparison) -> Any:
     axes = figure.add_subplot()
     draw_curves(axes, found.moments, found.efficiency, looks=colours(found.table.agents))
     axes.set_ylabel(f"IQM of the {score_name(found)}")
-    axes.set_title(f"Sample efficiency {_span(found)}, with its {BAND}", fontsize=11)
+    figure.suptitle(f"Sample efficiency {_span(found)}, with its {BAND}", fontsize=11)
     _legend(figure, axes)
     return figure
 
@@ -135,7 +131,7 @@ def improvements(found: Comparison) -> Any:
     axes.axvline(0.5, color="0.4", linewidth=1, linestyle="--")
     axes.set_xlim(-0.03, 1.03)
     axes.set_xlabel("probability that a run of the first scores above one of the second")
-    axes.set_title(f"Probability of improvement {_span(found)}, with its {BAND}", fontsize=11)
+    figure.suptitle(f"Probability of improvement {_span(found)}, with its {BAND}", fontsize=11)
     return figure
 
 
@@ -162,6 +158,24 @@ def new_figure(width: float, height: float) -> Any:
     from matplotlib.figure import Figure  # half a second to import
 
     return Figure(figsize=(width, height), dpi=120, layout="constrained")
+
+
+def legend_below(figure: Any) -> None:
+    """One legend for all panels, below them, in as many columns as fit."""
+    lines: dict[str, Any] = {}
+    for axes in figure.axes:
+        lines |= {label: handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    columns = _legend_columns(list(lines), figure.get_figwidth())
+    figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=columns, fontsize=9)
+
+
+def legend_height(labels: Sequence[str], width: float) -> float:
+    """Inches that `legend_below` takes."""
+    return 0.3 + 0.2 * math.ceil(len(labels) / _legend_columns(labels, max(width, 7.0)))
+
+
+def _legend_columns(labels: Sequence[str], width: float) -> int:
+    return max(1, min(len(labels), int(width / (0.6 + 0.085 * max(map(len, labels))))))
 
 
 def _legend(figure: Any, axes: Any) -> None:

@@ -79,16 +79,17 @@ def _games(found: Comparison) -> str:
         f"Final evaluation of the kept agent: mean over seeds, {CONFIDENCE:.0%} bootstrap interval of that mean, and "
         "the number of seeds."
     )
-    rows = []
-    for game in table.games:
-        cells = []
-        for agent in table.agents:
-            seeds = len(table.of_cell(agent, game))
-            cells.append(f"{_cell(found.cells[agent, game])} ({seeds})" if seeds else "-")
-        scale = table.scales[game]
-        rows.append([game, *cells, _number(scale.low), _number(scale.high)])
-    ends = ["random", "human"] if table.human else ["0 is", "1 is"]
-    return f"{about}\n\n{_table(['game', *table.agents, *ends], rows)}"
+    cells = {pair: f"{_cell(value)} ({len(table.of_cell(*pair))})" for pair, value in found.cells.items()}
+    low, high = ("random", "human") if table.human else ("0 is", "1 is")
+    scale = {game: (_number(ends.low), _number(ends.high)) for game, ends in table.scales.items()}
+    if len(table.agents) <= len(table.games):
+        rows = [
+            [game, *(cells.get((agent, game), "-") for agent in table.agents), *scale[game]] for game in table.games
+        ]
+        return f"{about}\n\n{_table(['game', *table.agents, low, high], rows)}"
+    rows = [[agent, *(cells.get((agent, game), "-") for game in table.games)] for agent in table.agents]
+    rows += [[name, *(scale[game][end] for game in table.games)] for end, name in enumerate((low, high))]
+    return f"{about}\n\n{_table(['agent', *table.games], rows)}"
 
 
 def _over(found: Comparison) -> str:
