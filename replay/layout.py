@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import gymnasium as gym
@@ -24,9 +25,13 @@ class Leaf:
     shape: tuple[int, ...]  # of one frame
     dtype: torch.dtype
 
-    @property
+    @cached_property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    @cached_property
     def nbytes(self) -> int:
-        return math.prod(self.shape) * self.dtype.itemsize
+        return self.size * self.dtype.itemsize
 
 
 class Layout:
@@ -79,6 +84,18 @@ class Layout:
                 inner = inner.setdefault(key, {})
             inner[leaf.path[-1]] = tensor
         return obs
+
+
+def dense(tensor: Tensor, dtype: torch.dtype, size: int) -> Tensor:
+    """The tensor itself where it is dense, on the CPU and of this type, else a copy that is.
+
+    ValueError where it has another size.
+    """
+    if tensor.numel() != size:
+        raise ValueError(f"the replay was made for {size} numbers, got a tensor of shape {tuple(tensor.shape)}")
+    if tensor.dtype is dtype and tensor.is_cpu and tensor.is_contiguous():
+        return tensor
+    return tensor.to("cpu", dtype).contiguous()
 
 
 def _leaves(space: gym.Space[Any], path: tuple[str, ...], stack: int) -> list[Leaf]:

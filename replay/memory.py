@@ -1,9 +1,14 @@
-"""How much memory a replay may take, asked before it is allocated."""
+"""How much memory and disk a replay may take, asked before it is allocated; and frames that lie on disk."""
 
 from __future__ import annotations
 
+import mmap
+import os
+import shutil
+import sys
 from pathlib import Path
 
+import numpy as np
 import psutil
 import torch
 
@@ -38,3 +43,39 @@ def check_memory(needed: int, device: torch.device, *, replay_size: int) -> None
             f"replay_size {replay_size:,} needs {needed / 1e9:.2f} GB and {max(free, 0) / 1e9:.2f} GB are free on "
             f"{device}; at most {fits:,} fits"
         )
+
+
+def map_file(path: str, sizes: list[int], *, replay_size: int) -> list[np.ndarray]:
+    """Arrays of so many bytes, zero at first, in a file of its own that vanishes with the process, however that ends.
+
+    The file is made anew and its name deleted as soon as it is mapped: its room is free again when the process is
+    gone, no other run can open it, and nothing stale is left to clean up. Its room is reserved at once where the
+    system can, because a disk that fills up later would kill the process. A file that exists is never touched.
+
+    Raises:
+        ValueError: it exists, cannot be made, or the disk has too little room.
+    """
+    starts = np.cumsum([0, *(size + -size % mmap.PAGESIZE for size in sizes)]).tolist()
+    try:
+        free = shutil.disk_usage(Path(path).absolute().parent).free
+        if starts[-1] > free:
+            raise ValueError(
+                f"replay_size {replay_size:,} needs {starts[-1] / 1e9:.2f} GB of disk and {free / 1e9:.2f} GB are "
+                f"free for replay_path {path}"
+            )
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            os.unlink(path)
+            if sys.platform == "linux":
+                os.posix_fallocate(file, 0, starts[-1])
+            else:
+                os.ftruncate(file, starts[-1])
+            memory = mmap.mmap(file, starts[-1])
+        finally:
+            os.close(file)
+    except FileExistsError:
+        raise ValueError(f"replay_path {path} exists: name a file that does not, the replay makes its own") from None
+    except OSError as error:
+        raise ValueError(f"replay_path {path} cannot be used: {error.strerror}") from None
+    memory.madvise(mmap.MADV_RANDOM)  # frames are read here and there: what lies beside them is not worth reading
+    return [np.ndarray(size, np.uint8, memory, offset=start) for size, start in zip(sizes, starts, strict=False)]

@@ -95,28 +95,29 @@ def _repack(order: Order) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _behind(order: Order, block: int, place: int, priority: float, slot: int) -> bool:
-    """Whether (priority, slot) comes after what stands there."""
-    key = order.keys[block, place]
-    return key > priority or (key == priority and order.members[block, place] < slot)  # type: ignore[no-any-return]
+def _before(key: float, member: int, priority: float, slot: int) -> bool:
+    """Whether (key, member) stands before (priority, slot)."""
+    return key > priority or (key == priority and member < slot)
 
 
 @njit(cache=True, nogil=True)
 def _find(order: Order, priority: float, slot: int) -> tuple[int, int]:
-    """Where the first is that does not come before (priority, slot): which block of the order, which place in it."""
+    """Where the first is that does not stand before (priority, slot): which block of the order, which place in it."""
+    keys, members, fill, blocks = order.keys, order.members, order.fill, order.blocks
     low, high = 0, order.used[0] - 1  # what comes after all belongs behind the last
     while low < high:
         middle = (low + high) // 2
-        block = order.blocks[middle]
-        if _behind(order, block, order.fill[block] - 1, priority, slot):
+        block = blocks[middle]
+        last = fill[block] - 1
+        if _before(keys[block, last], members[block, last], priority, slot):
             low = middle + 1
         else:
             high = middle
-    block = order.blocks[low]
-    start, end = 0, order.fill[block]
+    block = blocks[low]
+    start, end = 0, fill[block]
     while start < end:
         middle = (start + end) // 2
-        if _behind(order, block, middle, priority, slot):
+        if _before(keys[block, middle], members[block, middle], priority, slot):
             start = middle + 1
         else:
             end = middle
@@ -125,51 +126,52 @@ def _find(order: Order, priority: float, slot: int) -> tuple[int, int]:
 
 @njit(cache=True, nogil=True)
 def _insert(order: Order, priority: float, slot: int) -> None:
+    keys, members, fill = order.keys, order.members, order.fill
     if order.used[0] == 0:
-        order.used[0], order.fill[order.blocks[0]] = 1, 0
+        order.used[0], fill[order.blocks[0]] = 1, 0
     at, place = _find(order, priority, slot)
-    block = order.blocks[at]
-    if order.fill[block] == SIZE:
-        if order.used[0] == len(order.blocks):
-            _repack(order)
-        else:
-            _split(order, at)
+    if fill[order.blocks[at]] == SIZE:
+        _make_room(order, at)
         at, place = _find(order, priority, slot)
-        block = order.blocks[at]
-    for other in range(order.fill[block], place, -1):
-        order.keys[block, other] = order.keys[block, other - 1]
-        order.members[block, other] = order.members[block, other - 1]
-    order.keys[block, place], order.members[block, place] = priority, slot
-    order.fill[block] += 1
+    block = order.blocks[at]
+    for other in range(fill[block], place, -1):
+        keys[block, other] = keys[block, other - 1]
+        members[block, other] = members[block, other - 1]
+    keys[block, place], members[block, place] = priority, slot
+    fill[block] += 1
 
 
 @njit(cache=True, nogil=True)
-def _split(order: Order, at: int) -> None:
+def _make_room(order: Order, at: int) -> None:
     """Move the later half of a full block into a free one behind it."""
-    block, free = order.blocks[at], order.blocks[order.used[0]]
+    keys, members, fill, blocks = order.keys, order.members, order.fill, order.blocks
+    if order.used[0] == len(blocks):
+        _repack(order)
+        return
+    block, free, half = blocks[at], blocks[order.used[0]], SIZE // 2
     for other in range(order.used[0], at + 1, -1):
-        order.blocks[other] = order.blocks[other - 1]
-    order.blocks[at + 1] = free
+        blocks[other] = blocks[other - 1]
+    blocks[at + 1] = free
     order.used[0] += 1
-    for place in range(SIZE // 2):
-        order.keys[free, place] = order.keys[block, SIZE // 2 + place]
-        order.members[free, place] = order.members[block, SIZE // 2 + place]
-    order.fill[block] = order.fill[free] = SIZE // 2
+    for place in range(half):
+        keys[free, place], members[free, place] = keys[block, half + place], members[block, half + place]
+    fill[block] = fill[free] = half
 
 
 @njit(cache=True, nogil=True)
 def _remove(order: Order, priority: float, slot: int) -> None:
+    keys, members, fill, blocks = order.keys, order.members, order.fill, order.blocks
     at, place = _find(order, priority, slot)
-    block = order.blocks[at]
-    order.fill[block] -= 1
-    for other in range(place, order.fill[block]):
-        order.keys[block, other] = order.keys[block, other + 1]
-        order.members[block, other] = order.members[block, other + 1]
-    if order.fill[block] == 0:
+    block = blocks[at]
+    fill[block] -= 1
+    for other in range(place, fill[block]):
+        keys[block, other] = keys[block, other + 1]
+        members[block, other] = members[block, other + 1]
+    if fill[block] == 0:
         order.used[0] -= 1
         for other in range(at, order.used[0]):
-            order.blocks[other] = order.blocks[other + 1]
-        order.blocks[order.used[0]] = block
+            blocks[other] = blocks[other + 1]
+        blocks[order.used[0]] = block
 
 
 @njit(cache=True, nogil=True)
@@ -201,31 +203,37 @@ def _last(rising: np.ndarray, count: int, value: float) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _at(order: Order, rank: int) -> tuple[int, int]:
-    """The block, and the place in it, of the slot that has a rank, counted from 0."""
-    at = _last(order.before, order.used[0], rank)
-    return order.blocks[at], rank - order.before[at]
+def _equals(order: Order, rank: int) -> tuple[int, int]:
+    """The first rank, counted from 0, that has the same priority as this one, and how many have."""
+    keys, fill, blocks, before = order.keys, order.fill, order.blocks, order.before
+    at = _last(before, order.used[0], rank)
+    block, place = blocks[at], rank - before[at]
+    priority = keys[block, place]
+    inside = 0 < place < fill[block] - 1
+    if inside and keys[block, place - 1] > priority > keys[block, place + 1]:
+        return rank, 1
+    at, place = _find(order, priority, -1)
+    first = before[at] + place
+    at, place = _find(order, priority, len(order.priority))
+    return first, before[at] + place - first
 
 
 @njit(cache=True, nogil=True)
 def _draw(
     order: Order, running: np.ndarray, uniform: np.ndarray, beta: float, index: np.ndarray, weight: np.ndarray
 ) -> None:
+    members, fill, blocks, before = order.members, order.fill, order.blocks, order.before
     for at in range(order.used[0]):
-        order.before[at + 1] = order.before[at] + order.fill[order.blocks[at]]
-    count = order.before[order.used[0]]
+        before[at + 1] = before[at] + fill[blocks[at]]
+    count = before[order.used[0]]
     part, least = running[count] / len(uniform), np.inf
     for row in range(len(uniform)):
         mass = (row + uniform[row]) * part
-        block, place = _at(order, _last(running, count, mass))
-        priority = order.keys[block, place]
-        at, place = _find(order, priority, -1)
-        first = order.before[at] + place
-        at, place = _find(order, priority, len(order.priority))
-        equal = order.before[at] + place - first
+        first, equal = _equals(order, _last(running, count, mass))
         share = (running[first + equal] - running[first]) / equal
-        block, place = _at(order, first + min(int((mass - running[first]) / share), equal - 1))
-        index[row], weight[row] = order.members[block, place], share
+        rank = first + min(int((mass - running[first]) / share), equal - 1)
+        at = _last(before, order.used[0], rank)
+        index[row], weight[row] = members[blocks[at], rank - before[at]], share
         least = min(least, share)
     for row in range(len(uniform)):
         weight[row] = (least / weight[row]) ** beta  # (N P)**-beta over the largest of the batch

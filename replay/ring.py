@@ -16,14 +16,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gymnast.replay import ring_kernels as kernels
 from gymnast.replay.buffers import Buffers
-from gymnast.replay.layout import Layout, Obs
-from gymnast.replay.memory import check_memory
+from gymnast.replay.layout import Layout, Obs, dense
+from gymnast.replay.memory import check_memory, map_file
 from gymnast.replay.samplers import Sampler
 from gymnast.replay.transitions import Batch, NStep
 
 SCALAR_BYTES = 8 + 4 + 4 + 1 + 1
 """Bytes of a slot beside its frame: action, reward, bootstrap, stop, ready."""
+CPU = torch.device("cpu")
+STREAMS = ("slot", "fresh", "length")
 BLOCK = 4096
 """Slots of a block: what an incremental checkpoint writes or leaves."""
 STACK_CHECKS = 100
@@ -33,43 +36,75 @@ STACK_CHECKS = 100
 class Ring:
     """`size` slots in N streams; an episode takes one slot for each action and `stack` more.
 
+    With a `path` the frames lie in a file (`memory.map_file`) and only the rest in memory.
+
     Raises:
-        ValueError: more memory than is free, or fewer slots than a window needs.
+        ValueError: more memory or disk than is free, or fewer slots than a window needs.
     """
 
     def __init__(
-        self, layout: Layout, sampler: Sampler, transitions: NStep, *, size: int, num_envs: int, batch_size: int
+        self,
+        layout: Layout,
+        sampler: Sampler,
+        transitions: NStep,
+        *,
+        size: int,
+        num_envs: int,
+        batch_size: int,
+        path: str | None = None,
     ) -> None:
         self.layout, self.sampler, self.transitions = layout, sampler, transitions
         self.num_envs, self.stack, self.n = num_envs, layout.stack, transitions.n
-        self.slots = slots_for(size, num_envs, stack=self.stack, n=self.n)
-        sampler.allocate(self.slots)
-        slot_bytes = layout.frame_bytes + SCALAR_BYTES + sampler.slot_bytes
-        check_memory(self.slots * slot_bytes, torch.device("cpu"), replay_size=size)
-        self.frames = [torch.zeros((self.slots, *leaf.shape), dtype=leaf.dtype).numpy() for leaf in layout.leaves]
-        self.action = np.zeros(self.slots, np.int64)
-        self.reward = np.zeros(self.slots, np.float32)
-        self.bootstrap = np.zeros(self.slots, np.float32)  # 1 - terminated
-        self.stop = np.zeros(self.slots, np.bool_)  # a window ends with this step
-        self.ready = np.zeros(self.slots, np.bool_)
+        self.slots = slots = slots_for(size, num_envs, stack=self.stack, n=self.n)
+        slot_bytes = SCALAR_BYTES + sampler.slot_bytes + (0 if path else layout.frame_bytes)
+        check_memory(slots * slot_bytes, CPU, replay_size=size)
+        sampler.allocate(slots)
+        sizes = [slots * leaf.nbytes for leaf in layout.leaves]
+        # NumPy's zeros take no memory until they are written, and lie in huge pages, from which a gather is faster.
+        stores = map_file(path, sizes, replay_size=size) if path else [np.zeros(size, np.uint8) for size in sizes]
+        self._bytes = [store.reshape(slots, leaf.nbytes) for store, leaf in zip(stores, layout.leaves, strict=True)]
+        self.frames = [
+            np.ndarray((slots, *leaf.shape), torch.empty(0, dtype=leaf.dtype).numpy().dtype, store)
+            for store, leaf in zip(stores, layout.leaves, strict=True)
+        ]
+        self.action = np.zeros(slots, np.int64)
+        self.reward = np.zeros(slots, np.float32)
+        self.bootstrap = np.zeros(slots, np.float32)  # 1 - terminated
+        self.stop = np.zeros(slots, np.bool_)  # a window ends with this step
+        self.ready = np.zeros(slots, np.bool_)
         self.mask: np.ndarray | None = None  # bool [slots, A], actions allowed in the observation of a slot
-        self.touched = np.zeros(-(-self.slots // BLOCK), np.int64)  # of each block of slots, the last `add` into it
+        self.block = BLOCK
+        self.touched = np.zeros(-(-slots // BLOCK), np.int64)  # of each block of slots, the last `add` into it
         self.adds = 0
+        self._streams = np.zeros((3, num_envs), np.int64)
+        self.slot, self.fresh, self.length = self._streams  # `ring_kernels.py` says what they are
+        self.slot[:], self.fresh[:] = range(slots - num_envs, slots), 1
+        self._counts = np.zeros(5, np.int64)
         self.count = 0  # slots that are ready
         self.used = 0  # slots that have ever been written: [0, used)
-        self.slot = [self.slots - num_envs + row for row in range(num_envs)]  # written last
-        self.fresh = [True] * num_envs  # the current observation is not stored yet: an episode begins
-        self.length = [0] * num_envs  # transitions since the last stop
+        self._begins = num_envs  # streams whose next observation is an episode's first
+        self._cut = np.zeros(num_envs, np.bool_)
+        self._moves = np.zeros((num_envs * (self.stack + 1), 2), np.int64)
+        self._changed = np.zeros(num_envs * (3 * self.stack + 2 * self.n), np.int64)
         self._expected: Obs = None  # the observation that the last step returned
         self._unchecked = STACK_CHECKS if self.stack > 1 else 0
-        self._buffers = Buffers(layout, batch_size=batch_size, n=self.n, stride=num_envs, device=torch.device("cpu"))
+        self._prepare(batch_size)
+
+    def _prepare(self, batch_size: int) -> None:
+        """The buffers of a batch, as the kernels take them."""
+        self._powers = np.array([self.transitions.gamma**power for power in range(self.n + 1)], np.float32)
+        self._buffers = Buffers(self.layout, batch_size=batch_size, n=self.n, stride=self.num_envs, device=CPU)
         batch = self._buffers.batch
         self._index, self._weight, self._action = (part.numpy() for part in (batch.index, batch.weight, batch.action))
         self._reward, self._discount = batch.reward.numpy(), batch.discount.numpy()
-        self._gathers = [
-            (gather.successors, gather.offsets.numpy(), [part.numpy() for part in gather.parts])
-            for gather in self._buffers.gathers
-        ]
+        self._successor = np.zeros(batch_size, np.int64)
+        self._gathers = []
+        for leaf, frames in enumerate(self._bytes):
+            outs = [np.zeros((batch_size, 0, frames.shape[1]), np.uint8)] * 2
+            for gather in self._buffers.gathers:
+                shape = (batch_size, len(gather.offsets), frames.shape[1])
+                outs[gather.successors] = np.ndarray(shape, np.uint8, gather.parts[leaf].numpy())
+            self._gathers.append((frames, *outs))
 
     def add(
         self,
@@ -92,116 +127,108 @@ class Ring:
         is acted on next (`step.obs`). Rows that are not `active` are left out.
         """
         self.adds += 1
-        if next_mask is not None and self.mask is None:
-            self._keep_masks(next_mask.shape[1])
-        before = [part.numpy() for part in self.layout.split(obs)]
-        after = [part.numpy() for part in self.layout.split(next_obs)]
         if self._unchecked:
             self._unchecked -= 1
             self.layout.check_stack(obs, next_obs, active)
+        after = self._rows(next_obs)
+        before = after
+        if self._begins or obs is not self._expected:
+            before = self._rows(obs)
         if obs is not self._expected:
-            self._reconcile(before)
+            for frames, part in zip(self._bytes, before, strict=True):
+                kernels.differ(frames, self._streams, self._cut, self.stack, part.data_ptr())
         self._expected = following
-        actions, rewards, terminals, cuts = action.tolist(), reward.tolist(), terminated.tolist(), truncated.tolist()
-        lost = [False] * self.num_envs if life_lost is None else life_lost.tolist()
-        rows = range(self.num_envs) if active is None else active.nonzero().flatten().tolist()
-        for row in rows:
-            if self.fresh[row]:
-                self._begin(row, before)
-            slot = self.slot[row]
-            self.action[slot] = actions[row]
-            self.reward[slot] = rewards[row]
-            self.bootstrap[slot] = not (terminals[row] or lost[row])
-            self._append(row, after, self.stack - 1)
-            if self.mask is not None:
-                self.mask[self.slot[row]] = True if next_mask is None else next_mask[row].numpy()
-            self.length[row] += 1
-            self._close(row, slot, stop=terminals[row] or cuts[row] or lost[row])
-            self.fresh[row] = terminals[row] or cuts[row]
+        rows = self.num_envs
+        action, reward = dense(action, torch.int64, rows), dense(reward, torch.float32, rows)
+        terminated, truncated = dense(terminated, torch.bool, rows), dense(truncated, torch.bool, rows)
+        life_lost = None if life_lost is None else dense(life_lost, torch.bool, rows)
+        active = None if active is None else dense(active, torch.bool, rows)
+        kernels.store(
+            self._streams,
+            self._counts,
+            self.action,
+            self.reward,
+            self.bootstrap,
+            self.stop,
+            self.ready,
+            self.touched,
+            self._cut,
+            self._moves,
+            self._changed,
+            self.stack,
+            self.n,
+            self.block,
+            self.adds,
+            action.data_ptr(),
+            reward.data_ptr(),
+            terminated.data_ptr(),
+            truncated.data_ptr(),
+            0 if life_lost is None else life_lost.data_ptr(),
+            0 if active is None else active.data_ptr(),
+        )
+        self.count, self.used, _, changes, self._begins = self._counts.tolist()
+        for frames, old, new in zip(self._bytes, before, after, strict=True):
+            kernels.copy(frames, self._moves, self._counts, old.data_ptr(), new.data_ptr(), rows * self.stack)
+        if next_mask is not None or self.mask is not None:
+            self._store_mask(next_mask, active)
+        self.sampler.changed(self._changed[:changes], self.ready)
+
+    def _rows(self, obs: Obs) -> list[Tensor]:
+        """The parts of an observation as the kernels read them."""
+        leaves, rows = self.layout.leaves, self.num_envs * self.stack
+        return [
+            dense(part, leaf.dtype, rows * leaf.size) for part, leaf in zip(self.layout.split(obs), leaves, strict=True)
+        ]
+
+    def _store_mask(self, next_mask: Tensor | None, active: Tensor | None) -> None:
+        """Keep the masks of the step just stored; what was stored before the first mask allowed every action."""
+        if next_mask is not None and self.mask is None:
+            self._keep_masks(next_mask.shape[1])
+        rows = slice(None) if active is None else active.numpy()
+        if self.mask is not None:
+            self.mask[self.slot[rows]] = True if next_mask is None else next_mask.numpy()[rows]
 
     def _keep_masks(self, actions: int) -> None:
-        """From now on; what was stored before allowed every action."""
+        """Make room for the masks of all slots."""
+        check_memory(self.slots * actions, CPU, replay_size=self.slots)
         self.mask = np.ones((self.slots, actions), np.bool_)
         batch = self._buffers.batch
         batch.next_mask = torch.ones((len(batch.index), actions), dtype=torch.bool)
 
-    def _begin(self, row: int, obs: list[np.ndarray]) -> None:
-        """Write the frames of an episode's first observation."""
-        for frame in range(self.stack):
-            self._append(row, obs, frame)
-        self.fresh[row] = False
-
-    def _append(self, row: int, obs: list[np.ndarray], frame: int) -> None:
-        """Write one frame of a row's stack into its next slot; stacks that lose a frame by it are ready no longer."""
-        slot = self.slot[row] + self.num_envs
-        slot = slot - self.slots if slot >= self.slots else slot
-        self.slot[row] = slot
-        for frames, part in zip(self.frames, obs, strict=True):
-            frames[slot] = part[row] if self.stack == 1 else part[row, frame]
-        self.touched[slot // BLOCK] = self.adds
-        if slot >= self.used:
-            self.used = slot + 1
-        for _ in range(self.stack):
-            if self.ready[slot]:
-                self.ready[slot] = False
-                self.sampler.changed(np.array([slot]), self.ready)
-                self.count -= 1
-            slot = (slot + self.num_envs) % self.slots
-
-    def _close(self, row: int, slot: int, *, stop: bool) -> None:
-        """Mark the transitions whose windows are complete now that the step in `slot` is stored."""
-        self.stop[slot] = stop
-        length, n = self.length[row], self.n
-        for back in range(min(n, length)) if stop else range(n - 1, min(n, length)):
-            complete = (slot - back * self.num_envs) % self.slots
-            if not self.ready[complete]:
-                self.ready[complete] = True
-                self.sampler.changed(np.array([complete]), self.ready)
-                self.count += 1
-        if stop:
-            self.length[row] = 0
-
-    def _reconcile(self, obs: list[np.ndarray]) -> None:
-        """Cut the streams whose observation is not the one that the last step led to, as after a reset from outside."""
-        for row in range(self.num_envs):
-            if self.fresh[row]:
-                continue
-            slots = (self.slot[row] + np.arange(1 - self.stack, 1) * self.num_envs) % self.slots
-            shown = [part[row] if self.stack > 1 else part[row : row + 1] for part in obs]
-            if not all(np.array_equal(frames[slots], part) for frames, part in zip(self.frames, shown, strict=True)):
-                if self.length[row]:
-                    self._close(row, (self.slot[row] - self.num_envs) % self.slots, stop=True)
-                self.fresh[row] = True
-
     def sample(self) -> Batch:
-        """Draw a batch, which the next call overwrites; at least one transition must be ready (`count`)."""
-        self.sampler.sample(self.ready[: self.used], self.count, self._index, self._weight)
-        index = self._index
-        total, discount, following = self.transitions.build(
-            index, reward=self.reward, bootstrap=self.bootstrap, stop=self.stop, stride=self.num_envs
+        """Draw a batch, which the next call overwrites; ValueError where no transition is ready (`count`)."""
+        if self.count == 0:
+            raise ValueError("nothing to sample: no transition is complete yet")
+        batch, index = self._buffers.batch, self._index
+        self.sampler.sample(self.ready[: self.used], self.count, index, self._weight)
+        kernels.windows(
+            index,
+            self.action,
+            self.reward,
+            self.bootstrap,
+            self.stop,
+            self._powers,
+            self.num_envs,
+            self._action,
+            self._reward,
+            self._discount,
+            self._successor,
         )
-        self._reward[:], self._discount[:] = total, discount
-        np.take(self.action, index, out=self._action, mode="clip")
-        next_mask = self._buffers.batch.next_mask
-        if self.mask is not None and next_mask is not None:
-            np.take(self.mask, following, axis=0, out=next_mask.numpy(), mode="wrap")
-        for successors, offsets, parts in self._gathers:
-            slots = following if successors else index
-            if self.stack > 1:
-                slots = (slots[:, None] + offsets).ravel()
-            for frames, part in zip(self.frames, parts, strict=True):
-                np.take(frames, slots, axis=0, out=part, mode="wrap")
-        return self._buffers.batch
+        if self.mask is not None and batch.next_mask is not None:
+            np.take(self.mask, self._successor, axis=0, out=batch.next_mask.numpy(), mode="clip")
+        for frames, obs, next_obs in self._gathers:
+            kernels.gather(frames, index, self._successor, 1 - self.stack, self.num_envs, obs, next_obs)
+        return batch
 
     def state_dict(self) -> dict[str, Any]:
         """Everything, without the slots never written; the tensors share the ring's memory."""
         return {
             "arrays": {name: torch.from_numpy(array[: self.used]) for name, array in self._arrays().items()},
-            "streams": {"slot": list(self.slot), "fresh": list(self.fresh), "length": list(self.length)},
+            "streams": {name: getattr(self, name).tolist() for name in STREAMS},
             "count": self.count,
             "adds": self.adds,
             "touched": torch.from_numpy(self.touched),
-            "block": BLOCK,
+            "block": self.block,
             "sampler": self.sampler.state_dict(),
         }
 
@@ -217,8 +244,10 @@ class Ring:
         for name, array in mine.items():
             array[: self.used] = theirs[name].numpy()
             array[self.used :] = 0
-        self.slot, self.fresh, self.length = (list(state["streams"][name]) for name in ("slot", "fresh", "length"))
+        for name in STREAMS:
+            getattr(self, name)[:] = state["streams"][name]
         self.count, self.adds, self._expected = state["count"], state["adds"], None
+        self._counts[:2], self._begins = (self.count, self.used), int(self.fresh.sum())
         self.touched[:] = state["touched"].numpy()
         self.sampler.load_state_dict(state["sampler"])
 
