@@ -1,4 +1,4 @@
-"""Catch, Chain and Bandit: their rules, their known values, and that snapshots bring back the same future."""
+"""Catch, Chain, Memory and Bandit: their rules, their known values, and that snapshots bring back the same future."""
 
 import json
 
@@ -10,6 +10,7 @@ from gymnasium.utils.env_checker import check_env
 from gymnast.envs.bandit import Bandit
 from gymnast.envs.catch import Catch
 from gymnast.envs.chain import Chain
+from gymnast.envs.memory import Memory
 
 
 @pytest.mark.filterwarnings("ignore:.*not having a spec.*")
@@ -20,6 +21,8 @@ from gymnast.envs.chain import Chain
         Catch(5, 3, render_mode="rgb_array"),
         Chain(),
         Chain(9, render_mode="rgb_array"),
+        Memory(),
+        Memory(2, 3, render_mode="rgb_array"),
         Bandit(),
         Bandit("bernoulli", 3),
     ],
@@ -28,7 +31,7 @@ def test_gymnasium_accepts_it(env):
     check_env(env)
 
 
-@pytest.mark.parametrize("make", [Catch, Chain, Bandit, lambda: Bandit("bernoulli", 4)])
+@pytest.mark.parametrize("make", [Catch, Chain, Memory, Bandit, lambda: Bandit("bernoulli", 4)])
 def test_a_snapshot_brings_back_the_same_future(make):
     env, other = make(), make()
     rng = np.random.default_rng(0)
@@ -101,6 +104,23 @@ def test_chain_moves_by_its_table():
     assert env.initial_state_distrib.tolist() == [1.0, 0.0, 0.0]
 
 
+def test_memory_pays_for_the_cue_that_was_shown_once():
+    env = Memory(delay=3, cues=4)
+    cues = []
+    for seed in range(40):
+        seen, _ = env.reset(seed=seed)
+        cue = int(seen[:4].argmax())
+        assert seen.tolist() == [float(place == cue) for place in range(4)] + [0.0]
+        for time in range(1, 4):
+            seen, reward, terminated, truncated, _ = env.step((cue + time) % 4)  # what is done on the way is nothing
+            assert seen.tolist() == [0.0] * 4 + [float(time == 3)]
+            assert (reward, terminated, truncated) == (0.0, False, False)
+        answer = cue if seed % 2 else (cue + 1) % 4
+        assert env.step(answer)[1:4] == (1.0 if seed % 2 else -1.0, True, False)
+        cues.append(cue)
+    assert set(cues) == {0, 1, 2, 3}
+
+
 def test_bandit_rewards_have_the_means_and_regret_is_the_gap():
     means = [0.2, 0.9, 0.5]
     for kind in ("gaussian", "bernoulli"):
@@ -132,6 +152,9 @@ def test_bandit_stays_the_same_bandit_under_any_reset_seed():
         (lambda: Catch(columns=0), "columns must be >= 1, got 0"),
         (lambda: Chain(0), "length must be >= 1, got 0"),
         (lambda: Chain(render_mode="human"), "render_mode must be None or rgb_array, got 'human'"),
+        (lambda: Memory(delay=0), "delay must be >= 1, got 0"),
+        (lambda: Memory(cues=1), "cues must be >= 2, got 1"),
+        (lambda: Memory(render_mode="human"), "render_mode must be None or rgb_array, got 'human'"),
         (lambda: Bandit("poisson"), "kind must be gaussian or bernoulli, got 'poisson'"),
         (lambda: Bandit(arms=0), "arms must be >= 1, got 0"),
         (lambda: Bandit(arms=2, means=[1.0]), "means must hold one number for each of the 2 arms, got 1"),
@@ -153,3 +176,16 @@ def test_rendered_pictures_show_the_state():
     assert len(np.unique(picture.reshape(-1, 3), axis=0)) == 3  # board, ball, paddle
     assert Chain(5, render_mode="rgb_array").render().shape == (32, 160, 3)
     assert isinstance(env.action_space, gym.spaces.Discrete)
+
+
+def test_a_picture_shows_which_cue_it_is_and_later_only_the_way():
+    env, first = Memory(3, render_mode="rgb_array"), {}
+    for seed in range(10):
+        env.reset(seed=seed)
+        first.setdefault(env.cue, env.render())
+        env.step(0)
+        assert (env.render()[:, :32] == 60).all()
+        assert (env.render()[:, 32:64] == (66, 135, 245)).all()
+    assert first[0].shape == (32, 128, 3)
+    assert (first[0][:, :32] != first[1][:, :32]).any()
+    assert (first[0][:, 32:] == first[1][:, 32:]).all()
