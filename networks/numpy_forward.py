@@ -90,7 +90,7 @@ def numpy_forward(network: QNetwork) -> NumpyForward | None:
     Flatten the parameters first (`FlatParameters`): views of weights that move later would go stale.
     """
     backbone, head = network.backbone, network.head
-    if type(backbone) is not MLP or not isinstance(head, QHead | DuelingHead):
+    if type(network) is not QNetwork or type(backbone) is not MLP or not isinstance(head, QHead | DuelingHead):
         return None
     streams = _streams(head)
     layers = [*backbone.layers, *(layer for stream in streams for layer in _layers_of(stream))]
