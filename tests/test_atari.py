@@ -16,6 +16,7 @@ from gymnast.envs import atari
 from gymnast.envs.atari import AtariOptions, atari_games, atari_id, is_atari, make_atari
 from gymnast.envs.atari_history import History
 from gymnast.envs.atari_names import atari_name
+from gymnast.protocols import PROTOCOLS
 
 
 def area_resize(picture, size):
@@ -149,23 +150,29 @@ def test_an_action_lasts_exactly_frame_skip_frames(frame_skip, full):
 
 
 @pytest.mark.filterwarnings("ignore:.*")
-@pytest.mark.parametrize("sticky", [0.0, 0.25])
-def test_frames_equal_those_of_gymnasiums_wrappers(sticky, monkeypatch):
+@pytest.mark.parametrize("options", [{"sticky": 0.0, "noop_max": 0}, "dopamine", "machado"], ids=str)
+def test_frames_equal_those_of_gymnasiums_wrappers(options, monkeypatch):
     """Row 20: AtariPreprocessing and FrameStackObservation, without no-ops and with their zero padding."""
     if "cv2" not in sys.modules:  # gymnasium resizes through OpenCV, which is not needed for anything else here
         stub = types.SimpleNamespace(INTER_AREA=3, resize=lambda image, size, interpolation: area_resize(image, size))
         monkeypatch.setitem(sys.modules, "cv2", stub)
     gym.register_envs(ale_py)
-    single = gym.make("ALE/Breakout-v5", frameskip=1, repeat_action_probability=sticky)
-    theirs = FrameStackObservation(AtariPreprocessing(single, noop_max=0), 4, padding_type="zero")
-    mine = make_atari("ALE/Breakout-v5", 1, seed=3, options={"noop_max": 0, "sticky": sticky})
+    chosen = PROTOCOLS[options].env_options if isinstance(options, str) else options
+    skip, full = chosen.get("frame_skip", 4), chosen.get("full_action_space", False)
+    single = gym.make(
+        "ALE/Breakout-v5", frameskip=1, repeat_action_probability=chosen["sticky"], full_action_space=full
+    )
+    wrapped = AtariPreprocessing(single, noop_max=0, frame_skip=skip)
+    theirs = FrameStackObservation(wrapped, 4, padding_type="zero")
+    mine = make_atari("ALE/Breakout-v5", 1, seed=3, options=chosen)
+    assert mine.single_action_space.n == single.action_space.n
     obs = mine.reset()
     single.unwrapped.ale.setInt("random_seed", seeds_of(mine)[0])
     single.unwrapped.load_game()
     assert_same_picture(obs[0], theirs.reset()[0])
     rng, ends, rewards = np.random.default_rng(0), 0, 0
     for _ in range(300):
-        action = int(rng.integers(4))
+        action = int(rng.integers(single.action_space.n))
         step = mine.step(torch.tensor([action]))
         shown, reward, terminated, truncated, _ = theirs.step(action)
         assert_same_picture(step.next_obs[0], shown)

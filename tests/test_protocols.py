@@ -207,7 +207,7 @@ def test_a_protocol_stands_over_presets(trained: list[SimpleNamespace]) -> None:
 def test_contradictions_on_the_command_line(
     words: list[str], message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    assert main(["train", "dqn", "--env", "Pong", "--out", str(tmp_path), *words]) == 2
+    assert main(["train", "dqn", "--env", "Pong", "--steps", "20", "--out", str(tmp_path), *words]) == 2
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1
     assert re.search(message, lines[0])
