@@ -111,10 +111,9 @@ class Parts:
         return Parts(name, options, config, seeds, made_env, made, actor, options.env if env is None else env)
 
     def checkpoint_bytes(self) -> int:
-        """Bytes of a checkpoint to resume from, with a replay that is full."""
-        state = {key: value for key, value in self.agent.state_dict().items() if key != "replay"}
+        """Bytes of a checkpoint to resume from, the files of its replay included, with a replay that is full."""
         replay = getattr(self.agent, "replay", None)
-        return _tensor_bytes(state) + (0 if replay is None else int(replay.nbytes))
+        return _tensor_bytes(self.agent.state_dict()) + (0 if replay is None else int(replay.nbytes))
 
     def protocol(self) -> Protocol | None:
         """What is really played and learned from; None where it is no Atari game."""
@@ -145,9 +144,12 @@ class Parts:
 
 
 def _tensor_bytes(state: Any) -> int:
+    """Bytes of all tensors but the `arrays` of a replay, of which it says itself what they take when it is full."""
     if isinstance(state, torch.Tensor):
         return state.nbytes
-    values = state.values() if isinstance(state, dict) else state if isinstance(state, (list, tuple)) else ()
+    if isinstance(state, dict):
+        return sum(_tensor_bytes(value) for key, value in state.items() if key != "arrays")
+    values = state if isinstance(state, (list, tuple)) else ()
     return sum(_tensor_bytes(value) for value in values)
 
 

@@ -15,14 +15,22 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from gymnasium.spaces import Box
 
 from gymnast import checkpoint, replay_files
 from gymnast.errors import UsageError
-from gymnast.replay import ring
+from gymnast.replay import device_ring, ring
+from gymnast.replay.device_ring import DeviceRing
+from gymnast.replay.device_samplers import DevicePrioritized
+from gymnast.replay.layout import Layout
+from gymnast.replay.ring import Ring
+from gymnast.replay.samplers import Prioritized
+from gymnast.replay.transitions import NStep
 from gymnast.replay_files import ReplayFiles
 from gymnast.training import resume, train
 from tests.test_checkpoint import ABOUT
-from tests.test_resume import SMALL_DQN, config, options
+from tests.test_replay import World
+from tests.test_resume import SMALL_DQN, config, options, same
 
 BLOCK = 4
 
@@ -368,6 +376,47 @@ def test_a_replay_that_does_not_say_what_changed_is_kept_whole(tmp_path: Path) -
     ReplayFiles(tmp_path).save(path, ABOUT, content)
     assert not (tmp_path / "replay").exists()
     assert torch.equal(frames_in(path)["frames0"], memory.arrays["frames0"][:12])
+
+
+class Holder:
+    """An agent that is nothing but a real ring."""
+
+    def __init__(self, kind: str) -> None:
+        layout, sizes = Layout(Box(-np.inf, np.inf, (2, 2)), stack=2), {"size": 90, "num_envs": 2, "batch_size": 4}
+        self.replay: Ring | DeviceRing
+        if kind == "ring":
+            sampler = Prioritized(np.random.default_rng(0), alpha=0.6, beta=lambda step: 0.4)
+            self.replay = Ring(layout, sampler, NStep(2, 0.9), **sizes)
+        else:
+            drawn = DevicePrioritized(torch.Generator(), alpha=0.6, beta=lambda step: 0.4)
+            self.replay = DeviceRing(layout, drawn, NStep(2, 0.9), **sizes, device=torch.device("cpu"))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"replay": self.replay.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.replay.load_state_dict(state["replay"])
+
+
+@pytest.mark.parametrize("kind", ["ring", "device ring"])
+def test_real_rings_say_all_that_changes(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Saved after any number of steps, growing and wrapping, a ring read back is bit for bit the one that was saved."""
+    for module in (ring, device_ring):
+        monkeypatch.setattr(module, "BLOCK", 8)
+    rng, path = np.random.default_rng(1), tmp_path / "last.pt"
+    world, holder, saver = World(rng, num_envs=2, stack=2, n=2, capacity=90), Holder(kind), ReplayFiles(tmp_path)
+    reused = 0
+    for _ in range(25):
+        for _ in range(rng.integers(1, 9)):
+            holder.replay.add(**world.step(waits=False))
+        before = set(files(path)) if path.exists() else set()
+        saver.save(path, ABOUT, {"agent": holder.state_dict()})
+        reused += len(before & set(files(path)))
+        again = Holder(kind)
+        replay_files.load_agent(again, checkpoint.read(path)[1], path)
+        same(again.state_dict(), holder.state_dict())
+    assert len(files(path)) == 12
+    assert reused > 100
 
 
 # Whole runs.

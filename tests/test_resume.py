@@ -31,6 +31,8 @@ CASES = [
     ("dqn", "CartPole-v1", 1, SMALL_DQN),
     ("dqn", "CartPole-v1", 3, SMALL_DQN),
     ("dqn", "gymnast/Catch-v0", 2, {**SMALL_DQN, "tau": 0.01, "target_period": 1}),
+    ("dqn", "CartPole-v1", 2, {**SMALL_DQN, "prioritized": True, "n_step": 3, "noisy": True, "values": "quantile"}),
+    ("dqn", "CartPole-v1", 2, {**SMALL_DQN, "prioritized": True, "priority": "rank", "double": True, "dueling": True}),
     ("q-learning", "FrozenLake-v1", 1, {}),
     ("q-learning", "Blackjack-v1", 2, {}),
     ("sarsa", "Taxi-v4", 1, {}),
