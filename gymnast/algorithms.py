@@ -23,6 +23,19 @@ RAINBOW = {
 }
 """Hessel et al. 2018, table 1: what does not depend on the environment."""
 
+R2D2 = {
+    "recurrent": "lstm",
+    "double": True,
+    "dueling": True,
+    "prioritized": True,
+    "priority_alpha": 0.9,
+    "priority_beta": 0.6,
+    "n_step": 5,
+    "values": "rescaled",
+    "train_period": 16,
+}
+"""Kapturowski et al. 2019, section 2.3 and appendix; a batch of sequences is many transitions, so fewer of them."""
+
 ALGORITHMS: dict[str, Algorithm] = {
     "dqn": Algorithm("deep Q-network (Mnih et al. 2015)", {}),
     "double-dqn": Algorithm("DQN with double Q-learning (van Hasselt et al. 2016)", {"double": True}),
@@ -41,5 +54,8 @@ ALGORITHMS: dict[str, Algorithm] = {
     "der": Algorithm(
         "data-efficient Rainbow: more updates, 20-step targets (van Hasselt et al. 2019)",
         RAINBOW | {"n_step": 20, "noisy_sigma": 0.1},
+    ),
+    "r2d2": Algorithm(
+        "an LSTM that learns from sequences with burn-in and stored state (Kapturowski et al. 2019)", R2D2
     ),
 }

@@ -36,6 +36,7 @@ CLASSIC: dict[str, dict[str, Any]] = {
     },
     "qr-dqn": {"quantiles": 51},
     "iqn": {"quantiles": 16},
+    "r2d2": {"batch_size": 32},
 }
 
 MINATAR: dict[str, dict[str, Any]] = {
@@ -127,6 +128,26 @@ ATARI: dict[str, dict[str, Any]] = {
         "learning_starts": 20_000,
         "target_period": 8_000,
     },
+    # Kapturowski et al. 2019, appendix, table 2; the target network every 2,500 updates as there. One process instead
+    # of 256 actors: a schedule of epsilon, and an update every 64 env steps.
+    "r2d2": {
+        "optimizer": "adam",
+        "learning_rate": 1e-4,
+        "optimizer_eps": 1e-3,
+        "max_grad_norm": 40.0,
+        "gamma": 0.997,
+        "epsilon": "linear:1:0.01:1000000",
+        "eval_epsilon": 0.001,
+        "batch_size": 64,
+        "memory_size": 512,
+        "sequence_length": 80,
+        "burn_in": 40,
+        "sequence_period": 40,
+        "train_period": 64,
+        "target_period": 160_000,
+        "clip_rewards": False,
+        "life_loss": False,
+    },
 }
 
 ATARI100K: dict[str, dict[str, Any]] = {
@@ -151,4 +172,5 @@ ATARI100K: dict[str, dict[str, Any]] = {
     },
     "rainbow": {"eval_epsilon": 0.0},
     "der": {"eval_epsilon": 0.0},
+    "r2d2": {"clip_rewards": False, "life_loss": False},
 }

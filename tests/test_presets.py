@@ -71,7 +71,8 @@ def test_an_algorithm_is_an_agent_and_a_preset() -> None:
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_a_family_keeps_what_an_algorithm_switches_on(algorithm: str, family: str) -> None:
     values = presets.apply([family], algorithm)
-    switched = {name: value for name, value in ALGORITHMS[algorithm].changes.items() if name != "quantiles"}
+    further = presets.PRESETS[family].agent.get(algorithm, {})
+    switched = {name: value for name, value in ALGORITHMS[algorithm].changes.items() if name not in further}
     assert switched.items() <= values.items()
     config_class = names.config_class(names.agent_class(algorithm))
     fields = {field.name for field in dataclasses.fields(config_class)}
@@ -90,3 +91,14 @@ def test_rainbow_on_atari_is_its_paper() -> None:
     assert (made.priority, made.priority_alpha, made.noisy_sigma, made.n_step) == ("proportional", 0.5, 0.5, 3)
     assert (made.atoms, made.v_min, made.v_max, made.gamma) == (51, -10.0, 10.0, 0.99)
     assert (made.batch_size, made.train_period, made.replay_size) == (32, 4, 1_000_000)
+
+
+def test_r2d2_on_atari_is_its_paper() -> None:
+    """Kapturowski et al. 2019, section 2.3 and table 2; the target network is copied every 2,500 updates."""
+    changes = presets.apply(["atari"], "r2d2")
+    table = {"sequence_length": 80, "burn_in": 40, "sequence_period": 40, "batch_size": 64, "memory_size": 512}
+    table |= {"n_step": 5, "gamma": 0.997, "learning_rate": 1e-4, "optimizer_eps": 1e-3, "values": "rescaled"}
+    table |= {"priority_alpha": 0.9, "priority_beta": 0.6, "clip_rewards": False, "life_loss": False}
+    assert table.items() <= changes.items()
+    assert changes["target_period"] == 2_500 * changes["train_period"]
+    assert names.config_class(names.agent_class("r2d2"))().priority_eta == 0.9
