@@ -7,6 +7,7 @@ from typing import Any, Protocol, TypeAlias
 
 import gymnasium as gym
 import numpy as np
+import torch
 from torch import Tensor
 
 from gymnast.envs.step import Obs, Step
@@ -98,3 +99,9 @@ def seed_sequence(seed: int | np.random.SeedSequence) -> np.random.SeedSequence:
 def torch_seed(seed: np.random.SeedSequence) -> int:
     """What a `torch.Generator` is seeded with."""
     return int(seed.generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def restore_generator(generator: torch.Generator, state: Tensor) -> None:
+    """Go on from a generator's state; one of another kind of device, whose state differs, goes on from its own."""
+    if len(state) == len(generator.get_state()):
+        generator.set_state(state.cpu())

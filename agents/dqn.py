@@ -15,7 +15,8 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from gymnast.agents import optimizers, values
-from gymnast.agents.base import Acted, LearningError, Metrics, seed_sequence, torch_seed
+from gymnast.agents.base import Acted, LearningError, Metrics, restore_generator, seed_sequence, torch_seed
+from gymnast.agents.compiled import Captured
 from gymnast.agents.losses import allowed, chosen, weighted_mean
 from gymnast.agents.q_actor import QActor
 from gymnast.agents.q_network import q_network
@@ -30,7 +31,7 @@ from gymnast.networks.heads import Aggregation
 from gymnast.networks.init import INITS
 from gymnast.networks.noisy import Noise, draw_noise
 from gymnast.networks.numpy_forward import numpy_forward
-from gymnast.networks.plain import fast
+from gymnast.networks.plain import PlainMLP, fast
 from gymnast.networks.recurrent import Cell, RecurrentQNetwork
 from gymnast.replay.device_ring import DeviceRing
 from gymnast.replay.device_samplers import DevicePrioritized, DeviceUniform
@@ -83,13 +84,13 @@ class DQNConfig:
     """Where the quantile Huber loss turns from a square into a line; 0 for the plain quantile loss."""
     recurrent: Literal["none"] | Cell = "none"
     """A recurrent layer that remembers what was seen, learned from sequences (R2D2, Kapturowski et al. 2019)."""
-    memory_size: int = 512
+    memory_size: int = 128
     """Units of the recurrent layer."""
-    sequence_length: int = 80
+    sequence_length: int = 20
     """Steps of a sequence that are learned from."""
-    burn_in: int = 40
+    burn_in: int = 10
     """Steps before those, which only bring the memory up to date."""
-    sequence_period: int = 40
+    sequence_period: int = 10
     """Steps from the beginning of a sequence to that of the next one."""
     priority_eta: float = 0.9
     """Share of the largest error in the priority of a sequence; the rest is the mean's."""
@@ -122,7 +123,7 @@ class DQNConfig:
     eval_epsilon: float = 0.0
     """Probability of a random action in evaluations."""
     batch_size: int = 32
-    """Transitions of an update."""
+    """Transitions of an update, or sequences of one where it is recurrent."""
     replay_size: int = 100_000
     """Slots of the replay; an episode takes one for each action and frame_stack more."""
     frame_stack: int = 0
@@ -141,6 +142,10 @@ class DQNConfig:
     """Learn from rewards clipped to [-1, 1]; logs and evaluations keep the true ones."""
     life_loss: bool = False
     """Learn as if a lost life were the end, where the environment tells lives; episodes go on."""
+    compile: bool = False
+    """Update by code that torch.compile made of it: sooner done each time, after a minute of compiling at the start."""
+    cuda_graphs: bool = False
+    """On a GPU, record an update once and replay it: no time passes between its kernels."""
 
     def __post_init__(self) -> None:
         for name in (
@@ -193,7 +198,11 @@ class DQNConfig:
         schedule(self.learning_rate, name="learning_rate")
         for name in ("epsilon", "noisy_epsilon", "priority_beta"):
             schedule(getattr(self, name), name=name, high=1.0)
-        optimizers.check(self.optimizer, self.optimizer_eps)
+        optimizers.check(self.optimizer, self.optimizer_eps, captured=self.cuda_graphs)
+        if self.compile and self.recurrent != "none":
+            raise ValueError(
+                f"compile needs recurrent none, got {self.recurrent}: every step would be compiled by itself"
+            )
 
 
 class DQN:
@@ -225,6 +234,8 @@ class DQN:
             raise ValueError(
                 f"recurrent {config.recurrent} needs the device cpu, which sequences are kept on, got {device}"
             )
+        if config.cuda_graphs and self.device.type != "cuda":
+            raise ValueError(f"cuda_graphs needs a device cuda, got {device}")
         self.env_step = self.updates = 0
         self.first_action = int(action_space.start)
         exploration = config.noisy_epsilon if config.noisy else config.epsilon
@@ -239,9 +250,16 @@ class DQN:
         self.online = network.to(self.device)
         self.target = copy.deepcopy(self.online)
         self.weights, self.target_weights = FlatParameters(self.online), FlatParameters(self.target).freeze()
-        self._online, self._target = fast(self.online, self.weights), fast(self.target, self.target_weights)
+        self._online: PlainMLP | nn.Module = self.online
+        self._target: PlainMLP | nn.Module = self.target
+        if not config.compile:
+            self._online, self._target = fast(self.online, self.weights), fast(self.target, self.target_weights)
         self.optimizer = optimizers.build(
-            config.optimizer, self.weights.parameter, lr=self.learning_rate(0), eps=config.optimizer_eps
+            config.optimizer,
+            self.weights.parameter,
+            lr=self.learning_rate(0),
+            eps=config.optimizer_eps,
+            captured=config.cuda_graphs,
         )
         self._update = Update(
             self.loss if config.recurrent == "none" else self.sequence_loss,
@@ -249,7 +267,9 @@ class DQN:
             self.optimizer,
             max_grad_norm=config.max_grad_norm,
             max_grad_value=config.max_grad_value,
+            compile=config.compile,
         )
+        self._captured = Captured(self._learn) if config.cuda_graphs else None
         self._noise_generator = torch.Generator(self.device).manual_seed(torch_seed(noise_seed))
         self._noise = self._noise_memory()
         self.numpy_q = numpy_forward(self.online)
@@ -287,7 +307,10 @@ class DQN:
         generator = torch.Generator(self.device).manual_seed(torch_seed(self._replay_seed))
         on_device = DevicePrioritized(generator, alpha=config.priority_alpha, beta=self.beta, ranked=ranked)
         chosen_sampler = on_device if config.prioritized else DeviceUniform(generator)
-        return DeviceRing(layout, chosen_sampler, transitions, **sizes, device=self.device)
+        ring = DeviceRing(layout, chosen_sampler, transitions, **sizes, device=self.device)
+        if config.compile:
+            ring.compile()
+        return ring
 
     def actor(self, num_envs: int, *, explore: bool, seed: int | np.random.SeedSequence) -> QActor:
         """Epsilon-greedy actions: by the schedule with `explore`, else with `eval_epsilon`."""
@@ -350,14 +373,25 @@ class DQN:
         """One update from a batch of the replay (algorithm 1's inner part)."""
         due_at = self._due_at(self.updates)
         self.replay.sampler.anneal(due_at)
-        batch = self.replay.sample()
-        if self._noise is not None:
-            draw_noise(self._noise, self.config.noise, self._noise_generator, weights=self.online.noise_size)
-        error, metrics = self._update(batch, self._noise, learning_rate=self.learning_rate(due_at))
-        self.replay.sampler.update(batch.index, error)
+        optimizers.set_learning_rate(self.optimizer, self.learning_rate(due_at))
+        metrics = self._learn() if self._captured is None else self._replay_learn(self._captured)
         self.updates += 1
         self._update_target(due_at)
         return metrics
+
+    def _learn(self) -> Metrics:
+        """What of an update is done on the device alone, and is the same every time."""
+        batch = self.replay.sample()
+        if self._noise is not None:
+            draw_noise(self._noise, self.config.noise, self._noise_generator, weights=self.online.noise_size)
+        error, metrics = self._update(batch, self._noise)
+        self.replay.sampler.update(batch.index, error)
+        return metrics
+
+    def _replay_learn(self, captured: Captured[Metrics]) -> Metrics:
+        assert isinstance(self.replay, DeviceRing)
+        generators = (self._noise_generator, self.replay.sampler.generator)
+        return captured(generators, key=self.replay.mask is None)
 
     def loss(self, batch: Batch, noise: Tensor | None) -> tuple[Tensor, Tensor, Metrics]:
         """Loss [], error of each sample [B], and the mean value of the actions taken (equation 3).
@@ -406,7 +440,7 @@ class DQN:
         state = {
             "online": copy.deepcopy(dict(self.online.state_dict())),
             "target": copy.deepcopy(dict(self.target.state_dict())),
-            "optimizer": copy.deepcopy(self.optimizer.state_dict()),
+            "optimizer": optimizers.state_of(self.optimizer),
             "env_step": self.env_step,
             "updates": self.updates,
             "target_updates": self._target_updates,
@@ -421,10 +455,10 @@ class DQN:
         """Take over a state; without a "replay" learning begins again once `learning_starts` steps are stored."""
         self.online.load_state_dict(state["online"])
         self.target.load_state_dict(state["target"])
-        self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
+        optimizers.load_state(self.optimizer, state["optimizer"])
         self.env_step, self.updates = state["env_step"], state["updates"]
         self._target_updates, self._lives = state["target_updates"], state["lives"]
-        self._noise_generator.set_state(state["noise_generator"].cpu())
+        restore_generator(self._noise_generator, state["noise_generator"])
         if "replay" in state:
             self.replay.load_state_dict(state["replay"])
             self._learns_from, self._updates_before = state["learns_from"], state["updates_before"]
@@ -432,3 +466,5 @@ class DQN:
             self.__dict__.pop("replay", None)
             self._learns_from = self.env_step + max(self.config.learning_starts, self._first_complete)
             self._updates_before, self._lives = self.updates, None
+        if self._captured is not None:
+            self._captured.forget()

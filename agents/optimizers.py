@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import inspect
 from collections.abc import Callable
@@ -16,6 +17,9 @@ NOT_FLAT = {
     "adafactor": "it treats a matrix as a whole, and the parameters are one flat vector",
     "muon": "it treats a matrix as a whole, and the parameters are one flat vector",
 }
+
+CAPTURED = ("sgd", "nature-rmsprop")
+"""Optimizers that need no `capturable` for a CUDA graph."""
 
 
 class NatureRMSprop(torch.optim.Optimizer):
@@ -46,7 +50,7 @@ class NatureRMSprop(torch.optim.Optimizer):
                 state["mean"].lerp_(grad, 1 - keep)
                 state["square"].mul_(keep).addcmul_(grad, grad, value=1 - keep)
                 root = torch.addcmul(state["square"], state["mean"], state["mean"], value=-1).add_(group["eps"]).sqrt_()
-                parameter.addcdiv_(grad, root, value=-group["lr"])
+                parameter.addcdiv_(grad, root.div_(-group["lr"]))  # lr may be a tensor, which `value` may not
 
 
 def names() -> tuple[str, ...]:
@@ -55,8 +59,11 @@ def names() -> tuple[str, ...]:
     return (*sorted(name.lower() for name in classes if name.lower() not in NOT_FLAT), "nature-rmsprop")
 
 
-def check(name: str, eps: float | None) -> None:
-    """ValueError in one line where the optimizer is unknown, does not fit, or has no epsilon to set."""
+def check(name: str, eps: float | None, *, captured: bool = False) -> None:
+    """ValueError in one line where the optimizer is unknown, does not fit, or has no epsilon to set.
+
+    `captured`: its step is to be part of a CUDA graph.
+    """
     if name in NOT_FLAT:
         raise ValueError(f"optimizer {name} does not fit: {NOT_FLAT[name]}; use one of {', '.join(names())}")
     if name not in names():
@@ -65,16 +72,27 @@ def check(name: str, eps: float | None) -> None:
         raise ValueError(f"optimizer must be one of {', '.join(names())}, got {name!r}{hint}")
     if eps is not None and "eps" not in _parameters(name):
         raise ValueError(f"optimizer_eps does not fit: {name} has no epsilon")
+    if captured and name not in CAPTURED and "capturable" not in _parameters(name):
+        raise ValueError(f"cuda_graphs does not fit optimizer {name}, whose step is run by the host; adam fits")
 
 
-def build(name: str, parameter: nn.Parameter, *, lr: float, eps: float | None = None) -> torch.optim.Optimizer:
-    """An optimizer of one parameter, in its fused form where torch has one; `eps` None is the optimizer's own."""
-    check(name, eps)
-    options: dict[str, Any] = {"lr": lr}
+def build(
+    name: str, parameter: nn.Parameter, *, lr: float, eps: float | None = None, captured: bool = False
+) -> torch.optim.Optimizer:
+    """An optimizer of one parameter, in its fused form where torch has one; `eps` None is the optimizer's own.
+
+    `captured`: its step is to be part of a CUDA graph, so the learning rate is a tensor.
+    """
+    check(name, eps, captured=captured)
+    options: dict[str, Any] = {"lr": torch.tensor(lr, device=parameter.device) if captured else lr}
     if eps is not None:
         options["eps"] = eps
     if "fused" in _parameters(name) and parameter.device.type in ("cpu", "cuda"):
         options["fused"] = True
+    elif captured and "foreach" in _parameters(name):
+        options["foreach"] = True  # the plain form reads the learning rate on the host
+    if captured and "capturable" in _parameters(name):
+        options["capturable"] = True
     optimizer: torch.optim.Optimizer = _class(name)([parameter], **options)
     return optimizer
 
@@ -88,6 +106,28 @@ def stepper(optimizer: torch.optim.Optimizer) -> Callable[[], None]:
             step(optimizer)
 
     return run
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, value: float) -> None:
+    """Of the next steps."""
+    group = optimizer.param_groups[0]
+    if isinstance(group["lr"], torch.Tensor):
+        group["lr"].fill_(value)
+    else:
+        group["lr"] = value
+
+
+def state_of(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """A copy of its state, in which the learning rate is a number."""
+    state = copy.deepcopy(optimizer.state_dict())
+    for group in state["param_groups"]:
+        group["lr"] = float(group["lr"])
+    return state
+
+
+def load_state(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Take over a state but for the settings, which are the config's: captured steps and others load each other's."""
+    optimizer.load_state_dict({**copy.deepcopy(state), "param_groups": optimizer.state_dict()["param_groups"]})
 
 
 def _is_optimizer(value: Any) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gymnast.agents.base import Acted, seed_sequence, torch_seed
+from gymnast.agents.base import Acted, restore_generator, seed_sequence, torch_seed
 from gymnast.envs.step import Obs
 from gymnast.networks.noisy import draw_noise
 
@@ -78,4 +78,4 @@ class QActor:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.rng.bit_generator.state = state["rng"]
-        self._noise_generator.set_state(state["noise_generator"].cpu())
+        restore_generator(self._noise_generator, state["noise_generator"])

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gymnast.agents import optimizers
 from gymnast.agents.base import Metrics
+from gymnast.agents.compiled import Compiled
 from gymnast.networks.flat import FlatParameters, clip_norm
 
 Loss = Callable[[Any, Tensor | None], tuple[Tensor, Tensor, Metrics]]
@@ -17,7 +18,11 @@ Loss = Callable[[Any, Tensor | None], tuple[Tensor, Tensor, Metrics]]
 
 
 class Update:
-    """Learns from one batch after another."""
+    """Learns from one batch after another; nothing in it is read by the host.
+
+    With `compile` everything before the optimizer's step, which is one kernel of its own, is one compiled function.
+    Its gradient is a transform of the loss as a function of the weights, for a compiler sees no `backward`.
+    """
 
     def __init__(
         self,
@@ -27,20 +32,56 @@ class Update:
         *,
         max_grad_norm: float | None,
         max_grad_value: float | None,
+        compile: bool = False,
     ) -> None:
         self.loss, self.weights, self.optimizer = loss, weights, optimizer
         self.max_grad_norm, self.max_grad_value = max_grad_norm, max_grad_value
         self._step = optimizers.stepper(optimizer)
+        self._as_module = _LossOf(weights.module, loss)
+        self._parameters = {
+            f"network.{name}": parameter.detach()
+            for name, parameter in weights.module.named_parameters()
+            if parameter.requires_grad
+        }
+        self._learn = Compiled(self._by_transform, otherwise=self._by_backward) if compile else self._by_backward
 
-    def __call__(self, batch: Any, noise: Tensor | None, *, learning_rate: float) -> tuple[Tensor, Metrics]:
+    def __call__(self, batch: Any, noise: Tensor | None) -> tuple[Tensor, Metrics]:
         """One step of the optimizer; the error of each sample [B], and the update's metrics."""
+        error, metrics = self._learn(batch, noise)
+        self._step()
+        return error, metrics
+
+    def _by_backward(self, batch: Any, noise: Tensor | None) -> tuple[Tensor, Metrics]:
         loss, error, metrics = self.loss(batch, noise)
-        grad = self.weights.grad.zero_()
+        self.weights.grad.zero_()
         loss.backward()  # type: ignore[no-untyped-call]
+        self._clip(metrics)
+        return error, metrics
+
+    def _by_transform(self, batch: Any, noise: Tensor | None) -> tuple[Tensor, Metrics]:
+        def objective(parameters: dict[str, Tensor]) -> tuple[Tensor, tuple[Tensor, Metrics]]:
+            loss, error, metrics = torch.func.functional_call(self._as_module, parameters, (batch, noise))
+            return loss, (error, metrics)
+
+        grads, (_, (error, metrics)) = torch.func.grad_and_value(objective, has_aux=True)(self._parameters)
+        self.weights.grad.copy_(torch.cat([grad.flatten() for grad in grads.values()]))
+        self._clip(metrics)
+        return error, metrics
+
+    def _clip(self, metrics: Metrics) -> None:
+        grad = self.weights.grad
         if self.max_grad_value is not None:
             grad.clamp_(-self.max_grad_value, self.max_grad_value)
         if self.max_grad_norm is not None:
             metrics["grad_norm"] = clip_norm(grad, self.max_grad_norm)
-        self.optimizer.param_groups[0]["lr"] = learning_rate
-        self._step()
-        return error, metrics
+
+
+class _LossOf(nn.Module):
+    """A loss as a module that holds the network whose weights it is a function of."""
+
+    def __init__(self, network: nn.Module, loss: Loss) -> None:
+        super().__init__()
+        self.network, self.loss = network, loss
+
+    def forward(self, batch: Any, noise: Tensor | None) -> tuple[Tensor, Tensor, Metrics]:
+        return self.loss(batch, noise)

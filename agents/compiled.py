@@ -1,0 +1,77 @@
+"""Two ways to run the same function of tensors in less time: compiled, and recorded as a CUDA graph."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Generic, ParamSpec, TypeVar
+
+import torch
+
+P = ParamSpec("P")
+R = TypeVar("R")
+WARM_UP = 3
+"""Calls before a graph is recorded: the first ones allocate and compile what later ones find."""
+
+
+class Compiled(Generic[P, R]):
+    """A function by `torch.compile`, as one graph; by `otherwise`, with a warning, where it cannot be compiled."""
+
+    def __init__(self, function: Callable[P, R], *, otherwise: Callable[P, R]) -> None:
+        self._run: Callable[P, R] = torch.compile(function, fullgraph=True)
+        self._otherwise = otherwise
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return self._run(*args, **kwargs)
+        except torch._dynamo.exc.TorchDynamoException as error:  # raised before anything has run
+            cause = str(error).strip().split("\n", maxsplit=1)[0]
+            warnings.warn(f"compile: this runs uncompiled, as it could not be compiled ({cause})", stacklevel=2)
+            self._run = self._otherwise
+            return self._run(*args, **kwargs)
+
+
+class Captured(Generic[R]):
+    """A function that reads and writes tensors that stay where they are, recorded once as a CUDA graph and replayed.
+
+    It may read nothing on the host, and draws from the given generators alone. The first calls run it as it is. What it
+    returns, the next call overwrites.
+    """
+
+    def __init__(self, function: Callable[[], R]) -> None:
+        self.function = function
+        self._key: object = None
+        self.forget()
+
+    def forget(self) -> None:
+        """Record anew: tensors were replaced."""
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._calls = 0
+
+    def __call__(self, generators: Sequence[torch.Generator], *, key: object = None) -> R:
+        """Run it; another `key` than the last time's says that tensors were replaced."""
+        if key != self._key:
+            self._key = key
+            self.forget()
+        if self._calls < WARM_UP:
+            self._calls += 1
+            return self._aside()
+        if self._graph is None:
+            graph = torch.cuda.CUDAGraph()
+            for generator in generators:
+                graph.register_generator_state(generator)
+            with torch.cuda.graph(graph):
+                self._result = self.function()
+            self._graph = graph
+        self._graph.replay()
+        return self._result
+
+    def _aside(self) -> R:
+        """Run it as it is, on a stream on which a graph may be recorded later."""
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        main = torch.cuda.current_stream()
+        stream.wait_stream(main)
+        with torch.cuda.stream(stream):
+            result = self.function()
+        main.wait_stream(stream)
+        return result
