@@ -126,6 +126,8 @@ class DQNConfig:
     """Transitions of an update, or sequences of one where it is recurrent."""
     replay_size: int = 100_000
     """Slots of the replay; an episode takes one for each action and frame_stack more."""
+    replay_path: str | None = None
+    """File that maps the replay's frames to disk, new and gone with the run; by default they lie in memory."""
     frame_stack: int = 0
     """Frames stacked in an observation, which the replay keeps once each; 0 is 4 for uint8 [4, H, W], else 1."""
     learning_starts: int = 1_000
@@ -301,9 +303,12 @@ class DQN:
             prioritized = Prioritized(rng, alpha=config.priority_alpha, beta=self.beta, ranked=ranked)
             sampler = prioritized if config.prioritized else Uniform(rng)
             if not isinstance(self.online, RecurrentQNetwork):
-                return Ring(layout, sampler, transitions, **sizes)
+                return Ring(layout, sampler, transitions, **sizes, path=config.replay_path)
             shape = SequenceShape(config.burn_in, config.sequence_length, config.sequence_period)
-            return SequenceReplay(layout, sampler, transitions, shape, **sizes, memory_size=self.online.memory_size)
+            memory_size, path = self.online.memory_size, config.replay_path
+            return SequenceReplay(layout, sampler, transitions, shape, **sizes, memory_size=memory_size, path=path)
+        if config.replay_path is not None:
+            raise ValueError(f"replay_path needs device cpu, got {self.device}: the replay lies in the device's memory")
         generator = torch.Generator(self.device).manual_seed(torch_seed(self._replay_seed))
         on_device = DevicePrioritized(generator, alpha=config.priority_alpha, beta=self.beta, ranked=ranked)
         chosen_sampler = on_device if config.prioritized else DeviceUniform(generator)

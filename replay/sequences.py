@@ -84,6 +84,7 @@ class SequenceReplay:
         num_envs: int,
         batch_size: int,
         memory_size: int,
+        path: str | None = None,
     ) -> None:
         self.shape, self.sampler = shape, sampler
         self.steps = shape.burn_in + shape.length + transitions.n
@@ -94,11 +95,11 @@ class SequenceReplay:
                 f"got {size}"
             )
         sequences = -(-(size // num_envs) // shape.period) * num_envs
-        needed = (size - size % num_envs) * (layout.frame_bytes + SCALAR_BYTES + 2)
+        needed = (size - size % num_envs) * ((0 if path else layout.frame_bytes) + SCALAR_BYTES + 2)
         needed += sequences * (4 * memory_size + sampler.slot_bytes + 1)
         check_memory(needed, torch.device("cpu"), replay_size=size)
         unused = Uniform(np.random.Generator(np.random.PCG64(0)))  # single transitions are not sampled
-        self.ring = ring = Ring(layout, unused, transitions, size=size, num_envs=num_envs, batch_size=1)
+        self.ring = ring = Ring(layout, unused, transitions, size=size, num_envs=num_envs, batch_size=1, path=path)
         self.valid = np.zeros(ring.slots, np.bool_)  # the slot holds a transition
         self.start = np.zeros(ring.slots, np.bool_)  # its observation is the first of an episode
         # Of sequence s, that begins at the slot `_begin(s)`:
