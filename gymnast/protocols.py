@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from gymnast.envs.atari_names import atari_name, is_atari
 from gymnast.envs.atari_options import AtariOptions
 from gymnast.errors import UsageError, nearest
 
@@ -186,6 +185,8 @@ def resolve(options: TrainOptions, config: Config) -> tuple[TrainOptions, Config
 
 def play(protocol: Protocol, env: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """The environment's options under a protocol; ValueError where one that was given contradicts it."""
+    from gymnast.envs.atari_names import is_atari  # ale-py, which the quick commands do without
+
     if not is_atari(env):
         raise ValueError(f"protocol {protocol.label} is for Atari games, and {env} is none")
     AtariOptions.from_dict(dict(given))
@@ -214,6 +215,8 @@ def note(protocol: str | None, env: str) -> str | None:
     """The line that says where a named protocol overrides what an Atari id implies, or None where it does not."""
     if protocol is None:
         return None
+    from gymnast.envs.atari_names import atari_name
+
     name, sticky = atari_name(env), check(protocol).sticky
     if name.sticky == sticky:
         return None
