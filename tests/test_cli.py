@@ -131,6 +131,7 @@ AGENT_CHANGES: dict[str, tuple[list[str], Any]] = {
     "backbone": (["nature-cnn"], "nature-cnn"),
     "activation": (["tanh"], "tanh"),
     "optimizer": (["nature-rmsprop"], "nature-rmsprop"),
+    "replay_path": (["frames"], "frames"),
     "low": (["-1", "-2.5"], (-1.0, -2.5)),
 }
 """The same for those fields of configs whose type does not say what else they may be."""
