@@ -38,8 +38,11 @@ class QActor:
     def act(self, obs: Obs, start: Tensor, action_mask: Tensor | None = None) -> Acted:
         agent = self.agent
         epsilon = agent.epsilon(agent.env_step) if self.explore else self.eval_epsilon
-        if action_mask is not None and agent.config.action_masks:
-            return self._act_masked(obs, action_mask.cpu().numpy(), epsilon)
+        mask = action_mask if agent.config.action_masks else None
+        if agent.device.type != "cpu":
+            return Acted(self.act_on_device(obs, mask, epsilon))
+        if mask is not None:
+            return self._act_masked(obs, mask.numpy(), epsilon)
         if self.num_envs == 1:
             uniform, other = self.rng.random(2).tolist()
             if uniform < epsilon:
@@ -48,7 +51,23 @@ class QActor:
         uniforms = self.rng.random((2, self.num_envs))
         greedy = self._q(obs).argmax(1)
         action = np.where(uniforms[0] < epsilon, (uniforms[1] * self._actions).astype(np.int64), greedy)
-        return Acted(torch.from_numpy(action + agent.first_action).to(agent.device))
+        return Acted(torch.from_numpy(action + agent.first_action))
+
+    @torch.no_grad()
+    def act_on_device(self, obs: Obs, allowed: Tensor | None, epsilon: float) -> Tensor:
+        """Epsilon-greedy actions, int64 [N], of which nothing is read by the host; as `_act_masked` where masked."""
+        agent, generator = self.agent, self._noise_generator
+        if self._noise is not None:
+            draw_noise(self._noise, agent.config.noise, generator, weights=agent.online.noise_size)
+        q = agent.values.q(agent.online(obs, self._noise))  # [N, A]
+        uniform = torch.rand((2, len(q)), generator=generator, device=q.device)
+        if allowed is None:
+            allowed = torch.ones_like(q, dtype=torch.bool)
+        count = allowed.cumsum(1)
+        chosen = (uniform[1] * count[:, -1]).long()
+        random = (count > chosen.unsqueeze(1)).int().argmax(1)
+        greedy = q.masked_fill(~allowed, -torch.inf).argmax(1)
+        return torch.where(uniform[0] < epsilon, random, greedy) + agent.first_action
 
     def _act_masked(self, obs: Obs, allowed: np.ndarray, epsilon: float) -> Acted:
         """Epsilon-greedy among the allowed actions, bool [N, A]; a row that allows none takes the first action."""
@@ -58,7 +77,7 @@ class QActor:
         chosen = (uniforms[1] * allowed.sum(1)).astype(np.int64)
         random = (allowed.cumsum(1) > chosen[:, None]).argmax(1)
         action = np.where(uniforms[0] < epsilon, random, greedy)
-        return Acted(torch.from_numpy(action + self.agent.first_action).to(self.agent.device))
+        return Acted(torch.from_numpy(action + self.agent.first_action))
 
     def _q(self, obs: Obs) -> np.ndarray:
         """Action values, or what has their order; [N, A]."""
@@ -71,7 +90,7 @@ class QActor:
                 return output[..., 0]
             return agent.values.q(torch.from_numpy(output)).numpy()
         with torch.no_grad():
-            return agent.values.q(agent.online(obs, noise)).cpu().numpy()
+            return agent.values.q(agent.online(obs, noise)).numpy()
 
     def state_dict(self) -> dict[str, Any]:
         return {"rng": self.rng.bit_generator.state, "noise_generator": self._noise_generator.get_state()}
