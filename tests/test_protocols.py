@@ -294,6 +294,7 @@ def test_other_runs_have_no_protocol(tmp_path: Path) -> None:
     assert not any("protocol" in record for record in read(path / "metrics.jsonl"))
 
 
+@pytest.mark.slow
 def test_a_resumed_run_keeps_its_protocol(tmp_path: Path, short: None) -> None:
     path = run(tmp_path, "dopamine")
     before = json.loads((path / "config.json").read_text())
@@ -346,10 +347,10 @@ def test_a_protocols_epsilon_is_that_of_the_evaluation_alone(monkeypatch: pytest
     env.reset()
     agent = dqn_of(env)
     actor = greedy_actor(agent, env, seed=0, protocol="nature")
-    obs = torch.randint(0, 256, (8, 4, 84, 84), dtype=torch.uint8)
+    obs = torch.randint(0, 256, (8, 4, 84, 84), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     greedy = agent.online(obs).mean(2).argmax(1)
-    other = np.mean([(actor.act(obs, env.start).action != greedy).float().mean().item() for _ in range(200)])
-    assert other == pytest.approx(0.4 * 5 / 6, abs=0.04)
+    other = np.mean([(actor.act(obs, env.start).action != greedy).float().mean().item() for _ in range(100)])
+    assert other == pytest.approx(0.4 * 5 / 6, abs=0.06)
     before = {name: value.clone() for name, value in agent.online.state_dict().items()}
     found = evaluate(agent, "Pong", episodes=2, protocol="nature")
     assert found.protocol is not None
@@ -357,7 +358,7 @@ def test_a_protocols_epsilon_is_that_of_the_evaluation_alone(monkeypatch: pytest
     assert agent.config == SMALL
     assert all(torch.equal(value, before[name]) for name, value in agent.online.state_dict().items())
     own = greedy_actor(agent, env, seed=0)
-    assert all(torch.equal(own.act(obs, env.start).action, greedy) for _ in range(20))
+    assert all(torch.equal(own.act(obs, env.start).action, greedy) for _ in range(5))
     env.close()
 
 
