@@ -16,6 +16,7 @@ from gymnast import comparison, jobs, planned, run, suites
 from gymnast.board import Board
 from gymnast.comparison import Comparison
 from gymnast.errors import UsageError
+from gymnast.jobs import Outcome, Task
 from gymnast.planned import Planned
 from gymnast.suite_options import BenchmarkOptions, SuiteOptions
 from gymnast.suites import Chosen
@@ -65,13 +66,7 @@ def carry_out(
     except OSError as error:
         raise UsageError(f"--out {options.out}: {error.strerror}") from None
     with run.locked(report):  # one benchmark of a name at a time
-        missing = [item for item in runs if not planned.is_finished(item)]
-        for item in missing:
-            planned.prepare(item)
-        tasks = [planned.task(item) for item in missing]
-        steps = sum(task.steps - task.env_step() for task in tasks)
-        with Board(runs=len(runs), done=len(runs) - len(missing), steps=steps) as board:
-            outcome = jobs.run(tasks, jobs=options.jobs, board=board)
+        outcome = _run_missing(options, runs)
     if outcome.exit_code:
         print("stopped; the same command goes on")
         return outcome.exit_code
@@ -84,6 +79,25 @@ def carry_out(
     for title, line in outcome.failures.items():
         print(f"gymnast: {title} failed: {line}", file=sys.stderr)
     return 1 if outcome.failures else 0
+
+
+def _run_missing(options: SuiteOptions, runs: Sequence[Planned]) -> Outcome:
+    """Run what is not finished yet."""
+
+    def tidy(done: Task | Planned) -> None:
+        if not options.keep_replay:
+            planned.discard(done.path)
+
+    missing = [item for item in runs if not planned.is_finished(item)]
+    for item in runs:
+        if item in missing:
+            planned.prepare(item)
+        else:
+            tidy(item)  # a kill may have come between the end of the run and this
+    tasks = [planned.task(item) for item in missing]
+    steps = sum(task.steps - task.env_step() for task in tasks)
+    with Board(runs=len(runs), done=len(runs) - len(missing), steps=steps) as board:
+        return jobs.run(tasks, jobs=options.jobs, board=board, done=tidy)
 
 
 def plan(

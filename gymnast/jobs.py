@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,9 +53,10 @@ class Outcome:
     """0, or 128 + the signal that stopped everything."""
 
 
-def run(tasks: Sequence[Task], *, jobs: int, board: Board) -> Outcome:
+def run(tasks: Sequence[Task], *, jobs: int, board: Board, done: Callable[[Task], None]) -> Outcome:
     """Run every task, `jobs` at a time; a failed one does not keep the others from running.
 
+    `done` is called with each task that did not fail.
     After SIGINT or SIGTERM the runs write their checkpoints and end; a second SIGINT ends them at once.
     """
     waiting, running = deque(tasks), dict[Task, "subprocess.Popen[bytes]"]()
@@ -71,6 +72,8 @@ def run(tasks: Sequence[Task], *, jobs: int, board: Board) -> Outcome:
                     code = _end(running.pop(task))
                     if code:
                         failures[task.title] = _why(task, code)
+                    else:
+                        done(task)
                     board.ended(task.title, failures.get(task.title))
                 board.show({task.title: task.env_step() for task in running})
                 time.sleep(POLL)

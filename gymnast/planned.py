@@ -15,6 +15,7 @@ from gymnast.envs.factory import full_id
 from gymnast.errors import UsageError, first_line
 from gymnast.jobs import Task
 from gymnast.records import last_record
+from gymnast.replay_files import FOLDER
 from gymnast.request import resolve, train_flags
 from gymnast.suite_options import SuiteOptions
 
@@ -136,6 +137,12 @@ def task(item: Planned) -> Task:
         words = ["train", item.agent, *item.words, "--seed", str(item.seed)]
         words += ["--out", str(item.path.parents[2]), "--name", item.path.name]
     return Task(item.title, tuple(words), item.path, item.steps)
+
+
+def discard(path: Path) -> None:
+    """Remove what only more steps would need of a finished run: its last checkpoint, and the replay memory."""
+    (path / "checkpoints" / "last.pt").unlink(missing_ok=True)
+    shutil.rmtree(path / "checkpoints" / FOLDER, ignore_errors=True)
 
 
 def _last(item: Planned) -> Path:

@@ -27,6 +27,8 @@ class SuiteOptions:
     """Env steps between evaluations; without it the preset's, or else a twentieth of the run."""
     checkpoint_every: int | None = None
     """Env steps between checkpoints, which a run that was killed goes on from; without it a twentieth of the run."""
+    keep_replay: bool = True
+    """Keep the replay memory of finished runs, gigabytes of each on Atari, so that more steps can follow."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:N or mps."""
     out: str = "runs"

@@ -5,13 +5,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gymnast import jobs, run
+from gymnast import figures, jobs, run
 from gymnast.benchmark import Variant, plan
 from gymnast.cli import main
 from gymnast.jobs import Outcome, Task
@@ -70,6 +70,12 @@ def test_words_after_two_dashes_are_for_every_run() -> None:
     assert all("--learning-rate" in item.words for item in planned(options(), extra=("--learning-rate", "0.1")))
 
 
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures take seconds, and tests of their own."""
+    monkeypatch.setattr(figures, "draw_all", lambda found, out, *, more: [])
+
+
 class Runner:
     """Takes the place of the processes: every task leaves a finished run, but for those that are told to fail."""
 
@@ -77,7 +83,7 @@ class Runner:
         self.failing, self.exit_code = failing, exit_code
         self.tasks: list[Task] = []
 
-    def __call__(self, tasks: Sequence[Task], *, jobs: int, board: Any) -> Outcome:
+    def __call__(self, tasks: Sequence[Task], *, jobs: int, board: Any, done: Callable[[Task], None]) -> Outcome:
         self.tasks = list(tasks)
         failures = {}
         for task in tasks:
@@ -88,9 +94,14 @@ class Runner:
                 seed = int(task.words[task.words.index("--seed") + 1])
                 command = ("gymnast", *task.words)
                 write_run(task.path, env=env, agent=task.words[1], seed=seed, score=seed, command=command)
+                (task.path / "checkpoints" / "replay").mkdir(parents=True)
+                for name in ("best.pt", "last.pt", "replay/1.frames"):
+                    (task.path / "checkpoints" / name).touch()
+                done(task)
         return Outcome(failures, self.exit_code)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_whole_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["benchmark", *SMALL, "--agents", "dqn", "rainbow", "--seeds", "2", "--steps", "100", "--jobs", "3"]
     words += ["--out", str(tmp_path), "--name", "mine"]
@@ -114,6 +125,24 @@ def test_the_whole_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     capsys.readouterr()
     assert main([*words, "--", "--gamma", "0.5"]) == 2
     assert "--gamma is not given there, and 0.5 here; choose another --name" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_the_replay_of_finished_runs_is_removed_where_it_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def kept(words: list[str]) -> set[str]:
+        monkeypatch.setattr(jobs, "run", Runner())
+        assert main(["benchmark", SMALL[0], "--agents", "dqn", "--seeds", "1", "--out", str(tmp_path), *words]) == 0
+        return {path.name for path in tmp_path.glob("*/*/*/checkpoints/*")}
+
+    assert kept(["--steps", "100"]) == {"best.pt", "last.pt", "replay"}
+    assert kept(["--steps", "100", "--no-keep-replay"]) == {"best.pt"}  # of the run before
+    assert kept(["--steps", "100", "--name", "other", "--no-keep-replay"]) == {"best.pt"}
+    assert (
+        main(["benchmark", SMALL[0], "--agents", "dqn", "--seeds", "1", "--out", str(tmp_path), "--steps", "200"]) == 2
+    )
+    assert "is done with 100 env steps, and has no checkpoint to go on from" in capsys.readouterr().err
 
 
 def test_an_interrupted_benchmark_leaves_no_report(

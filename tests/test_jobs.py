@@ -20,7 +20,7 @@ from gymnast import board, jobs
 out = sys.argv[1]
 words = ("train", "q-learning", "--env", "gymnast/Chain-v0", "--steps", "1000000000000", "--out", out, "--name", "a")
 with board.Board(runs=1, done=0, steps=10) as shown:
-    outcome = jobs.run([jobs.Task("forever", words, Path(out, "a"), 10)], jobs=1, board=shown)
+    outcome = jobs.run([jobs.Task("forever", words, Path(out, "a"), 10)], jobs=1, board=shown, done=print)
 sys.exit(outcome.exit_code)
 """
 """A driver whose one run never ends."""
@@ -36,10 +36,12 @@ def test_a_failure_is_named_and_the_others_go_on(tmp_path: Path, capsys: pytest.
         task(tmp_path, "second", "list", "suits"),
         task(tmp_path, "third", "list", "suites"),
     ]
+    done: list[Task] = []
     with Board(runs=5, done=2, steps=30) as board:
-        outcome = jobs.run(tasks, jobs=2, board=board)
+        outcome = jobs.run(tasks, jobs=2, board=board, done=done.append)
     assert outcome.exit_code == 0
     assert list(outcome.failures) == ["second"]
+    assert {task.title for task in done} == {"first", "third"}
     assert outcome.failures["second"].startswith("unknown list 'suits'; there are ")
     assert outcome.failures["second"].endswith("did you mean suites?")
     said = capsys.readouterr().err
@@ -59,8 +61,9 @@ def test_no_more_than_so_many_at_a_time(tmp_path: Path, monkeypatch: pytest.Monk
         return alive[-1]
 
     monkeypatch.setattr(jobs, "_start", counting)
+    done: list[Task] = []
     with Board(runs=5, done=0, steps=50) as board:
-        jobs.run([task(tmp_path, str(index), "--version") for index in range(5)], jobs=2, board=board)
+        jobs.run([task(tmp_path, str(index), "--version") for index in range(5)], jobs=2, board=board, done=done.append)
     assert (len(alive), most) == (5, 2)
 
 
