@@ -91,7 +91,7 @@ class Ring:
         self._prepare(batch_size)
 
     def _prepare(self, batch_size: int) -> None:
-        """The buffers of a batch, as the kernels take them."""
+        """Make the buffers of a batch, as the kernels take them."""
         self._powers = np.array([self.transitions.gamma**power for power in range(self.n + 1)], np.float32)
         self._buffers = Buffers(self.layout, batch_size=batch_size, n=self.n, stride=self.num_envs, device=CPU)
         batch = self._buffers.batch

@@ -16,7 +16,7 @@ from gymnast.replay.layout import Layout
 from gymnast.replay.ring import Ring
 from gymnast.replay.samplers import Prioritized
 from gymnast.replay.transitions import NStep
-from tests.test_replay import World
+from tests.replay_world import World
 
 CPU = torch.device("cpu")
 ALPHA, BATCH = 0.6, 32

@@ -1,8 +1,8 @@
-"""The rings against a naive buffer that keeps every observation whole, n-step windows, samplers, memory."""
+"""The rings against a naive buffer that keeps every observation whole, and n-step windows (rows 3 to 7)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import io
 from typing import Any
 
 import numpy as np
@@ -12,193 +12,13 @@ from gymnasium import spaces
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gymnast.replay import memory
-from gymnast.replay.device_ring import DeviceRing
 from gymnast.replay.device_samplers import DeviceUniform
 from gymnast.replay.layout import Layout
 from gymnast.replay.ring import Ring
-from gymnast.replay.samplers import Uniform
+from gymnast.replay.ring_kernels import windows
+from gymnast.replay.samplers import Prioritized, Uniform
 from gymnast.replay.transitions import NStep
-
-GAMMA = 0.9
-CPU = torch.device("cpu")
-
-
-class Every:
-    """A sampler that lists the ready slots one after the other, for either ring."""
-
-    generator = torch.Generator()
-    slot_bytes = 0
-
-    def allocate(self, slots: int, device: Any = None) -> None: ...
-
-    def changed(self, slots: Any, ready: Any) -> None:
-        self.ready = ready
-
-    def sample(self, ready: np.ndarray, count: int, index: np.ndarray, weight: np.ndarray) -> None:
-        index[:] = np.resize(np.flatnonzero(ready), len(index))
-
-    def draw(self, uniform: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        slots = np.flatnonzero(self.ready.numpy())
-        return torch.as_tensor(np.resize(slots, len(uniform))), torch.ones(len(uniform))
-
-    def update(self, index: Any, error: Any) -> None: ...
-
-    def state_dict(self) -> dict[str, Any]:
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...
-
-
-@dataclass
-class Moment:
-    """One slot of the naive buffer: an observation, and what followed if an action was taken."""
-
-    obs: np.ndarray
-    number: int | None = None  # the action: unique, so that it names the transition
-    reward: float = 0.0
-    bootstrap: float = 1.0
-    stop: bool = False
-    next_obs: np.ndarray | None = None
-
-
-@dataclass
-class Naive:
-    """All moments of one stream; those of the last `capacity` slots are the ones that the ring still has."""
-
-    capacity: int
-    stack: int
-    n: int
-    moments: list[Moment] = field(default_factory=list)
-
-    def transitions(self) -> dict[int, tuple[np.ndarray, float, float, np.ndarray]]:
-        found = {}
-        oldest = len(self.moments) - self.capacity
-        for start, moment in enumerate(self.moments):
-            if moment.number is None or start - (self.stack - 1) < oldest:
-                continue
-            total, window = 0.0, []
-            for later in self.moments[start : start + self.n]:
-                if later.number is None:
-                    break
-                total += GAMMA ** len(window) * later.reward
-                window.append(later)
-                if later.stop:
-                    break
-            if len(window) < self.n and not window[-1].stop:
-                continue
-            discount = GAMMA ** len(window) * window[-1].bootstrap
-            assert window[-1].next_obs is not None
-            found[moment.number] = (moment.obs, total, discount, window[-1].next_obs)
-        return found
-
-
-class World:
-    """N scripted environments whose frames are all different, and the naive buffers of their streams."""
-
-    def __init__(self, rng: np.random.Generator, *, num_envs: int, stack: int, n: int, capacity: int) -> None:
-        self.rng, self.num_envs, self.stack = rng, num_envs, stack
-        self.frame = self.number = 0
-        self.naive = [Naive(capacity, stack, n) for _ in range(num_envs)]
-        self.obs = [self.first() for _ in range(num_envs)]
-        self.known = [False] * num_envs  # the naive buffer has the current observation
-        self.idle = [False] * num_envs  # an ended row whose next action is ignored
-
-    def new_frame(self) -> np.ndarray:
-        self.frame += 1
-        return np.array([self.frame, self.frame % 7], np.float32)
-
-    def first(self) -> np.ndarray:
-        frame = self.new_frame()
-        padding = frame if self.rng.random() < 0.5 else np.zeros_like(frame)
-        return np.stack([padding] * (self.stack - 1) + [frame])
-
-    def tensor(self, rows: list[np.ndarray]) -> torch.Tensor:
-        whole = np.stack(rows)
-        return torch.from_numpy(whole if self.stack > 1 else whole[:, 0])
-
-    def step(self, *, waits: bool) -> dict[str, Any]:
-        """One step in every row; with `waits` a row that ended ignores one action before its next episode."""
-        rows, rng = self.num_envs, self.rng
-        before, after, following = list(self.obs), [], []
-        action = np.arange(self.number, self.number + rows)
-        self.number += rows
-        reward = rng.integers(-5, 5, rows).astype(np.float32)
-        terminated, truncated, lost = rng.random(rows) < 0.15, rng.random(rows) < 0.15, rng.random(rows) < 0.1
-        active = np.array([not idle for idle in self.idle])
-        for row in range(rows):
-            successor = np.concatenate([self.obs[row][1:], self.new_frame()[None]])
-            ended = bool(terminated[row] or truncated[row])
-            if active[row]:
-                self._remember(row, action[row], reward[row], terminated[row], truncated[row], lost[row], successor)
-                self.idle[row] = ended and waits
-                self.obs[row] = successor if ended and waits else self.first() if ended else successor
-                self.known[row] = not ended
-            else:
-                self.idle[row], self.obs[row], self.known[row] = False, self.first(), False
-            after.append(successor)
-            following.append(self.obs[row])
-        return {
-            "obs": self.tensor(before),
-            "action": torch.from_numpy(action),
-            "reward": torch.from_numpy(reward),
-            "terminated": torch.from_numpy(terminated),
-            "truncated": torch.from_numpy(truncated),
-            "next_obs": self.tensor(after),
-            "following": self.tensor(following),
-            "life_lost": torch.from_numpy(lost),
-            "active": None if active.all() else torch.from_numpy(active),
-        }
-
-    def _remember(
-        self, row: int, number: int, reward: float, terminated: bool, truncated: bool, lost: bool, after: np.ndarray
-    ) -> None:
-        moments = self.naive[row].moments
-        if not self.known[row]:
-            moments += [Moment(self.obs[row]) for _ in range(self.stack)]
-        moment = moments[-1]
-        moment.obs, moment.number, moment.reward, moment.next_obs = self.obs[row], int(number), float(reward), after
-        moment.bootstrap, moment.stop = float(not (terminated or lost)), bool(terminated or truncated or lost)
-        moments.append(Moment(after))
-
-    def reset_outside(self, row: int) -> None:
-        """The row begins a new episode without having ended: what was cut counts as cut off."""
-        if self.known[row] and len(self.naive[row].moments) > 1 and self.naive[row].moments[-2].number is not None:
-            self.naive[row].moments[-2].stop = True
-        self.obs[row], self.known[row], self.idle[row] = self.first(), False, False
-
-    def transitions(self) -> dict[int, tuple[np.ndarray, float, float, np.ndarray]]:
-        return {number: value for naive in self.naive for number, value in naive.transitions().items()}
-
-
-def make(kind: str, *, num_envs: int, stack: int, n: int, size: int, batch_size: int, sampler: Any = None) -> Any:
-    shape = (stack, 2) if stack > 1 else (2,)
-    layout = Layout(spaces.Box(-np.inf, np.inf, shape), stack=stack)
-    transitions = NStep(n, GAMMA)
-    if kind == "numpy":
-        return Ring(layout, sampler or Every(), transitions, size=size, num_envs=num_envs, batch_size=batch_size)
-    return DeviceRing(
-        layout, sampler or Every(), transitions, size=size, num_envs=num_envs, batch_size=batch_size, device=CPU
-    )
-
-
-def check(ring: Any, world: World) -> None:
-    """What the ring says is exactly what the naive buffers say."""
-    expected = world.transitions()
-    ready = np.flatnonzero(np.asarray(ring.ready)[: ring.slots])
-    assert sorted(np.asarray(ring.action)[ready].tolist()) == sorted(expected)
-    if isinstance(ring, Ring):
-        assert ring.count == len(expected)
-    if not expected:
-        return
-    batch = ring.sample()
-    for at, number in enumerate(batch.action.tolist()):
-        obs, total, discount, next_obs = expected[number]
-        shown = [part[at].numpy() for part in (batch.obs, batch.next_obs)]
-        np.testing.assert_array_equal(shown[0], obs if world.stack > 1 else obs[0])
-        np.testing.assert_array_equal(shown[1], next_obs if world.stack > 1 else next_obs[0])
-        assert batch.reward[at].item() == pytest.approx(total, abs=1e-5)
-        assert batch.discount[at].item() == pytest.approx(discount, abs=1e-6)
+from tests.replay_world import GAMMA, Every, World, check, make
 
 
 @pytest.mark.parametrize("kind", ["numpy", "device"])
@@ -212,13 +32,23 @@ def check(ring: Any, world: World) -> None:
     steps=st.integers(1, 70),
     waits=st.booleans(),
     resets=st.booleans(),
+    masks=st.booleans(),
 )
 def test_ring_equals_naive_buffer(
-    kind: str, seed: int, num_envs: int, stack: int, n: int, spare: int, steps: int, waits: bool, resets: bool
+    kind: str,
+    seed: int,
+    num_envs: int,
+    stack: int,
+    n: int,
+    spare: int,
+    steps: int,
+    waits: bool,
+    resets: bool,
+    masks: bool,
 ) -> None:
     rng = np.random.default_rng(seed)
     capacity = 2 * stack + n + 2 + spare
-    world = World(rng, num_envs=num_envs, stack=stack, n=n, capacity=capacity)
+    world = World(rng, num_envs=num_envs, stack=stack, n=n, capacity=capacity, masks=masks)
     ring = make(kind, num_envs=num_envs, stack=stack, n=n, size=capacity * num_envs, batch_size=capacity * num_envs)
     kept = None  # the loop hands the very object back that the last step returned
     for time in range(steps):
@@ -261,8 +91,6 @@ def test_state_goes_on_exactly(kind: str, steps: int) -> None:
 
 
 def _saved(state: dict[str, Any]) -> Any:
-    import io
-
     file = io.BytesIO()
     torch.save(state, file)
     file.seek(0)
@@ -318,26 +146,6 @@ def test_end_at_every_index(n: int, end: str, at: int) -> None:
         assert batch.next_obs[place, 0] == step + length
 
 
-@pytest.mark.parametrize("kind", ["numpy", "device"])
-def test_uniform_samples_are_uniform(kind: str) -> None:
-    ready = np.zeros(500, bool)
-    ready[[0, 3, 4, 250, 498, 499]] = True
-    index, weight = np.zeros(60_000, np.int64), np.zeros(60_000, np.float32)
-    if kind == "numpy":
-        Uniform(np.random.default_rng(0)).sample(ready, 6, index, weight)
-    else:
-        sampler = DeviceUniform(torch.Generator())
-        sampler.allocate(500, CPU)
-        sampler.changed(torch.arange(501), torch.from_numpy(np.append(ready, False)))
-        uniform = torch.rand(60_000, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-        drawn, weight = sampler.draw(uniform)
-        index = drawn.numpy()
-    slots, counts = np.unique(index, return_counts=True)
-    assert slots.tolist() == [0, 3, 4, 250, 498, 499]  # the first and the last slot included
-    assert ((counts - 10_000) ** 2 / 10_000).sum() < 20.5  # chi-square with 5 degrees of freedom, p = 0.001
-    assert (weight == 1).all()
-
-
 def test_ring_keeps_dicts_and_dtypes() -> None:
     space = spaces.Dict({"image": spaces.Box(0, 255, (3, 2), np.uint8), "pair": spaces.Tuple([spaces.Discrete(4)])})
     ring = Ring(Layout(space), Every(), NStep(1, GAMMA), size=20, num_envs=2, batch_size=4)
@@ -361,34 +169,94 @@ def test_ring_keeps_dicts_and_dtypes() -> None:
         assert batch.next_obs["pair"]["0"][place] == successor["pair"]["0"][action]
 
 
-def test_a_million_atari_frames_fit_in_eight_gigabytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    layout = Layout(spaces.Box(0, 255, (4, 84, 84), np.uint8), stack=4)
-    assert layout.frame_bytes == 84 * 84
-    monkeypatch.setattr(memory, "free_memory", lambda device: int(8e9))
-    from gymnast.replay.ring import SCALAR_BYTES
-
-    assert layout.frame_bytes + SCALAR_BYTES <= 7_300
-    memory.check_memory(1_000_000 * (layout.frame_bytes + SCALAR_BYTES), CPU, replay_size=1_000_000)
-
-
-def test_too_much_memory_is_said_before_it_is_taken() -> None:
-    layout = Layout(spaces.Box(0, 255, (4, 84, 84), np.uint8), stack=4)
-    with pytest.raises(ValueError, match=r"replay_size 1,000,000,000 needs 70\d\d\.\d\d GB and .* GB are free on cpu"):
-        Ring(layout, Every(), NStep(1, GAMMA), size=10**9, num_envs=1, batch_size=4)
-
-
-def test_container_limit_counts(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    limit, used = tmp_path / "max", tmp_path / "current"
-    limit.write_text("1000000\n")
-    used.write_text("400000\n")
-    monkeypatch.setattr(memory, "CGROUPS", ((str(limit), str(used)), (str(tmp_path / "none"), str(used))))
-    assert memory.free_memory(CPU) == 600_000
-    limit.write_text("max\n")
-    assert memory.free_memory(CPU) > 600_000
-
-
 def test_too_small_rings_and_wrong_stacks_are_refused() -> None:
     with pytest.raises(ValueError, match="replay_size must be >= 10 for 2 environments, got 9"):
         make("numpy", num_envs=2, stack=1, n=1, size=9, batch_size=4)
     with pytest.raises(ValueError, match="frame_stack 4 needs observations"):
         Layout(spaces.Box(0, 255, (3, 84, 84), np.uint8), stack=4)
+
+
+@pytest.mark.parametrize("ranked", [False, True])
+@settings(deadline=None, max_examples=15)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    num_envs=st.integers(1, 3),
+    stack=st.integers(1, 4),
+    n=st.integers(1, 4),
+    spare=st.integers(0, 25),
+    waits=st.booleans(),
+)
+def test_priorities_follow_what_is_ready(
+    ranked: bool, seed: int, num_envs: int, stack: int, n: int, spare: int, waits: bool
+) -> None:
+    """No sample crosses the write pointer or an end, also where errors arrive after later steps were stored."""
+    rng = np.random.default_rng(seed)
+    capacity = 2 * stack + n + 2 + spare
+    world = World(rng, num_envs=num_envs, stack=stack, n=n, capacity=capacity)
+    sampler = Prioritized(np.random.default_rng(seed), alpha=0.7, beta=lambda step: 0.5, ranked=ranked)
+    ring = make("numpy", num_envs=num_envs, stack=stack, n=n, size=capacity * num_envs, batch_size=16, sampler=sampler)
+    for _ in range(40):
+        pending = (ring.sample().index.clone(), torch.rand(16)) if ring.count else None
+        for _ in range(rng.integers(1, 4)):
+            ring.add(**world.step(waits=waits))
+        if pending is not None:
+            sampler.update(*pending)
+        assert ((sampler._order.masses > 0) == ring.ready).all()
+        check(ring, world)
+
+
+def test_compiled_windows_equal_the_builder() -> None:
+    """Bit for bit, on arrays of any content."""
+    rng = np.random.default_rng(0)
+    for n in range(1, 6):
+        slots, stride = 60, 3
+        reward, bootstrap = rng.normal(size=slots).astype(np.float32), (rng.random(slots) < 0.8).astype(np.float32)
+        stop, action, index = rng.random(slots) < 0.2, rng.integers(9, size=slots), rng.integers(slots, size=400)
+        powers = np.array([GAMMA**power for power in range(n + 1)], np.float32)
+        chosen, successor = np.zeros(400, np.int64), np.zeros(400, np.int64)
+        total, discount = np.zeros(400, np.float32), np.zeros(400, np.float32)
+        arrays = (index, action, reward, bootstrap, stop)
+        windows(*arrays, powers, stride, chosen, total, discount, successor)
+        built = NStep(n, GAMMA).build(index, reward=reward, bootstrap=bootstrap, stop=stop, stride=stride)
+        np.testing.assert_array_equal(chosen, action[index])
+        np.testing.assert_array_equal(total, built[0])
+        np.testing.assert_array_equal(discount, built[1].astype(np.float32))
+        np.testing.assert_array_equal(successor, built[2] % slots)
+
+
+def test_what_is_stored_is_a_copy_of_whatever_layout_and_type() -> None:
+    ring = make("numpy", num_envs=2, stack=1, n=1, size=20, batch_size=8)
+    strided = torch.arange(8.0, dtype=torch.float64).reshape(2, 4)[
+        :, ::2
+    ]  # [[0, 2], [4, 6]], neither dense nor float32
+    successor, no = strided + 1, torch.zeros(2, dtype=torch.bool)
+    step = {"reward": torch.tensor([1.0, 0.0, 2.0])[::2], "terminated": no, "truncated": no, "next_obs": successor}
+    ring.add(strided, torch.tensor([0, 1], dtype=torch.int32), **step, following=successor)
+    strided.fill_(-1.0)
+    successor.fill_(-1.0)
+    batch = ring.sample()
+    for place, action in enumerate(batch.action.tolist()):
+        assert batch.obs[place].tolist() == [[0.0, 2.0], [4.0, 6.0]][action]
+        assert batch.next_obs[place].tolist() == [[1.0, 3.0], [5.0, 7.0]][action]
+        assert batch.reward[place] == [1.0, 2.0][action]
+    with pytest.raises(ValueError, match=r"made for 4 numbers, got a tensor of shape \(3, 2\)"):
+        ring.add(torch.zeros(3, 2), torch.tensor([0, 1]), **{**step, "next_obs": torch.zeros(3, 2)}, following=None)
+
+
+def test_masks_that_come_late() -> None:
+    """What was stored before the first mask allowed every action; a step without one does too."""
+    ring = make("numpy", num_envs=1, stack=1, n=1, size=20, batch_size=12)
+    no = torch.zeros(1, dtype=torch.bool)
+    for time, mask in enumerate([None, torch.tensor([[True, False]]), None]):
+        flags = {"reward": torch.zeros(1), "terminated": no, "truncated": no}
+        obs, successor = torch.full((1, 2), float(time)), torch.full((1, 2), time + 1.0)
+        ring.add(obs, torch.tensor([time]), **flags, next_obs=successor, following=successor, next_mask=mask)
+    batch = ring.sample()
+    assert batch.next_mask is not None
+    seen = {action: batch.next_mask[place].tolist() for place, action in enumerate(batch.action.tolist())}
+    assert seen == {0: [True, True], 1: [True, False], 2: [True, True]}
+
+
+def test_nothing_to_sample_is_said() -> None:
+    with pytest.raises(ValueError, match="no transition is complete yet"):
+        make("numpy", num_envs=1, stack=1, n=3, size=20, batch_size=4).sample()

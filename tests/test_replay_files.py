@@ -28,8 +28,8 @@ from gymnast.replay.samplers import Prioritized
 from gymnast.replay.transitions import NStep
 from gymnast.replay_files import ReplayFiles
 from gymnast.training import resume, train
+from tests.replay_world import World
 from tests.test_checkpoint import ABOUT
-from tests.test_replay import World
 from tests.test_resume import SMALL_DQN, config, options, same
 
 BLOCK = 4

@@ -1,0 +1,336 @@
+"""Replay memories side by side: 100,000 Atari transitions of 8 environments, one thread, each in its own process.
+
+    python benchmarks/replay.py [--contenders NAME ...] [--transitions 100000] [--rounds 3] [--peer-python PATH]
+                                [--out FILE]
+
+Microseconds to add a step of 8 environments and of 1, to sample 32 and 256 transitions and give them new priorities
+(uniform memories only sample), and bytes of resident memory a transition. The contenders take turns within a round,
+medians of the rounds are printed, then ours beside the fastest peer of each kind. Frames are random; obs and next_obs
+are uint8 [4, 84, 84]; an episode lasts 500 steps. cpprb's compressed stacks take one environment alone. A peer that
+is not installed is named and left out; `--peer-python` runs the peers with another interpreter.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+EPISODE, PERIOD, ALPHA, BETA = 500, 16, 0.6, 0.4
+BATCHES = (32, 256)
+FIGURES = ("add 8", "add 1", "sample 32", "sample 256", "bytes")
+
+
+class Steps:
+    """Steps of N environments whose stacks go on from each other: `PERIOD` different ones, again and again."""
+
+    def __init__(self, num_envs: int) -> None:
+        frames = np.random.default_rng(0).integers(256, size=(PERIOD, num_envs, 84, 84), dtype=np.uint8)
+        self.stacks = [np.stack([frames[(t + k) % PERIOD] for k in range(4)], 1) for t in range(PERIOD)]
+        self.action, self.reward = np.arange(num_envs) % 6, np.ones(num_envs, np.float32)
+        self.flags = np.zeros(num_envs, bool), np.ones(num_envs, bool)
+        self.time = 0
+
+    def next(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Stack before and after, and which episodes end."""
+        at, self.time = self.time % PERIOD, self.time + 1
+        return self.stacks[at], self.stacks[(at + 1) % PERIOD], self.flags[self.time % EPISODE == 0]
+
+
+class Contender:
+    """A memory of `size` transitions from N environments: `add` stores a step, `sample` draws and re-prioritises."""
+
+    stored: int | None = None
+    """Transitions that the full memory holds, where that is not `size`."""
+
+    def add(self) -> None:
+        raise NotImplementedError
+
+    def sample(self, batch: int, error: np.ndarray) -> None:
+        raise NotImplementedError
+
+
+class Gymnast(Contender):
+    def __init__(self, size: int, num_envs: int, kind: str) -> None:
+        import torch
+        from gymnasium import spaces
+
+        from gymnast.replay.layout import Layout
+        from gymnast.replay.ring import Ring
+        from gymnast.replay.samplers import Prioritized, Uniform
+        from gymnast.replay.transitions import NStep
+
+        rng = np.random.default_rng(0)
+        layout = Layout(spaces.Box(0, 255, (4, 84, 84), np.uint8), stack=4)
+        sampler = Prioritized(rng, alpha=ALPHA, beta=lambda step: BETA, ranked=kind == "rank")
+        self.ring = Ring(
+            layout,
+            Uniform(rng) if kind == "uniform" else sampler,
+            NStep(1, 0.99),
+            size=size,
+            num_envs=num_envs,
+            batch_size=BATCHES[0],
+        )
+        self.steps = Steps(num_envs)
+        self.stacks = [torch.from_numpy(stack) for stack in self.steps.stacks]
+        self.numbers = [torch.from_numpy(part) for part in (self.steps.action, self.steps.reward, *self.steps.flags)]
+        self.torch, self.batch_size = torch, BATCHES[0]
+
+    def add(self) -> None:
+        steps, (action, reward, no, yes) = self.steps, self.numbers
+        at, steps.time = steps.time % PERIOD, steps.time + 1
+        self.ring.add(
+            self.stacks[at],
+            action,
+            reward=reward,
+            terminated=yes if steps.time % EPISODE == 0 else no,
+            truncated=no,
+            next_obs=self.stacks[(at + 1) % PERIOD],
+            following=self.stacks[(at + 1) % PERIOD],
+        )
+        self.stored = self.ring.count
+
+    def sample(self, batch: int, error: np.ndarray) -> None:
+        if batch != self.batch_size:
+            self.ring._prepare(batch)
+            self.batch_size = batch
+        sampled = self.ring.sample()
+        self.ring.sampler.update(sampled.index, self.torch.from_numpy(error))
+
+
+class StableBaselines3(Contender):
+    def __init__(self, size: int, num_envs: int, kind: str) -> None:
+        from gymnasium import spaces
+        from stable_baselines3.common.buffers import ReplayBuffer
+
+        self.buffer = ReplayBuffer(
+            size,
+            spaces.Box(0, 255, (4, 84, 84), np.uint8),
+            spaces.Discrete(6),
+            device="cpu",
+            n_envs=num_envs,
+            optimize_memory_usage=kind == "optimized",
+            handle_timeout_termination=kind != "optimized",
+        )
+        self.steps, self.infos = Steps(num_envs), [{} for _ in range(num_envs)]
+
+    def add(self) -> None:
+        obs, next_obs, ended = self.steps.next()
+        self.buffer.add(obs, next_obs, self.steps.action, self.steps.reward, ended, self.infos)
+
+    def sample(self, batch: int, error: np.ndarray) -> None:
+        self.buffer.sample(batch)
+
+
+class Tianshou(Contender):
+    def __init__(self, size: int, num_envs: int, kind: str) -> None:
+        from tianshou.data import Batch, PrioritizedVectorReplayBuffer, VectorReplayBuffer
+
+        options = {"stack_num": 4, "ignore_obs_next": True, "save_only_last_obs": True}
+        self.prioritized = kind == "prioritized"
+        if self.prioritized:
+            self.buffer = PrioritizedVectorReplayBuffer(size, num_envs, alpha=ALPHA, beta=BETA, **options)
+        else:
+            self.buffer = VectorReplayBuffer(size, num_envs, **options)
+        self.steps, self.new_batch = Steps(num_envs), Batch
+
+    def add(self) -> None:
+        obs, next_obs, ended = self.steps.next()
+        steps = self.steps
+        self.buffer.add(
+            self.new_batch(
+                obs=obs,
+                act=steps.action,
+                rew=steps.reward,
+                terminated=ended,
+                truncated=steps.flags[0],
+                done=ended,
+                obs_next=next_obs,
+            )
+        )
+
+    def sample(self, batch: int, error: np.ndarray) -> None:
+        _, index = self.buffer.sample(batch)
+        if self.prioritized:
+            self.buffer.update_weight(index, error)
+
+
+class Cpprb(Contender):
+    def __init__(self, size: int, num_envs: int, kind: str) -> None:
+        import cpprb
+
+        if num_envs > 1:
+            raise NotImplementedError
+        content = {
+            "obs": {"shape": (84, 84, 4), "dtype": np.uint8},
+            "act": {"dtype": np.int64},
+            "rew": {},
+            "done": {},
+        }
+        make = cpprb.PrioritizedReplayBuffer if kind == "prioritized" else cpprb.ReplayBuffer
+        options = {"alpha": ALPHA} if kind == "prioritized" else {}
+        self.buffer = make(size, content, next_of="obs", stack_compress="obs", **options)
+        self.steps, self.prioritized = Steps(1), kind == "prioritized"
+        self.steps.stacks = [np.moveaxis(stack[0], 0, -1) for stack in self.steps.stacks]
+
+    def add(self) -> None:
+        obs, next_obs, ended = self.steps.next()
+        self.buffer.add(obs=obs, act=0, rew=1.0, next_obs=next_obs, done=ended[0])
+        if ended[0]:
+            self.buffer.on_episode_end()
+
+    def sample(self, batch: int, error: np.ndarray) -> None:
+        if self.prioritized:
+            sampled = self.buffer.sample(batch, BETA)
+            self.buffer.update_priorities(sampled["indexes"], error)
+        else:
+            self.buffer.sample(batch)
+
+
+class TorchRL(Contender):
+    def __init__(self, size: int, num_envs: int, kind: str) -> None:
+        import torch
+        from tensordict import TensorDict
+        from torchrl.data import LazyTensorStorage, TensorDictReplayBuffer
+
+        self.buffer = TensorDictReplayBuffer(storage=LazyTensorStorage(size))
+        self.steps, self.num_envs, self.dict = Steps(num_envs), num_envs, TensorDict
+        self.stacks = [torch.from_numpy(stack) for stack in self.steps.stacks]
+        self.numbers = [torch.from_numpy(part) for part in (self.steps.action, self.steps.reward, self.steps.flags[0])]
+
+    def add(self) -> None:
+        at, self.steps.time = self.steps.time % PERIOD, self.steps.time + 1
+        action, reward, ended = self.numbers
+        after = {"observation": self.stacks[(at + 1) % PERIOD], "reward": reward, "done": ended}
+        step = {"observation": self.stacks[at], "action": action, "next": after}
+        self.buffer.extend(self.dict(step, batch_size=[self.num_envs]))
+
+    def sample(self, batch: int, error: np.ndarray) -> None:
+        self.buffer.sample(batch)
+
+
+CONTENDERS: dict[str, tuple[Callable[[int, int, str], Contender], str]] = {
+    "gymnast": (Gymnast, "uniform"),
+    "gymnast prioritized": (Gymnast, "prioritized"),
+    "gymnast by rank": (Gymnast, "rank"),
+    "sb3": (StableBaselines3, "plain"),
+    "sb3 optimized": (StableBaselines3, "optimized"),
+    "tianshou": (Tianshou, "uniform"),
+    "tianshou prioritized": (Tianshou, "prioritized"),
+    "cpprb": (Cpprb, "uniform"),
+    "cpprb prioritized": (Cpprb, "prioritized"),
+    "torchrl": (TorchRL, "uniform"),
+}
+
+
+def measure(name: str, transitions: int) -> dict[str, float]:
+    """All figures of one contender."""
+    import torch
+
+    torch.set_num_threads(1)
+    build, kind = CONTENDERS[name]
+    num_envs, figures = 1 if build is Cpprb else 8, {}
+    _filled(build(4_000, num_envs, kind)).sample(BATCHES[0], np.ones(BATCHES[0], np.float32))  # imports, compiles
+    before = _resident()
+    memory = build(transitions, num_envs, kind)
+    for _ in range(transitions // num_envs):
+        memory.add()
+    figures["bytes"] = (_resident() - before) / (memory.stored or transitions)
+    figures[f"add {num_envs}"] = _microseconds(memory.add)
+    for batch in BATCHES:
+        error = np.random.default_rng(0).random(batch).astype(np.float32)
+        figures[f"sample {batch}"] = _microseconds(lambda size=batch, error=error: memory.sample(size, error))
+    if num_envs > 1:
+        figures["add 1"] = _microseconds(_filled(build(4_000, 1, kind)).add)
+    return figures
+
+
+def _filled(memory: Contender) -> Contender:
+    for _ in range(1_000):
+        memory.add()
+    return memory
+
+
+def _resident() -> int:
+    """Bytes of this process that lie in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
+def _microseconds(call: Callable[[], Any], seconds: float = 0.6) -> float:
+    """Median of single calls, after a tenth of the time to warm up."""
+    samples, end, start = [], time.perf_counter() + seconds, time.perf_counter() + seconds / 10
+    while (began := time.perf_counter()) < end or len(samples) < 20:
+        call()
+        if began > start:
+            samples.append(time.perf_counter() - began)
+    return 1e6 * statistics.median(samples)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
+    parser.add_argument("--transitions", type=int, default=100_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--peer-python", default=sys.executable)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        print(json.dumps(measure(options.one, options.transitions)))
+        return
+    rounds: dict[str, list[dict[str, float]]] = {name: [] for name in options.contenders}
+    for _ in range(options.rounds):
+        for name in list(rounds):
+            figures = _in_process(name, options)
+            if figures is None:
+                del rounds[name]
+            else:
+                rounds[name].append(figures)
+    medians = {
+        name: {key: statistics.median(one[key] for one in runs) for key in runs[0]} for name, runs in rounds.items()
+    }
+    _print(medians)
+    if options.out:
+        options.out.write_text(json.dumps({"transitions": options.transitions, "medians": medians, "rounds": rounds}))
+
+
+def _in_process(name: str, options: argparse.Namespace) -> dict[str, float] | None:
+    python = sys.executable if name.startswith("gymnast") else options.peer_python
+    command = [python, __file__, "--one", name, "--transitions", str(options.transitions)]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    if done.returncode:
+        print(f"{name}: left out, {done.stderr.strip().splitlines()[-1]}", flush=True)
+        return None
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def _print(medians: dict[str, dict[str, float]]) -> None:
+    print("".ljust(22), *(name.rjust(11) for name in FIGURES))
+    for name, figures in medians.items():
+        shown = (f"{figures[key]:,.{0 if key == 'bytes' else 1}f}" if key in figures else "-" for key in FIGURES)
+        print(name.ljust(22), *(text.rjust(11) for text in shown))
+    print("\nfastest peer over ours")
+    for name, peers in (
+        ("gymnast", [name for name in medians if "gymnast" not in name and "prioritized" not in name]),
+        ("gymnast prioritized", [name for name in medians if "gymnast" not in name and "prioritized" in name]),
+        ("gymnast by rank", [name for name in medians if "gymnast" not in name and "prioritized" in name]),
+    ):
+        if name in medians and peers:
+            ratios = (
+                min((medians[peer][key] for peer in peers if key in medians[peer]), default=0.0) / medians[name][key]
+                for key in FIGURES
+            )
+            print(name.ljust(22), *(f"{ratio:.2f}x".rjust(11) if ratio else "-".rjust(11) for ratio in ratios))
+
+
+if __name__ == "__main__":
+    main()
