@@ -12,7 +12,7 @@ from gymnast.comparison import Comparison
 
 BAND = f"{CONFIDENCE:.0%} bootstrap interval"
 PANELS = 4
-"""Games beside each other."""
+"""Games beside each other, of few games; of many there are as many beside as below each other."""
 WIDE = 6
 """Agents up to which a legend fits into a panel."""
 
@@ -41,7 +41,7 @@ def draw_all(found: Comparison, out: Path, *, more: Mapping[str, Drawer]) -> lis
 def curves(found: Comparison) -> Any:
     """Mean return against env steps, a panel for each game."""
     games = [game for game, (moments, _) in found.curves.items() if len(moments) > 1]
-    columns = min(len(games), PANELS)
+    columns = min(len(games), max(PANELS, math.ceil(math.sqrt(len(games)))))
     rows = math.ceil(len(games) / columns)
     figure = new_figure(max(4.2 * columns, 7.0), 3.2 * rows + 0.4 + legend_height(found.table.agents, 4.2 * columns))
     looks = colours(found.table.agents)
@@ -63,6 +63,7 @@ def draw_curves(axes: Any, moments: Array, bands: Mapping[str, Band], *, looks: 
         axes.fill_between(moments, band.low, band.high, color=looks[agent], alpha=0.15, linewidth=0)
     axes.set_xlabel("env steps")
     axes.xaxis.set_major_formatter(lambda value, _: _short(value))
+    axes.yaxis.set_major_formatter(lambda value, _: _short(value))
     axes.grid(alpha=0.3)
 
 
@@ -193,8 +194,8 @@ def _span(found: Comparison) -> str:
 
 
 def _short(value: float) -> str:
-    """Env steps on an axis: 250k, 1.5M."""
+    """A number on an axis: 250k, 1.5M."""
     for size, letter in ((1e6, "M"), (1e3, "k")):
         if abs(value) >= size:
-            return f"{value / size:g}{letter}"
-    return f"{value:g}"
+            return f"{value / size:.6g}{letter}"
+    return f"{round(value, 6) + 0.0:.6g}"

@@ -74,7 +74,7 @@ def plan(label: str, agent: str, words: Sequence[str], options: SuiteOptions) ->
         added["video"] = ["--no-video"]
     if probe:
         added["checkpoint_every"] = ["--checkpoint-every", str(min(max(steps // PARTS, 1), CHECKPOINT_EVERY))]
-    if not asked.options.eval_every:
+    if "eval_every" not in given and options.eval_every is None and not 0 < asked.options.eval_every <= steps:
         added["eval_every"] = ["--eval-every", str(max(steps // PARTS, 1))]
     words += [word for pair in added.values() for word in pair]
     if options.steps is None:

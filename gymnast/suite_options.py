@@ -24,7 +24,7 @@ class SuiteOptions:
     num_envs: int | None = None
     """Environments that each run steps together."""
     eval_every: int | None = None
-    """Env steps between evaluations; without it the preset's, or else a twentieth of the run."""
+    """Env steps between evaluations; without it the preset's, or a twentieth of the run if that has none in it."""
     checkpoint_every: int | None = None
     """Env steps between checkpoints, which a run that was killed goes on from; without it a twentieth of the run."""
     keep_replay: bool = True

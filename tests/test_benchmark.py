@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gymnast import figures, jobs, run
+from gymnast import figures, flags, jobs, run
 from gymnast.benchmark import Variant, plan
 from gymnast.cli import main
 from gymnast.jobs import Outcome, Task
@@ -241,3 +241,16 @@ def test_a_run_that_fails_is_named(tmp_path: Path) -> None:
     said = done.stderr.splitlines()[-1]
     assert said.startswith("gymnast: gymnast/Catch-v0 q-learning seed 0 failed: a table cannot be indexed by")
     assert not (tmp_path / "reports" / "benchmark" / "report.md").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["a", "b", "--seeds", "3", "--agents", "x", "y"],
+        ["--agents", "x", "y", "--seeds", "3", "a", "b"],  # what is left after a flag's one value
+        ["a", "--seeds", "3", "b", "--agents=x", "--jobs=1"],
+    ],
+)
+def test_ids_stand_anywhere_but_after_a_flag_that_takes_many(words: list[str]) -> None:
+    given = flags.parse(words, flags.flags_of(BenchmarkOptions), of="benchmark")
+    assert (given["envs"], given["seeds"], given["agents"][0]) == (("a", "b"), 3, "x")

@@ -94,6 +94,9 @@ def test_colours_differ() -> None:
         assert len(set(figures.colours(names).values())) == count
 
 
-@pytest.mark.parametrize(("value", "text"), [(0, "0"), (500, "500"), (1500, "1.5k"), (250_000, "250k"), (5e7, "50M")])
-def test_steps_are_short(value: float, text: str) -> None:
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (500, "500"), (1500, "1.5k"), (-0.1 - 0.2, "-0.3"), (-1e-17, "0"), (250_000, "250k"), (5e7, "50M")],
+)
+def test_numbers_on_axes_are_short(value: float, text: str) -> None:
     assert figures._short(value) == text

@@ -49,6 +49,9 @@ def test_presets_and_options_are_kept_and_runs_are_of_one_length(tmp_path: Path)
     assert wanted.env == "CartPole-v1"
     assert (asked.steps, wanted.steps, asked.eval_every, asked.checkpoint_every) == (50_000, 50_000, 2_500, 700)
     assert (asked.stop_return, asked.video) == (None, True)
+    short = item(tmp_path, words, steps=400)  # the preset's period has none in it
+    asked = resolve("dqn", short.words, of="train dqn").options
+    assert (asked.steps, asked.eval_every, asked.checkpoint_every) == (400, 20, 20)
     long = item(tmp_path, WORDS, steps=50_000_000, eval_every=10)
     asked = resolve("dqn", long.words, of="train dqn").options
     assert (asked.checkpoint_every, asked.eval_every) == (250_000, 10)
