@@ -38,6 +38,16 @@ def test_round_trip_with_a_generator(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["x.pt"]
 
 
+def test_a_view_is_written_without_the_rest_of_its_memory(tmp_path: Path) -> None:
+    whole = torch.arange(3_000_000).reshape(1000, 3000)
+    views = {"rows": whole[7:9], "columns": whole[:, 5:6], "none": whole[:0], "bits": (whole % 2 == 0)[1, 1:4]}
+    checkpoint.save(tmp_path / "x.pt", ABOUT, {"agent": views})
+    assert (tmp_path / "x.pt").stat().st_size < 100_000
+    read = checkpoint.read(tmp_path / "x.pt")[1]["agent"]
+    assert read.keys() == views.keys()
+    assert all(torch.equal(read[name], view) for name, view in views.items())
+
+
 def test_a_half_file_is_refused_in_one_line(tmp_path: Path) -> None:
     path = tmp_path / "x.pt"
     checkpoint.save(path, ABOUT, {"agent": {"weights": torch.zeros(1000)}})

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from gymnast import checkpoint, evaluation, names
+from gymnast import checkpoint, evaluation, names, session
 from gymnast.agents import DQN
 from gymnast.evaluation import evaluate
 from gymnast.options import TrainOptions
@@ -136,7 +136,7 @@ def test_evaluating_and_checkpointing_alter_nothing(tmp_path: Path) -> None:
     busy = replace(base, out=str(tmp_path / "b"), eval_every=60, checkpoint_every=50)
     plain, often = (train("dqn", chosen, config("dqn", SMALL_DQN)).path for chosen in (base, busy))
     left, right = last_state(plain), last_state(often)
-    for key in ("agent", "actor", "env", "loop", "torch_rng"):
+    for key in ("agent", "frames", "actor", "env", "loop", "torch_rng"):
         same(left[key], right[key], key)
 
 
@@ -192,11 +192,28 @@ def test_endless_episodes_still_log(tmp_path: Path) -> None:
     assert [record["env_step"] for record in records] == [37, 74]
 
 
+def alive(session: int) -> list[str]:
+    """The processes of a session, without zombies, which have ended."""
+    listed = subprocess.run(["ps", "-o", "stat=,args=", "-s", str(session)], capture_output=True, text=True).stdout
+    return [line for line in listed.splitlines() if not line.startswith("Z")]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_leaves_a_resumable_run(tmp_path: Path, number: int) -> None:
+@pytest.mark.parametrize(("number", "how"), [(signal.SIGINT, []), (signal.SIGTERM, ["--overlap"])])
+def test_a_signal_leaves_a_resumable_run(tmp_path: Path, number: int, how: list[str]) -> None:
     command = [sys.executable, "-m", "gymnast", "train", "dqn", "--env", "CartPole-v1", "--steps", "10000000"]
-    command += ["--out", str(tmp_path), "--name", "run", "--vectorization", "async", "--num-envs", "2", "--no-video"]
+    command += [
+        "--out",
+        str(tmp_path),
+        "--name",
+        "run",
+        "--vectorization",
+        "async",
+        "--num-envs",
+        "2",
+        "--no-video",
+        *how,
+    ]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     path = tmp_path / "CartPole-v1" / "dqn" / "run"
     for _ in range(600):
@@ -205,8 +222,12 @@ def test_a_signal_leaves_a_resumable_run(tmp_path: Path, number: int) -> None:
         time.sleep(0.1)
     process.send_signal(number)
     assert process.wait(timeout=30) == 128 + number
-    left = subprocess.run(["ps", "-o", "stat=,args=", "-s", str(process.pid)], capture_output=True, text=True).stdout
-    assert [line for line in left.splitlines() if not line.startswith("Z")] == []  # zombies have ended
+    for _ in range(50):  # multiprocessing's resource tracker ends by itself, a moment after its parent
+        left = alive(process.pid)
+        if not left:
+            break
+        time.sleep(0.1)
+    assert left == []
     about, content = checkpoint.read(path / "checkpoints" / "last.pt")
     assert about.env_step == content["loop"]["env_step"] > 0
     assert resume(path, steps=about.env_step + 100).exit_code == 0
@@ -226,6 +247,23 @@ def test_a_signal_in_the_final_evaluation_keeps_the_finished_run(
     assert (result.exit_code, result.final, result.env_step) == (143, None, 100)
     assert checkpoint.read(result.path / "checkpoints" / "last.pt")[0].env_step == 100
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_an_evaluation_that_a_signal_cut_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = {"steps": 200, "eval_every": 90}
+    whole = train("dqn", options(tmp_path / "a", "CartPole-v1", **chosen), config("dqn", SMALL_DQN)).path
+    plain = session.evaluate
+
+    def interrupted(*args: Any, **kwargs: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return plain(*args, **kwargs)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(session, "evaluate", interrupted)
+        cut = train("dqn", options(tmp_path / "b", "CartPole-v1", **chosen), config("dqn", SMALL_DQN))
+    assert (cut.exit_code, cut.env_step) == (143, 90)
+    assert resume(cut.path).exit_code == 0
+    assert (cut.path / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
 
 
 def test_a_second_sigint_in_a_step_keeps_the_checkpoint_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
