@@ -15,11 +15,14 @@ WARM_UP = 3
 
 
 class Compiled(Generic[P, R]):
-    """A function by `torch.compile`, as one graph; by `otherwise`, with a warning, where it cannot be compiled."""
+    """A function by `torch.compile`, as one graph for the shapes that it is called with.
 
-    def __init__(self, function: Callable[P, R], *, otherwise: Callable[P, R]) -> None:
-        self._run: Callable[P, R] = torch.compile(function, fullgraph=True)
-        self._otherwise = otherwise
+    Where it cannot be compiled, `otherwise` (by default itself) runs in its place, with a warning.
+    """
+
+    def __init__(self, function: Callable[P, R], *, otherwise: Callable[P, R] | None = None) -> None:
+        self._run: Callable[P, R] = torch.compile(function, fullgraph=True, dynamic=False)
+        self._otherwise = otherwise or function
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         try:

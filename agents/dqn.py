@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from gymnast.agents import optimizers, values
 from gymnast.agents.base import Acted, LearningError, Metrics, restore_generator, seed_sequence, torch_seed
-from gymnast.agents.compiled import Captured
+from gymnast.agents.compiled import Captured, Compiled
 from gymnast.agents.losses import allowed, chosen, weighted_mean
 from gymnast.agents.q_actor import QActor
 from gymnast.agents.q_network import q_network
@@ -314,7 +314,7 @@ class DQN:
         chosen_sampler = on_device if config.prioritized else DeviceUniform(generator)
         ring = DeviceRing(layout, chosen_sampler, transitions, **sizes, device=self.device)
         if config.compile:
-            ring.compile()
+            ring.compile(Compiled)
         return ring
 
     def actor(self, num_envs: int, *, explore: bool, seed: int | np.random.SeedSequence) -> QActor:

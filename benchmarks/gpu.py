@@ -1,5 +1,7 @@
 """What can only be checked on a GPU, in one command: python benchmarks/gpu.py [NAME ...] [--device cuda]
 
+    learner   what benchmarks/gpu_learner.py measures of an update, of sampling and of the whole loop
+    tests     the tests that need a GPU: captured updates equal eager ones, nothing waits for the device
     update    microseconds of one eager DQN update: MLP on vectors (batch 128), Nature CNN on Atari stacks (batch 32)
     train     DQN end to end on CartPole-v1, with its networks and replay on the device
     replay    the ring on the device holds and gives what the ring on the CPU does
@@ -10,22 +12,22 @@ Every check ends in a table; the figures go as JSON to $OUT, or to runs/gpu. `--
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import gpu_learner
 import numpy as np
 import torch
+from gpu_learner import fill_by_steps
 from gymnasium import spaces
 
 from gymnast.agents import DQN, DQNConfig
-from gymnast.agents.base import Acted
 from gymnast.envs import make
-from gymnast.envs.step import Step
 from gymnast.replay.device_ring import DeviceRing
 from gymnast.replay.device_samplers import DeviceUniform
 from gymnast.replay.layout import Layout
@@ -43,7 +45,7 @@ def update(device: torch.device) -> list[dict[str, Any]]:
     for name, space, batch in (("MLP 120-84", VECTOR, 128), ("Nature CNN", ATARI, 32)):
         config = DQNConfig(batch_size=batch, replay_size=4_000, learning_starts=0)
         agent = DQN(space, spaces.Discrete(6), config, num_envs=8, device=device)
-        _fill(agent, 200)
+        fill_by_steps(agent, 200)
         updates = 50 if device.type == "cuda" else 3
         blocks = []
         for block in range(22):
@@ -159,25 +161,35 @@ def _stream(stack: int, *, steps: int) -> list[dict[str, torch.Tensor]]:
     return made
 
 
-def _fill(agent: DQN, steps: int) -> None:
-    shape, rows, device = agent.observation_space.shape or (), agent.num_envs, agent.device
-    stack = torch.zeros((rows, *shape), dtype=torch.uint8 if len(shape) == 3 else torch.float32, device=device)
-    no = torch.zeros(rows, dtype=torch.bool, device=device)
-    for _ in range(steps):
-        frame = torch.randint(0, 255, (rows, *shape), device=device).to(stack.dtype)
-        following = torch.cat([stack[:, 1:], frame[:, -1:]], 1)
-        reward = torch.randn(rows, device=device)
-        step = Step(following, no, following, reward, no, no, num_active=rows, num_ended=0)
-        agent.store(stack, Acted(torch.randint(0, 6, (rows,), device=device)), step)
-        stack = following
-
-
 def _wait(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
-CHECKS: dict[str, Callable[[torch.device], list[dict[str, Any]]]] = {"update": update, "train": train, "replay": replay}
+def learner(device: torch.device) -> list[dict[str, Any]]:
+    """The measures of `gpu_learner.py`, small where there is no GPU."""
+    bench = gpu_learner.Bench(device, small=device.type != "cuda")
+    rows: list[dict[str, Any]] = []
+    for measure in gpu_learner.MEASURES.values():
+        rows += measure(bench)
+        gpu_learner.write("gpu_learner", rows, device)
+    return rows
+
+
+def tests(device: torch.device) -> list[dict[str, Any]]:
+    """`pytest -m gpu`; without a GPU every one is skipped."""
+    root = Path(__file__).resolve().parent.parent
+    done = subprocess.run([sys.executable, "-m", "pytest", "-m", "gpu", "tests/test_update.py"], cwd=root)
+    return [{"check": "tests that need a GPU", "ok": done.returncode == 0}]
+
+
+CHECKS: dict[str, Callable[[torch.device], list[dict[str, Any]]]] = {
+    "tests": tests,
+    "learner": learner,
+    "update": update,
+    "train": train,
+    "replay": replay,
+}
 
 
 def main() -> None:
@@ -193,14 +205,10 @@ def main() -> None:
     for name in arguments.names or CHECKS:
         print(f"{name} …", flush=True)
         rows += CHECKS[name](device)
-    where = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
-    out = Path(os.environ.get("OUT", "runs/gpu"))
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "gpu.json").write_text(json.dumps({"device": where, "torch": torch.__version__, "rows": rows}, indent=1))
-    print(f"\n{where}, torch {torch.__version__}")
+    gpu_learner.write("gpu", rows, device)
+    print(f"\n{gpu_learner.where(device)}, torch {torch.__version__}")
     for row in rows:
-        numbers = ", ".join(f"{key} {value:,.1f}" for key, value in row.items() if key not in ("check", "ok"))
-        print(f"  {'ok  ' if row['ok'] else 'FAIL'}  {row['check']:40} {numbers}")
+        print(f"  {'ok  ' if row['ok'] else 'FAIL'} {gpu_learner.line(row)}")
     if not all(row["ok"] for row in rows):
         raise SystemExit(1)
 

@@ -60,10 +60,10 @@ class DeviceRing:
         self._uniform = torch.zeros(batch_size, dtype=torch.float64, device=device)
         self._gather: Callable[[Tensor], None] = self.gather
 
-    def compile(self) -> None:
-        """Sample and take in errors by compiled functions from now on."""
-        self._gather = torch.compile(self.gather, fullgraph=True)
-        self.sampler.update = torch.compile(self.sampler.update, fullgraph=True)  # type: ignore[method-assign]
+    def compile(self, compiler: Callable[[Callable[..., None]], Callable[..., None]]) -> None:
+        """Sample and take in errors by functions that the compiler makes."""
+        self._gather = compiler(self.gather)
+        self.sampler.update = compiler(self.sampler.update)  # type: ignore[method-assign]
 
     def add(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -246,7 +247,7 @@ def test_compiled_equals_eager() -> None:
     rng = np.random.default_rng(0)
     _, eager = rings(stack=2, n=3, num_envs=2, size=60, ranked=False)
     _, compiled = rings(stack=2, n=3, num_envs=2, size=60, ranked=False)
-    compiled.compile()
+    compiled.compile(partial(torch.compile, fullgraph=True, dynamic=False))
     world = World(rng, num_envs=2, stack=2, n=3, capacity=30)
     for time in range(50):
         step, error = world.step(waits=False), torch.from_numpy(rng.random(BATCH).astype(np.float32))
