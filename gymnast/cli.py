@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import sys
@@ -189,7 +190,7 @@ def _suite_options(words: list[str], cls: type[Any], *, of: str) -> tuple[Any, l
     if "--" in words:
         own, extra = words[: words.index("--")], words[words.index("--") + 1 :]
     if _asks_help(own):
-        show_help(f"gymnast {of}", str(cls.__doc__), {"options": cls})
+        show_help(f"gymnast {of}", str(inspect.getdoc(cls)), {"options": cls})
         return None, []
     names.search_here()
     return flags.build(cls, flags.parse(own, flags.flags_of(cls), of=of), of=of), extra
