@@ -225,6 +225,7 @@ class Ring:
         return {
             "arrays": {name: torch.from_numpy(array[: self.used]) for name, array in self._arrays().items()},
             "streams": {name: getattr(self, name).tolist() for name in STREAMS},
+            "slots": self.slots,
             "count": self.count,
             "adds": self.adds,
             "touched": torch.from_numpy(self.touched),
@@ -234,19 +235,20 @@ class Ring:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over the state of an equally built ring; ValueError where it does not fit."""
-        mine, theirs = self._arrays(), state["arrays"]
-        self.used = len(theirs["action"])
+        theirs, used = state["arrays"], len(state["arrays"]["action"])
+        wanted = {name: array.shape[1:] for name, array in self._arrays().items() if name != "mask"}
+        found = {name: tuple(array.shape[1:]) for name, array in theirs.items() if name != "mask"}
+        if len(state["streams"]["slot"]) != self.num_envs or wanted != found or state["slots"] != self.slots:
+            raise ValueError("the replay in this state was kept with another num_envs, replay_size or observation")
         if "mask" in theirs and self.mask is None:
             self._keep_masks(theirs["mask"].shape[1])
-            mine = self._arrays()
-        if len(state["streams"]["slot"]) != self.num_envs or mine.keys() != theirs.keys() or self.used > self.slots:
-            raise ValueError("the replay in this state was kept with another num_envs, replay_size or observation")
-        for name, array in mine.items():
-            array[: self.used] = theirs[name].numpy()
-            array[self.used :] = 0
+        for name, array in self._arrays().items():
+            array[:used] = theirs[name].numpy() if name in theirs else True  # no masks yet: all actions were allowed
+            if not name.startswith("frames"):  # whose memory is not touched before it is needed
+                array[used:] = 0
         for name in STREAMS:
             getattr(self, name)[:] = state["streams"][name]
-        self.count, self.adds, self._expected = state["count"], state["adds"], None
+        self.count, self.used, self.adds, self._expected = state["count"], used, state["adds"], None
         self._counts[:2], self._begins = (self.count, self.used), int(self.fresh.sum())
         self.touched[:] = state["touched"].numpy()
         self.sampler.load_state_dict(state["sampler"])

@@ -69,7 +69,8 @@ class Uniform:
         filled = 0
         while filled < len(index):
             missing = len(index) - filled
-            drawn = self.rng.integers(len(ready), size=missing * len(ready) // count + missing // 8 + 1)
+            size = missing * len(ready) // count + missing // 8 + 1
+            drawn = (self.rng.random(size) * len(ready)).astype(np.int64)  # twice as fast as `integers`
             kept = drawn[ready[drawn]][:missing]
             index[filled : filled + len(kept)] = kept
             filled += len(kept)

@@ -65,19 +65,30 @@ def test_ring_equals_naive_buffer(
     check(ring, world)
 
 
-@pytest.mark.parametrize("kind", ["numpy", "device"])
+@pytest.mark.parametrize("kind", ["numpy", "device", "proportional", "rank"])
 @pytest.mark.parametrize("steps", [5, 90])
 def test_state_goes_on_exactly(kind: str, steps: int) -> None:
     def sampler() -> Any:
-        return Uniform(np.random.default_rng(1)) if kind == "numpy" else DeviceUniform(torch.Generator().manual_seed(1))
+        if kind == "device":
+            return DeviceUniform(torch.Generator().manual_seed(1))
+        rng = np.random.default_rng(1)
+        if kind == "numpy":
+            return Uniform(rng)
+        return Prioritized(rng, alpha=0.6, beta=lambda step: 0.4, ranked=kind == "rank")
+
+    def learn(ring: Any) -> Any:
+        batch = ring.sample()
+        ring.sampler.update(batch.index, (batch.action % 7).float())
+        return batch
 
     options = {"num_envs": 2, "stack": 3, "n": 2, "size": 80, "batch_size": 16}
-    first, second = make(kind, **options, sampler=sampler()), make(kind, **options, sampler=sampler())
+    place = "device" if kind == "device" else "numpy"
+    first, second = make(place, **options, sampler=sampler()), make(place, **options, sampler=sampler())
     world = World(np.random.default_rng(0), num_envs=2, stack=3, n=2, capacity=40)
     for _ in range(steps):
         first.add(**world.step(waits=False))
         if first.ready.any():
-            first.sample()
+            learn(first)
     state = first.state_dict()
     assert len(state["arrays"]["frames0"]) <= (80 if steps == 90 else 60)  # only what was ever written
     second.load_state_dict(torch.load(_saved(state), weights_only=True))
@@ -85,8 +96,8 @@ def test_state_goes_on_exactly(kind: str, steps: int) -> None:
         step = world.step(waits=False)
         first.add(**step)
         second.add(**step)
-        one, other = first.sample(), second.sample()
-        for name in ("obs", "action", "reward", "discount", "next_obs", "index"):
+        one, other = learn(first), learn(second)
+        for name in ("obs", "action", "reward", "discount", "next_obs", "weight", "index"):
             torch.testing.assert_close(getattr(one, name), getattr(other, name), rtol=0, atol=0)
 
 
@@ -103,6 +114,18 @@ def test_state_of_another_ring_is_refused(kind: str) -> None:
     other = make(kind, num_envs=4, stack=1, n=1, size=40, batch_size=4)
     with pytest.raises(ValueError, match="another num_envs"):
         other.load_state_dict(one.state_dict())
+
+
+def test_state_of_another_size_or_observation_is_refused_and_changes_nothing() -> None:
+    world = World(np.random.default_rng(0), num_envs=2, stack=1, n=1, capacity=20)
+    one = make("numpy", num_envs=2, stack=1, n=1, size=40, batch_size=4)
+    one.add(**world.step(waits=False))
+    longer = make("numpy", num_envs=2, stack=1, n=1, size=60, batch_size=4)  # would wrap elsewhere
+    wider = Ring(Layout(spaces.Box(0, 1, (3,))), Every(), NStep(1, GAMMA), size=40, num_envs=2, batch_size=4)
+    for other in (longer, wider):
+        with pytest.raises(ValueError, match="another num_envs, replay_size or observation"):
+            other.load_state_dict(one.state_dict())
+        assert (other.count, other.used, other.ready.any()) == (0, 0, False)
 
 
 def test_n_step_by_hand() -> None:
