@@ -168,7 +168,7 @@ def update_parts(updates: int = 2_000) -> dict[str, float]:
         times = [time.perf_counter()]
         batch = agent.replay.sample()
         times.append(time.perf_counter())
-        loss, _, _ = agent.loss(batch)
+        loss, _, _ = agent.loss(batch, None)
         times.append(time.perf_counter())
         loss.backward()  # type: ignore[no-untyped-call]
         times.append(time.perf_counter())
