@@ -63,7 +63,8 @@ class Captured(Generic[R]):
             graph = torch.cuda.CUDAGraph()
             for generator in generators:
                 graph.register_generator_state(generator)
-            with torch.cuda.graph(graph):
+            # Other threads may copy observations meanwhile.
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
                 self._result = self.function()
             self._graph = graph
         self._graph.replay()
