@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gymnast.agents import optimizers
+from gymnast.agents.allocator import keep_freed_memory
 from gymnast.agents.base import Metrics
 from gymnast.agents.compiled import Compiled
 from gymnast.networks.flat import FlatParameters, clip_norm
@@ -34,6 +35,8 @@ class Update:
         max_grad_value: float | None,
         compile: bool = False,
     ) -> None:
+        if weights.data.device.type == "cpu":
+            keep_freed_memory()
         self.loss, self.weights, self.optimizer = loss, weights, optimizer
         self.max_grad_norm, self.max_grad_value = max_grad_norm, max_grad_value
         self._step = optimizers.stepper(optimizer)
@@ -64,7 +67,7 @@ class Update:
             return loss, (error, metrics)
 
         grads, (_, (error, metrics)) = torch.func.grad_and_value(objective, has_aux=True)(self._parameters)
-        self.weights.grad.copy_(torch.cat([grad.flatten() for grad in grads.values()]))
+        self.weights.grad.copy_(self.weights.flatten(grads.values()))
         self._clip(metrics)
         return error, metrics
 

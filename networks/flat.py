@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
@@ -9,6 +11,7 @@ from torch import Tensor, nn
 class FlatParameters:
     """The parameters of a module and their gradients as views of two flat tensors [P].
 
+    Convolutions whose weights lie channels last keep that order.
     The module works as before, its `state_dict` keeps its names, and loading one writes into the flat tensor. Move
     the module to its device first; a module that shares parameters keeps sharing them.
 
@@ -21,6 +24,7 @@ class FlatParameters:
         parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
         if len({(parameter.dtype, parameter.device) for parameter in parameters}) != 1:
             raise ValueError("a network needs parameters that learn, all of one dtype and on one device")
+        self._learned = parameters
         size = sum(parameter.numel() for parameter in parameters)
         self.data = torch.empty(size, dtype=parameters[0].dtype, device=parameters[0].device)
         self.grad = torch.zeros_like(self.data)
@@ -30,16 +34,21 @@ class FlatParameters:
         offset = 0
         for parameter in parameters:
             chosen = slice(offset, offset + parameter.numel())
-            view = self.data[chosen].view(parameter.shape)
+            strides = _strides(parameter)
+            view = self.data[chosen].as_strided(parameter.shape, strides)
             view.copy_(parameter.detach())
             parameter.data = view
-            parameter.grad = self.grad[chosen].view(parameter.shape)
+            parameter.grad = self.grad[chosen].as_strided(parameter.shape, strides)
             offset = chosen.stop
 
     def gradient(self, parameter: Tensor) -> Tensor:
         """The view of `grad` that belongs to a parameter of the module."""
         assert parameter.grad is not None
         return parameter.grad
+
+    def flatten(self, values: Iterable[Tensor]) -> Tensor:
+        """One tensor for each learned parameter as one flat tensor [P], in the order of `data`."""
+        return torch.cat([_in_memory_order(value, like) for value, like in zip(values, self._learned, strict=True)])
 
     def freeze(self) -> FlatParameters:
         """Ask for no gradients from now on."""
@@ -53,6 +62,21 @@ class FlatParameters:
             self.data.copy_(other.data)
         else:
             self.data.lerp_(other.data, tau)
+
+
+def _channels_last(parameter: Tensor) -> bool:
+    return parameter.dim() == 4 and parameter.is_contiguous(memory_format=torch.channels_last)
+
+
+def _strides(parameter: Tensor) -> tuple[int, ...]:
+    """Strides of a parameter that lies without gaps."""
+    layout = torch.channels_last if _channels_last(parameter) else torch.contiguous_format
+    return torch.empty_like(parameter, device="meta", memory_format=layout).stride()
+
+
+def _in_memory_order(value: Tensor, like: Tensor) -> Tensor:
+    """The entries of a tensor as a parameter of its shape has them in memory."""
+    return (value.permute(0, 2, 3, 1) if _channels_last(like) else value).flatten()
 
 
 def copy_buffers(source: nn.Module, target: nn.Module) -> None:

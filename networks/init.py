@@ -59,14 +59,16 @@ def _draw(
     fan_in: int | None = None,
 ) -> None:
     bound = 0.0
+    drawn = torch.empty(weight.shape)  # the same weights in whatever order they lie in memory
     if name == "orthogonal":
-        nn.init.orthogonal_(weight, gain, generator=generator)
+        nn.init.orthogonal_(drawn, gain, generator=generator)
     elif name == "xavier":
-        nn.init.xavier_uniform_(weight, gain, generator=generator)
+        nn.init.xavier_uniform_(drawn, gain, generator=generator)
     elif name == "he":
-        nn.init.kaiming_normal_(weight, nonlinearity="relu", generator=generator)
+        nn.init.kaiming_normal_(drawn, nonlinearity="relu", generator=generator)
     else:
         bound = 1.0 / math.sqrt(weight[0].numel() if fan_in is None else fan_in)
-        weight.uniform_(-bound, bound, generator=generator)
+        drawn.uniform_(-bound, bound, generator=generator)
+    weight.copy_(drawn)
     if bias is not None:
         bias.uniform_(-bound, bound, generator=generator)

@@ -260,3 +260,38 @@ def test_other_networks_keep_torch_s_own_way() -> None:
     ):
         assert fast(network, FlatParameters(network)) is network
         assert numpy_forward(network) is None
+
+
+def test_convolutions_lie_channels_last_in_the_flat_tensor_too() -> None:
+    network = NatureCNN(IMAGES)
+    torch.nn.init.normal_(network.convolutions[0].weight)
+    before = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
+    flat = FlatParameters(network)
+    for name, parameter in network.named_parameters():
+        assert torch.equal(parameter, before[name])
+        assert parameter.is_contiguous(
+            memory_format=torch.channels_last if parameter.dim() == 4 else torch.contiguous_format
+        )
+        assert parameter.grad is not None
+        assert parameter.grad.stride() == parameter.stride()
+    network(torch.randint(0, 256, (2, 4, 84, 84), dtype=torch.uint8)).square().sum().backward()
+    assert torch.equal(flat.flatten(parameter.grad for parameter in network.parameters()), flat.grad)
+    assert torch.equal(flat.flatten(network.parameters()), flat.data)
+    assert flat.grad.count_nonzero() > 0.1 * flat.grad.numel()
+
+
+@pytest.mark.parametrize("init", ["orthogonal", "he", "xavier", "torch"])
+def test_weights_do_not_depend_on_their_order_in_memory(init: str) -> None:
+    one, other = nn.Conv2d(3, 8, 4), nn.Conv2d(3, 8, 4).to(memory_format=torch.channels_last)
+    for layer in (one, other):
+        initialise(layer, init, activation="relu", generator=generator())
+    assert torch.equal(one.weight, other.weight)
+
+
+def test_pixels_are_scaled_and_observations_left_alone() -> None:
+    network = NatureCNN(IMAGES)
+    obs = torch.randint(0, 256, (2, 4, 84, 84), dtype=torch.uint8)
+    floats = obs.float().contiguous(memory_format=torch.channels_last)
+    kept = floats.clone()
+    torch.testing.assert_close(network(floats), network(obs))
+    assert torch.equal(floats, kept)

@@ -282,3 +282,19 @@ def test_acting_and_learning_draw_from_generators_of_their_own() -> None:
         other.learn()
     assert torch.equal(one.weights.data, other.weights.data)
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_one_draw_for_many_rows_is_the_same_for_each() -> None:
+    """Weights formed once for a batch (on the CPU), and noise given row by row: outputs and gradients are equal."""
+    layer = NoisyLinear(7, 5, kind="factorised", sigma=0.5, offset=2)
+    layer.initialise(torch.Generator().manual_seed(0))
+    features, noise = torch.randn(32, 7, requires_grad=True), torch.randn(1, 2 + layer.noise_size)
+    upstream = torch.randn(32, 5)
+    results = []
+    for given in (noise, noise.expand(32, -1)):
+        output = layer(features, given)
+        with torch.no_grad():
+            torch.testing.assert_close(layer(features, given), output)
+        results.append((output, *torch.autograd.grad(output, [features, *layer.parameters()], upstream)))
+    for formed, by_row in zip(*results, strict=True):
+        torch.testing.assert_close(formed, by_row)
