@@ -233,6 +233,7 @@ def _our_loop(name: str, options: dict[str, Any], bench: Bench) -> dict[str, Any
 
 
 def _peer_loop(name: str, bench: Bench) -> dict[str, Any]:
+    import ale_py  # noqa: F401 - registers the games
     from stable_baselines3 import DQN as PeerDQN  # noqa: N811
     from stable_baselines3.common.env_util import make_atari_env
     from stable_baselines3.common.vec_env import VecFrameStack
