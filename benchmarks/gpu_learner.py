@@ -1,7 +1,7 @@
 """The learner on a GPU, in one command: python benchmarks/gpu_learner.py [NAME ...] [--device cuda] [--small]
 
     rainbow   microseconds of a Rainbow update (Nature CNN, batch 32, a prioritized replay of a million frames on the
-              device): captured, compiled, both, neither, in bfloat16 and in channels_last; the target is 250
+              device): captured, compiled, both, neither, and in bfloat16 where the config has it; the target is 250
     replay    microseconds of sampling and re-prioritising there, the target is 30: sums of blocks, as the replay has
               them, beside one running sum over all slots; by rank
     mlp       microseconds of a plain update (120-84 units, batch 128)
@@ -59,8 +59,6 @@ MODES: dict[str, dict[str, bool]] = {
     "captured, compiled": BOTH,
     "captured": {"cuda_graphs": True},
     "captured, compiled, bf16": {**BOTH, "bf16": True},
-    "captured, compiled, bf16, channels_last": {**BOTH, "bf16": True, "channels_last": True},
-    "captured, compiled, channels_last": {**BOTH, "channels_last": True},
     "compiled": {"compile": True},
     "eager": {},
 }

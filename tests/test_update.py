@@ -74,6 +74,22 @@ def test_transform_equals_backward(part: str) -> None:
     torch.testing.assert_close(metrics, expected, rtol=1e-5, atol=1e-6)
 
 
+def test_transform_equals_backward_for_images() -> None:
+    """Where weights do not lie in memory as they are counted: each gradient belongs to its own entry."""
+    space, config = spaces.Box(0, 255, (4, 10, 10), np.uint8), replace(PLAIN, backbone="minatar-cnn", noisy=True)
+    agent, same = (DQN(space, ACTIONS, config, seed=1) for _ in range(2))
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (2, 16, 4, 10, 10), generator=generator, dtype=torch.uint8)
+    ones, index = torch.ones(16), torch.arange(16)
+    batch = Batch(images[0], index % 3, ones, ones, images[1], ones, None, index)
+    assert agent._noise is not None
+    noise = torch.rand(agent._noise.shape, generator=generator)
+    agent._update._by_backward(batch, noise)
+    same._update._by_transform(batch, noise)
+    assert agent.weights.grad.abs().max() > 1e-4
+    torch.testing.assert_close(same.weights.grad, agent.weights.grad, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("part", PARTS)
 def test_an_update_is_one_graph(part: str) -> None:
