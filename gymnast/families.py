@@ -25,13 +25,15 @@ CARTPOLE: dict[str, dict[str, Any]] = {
 CLASSIC: dict[str, dict[str, Any]] = {
     "dqn": {
         "batch_size": 64,
-        "learning_rate": 5e-4,
+        "learning_rate": 1e-3,
         "train_period": 2,
-        "target_period": 500,
-        "epsilon": "linear:1:0.05:10000",
+        "target_period": 100,
+        "epsilon": "linear:1:0.05:5000",
         "replay_size": 50_000,
         "v_min": -100.0,
         "v_max": 100.0,
+        "atoms": 101,
+        "noisy_sigma": 0.1,
         "priority_beta": "linear:0.4:1:50000",
     },
     "qr-dqn": {"quantiles": 51},
