@@ -185,34 +185,35 @@ def run_tianshou(rainbow: bool, envs: int, steps: int, profiler: Profiler) -> di
     collector.reset()
     collector.collect(n_step=STARTS, random=True)
 
-    updates, learn = 0, algorithm._update_with_batch
+    learn, updates, results = algorithm._update_with_batch, 0, []
+    begin, end = WARM_UP // PERIOD, (WARM_UP + steps) // PERIOD
 
-    def counted(*args: Any, **kwargs: Any) -> Any:  # the trainer counts its rounds, not their updates
+    def clocked_learn(*args: Any, **kwargs: Any) -> Any:
+        """Times from one update to another: a trainer takes long to begin, for it copies the replay."""
         nonlocal updates
+        if updates == begin:
+            profiler.__enter__()
+            results.append(Timed(updates))
+        if updates == end:
+            results[0] = results[0].result(steps, updates)
+            profiler.__exit__(None, None, None)
         updates += 1
         return learn(*args, **kwargs)
 
-    algorithm._update_with_batch = counted
-
-    def train(env_steps: int) -> None:
-        algorithm.run_training(
-            OffPolicyTrainerParams(
-                training_collector=collector,
-                max_epochs=1,
-                epoch_num_steps=env_steps,
-                collection_step_num_env_steps=max(PERIOD, envs),
-                update_step_num_gradient_steps_per_sample=1 / PERIOD,
-                batch_size=BATCH,
-                verbose=False,
-                show_progress=False,
-            )
+    algorithm._update_with_batch = clocked_learn
+    algorithm.run_training(
+        OffPolicyTrainerParams(
+            training_collector=collector,
+            max_epochs=1,
+            epoch_num_steps=WARM_UP + steps + 2 * max(PERIOD, envs),
+            collection_step_num_env_steps=max(PERIOD, envs),
+            update_step_num_gradient_steps_per_sample=1 / PERIOD,
+            batch_size=BATCH,
+            verbose=False,
+            show_progress=False,
         )
-
-    train(WARM_UP)
-    with profiler:
-        timed = Timed(updates)
-        train(steps)
-        return timed.result(steps, updates)
+    )
+    return results[0]
 
 
 CONTENDERS: dict[str, tuple[Callable[..., dict[str, Any]], bool]] = {

@@ -88,5 +88,8 @@ def copy_buffers(source: nn.Module, target: nn.Module) -> None:
 def clip_norm(grad: Tensor, max_norm: float) -> Tensor:
     """Scale a flat gradient [P] in place so that its Euclidean norm is at most `max_norm`; returns the norm before."""
     norm: Tensor = torch.linalg.vector_norm(grad)
-    grad.view(1, -1).renorm_(2.0, 0, max_norm)
+    if grad.device.type != "cpu" or torch.compiler.is_compiling():
+        grad.view(1, -1).renorm_(2.0, 0, max_norm)
+    elif norm > max_norm:  # on the CPU it may be asked: three passes over the memory less
+        grad.mul_(max_norm / norm)
     return norm
