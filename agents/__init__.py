@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gymnast.agents.bandits import UCB, Thompson, ThompsonConfig, UCBConfig
-    from gymnast.agents.dqn import DQN, DQNConfig
+    from gymnast.agents.dqn import DQN
+    from gymnast.agents.dqn_config import DQNConfig
     from gymnast.agents.planning import PolicyIteration, PolicyIterationConfig, ValueIteration, ValueIterationConfig
     from gymnast.agents.tabular import (
         TD,

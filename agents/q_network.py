@@ -15,7 +15,7 @@ from gymnast.networks.noisy import Linear, NoisyLayers
 from gymnast.networks.recurrent import Core, RecurrentQNetwork
 
 if TYPE_CHECKING:
-    from gymnast.agents.dqn import DQNConfig
+    from gymnast.agents.dqn_config import DQNConfig
 
 
 def q_network(

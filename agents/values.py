@@ -18,7 +18,7 @@ from gymnast.agents.losses import (
 )
 
 if TYPE_CHECKING:
-    from gymnast.agents.dqn import DQNConfig
+    from gymnast.agents.dqn_config import DQNConfig
 
 LOSSES = {"huber": huber, "mse": mse}
 VALUES = ("scalar", "rescaled", "categorical", "quantile", "implicit")
