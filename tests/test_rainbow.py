@@ -224,8 +224,8 @@ CATCH = DQNConfig(
     learning_starts=200,
     train_period=2,
     target_period=100,
-    learning_rate=3e-3,
-    epsilon="linear:1:0.1:1500",
+    learning_rate=2e-3,
+    epsilon="linear:1:0.1:2500",
     priority_beta="linear:0.4:1:4000",
     atoms=21,
     v_min=-1.2,
@@ -244,25 +244,22 @@ CHAIN = dataclasses.replace(
 )
 
 
-def solves_catch(part: str, seed: int) -> None:
-    run = Run("gymnast/Catch-v0", config(part, CATCH), num_envs=2, seed=seed).go(4_000)
-    assert np.mean(run.greedy_returns("gymnast/Catch-v0", 20)) >= 0.8
-
-
-def solves_the_chain(part: str, seed: int) -> None:
-    """Ten states, and a small reward at hand that whoever does not explore is content with."""
-    chain = {"length": 10, "left_reward": 0.02}
-    run = Run("gymnast/Chain-v0", config(part, CHAIN), seed=seed, **chain).go(3_000)
-    assert run.greedy_returns("gymnast/Chain-v0", 1, **chain) == [1.0]
-
-
 @pytest.mark.slow
 @EACH
 def test_solves_catch(part: str) -> None:
-    solves_catch(part, 0)
+    """Within 6,000 env steps."""
+    run, mean = Run("gymnast/Catch-v0", config(part, CATCH), num_envs=2), -1.0
+    for steps in range(2_000, 6_001, 1_000):
+        mean = float(np.mean(run.go(steps).greedy_returns("gymnast/Catch-v0", 20)))
+        if mean >= 0.9:
+            break
+    assert mean >= 0.9
 
 
 @pytest.mark.slow
 @EACH
 def test_solves_a_long_chain(part: str) -> None:
-    solves_the_chain(part, 0)
+    """Ten states, and a small reward at hand that whoever does not explore is content with."""
+    chain = {"length": 10, "left_reward": 0.02}
+    run = Run("gymnast/Chain-v0", config(part, CHAIN), **chain).go(3_000)
+    assert run.greedy_returns("gymnast/Chain-v0", 1, **chain) == [1.0]
