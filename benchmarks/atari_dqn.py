@@ -248,6 +248,8 @@ def measure(name: str, python: str, *, threads: int, envs: int, steps: int) -> d
         print(f"{name}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}", file=sys.stderr)
         return None
     result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    rate, cpu = result["steps_per_second"], result["cpu_ms"]
+    print(f"{name}, {threads} threads, {envs} envs: {rate:.1f} steps/s, {cpu:.2f} CPU ms/step", file=sys.stderr)
     return result
 
 
