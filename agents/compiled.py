@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Generic, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar
 
 import torch
 
 P = ParamSpec("P")
 R = TypeVar("R")
+AGENTS = 256
+"""Agents of a process whose updates may be compiled."""
 WARM_UP = 3
 """Calls before a graph is recorded: the first ones allocate and compile what later ones find."""
 
@@ -21,6 +23,10 @@ class Compiled(Generic[P, R]):
     """
 
     def __init__(self, function: Callable[P, R], *, otherwise: Callable[P, R] | None = None) -> None:
+        dynamo: Any = torch._dynamo.config
+        # It counts the compiled forms of one function over all agents of a process, and stops at eight.
+        name = "recompile_limit" if hasattr(dynamo, "recompile_limit") else "cache_size_limit"
+        setattr(dynamo, name, max(getattr(dynamo, name), AGENTS))
         self._run: Callable[P, R] = torch.compile(function, fullgraph=True, dynamic=False)
         self._otherwise = otherwise or function
 

@@ -118,6 +118,8 @@ class DQNConfig:
     """Learn from rewards clipped to [-1, 1]; logs and evaluations keep the true ones."""
     life_loss: bool = False
     """Learn as if a lost life were the end, where the environment tells lives; episodes go on."""
+    bf16: bool = False
+    """Compute convolutions in bfloat16, sooner done and less exact; weights and all else stay float32."""
     compile: bool = False
     """Update by code that torch.compile made of it: sooner done each time, after a minute of compiling at the start."""
     cuda_graphs: bool = False

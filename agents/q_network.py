@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from gymnast.networks import build, default_sizes
+from gymnast.networks.backbones import ConvNet
 from gymnast.networks.heads import DuelingHead, ImplicitHead, QHead, QNetwork
 from gymnast.networks.init import initialise
 from gymnast.networks.noisy import Linear, NoisyLayers
@@ -42,6 +43,10 @@ def q_network(
         init=config.init,
         generator=generator,
     )
+    if config.bf16:
+        if not isinstance(base, ConvNet):
+            raise ValueError(f"bf16 needs a backbone nature-cnn or efficient-cnn, got {type(base).__name__}")
+        base.bf16 = True
     features = int(base.out_features)  # type: ignore[arg-type]
     core = None if config.recurrent == "none" else Core(config.recurrent, features, config.memory_size)
     head, noise_size = _head(features if core is None else core.out_features, actions, outputs, sizes[own:], config)

@@ -66,6 +66,7 @@ class ConvNet(nn.Module):
             raise ValueError(f"backbone {name} needs images [C, H, W], got {space}; mlp fits any observation")
         channels, height, width = space.shape
         self.scale = 1 / 255 if space.dtype == np.uint8 else 1.0
+        self.bf16 = False  # compute the convolutions in bfloat16; all weights stay float32
         self.convolutions = nn.ModuleList()
         for out_channels, kernel, stride in convolutions:
             self.convolutions.append(nn.Conv2d(channels, out_channels, kernel, stride=stride))
@@ -83,9 +84,10 @@ class ConvNet(nn.Module):
     def forward(self, obs: Obs) -> Tensor:
         pixels = torch.stack(obs.unbind(1), -1)  # [B, H, W, C], at twice the speed of a copy to channels_last
         features: Tensor = (pixels * self.scale).permute(0, 3, 1, 2)
-        for convolution in self.convolutions:
-            features = torch.relu_(convolution(features))
-        features = features.flatten(1)
+        with torch.autocast(features.device.type, torch.bfloat16, enabled=self.bf16):
+            for convolution in self.convolutions:
+                features = torch.relu_(convolution(features))
+        features = features.flatten(1).float()
         for layer in self.layers:
             features = torch.relu(layer(features))
         return features

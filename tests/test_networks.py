@@ -11,6 +11,8 @@ import torch
 from gymnasium import spaces
 from torch import nn
 
+from gymnast.agents import q_network as building
+from gymnast.agents.dqn_config import DQNConfig
 from gymnast.networks import build
 from gymnast.networks.backbones import MLP, NatureCNN
 from gymnast.networks.flat import FlatParameters, clip_norm
@@ -295,3 +297,19 @@ def test_pixels_are_scaled_and_observations_left_alone() -> None:
     kept = floats.clone()
     torch.testing.assert_close(network(floats), network(obs))
     assert torch.equal(floats, kept)
+
+
+def test_bf16_is_near_float32_and_keeps_float32_weights() -> None:
+    half, full = (
+        building.q_network("nature-cnn", IMAGES, 3, DQNConfig(bf16=bf16), 1, generator()) for bf16 in (True, False)
+    )
+    images = torch.randint(0, 256, (8, *IMAGES.shape), dtype=torch.uint8, generator=generator())
+    torch.testing.assert_close(half(images), full(images), rtol=0.05, atol=0.01)
+    assert not torch.equal(half(images), full(images))
+    half(images).sum().backward()
+    assert {parameter.grad.dtype for parameter in half.parameters()} == {torch.float32}
+
+
+def test_bf16_is_for_convolutions() -> None:
+    with pytest.raises(ValueError, match="bf16 needs a backbone nature-cnn or efficient-cnn, got MLP"):
+        building.q_network("mlp", BOX, 3, DQNConfig(bf16=True), 1, generator())
