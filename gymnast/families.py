@@ -34,6 +34,7 @@ CLASSIC: dict[str, dict[str, Any]] = {
         "v_max": 100.0,
         "atoms": 101,
         "noisy_sigma": 0.1,
+        "noisy_epsilon": "linear:1:0:5000",  # small noise alone leaves some seeds with one action for ever
         "priority_beta": "linear:0.4:1:50000",
     },
     "qr-dqn": {"quantiles": 51},
