@@ -62,12 +62,7 @@ class DQN:
         self.observation_space, self.action_space = observation_space, action_space
         self.config = config = config or DQNConfig()
         self.num_envs, self.device = num_envs, torch.device(device)
-        if config.recurrent != "none" and self.device.type != "cpu":
-            raise ValueError(
-                f"recurrent {config.recurrent} needs the device cpu, which sequences are kept on, got {device}"
-            )
-        if config.cuda_graphs and self.device.type != "cuda":
-            raise ValueError(f"cuda_graphs needs a device cuda, got {device}")
+        _check_device(config, self.device)
         self.env_step = self.updates = 0
         self.first_action = int(action_space.start)
         exploration = config.noisy_epsilon if config.noisy else config.epsilon
@@ -303,3 +298,12 @@ class DQN:
             self._updates_before, self._lives = self.updates, None
         if self._captured is not None:
             self._captured.forget()
+
+
+def _check_device(config: DQNConfig, device: torch.device) -> None:
+    if config.recurrent != "none" and device.type != "cpu":
+        raise ValueError(
+            f"recurrent {config.recurrent} needs the device cpu, which sequences are kept on, got {device}"
+        )
+    if config.cuda_graphs and device.type != "cuda":
+        raise ValueError(f"cuda_graphs needs a device cuda, got {device}")
