@@ -26,7 +26,7 @@ from gymnast.envs.step import Obs, Step
 from gymnast.networks.flat import FlatParameters, copy_buffers
 from gymnast.networks.noisy import draw_noise
 from gymnast.networks.numpy_forward import numpy_forward
-from gymnast.networks.plain import PlainMLP, fast
+from gymnast.networks.plain import Plain, fast
 from gymnast.networks.recurrent import RecurrentQNetwork
 from gymnast.replay.device_ring import DeviceRing
 from gymnast.replay.device_samplers import DevicePrioritized, DeviceUniform
@@ -77,8 +77,8 @@ class DQN:
         self.online = network.to(self.device)
         self.target = copy.deepcopy(self.online)
         self.weights, self.target_weights = FlatParameters(self.online), FlatParameters(self.target).freeze()
-        self._online: PlainMLP | nn.Module = self.online
-        self._target: PlainMLP | nn.Module = self.target
+        self._online: Plain | nn.Module = self.online
+        self._target: Plain | nn.Module = self.target
         if not config.compile:
             self._online, self._target = fast(self.online, self.weights), fast(self.target, self.target_weights)
         self.optimizer = optimizers.build(

@@ -56,7 +56,7 @@ class Update:
 
     def _by_backward(self, batch: Any, noise: Tensor | None) -> tuple[Tensor, Metrics]:
         loss, error, metrics = self.loss(batch, noise)
-        self.weights.grad.zero_()
+        self.weights.added.zero_()
         loss.backward()  # type: ignore[no-untyped-call]
         self._clip(metrics)
         return error, metrics

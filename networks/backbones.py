@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -82,8 +83,7 @@ class ConvNet(nn.Module):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, obs: Obs) -> Tensor:
-        pixels = torch.stack(obs.unbind(1), -1)  # [B, H, W, C], at twice the speed of a copy to channels_last
-        features: Tensor = (pixels * self.scale).permute(0, 3, 1, 2)
+        features: Tensor = pixels(obs).mul_(self.scale)
         with torch.autocast(features.device.type, torch.bfloat16, enabled=self.bf16):
             for convolution in self.convolutions:
                 features = torch.relu_(convolution(features))
@@ -125,6 +125,20 @@ class MinAtarCNN(nn.Module):
     def forward(self, obs: Obs) -> Tensor:
         features: Tensor = self.network(obs.movedim(-1, 1).float())
         return features
+
+
+def pixels(obs: Tensor) -> Tensor:
+    """A float32 copy of images [B, C, H, W] that lies channels last."""
+    packed = obs.dtype == torch.uint8 and obs.shape[1] == 4 and obs.device.type == "cpu" and sys.byteorder == "little"
+    if not packed or torch.compiler.is_compiling():
+        # At twice the speed of a copy to channels_last.
+        return torch.stack(obs.unbind(1), -1).float().permute(0, 3, 1, 2)
+    planes = obs.int().unbind(1)
+    words = planes[3] << 8  # the four bytes of a pixel as one number: at twice the speed of stacking them
+    for plane in (planes[2], planes[1]):
+        words.bitwise_or_(plane).bitwise_left_shift_(8)
+    words.bitwise_or_(planes[0])
+    return words.view(torch.uint8).view(*words.shape, 4).float().permute(0, 3, 1, 2)
 
 
 def dense(widths: Sequence[int]) -> nn.ModuleList:

@@ -28,6 +28,8 @@ class FlatParameters:
         size = sum(parameter.numel() for parameter in parameters)
         self.data = torch.empty(size, dtype=parameters[0].dtype, device=parameters[0].device)
         self.grad = torch.zeros_like(self.data)
+        self.added = self.grad
+        """The part of `grad` that a backward pass adds to, so that it is zeroed before; the rest is overwritten."""
         self.parameter = nn.Parameter(self.data)
         """The flat tensor as the one parameter that an optimizer is given."""
         self.parameter.grad = self.grad

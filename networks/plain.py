@@ -1,6 +1,7 @@
-"""The plain MLP with its backward pass written out: the same gradients as autograd's, for two thirds of the time.
+"""Plain networks with their backward pass written out: the same gradients as autograd's, in less time.
 
-Small networks spend their updates on bookkeeping, not on arithmetic. Every other network takes torch's own way.
+Small networks spend their updates on bookkeeping, not on arithmetic, and large ones on copies of gradients: here each
+gradient is written where it belongs. Every other network takes torch's own way.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gymnast.networks.backbones import MLP
+from gymnast.networks.backbones import MLP, ConvNet, pixels
 from gymnast.networks.flat import FlatParameters
 from gymnast.networks.heads import QHead, QNetwork
 from gymnast.networks.noisy import Linear
@@ -19,83 +20,157 @@ from gymnast.networks.noisy import Linear
 THIN = 16
 """Fewer inputs than this, and the weight gradient is faster by way of its transpose."""
 
-
 relu_backward = torch.ops.aten.threshold_backward.default
+convolution_backward = torch.ops.aten.convolution_backward.default
 
 
-class PlainMLP:
-    """What `network(obs)` gives, [B, A, K], for float32 observations [B, D]; `backward` writes into the flat gradient.
+class PlainLinear:
+    """A linear layer of inputs [B, ...], which it flattens."""
 
-    It overwrites gradients where autograd adds to them: one forward and one backward pass an update.
+    def __init__(self, layer: nn.Linear, flat: FlatParameters) -> None:
+        self.weight, self.bias = layer.weight.detach(), layer.bias.detach()
+        self.weight_grad, self.bias_grad = flat.gradient(layer.weight), flat.gradient(layer.bias)
+
+    def inputs(self, features: Tensor) -> Tensor:
+        return features if features.dim() == 2 else features.flatten(1)
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        return functional.linear(inputs, self.weight, self.bias)
+
+    def backward(self, inputs: Tensor, grad: Tensor, *, further: bool) -> Tensor | None:
+        """Write the weights' gradients; the gradient of the inputs where it goes further."""
+        if inputs.shape[1] < THIN:
+            self.weight_grad.copy_(torch.mm(inputs.t(), grad).t())
+        else:
+            torch.mm(grad.t(), inputs, out=self.weight_grad)
+        torch.sum(grad, 0, out=self.bias_grad)
+        return grad @ self.weight if further else None
+
+
+class PlainConvolution:
+    """A convolution of channels-last images; `scale` is what the images are to be multiplied by."""
+
+    def __init__(self, layer: nn.Conv2d, flat: FlatParameters, scale: float) -> None:
+        assert layer.bias is not None
+        self.weight, self.bias = layer.weight.detach(), layer.bias.detach()
+        self.weight_grad, self.bias_grad = flat.gradient(layer.weight), flat.gradient(layer.bias)
+        self.kernel, self.stride, self.scale = layer.kernel_size, layer.stride, scale
+
+    def inputs(self, features: Tensor) -> Tensor:
+        return features
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        weight = self.weight if self.scale == 1.0 else self.weight * self.scale  # of which there is less than of images
+        return torch.conv2d(inputs, weight, self.bias, self.stride)
+
+    def backward(self, inputs: Tensor, grad: Tensor, *, further: bool) -> Tensor | None:
+        """As `PlainLinear.backward`; nothing goes further than the images that are scaled."""
+        if grad.dim() == 2:
+            sizes = zip(inputs.shape[2:], self.kernel, self.stride, strict=True)
+            grad = grad.unflatten(1, (-1, *((size - kernel) // stride + 1 for size, kernel, stride in sizes)))
+        grad = grad.contiguous(memory_format=torch.channels_last)
+        inputs_grad, weight_grad, _ = convolution_backward(
+            grad, inputs, self.weight, None, self.stride, [0, 0], [1, 1], False, [0, 0], 1, [further, True, False]
+        )
+        torch.mul(weight_grad, self.scale, out=self.weight_grad)
+        torch.sum(grad.permute(0, 2, 3, 1).flatten(0, 2), 0, out=self.bias_grad)  # faster than with the weights
+        return inputs_grad  # type: ignore[no-any-return]
+
+
+class Plain:
+    """What `network(obs, noise)` gives, [B, A, K]; `backward` writes into the flat gradient.
+
+    `layers` are the network's, or its backbone's where the head is not plain, which then takes torch's own way.
+    Gradients are overwritten where autograd adds to them: one forward and one backward pass an update.
     """
 
-    def __init__(self, network: QNetwork, layers: list[nn.Linear], flat: FlatParameters) -> None:
-        head = network.head
-        assert isinstance(head, QHead)
-        self.flat = flat
-        self.shape = (-1, head.actions, head.outputs)
-        self.weights = [layer.weight.detach() for layer in layers]
-        self.biases = [layer.bias.detach() for layer in layers]
-        self.grads = [(flat.gradient(layer.weight), flat.gradient(layer.bias)) for layer in layers]
+    def __init__(self, network: QNetwork, layers: list[nn.Conv2d | nn.Linear], flat: FlatParameters) -> None:
+        self.flat, self.backbone, self.head = flat, network.backbone, network.head
+        self.whole = all(layer is not layers[-1] for layer in self.backbone.modules())
+        scale = self.backbone.scale if isinstance(self.backbone, ConvNet) else 1.0
+        self.layers = [
+            PlainConvolution(layer, flat, 1.0 if number else scale)
+            if isinstance(layer, nn.Conv2d)
+            else PlainLinear(layer, flat)
+            for number, layer in enumerate(layers)
+        ]
+        self.rectified = len(layers) - 1 if self.whole else len(layers)
+        # A network's parameters begin with its backbone's.
+        flat.added = flat.grad[sum(p.numel() for layer in layers for p in layer.parameters()) :]
 
-    def __call__(self, obs: Tensor, noise: None = None) -> Tensor:
+    def __call__(self, obs: Tensor, noise: Tensor | None = None) -> Tensor:
         if torch.is_grad_enabled() and self.flat.parameter.requires_grad:
             output: Tensor = _Apply.apply(self.flat.parameter, obs, self)  # type: ignore[no-untyped-call]
-            return output
-        return self.activations(obs)[-1].view(self.shape)
+        else:
+            output = self.activations(obs)[-1]
+        if self.whole:
+            return output.view(-1, self.head.actions, self.head.outputs)  # type: ignore[call-overload,no-any-return]
+        return self.head(output, noise)  # type: ignore[no-any-return]
 
     def activations(self, obs: Tensor) -> list[Tensor]:
-        """The input of each layer, and the output of the last one."""
-        kept = [obs]
-        last = len(self.weights) - 1
-        for number, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            features = functional.linear(kept[-1], weight, bias)
-            kept.append(features if number == last else features.relu_())
-        return kept
+        """The input of each layer, and the output [B, F] of the last one."""
+        features = pixels(obs) if isinstance(self.backbone, ConvNet) else obs
+        kept = []
+        for number, layer in enumerate(self.layers):
+            kept.append(layer.inputs(features))
+            features = layer(kept[-1])
+            if number < self.rectified:
+                features.relu_()
+        return [*kept, features.flatten(1)]
 
-    def write_gradients(self, kept: list[Tensor], grad: Tensor) -> None:
-        """Backpropagate the gradient of the output, [B, A * K]."""
-        for number in reversed(range(len(self.weights))):
-            weight_grad, bias_grad = self.grads[number]
-            inputs = kept[number]
-            if inputs.shape[1] < THIN:
-                weight_grad.copy_(torch.mm(inputs.t(), grad).t())
-            else:
-                torch.mm(grad.t(), inputs, out=weight_grad)
-            torch.sum(grad, 0, out=bias_grad)
-            if number:
-                grad = relu_backward(grad @ self.weights[number], inputs, 0)
+    def write_gradients(self, kept: list[Tensor], output: Tensor, grad: Tensor) -> None:
+        """Backpropagate the gradient of the output, [B, F]."""
+        flowing: Tensor | None = grad
+        for number in reversed(range(len(self.layers))):
+            assert flowing is not None
+            if number < self.rectified:
+                flowing = relu_backward(flowing, output, 0)
+            output = kept[number]
+            flowing = self.layers[number].backward(output, flowing, further=number > 0)
 
 
 class _Apply(torch.autograd.Function):
-    """Puts a `PlainMLP` into autograd's graph, so that any loss may follow it."""
+    """Puts a `Plain` network into autograd's graph, so that any loss may follow it."""
 
     @staticmethod
-    def forward(ctx: Any, anchor: Tensor, obs: Tensor, mlp: PlainMLP) -> Tensor:
-        *ctx.kept, output = mlp.activations(obs)
-        ctx.mlp = mlp
-        return output.view(mlp.shape)
+    def forward(ctx: Any, anchor: Tensor, obs: Tensor, plain: Plain) -> Tensor:
+        *ctx.kept, ctx.output = plain.activations(obs)
+        ctx.plain = plain
+        return ctx.output.view_as(ctx.output)  # another tensor, for the graph would hold itself
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> tuple[None, None, None]:
-        ctx.mlp.write_gradients(ctx.kept, grads[0].flatten(1))
+        ctx.plain.write_gradients(ctx.kept, ctx.output, grads[0])
         return None, None, None
 
 
-def plain_layers(network: nn.Module) -> list[nn.Linear] | None:
-    """The linear layers of a network that is nothing but ReLU layers over a flat float Box, else None."""
-    if type(network) is not QNetwork or type(network.backbone) is not MLP or type(network.head) is not QHead:
+def plain_layers(network: nn.Module) -> list[nn.Conv2d | nn.Linear] | None:
+    """The layers of a network that is nothing but ReLU layers over a flat float Box or images, else None.
+
+    Where only the head of convolutions is of another kind, the layers of the backbone.
+    """
+    if type(network) is not QNetwork:
         return None
-    backbone, stream = network.backbone, network.head.stream
-    if not backbone.vector.is_identity or backbone.activation != "relu" or stream.activation != "relu":
+    backbone, head = network.backbone, network.head
+    if type(backbone) is MLP and backbone.vector.is_identity and backbone.activation == "relu":
+        layers = list(backbone.layers)
+    elif isinstance(backbone, ConvNet) and type(backbone).forward is ConvNet.forward and not backbone.bf16:
+        layers = [*backbone.convolutions, *backbone.layers]
+    else:
         return None
-    layers = [*backbone.layers, *stream.hidden, stream.output]
-    linear = [layer for layer in layers if type(layer) in (nn.Linear, Linear)]
-    return linear if len(linear) == len(layers) else None
+    if type(head) is QHead and head.stream.activation == "relu":
+        whole = [*layers, *head.stream.hidden, head.stream.output]
+        if all(type(layer) in (nn.Conv2d, nn.Linear, Linear) for layer in whole):
+            return whole
+    return layers if isinstance(backbone, ConvNet) else None
 
 
-def fast(network: QNetwork, flat: FlatParameters) -> PlainMLP | QNetwork:
+def fast(network: QNetwork, flat: FlatParameters) -> Plain | QNetwork:
     """The network itself, or the same function in a faster form where it has one; `flat` holds its parameters."""
     layers = plain_layers(network)
-    learns = layers is not None and all(parameter.dtype == torch.float32 for parameter in network.parameters())
-    return PlainMLP(network, layers, flat) if layers is not None and learns else network
+    parameters = list(network.parameters())
+    learns = all(parameter.dtype == torch.float32 and parameter.grad is not None for parameter in parameters)
+    # On a GPU each of its calls would wait for Python, as autograd's do not.
+    on_cpu = flat.data.device.type == "cpu"
+    images = isinstance(network.backbone, ConvNet)
+    return Plain(network, layers, flat) if layers is not None and learns and (on_cpu or not images) else network

@@ -1,4 +1,4 @@
-"""Backbones, heads, initial weights, flat parameters, and the faster forms of the plain MLP."""
+"""Backbones, heads, initial weights, flat parameters, and the faster forms of plain networks."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from gymnast.agents.dqn_config import DQNConfig
 from gymnast.networks import build
 from gymnast.networks.backbones import MLP, NatureCNN
 from gymnast.networks.flat import FlatParameters, clip_norm
-from gymnast.networks.heads import QHead, QNetwork
+from gymnast.networks.heads import DuelingHead, QHead, QNetwork
 from gymnast.networks.init import initialise
 from gymnast.networks.inputs import Vector
+from gymnast.networks.noisy import Linear, NoisyLayers
 from gymnast.networks.numpy_forward import numpy_forward
-from gymnast.networks.plain import PlainMLP, fast
+from gymnast.networks.plain import Plain, fast
 
 torch.set_num_threads(1)  # two threads beside a busy core are many times slower than one
 BOX = spaces.Box(-1, 1, (5,))
@@ -36,6 +37,16 @@ def q_network(hidden: tuple[int, ...] = (7, 20), *, activation: str = "relu", ou
     head = QHead(hidden[-1], 3, outputs)
     initialise(head, "torch", activation=None, generator=generator(1))
     return QNetwork(backbone, head)
+
+
+def convolutional(backbone: str, space: spaces.Box, head: str) -> QNetwork:
+    features = build(backbone, space, generator=generator())
+    width = features.out_features
+    if head == "dueling":
+        return QNetwork(features, DuelingHead(width, 3, 2))
+    made = QHead(width, 3, 2, linear=NoisyLayers("factorised", 0.5) if head == "noisy" else Linear)
+    initialise(made, "torch", activation=None, generator=generator(1))
+    return QNetwork(features, made)
 
 
 def test_nature_cnn_is_the_paper_s() -> None:
@@ -212,7 +223,7 @@ def test_plain_mlp_equals_autograd(hidden: tuple[int, ...], outputs: int, rows: 
     reference = copy.deepcopy(network)
     flat = FlatParameters(network)
     plain = fast(network, flat)
-    assert isinstance(plain, PlainMLP)
+    assert isinstance(plain, Plain)
     obs = torch.randn(rows, 5, generator=generator(2))
     target = torch.randn(rows, 3, outputs, generator=generator(3))
     with torch.no_grad():
@@ -229,6 +240,32 @@ def test_plain_mlp_equals_autograd(hidden: tuple[int, ...], outputs: int, rows: 
     for parameter in reference.parameters():
         parameter.data.mul_(0.5)
     torch.testing.assert_close(plain(obs), reference(obs))  # it follows the weights
+
+
+@pytest.mark.parametrize("backbone", ["nature-cnn", "efficient-cnn"])
+@pytest.mark.parametrize("kind", [np.uint8, np.float32])
+@pytest.mark.parametrize("head", ["plain", "dueling", "noisy"])
+@pytest.mark.parametrize("channels", [4, 3])
+def test_plain_convolutions_equal_autograd(backbone: str, kind: Any, head: str, channels: int) -> None:
+    space = spaces.Box(0, 255, (channels, 84, 84), kind)
+    network = convolutional(backbone, space, head)
+    reference = copy.deepcopy(network)
+    flat = FlatParameters(network)
+    plain = fast(network, flat)
+    assert isinstance(plain, Plain)
+    obs = torch.randint(0, 256, (5, *space.shape), generator=generator(2)).to(torch.uint8)
+    target = torch.randn(5, 3, 2, generator=generator(3))
+    obs = obs if kind is np.uint8 else obs.float() / 255
+    noise = torch.randn(1, network.head.stream.output.noise_size, generator=generator(4)) if head == "noisy" else None
+    with torch.no_grad():
+        torch.testing.assert_close(plain(obs, noise), reference(obs, noise))
+    for _ in range(2):  # the second pass must not see the first one's gradients
+        flat.added.zero_()
+        nn.functional.mse_loss(plain(obs, noise), target).backward()
+    nn.functional.mse_loss(reference(obs, noise), target).backward()
+    for mine, theirs in zip(network.parameters(), reference.parameters(), strict=True):
+        assert theirs.grad.count_nonzero()
+        torch.testing.assert_close(mine.grad, theirs.grad, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("rows", [1, 2, 33])
@@ -248,12 +285,13 @@ def test_other_networks_keep_torch_s_own_way() -> None:
     class Noisy(nn.Linear):
         """A layer of another kind."""
 
-    of_images = QNetwork(build("auto", IMAGES, generator=generator()), QHead(512, 3, 1))
+    bf16 = QNetwork(build("auto", IMAGES, generator=generator()), QHead(512, 3, 1))
+    bf16.backbone.bf16 = True
     one_hot = QNetwork(build("auto", spaces.Discrete(4), generator=generator()), QHead(84, 3, 1))
     binary = QNetwork(build("mlp", spaces.MultiBinary(3), generator=generator()), QHead(84, 3, 1))
     noisy = QNetwork(build("mlp", BOX, generator=generator()), QHead(84, 3, 1, linear=Noisy))
     for network in (
-        of_images,
+        bf16,
         one_hot,
         binary,
         noisy,
