@@ -98,7 +98,11 @@ class DeviceRing:
         self.reward[slot] = reward
         self.bootstrap[slot] = (~cut).float()
         if self.mask is not None:
-            self.mask[torch.where(active, self.slot, self.slots)] = True if next_mask is None else next_mask
+            newest = torch.where(active, self.slot, self.slots)
+            if next_mask is None:
+                self.mask.index_fill_(0, newest, True)
+            else:
+                self.mask[newest] = next_mask
         self.length += active
         completed = self._close(active, slot, stop=ended | cut)
         self.sampler.changed(torch.cat([stale, completed]), self.ready)
@@ -121,9 +125,10 @@ class DeviceRing:
             frames[first] = (before if stack == 1 else before.flatten(0, 1)).to(frames.dtype)
             frames[last] = (after if stack == 1 else after[:, -1]).to(frames.dtype)
         stale = torch.where(rows.unsqueeze(1) & (begins | (ahead >= 0)), around, none).flatten()
-        self.ready[stale] = False
+        self.ready.index_fill_(0, stale, False)
         for written in (first, last):
-            self.touched[torch.where(written < none, written // BLOCK, len(self.touched) - 1)] = self.adds
+            block = torch.where(written < none, written // BLOCK, len(self.touched) - 1)
+            self.touched.index_fill_(0, block, self.adds)
         self.slot = torch.where(rows, newest, self.slot)
         return torch.where(rows, slot % size, none), stale
 
@@ -134,8 +139,7 @@ class DeviceRing:
         windows = (slot.unsqueeze(1) - back * self.num_envs) % self.slots  # [N, n]
         complete = rows.unsqueeze(1) & (self.length.unsqueeze(1) > back) & (stop.unsqueeze(1) | (back == self.n - 1))
         completed = torch.where(complete & ~self.ready[windows], windows, self.slots).flatten()
-        self.ready[completed] = True
-        self.ready[-1] = False
+        self.ready[completed] = completed < self.slots
         self.length.masked_fill_(rows & stop, 0)
         return completed
 

@@ -34,9 +34,10 @@ class DeviceSums:
 
     def find(self, part: Tensor) -> Tensor:
         """The slots that lie at these parts (float64 [B], in [0, 1)) of the sum of all; none has mass 0."""
-        before = functional.pad(self._sums.cumsum(0), (1, 0))  # [blocks + 1]
-        rest = part * before[-1]
-        block = _place(before[1:], rest)
+        sums = self._sums.cumsum(0)  # [blocks]
+        before = functional.pad(sums, (1, 0))
+        rest = part * sums[-1]
+        block = _place(sums, rest)  # not a slice, which Inductor cannot search before torch 2.13
         running = self._masses[block].cumsum(1, dtype=torch.float64)  # [B, BLOCK]
         place = _place(running, (rest - before[block]).unsqueeze(1)).squeeze(1)
         return block * BLOCK + place
