@@ -71,7 +71,7 @@ class DQNConfig:
     action_masks: bool = True
     """Choose among allowed actions alone, in acting and in targets, where the environment says which they are."""
     backbone: str = "auto"
-    """Network below the head: auto, mlp, nature-cnn, efficient-cnn, minatar-cnn, or module:Class for your own."""
+    """Network below the head: auto, mlp, nature-cnn, efficient-cnn, minatar-cnn, combined, or module:Class."""
     hidden_sizes: tuple[int, ...] | None = None
     """Units of the fully connected layers; the last is the head's. By default the backbone's own (MLP: 120 84)."""
     activation: str = "relu"

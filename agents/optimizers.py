@@ -18,7 +18,7 @@ NOT_FLAT = {
     "muon": "it treats a matrix as a whole, and the parameters are one flat vector",
 }
 
-CAPTURED = ("sgd", "nature-rmsprop")
+CAPTURED = ("sgd", "nature-rmsprop", "a3c-rmsprop")
 """Optimizers that need no `capturable` for a CUDA graph."""
 
 
@@ -53,10 +53,36 @@ class NatureRMSprop(torch.optim.Optimizer):
                 parameter.addcdiv_(grad, root.div_(-group["lr"]))  # lr may be a tensor, which `value` may not
 
 
+class A3CRMSprop(torch.optim.Optimizer):
+    """RMSProp as A3C's paper has it: not centred, with epsilon inside the root (Mnih et al. 2016, eq. 8 and 9).
+
+    square is a running average of the gradient's square; the step is lr * grad / sqrt(square + eps). It starts at 1,
+    as in the code of that time, so that the first steps are not the largest.
+    """
+
+    def __init__(self, params: Any, lr: float = 7e-4, *, alpha: float = 0.99, eps: float = 1e-5) -> None:
+        super().__init__(params, {"lr": lr, "alpha": alpha, "eps": eps})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            keep = group["alpha"]
+            for parameter in group["params"]:
+                grad, state = parameter.grad, self.state[parameter]
+                if not state:
+                    state["square"] = torch.ones_like(parameter)
+                square = state["square"].mul_(keep).addcmul_(grad, grad, value=1 - keep)
+                parameter.addcdiv_(grad, (square + group["eps"]).sqrt_().div_(-group["lr"]))
+
+
+PAPERS = {"nature-rmsprop": NatureRMSprop, "a3c-rmsprop": A3CRMSprop}
+"""Optimizers of papers that torch does not have."""
+
+
 def names() -> tuple[str, ...]:
     """What `optimizer` may be: torch's elementwise optimizers in lower case, and the papers' RMSProp."""
     classes = [name for name, value in vars(torch.optim).items() if _is_optimizer(value)]
-    return (*sorted(name.lower() for name in classes if name.lower() not in NOT_FLAT), "nature-rmsprop")
+    return (*sorted(name.lower() for name in classes if name.lower() not in NOT_FLAT), *PAPERS)
 
 
 def check(name: str, eps: float | None, *, captured: bool = False) -> None:
@@ -135,8 +161,8 @@ def _is_optimizer(value: Any) -> bool:
 
 
 def _class(name: str) -> Any:
-    if name == "nature-rmsprop":
-        return NatureRMSprop
+    if name in PAPERS:
+        return PAPERS[name]
     return next(value for key, value in vars(torch.optim).items() if key.lower() == name and _is_optimizer(value))
 
 

@@ -15,15 +15,16 @@ if TYPE_CHECKING:
     from torch import nn
 
 NETWORKS = {
-    "auto": "nature-cnn where observations are uint8 images [C, H, W], else mlp",
+    "auto": "nature-cnn where observations are uint8 images [C, H, W], combined where parts of them are, else mlp",
     "mlp": "fully connected layers (hidden_sizes, activation) over any observation, flattened to one vector",
     "nature-cnn": "the three convolutions and 512 units of Mnih et al. 2015, over images [C, H, W]",
     "efficient-cnn": "two convolutions with stride 5 and 256 units (van Hasselt et al. 2019), over images [C, H, W]",
     "minatar-cnn": "one convolution and 128 units (Young & Tian 2019), over small images [H, W, C]",
+    "combined": "nature-cnn's convolutions over each image of a Dict or Tuple; all parts together into 512 units",
     "module:Class": "your own nn.Module with out_features, built as Class(observation_space)",
 }
 """What `build` takes, and one line on each."""
-SIZES = {"mlp": (120, 84), "nature-cnn": (512,), "efficient-cnn": (256,), "minatar-cnn": (128,)}
+SIZES = {"mlp": (120, 84), "nature-cnn": (512,), "efficient-cnn": (256,), "minatar-cnn": (128,), "combined": (512,)}
 """Units of the fully connected layers of each, unless `hidden_sizes` says otherwise."""
 
 
@@ -38,14 +39,15 @@ def build(
 ) -> nn.Module:
     """A backbone: a module from observations [B, ...] to features [B, out_features].
 
-    `hidden_sizes` are the units of its fully connected layers, by default `default_sizes`; `activation` is the MLP's;
-    `init` and `generator` make the weights of the named ones. A user's own module, given as an object or as
-    `module:Class`, has its own layers and keeps the weights that it comes with.
+    `hidden_sizes` are the units of its fully connected layers, by default `default_sizes`; `activation` is theirs
+    in `mlp` and `combined`; `init` and `generator` make the weights of the named ones. A user's own module, given as
+    an object or as `module:Class`, has its own layers and keeps the weights that it comes with.
 
     Raises:
         ValueError: an unknown name (with the nearest one), or an observation space that the backbone does not fit.
     """
     from gymnast.networks import backbones
+    from gymnast.networks.combined import Combined
     from gymnast.networks.init import initialise
 
     if not isinstance(name, str):
@@ -60,13 +62,18 @@ def build(
     sizes = SIZES[chosen] if hidden_sizes is None else tuple(hidden_sizes)
     if any(size < 1 for size in sizes):
         raise ValueError(f"hidden_sizes must be numbers >= 1, got {sizes}")
-    backbone: nn.Module
     if chosen == "mlp":
-        backbone = backbones.MLP(observation_space, sizes, activation=activation)
-    else:
-        backbone = backbones.CNNS[chosen](observation_space, sizes)
-    initialise(backbone, init, activation=activation if chosen == "mlp" else "relu", generator=generator)
-    return backbone
+        mlp = backbones.MLP(observation_space, sizes, activation=activation)
+        initialise(mlp, init, activation=activation, generator=generator)
+        return mlp
+    if chosen == "combined":
+        combined = Combined(observation_space, sizes, activation=activation)
+        initialise(combined.parts, init, activation="relu", generator=generator)
+        initialise(combined.layers, init, activation=activation, generator=generator)
+        return combined
+    cnn: nn.Module = backbones.CNNS[chosen](observation_space, sizes)
+    initialise(cnn, init, activation="relu", generator=generator)
+    return cnn
 
 
 def default_sizes(name: str | nn.Module, observation_space: gym.Space[Any]) -> tuple[int, ...]:
@@ -76,10 +83,24 @@ def default_sizes(name: str | nn.Module, observation_space: gym.Space[Any]) -> t
 
 def automatic(observation_space: gym.Space[Any]) -> str:
     """The backbone that `auto` stands for."""
-    space = observation_space
+    if isinstance(observation_space, spaces.Dict | spaces.Tuple):
+        return "combined" if has_image(observation_space) else "mlp"
+    return "nature-cnn" if is_image(observation_space) else "mlp"
+
+
+def is_image(space: gym.Space[Any]) -> bool:
+    """Whether these are uint8 images [C, H, W], large enough for the convolutions of Mnih et al. 2015."""
     if not isinstance(space, spaces.Box) or space.dtype != "uint8" or len(space.shape) != 3:
-        return "mlp"
-    return "nature-cnn" if min(space.shape[1:]) >= 36 else "mlp"
+        return False
+    return min(space.shape[1:]) >= 36
+
+
+def has_image(space: gym.Space[Any]) -> bool:
+    """Whether an observation or any part of it is an image."""
+    if isinstance(space, spaces.Dict | spaces.Tuple):
+        parts = space.spaces.values() if isinstance(space, spaces.Dict) else space.spaces
+        return any(has_image(part) for part in parts)
+    return is_image(space)
 
 
 def checked(module: object, name: str) -> nn.Module:

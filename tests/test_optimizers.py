@@ -58,6 +58,41 @@ def test_nature_rmsprop_by_hand() -> None:
         assert parameter.item() == pytest.approx(value, rel=1e-5)
 
 
+def test_a3c_rmsprop_by_hand() -> None:
+    parameter = flat([1.0])
+    optimizer = optimizers.build("a3c-rmsprop", parameter, lr=0.1, eps=0.01)
+    assert optimizer.param_groups[0]["alpha"] == 0.99
+    value = square = 1.0  # the average begins at 1
+    for step, grad in enumerate((2.0, -1.0, 0.5)):
+        rate = 0.1 / (step + 1)
+        optimizers.set_learning_rate(optimizer, rate)
+        parameter.grad.fill_(grad)
+        optimizer.step()
+        square = 0.99 * square + 0.01 * grad**2
+        value -= rate * grad / math.sqrt(square + 0.01)
+        assert parameter.item() == pytest.approx(value, rel=1e-5)
+        assert parameter.grad == grad
+
+
+def test_a3c_rmsprop_s_average_may_be_shared() -> None:
+    """Two workers' optimizers of one parameter go on with one average, which lies in memory that they share."""
+    parameter, alone = flat([1.0, 2.0]), flat([1.0, 2.0])
+    square = torch.ones(2).share_memory_()
+    workers = [optimizers.build("a3c-rmsprop", parameter, lr=0.1) for _ in range(2)]
+    reference = optimizers.build("a3c-rmsprop", alone, lr=0.1)
+    for worker in workers:
+        worker.state[parameter]["square"] = square
+    for step in range(6):
+        for each in (parameter, alone):
+            each.grad.copy_(torch.tensor([1.0, -2.0]) * step)
+        workers[step % 2].step()
+        reference.step()
+    assert torch.equal(parameter, alone)
+    assert torch.equal(square, reference.state[alone]["square"])
+    assert square.is_shared()
+    assert all(worker.state[parameter]["square"] is square for worker in workers)
+
+
 def test_torch_s_rmsprop_has_epsilon_outside_the_root() -> None:
     parameter = flat([1.0])
     optimizer = optimizers.build("rmsprop", parameter, lr=0.1, eps=0.01)
@@ -66,12 +101,13 @@ def test_torch_s_rmsprop_has_epsilon_outside_the_root() -> None:
     assert parameter.item() == pytest.approx(1 - 0.1 * 2 / (math.sqrt(0.01 * 4) + 0.01), rel=1e-5)
 
 
-def test_nature_rmsprop_goes_on_from_its_state() -> None:
+@pytest.mark.parametrize("name", optimizers.PAPERS)
+def test_papers_rmsprop_goes_on_from_its_state(name: str) -> None:
     one, other = flat([1.0, 2.0]), flat([1.0, 2.0])
-    first = optimizers.build("nature-rmsprop", one, lr=0.1)
+    first = optimizers.build(name, one, lr=0.1)
     one.grad.fill_(1.0)
     first.step()
-    second = optimizers.build("nature-rmsprop", other, lr=0.1)
+    second = optimizers.build(name, other, lr=0.1)
     second.load_state_dict(copy.deepcopy(first.state_dict()))
     other.data.copy_(one.data)
     for parameter, optimizer in ((one, first), (other, second)):
@@ -85,6 +121,7 @@ def test_nature_rmsprop_goes_on_from_its_state() -> None:
     [
         ("adm", None, "optimizer must be one of .*, got 'adm'; did you mean adam?"),
         ("Adam", None, "got 'Adam'; did you mean adam?"),
+        ("a3c-rmspro", None, "did you mean a3c-rmsprop?"),
         ("lbfgs", None, "optimizer lbfgs does not fit: it needs a closure"),
         ("sparseadam", None, "sparse gradients"),
         ("adafactor", None, "one flat vector"),
@@ -95,6 +132,20 @@ def test_nature_rmsprop_goes_on_from_its_state() -> None:
 def test_what_does_not_fit_is_refused(name: str, eps: float | None, message: str) -> None:
     with pytest.raises(ValueError, match=message.replace("?", r"\?")):
         optimizers.check(name, eps)
+
+
+@pytest.mark.parametrize("name", optimizers.PAPERS)
+def test_a_captured_step_takes_its_learning_rate_from_a_tensor(name: str) -> None:
+    optimizers.check(name, 1e-5, captured=True)
+    one, other = flat([1.0, 2.0]), flat([1.0, 2.0])
+    built = [optimizers.build(name, one, lr=0.1, captured=True), optimizers.build(name, other, lr=0.1)]
+    assert isinstance(built[0].param_groups[0]["lr"], torch.Tensor)
+    for rate in (0.1, 0.01):
+        for parameter, optimizer in zip((one, other), built, strict=True):
+            optimizers.set_learning_rate(optimizer, rate)
+            parameter.grad.fill_(3.0)
+            optimizer.step()
+    torch.testing.assert_close(one, other)
 
 
 def test_refused_optimizers_are_those_that_are_not_elementwise() -> None:
