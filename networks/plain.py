@@ -67,7 +67,7 @@ class PlainConvolution:
         """As `PlainLinear.backward`; nothing goes further than the images that are scaled."""
         if grad.dim() == 2:
             sizes = zip(inputs.shape[2:], self.kernel, self.stride, strict=True)
-            grad = grad.unflatten(1, (-1, *((size - kernel) // stride + 1 for size, kernel, stride in sizes)))
+            grad = grad.view(len(grad), -1, *((size - kernel) // stride + 1 for size, kernel, stride in sizes))
         grad = grad.contiguous(memory_format=torch.channels_last)
         inputs_grad, weight_grad, _ = convolution_backward(
             grad, inputs, self.weight, None, self.stride, [0, 0], [1, 1], False, [0, 0], 1, [further, True, False]
@@ -136,7 +136,8 @@ class _Apply(torch.autograd.Function):
     def forward(ctx: Any, anchor: Tensor, obs: Tensor, plain: Plain) -> Tensor:
         *ctx.kept, ctx.output = plain.activations(obs)
         ctx.plain = plain
-        return ctx.output.view_as(ctx.output)  # another tensor, for the graph would hold itself
+        output: Tensor = ctx.output.view_as(ctx.output)  # another tensor, for the graph would hold itself
+        return output
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> tuple[None, None, None]:
@@ -151,7 +152,7 @@ def plain_layers(network: nn.Module) -> list[nn.Conv2d | nn.Linear] | None:
     """
     if type(network) is not QNetwork:
         return None
-    backbone, head = network.backbone, network.head
+    backbone, head, layers = network.backbone, network.head, list[Any]()
     if type(backbone) is MLP and backbone.vector.is_identity and backbone.activation == "relu":
         layers = list(backbone.layers)
     elif isinstance(backbone, ConvNet) and type(backbone).forward is ConvNet.forward and not backbone.bf16:
