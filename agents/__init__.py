@@ -6,9 +6,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gymnast.agents.actor_critic import ActorCritic
+    from gymnast.agents.actor_critic_config import ActorCriticConfig
     from gymnast.agents.bandits import UCB, Thompson, ThompsonConfig, UCBConfig
     from gymnast.agents.dqn import DQN
     from gymnast.agents.dqn_config import DQNConfig
+    from gymnast.agents.evolution import (
+        EvolutionStrategies,
+        EvolutionStrategiesConfig,
+        GeneticAlgorithm,
+        GeneticAlgorithmConfig,
+    )
+    from gymnast.agents.hill_climbing import HillClimbing, HillClimbingConfig
     from gymnast.agents.planning import PolicyIteration, PolicyIterationConfig, ValueIteration, ValueIterationConfig
     from gymnast.agents.tabular import (
         TD,
@@ -27,9 +36,12 @@ if TYPE_CHECKING:
 
 MODULES = {
     "dqn": ("DQN",),
+    "actor_critic": ("ActorCritic",),
     "tabular": ("QLearning", "Sarsa", "ExpectedSarsa", "DoubleQLearning", "NStepSarsa", "TD"),
     "planning": ("ValueIteration", "PolicyIteration"),
     "bandits": ("UCB", "Thompson"),
+    "hill_climbing": ("HillClimbing",),
+    "evolution": ("GeneticAlgorithm", "EvolutionStrategies"),
 }
 _PATHS = {
     name: f"gymnast.agents.{module}"
@@ -42,11 +54,19 @@ __all__ = [
     "DQN",
     "TD",
     "UCB",
+    "ActorCritic",
+    "ActorCriticConfig",
     "DQNConfig",
     "DoubleQLearning",
     "DoubleQLearningConfig",
+    "EvolutionStrategies",
+    "EvolutionStrategiesConfig",
     "ExpectedSarsa",
     "ExpectedSarsaConfig",
+    "GeneticAlgorithm",
+    "GeneticAlgorithmConfig",
+    "HillClimbing",
+    "HillClimbingConfig",
     "NStepSarsa",
     "NStepSarsaConfig",
     "PolicyIteration",

@@ -23,8 +23,17 @@ class Acted:
     action: Tensor
     """[N, ...], values of the action space (a `Discrete` space's `start` included), on the actor's device."""
     log_prob: Tensor | None = None
+    """[N], of `raw`."""
     value: Tensor | None = None
+    """[N, V], of the observation."""
     memory: Tensor | None = None
+    """[N, M], before the observation."""
+    next_memory: Tensor | None = None
+    """[N, M], after it."""
+    raw: Tensor | None = None
+    """[N, ...], the action as it was drawn: before clipping, squashing and numbering."""
+    mask: Tensor | None = None
+    """bool [N, A], the actions that were allowed, where that was heeded."""
 
 
 class LearningError(ValueError):

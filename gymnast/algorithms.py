@@ -1,15 +1,21 @@
-"""The algorithms that are DQN with parts switched on: names of agents and of presets, changes to the plain config."""
+"""The algorithms that are settings of another one: names of agents and of presets, changes to the plain config."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 
 class Algorithm(NamedTuple):
-    """What an algorithm changes in `DQNConfig`, whatever the environment."""
+    """What an algorithm changes in the config of the one that it is made of, whatever the environment."""
 
     help: str
     changes: dict[str, Any]
+    base: str = "dqn"
+    """The algorithm whose plain config it changes; its own name where it changes nothing."""
+    run: Mapping[str, Any] = MappingProxyType({})
+    """Changes to the options of a run that it makes no sense without."""
 
 
 RAINBOW = {
@@ -36,6 +42,22 @@ R2D2 = {
 }
 """Kapturowski et al. 2019, section 2.3 and appendix; a batch of sequences is many transitions, so fewer of them."""
 
+A2C = {
+    "policy_loss": "plain",
+    "rollout_steps": 5,
+    "epochs": 1,
+    "minibatches": 1,
+    "gae_lambda": 1.0,
+    "normalise_advantages": False,
+    "learning_rate": 7e-4,
+    "optimizer": "a3c-rmsprop",
+    "entropy_coef": 0.01,
+}
+"""Mnih et al. 2016, algorithm S3 and section 8; the step size is that of its synchronous form (Wu et al. 2017)."""
+
+PATHS = {"dqn": "gymnast.agents.dqn:DQN", "ppo": "gymnast.agents.actor_critic:ActorCritic"}
+"""The class of each base."""
+
 ALGORITHMS: dict[str, Algorithm] = {
     "dqn": Algorithm("deep Q-network (Mnih et al. 2015)", {}),
     "double-dqn": Algorithm("DQN with double Q-learning (van Hasselt et al. 2016)", {"double": True}),
@@ -58,4 +80,6 @@ ALGORITHMS: dict[str, Algorithm] = {
     "r2d2": Algorithm(
         "an LSTM that learns from sequences with burn-in and stored state (Kapturowski et al. 2019)", R2D2
     ),
+    "ppo": Algorithm("proximal policy optimisation (Schulman et al. 2017)", {}, "ppo", {"num_envs": 8}),
+    "a2c": Algorithm("advantage actor-critic, in step (Mnih et al. 2016)", A2C, "ppo", {"num_envs": 8}),
 }

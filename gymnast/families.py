@@ -1,7 +1,7 @@
-"""Presets of environment families for DQN and its variants; the numbers of a paper where it has some.
+"""Presets of environment families for DQN, PPO and their variants; the numbers of a paper where it has some.
 
-A family has changes for all of them under "dqn", and further ones for single algorithms. Periods are in env steps
-(4 frames each in Atari). The schedules of epsilon hold where no noisy layers explore.
+A family has changes for all of them under "dqn" or "ppo", and further ones for single algorithms. Periods are in
+env steps (4 frames each in Atari). The schedules of epsilon hold where no noisy layers explore.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ CARTPOLE: dict[str, dict[str, Any]] = {
         "v_min": 0.0,
         "v_max": 100.0,
     },
+    "ppo": {"rollout_steps": 32, "epochs": 20, "minibatches": 1, "gae_lambda": 0.8, "gamma": 0.98}
+    | {"learning_rate": "linear:1e-3:0:50000", "clip": "linear:0.2:0:50000"},
+    "a2c": {"rollout_steps": 5, "epochs": 1, "gae_lambda": 1.0, "gamma": 0.99, "learning_rate": 7e-4},
 }
 
 CLASSIC: dict[str, dict[str, Any]] = {
@@ -63,6 +66,22 @@ MINATAR: dict[str, dict[str, Any]] = {
 
 ATARI: dict[str, dict[str, Any]] = {
     # Mnih et al. 2015, extended data table 1.
+    "ppo": {  # Schulman et al. 2017, table 5; the decays over 10 million env steps
+        "backbone": "nature-cnn",
+        "rollout_steps": 128,
+        "epochs": 4,
+        "minibatches": 4,
+        "learning_rate": "linear:2.5e-4:0:10000000",
+        "clip": "linear:0.1:0:10000000",
+        "value_clip": "linear:0.1:0:10000000",
+        "value_coef": 1.0,
+        "entropy_coef": 0.01,
+        "clip_rewards": True,
+        "eval_sample": True,
+    },
+    # Mnih et al. 2016, section 8, in step as Wu et al. 2017 have it.
+    "a2c": {"rollout_steps": 5, "epochs": 1, "minibatches": 1, "learning_rate": 7e-4, "value_clip": None}
+    | {"value_coef": 0.5},
     "dqn": {
         "backbone": "nature-cnn",
         "optimizer": "nature-rmsprop",

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from gymnast.algorithms import ALGORITHMS
+from gymnast.algorithms import ALGORITHMS, PATHS
 from gymnast.errors import UsageError, nearest
 
 
@@ -39,7 +39,10 @@ AGENTS: dict[str, AgentEntry] = {
     "policy-iteration": AgentEntry("gymnast.agents.planning:PolicyIteration", "planning on the transition table"),
     "ucb": AgentEntry("gymnast.agents.bandits:UCB", "upper confidence bounds, for bandits"),
     "thompson": AgentEntry("gymnast.agents.bandits:Thompson", "Thompson sampling, for bandits"),
-    **{name: AgentEntry("gymnast.agents.dqn:DQN", algorithm.help) for name, algorithm in ALGORITHMS.items()},
+    "hill-climbing": AgentEntry("gymnast.agents.hill_climbing:HillClimbing", "the best policy, perturbed by noise"),
+    "ga": AgentEntry("gymnast.agents.evolution:GeneticAlgorithm", "genetic algorithm (Such et al. 2017)"),
+    "es": AgentEntry("gymnast.agents.evolution:EvolutionStrategies", "evolution strategies (Salimans et al. 2017)"),
+    **{name: AgentEntry(PATHS[algorithm.base], algorithm.help) for name, algorithm in ALGORITHMS.items()},
 }
 
 METHODS = ("actor", "store", "updates_due", "learn", "scheduled", "state_dict", "load_state_dict")

@@ -25,7 +25,7 @@ class Preset:
 CONTROL = ("q-learning", "sarsa", "expected-sarsa", "double-q-learning", "n-step-sarsa")
 
 PRESETS: dict[str, Preset] = {
-    **{name: Preset(algorithm.help, {"dqn": algorithm.changes}) for name, algorithm in ALGORITHMS.items()},
+    **{name: Preset(algorithm.help, {algorithm.base: algorithm.changes}) for name, algorithm in ALGORITHMS.items()},
     "cartpole": Preset(
         "CartPole-v1 until it is solved (mean greedy return of 475 over 100 episodes) with a margin",
         families.CARTPOLE,
@@ -83,18 +83,17 @@ def apply(names: Sequence[str], agent: str) -> dict[str, Any]:
     An algorithm is an agent and a preset; what it switches on outlives the preset of an environment family, which may
     have further settings for it. Raises UsageError for an unknown preset and for one that is not made for the agent.
     """
-    key = "dqn" if agent in ALGORITHMS else agent
+    key = ALGORITHMS[agent].base if agent in ALGORITHMS else agent
     algorithm = next((name for name in reversed([agent, *names]) if name in ALGORITHMS), None)
     own: dict[str, Any] = {} if algorithm is None else ALGORITHMS[algorithm].changes
-    values: dict[str, Any] = dict(own) if key == "dqn" else {}
+    values: dict[str, Any] = dict(ALGORITHMS[agent].run) | own if agent in ALGORITHMS else {}
     for name in names:
         if name not in PRESETS:
             raise UsageError(f"unknown preset {name!r}; there are {', '.join(PRESETS)}{nearest(name, PRESETS)}")
         preset = PRESETS[name]
         if key not in preset.agent:
-            fitting = [fit for fit in preset.agent if fit != "dqn"] if "dqn" in preset.agent else list(preset.agent)
-            algorithms = list(ALGORITHMS) if "dqn" in preset.agent else []
-            fit = ", ".join(dict.fromkeys([*algorithms, *fitting]))
+            algorithms = [other for other, kind in ALGORITHMS.items() if kind.base in preset.agent]
+            fit = ", ".join(dict.fromkeys([*algorithms, *preset.agent]))
             raise UsageError(f"the preset {name} is for {fit}, not for {agent}")
         values |= preset.run | preset.agent[key]
         if name not in ALGORITHMS and algorithm is not None:

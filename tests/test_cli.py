@@ -117,6 +117,7 @@ RUN_CHANGES: dict[str, tuple[list[str], Any]] = {
 """For each field of TrainOptions what stands after its flag, and the value that it then has."""
 
 TOGETHER = {
+    "policy_loss": {"epochs": 1},
     "keep_checkpoints": {"checkpoint_every": 100},
     "stop_return": {"eval_every": 1_000},
     "wandb_project": {"track": ("wandb",)},
@@ -130,10 +131,13 @@ AGENT_CHANGES: dict[str, tuple[list[str], Any]] = {
     "objective": (["average-reward"], "average-reward"),
     "policy": (["greedy"], "greedy"),
     "backbone": (["nature-cnn"], "nature-cnn"),
-    "activation": (["tanh"], "tanh"),
+    "activation": (["gelu"], "gelu"),
     "optimizer": (["nature-rmsprop"], "nature-rmsprop"),
     "replay_path": (["frames"], "frames"),
     "low": (["-1", "-2.5"], (-1.0, -2.5)),
+    "max_noise_scale": (["3"], 3.0),
+    "noise_growth": (["3"], 3.0),
+    "population_size": (["66"], 66),
 }
 """The same for those fields of configs whose type does not say what else they may be."""
 
@@ -184,7 +188,7 @@ def test_every_run_option_changes_the_resolved_options(field: str, trained: list
     check_change(field, RUN_CHANGES[field], "q-learning", trained)
 
 
-@pytest.mark.parametrize("agent", [*(name for name in names.AGENTS if name not in ALGORITHMS), "dqn", "rainbow"])
+@pytest.mark.parametrize("agent", [*(name for name in names.AGENTS if name not in ALGORITHMS), "dqn", "rainbow", "ppo"])
 def test_every_agent_option_changes_the_resolved_config(agent: str, trained: list[SimpleNamespace]) -> None:
     config_class = names.config_class(names.agent_class(agent))
     of_the_algorithm = presets.apply([], agent)
