@@ -48,18 +48,21 @@ class GeneticAlgorithmConfig(PolicySearchConfig):
 class EvolutionStrategiesConfig(PolicySearchConfig):
     """Evolution strategies (Salimans et al. 2017)."""
 
-    population_size: int = 64
+    population_size: int = 16
     """Policies of a generation: half of them are the centre plus noise, the others the centre minus the same noise."""
-    sigma: ScheduleLike = 0.1
+    sigma: ScheduleLike = 0.2
     """Standard deviation of the noise: a number or a schedule of the env step."""
     optimizer: str = "adam"
     """Any elementwise optimizer of torch in lower case, or nature-rmsprop, which follows the estimated gradient."""
-    learning_rate: ScheduleLike = 0.03
+    learning_rate: ScheduleLike = 0.05
     """Step size: a number or a schedule of the env step, name:number:number…"""
     optimizer_eps: float | None = None
     """The optimizer's epsilon; by default its own."""
-    weight_decay: float = 0.005
-    """Times the parameters, what is taken from the estimated gradient: it keeps them small beside the noise."""
+    weight_decay: float = 0.0
+    """Times the parameters, what is taken from the estimated gradient: it keeps them small beside the noise.
+
+    Salimans et al. have 0.005. Where all candidates are equally good, adam makes full steps of it alone.
+    """
 
     def __post_init__(self) -> None:
         super().__post_init__()

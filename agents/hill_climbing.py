@@ -17,19 +17,21 @@ from gymnast.agents.policy_search import PolicySearch, PolicySearchConfig, at_le
 class HillClimbingConfig(PolicySearchConfig):
     """Hill climbing with a noise that adapts: smaller after a success, larger after a failure."""
 
+    episodes: int = 3
+    """Episodes of each candidate in a generation; its fitness is their mean return, which is not discounted."""
     population_size: int = 8
     """Perturbations of the best policy that are tried in a generation."""
     reevaluate: bool = True
     """Play the best policy again beside them, and judge it by all of its episodes: luck does not last."""
-    noise_scale: float = 0.1
+    noise_scale: float = 0.2
     """Standard deviation of the Gaussian perturbations at first."""
-    min_noise_scale: float = 1e-3
+    min_noise_scale: float = 0.1
     """Least standard deviation."""
-    max_noise_scale: float = 2.0
+    max_noise_scale: float = 0.2
     """Largest standard deviation."""
-    noise_shrink: float = 0.5
+    noise_shrink: float = 0.9
     """Factor of the standard deviation when a perturbation was better than the best."""
-    noise_growth: float = 2.0
+    noise_growth: float = 1.1
     """Factor of the standard deviation when none was."""
 
     def __post_init__(self) -> None:
