@@ -17,7 +17,7 @@ from gymnast.agents.policy_search import PolicySearch, PolicySearchConfig, at_le
 class HillClimbingConfig(PolicySearchConfig):
     """Hill climbing with a noise that adapts: smaller after a success, larger after a failure."""
 
-    episodes: int = 3
+    episodes: int = 3  # the best of many single episodes would be the luckiest
     """Episodes of each candidate in a generation; its fitness is their mean return, which is not discounted."""
     population_size: int = 8
     """Perturbations of the best policy that are tried in a generation."""

@@ -43,6 +43,9 @@ CLASSIC: dict[str, dict[str, Any]] = {
     "qr-dqn": {"quantiles": 51},
     "iqn": {"quantiles": 16},
     "r2d2": {"batch_size": 32},
+    "hill-climbing": {},  # policy search: the defaults are made for classic control
+    "ga": {},
+    "es": {},
 }
 
 MINATAR: dict[str, dict[str, Any]] = {

@@ -136,8 +136,9 @@ AGENT_CHANGES: dict[str, tuple[list[str], Any]] = {
     "replay_path": (["frames"], "frames"),
     "low": (["-1", "-2.5"], (-1.0, -2.5)),
     "max_noise_scale": (["3"], 3.0),
-    "noise_growth": (["3"], 3.0),
-    "population_size": (["66"], 66),
+    "noise_scale": (["0.15"], 0.15),
+    "noise_growth": (["1.5"], 1.5),
+    "population_size": (["34"], 34),
 }
 """The same for those fields of configs whose type does not say what else they may be."""
 
