@@ -17,6 +17,7 @@ from gymnast.agents.actor_critic_network import actor_critic_network
 from gymnast.agents.base import Acted, LearningError, Metrics, restore_generator, seed_sequence, torch_seed
 from gymnast.agents.closed_form import closed_form, estimated
 from gymnast.agents.compiled import Captured
+from gymnast.agents.hogwild import Follower, Shared
 from gymnast.agents.intrinsic import build_intrinsic
 from gymnast.agents.policy_actor import PolicyActor
 from gymnast.agents.rewards import RewardScale
@@ -74,6 +75,8 @@ class ActorCritic:
             values=self.values,
         ).to(self.device)
         self.weights = FlatParameters(self.network)
+        if config.workers:  # before anybody has a view of where they are
+            self.weights.data.share_memory_()  # type: ignore[no-untyped-call]
         self.plain = None if config.compile else plain_policy(self.network, self.weights)
         """The network in a faster form, where it has one."""
         self._now = {name: torch.zeros((), device=self.device) for name in ("clip", "value_clip", "entropy_coef")}
@@ -105,6 +108,13 @@ class ActorCritic:
         self._last_value = torch.zeros((num_envs, self.values), device=self.device)
         self._began = 0  # env step at which the rollout began
         self._lives: Tensor | None = None
+
+    def follow(self, shared: Shared) -> None:
+        """Learn from now on what other processes learn too."""
+        config = self.config
+        self.follower = Follower(self.weights, shared, optimizer=config.optimizer, eps=config.optimizer_eps)
+        self.optimizer = self.follower.optimizer
+        self._update.step_by(self.follower.step)
 
     def actor(self, num_envs: int, *, explore: bool, seed: int | np.random.SeedSequence) -> PolicyActor:
         """Draws actions with `explore`, else takes the most probable ones (or draws, with `eval_sample`)."""

@@ -6,10 +6,14 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from gymnast.agents import optimizers
+from gymnast.agents.hogwild import INITIAL
 from gymnast.agents.schedules import ScheduleLike, schedule
 from gymnast.networks.backbones import ACTIVATIONS
 from gymnast.networks.init import INITS
 from gymnast.networks.recurrent import Cell
+
+SHARED = tuple(INITIAL)
+"""Optimizers that `workers` may have."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,8 @@ class ActorCriticConfig:
     """Weight of its advantages, which have a value of their own and do not end with episodes."""
     intrinsic_gamma: float = 0.99
     """Its discount."""
+    workers: int = 0
+    """Processes that act and learn at once on weights that they share (A3C); 0 learns in this process alone."""
     compile: bool = False
     """Update by code that torch.compile made of it: sooner done each time, after a minute of compiling at the start."""
     cuda_graphs: bool = False
@@ -103,7 +109,7 @@ class ActorCriticConfig:
         for name in ("gamma", "gae_lambda", "intrinsic_gamma"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"{name} must be between 0 and 1, got {getattr(self, name)}")
-        for name in ("value_coef", "intrinsic_coef"):
+        for name in ("value_coef", "intrinsic_coef", "workers"):
             if not 0.0 <= getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}")
         for name in ("max_grad_norm", "max_grad_value", "optimizer_eps", "target_kl"):
@@ -145,5 +151,14 @@ class ActorCriticConfig:
                     raise ValueError(f"{name} needs recurrent none, got {self.recurrent}: where episodes end, it reads")
         if self.cuda_graphs and self.target_kl is not None:
             raise ValueError("target_kl does not fit cuda_graphs: a recorded update cannot end early")
+        if self.workers:
+            for name in ("compile", "cuda_graphs", "normalise_obs"):
+                if getattr(self, name):
+                    raise ValueError(f"{name} does not fit workers, which learn by themselves on the CPU")
+            if self.optimizer not in SHARED:
+                raise ValueError(
+                    f"workers need an optimizer whose statistics can be shared: {', '.join(SHARED)}; "
+                    f"got {self.optimizer}"
+                )
         if self.policy_loss == "plain" and self.epochs > 1 and self.advantage == "gae":
             raise ValueError(f"policy_loss plain needs epochs 1 or advantage vtrace, got epochs {self.epochs}")

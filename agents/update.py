@@ -62,6 +62,10 @@ class Update:
         self._step()
         return error, metrics
 
+    def step_by(self, step: Callable[[], None]) -> None:
+        """Take the optimizer's steps in another way."""
+        self._step = step
+
     def _by_backward(self, batch: Any, noise: Tensor | None) -> tuple[Tensor, Metrics]:
         loss, error, metrics = self.loss(batch, noise)
         self.weights.added.zero_()

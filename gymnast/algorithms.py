@@ -82,4 +82,9 @@ ALGORITHMS: dict[str, Algorithm] = {
     ),
     "ppo": Algorithm("proximal policy optimisation (Schulman et al. 2017)", {}, "ppo", {"num_envs": 8}),
     "a2c": Algorithm("advantage actor-critic, in step (Mnih et al. 2016)", A2C, "ppo", {"num_envs": 8}),
+    "a3c": Algorithm(
+        "asynchronous advantage actor-critic: processes on shared weights (Mnih et al. 2016)",
+        A2C | {"workers": 4, "max_grad_norm": 40.0},
+        "ppo",
+    ),
 }

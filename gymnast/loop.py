@@ -93,6 +93,11 @@ class Loop:
         """What the last update returned."""
         self.compiled = tabular_loop.supports(agent, env)
 
+    @property
+    def exact_resume(self) -> bool:
+        """Whether a checkpoint can hold where the environment is."""
+        return self.env.exact_resume
+
     def advance(self, until: int, pulse: Callable[[], bool]) -> None:
         """Go on until `env_step >= until`; every tenth of a second `pulse` is called, and True from it stops."""
         if self.compiled:

@@ -74,18 +74,18 @@ class Parts:
             )
         options, config = protocols.resolve(options, config)
         seeds = Seeds.of(options.seed)
-        device = pick_device(options.device)
+        workers = getattr(config, "workers", 0)
+        device = pick_device("cpu" if workers and options.device == "auto" else options.device)
+        if workers and device != "cpu":
+            raise ValueError(f"--device {device} does not fit workers, which share weights in the CPU's memory")
         torch.set_num_threads(options.threads)
-        made_env = envs.make(
-            options.env if env is None else env,
-            options.num_envs,
-            device=device,
-            seed=seeds.env,
-            vectorization=options.vectorization,
-            options=env_options(options),
-            max_episode_steps=options.max_episode_steps,
-        )
+        made_env = make_env(options, options.env if env is None else env, seed=seeds.env, device=device)
         stack.callback(made_env.close)
+        if workers and isinstance(env, gym.vector.VectorEnv):
+            raise ValueError("workers need an environment that each can build: an id or a function, not a VectorEnv")
+        if workers and (options.exact_resume or options.overlap):
+            word = "exact_resume" if options.exact_resume else "overlap"
+            raise ValueError(f"{word} does not fit workers, whose steps have no order")
         if options.exact_resume and not made_env.exact_resume:
             raise ValueError(
                 f"exact_resume: {made_env.id} cannot be restored exactly, a resume would begin new episodes"
@@ -151,6 +151,19 @@ def _tensor_bytes(state: Any) -> int:
         return sum(_tensor_bytes(value) for key, value in state.items() if key != "arrays")
     values = state if isinstance(state, (list, tuple)) else ()
     return sum(_tensor_bytes(value) for value in values)
+
+
+def make_env(options: TrainOptions, env: EnvLike, *, seed: np.random.SeedSequence, device: str) -> Env:
+    """The environments that a run is trained in."""
+    return envs.make(
+        env,
+        options.num_envs,
+        device=device,
+        seed=seed,
+        vectorization=options.vectorization,
+        options=env_options(options),
+        max_episode_steps=options.max_episode_steps,
+    )
 
 
 def env_options(options: TrainOptions) -> dict[str, Any] | None:

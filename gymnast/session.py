@@ -250,7 +250,7 @@ class Session:
         loop = self.loop
         return {
             "actor": loop.actor.state_dict(),
-            "env": loop.env.snapshot() if loop.env.exact_resume else None,
+            "env": loop.env.snapshot() if loop.exact_resume else None,
             "loop": loop.state_dict(),
             "torch_rng": torch.get_rng_state(),
             "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],

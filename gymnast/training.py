@@ -155,7 +155,7 @@ def _run(parts: Parts, path: Path, content: dict[str, Any] | None, stack: ExitSt
     overridden = protocols.note(parts.options.protocol, parts.options.env)
     if overridden is not None:
         panel.message(overridden)
-    loop = Loop(parts.agent, parts.actor, parts.env, overlap=parts.options.overlap)
+    loop = _loop(parts, stack)
     if content is None or content["env"] is None:
         parts.env.reset()
     if content is not None and content["env"] is None:
@@ -200,6 +200,17 @@ def _run(parts: Parts, path: Path, content: dict[str, Any] | None, stack: ExitSt
     finally:
         session.writers.close(exit_code)
     return RunResult(path, exit_code, loop.env_step, final, files)
+
+
+def _loop(parts: Parts, stack: ExitStack) -> Loop:
+    """The loop in this process, or one whose steps worker processes take."""
+    if not getattr(parts.config, "workers", 0):
+        return Loop(parts.agent, parts.actor, parts.env, overlap=parts.options.overlap)
+    from gymnast.async_loop import AsyncLoop
+
+    loop = AsyncLoop(parts)
+    stack.callback(loop.close)
+    return loop
 
 
 def _writers(parts: Parts, path: Path, content: dict[str, Any] | None, *, env_step: int) -> Writers:

@@ -1,0 +1,183 @@
+"""A3C: processes on shared weights, counted together, that end together."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import torch
+from gymnasium import spaces
+from torch import nn
+
+from gymnast import checkpoint, names
+from gymnast.agents import ActorCritic, ActorCriticConfig, optimizers
+from gymnast.agents.hogwild import Follower, Shared
+from gymnast.errors import UsageError
+from gymnast.networks.flat import FlatParameters
+from gymnast.options import TrainOptions
+from gymnast.training import resume, train
+
+BOX = spaces.Box(-1, 1, (3,))
+A3C = names.default_config("a3c")
+FAST = replace(A3C, workers=2, optimizer="adam", learning_rate=1e-3, hidden_sizes=(32,))
+
+
+def options(out: Path, **changes: Any) -> TrainOptions:
+    plain = {"env": "gymnast/Catch-v0", "steps": 2_000, "video": False, "name": "run", "log_every": 500}
+    return TrainOptions(**(plain | {"out": str(out)} | changes))
+
+
+@pytest.mark.parametrize("optimizer", ["a3c-rmsprop", "adam", "sgd"])
+def test_followers_learn_one_set_of_weights(optimizer: str) -> None:
+    """Two followers that take turns do what one optimizer does with both gradients, one after the other."""
+    torch.manual_seed(0)
+    leader, alone = nn.Linear(3, 2), nn.Linear(3, 2)
+    alone.load_state_dict(leader.state_dict())
+    flat, other = FlatParameters(leader), FlatParameters(alone)
+    flat.data.share_memory_()
+    shared = Shared.of(flat, optimizer, optimizers.build(optimizer, flat.parameter, lr=0.1))
+    modules = [FlatParameters(nn.Linear(3, 2)) for _ in range(2)]
+    followers = [Follower(weights, shared, optimizer=optimizer, eps=None) for weights in modules]
+    single = optimizers.build(optimizer, other.parameter, lr=0.1)
+    for turn in range(6):
+        follower = followers[turn % 2]
+        follower.pull()
+        optimizers.set_learning_rate(follower.optimizer, 0.1)
+        gradient = torch.randn(8)
+        follower.weights.grad.copy_(gradient)
+        other.grad.copy_(gradient)
+        follower.step()
+        single.step()
+        assert torch.equal(follower.weights.data, flat.data)
+    torch.testing.assert_close(flat.data, other.data)
+    torch.testing.assert_close(leader.weight, alone.weight)
+
+
+def test_an_agent_with_workers_has_its_weights_where_others_see_them() -> None:
+    agent = ActorCritic(BOX, spaces.Discrete(2), replace(FAST, workers=2))
+    assert agent.weights.data.is_shared()
+    obs, start = torch.ones(1, 3), torch.ones(1, dtype=torch.bool)
+    agent.weights.data.mul_(3.0)
+    acted = agent.actor(1, explore=True, seed=0).act(obs, start)
+    torch.testing.assert_close(acted.value, agent.network(obs)[1])
+
+
+@pytest.mark.parametrize("recurrent", ["none", "lstm"])
+def test_steps_are_counted_over_all_workers(tmp_path: Path, recurrent: Any) -> None:
+    result = train("a3c", options(tmp_path, checkpoint_every=1_000), replace(FAST, recurrent=recurrent, memory_size=8))
+    assert (result.exit_code, result.env_step) == (0, 2_000)
+    records = [json.loads(line) for line in (result.path / "metrics.jsonl").read_text().splitlines()]
+    logged = [record["env_step"] for record in records if record["kind"] == "train"]
+    assert logged == [500, 1_000, 1_500, 2_000]
+    last = [record for record in records if record["kind"] == "train"][-1]
+    assert last["updates"] == 2_000 // 5
+    assert 2_000 / 12 < last["episodes"] < 2_000 / 4  # an episode of Catch has nine steps; reports come now and then
+    assert last["learning_rate"] == 1e-3
+    about, content = checkpoint.read(result.path / "checkpoints" / "last.pt")
+    assert about.env_step == 2_000
+    assert content["env"] is None
+    assert resume(result.path, steps=2_500).env_step == 2_500
+
+
+def test_it_learns_to_catch(tmp_path: Path) -> None:
+    result = train("a3c", options(tmp_path, steps=40_000, eval_episodes=100), FAST)
+    assert result.final is not None
+    assert result.final.mean_return > 0.9
+
+
+def started(tmp_path: Path, *more: str) -> tuple[subprocess.Popen[str], Path]:
+    """A run without an end, once it has logged something."""
+    command = [sys.executable, "-m", "gymnast", "train", "a3c", "--env", "CartPole-v1", "--steps", "100000000"]
+    command += ["--workers", "2", "--out", str(tmp_path), "--name", "run", "--no-video", "--log-every", "500", *more]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    metrics = tmp_path / "CartPole-v1" / "a3c" / "run" / "metrics.jsonl"
+    eventually(lambda: metrics.exists() and metrics.stat().st_size > 0)
+    return process, metrics.parent
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    over = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < over
+        time.sleep(0.05)
+
+
+def workers(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    children = psutil.Process(process.pid).children(recursive=True)
+    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+
+
+def gone(processes: list[psutil.Process]) -> bool:
+    return not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in processes)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_a_resumable_run_and_no_orphan(tmp_path: Path, number: int) -> None:
+    process, path = started(tmp_path)
+    left = workers(process)
+    assert len(left) == 2
+    if number == signal.SIGINT:  # a terminal sends it to all processes
+        for worker in left:
+            worker.send_signal(number)
+    process.send_signal(number)
+    process.communicate(timeout=30)
+    assert process.returncode == 128 + number
+    eventually(lambda: gone(left))
+    about, _ = checkpoint.read(path / "checkpoints" / "last.pt")
+    assert about.env_step > 0
+    again = resume(path, steps=about.env_step + 100)
+    assert (again.exit_code, again.env_step) == (0, about.env_step + 100)
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_is_named_and_the_run_stops(tmp_path: Path) -> None:
+    process, _ = started(tmp_path)
+    left = workers(process)
+    left[0].kill()
+    text, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert f"(pid {left[0].pid}) was killed by signal 9" in text
+    assert "a3c worker" in text
+    eventually(lambda: gone(left))
+
+
+@pytest.mark.slow
+def test_no_worker_outlives_a_killed_parent(tmp_path: Path) -> None:
+    process, _ = started(tmp_path)
+    left = workers(process)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    eventually(lambda: gone(left))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"compile": True}, "compile does not fit workers"),
+        ({"normalise_obs": True}, "normalise_obs does not fit workers"),
+        ({"optimizer": "rmsprop"}, "workers need an optimizer whose statistics can be shared: a3c-rmsprop, adam, sgd"),
+    ],
+)
+def test_options_that_do_not_fit_workers_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ActorCriticConfig(**({"workers": 2} | changes))
+
+
+def test_runs_that_do_not_fit_workers_are_refused(tmp_path: Path) -> None:
+    for changes, message in (
+        ({"exact_resume": True}, "exact_resume does not fit workers"),
+        ({"overlap": True}, "overlap does not fit workers"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            train("a3c", options(tmp_path, **changes), FAST)
