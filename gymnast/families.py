@@ -20,9 +20,20 @@ CARTPOLE: dict[str, dict[str, Any]] = {
         "v_min": 0.0,
         "v_max": 100.0,
     },
-    "ppo": {"rollout_steps": 32, "epochs": 20, "minibatches": 1, "gae_lambda": 0.8, "gamma": 0.98}
-    | {"learning_rate": "linear:1e-3:0:50000", "clip": "linear:0.2:0:50000"},
-    "a2c": {"rollout_steps": 5, "epochs": 1, "gae_lambda": 1.0, "gamma": 0.99, "learning_rate": 7e-4},
+    "ppo": {
+        "rollout_steps": 32,
+        "epochs": 20,
+        "minibatches": 1,
+        "gae_lambda": 0.8,
+        "gamma": 0.98,
+        "learning_rate": "linear:1e-3:0:100000",
+        "clip": "linear:0.2:0:100000",
+        "steps": 100_000,
+    },
+    "a2c": {"gae_lambda": 1.0, "gamma": 0.99, "steps": 300_000, "eval_every": 10_000}
+    | {"learning_rate": "linear:2e-3:0:300000", "entropy_coef": 0.0},
+    "a3c": {"gae_lambda": 1.0, "gamma": 0.99, "steps": 300_000, "eval_every": 10_000}
+    | {"learning_rate": "linear:2e-3:0:300000", "entropy_coef": 0.0},
 }
 
 CLASSIC: dict[str, dict[str, Any]] = {
@@ -43,9 +54,61 @@ CLASSIC: dict[str, dict[str, Any]] = {
     "qr-dqn": {"quantiles": 51},
     "iqn": {"quantiles": 16},
     "r2d2": {"batch_size": 32},
+    "ppo": {"minibatches": 8, "learning_rate": 1e-3, "normalise_obs": True},
+    "a2c": {"minibatches": 1, "learning_rate": 2e-3, "normalise_obs": True},
+    "a3c": {"minibatches": 1, "learning_rate": 2e-3, "normalise_obs": False},
     "hill-climbing": {},  # policy search: the defaults are made for classic control
     "ga": {},
     "es": {},
+}
+
+ACROBOT: dict[str, dict[str, Any]] = {
+    "ppo": {
+        "num_envs": 16,
+        "rollout_steps": 128,
+        "minibatches": 8,
+        "gae_lambda": 0.94,
+        "learning_rate": "linear:1e-3:0:300000",
+        "normalise_obs": True,
+    },
+}
+
+PENDULUM: dict[str, dict[str, Any]] = {
+    "ppo": {
+        "num_envs": 4,
+        "rollout_steps": 1024,
+        "epochs": 10,
+        "minibatches": 64,
+        "gamma": 0.9,
+        "learning_rate": "linear:1e-3:0:200000",
+    },
+}
+
+MOUNTAINCAR: dict[str, dict[str, Any]] = {
+    # Its reward says nothing until the top is reached: novelty leads there.
+    "ppo": {
+        "num_envs": 16,
+        "rollout_steps": 128,
+        "minibatches": 8,
+        "learning_rate": 1e-3,
+        "normalise_obs": True,
+        "normalise_rewards": True,
+        "intrinsic": "rnd",
+    },
+}
+
+MOUNTAINCAR_CONTINUOUS: dict[str, dict[str, Any]] = {
+    "ppo": {
+        "num_envs": 8,
+        "rollout_steps": 256,
+        "epochs": 10,
+        "minibatches": 8,
+        "gamma": 0.999,
+        "normalise_obs": True,
+        "normalise_rewards": True,
+        "intrinsic": "counts",
+        "intrinsic_coef": 0.5,
+    },
 }
 
 MINATAR: dict[str, dict[str, Any]] = {

@@ -36,6 +36,20 @@ PRESETS: dict[str, Preset] = {
         families.CLASSIC,
         run={"steps": 100_000, "eval_every": 5_000, "eval_episodes": 20},
     ),
+    "acrobot": Preset(
+        "Acrobot-v1", families.ACROBOT, run={"steps": 300_000, "eval_every": 25_000, "eval_episodes": 20}
+    ),
+    "pendulum": Preset(
+        "Pendulum-v1", families.PENDULUM, run={"steps": 200_000, "eval_every": 20_000, "eval_episodes": 20}
+    ),
+    "mountaincar": Preset(
+        "MountainCar-v0", families.MOUNTAINCAR, run={"steps": 300_000, "eval_every": 25_000, "eval_episodes": 20}
+    ),
+    "mountaincar-continuous": Preset(
+        "MountainCarContinuous-v0",
+        families.MOUNTAINCAR_CONTINUOUS,
+        run={"steps": 100_000, "eval_every": 10_000, "eval_episodes": 20},
+    ),
     "minatar": Preset(
         "MinAtar (Young & Tian 2019), with the step size of Obando-Ceron & Castro 2021",
         families.MINATAR,
