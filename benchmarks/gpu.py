@@ -5,6 +5,7 @@
     update    microseconds of one eager DQN update: MLP on vectors (batch 128), Nature CNN on Atari stacks (batch 32)
     train     DQN end to end on CartPole-v1, with its networks and replay on the device
     replay    the ring on the device holds and gives what the ring on the CPU does
+    actor-critic  what benchmarks/gpu_actor_critic.py measures of PPO and A2C: learning from a rollout, the whole loop
 
 Every check ends in a table; the figures go as JSON to $OUT, or to runs/gpu. `--device cpu` tries the checks themselves.
 """
@@ -20,6 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import gpu_actor_critic
 import gpu_learner
 import numpy as np
 import torch
@@ -189,6 +191,7 @@ CHECKS: dict[str, Callable[[torch.device], list[dict[str, Any]]]] = {
     "update": update,
     "train": train,
     "replay": replay,
+    "actor-critic": gpu_actor_critic.measure,
 }
 
 
