@@ -14,6 +14,7 @@ import torch
 
 from gymnast import checkpoint, evaluation, names, session
 from gymnast.agents import DQN
+from gymnast.algorithms import A2C
 from gymnast.evaluation import evaluate
 from gymnast.options import TrainOptions
 from gymnast.records import read
@@ -27,6 +28,7 @@ SMALL_DQN = {
     "train_period": 4,
     "target_period": 50,
 }
+SMALL_PPO = {"rollout_steps": 16, "minibatches": 2, "hidden_sizes": (16,)}
 CASES = [
     ("dqn", "CartPole-v1", 1, SMALL_DQN),
     ("dqn", "CartPole-v1", 3, SMALL_DQN),
@@ -42,6 +44,14 @@ CASES = [
     ("td", "FrozenLake-v1", 1, {}),
     ("ucb", "gymnast/Bandit-v0", 1, {}),
     ("thompson", "gymnast/Bandit-v0", 2, {}),
+    ("ppo", "CartPole-v1", 3, SMALL_PPO),
+    ("ppo", "Pendulum-v1", 2, {**SMALL_PPO, "normalise_obs": True, "normalise_rewards": True}),
+    ("ppo", "gymnast/Memory-v0", 2, {**SMALL_PPO, "recurrent": "lstm", "memory_size": 8, "sequence_length": 8}),
+    ("ppo", "CartPole-v1", 2, {**SMALL_PPO, "intrinsic": "rnd", "advantage": "vtrace"}),
+    ("ppo", "CartPole-v1", 2, {**A2C, "recurrent": "gru", "memory_size": 8}),
+    ("hill-climbing", "CartPole-v1", 2, {}),
+    ("ga", "CartPole-v1", 1, {"population_size": 4, "parents": 2, "elite_candidates": 2}),
+    ("es", "CartPole-v1", 3, {"population_size": 4}),
 ]
 
 
@@ -75,7 +85,7 @@ def last_state(path: Path) -> dict[str, Any]:
     """Everything that a run goes on from, the bytes of its replay's files included."""
     content = checkpoint.read(path / "checkpoints" / "last.pt")[1]
     del content["about"]  # the time of writing differs, as do the steps asked for
-    if "replay" in content["agent"]:
+    if "files" in content["agent"].get("replay", {}):
         blocks = content["agent"]["replay"].pop("files")["blocks"]
         content["frames"] = [(path / "checkpoints" / "replay" / block["name"]).read_bytes() for block in blocks]
     for name in ("timing", "seconds"):
