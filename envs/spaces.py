@@ -13,7 +13,12 @@ from torch import Tensor
 
 from gymnast.envs.step import Obs, map_obs
 
-TENSOR_DTYPES = {"float64": np.float32, "uint16": np.int32, "uint32": np.int64, "uint64": np.int64}
+TENSOR_DTYPES: dict[Any, np.dtype[Any]] = {
+    np.dtype(np.float64): np.dtype(np.float32),
+    np.dtype(np.uint16): np.dtype(np.int32),
+    np.dtype(np.uint32): np.dtype(np.int64),
+    np.dtype(np.uint64): np.dtype(np.int64),
+}
 """NumPy dtypes of observations that become another one as tensors; all others stay what they are."""
 
 Batcher = Callable[[Sequence[Any]], Obs]
@@ -59,7 +64,8 @@ def _stacker(dtype: np.dtype[Any], device: torch.device) -> Batcher:
 
 def tensor_dtype(space: gym.Space[Any]) -> np.dtype[Any]:
     """The dtype that observations of an array space have as tensors: float64 becomes float32, uint8 stays."""
-    return np.dtype(TENSOR_DTYPES.get(str(space.dtype), space.dtype))
+    dtype = np.dtype(space.dtype)
+    return TENSOR_DTYPES.get(dtype, dtype)
 
 
 def children(space: spaces.Dict | spaces.Tuple[Any]) -> list[tuple[str, Any, gym.Space[Any]]]:
