@@ -12,6 +12,8 @@ from gymnasium import spaces
 from torch import Tensor
 from torch.nn import functional
 
+from gymnast.networks.choice_kernel import draw
+
 BLOCKED = -1e8
 """The logit of a choice that may not be taken: its probability is exactly 0, yet every number stays finite."""
 ABSENT = 2 * BLOCKED
@@ -32,7 +34,7 @@ class Categorical:
         self.env_dtype = torch_dtype(space)
 
     def sample(self, output: Tensor, generator: torch.Generator) -> Tensor:
-        return _drawn(output.log_softmax(-1), generator)
+        return self.act(output, generator)[0]
 
     def mode(self, output: Tensor) -> Tensor:
         return output.argmax(-1)
@@ -44,6 +46,9 @@ class Categorical:
         return _entropy(output.log_softmax(-1))
 
     def act(self, output: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        if output.is_cpu and output.dim() == 2 and output.dtype == torch.float32:
+            choice, chosen = draw(output.detach().numpy(), torch.rand(len(output), generator=generator).numpy())
+            return torch.from_numpy(choice), torch.from_numpy(chosen)
         log_probability = output.log_softmax(-1)
         raw = _drawn(log_probability, generator)
         return raw, _chosen(log_probability, raw)
