@@ -316,6 +316,33 @@ def test_a_small_kl_ends_the_epochs_early() -> None:
     assert updates[1] <= 3
 
 
+@pytest.mark.parametrize("changes", [{}, {"recurrent": "gru"}, {"normalise_obs": True, "normalise_rewards": True}])
+def test_a_single_sample_is_finite(changes: dict[str, Any]) -> None:
+    """Zero variance of advantages, of observations and of rewards."""
+    config = replace(SMALL, rollout_steps=1, minibatches=1, **changes)
+    agent = ActorCritic(BOX, spaces.Discrete(2), config, num_envs=1)
+    for seed in range(3):
+        stored(agent, seed=seed)
+        metrics = agent.learn()
+    assert agent.weights.data.isfinite().all()
+    assert all(np.isfinite(float(value)) for value in metrics.values())
+
+
+@pytest.mark.parametrize("recurrent", ["none", "lstm"])
+def test_an_evaluation_changes_nothing(recurrent: Any) -> None:
+    config = replace(SMALL, recurrent=recurrent, normalise_obs=True, intrinsic="counts")
+    env = make("CartPole-v1", 2, seed=0)
+    agent = ActorCritic(env.single_observation_space, env.single_action_space, config, num_envs=2)
+    loop = Loop(agent, agent.actor(2, explore=True, seed=0), env)
+    env.reset()
+    loop.advance(50, lambda: False)
+    before, drawn = repr(agent.state_dict()), torch.get_rng_state()
+    first = evaluate(agent, make("CartPole-v1", 2, seed=1), episodes=3, seed=2, name="ppo")
+    assert repr(agent.state_dict()) == before
+    assert torch.equal(torch.get_rng_state(), drawn)
+    assert evaluate(agent, make("CartPole-v1", 3, seed=5), episodes=3, seed=2, name="ppo").returns == first.returns
+
+
 def trained(env_id: str, config: ActorCriticConfig, steps: int, num_envs: int = 8) -> float:
     """Mean return of 100 greedy episodes after so many steps."""
     env = make(env_id, num_envs, seed=0)
