@@ -15,13 +15,13 @@ from gymnast.agents import optimizers, policy_gradient
 from gymnast.agents.actor_critic_config import ActorCriticConfig
 from gymnast.agents.actor_critic_network import actor_critic_network
 from gymnast.agents.base import Acted, LearningError, Metrics, restore_generator, seed_sequence, torch_seed
-from gymnast.agents.closed_form import closed_form, estimated
+from gymnast.agents.closed_form import closed_form
 from gymnast.agents.compiled import Captured
+from gymnast.agents.estimates import Estimates
 from gymnast.agents.hogwild import Follower, Shared
 from gymnast.agents.intrinsic import build_intrinsic
 from gymnast.agents.policy_actor import PolicyActor
-from gymnast.agents.rewards import RewardScale
-from gymnast.agents.samples import Samples, as_steps, cut, minibatches, uncut
+from gymnast.agents.samples import Samples, as_steps, minibatches, uncut
 from gymnast.agents.schedules import schedule
 from gymnast.agents.update import Update
 from gymnast.envs.step import Obs, Step
@@ -98,14 +98,9 @@ class ActorCritic:
         )
         self._captured = Captured(self._learn) if config.cuda_graphs else None
         self._generator = torch.Generator(self.device).manual_seed(torch_seed(order_seed))
-        self._scale = RewardScale(config.gamma, num_envs, device=self.device) if config.normalise_rewards else None
         self.rollout = Rollout(config.rollout_steps, num_envs, device=self.device)
+        self.estimates = Estimates(config, self.rollout, length=self.length)
         self.intrinsic = build_intrinsic(config.intrinsic, observation_space, self.device, intrinsic_seed)
-        self._intrinsic_scale = None
-        if self.intrinsic is not None:
-            gamma = config.intrinsic_gamma
-            self._intrinsic_scale = RewardScale(gamma, num_envs, device=self.device, episodic=False)
-        self._last_value = torch.zeros((num_envs, self.values), device=self.device)
         self._began = 0  # env step at which the rollout began
         self._lives: Tensor | None = None
 
@@ -130,7 +125,7 @@ class ActorCritic:
             lost = self._life_lost(step)
             terminated, ended = terminated | lost, ended | lost
         last = rollout.length == config.rollout_steps - 1
-        value = self._last_value
+        value = self.estimates.last_value
         if last or step.num_ended != 0:
             value = self._next_value(step.next_obs, acted.next_memory)
         rollout.add(
@@ -149,10 +144,10 @@ class ActorCritic:
             active=step.active,
         )
         if last:
-            self._last_value = value
             if self.intrinsic is not None and step.num_ended != 0:  # novelty goes on after the end
                 memory = None if acted.next_memory is None else reset(acted.next_memory, step.start)
-                self._last_value = torch.cat([value[:, :1], self._next_value(step.obs, memory)[:, 1:]], 1)
+                value = torch.cat([value[:, :1], self._next_value(step.obs, memory)[:, 1:]], 1)
+            self.estimates.last_value.copy_(value)  # where a recorded graph finds it
         self.env_step += step.num_active
 
     def _next_value(self, obs: Obs, memory: Tensor | None) -> Tensor:
@@ -190,7 +185,7 @@ class ActorCritic:
 
     def _learn(self) -> Metrics:
         rollout, config, metrics = self.rollout, self.config, dict[str, Tensor]()
-        self._see_rewards()
+        self.estimates.see()
         for batch in self._batches():
             log_ratio, metrics = self._update(batch, None)
             if self._captured is None:
@@ -200,7 +195,7 @@ class ActorCritic:
                 break
         metrics["approx_kl"] = policy_gradient.approx_kl(log_ratio, share)
         metrics["clip_fraction"] = policy_gradient.clip_fraction(log_ratio, self._now["clip"], share)
-        metrics |= self._seen
+        metrics |= self.estimates.seen
         if self.intrinsic is not None:
             metrics |= self.intrinsic.learn(rollout.fields["obs"], rollout.weight)
         if self.network.norm is not None:  # last, so that the policy that acted is the one that is learned from
@@ -210,70 +205,11 @@ class ActorCritic:
     def _batches(self) -> Iterator[Samples]:
         """The minibatches of all epochs."""
         config = self.config
-        samples = self._samples(self.rollout.fields["value"], None)
+        samples = self.estimates.samples(self.rollout.fields["value"])
         for epoch in range(config.epochs):
             if epoch and config.advantage == "vtrace":
                 samples = self._corrected(samples)
             yield from minibatches(samples, config.minibatches, self._generator)
-
-    @torch.no_grad()
-    def _see_rewards(self) -> None:
-        """Rewards as they are learned from, [T, N, V], and what is logged of them and of the values."""
-        fields, weight = self.rollout.fields, self.rollout.weight
-        share = policy_gradient.shares(weight.flatten())
-        reward: Tensor = fields["reward"]
-        if self.config.clip_rewards:
-            reward = reward.clamp(-1.0, 1.0)
-        if self._scale is not None:
-            reward = self._scale(reward, fields["ended"], weight)
-        self._reward, self._seen = reward.unsqueeze(2), {}
-        if self._intrinsic_scale is not None:
-            novelty = self._intrinsic_scale(fields["novelty"], fields["ended"], weight)
-            self._reward = torch.stack([reward, novelty], 2)
-            self._seen["intrinsic_reward"] = policy_gradient.weighted_mean(novelty.flatten(), share)
-
-    @torch.no_grad()
-    def _samples(self, value: Tensor, log_ratio: Tensor | None) -> Samples:
-        """The rollout's samples, by these values [T, N, V] and, for V-trace, log-ratios [T, N] of the policies."""
-        config, fields, weight = self.config, self.rollout.fields, self.rollout.weight
-        if self.device.type == "cpu" and self.values == 1 and log_ratio is None:
-            estimates = estimated(fields, self._reward, self._last_value, weight, config)
-            numbers, self._seen["explained_variance"] = estimates
-            return self._cut(numbers)
-        terminated, ended, reward = fields["terminated"], fields["ended"], self._reward
-        following = torch.cat([value[1:], self._last_value.unsqueeze(0)])  # [T, N, V]
-        next_value = torch.where(ended, fields["final_value"][..., 0], following[..., 0])
-        discount = config.gamma * (1.0 - terminated.float())  # truncation keeps the bootstrap
-        advantage, target = self._estimate(log_ratio, reward[..., 0], discount, value[..., 0], next_value, ended)
-        targets = [target]
-        share = policy_gradient.shares(weight.flatten())
-        explained = policy_gradient.explained_variance(value[..., 0].flatten(), target.flatten(), share)
-        self._seen["explained_variance"] = explained
-        if self.intrinsic is not None:  # its return goes on after an episode's end (Burda et al. 2019, section 2.3)
-            discount, never = torch.full_like(discount, config.intrinsic_gamma), torch.zeros_like(ended)
-            parts = (reward[..., 1], discount, value[..., 1], following[..., 1], never)
-            of_novelty, target = self._estimate(log_ratio, *parts)
-            advantage = advantage + config.intrinsic_coef * of_novelty
-            targets.append(target)
-        numbers = torch.cat(
-            [torch.stack([fields["log_prob"], advantage, weight], 2), fields["value"], torch.stack(targets, 2)], 2
-        )
-        return self._cut(numbers)
-
-    def _cut(self, numbers: Tensor) -> Samples:
-        fields = self.rollout.fields
-        mask, start, memory = (fields.get(name) for name in ("mask", "start", "memory"))
-        return cut(Samples(fields["obs"], fields["raw"], numbers, mask, start, memory), self.length)
-
-    def _estimate(self, log_ratio: Tensor | None, *parts: Tensor) -> tuple[Tensor, Tensor]:
-        """Advantages and value targets from rewards, discounts, values, next values and boundaries, all [T, N]."""
-        reward, discount, value, next_value, boundary = parts
-        lam = self.config.gae_lambda
-        if log_ratio is None:
-            advantage = policy_gradient.gae(reward, discount, value, next_value, boundary, lam)
-            return advantage, advantage + value
-        target, advantage = policy_gradient.vtrace(log_ratio, reward, discount, value, next_value, boundary, lam=lam)
-        return advantage, target
 
     @torch.no_grad()
     def _corrected(self, samples: Samples) -> Samples:
@@ -281,7 +217,7 @@ class ActorCritic:
         output, value = self._outputs(whole := as_steps(samples))
         log_prob, _ = self.distribution.log_prob_entropy(output, whole.raw)
         shape = (self.length, self.config.rollout_steps, self.num_envs)
-        return self._samples(uncut(value, *shape), uncut(log_prob - whole.columns[0], *shape))
+        return self.estimates.samples(uncut(value, *shape), uncut(log_prob - whole.columns[0], *shape))
 
     def _outputs(self, batch: Samples) -> tuple[Tensor, Tensor]:
         """Outputs [B, P] of samples, those of what was not allowed blocked, and values [B, V]."""
@@ -332,13 +268,18 @@ class ActorCritic:
             "network": copy.deepcopy(dict(self.network.state_dict())),
             "optimizer": optimizers.state_of(self.optimizer),
             "generator": self._generator.get_state(),
+            "estimates": self.estimates.state_dict(),
             "env_step": self.env_step,
             "updates": self.updates,
             "lives": self._lives,
         }
-        for name, part in self._parts().items():
-            state[name] = part.state_dict()
-        under_way = {"rollout": self.rollout.state_dict(), "last_value": self._last_value.clone(), "began": self._began}
+        if self.intrinsic is not None:
+            state["intrinsic"] = self.intrinsic.state_dict()
+        under_way = {
+            "rollout": self.rollout.state_dict(),
+            "last_value": self.estimates.last_value.clone(),
+            "began": self._began,
+        }
         return {**state, "replay": under_way}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -347,22 +288,18 @@ class ActorCritic:
         optimizers.load_state(self.optimizer, state["optimizer"])
         restore_generator(self._generator, state["generator"])
         self.env_step, self.updates, self._lives = state["env_step"], state["updates"], None
-        for name, part in self._parts().items():
-            part.load_state_dict(state[name])
+        self.estimates.load_state_dict(state["estimates"])
+        if self.intrinsic is not None:
+            self.intrinsic.load_state_dict(state["intrinsic"])
         self.rollout.clear()
         self._began = self.env_step
         if "replay" in state:
             under_way = state["replay"]
             self.rollout.load_state_dict(under_way["rollout"])
-            self._last_value = under_way["last_value"].to(self.device)
+            self.estimates.last_value.copy_(under_way["last_value"])
             self._began, self._lives = under_way["began"], state["lives"]
         if self._captured is not None:
             self._captured.forget()
-
-    def _parts(self) -> dict[str, Any]:
-        """What keeps a state of its own, where the config asks for it."""
-        parts = {"scale": self._scale, "intrinsic_scale": self._intrinsic_scale, "intrinsic": self.intrinsic}
-        return {name: part for name, part in parts.items() if part is not None}
 
 
 def _check_sizes(config: ActorCriticConfig, samples: int, device: torch.device) -> None:

@@ -151,6 +151,8 @@ class ActorCriticConfig:
                     raise ValueError(f"{name} needs recurrent none, got {self.recurrent}: where episodes end, it reads")
         if self.cuda_graphs and self.target_kl is not None:
             raise ValueError("target_kl does not fit cuda_graphs: a recorded update cannot end early")
+        if self.cuda_graphs and self.intrinsic != "none":
+            raise ValueError(f"intrinsic {self.intrinsic} does not fit cuda_graphs, which nothing may be read in")
         if self.workers:
             for name in ("compile", "cuda_graphs", "normalise_obs"):
                 if getattr(self, name):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import gymnasium as gym
 import torch
@@ -16,20 +16,38 @@ from gymnast.networks.init import initialise
 from gymnast.networks.normalise import RunningNorm
 from gymnast.networks.recurrent import Core
 
-if TYPE_CHECKING:
-    from gymnast.agents.actor_critic_config import ActorCriticConfig
-
 MLP_SIZES = (64, 64)
 """Units of an MLP (Schulman et al. 2017, section 6.1)."""
 POLICY_GAIN = 0.01
 """Of the policy's last layer, so that at first all actions are about as probable (Andrychowicz et al. 2021)."""
 
 
+class NetworkConfig(Protocol):
+    """What a config says of its network."""
+
+    @property
+    def hidden_sizes(self) -> tuple[int, ...] | None: ...
+    @property
+    def activation(self) -> str: ...
+    @property
+    def init(self) -> str: ...
+    @property
+    def trunk(self) -> str: ...
+    @property
+    def recurrent(self) -> str: ...
+    @property
+    def memory_size(self) -> int: ...
+    @property
+    def log_std_init(self) -> float: ...
+    @property
+    def normalise_obs(self) -> bool: ...
+
+
 def actor_critic_network(
     backbone: str | nn.Module,
     observation_space: gym.Space[Any],
     distribution: Distribution,
-    config: ActorCriticConfig,
+    config: NetworkConfig,
     generator: torch.Generator,
     *,
     values: int = 1,

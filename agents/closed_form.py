@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from gymnast.agents.samples import Samples
 from gymnast.agents.update import Gradient
 from gymnast.networks.distributions import Categorical, Distribution, Gaussian
 from gymnast.networks.plain_policy import PlainActorCritic
+from gymnast.replay.rollout import Rollout
 
 if TYPE_CHECKING:
     from gymnast.agents.actor_critic_config import ActorCriticConfig
@@ -25,10 +26,9 @@ KERNELS: dict[type[Distribution], Callable[..., tuple[float, ...]]] = {
 }
 
 
-def estimated(
-    fields: dict[str, Any], reward: Tensor, last_value: Tensor, weight: Tensor, config: ActorCriticConfig
-) -> tuple[Tensor, Tensor]:
+def estimated(rollout: Rollout, reward: Tensor, last_value: Tensor, config: ActorCriticConfig) -> tuple[Tensor, Tensor]:
     """`Samples.numbers` of a rollout's steps, [T, N, 5], and the explained variance []; one value, by GAE."""
+    fields = rollout.fields
     of_steps = (reward, fields["value"], last_value, fields["final_value"])
     rewards, values, last_values, final_values = (part[..., 0].numpy() for part in of_steps)
     numbers, explained = kernels.estimate(
@@ -39,7 +39,7 @@ def estimated(
         last_values,
         final_values,
         fields["log_prob"].numpy(),
-        weight.numpy(),
+        rollout.weight.numpy(),
         config.gamma,
         config.gae_lambda,
     )

@@ -31,7 +31,7 @@ class Rollout:
 
     def add(self, *, active: Tensor | None = None, **values: Any) -> None:
         """One step: values [N, ...] (None is left out), `active` bool [N] where only some rows count."""
-        flat = dict(_flat(values))
+        flat = dict(flat_fields(values))
         if not self._rows:
             self._allocate(flat)
         step = self.length
@@ -53,11 +53,11 @@ class Rollout:
     def _allocate(self, flat: dict[str, Tensor]) -> None:
         buffers = {name: value.new_zeros((self.steps, *value.shape)) for name, value in flat.items()}
         self._rows = {name: list(buffer.unbind(0)) for name, buffer in buffers.items()}
-        self.fields = _nested(buffers)
+        self.fields = nested_fields(buffers)
 
     def state_dict(self) -> dict[str, Any]:
         """The steps so far."""
-        filled = {name: buffer[: self.length].clone() for name, buffer in _flat(self.fields)}
+        filled = {name: buffer[: self.length].clone() for name, buffer in flat_fields(self.fields)}
         return {"length": self.length, "weight": self.weight.clone(), "fields": filled}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -70,20 +70,20 @@ class Rollout:
         self.length = state["length"]
         if self.length:
             self._allocate({name: value[0].to(device) for name, value in state["fields"].items()})
-            for name, buffer in _flat(self.fields):
+            for name, buffer in flat_fields(self.fields):
                 buffer[: self.length].copy_(state["fields"][name])
 
 
-def _flat(fields: Fields, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
+def flat_fields(fields: Fields, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
     """The tensors and their names, those of nested ones joined by a slash."""
     for name, value in fields.items():
         if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{name}/")
+            yield from flat_fields(value, f"{prefix}{name}/")
         elif value is not None:
             yield f"{prefix}{name}", value
 
 
-def _nested(flat: dict[str, Tensor]) -> Fields:
+def nested_fields(flat: dict[str, Tensor]) -> Fields:
     fields: Fields = {}
     for path, value in flat.items():
         *folders, name = path.split("/")

@@ -121,13 +121,13 @@ def test_estimates_equal_torch_s(recurrent: Any, inactive: bool) -> None:
     config = replace(SMALL, recurrent=recurrent, memory_size=5)
     agent = ActorCritic(BOX, spaces.Discrete(3), config, num_envs=4)
     stored(agent, inactive=inactive)
-    agent._see_rewards()
-    fast = agent._samples(agent.rollout.fields["value"], None)
-    explained = agent._seen["explained_variance"]
-    agent.device = torch.device("meta")  # anything but the CPU: torch's own way
-    plain = agent._samples(agent.rollout.fields["value"], None)
+    agent.estimates.see()
+    fast = agent.estimates.samples(agent.rollout.fields["value"])
+    explained = agent.estimates.seen["explained_variance"]
+    agent.estimates.compiled = False
+    plain = agent.estimates.samples(agent.rollout.fields["value"])
     torch.testing.assert_close(fast.numbers, plain.numbers, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(explained, agent._seen["explained_variance"], rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(explained, agent.estimates.seen["explained_variance"], rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("recurrent", ["none", "lstm", "gru"])
@@ -137,8 +137,8 @@ def test_the_policy_that_acted_is_the_one_that_is_learned_from(recurrent: Any) -
         config = replace(SMALL, recurrent=recurrent, memory_size=5, sequence_length=4, trunk=trunk)
         agent = ActorCritic(BOX, spaces.Discrete(3), config, num_envs=4)
         stored(agent)
-        agent._see_rewards()
-        samples = as_steps(agent._samples(agent.rollout.fields["value"], None))
+        agent.estimates.see()
+        samples = as_steps(agent.estimates.samples(agent.rollout.fields["value"]))
         output, value = agent._outputs(samples)
         log_prob = agent.distribution.log_prob(output, samples.raw)
         old_log_prob, _, _, old_value, _ = samples.columns
@@ -154,8 +154,8 @@ def test_truncation_bootstraps_and_termination_does_not(truncated: bool) -> None
     yes, no = torch.tensor([True]), torch.tensor([False])
     ends = (no, yes) if truncated else (yes, no)
     agent.store(obs, acted, Step(first, yes, final, torch.tensor([2.0]), *ends, 1, 1))
-    agent._see_rewards()
-    target = agent._samples(agent.rollout.fields["value"], None).numbers[0, 4].item()
+    agent.estimates.see()
+    target = agent.estimates.samples(agent.rollout.fields["value"]).numbers[0, 4].item()
     with torch.no_grad():
         value = agent.network(final)[1].item()
     assert target == pytest.approx(2.0 + 0.99 * value if truncated else 2.0, abs=1e-5)
