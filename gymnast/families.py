@@ -132,8 +132,9 @@ MINATAR: dict[str, dict[str, Any]] = {
 
 ATARI: dict[str, dict[str, Any]] = {
     # Mnih et al. 2015, extended data table 1.
-    "ppo": {  # Schulman et al. 2017, table 5; the decays over 10 million env steps
+    "ppo": {  # Schulman et al. 2017, table 5; 10 million env steps, over which it decays
         "backbone": "nature-cnn",
+        "num_envs": 8,
         "rollout_steps": 128,
         "epochs": 4,
         "minibatches": 4,
@@ -143,11 +144,14 @@ ATARI: dict[str, dict[str, Any]] = {
         "value_coef": 1.0,
         "entropy_coef": 0.01,
         "clip_rewards": True,
+        "life_loss": True,
         "eval_sample": True,
+        "steps": 10_000_000,
     },
-    # Mnih et al. 2016, section 8, in step as Wu et al. 2017 have it.
-    "a2c": {"rollout_steps": 5, "epochs": 1, "minibatches": 1, "learning_rate": 7e-4, "value_clip": None}
-    | {"value_coef": 0.5},
+    # Mnih et al. 2016, section 8; in step as Wu et al. 2017 have it.
+    "a2c": {"num_envs": 16, "learning_rate": "linear:7e-4:0:10000000", "value_clip": None, "value_coef": 0.5},
+    "a3c": {"num_envs": 1, "workers": 16, "learning_rate": "linear:7e-4:0:10000000"}
+    | {"value_clip": None, "value_coef": 0.5},
     "dqn": {
         "backbone": "nature-cnn",
         "optimizer": "nature-rmsprop",

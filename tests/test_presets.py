@@ -21,7 +21,9 @@ def test_a_preset_builds_valid_options(name: str, agent: str) -> None:
     applied = presets.apply([name], agent)
     run_fields = {field.name for field in dataclasses.fields(TrainOptions)}
     options = TrainOptions(**{"env": "CartPole-v1"} | {field: applied[field] for field in run_fields & applied.keys()})
-    of_run = presets.PRESETS[name].run | presets.PRESETS[name].agent[agent]
+    preset = presets.PRESETS[name]
+    base = preset.agent.get(ALGORITHMS[agent].base, {}) if agent in ALGORITHMS else {}
+    of_run = preset.run | base | preset.agent[agent]
     assert {field: of_run[field] for field in run_fields & of_run.keys()}.items() <= dataclasses.asdict(options).items()
     fields = {field.name for field in dataclasses.fields(config_class)}
     config = config_class(**{field: value for field, value in applied.items() if field in fields})
