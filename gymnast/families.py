@@ -34,6 +34,7 @@ CARTPOLE: dict[str, dict[str, Any]] = {
     | {"learning_rate": "linear:2e-3:0:300000", "entropy_coef": 0.0},
     "a3c": {"gae_lambda": 1.0, "gamma": 0.99, "steps": 300_000, "eval_every": 10_000}
     | {"learning_rate": "linear:2e-3:0:300000", "entropy_coef": 0.0},
+    "reinforce": {"num_envs": 8, "learning_rate": "linear:3e-3:3e-4:100000", "steps": 100_000},
 }
 
 CLASSIC: dict[str, dict[str, Any]] = {
@@ -70,6 +71,21 @@ ACROBOT: dict[str, dict[str, Any]] = {
         "gae_lambda": 0.94,
         "learning_rate": "linear:1e-3:0:300000",
         "normalise_obs": True,
+    },
+}
+
+LUNARLANDER: dict[str, dict[str, Any]] = {
+    "ppo": {
+        "num_envs": 16,
+        "rollout_steps": 512,
+        "epochs": 10,
+        "minibatches": 32,
+        "gae_lambda": 0.98,
+        "gamma": 0.999,
+        "entropy_coef": 0.01,
+        "learning_rate": "linear:1e-3:0:1000000",
+        "normalise_obs": True,
+        "normalise_rewards": True,
     },
 }
 

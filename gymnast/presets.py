@@ -39,6 +39,11 @@ PRESETS: dict[str, Preset] = {
     "acrobot": Preset(
         "Acrobot-v1", families.ACROBOT, run={"steps": 300_000, "eval_every": 25_000, "eval_episodes": 20}
     ),
+    "lunarlander": Preset(
+        "LunarLander-v3, whose physics come with gymnasium[box2d]",
+        families.LUNARLANDER,
+        run={"steps": 1_000_000, "eval_every": 100_000, "eval_episodes": 20},
+    ),
     "pendulum": Preset(
         "Pendulum-v1", families.PENDULUM, run={"steps": 200_000, "eval_every": 20_000, "eval_episodes": 20}
     ),
