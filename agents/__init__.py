@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     )
     from gymnast.agents.hill_climbing import HillClimbing, HillClimbingConfig
     from gymnast.agents.planning import PolicyIteration, PolicyIterationConfig, ValueIteration, ValueIterationConfig
+    from gymnast.agents.reinforce import Reinforce
+    from gymnast.agents.reinforce_config import ReinforceConfig
     from gymnast.agents.tabular import (
         TD,
         DoubleQLearning,
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 MODULES = {
     "dqn": ("DQN",),
     "actor_critic": ("ActorCritic",),
+    "reinforce": ("Reinforce",),
     "tabular": ("QLearning", "Sarsa", "ExpectedSarsa", "DoubleQLearning", "NStepSarsa", "TD"),
     "planning": ("ValueIteration", "PolicyIteration"),
     "bandits": ("UCB", "Thompson"),
@@ -73,6 +76,8 @@ __all__ = [
     "PolicyIterationConfig",
     "QLearning",
     "QLearningConfig",
+    "Reinforce",
+    "ReinforceConfig",
     "Sarsa",
     "SarsaConfig",
     "TDConfig",

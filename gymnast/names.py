@@ -39,6 +39,7 @@ AGENTS: dict[str, AgentEntry] = {
     "policy-iteration": AgentEntry("gymnast.agents.planning:PolicyIteration", "planning on the transition table"),
     "ucb": AgentEntry("gymnast.agents.bandits:UCB", "upper confidence bounds, for bandits"),
     "thompson": AgentEntry("gymnast.agents.bandits:Thompson", "Thompson sampling, for bandits"),
+    "reinforce": AgentEntry("gymnast.agents.reinforce:Reinforce", "policy gradient of whole episodes (Williams 1992)"),
     "hill-climbing": AgentEntry("gymnast.agents.hill_climbing:HillClimbing", "the best policy, perturbed by noise"),
     "ga": AgentEntry("gymnast.agents.evolution:GeneticAlgorithm", "genetic algorithm (Such et al. 2017)"),
     "es": AgentEntry("gymnast.agents.evolution:EvolutionStrategies", "evolution strategies (Salimans et al. 2017)"),
