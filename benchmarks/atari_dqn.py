@@ -11,19 +11,14 @@ interpreter (`--peer-python`). `--only` runs one contender, `--profile` prints i
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
-import statistics
-import subprocess
-import sys
-import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
+from functools import partial
 from typing import Any
 
-Profiler = AbstractContextManager[Any]
+import contest
+from contest import Profiler, Result, Timed, clocked
+
 ENV = "PongNoFrameskip-v4"
 BATCH, PERIOD, REPLAY, STARTS, WARM_UP, TARGET = 32, 4, 20_000, 4_000, 400, 8_000
 GAMMA, LEARNING_RATE, EPSILON, ATOMS, V_MAX, N_STEP, ALPHA, BETA = 0.99, 1e-4, 0.05, 51, 10.0, 3, 0.5, 0.4
@@ -34,21 +29,7 @@ TARGETS = {
 """How many times as fast as a peer an agent of ours is to be."""
 
 
-class Timed:
-    """From here to `result`: wall and processor time, which a busy machine disturbs less, and updates."""
-
-    def __init__(self, updates: int) -> None:
-        self.updates, self.wall, self.processor = updates, time.perf_counter(), time.process_time()
-
-    def result(self, steps: int, updates: int) -> dict[str, Any]:
-        processor, wall = time.process_time() - self.processor, time.perf_counter() - self.wall
-        done = updates - self.updates
-        if done != steps // PERIOD:
-            raise SystemExit(f"{done} updates in {steps} steps at one per {PERIOD}")
-        return {"steps_per_second": steps / wall, "updates_per_second": done / wall, "cpu_ms": 1e3 * processor / steps}
-
-
-def run_gymnast(rainbow: bool, envs: int, steps: int, profiler: Profiler) -> dict[str, Any]:
+def run_gymnast(rainbow: bool, envs: int, steps: int, profiler: Profiler) -> Result:
     """Our own loop, as `gymnast train` runs it, and where its time went."""
     from gymnast.agents import DQN, DQNConfig
     from gymnast.envs import make
@@ -91,7 +72,7 @@ def run_gymnast(rainbow: bool, envs: int, steps: int, profiler: Profiler) -> dic
     with profiler:
         timed = Timed(agent.updates)
         loop.advance(STARTS + WARM_UP + steps, lambda: False)
-        result = timed.result(steps, agent.updates)
+        result = timed.result(steps, agent.updates, expected=steps // PERIOD)
     learn = spent.pop("learn")
     inner = sum(seconds for name, seconds in spent.items() if name != "store")
     spent = {name: vars(loop.seconds)[name] - before[name] for name in ("act", "env")} | spent
@@ -99,21 +80,7 @@ def run_gymnast(rainbow: bool, envs: int, steps: int, profiler: Profiler) -> dic
     return {**result, "ms": {name: 1e3 * seconds / steps for name, seconds in spent.items()}}
 
 
-def clocked(function: Callable[..., Any], spent: dict[str, float], name: str) -> Callable[..., Any]:
-    """The function, adding its seconds to `spent[name]`."""
-
-    def call(*args: Any, **kwargs: Any) -> Any:
-        began = time.perf_counter()
-        returned = function(*args, **kwargs)
-        spent[name] += time.perf_counter() - began
-        return returned
-
-    return call
-
-
-def run_stable_baselines3(
-    rainbow: bool, envs: int, steps: int, profiler: AbstractContextManager[Any]
-) -> dict[str, Any]:
+def run_stable_baselines3(rainbow: bool, envs: int, steps: int, profiler: Profiler) -> Result:
     """Stable-Baselines3's DQN, by `learn`; it has no Rainbow."""
     import ale_py  # noqa: F401 - registers the games
     from stable_baselines3 import DQN
@@ -142,10 +109,10 @@ def run_stable_baselines3(
     with profiler:
         timed = Timed(model._n_updates)
         model.learn(steps, reset_num_timesteps=False)
-        return timed.result(steps, model._n_updates)
+        return timed.result(steps, model._n_updates, expected=steps // PERIOD)
 
 
-def run_tianshou(rainbow: bool, envs: int, steps: int, profiler: Profiler) -> dict[str, Any]:
+def run_tianshou(rainbow: bool, envs: int, steps: int, profiler: Profiler) -> Result:
     """Tianshou's DQN and Rainbow, by its off-policy trainer, with the networks of its Atari examples."""
     import ale_py
     import gymnasium
@@ -195,7 +162,7 @@ def run_tianshou(rainbow: bool, envs: int, steps: int, profiler: Profiler) -> di
             profiler.__enter__()
             results.append(Timed(updates))
         if updates == end:
-            results[0] = results[0].result(steps, updates)
+            results[0] = results[0].result(steps, updates, expected=steps // PERIOD)
             profiler.__exit__(None, None, None)
         updates += 1
         return learn(*args, **kwargs)
@@ -216,7 +183,7 @@ def run_tianshou(rainbow: bool, envs: int, steps: int, profiler: Profiler) -> di
     return results[0]
 
 
-CONTENDERS: dict[str, tuple[Callable[..., dict[str, Any]], bool]] = {
+CONTENDERS: dict[str, tuple[Callable[..., Result], bool]] = {
     "gymnast-dqn": (run_gymnast, False),
     "sb3-dqn": (run_stable_baselines3, False),
     "tianshou-dqn": (run_tianshou, False),
@@ -225,101 +192,29 @@ CONTENDERS: dict[str, tuple[Callable[..., dict[str, Any]], bool]] = {
 }
 
 
-def work(name: str, *, threads: int, envs: int, steps: int, profile: bool) -> dict[str, Any]:
-    """Run one contender in this process."""
-    import torch
-
-    torch.set_num_threads(threads)
-    run, rainbow = CONTENDERS[name]
-    profiler = torch.profiler.profile() if profile else nullcontext()
-    result = run(rainbow, envs, steps, profiler)
-    if isinstance(profiler, torch.profiler.profile):
-        print(profiler.key_averages().table(sort_by="self_cpu_time_total", row_limit=30))
-    return result
-
-
-def measure(name: str, python: str, *, threads: int, envs: int, steps: int) -> dict[str, Any] | None:
-    """One contender in a process of its own; None where it is not installed or failed, said on stderr."""
-    command = [python, str(Path(__file__).resolve()), "--worker", "--only", name, "--threads", str(threads)]
-    command += ["--envs", str(envs), "--steps", str(steps)]
-    limits = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **limits})
-    if done.returncode:
-        print(f"{name}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}", file=sys.stderr)
-        return None
-    result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    rate, cpu = result["steps_per_second"], result["cpu_ms"]
-    print(f"{name}, {threads} threads, {envs} envs: {rate:.1f} steps/s, {cpu:.2f} CPU ms/step", file=sys.stderr)
-    return result
-
-
-def table(title: str, rounds: dict[str, list[dict[str, Any]]]) -> dict[str, dict[str, float]]:
-    """Print one setting's medians, and where our own time went; the medians."""
-    print(f"\n{title}; medians (lowest, highest round)")
-    medians = {}
-    for name, results in rounds.items():
-        middle = {key: statistics.median(r[key] for r in results) for key in results[0] if key != "ms"}
-        rates = [result["steps_per_second"] for result in results]
-        print(
-            f"  {name:17}{middle['steps_per_second']:7.1f} steps/s ({min(rates):.1f}, {max(rates):.1f})"
-            f"{middle['updates_per_second']:8.1f} updates/s{middle['cpu_ms']:8.2f} CPU ms/step"
-        )
-        medians[name] = middle
-    for name, results in rounds.items():
-        if "ms" in results[0]:
-            spent = {key: statistics.median(result["ms"][key] for result in results) for key in results[0]["ms"]}
-            print(f"  {name}, ms/step: " + ", ".join(f"{key} {value:.2f}" for key, value in spent.items()))
-    return medians
-
-
-def ratios(title: str, medians: dict[str, dict[str, float]]) -> None:
-    """Print how many times as fast we are as each peer, by wall and by processor time, and the target."""
-    print(title)
-    for ours, peers in TARGETS.items():
-        for peer, target in peers.items():
-            if ours in medians and peer in medians:
-                mine, theirs = medians[ours], medians[peer]
-                wall = mine["steps_per_second"] / theirs["steps_per_second"]
-                cpu = theirs["cpu_ms"] / mine["cpu_ms"]
-                met = "reached" if wall >= target else "missed"
-                print(f"  {ours} / {peer}: x{wall:.2f} (CPU time x{cpu:.2f}), target x{target} {met}")
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="torch's threads")
-    parser.add_argument("--envs", type=int, nargs="+", default=[8], help="environments stepped together")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=800, help="timed env steps of each contender and round")
-    parser.add_argument("--peer-python", default=sys.executable, help="interpreter that the peers are installed in")
-    parser.add_argument("--only", nargs="+", choices=CONTENDERS, default=list(CONTENDERS), help="run these alone")
-    parser.add_argument("--profile", action="store_true", help="with one --only: its time by torch's operators")
-    parser.add_argument("--json", type=Path, help="write the figures here")
-    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    parser = contest.parser(__doc__, CONTENDERS, envs=(8,))
+    parser.set_defaults(steps=800)
     arguments = parser.parse_args()
     if arguments.worker or arguments.profile:
-        settings = {"threads": arguments.threads[0], "envs": arguments.envs[0], "steps": arguments.steps}
-        print(json.dumps(work(arguments.only[0], **settings, profile=arguments.profile)))
+        run, rainbow = CONTENDERS[arguments.only[0]]
+        run = partial(run, rainbow, arguments.envs[0], arguments.steps)
+        contest.work(run, threads=arguments.threads[0], profile=arguments.profile)
         return
-    figures, best = [], dict[str, dict[str, float]]()
+    figures, medians = [], []
     for threads in arguments.threads:
         for envs in arguments.envs:
-            rounds: dict[str, list[dict[str, Any]]] = {name: [] for name in arguments.only}
-            for number in range(arguments.rounds):
-                # Every other round backwards: what heats or slows the machine down meets each contender alike.
-                for name in arguments.only if number % 2 == 0 else arguments.only[::-1]:
-                    python = sys.executable if name.startswith("gymnast") else arguments.peer_python
-                    result = measure(name, python, threads=threads, envs=envs, steps=arguments.steps)
-                    rounds[name] += [] if result is None else [result]
-            rounds = {name: results for name, results in rounds.items() if results}
-            setting = f"{threads} torch threads, {envs} environments"
-            medians = table(setting, rounds)
-            ratios("  ratios", medians)
+            rounds = contest.take_turns(
+                __file__,
+                arguments.only,
+                {"threads": threads, "envs": envs, "steps": arguments.steps},
+                rounds=arguments.rounds,
+                peer_python=arguments.peer_python,
+            )
+            medians.append(contest.table(f"{threads} torch threads, {envs} environments", rounds))
+            contest.ratios("  ratios", medians[-1], TARGETS)
             figures.append({"threads": threads, "envs": envs, "rounds": rounds})
-            for name, middle in medians.items():
-                if name not in best or middle["steps_per_second"] > best[name]["steps_per_second"]:
-                    best[name] = middle
-    ratios("\neach at its best", best)
+    contest.ratios("\neach at its best", contest.best(medians), TARGETS)
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=1))
 
