@@ -15,6 +15,9 @@ from gymnasium.envs.registration import EnvSpec
 from gymnast.envs import registration, single
 from gymnast.envs.atari_names import atari_id, is_atari
 from gymnast.envs.env import Env
+from gymnast.envs.native.adapter import NativeEnv
+from gymnast.envs.native.vector import NativeVectorEnv
+from gymnast.envs.registration import NativeEntry
 from gymnast.envs.serial import SerialEnv
 from gymnast.envs.vector import VectorAdapter
 from gymnast.envs.workers import WorkersEnv
@@ -40,13 +43,17 @@ def make(
     options: dict[str, Any] | None = None,
     max_episode_steps: int | None = None,
     render: bool = False,
+    native: bool | None = None,
+    compile: bool = False,
 ) -> Env:
     """Build N environments as one `Env`.
 
     `id` is a registered Gymnasium id (`module:Id` imports the module first), an Atari game, a function that builds a
     `gym.Env`, or a `gym.vector.VectorEnv`. `vectorization`: serial (in this process), async (worker processes), native
     (the id's own vector entry point), or auto, a rule that was measured. `options` go to the environment's constructor;
-    `max_episode_steps` replaces the registered time limit. With `render=True`, `Env.render` gives frames.
+    `max_episode_steps` replaces the registered time limit. With `render=True`, `Env.render` gives frames. `native`
+    says whether an id that has a device-native version is played in that: by default on any device but the CPU. With
+    `compile` a step of a device-native environment is one compiled function; other environments know nothing of it.
     Raises ValueError in one line for whatever cannot be built.
     """
     registration.register()
@@ -54,6 +61,8 @@ def make(
     sequence = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
     device, options = _device(device), dict(options or {})
     settings: dict[str, Any] = {"max_episode_steps": max_episode_steps, "render": render}
+    if isinstance(id, NativeVectorEnv):
+        return NativeEnv(id, id=_vector_name(id), seed=sequence)
     if isinstance(id, gym.vector.VectorEnv):
         if num_envs not in (1, id.num_envs) or options or max_episode_steps or render or vectorization != "auto":
             raise ValueError("num_envs, options, max_episode_steps, render, vectorization: a VectorEnv has its own")
@@ -64,6 +73,11 @@ def make(
         from gymnast.envs.atari import make_atari  # ale-py's emulators: nothing else needs them
 
         return make_atari(id, num_envs, device=device, seed=sequence, options=options, **settings)
+    own = native_id(id, device, native=native, vectorization=vectorization) if isinstance(id, str) else None
+    if own is not None:
+        return NativeEnv(
+            _native_vector(own, num_envs, options, device=device, compile=compile, **settings), id=own, seed=sequence
+        )
     source = single.resolve(id) if isinstance(id, str) else id
     name = single.name_of(source)
     kind = automatic(source, num_envs) if vectorization == "auto" else vectorization
@@ -75,6 +89,37 @@ def make(
     return SerialEnv(name, [build() for _ in range(num_envs)], seed=sequence, device=device)
 
 
+def native_id(
+    id: str, device: str | torch.device, *, native: bool | None = None, vectorization: str = "auto"
+) -> str | None:
+    """The device-native id that `make` plays for an id, or None where it plays another version.
+
+    `native` True and False ask for it and against it: ValueError where an id has no such version, or no other one.
+    """
+    registration.register()
+    if _is_atari(id):
+        return _no_native(id) if native else None
+    spec = single.resolve(id)
+    own = spec.id if isinstance(spec.vector_entry_point, NativeEntry) else registration.NATIVE_OF.get(spec.id)
+    if own is None:
+        return _no_native(id) if native else None
+    alone = own == spec.id and spec.entry_point is None
+    if alone and native is False:
+        raise ValueError(f"native: {spec.id} has no version but the device-native one")
+    if alone or native is not None:
+        wanted = alone or bool(native)
+    else:
+        on_device = torch.device(device).type != "cpu" and vectorization == "auto"
+        wanted = on_device or (own == spec.id and vectorization == "native")
+    if wanted and vectorization not in ("auto", "native"):
+        raise ValueError(f"vectorization of {own} must be auto or native, got {vectorization}")
+    return own if wanted else None
+
+
+def _no_native(id: str) -> None:
+    raise ValueError(f"native: {id} has no device-native version; `gymnast list envs` names those that have")
+
+
 def full_id(id: str) -> str:
     """The id of the environment that `make` builds: `Pong` is `ALE/Pong-v5`; ValueError where there is none."""
     registration.register()
@@ -84,6 +129,8 @@ def full_id(id: str) -> str:
 def automatic(source: single.Source, num_envs: int) -> str:
     """The vectorization that `auto` stands for: serial, but native from the number of rows at which it was faster."""
     if not isinstance(source, EnvSpec) or source.vector_entry_point is None:
+        return "serial"
+    if isinstance(source.vector_entry_point, NativeEntry):  # `native_id` has seen to it
         return "serial"
     return "native" if num_envs >= NATIVE_FROM.get(source.id, math.inf) else "serial"
 
@@ -116,6 +163,29 @@ def _native(
         return gym.make_vec(source, num_envs, vectorization_mode="vector_entry_point", **options)
     except Exception as error:
         raise ValueError(single.failure(source, error)) from error
+
+
+def _native_vector(
+    id: str,
+    num_envs: int,
+    options: dict[str, Any],
+    *,
+    device: torch.device,
+    compile: bool,
+    max_episode_steps: int | None,
+    render: bool,
+) -> NativeVectorEnv:
+    spec = gym.registry[id]
+    settings = {**spec.kwargs, **options, "render_mode": "rgb_array" if render else None}
+    limit = max_episode_steps or spec.max_episode_steps
+    try:
+        env: NativeVectorEnv = spec.vector_entry_point(  # type: ignore[operator, assignment]
+            num_envs, device=device, max_episode_steps=limit, compile=compile, **settings
+        )
+    except Exception as error:
+        raise ValueError(single.failure(spec, error)) from error
+    env.spec = spec
+    return env
 
 
 def _check(

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
+
+if TYPE_CHECKING:
+    from gymnast.envs.native.vector import NativeVectorEnv
 
 OWN: dict[str, tuple[str, int | None]] = {
     "gymnast/Catch-v0": ("gymnast.envs.catch:Catch", None),
@@ -13,15 +18,49 @@ OWN: dict[str, tuple[str, int | None]] = {
     "gymnast/Bandit-v0": ("gymnast.envs.bandit:Bandit", 1000),
 }
 """Entry point and time limit of each id."""
+NATIVE: dict[str, tuple[str, int | None]] = {
+    "gymnast/CartPole-v1": ("gymnast.envs.native.cartpole:CartPole", 500),
+}
+"""The rules and time limit of each id that is device-native: played as tensors, all rows at once."""
+NATIVE_OF = {"CartPole-v1": "gymnast/CartPole-v1"}
+"""The device-native version of an id that has one."""
 MINATAR = ("asterix", "breakout", "freeway", "seaquest", "space_invaders")
 """The games of MinAtar (Young and Tian 2019), whose ids Gymnasium 1.0 and later do not find by themselves."""
+
+
+@dataclass(frozen=True)
+class NativeEntry:
+    """The vector entry point of a device-native id; torch is imported by the first environment."""
+
+    game: str
+    """module:Class of its rules, a `gymnast.envs.native.game.Game`."""
+
+    def __call__(self, num_envs: int = 1, **options: Any) -> NativeVectorEnv:
+        from gymnast.envs.native.vector import NativeVectorEnv
+
+        return NativeVectorEnv(self.game, num_envs, **options)
+
+
+def register_native(
+    id: str, game: str, max_episode_steps: int | None = None, *, entry_point: str | None = None
+) -> None:
+    """Make a device-native environment known to Gymnasium: `gymnasium.make_vec(id, num_envs=..., device=...)`.
+
+    `game` is "module:Class" of its rules; `entry_point` of a single environment of the same id, where there is one.
+    """
+    gym.register(
+        id, entry_point=entry_point, vector_entry_point=NativeEntry(game), max_episode_steps=max_episode_steps
+    )
 
 
 def register() -> None:
     """Make gymnast's ids known to Gymnasium; calling it twice is harmless."""
     for id, (entry_point, limit) in OWN.items():
-        if id not in gym.registry:
+        if id not in gym.registry and id not in NATIVE:
             gym.register(id, entry_point=entry_point, max_episode_steps=limit)
+    for id, (game, limit) in NATIVE.items():
+        if id not in gym.registry:
+            register_native(id, game, limit, entry_point=OWN.get(id, (None, None))[0])
     if find_spec("minatar") is None:
         return
     for game in MINATAR:

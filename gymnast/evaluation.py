@@ -17,7 +17,7 @@ from gymnast import protocols, scores
 from gymnast.agents.base import Actor, Agent
 from gymnast.envs.atari import is_atari
 from gymnast.envs.env import Env
-from gymnast.envs.factory import make
+from gymnast.envs.factory import make, native_id
 from gymnast.envs.single import resolve
 from gymnast.protocols import Protocol
 from gymnast.video import VideoWriter
@@ -126,8 +126,11 @@ def make_env(
     max_episode_steps: int | None = None,
     render: bool = False,
     protocol: str | None = None,
+    native: bool | None = None,
 ) -> Env:
     """An environment for evaluation: one that seeds its episodes, and with a time limit where the id has none.
+
+    `native` is that of `envs.make`.
 
     A protocol sets the options of an Atari game; ValueError where the given ones contradict it, and for other games.
     """
@@ -140,7 +143,8 @@ def make_env(
         max_episode_steps = max_episode_steps or STEP_LIMIT
     elif not is_atari(env):
         max_episode_steps = max_episode_steps or time_limit(env)
-        vectorization = "serial"  # an id's own vector entry point cannot seed single episodes
+        if native_id(env, device, native=native) is None:
+            vectorization = "serial"  # an id's own vector entry point cannot seed single episodes
     return make(
         env,
         num_envs,
@@ -149,6 +153,7 @@ def make_env(
         options=options,
         max_episode_steps=max_episode_steps,
         render=render,
+        native=native,
     )
 
 

@@ -1,0 +1,89 @@
+"""The adapter of device-native environments: their steps as `Step`, without a copy and without waiting for a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gymnast.envs import spaces
+from gymnast.envs.env import Env
+from gymnast.envs.native.vector import NativeVectorEnv
+from gymnast.envs.step import Obs, Step, TransitionTable
+
+
+class NativeEnv(Env):
+    """A device-native environment. On the CPU a step says how many rows ended; elsewhere only the device knows."""
+
+    exact_resume = True
+    seeds_episodes = True
+
+    def __init__(self, env: NativeVectorEnv, *, id: str, seed: np.random.SeedSequence) -> None:
+        spaces.check_actions(env.single_action_space, id)
+        self.id, self.env = id, env
+        self.num_envs, self.device = env.num_envs, env.device
+        self.single_observation_space = env.single_observation_space
+        self.single_action_space = env.single_action_space
+        self.render_fps = float(env.game.render_fps)
+        self._on_host = self.device.type == "cpu"
+        env.reset(seed=int(seed.generate_state(1, np.uint64)[0] >> np.uint64(1)))
+        self._began = False
+        self._all = torch.ones(self.num_envs, dtype=torch.bool, device=self.device)
+        self._see(self._all)
+
+    def _see(self, start: Tensor) -> None:
+        self.obs, infos = self.env.observe()
+        self.action_mask = infos.get("action_mask")
+        self.start = start
+
+    def reset(self, *, episode_seeds: Sequence[int] | None = None) -> Obs:
+        if episode_seeds is not None:
+            self.env.reset_by(torch.tensor(list(episode_seeds), dtype=torch.int64))
+        elif self._began or self.env.seeds is not None:
+            self.env.reset()
+        self._began = True
+        self._see(self._all)
+        return self.obs
+
+    @property
+    def episode(self) -> list[int]:
+        numbers: list[int] = self.env.world.episode.tolist()
+        return numbers
+
+    def step(self, action: Tensor) -> Step:
+        moved = self.env.move(action)
+        ended = moved.terminated | moved.truncated
+        num_ended = int(ended.sum()) if self._on_host else None
+        step = Step(
+            obs=moved.obs,
+            start=ended,
+            next_obs=moved.next_obs,
+            reward=moved.reward,
+            terminated=moved.terminated,
+            truncated=moved.truncated,
+            num_active=self.num_envs,
+            num_ended=num_ended,
+            action_mask=moved.action_mask,
+            next_action_mask=moved.next_action_mask,
+            episode_return=None if num_ended == 0 else moved.total,
+            episode_length=None if num_ended == 0 else moved.length,
+        )
+        self.obs, self.start, self.action_mask = step.obs, step.start, step.action_mask
+        return step
+
+    def snapshot(self) -> dict[str, Any]:
+        return {"env": self.env.snapshot(), "start": self.start, "began": self._began}
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        self.env.restore(snapshot["env"])
+        self._began = snapshot["began"]
+        self._see(snapshot["start"].to(self.device))
+
+    def transition_table(self) -> TransitionTable | None:
+        return self.env.game.transition_table()
+
+    def render(self, row: int = 0) -> np.ndarray:
+        return super().render(row) if self.env.render_mode is None else self.env.picture(row, final=True)

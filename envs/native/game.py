@@ -1,0 +1,60 @@
+"""What the rules of a device-native environment are: pure functions of tensors, for all rows at once."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, TypeAlias
+
+import gymnasium as gym
+import numpy as np
+import torch
+from torch import Tensor
+
+from gymnast.envs.native.draws import Draws
+from gymnast.envs.step import TransitionTable
+
+State: TypeAlias = "dict[str, Tensor]"
+"""All that the future of N rows depends on; every tensor [N, ...] on one device, of a fixed dtype."""
+
+
+class Game(ABC):
+    """The rules of one environment.
+
+    They are functions of a batched state that write to nothing, draw from what they are given, and neither read a
+    value on the host nor index by a mask: so they run as they are, compiled, and in a recorded CUDA graph. Time
+    limits, resets and statistics are the vector environment's. Constants are made on `device` by the constructor,
+    whose further keywords are the environment's options.
+    """
+
+    observation_space: gym.Space[Any]
+    """Of one row."""
+    action_space: gym.Space[Any]
+    """Of one row."""
+    render_fps: int = 30
+
+    def __init__(self, *, device: torch.device) -> None:
+        self.device = device
+
+    @abstractmethod
+    def initial(self, draws: Draws) -> State:
+        """The state of new episodes in all rows."""
+
+    @abstractmethod
+    def step(self, state: State, action: Tensor, draws: Draws) -> tuple[State, Tensor, Tensor]:
+        """The state after an action [N, ...] of the action space, reward float32 [N], terminated bool [N]."""
+
+    @abstractmethod
+    def observe(self, state: State) -> Tensor:
+        """What the policy sees of a state, [N, ...]."""
+
+    def action_mask(self, state: State) -> Tensor | None:
+        """The allowed actions, bool [N, A], where the game says them."""
+        return None
+
+    def render(self, state: State) -> np.ndarray:
+        """A picture of one row, whose tensors are [...] on the CPU: uint8 [H, W, 3]."""
+        raise NotImplementedError(f"{type(self).__name__} cannot be drawn")
+
+    def transition_table(self) -> TransitionTable | None:
+        """The known dynamics of a finite game, or None."""
+        return None

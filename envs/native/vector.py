@@ -1,0 +1,162 @@
+"""Device-native environments as Gymnasium's vector environments: tensors in, tensors out."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium.vector import AutoresetMode
+from gymnasium.vector.utils import batch_space
+from torch import Tensor
+
+from gymnast.envs.native import world
+from gymnast.envs.native.draws import keys_of, row_keys
+from gymnast.envs.native.game import Game, State
+from gymnast.envs.native.world import Moved, World
+
+Infos = dict[str, Any]
+
+
+class NativeVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
+    """N games of one kind, stepped together as tensors on one device.
+
+    Autoreset is SAME_STEP: `info["final_obs"]` [N, ...] holds each row's true successor (of rows that go on too),
+    `info["_final_obs"]` bool [N] says which rows ended. `reset(options={"reset_mask": mask})` begins anew in some rows.
+    What a row experiences depends on the seed, its number and its actions: not on N, nor on the device where the game
+    is discrete. `game` is a class of rules or "module:Class"; further keywords are its own. With `compile` a step is
+    one compiled function.
+
+    Raises:
+        ValueError: options that the game does not take.
+    """
+
+    def __init__(
+        self,
+        game: str | type[Game],
+        num_envs: int = 1,
+        *,
+        device: str | torch.device = "cpu",
+        max_episode_steps: int | None = None,
+        render_mode: str | None = None,
+        compile: bool = False,
+        **options: Any,
+    ) -> None:
+        if render_mode not in (None, "rgb_array"):
+            raise ValueError(f"render_mode must be None or rgb_array, got {render_mode!r}")
+        if num_envs < 1:
+            raise ValueError(f"num_envs must be >= 1, got {num_envs}")
+        self.device = torch.empty(0, device=device).device
+        rules = _class_of(game) if isinstance(game, str) else game
+        self.game = rules(device=self.device, **options)
+        self.num_envs, self.render_mode = num_envs, render_mode
+        self.limit = max_episode_steps
+        self.single_observation_space = self.game.observation_space
+        self.single_action_space = self.game.action_space
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self.metadata = {
+            "autoreset_mode": AutoresetMode.SAME_STEP,
+            "render_modes": ["rgb_array"],
+            "render_fps": self.game.render_fps,
+        }
+        self.seeds: Tensor | None = None
+        """int64 [K], of the first K episodes, where they are seeded one by one."""
+        self._begin, self._advance = _compiled() if compile else (world.begin, world.advance)
+        self._action_dtype = torch.float32 if isinstance(self.single_action_space, gym.spaces.Box) else torch.int64
+        self._start(row_keys(0, num_envs, device=self.device))
+
+    def _start(self, keys: Tensor) -> None:
+        self.world: World = world.begin(self.game, keys)
+        self._final: tuple[Tensor, State] | None = None
+        """Rows that ended in the last step and the states in which they did; kept where there are pictures."""
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Tensor, Infos]:
+        """Begin anew: by a seed, or as the seed before goes on. Observations [N, ...] and an empty dict."""
+        rows = None if not options else options.get("reset_mask")
+        if seed is not None and not 0 <= seed < 2**63:
+            raise ValueError(f"seed must be from 0 to 2**63 - 1, got {seed}")
+        if rows is not None:
+            if seed is not None:
+                raise ValueError("reset_mask and seed do not go together: a seed is that of all rows")
+            self.world = world.restart(self.game, self.world, torch.as_tensor(rows, device=self.device))
+        elif seed is None:
+            self._start(world.next_keys(self.world.key))
+        else:
+            self.seeds = None
+            self._start(row_keys(seed, self.num_envs, device=self.device))
+        return self.observe()
+
+    def reset_by(self, seeds: Tensor) -> tuple[Tensor, Infos]:
+        """Begin anew, with seeds int64 [K] of the episodes by their number (counted over all rows as they begin)."""
+        self.seeds = seeds = seeds.to(self.device)
+        keys, count = row_keys(0, self.num_envs, device=self.device), min(len(seeds), self.num_envs)
+        keys[:count] = keys_of(seeds[:count])
+        self._start(keys)
+        return self.observe()
+
+    def observe(self) -> tuple[Tensor, Infos]:
+        """What the policy sees now, [N, ...], and allowed actions where the game says them."""
+        mask = self.game.action_mask(self.world.state)
+        return self.game.observe(self.world.state), {} if mask is None else {"action_mask": mask}
+
+    def move(self, action: Tensor) -> Moved:
+        """One step as our adapter takes it; `action` [N, ...] on the environment's device."""
+        before = self.world
+        self.world, moved = self._advance(self.game, before, action, self.limit, self.seeds)
+        if self.render_mode is not None:
+            self._final = moved.terminated | moved.truncated, world.after(self.game, before, action)
+        return moved
+
+    def step(self, actions: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Infos]:
+        """Observations [N, ...], reward float32 [N], terminated and truncated bool [N], and the infos above."""
+        moved = self.move(torch.as_tensor(actions, device=self.device, dtype=self._action_dtype))
+        infos: Infos = {"final_obs": moved.next_obs, "_final_obs": moved.terminated | moved.truncated}
+        if moved.action_mask is not None:
+            infos["action_mask"] = moved.action_mask
+            infos["final_info"] = {"action_mask": moved.next_action_mask}
+        return moved.obs, moved.reward, moved.terminated, moved.truncated, infos
+
+    def render(self) -> tuple[np.ndarray, ...] | None:
+        """A picture of each row, uint8 [H, W, 3]; None without render_mode rgb_array."""
+        if self.render_mode is None:
+            return None
+        return tuple(self.picture(row) for row in range(self.num_envs))
+
+    def picture(self, row: int, *, final: bool = False) -> np.ndarray:
+        """A picture of one row, uint8 [H, W, 3]; with `final`, of the episode's end where the last step was that."""
+        state = self.world.state
+        if final and self._final is not None and bool(self._final[0][row]):
+            state = self._final[1]
+        return self.game.render({name: value[row].cpu() for name, value in state.items()})
+
+    def snapshot(self) -> dict[str, Any]:
+        """All that the future depends on: tensors and dicts of them."""
+        kept: dict[str, Any] = {name: value for name, value in self.world._asdict().items() if name != "state"}
+        return {**kept, "state": dict(self.world.state), "seeds": self.seeds}
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Go on from a snapshot of as many rows; on another device, draws are the same."""
+        if len(snapshot["key"]) != self.num_envs:
+            raise ValueError(f"the snapshot has {len(snapshot['key'])} rows, this environment {self.num_envs}")
+        moved: dict[str, Any] = {name: snapshot[name].to(self.device) for name in World._fields if name != "state"}
+        state = {name: value.to(self.device) for name, value in snapshot["state"].items()}
+        self.world = World(state=state, **moved)
+        self.seeds = None if snapshot["seeds"] is None else snapshot["seeds"].to(self.device)
+        self._final = None
+
+
+def _class_of(path: str) -> type[Game]:
+    module, _, name = path.partition(":")
+    found: type[Game] = getattr(importlib.import_module(module), name)
+    return found
+
+
+@functools.cache
+def _compiled() -> tuple[Callable[..., World], Callable[..., tuple[World, Moved]]]:
+    return world.begin, torch.compile(world.advance, fullgraph=True, dynamic=False)
