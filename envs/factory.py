@@ -67,13 +67,13 @@ def make(
         if num_envs not in (1, id.num_envs) or options or max_episode_steps or render or vectorization != "auto":
             raise ValueError("num_envs, options, max_episode_steps, render, vectorization: a VectorEnv has its own")
         return VectorAdapter(id, id=_vector_name(id), seed=sequence, device=device)
+    own = native_id(id, device, native=native, vectorization=vectorization) if isinstance(id, str) else None
     if isinstance(id, str) and _is_atari(id):
         if vectorization not in ("auto", "native"):
             raise ValueError(f"vectorization of Atari games must be auto or native (ale-py's own), got {vectorization}")
         from gymnast.envs.atari import make_atari  # ale-py's emulators: nothing else needs them
 
         return make_atari(id, num_envs, device=device, seed=sequence, options=options, **settings)
-    own = native_id(id, device, native=native, vectorization=vectorization) if isinstance(id, str) else None
     if own is not None:
         return NativeEnv(
             _native_vector(own, num_envs, options, device=device, compile=compile, **settings), id=own, seed=sequence

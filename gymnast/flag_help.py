@@ -54,9 +54,14 @@ def _help_class(title: str, cls: type[Any], defaults: Mapping[str, Any]) -> type
     fields: list[tuple[str, Any, dataclasses.Field[Any]]] = []
     positional: Any = tyro.conf.Positional
     for name, flag in flags_of(cls).items():
-        kind: Any = positional[flag.type] if flag.positional else flag.type
-        about = tyro.conf.arg(help=docs.get(name, ""), metavar=flag.positional or flag.metavar)
+        kind: Any = positional[flag.type] if flag.positional else bool if flag.switch else flag.type
         default = defaults.get(name, flag.default)
+        undecided = flag.switch and default is None
+        hint = "(default: as it fits)" if undecided else None
+        about = tyro.conf.arg(
+            help=docs.get(name, ""), metavar=flag.positional or flag.metavar, help_behavior_hint=hint
+        )
+        default = False if undecided else default
         given: Any = {} if default is dataclasses.MISSING else {"default_factory": partial(_same, default)}
         fields.append((name, typing.Annotated[kind, about], dataclasses.field(**given)))
     fields.sort(key=lambda item: item[2].default_factory is not dataclasses.MISSING)  # those without a default first

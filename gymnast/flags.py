@@ -39,11 +39,14 @@ class Flag:
         return self.positional or "--" + self.field.replace("_", "-")
 
     @property
+    def switch(self) -> bool:
+        """Whether it stands alone, and `--no-` before it is its opposite."""
+        return self.type in (bool, bool | None)
+
+    @property
     def arity(self) -> int | None:
         """Values that it takes: 0 for a switch, None for any number."""
-        return (
-            0 if self.type is bool else max(_arities(self.type), key=lambda count: math.inf if count is None else count)
-        )
+        return 0 if self.switch else max(_arities(self.type), key=lambda count: math.inf if count is None else count)
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ def parse(words: Sequence[str], flags: Mapping[str, Flag], *, of: str) -> dict[s
         count = len(texts) if flag.arity is None else flag.arity
         if len(texts) > count and len(loose) + len(texts) - count <= room:
             texts, loose = texts[:count], loose + texts[count:]
-        values[flag.field] = not negated if flag.type is bool and not texts else _value(flag, texts)
+        values[flag.field] = not negated if flag.switch and not texts else _value(flag, texts)
     if len(loose) > room:
         raise UsageError(f"{of} does not take {loose[len(positionals)]!r}; options are written --name value")
     values |= {flag.field: text for flag, text in zip(positionals, loose, strict=False)}
@@ -133,9 +136,9 @@ def _find(name: str, spelled: Mapping[str, Flag], *, of: str) -> tuple[Flag, boo
     if name.startswith("--"):
         if dashed in spelled:
             return spelled[dashed], False
-        if positive in spelled and spelled[positive].type is bool:
+        if positive in spelled and spelled[positive].switch:
             return spelled[positive], True
-    switches = [f"--no-{flag.name[2:]}" for flag in spelled.values() if flag.type is bool]
+    switches = [f"--no-{flag.name[2:]}" for flag in spelled.values() if flag.switch]
     hint = nearest(dashed, [*spelled, *switches]) or f"; see gymnast {of} --help"
     raise UsageError(f"{of} has no option {name}{hint}")
 

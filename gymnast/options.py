@@ -56,6 +56,8 @@ class TrainOptions:
     """Stop once a scheduled evaluation reaches this mean return."""
     vectorization: Vectorization = "auto"
     """How environments are stepped: serial (in this process), async (worker processes), native (the id's own)."""
+    native: bool | None = None
+    """Play the id's device-native version, all environments as tensors; by default on a GPU, where there is one."""
     env_options: str = ""
     """Arguments of the environment's constructor, as a JSON object."""
     max_episode_steps: int | None = None

@@ -79,7 +79,10 @@ class Parts:
         if workers and device != "cpu":
             raise ValueError(f"--device {device} does not fit workers, which share weights in the CPU's memory")
         torch.set_num_threads(options.threads)
-        made_env = make_env(options, options.env if env is None else env, seed=seeds.env, device=device)
+        compiled = bool(getattr(config, "compile", False))
+        made_env = make_env(
+            options, options.env if env is None else env, seed=seeds.env, device=device, compile=compiled
+        )
         stack.callback(made_env.close)
         if workers and isinstance(env, gym.vector.VectorEnv):
             raise ValueError("workers need an environment that each can build: an id or a function, not a VectorEnv")
@@ -140,6 +143,7 @@ class Parts:
             options=env_options(options),
             max_episode_steps=options.max_episode_steps,
             render=render,
+            native=None if isinstance(self.env_like, gym.vector.VectorEnv) else options.native,
         )
 
 
@@ -153,8 +157,10 @@ def _tensor_bytes(state: Any) -> int:
     return sum(_tensor_bytes(value) for value in values)
 
 
-def make_env(options: TrainOptions, env: EnvLike, *, seed: np.random.SeedSequence, device: str) -> Env:
-    """The environments that a run is trained in."""
+def make_env(
+    options: TrainOptions, env: EnvLike, *, seed: np.random.SeedSequence, device: str, compile: bool = False
+) -> Env:
+    """The environments that a run is trained in; `compile` is that of `envs.make`."""
     return envs.make(
         env,
         options.num_envs,
@@ -163,6 +169,8 @@ def make_env(options: TrainOptions, env: EnvLike, *, seed: np.random.SeedSequenc
         vectorization=options.vectorization,
         options=env_options(options),
         max_episode_steps=options.max_episode_steps,
+        native=options.native,
+        compile=compile,
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from gymnast import checkpoint, evaluation, names, plots, protocols, records, replay_files, run
 from gymnast.agents.base import LearningError
+from gymnast.envs.native.adapter import NativeEnv
 from gymnast.envs.workers import WorkerError
 from gymnast.errors import RunError, UsageError, first_line
 from gymnast.evaluation import Evaluation
@@ -155,6 +156,8 @@ def _run(parts: Parts, path: Path, content: dict[str, Any] | None, stack: ExitSt
     overridden = protocols.note(parts.options.protocol, parts.options.env)
     if overridden is not None:
         panel.message(overridden)
+    if isinstance(parts.env, NativeEnv) and parts.env.id != parts.env_like:
+        panel.message(f"playing {parts.env.id}, device-native; --no-native plays {parts.env_like}")
     loop = _loop(parts, stack)
     if content is None or content["env"] is None:
         parts.env.reset()

@@ -104,6 +104,7 @@ RUN_CHANGES: dict[str, tuple[list[str], Any]] = {
     "log_every": (["10"], 10),
     "stop_return": (["-13.5"], -13.5),
     "vectorization": (["async"], "async"),
+    "native": ([], True),
     "env_options": (['{"is_slippery": false}'], '{"is_slippery": false}'),
     "max_episode_steps": (["50"], 50),
     "protocol": (["nature"], "nature"),
