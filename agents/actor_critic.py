@@ -150,6 +150,15 @@ class ActorCritic:
             self.estimates.last_value.copy_(value)  # where a recorded graph finds it
         self.env_step += step.num_active
 
+    @property
+    def steps_left(self) -> int:
+        """Steps of every row until the rollout is full."""
+        return self.rollout.steps - self.rollout.length
+
+    def stored(self, env_step: int) -> None:
+        """A recording has filled the rollout up to this env step: set what the host counts of it."""
+        self.rollout.length, self.env_step = self.rollout.steps, env_step
+
     def _next_value(self, obs: Obs, memory: Tensor | None) -> Tensor:
         """Values [N, V] of observations that come next, after the memory [N, M]."""
         if memory is not None:

@@ -66,7 +66,7 @@ def update(device: torch.device) -> list[dict[str, Any]]:
 def train(device: torch.device) -> list[dict[str, Any]]:
     """20,000 env steps of CartPole-v1 from 8 environments, and the greedy return afterwards."""
     steps = 20_000 if device.type == "cuda" else 4_000
-    env = make("CartPole-v1", 8, device=str(device), seed=0)
+    env = make("CartPole-v1", 8, device=str(device), seed=0, native=False)
     config = DQNConfig(
         batch_size=128, learning_rate=1e-3, train_period=4, target_period=250, epsilon="linear:1:0.05:5000"
     )

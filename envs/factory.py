@@ -98,11 +98,13 @@ def native_id(
     """
     registration.register()
     if _is_atari(id):
-        return _no_native(id) if native else None
+        _other_version(id, native)
+        return None
     spec = single.resolve(id)
     own = spec.id if isinstance(spec.vector_entry_point, NativeEntry) else registration.NATIVE_OF.get(spec.id)
     if own is None:
-        return _no_native(id) if native else None
+        _other_version(id, native)
+        return None
     alone = own == spec.id and spec.entry_point is None
     if alone and native is False:
         raise ValueError(f"native: {spec.id} has no version but the device-native one")
@@ -116,8 +118,10 @@ def native_id(
     return own if wanted else None
 
 
-def _no_native(id: str) -> None:
-    raise ValueError(f"native: {id} has no device-native version; `gymnast list envs` names those that have")
+def _other_version(id: str, native: bool | None) -> None:
+    """An id that has no device-native version: ValueError where that was asked for."""
+    if native:
+        raise ValueError(f"native: {id} has no device-native version; `gymnast list envs` names those that have")
 
 
 def full_id(id: str) -> str:
@@ -178,10 +182,9 @@ def _native_vector(
     spec = gym.registry[id]
     settings = {**spec.kwargs, **options, "render_mode": "rgb_array" if render else None}
     limit = max_episode_steps or spec.max_episode_steps
+    assert isinstance(spec.vector_entry_point, NativeEntry)
     try:
-        env: NativeVectorEnv = spec.vector_entry_point(  # type: ignore[operator, assignment]
-            num_envs, device=device, max_episode_steps=limit, compile=compile, **settings
-        )
+        env = spec.vector_entry_point(num_envs, device=device, max_episode_steps=limit, compile=compile, **settings)
     except Exception as error:
         raise ValueError(single.failure(spec, error)) from error
     env.spec = spec

@@ -48,9 +48,7 @@ def register_native(
 
     `game` is "module:Class" of its rules; `entry_point` of a single environment of the same id, where there is one.
     """
-    gym.register(
-        id, entry_point=entry_point, vector_entry_point=NativeEntry(game), max_episode_steps=max_episode_steps
-    )
+    gym.register(id, entry_point=entry_point, vector_entry_point=NativeEntry(game), max_episode_steps=max_episode_steps)
 
 
 def register() -> None:

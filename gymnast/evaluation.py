@@ -18,12 +18,15 @@ from gymnast.agents.base import Actor, Agent
 from gymnast.envs.atari import is_atari
 from gymnast.envs.env import Env
 from gymnast.envs.factory import make, native_id
+from gymnast.envs.native.adapter import NativeEnv
 from gymnast.envs.single import resolve
 from gymnast.protocols import Protocol
 from gymnast.video import VideoWriter
 
 STEP_LIMIT = 10_000
 """Time limit of an evaluation episode where the environment has none: a greedy policy may walk in circles for ever."""
+LOOK_EVERY = 32
+"""Steps of an evaluation on the device between two looks at whether it has ended."""
 
 
 @dataclass(frozen=True)
@@ -248,6 +251,8 @@ def _play(
     Where episodes cannot be seeded, each row plays its share, fixed beforehand: taking whichever end first would favour
     short ones.
     """
+    if isinstance(env, NativeEnv):
+        return _play_native(actor, env, episodes, seed, interrupted)
     if env.seeds_episodes:
         env.reset(episode_seeds=episode_seeds(seed, episodes))
     else:
@@ -270,6 +275,30 @@ def _play(
             numbers = list(env.episode)
     ordered = [results[number] for number in range(episodes)]
     return [item[0] for item in ordered], [item[1] for item in ordered]
+
+
+def _play_native(
+    actor: Actor, env: NativeEnv, episodes: int, seed: int, interrupted: Callable[[], bool]
+) -> tuple[list[float], list[int]]:
+    """As `_play`, and the device is asked once in `LOOK_EVERY` steps whether all have ended."""
+    env.reset(episode_seeds=episode_seeds(seed, episodes))
+    results = torch.zeros((2, episodes + 1), dtype=torch.float64, device=env.device)  # what is not asked for: the last
+    results[1, :episodes] = -1.0
+    obs, start, mask = env.obs, env.start, env.action_mask
+    while bool((results[1] < 0.0).any()):
+        if interrupted():
+            raise KeyboardInterrupt
+        for _ in range(LOOK_EVERY):
+            number = env.numbers
+            step = env.step(actor.act(obs, start, mask).action)
+            obs, start, mask = step.obs, step.start, step.action_mask
+            if step.episode_return is None or step.episode_length is None:
+                continue
+            place = torch.where(step.ended, number.clamp(max=episodes), episodes)
+            results[0].scatter_(0, place, step.episode_return)
+            results[1].scatter_(0, place, step.episode_length.double())
+    returns, lengths = results[:, :episodes].tolist()
+    return returns, [int(length) for length in lengths]
 
 
 def record(agent: Agent, env: Env, path: Path, *, seed: int, protocol: str | None = None) -> float:

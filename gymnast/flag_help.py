@@ -58,9 +58,7 @@ def _help_class(title: str, cls: type[Any], defaults: Mapping[str, Any]) -> type
         default = defaults.get(name, flag.default)
         undecided = flag.switch and default is None
         hint = "(default: as it fits)" if undecided else None
-        about = tyro.conf.arg(
-            help=docs.get(name, ""), metavar=flag.positional or flag.metavar, help_behavior_hint=hint
-        )
+        about = tyro.conf.arg(help=docs.get(name, ""), metavar=flag.positional or flag.metavar, help_behavior_hint=hint)
         default = False if undecided else default
         given: Any = {} if default is dataclasses.MISSING else {"default_factory": partial(_same, default)}
         fields.append((name, typing.Annotated[kind, about], dataclasses.field(**given)))

@@ -12,7 +12,10 @@ from torch import Tensor
 
 from gymnast import tabular_loop
 from gymnast.agents.base import Actor, Agent
+from gymnast.device_loop import DeviceRollout, rollout_of
+from gymnast.ended import EndedEpisodes
 from gymnast.envs.env import Env
+from gymnast.envs.native.adapter import NativeEnv
 from gymnast.envs.step import Step
 
 WINDOW = 100
@@ -30,6 +33,9 @@ class Episodes:
     count: int = 0
     returns: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))
     lengths: deque[int] = field(default_factory=lambda: deque(maxlen=WINDOW))
+    on_device: EndedEpisodes | None = None
+    """Those that only the device knows of, until they are read."""
+    _read: int = 0
 
     def add(self, episode_return: float, length: int) -> None:
         self.count += 1
@@ -44,6 +50,16 @@ class Episodes:
         returns, lengths = step.episode_return.tolist(), step.episode_length.tolist()
         for row in rows:
             self.add(returns[row], lengths[row])
+
+    def read(self) -> None:
+        """Take in what only the device knew; waits for it."""
+        if self.on_device is None:
+            return
+        count, returns, lengths = self.on_device.read(self._read)
+        self.count += count - self._read
+        self._read = count
+        self.returns.extend(returns)
+        self.lengths.extend(lengths)
 
     def means(self) -> dict[str, float]:
         """Mean return and length of the last episodes; empty before the first one."""
@@ -70,7 +86,7 @@ class Seconds:
     act: float = 0.0
     env: float = 0.0
     learn: float = 0.0  # storing included
-    compiled: float = 0.0  # act, env and learn in one compiled function
+    compiled: float = 0.0  # act, env and learn in one compiled function; act, env and store in one recording
 
 
 class Loop:
@@ -88,6 +104,9 @@ class Loop:
         self.overlap = overlap
         self.env_step = 0
         self.episodes = Episodes()
+        if isinstance(env, NativeEnv) and env.device.type != "cpu":
+            self.episodes.on_device = EndedEpisodes(WINDOW, device=env.device)
+        self._rollout = rollout_of(agent, actor, env, self.episodes.on_device)
         self.seconds = Seconds()
         self.metrics: dict[str, Any] = {}
         """What the last update returned."""
@@ -102,14 +121,17 @@ class Loop:
         """Go on until `env_step >= until`; every tenth of a second `pulse` is called, and True from it stops."""
         if self.compiled:
             self._advance_compiled(until, pulse)
+        elif self._rollout is not None:
+            self._advance_by_rollouts(self._rollout, until, pulse)
         else:
             self._advance(until, pulse)
+        self.episodes.read()
 
     def _advance(self, until: int, pulse: Callable[[], bool]) -> None:
         agent, act = self.agent, self.actor.act
         env_step = self._step_while_learning if self.overlap else self.env.step
         obs, start, mask = self.env.obs, self.env.start, self.env.action_mask
-        seconds = self.seconds
+        seconds, on_device = self.seconds, self.episodes.on_device
         now = perf_counter()
         next_pulse = now + PULSE
         while self.env_step < until:
@@ -124,16 +146,39 @@ class Loop:
                 self._learn()
             if step.num_ended:
                 self.episodes.add_ended(step)
+            elif step.num_ended is None and on_device is not None:
+                on_device.add(step)
             obs, start, mask = step.obs, step.start, step.action_mask
             now = perf_counter()
             seconds.act += acted_at - began
             seconds.env += stepped_at - acted_at
             seconds.learn += now - stepped_at
             if now >= next_pulse:
+                self.episodes.read()
                 if pulse():
                     return
                 now = perf_counter()
                 next_pulse = now + PULSE
+
+    def _advance_by_rollouts(self, rollout: DeviceRollout, until: int, pulse: Callable[[], bool]) -> None:
+        """Whole rollouts, so that `until` may be passed by less than one; what is begun is filled step by step."""
+        begun = (rollout.steps - rollout.agent.steps_left) % rollout.steps
+        if begun and self.env_step < until:
+            self._advance(self.env_step + (rollout.steps - begun) * self.env.num_envs, pulse)
+        next_pulse = perf_counter() + PULSE
+        while self.env_step < until and rollout.agent.steps_left == rollout.steps:
+            began = perf_counter()
+            self.env_step += rollout()
+            played = perf_counter()
+            self._learn()
+            now = perf_counter()
+            self.seconds.compiled += played - began
+            self.seconds.learn += now - played
+            if now >= next_pulse:
+                self.episodes.read()
+                if pulse():
+                    return
+                next_pulse = perf_counter() + PULSE
 
     def _learn(self) -> None:
         for _ in range(self.agent.updates_due(self.env_step)):

@@ -12,6 +12,7 @@ from torch import Tensor
 from gymnast.envs import spaces
 from gymnast.envs.env import Env
 from gymnast.envs.native.vector import NativeVectorEnv
+from gymnast.envs.native.world import World
 from gymnast.envs.step import Obs, Step, TransitionTable
 
 
@@ -50,7 +51,7 @@ class NativeEnv(Env):
 
     @property
     def episode(self) -> list[int]:
-        numbers: list[int] = self.env.world.episode.tolist()
+        numbers: list[int] = self.numbers.tolist()
         return numbers
 
     def step(self, action: Tensor) -> Step:
@@ -73,6 +74,21 @@ class NativeEnv(Env):
         )
         self.obs, self.start, self.action_mask = step.obs, step.start, step.action_mask
         return step
+
+    def state(self) -> dict[str, Any]:
+        """All tensors that a step reads and replaces, in nested dicts; None where there is none."""
+        world = self.env.world._asdict()
+        return {"world": world, "obs": self.obs, "start": self.start, "mask": self.action_mask}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from tensors of the same form."""
+        self.env.world = World(**state["world"])
+        self.obs, self.start, self.action_mask = state["obs"], state["start"], state["mask"]
+
+    @property
+    def numbers(self) -> Tensor:
+        """What `episode` says, int64 [N] on the device."""
+        return self.env.world.episode
 
     def snapshot(self) -> dict[str, Any]:
         return {"env": self.env.snapshot(), "start": self.start, "began": self._began}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +15,7 @@ from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
 from gymnast.envs.native import world
-from gymnast.envs.native.draws import keys_of, row_keys
+from gymnast.envs.native.draws import keys_of, next_keys, row_keys
 from gymnast.envs.native.game import Game, State
 from gymnast.envs.native.world import Moved, World
 
@@ -67,7 +66,7 @@ class NativeVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         }
         self.seeds: Tensor | None = None
         """int64 [K], of the first K episodes, where they are seeded one by one."""
-        self._begin, self._advance = _compiled() if compile else (world.begin, world.advance)
+        self._advance = _compiled() if compile else world.advance
         self._action_dtype = torch.float32 if isinstance(self.single_action_space, gym.spaces.Box) else torch.int64
         self._start(row_keys(0, num_envs, device=self.device))
 
@@ -86,7 +85,7 @@ class NativeVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
                 raise ValueError("reset_mask and seed do not go together: a seed is that of all rows")
             self.world = world.restart(self.game, self.world, torch.as_tensor(rows, device=self.device))
         elif seed is None:
-            self._start(world.next_keys(self.world.key))
+            self._start(next_keys(self.world.key))
         else:
             self.seeds = None
             self._start(row_keys(seed, self.num_envs, device=self.device))
@@ -158,5 +157,5 @@ def _class_of(path: str) -> type[Game]:
 
 
 @functools.cache
-def _compiled() -> tuple[Callable[..., World], Callable[..., tuple[World, Moved]]]:
-    return world.begin, torch.compile(world.advance, fullgraph=True, dynamic=False)
+def _compiled() -> Callable[..., tuple[World, Moved]]:
+    return torch.compile(world.advance, fullgraph=True, dynamic=False)

@@ -11,7 +11,6 @@ from gymnast.envs.native.draws import Draws, keys_of, next_keys
 from gymnast.envs.native.game import Game, State
 
 
-
 class World(NamedTuple):
     """N games under way; every tensor has the leading axis N but `begun`."""
 
