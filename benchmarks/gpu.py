@@ -181,7 +181,8 @@ def learner(device: torch.device) -> list[dict[str, Any]]:
 def tests(device: torch.device) -> list[dict[str, Any]]:
     """`pytest -m gpu`; without a GPU every one is skipped."""
     root = Path(__file__).resolve().parent.parent
-    done = subprocess.run([sys.executable, "-m", "pytest", "-m", "gpu", "tests/test_update.py"], cwd=root)
+    files = ["tests/test_update.py", "tests/test_device_loop.py"]
+    done = subprocess.run([sys.executable, "-m", "pytest", "-m", "gpu", *files], cwd=root)
     return [{"check": "tests that need a GPU", "ok": done.returncode == 0}]
 
 
