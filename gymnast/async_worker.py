@@ -20,7 +20,7 @@ from gymnast import names
 from gymnast.agents.hogwild import Shared
 from gymnast.errors import first_line
 from gymnast.loop import PULSE, Loop
-from gymnast.parts import make_env
+from gymnast.parts import limit_threads, make_env
 
 CLAIMED, DONE, LIMIT, UPDATES = range(4)
 """Entries of `counts`: env steps that somebody is to take or took, took, may be taken; and updates; of all workers."""
@@ -44,7 +44,7 @@ class Task:
 def work(task: Task, lock: Any, connection: Connection) -> None:
     """Take steps as long as there are any to take and the parent lives; what is to be logged goes to the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops its workers between two rollouts
-    torch.set_num_threads(1)
+    limit_threads(1)
     try:
         _work(task, lock, connection)
     except (BrokenPipeError, ConnectionResetError, EOFError):

@@ -104,12 +104,14 @@ def _envs() -> dict[str, list[str]]:
     import gymnasium as gym
 
     import gymnast.envs  # noqa: F401 - registers gymnast's own ids and Atari's
+    from gymnast.envs.registration import NativeEntry
 
     groups: dict[str, list[str]] = {}
     for id, spec in gym.registry.items():
         entry = spec.entry_point if isinstance(spec.entry_point, str) else ""
-        groups.setdefault(_group(id, entry), []).append(id)
-    order = ["gymnast", "classic control", "toy text", "box2d", "mujoco", "Atari", "other"]
+        native = isinstance(spec.vector_entry_point, NativeEntry)
+        groups.setdefault("device-native" if native else _group(id, entry), []).append(id)
+    order = ["device-native", "gymnast", "classic control", "toy text", "box2d", "mujoco", "Atari", "other"]
     return {group: sorted(groups[group]) for group in order if group in groups}
 
 

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import gymnasium as gym
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 
 from gymnast import checkpoint, envs, evaluation, names, protocols, run
 from gymnast.agents.base import Actor, Agent
@@ -78,7 +79,7 @@ class Parts:
         device = pick_device("cpu" if workers and options.device == "auto" else options.device)
         if workers and device != "cpu":
             raise ValueError(f"--device {device} does not fit workers, which share weights in the CPU's memory")
-        torch.set_num_threads(options.threads)
+        limit_threads(options.threads)
         compiled = bool(getattr(config, "compile", False))
         made_env = make_env(
             options, options.env if env is None else env, seed=seeds.env, device=device, compile=compiled
@@ -177,6 +178,12 @@ def make_env(
 def env_options(options: TrainOptions) -> dict[str, Any] | None:
     """`--env-options` as the dict that the environment's constructor takes."""
     return json.loads(options.env_options) if options.env_options else None
+
+
+def limit_threads(count: int) -> None:
+    """Let torch and NumPy's BLAS compute with so many threads: more of them than idle cores wait for each other."""
+    torch.set_num_threads(count)
+    threadpool_limits(count)
 
 
 def pick_device(name: str) -> str:

@@ -1,5 +1,5 @@
-"""One torch thread: two beside a busy core are slower than one, and `make test` runs one worker a core."""
+"""One thread for torch and NumPy: two beside a busy core are slower than one, and `make test` runs a worker a core."""
 
-import torch
+from gymnast.parts import limit_threads
 
-torch.set_num_threads(1)
+limit_threads(1)
