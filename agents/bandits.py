@@ -51,6 +51,9 @@ class ThompsonConfig:
 class BanditAgent(ABC):
     """The part that bandit agents share: pulls and rewards of each arm, added up over all rows."""
 
+    on_host = True
+    """With no device named it runs on the CPU, whatever there is."""
+
     config: UCBConfig | ThompsonConfig
 
     def __init__(

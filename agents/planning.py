@@ -87,6 +87,9 @@ class PolicyIterationConfig(PlanningConfig):
 class PlanningAgent(ABC):
     """The part that planning agents share: they act greedily on their plan and learn nothing from experience."""
 
+    on_host = True
+    """With no device named it runs on the CPU, whatever there is."""
+
     config: PlanningConfig
 
     def __init__(

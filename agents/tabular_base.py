@@ -40,6 +40,9 @@ class TabularAgent(ABC):
     Under a finite horizon the row of state s at time t is t * S + s; steps past the horizon count as its last one.
     """
 
+    on_host = True
+    """With no device named it runs on the CPU, whatever there is."""
+
     config: TabularConfig
     tables = 1
     values_of_states = False

@@ -20,9 +20,46 @@ OWN: dict[str, tuple[str, int | None]] = {
 """Entry point and time limit of each id."""
 NATIVE: dict[str, tuple[str, int | None]] = {
     "gymnast/CartPole-v1": ("gymnast.envs.native.cartpole:CartPole", 500),
+    "gymnast/Acrobot-v1": ("gymnast.envs.native.acrobot:Acrobot", 500),
+    "gymnast/MountainCar-v0": ("gymnast.envs.native.mountain_car:MountainCar", 200),
+    "gymnast/MountainCarContinuous-v0": ("gymnast.envs.native.mountain_car:MountainCarContinuous", 999),
+    "gymnast/Pendulum-v1": ("gymnast.envs.native.pendulum:Pendulum", 200),
+    "gymnast/FrozenLake-v1": ("gymnast.envs.native.toy_text:FrozenLake", 100),
+    "gymnast/FrozenLake8x8-v1": ("gymnast.envs.native.toy_text:FrozenLake8x8", 200),
+    "gymnast/CliffWalking-v1": ("gymnast.envs.native.toy_text:CliffWalking", None),
+    "gymnast/CliffWalkingSlippery-v1": ("gymnast.envs.native.toy_text:CliffWalkingSlippery", None),
+    "gymnast/Taxi-v4": ("gymnast.envs.native.toy_text:Taxi", 200),
+    "gymnast/Blackjack-v1": ("gymnast.envs.native.blackjack:Blackjack", None),
+    "gymnast/Catch-v0": ("gymnast.envs.native.catch:Catch", None),
+    "gymnast/Memory-v0": ("gymnast.envs.native.memory:Memory", None),
+    "gymnast/Chain-v0": ("gymnast.envs.native.chain:Chain", 100),
+    "gymnast/DeepSea-v0": ("gymnast.envs.native.deep_sea:DeepSea", None),
+    "gymnast/Maze-v0": ("gymnast.envs.native.maze:Maze", 500),
+    "gymnast/MinAtar-Breakout-v1": ("gymnast.envs.native.minatar_breakout:Breakout", None),
+    "gymnast/MinAtar-Freeway-v1": ("gymnast.envs.native.minatar_freeway:Freeway", None),
+    "gymnast/MinAtar-SpaceInvaders-v1": ("gymnast.envs.native.minatar_space_invaders:SpaceInvaders", None),
+    "gymnast/MinAtar-Asterix-v1": ("gymnast.envs.native.minatar_asterix:Asterix", None),
+    "gymnast/MinAtar-Seaquest-v1": ("gymnast.envs.native.minatar_seaquest:Seaquest", None),
 }
 """The rules and time limit of each id that is device-native: played as tensors, all rows at once."""
-NATIVE_OF = {"CartPole-v1": "gymnast/CartPole-v1"}
+NATIVE_OF = {
+    "CartPole-v1": "gymnast/CartPole-v1",
+    "Acrobot-v1": "gymnast/Acrobot-v1",
+    "MountainCar-v0": "gymnast/MountainCar-v0",
+    "MountainCarContinuous-v0": "gymnast/MountainCarContinuous-v0",
+    "Pendulum-v1": "gymnast/Pendulum-v1",
+    "FrozenLake-v1": "gymnast/FrozenLake-v1",
+    "FrozenLake8x8-v1": "gymnast/FrozenLake8x8-v1",
+    "CliffWalking-v1": "gymnast/CliffWalking-v1",
+    "CliffWalkingSlippery-v1": "gymnast/CliffWalkingSlippery-v1",
+    "Taxi-v4": "gymnast/Taxi-v4",
+    "Blackjack-v1": "gymnast/Blackjack-v1",
+    "MinAtar/Breakout-v1": "gymnast/MinAtar-Breakout-v1",
+    "MinAtar/Freeway-v1": "gymnast/MinAtar-Freeway-v1",
+    "MinAtar/SpaceInvaders-v1": "gymnast/MinAtar-SpaceInvaders-v1",
+    "MinAtar/Asterix-v1": "gymnast/MinAtar-Asterix-v1",
+    "MinAtar/Seaquest-v1": "gymnast/MinAtar-Seaquest-v1",
+}
 """The device-native version of an id that has one."""
 MINATAR = ("asterix", "breakout", "freeway", "seaquest", "space_invaders")
 """The games of MinAtar (Young and Tian 2019), whose ids Gymnasium 1.0 and later do not find by themselves."""

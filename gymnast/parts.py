@@ -76,7 +76,8 @@ class Parts:
         options, config = protocols.resolve(options, config)
         seeds = Seeds.of(options.seed)
         workers = getattr(config, "workers", 0)
-        device = pick_device("cpu" if workers and options.device == "auto" else options.device)
+        on_host = workers or getattr(cls, "on_host", False)
+        device = pick_device("cpu" if on_host and options.device == "auto" else options.device)
         if workers and device != "cpu":
             raise ValueError(f"--device {device} does not fit workers, which share weights in the CPU's memory")
         limit_threads(options.threads)

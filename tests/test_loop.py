@@ -1,5 +1,6 @@
 """The loop counts transitions, learns when due, and logs true returns and lengths (rows 26, 27)."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from gymnast.envs import Step, make
 from gymnast.errors import UsageError
 from gymnast.loop import Loop
 from gymnast.options import TrainOptions
+from gymnast.parts import Parts
 from gymnast.records import read
 from gymnast.training import train
 from tests.scripted import Scripted
@@ -256,3 +258,12 @@ def test_readme_loop_reaches_the_same_replay_ratio() -> None:
     env.reset()
     Loop(agent, agent.actor(4, explore=True, seed=0), env).advance(200, lambda: False)
     assert agent.updates == (200 - 40) // 4
+
+
+def test_a_tabular_agent_stays_on_the_cpu_where_no_device_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for agent in ("q-learning", "value-iteration"):
+        with ExitStack() as stack:
+            parts = Parts.make(agent, TrainOptions(env="Taxi-v4"), None, env=None, stack=stack)
+            assert parts.env.device.type == "cpu"
+            assert parts.env.id == "Taxi-v4"

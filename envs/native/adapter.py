@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ class NativeEnv(Env):
         self.single_action_space = env.single_action_space
         self.render_fps = float(env.game.render_fps)
         self._on_host = self.device.type == "cpu"
-        env.reset(seed=int(seed.generate_state(1, np.uint64)[0] >> np.uint64(1)))
+        env.reset(seed=seed_of(seed))
         self._began = False
         self._all = torch.ones(self.num_envs, dtype=torch.bool, device=self.device)
         self._see(self._all)
@@ -48,6 +49,12 @@ class NativeEnv(Env):
         self._began = True
         self._see(self._all)
         return self.obs
+
+    def reset_keys(self, keys: Tensor) -> None:
+        """Begin anew with episodes by these keys, int64 [N]; `reset` goes on from them."""
+        self.env.reset_keys(keys)
+        self._began = True
+        self._see(self._all)
 
     @property
     def episode(self) -> list[int]:
@@ -99,7 +106,13 @@ class NativeEnv(Env):
         self._see(snapshot["start"].to(self.device))
 
     def transition_table(self) -> TransitionTable | None:
-        return self.env.game.transition_table()
+        table = self.env.game.transition_table()
+        return None if table is None else replace(table, max_episode_steps=self.env.limit)
 
     def render(self, row: int = 0) -> np.ndarray:
         return super().render(row) if self.env.render_mode is None else self.env.picture(row, final=True)
+
+
+def seed_of(sequence: np.random.SeedSequence) -> int:
+    """What a device-native environment is seeded with by a run's sequence."""
+    return int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))

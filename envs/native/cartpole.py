@@ -31,7 +31,7 @@ class CartPole(Game):
     `Box(float32, (4,))`: the cart's position (m) and velocity, the pole's angle (rad) and angular velocity.
 
     ## Rewards
-    1 for each step, the last one included.
+    1 for each step, the last one included; with `sutton_barto_reward` 0, and -1 for the step that terminates.
 
     ## Starting State
     Each of the four numbers uniform in [-0.05, 0.05).
@@ -41,7 +41,7 @@ class CartPole(Game):
     after 500 steps (the id's time limit).
 
     ## Arguments
-    None of its own.
+    * `sutton_barto_reward` (False): the rewards of Sutton & Barto's book.
 
     ## Version History
     * v1: as Gymnasium's v1
@@ -49,11 +49,12 @@ class CartPole(Game):
 
     render_fps = 50
 
-    def __init__(self, *, device: torch.device) -> None:
+    def __init__(self, *, device: torch.device, sutton_barto_reward: bool = False) -> None:
         super().__init__(device=device)
         high = np.array([2 * POSITION_LIMIT, np.inf, 2 * ANGLE_LIMIT, np.inf], np.float32)
         self.observation_space = gym.spaces.Box(-high, high, dtype=np.float32)
         self.action_space = gym.spaces.Discrete(2)
+        self.sutton_barto_reward = bool(sutton_barto_reward)
 
     def initial(self, draws: Draws) -> State:
         return {name: draws.uniform(index) * 0.1 - 0.05 for index, name in enumerate(NAMES)}
@@ -69,7 +70,8 @@ class CartPole(Game):
         x, x_dot = x + TAU * x_dot, x_dot + TAU * x_acc
         theta, theta_dot = theta + TAU * theta_dot, theta_dot + TAU * theta_acc
         terminated = (x.abs() > POSITION_LIMIT) | (theta.abs() > ANGLE_LIMIT)
-        return dict(zip(NAMES, (x, x_dot, theta, theta_dot), strict=True)), torch.ones_like(x), terminated
+        reward = -terminated.to(torch.float32) if self.sutton_barto_reward else torch.ones_like(x)
+        return dict(zip(NAMES, (x, x_dot, theta, theta_dot), strict=True)), reward, terminated
 
     def observe(self, state: State) -> Tensor:
         return torch.stack([state[name] for name in NAMES], 1)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gymnast.envs.native.draws import Draws
-from gymnast.envs.step import TransitionTable
+from gymnast.envs.step import Obs, TransitionTable
 
 State: TypeAlias = "dict[str, Tensor]"
 """All that the future of N rows depends on; every tensor [N, ...] on one device, of a fixed dtype."""
@@ -44,8 +44,8 @@ class Game(ABC):
         """The state after an action [N, ...] of the action space, reward float32 [N], terminated bool [N]."""
 
     @abstractmethod
-    def observe(self, state: State) -> Tensor:
-        """What the policy sees of a state, [N, ...]."""
+    def observe(self, state: State) -> Obs:
+        """What the policy sees of a state, [N, ...]; of a Dict or Tuple space a dict, as in `Obs`."""
 
     def action_mask(self, state: State) -> Tensor | None:
         """The allowed actions, bool [N, A], where the game says them."""

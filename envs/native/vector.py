@@ -18,6 +18,7 @@ from gymnast.envs.native import world
 from gymnast.envs.native.draws import keys_of, next_keys, row_keys
 from gymnast.envs.native.game import Game, State
 from gymnast.envs.native.world import Moved, World
+from gymnast.envs.step import Obs
 
 Infos = dict[str, Any]
 
@@ -29,7 +30,7 @@ class NativeVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
     `info["_final_obs"]` bool [N] says which rows ended. `reset(options={"reset_mask": mask})` begins anew in some rows.
     What a row experiences depends on the seed, its number and its actions: not on N, nor on the device where the game
     is discrete. `game` is a class of rules or "module:Class"; further keywords are its own. With `compile` a step is
-    one compiled function.
+    one compiled function. Observations of a Dict or Tuple space are dicts of tensors, as in `gymnast.envs.step.Obs`.
 
     Raises:
         ValueError: options that the game does not take.
@@ -75,7 +76,7 @@ class NativeVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         self._final: tuple[Tensor, State] | None = None
         """Rows that ended in the last step and the states in which they did; kept where there are pictures."""
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Tensor, Infos]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Obs, Infos]:
         """Begin anew: by a seed, or as the seed before goes on. Observations [N, ...] and an empty dict."""
         rows = None if not options else options.get("reset_mask")
         if seed is not None and not 0 <= seed < 2**63:
@@ -87,11 +88,18 @@ class NativeVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         elif seed is None:
             self._start(next_keys(self.world.key))
         else:
-            self.seeds = None
-            self._start(row_keys(seed, self.num_envs, device=self.device))
+            return self.reset_keys(row_keys(seed, self.num_envs, device=self.device))
         return self.observe()
 
-    def reset_by(self, seeds: Tensor) -> tuple[Tensor, Infos]:
+    def reset_keys(self, keys: Tensor) -> tuple[Obs, Infos]:
+        """Begin anew with episodes by these keys, int64 [N], of `draws.row_keys` or `draws.keys_of`."""
+        if keys.shape != (self.num_envs,):
+            raise ValueError(f"there must be {self.num_envs} keys, one for each row, got {len(keys)}")
+        self.seeds = None
+        self._start(keys.to(self.device))
+        return self.observe()
+
+    def reset_by(self, seeds: Tensor) -> tuple[Obs, Infos]:
         """Begin anew, with seeds int64 [K] of the episodes by their number (counted over all rows as they begin)."""
         self.seeds = seeds = seeds.to(self.device)
         keys, count = row_keys(0, self.num_envs, device=self.device), min(len(seeds), self.num_envs)
@@ -99,7 +107,7 @@ class NativeVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         self._start(keys)
         return self.observe()
 
-    def observe(self) -> tuple[Tensor, Infos]:
+    def observe(self) -> tuple[Obs, Infos]:
         """What the policy sees now, [N, ...], and allowed actions where the game says them."""
         mask = self.game.action_mask(self.world.state)
         return self.game.observe(self.world.state), {} if mask is None else {"action_mask": mask}
@@ -112,7 +120,7 @@ class NativeVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
             self._final = moved.terminated | moved.truncated, world.after(self.game, before, action)
         return moved
 
-    def step(self, actions: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Infos]:
+    def step(self, actions: Any) -> tuple[Obs, Tensor, Tensor, Tensor, Infos]:
         """Observations [N, ...], reward float32 [N], terminated and truncated bool [N], and the infos above."""
         moved = self.move(torch.as_tensor(actions, device=self.device, dtype=self._action_dtype))
         infos: Infos = {"final_obs": moved.next_obs, "_final_obs": moved.terminated | moved.truncated}

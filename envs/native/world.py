@@ -9,6 +9,7 @@ from torch import Tensor
 
 from gymnast.envs.native.draws import Draws, keys_of, next_keys
 from gymnast.envs.native.game import Game, State
+from gymnast.envs.step import Obs
 
 
 class World(NamedTuple):
@@ -30,8 +31,8 @@ class World(NamedTuple):
 class Moved(NamedTuple):
     """What one step gives, all with the leading axis N."""
 
-    obs: Tensor
-    next_obs: Tensor
+    obs: Obs
+    next_obs: Obs
     reward: Tensor
     terminated: Tensor
     truncated: Tensor
