@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gymnast.agents.policy_gradient import linear_recurrence
+from gymnast.agents.policy_gradient import Number, linear_recurrence
 from gymnast.networks.normalise import RunningScale
 
 LARGEST = 10.0
@@ -18,17 +18,25 @@ class RewardScale:
     """Divides the rewards of N streams by the running standard deviation of their discounted sums.
 
     The sum of a stream is R = r + gamma * R of the step before (Engstrom et al. 2020, section 3, item 2); `episodic`
-    ones begin anew with each episode.
+    ones begin anew with each episode. `gamma` may be a tensor [N], `statistics` those of several agents.
     """
 
-    def __init__(self, gamma: float, num_envs: int, *, device: torch.device, episodic: bool = True) -> None:
+    def __init__(
+        self,
+        gamma: Number,
+        num_envs: int,
+        *,
+        device: torch.device,
+        episodic: bool = True,
+        statistics: RunningScale | None = None,
+    ) -> None:
         self.gamma, self.episodic = gamma, episodic
-        self.statistics = RunningScale(device=device)
+        self.statistics = statistics or RunningScale(device=device)
         self._sum = torch.zeros(num_envs, device=device)  # what the next reward is added to
 
     def __call__(self, reward: Tensor, boundary: Tensor, weight: Tensor) -> Tensor:
         """Rewards [T, N] scaled by what has been seen up to and with them; rows of weight 0 do not count."""
-        carried = self.gamma * (1.0 - boundary.float()) if self.episodic else torch.full_like(reward, self.gamma)
+        carried = self.gamma * (1.0 - boundary.float() if self.episodic else torch.ones_like(reward))
         following = torch.cat([torch.ones_like(carried[:1]), carried[:-1]])  # what the sum before a step is worth in it
         first = torch.cat([(reward[0] + self._sum).unsqueeze(0), reward[1:]])
         sums = linear_recurrence(first.flip(0), following.flip(0)).flip(0)

@@ -1,11 +1,16 @@
 """What can only be checked on a GPU, in one command: python benchmarks/gpu.py [NAME ...] [--device cuda]
 
-    learner   what benchmarks/gpu_learner.py measures of an update, of sampling and of the whole loop
-    tests     the tests that need a GPU: captured updates equal eager ones, nothing waits for the device
-    update    microseconds of one eager DQN update: MLP on vectors (batch 128), Nature CNN on Atari stacks (batch 32)
-    train     DQN end to end on CartPole-v1, with its networks and replay on the device
-    replay    the ring on the device holds and gives what the ring on the CPU does
+    tests         the tests that need a GPU: captured updates equal eager ones, nothing waits for the device
+    launches      what benchmarks/gpu_launches.py counts: launches, waits and memory of recorded rollouts
     actor-critic  what benchmarks/gpu_actor_critic.py measures of PPO and A2C: learning from a rollout, the whole loop
+    cartpole      what benchmarks/gpu_cartpole.py measures: seconds until PQN and PPO solve CartPole-v1
+    population    what benchmarks/gpu_population.py measures: 2,048 PPO agents at once
+    envs          what benchmarks/gpu_envs.py measures: steps a second of the device-native environments alone
+    minatar       what benchmarks/gpu_minatar.py measures: PQN in the five games, one seed
+    learner       what benchmarks/gpu_learner.py measures of an update, of sampling and of the whole loop
+    update        microseconds of one eager DQN update: MLP (batch 128) and Nature CNN (batch 32)
+    train         DQN end to end on CartPole-v1, with its networks and replay on the device
+    replay        the ring on the device holds and gives what the ring on the CPU does
 
 Every check ends in a table; the figures go as JSON to $OUT, or to runs/gpu. `--device cpu` tries the checks themselves.
 """
@@ -186,14 +191,35 @@ def tests(device: torch.device) -> list[dict[str, Any]]:
     return [{"check": "tests that need a GPU", "ok": done.returncode == 0}]
 
 
+def script(name: str, *arguments: str) -> Callable[[torch.device], list[dict[str, Any]]]:
+    """A benchmark that is a command of its own; its table is printed, its figures lie beside the others."""
+
+    def run(device: torch.device) -> list[dict[str, Any]]:
+        file, folder = Path(__file__).with_name(f"{name}.py"), gpu_learner.folder()
+        command = [sys.executable, str(file), "--device", str(device), "--json", str(folder / f"{name}.json")]
+        began = time.perf_counter()
+        done = subprocess.run([*command, *arguments])
+        return [{"check": name, "seconds": time.perf_counter() - began, "ok": done.returncode == 0}]
+
+    return run
+
+
 CHECKS: dict[str, Callable[[torch.device], list[dict[str, Any]]]] = {
     "tests": tests,
+    "launches": script("gpu_launches"),
+    "actor-critic": gpu_actor_critic.measure,
+    "cartpole": script("gpu_cartpole", "--compile"),
+    "population": script("gpu_population", "--compile"),
+    "envs": script("gpu_envs", "--rounds", "1"),
+    "minatar": script("gpu_minatar", "--agents", "pqn", "--seeds", "1", "--compile"),
     "learner": learner,
     "update": update,
     "train": train,
     "replay": replay,
-    "actor-critic": gpu_actor_critic.measure,
 }
+"""In the order of their worth: what waits for a GPU first."""
+BUDGET = 450.0
+"""Seconds after which no further check begins."""
 
 
 def main() -> None:
@@ -205,8 +231,11 @@ def main() -> None:
     if unknown:
         parser.error(f"unknown check {sorted(unknown)[0]!r}; there are {', '.join(CHECKS)}")
     device = torch.device(arguments.device)
-    rows = []
+    rows, began = [], time.perf_counter()
     for name in arguments.names or CHECKS:
+        if time.perf_counter() - began > BUDGET:
+            print(f"{name} is left out: {BUDGET:.0f} s have passed")
+            continue
         print(f"{name} …", flush=True)
         rows += CHECKS[name](device)
     gpu_learner.write("gpu", rows, device)

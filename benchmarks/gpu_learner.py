@@ -340,10 +340,15 @@ def where(device: torch.device) -> str:
 
 def write(name: str, rows: list[dict[str, Any]], device: torch.device) -> None:
     """Put the figures into a file of this name."""
+    content = {"device": where(device), "torch": torch.__version__, "rows": rows}
+    (folder() / f"{name}.json").write_text(json.dumps(content, indent=1))
+
+
+def folder() -> Path:
+    """Where figures go: $OUT, or runs/gpu."""
     out = Path(os.environ.get("OUT", "runs/gpu"))
     out.mkdir(parents=True, exist_ok=True)
-    content = {"device": where(device), "torch": torch.__version__, "rows": rows}
-    (out / f"{name}.json").write_text(json.dumps(content, indent=1))
+    return out
 
 
 if __name__ == "__main__":

@@ -55,7 +55,11 @@ A2C = {
 }
 """Mnih et al. 2016, algorithm S3 and section 8; the step size is that of its synchronous form (Wu et al. 2017)."""
 
-PATHS = {"dqn": "gymnast.agents.dqn:DQN", "ppo": "gymnast.agents.actor_critic:ActorCritic"}
+PATHS = {
+    "dqn": "gymnast.agents.dqn:DQN",
+    "pqn": "gymnast.agents.pqn:PQN",
+    "ppo": "gymnast.agents.actor_critic:ActorCritic",
+}
 """The class of each base."""
 
 ALGORITHMS: dict[str, Algorithm] = {
@@ -79,6 +83,12 @@ ALGORITHMS: dict[str, Algorithm] = {
     ),
     "r2d2": Algorithm(
         "an LSTM that learns from sequences with burn-in and stored state (Kapturowski et al. 2019)", R2D2
+    ),
+    "pqn": Algorithm(
+        "parallelised Q-network: Q(lambda) without replay or target network (Gallici et al. 2024)",
+        {},
+        "pqn",
+        {"num_envs": 32},
     ),
     "ppo": Algorithm("proximal policy optimisation (Schulman et al. 2017)", {}, "ppo", {"num_envs": 8}),
     "a2c": Algorithm("advantage actor-critic, in step (Mnih et al. 2016)", A2C, "ppo", {"num_envs": 8}),

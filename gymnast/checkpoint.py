@@ -191,11 +191,14 @@ def config_of(about: About, agent: type[Any], *, trust: bool = False) -> Any:
 
 
 def build(about: About, agent: type[Any], *, device: str, trust: bool = False) -> Agent:
-    """An untrained agent as a checkpoint describes it."""
+    """An untrained agent as a checkpoint describes it; what needs a GPU is left out on another device."""
     config = config_of(about, agent, trust=trust)
+    if getattr(config, "cuda_graphs", False) and not device.startswith("cuda"):
+        config = dataclasses.replace(config, cuda_graphs=False)
     try:
         observation_space, action_space = spaces.decode(about.observation_space), spaces.decode(about.action_space)
-        made: Agent = agent(observation_space, action_space, config, num_envs=1, device=device, seed=0)
+        num_envs = int(about.run.get("num_envs", 1))
+        made: Agent = agent(observation_space, action_space, config, num_envs=num_envs, device=device, seed=0)
     except (TypeError, ValueError, KeyError) as error:
         raise UsageError(f"the checkpoint's {about.agent} cannot be built: {error}") from None
     return made

@@ -11,10 +11,10 @@ from dataclasses import MISSING
 from pathlib import Path
 from typing import Any
 
-from gymnast import __version__, flags, names, presets
+from gymnast import __version__, flags, names, population_request, presets
 from gymnast.errors import RunError, UsageError, nearest
 from gymnast.flag_help import show_help
-from gymnast.options import EvaluateOptions, ListOptions, ResumeOptions, TrainOptions
+from gymnast.options import EvaluateOptions, ListOptions, PopulationOptions, ResumeOptions, TrainOptions
 from gymnast.request import PresetOptions, resolve, train_flags
 from gymnast.suite_options import AblateOptions, BenchmarkOptions, ReportOptions
 
@@ -89,8 +89,12 @@ def _train(words: list[str]) -> int:
     if _asks_help(words):
         config_class = names.config_class(names.agent_class(agent))
         groups = {"preset": PresetOptions, "run": TrainOptions, "agent": config_class}
+        if agent in population_request.AGENTS:
+            groups["population"] = PopulationOptions
         show_help(f"gymnast {of}", names.help_of(agent), groups, defaults=_preset_values(words[1:], every, agent))
         return 0
+    if population_request.is_asked(words):
+        return _train_population(agent, words, of=of)
     asked = resolve(agent, words[1:], of=of)
     from gymnast import training
 
@@ -101,6 +105,25 @@ def _train(words: list[str]) -> int:
         command=["gymnast", "train", *words],
         presets=asked.presets,
         started=lambda: _print_resolved(agent, asked.options, asked.config),
+    )
+    print(result.as_text())
+    return result.exit_code
+
+
+def _train_population(agent: str, words: list[str], *, of: str) -> int:
+    asked = population_request.resolve(agent, words[1:], of=of)
+    from gymnast import population
+
+    result = population.train(
+        agent,
+        asked.run.options,
+        asked.run.config,
+        seeds=asked.seeds,
+        vary=asked.vary,
+        given=asked.given,
+        command=["gymnast", "train", *words],
+        presets=asked.run.presets,
+        started=lambda: _print_resolved(agent, asked.run.options, asked.run.config),
     )
     print(result.as_text())
     return result.exit_code

@@ -1,4 +1,4 @@
-"""Presets of environment families for DQN, PPO and their variants; the numbers of a paper where it has some.
+"""Presets of environment families for DQN, PPO, PQN and their variants; the numbers of a paper where it has some.
 
 A family has changes for all of them under "dqn" or "ppo", and further ones for single algorithms. Periods are in
 env steps (4 frames each in Atari). The schedules of epsilon hold where no noisy layers explore.
@@ -7,6 +7,8 @@ env steps (4 frames each in Atari). The schedules of epsilon hold where no noisy
 from __future__ import annotations
 
 from typing import Any
+
+from gymnast import pqn_families
 
 CARTPOLE: dict[str, dict[str, Any]] = {
     "dqn": {
@@ -35,6 +37,7 @@ CARTPOLE: dict[str, dict[str, Any]] = {
     "a3c": {"gae_lambda": 1.0, "gamma": 0.99, "steps": 300_000, "eval_every": 10_000}
     | {"learning_rate": "linear:2e-3:0:300000", "entropy_coef": 0.0},
     "reinforce": {"num_envs": 8, "learning_rate": "linear:3e-3:3e-4:100000", "steps": 100_000},
+    "pqn": pqn_families.CARTPOLE,
 }
 
 CLASSIC: dict[str, dict[str, Any]] = {
@@ -58,6 +61,7 @@ CLASSIC: dict[str, dict[str, Any]] = {
     "ppo": {"minibatches": 8, "learning_rate": 1e-3, "normalise_obs": True},
     "a2c": {"minibatches": 1, "learning_rate": 2e-3, "normalise_obs": True},
     "a3c": {"minibatches": 1, "learning_rate": 2e-3, "normalise_obs": False},
+    "pqn": pqn_families.CLASSIC,
     "hill-climbing": {},  # policy search: the defaults are made for classic control
     "ga": {},
     "es": {},
@@ -128,6 +132,7 @@ MOUNTAINCAR_CONTINUOUS: dict[str, dict[str, Any]] = {
 }
 
 MINATAR: dict[str, dict[str, Any]] = {
+    "pqn": pqn_families.MINATAR,
     "dqn": {
         "backbone": "minatar-cnn",
         "learning_rate": 2.5e-4,
@@ -164,6 +169,7 @@ ATARI: dict[str, dict[str, Any]] = {
         "eval_sample": True,
         "steps": 10_000_000,
     },
+    "pqn": pqn_families.ATARI,
     # Mnih et al. 2016, section 8; in step as Wu et al. 2017 have it.
     "a2c": {"num_envs": 16, "learning_rate": "linear:7e-4:0:10000000", "value_clip": None, "value_coef": 0.5},
     "a3c": {"num_envs": 1, "workers": 16, "learning_rate": "linear:7e-4:0:10000000"}

@@ -67,7 +67,7 @@ class TrainOptions:
     video: bool = True
     """Record one episode of the final policy."""
     threads: int = 1
-    """Threads that torch computes with on the CPU."""
+    """Threads that torch and NumPy compute with on the CPU."""
     overlap: bool = False
     """Learn while environments step (async, Atari): the action under way was chosen before the updates that are due."""
     exact_resume: bool = False
@@ -117,6 +117,16 @@ class TrainOptions:
 
 
 @dataclass(frozen=True)
+class PopulationOptions:
+    """Many agents at once in one process, each with a seed of its own (ppo and a2c, in device-native environments)."""
+
+    seeds: str = field(default="", metadata={"metavar": "A:B"})
+    """Train an agent for each seed from A to B - 1, all at once; --steps and --num-envs are those of each."""
+    vary: tuple[str, ...] = ()
+    """Settings that differ between them: name=low:high or name=low:high:log spread, name=a,b,c taken in turns."""
+
+
+@dataclass(frozen=True)
 class ResumeOptions:
     """Go on with a run from its last checkpoint, exactly as if it had never stopped."""
 
@@ -142,6 +152,8 @@ class EvaluateOptions:
 
     path: str = field(metadata={"positional": "RUN_OR_CHECKPOINT"})
     """Folder of a run, or a checkpoint file."""
+    member: int | None = None
+    """Of the run of a population, the agent with this seed; without it the best one."""
     episodes: int = 100
     """Episodes to play, each with a seed of its own."""
     num_envs: int = 8

@@ -58,8 +58,7 @@ class Report:
 
 def evaluate_path(options: EvaluateOptions) -> Report:
     """Evaluate a run's best checkpoint (or a checkpoint file) on its own environment; UsageError in one line."""
-    file = checkpoint.find(options.path)
-    about, content = checkpoint.read(file)
+    file, about, content = _read(options)
     if ":" in about.env and not options.trust:
         raise UsageError(f"the env {about.env} is code outside gymnast, which is not run unasked: give --trust")
     try:
@@ -86,6 +85,16 @@ def evaluate_path(options: EvaluateOptions) -> Report:
     finally:
         env.close()
     return Report(file, result, extras)
+
+
+def _read(options: EvaluateOptions) -> tuple[Path, About, dict[str, Any]]:
+    """The checkpoint that is asked for: where it lies, what it says of itself, and its state."""
+    if options.member is not None:
+        from gymnast.population_files import ALL, read_member  # the agents of a population: no other run needs them
+
+        return Path(options.path) / ALL, *read_member(Path(options.path), options.member)
+    file = checkpoint.find(options.path)
+    return file, *checkpoint.read(file)
 
 
 def _env(about: About, device: str, options: EvaluateOptions, *, rows: int, render: bool) -> Env:

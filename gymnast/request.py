@@ -37,7 +37,11 @@ def train_flags(agent: str) -> dict[str, flags.Flag]:
 
 def resolve(agent: str, words: Sequence[str], *, of: str) -> Request:
     """The run that the words ask for: presets from left to right, then flags. Raises UsageError, which names `of`."""
-    given = flags.parse(words, train_flags(agent), of=of)
+    return resolved(agent, flags.parse(words, train_flags(agent), of=of), of=of)
+
+
+def resolved(agent: str, given: dict[str, Any], *, of: str) -> Request:
+    """As `resolve`, from what the words themselves set, by field name."""
     chosen = given.get("preset", ())
     config_class = names.config_class(names.agent_class(agent))
     own = {name: value for name, value in given.items() if name != "preset"}

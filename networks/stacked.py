@@ -47,7 +47,8 @@ class Stacked:
         self.shapes = [parameter.shape for parameter in named.values()]
         self.sizes = [math.prod(shape) for shape in self.shapes]
         self.size = sum(self.sizes)
-        self._mlp = network.backbone if type(network.backbone) is MLP else None
+        backbone = network.backbone
+        self._mlp = backbone if type(backbone) is MLP and not backbone.layer_norm else None
 
     def __call__(self, parameters: Tensor, obs: Obs) -> Tensor:
         """Outputs [N, outputs] for observations [N, ...]: with one vector [P] for all rows, or [N, P], one each."""

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from gymnast import checkpoint
-from gymnast.agents import DQNConfig
+from gymnast.agents import ActorCriticConfig, DQNConfig
 from gymnast.checkpoint import About
 from gymnast.errors import UsageError
 from gymnast.options import TrainOptions
@@ -121,7 +121,7 @@ import sys, torch
 from dataclasses import replace
 from pathlib import Path
 from gymnast import checkpoint
-from gymnast.agents import DQNConfig
+from gymnast.agents import ActorCriticConfig, DQNConfig
 from tests.test_checkpoint import ABOUT
 number = 0
 while True:
@@ -162,3 +162,17 @@ def test_a_run_that_the_disk_has_no_room_for_does_not_start(tmp_path: Path, monk
     with pytest.raises(UsageError, match=r"its checkpoints need 7 MB and 11 MB are free"):
         train("dqn", options, replace(small, replay_size=100_000))
     assert not (tmp_path / "runs").exists()
+
+
+def test_what_was_trained_with_graphs_in_many_environments_is_loaded_on_the_cpu(tmp_path: Path) -> None:
+    config = ActorCriticConfig(rollout_steps=1, minibatches=8)  # more than the samples of one environment
+    options = TrainOptions(env="CartPole-v1", steps=16, num_envs=8, eval_episodes=1, video=False, out=str(tmp_path))
+    best = train("ppo", options, config).path / "checkpoints" / "best.pt"
+    about, content = checkpoint.read(best)
+    recorded = replace(about, config={**about.config, "cuda_graphs": True})
+    checkpoint.save(tmp_path / "recorded.pt", recorded, content)
+    agents = [checkpoint.load(path) for path in (best, tmp_path / "recorded.pt")]
+    assert not agents[1].config.cuda_graphs  # type: ignore[attr-defined]
+    obs, start = torch.ones(1, 4), torch.ones(1, dtype=torch.bool)
+    actions = [agent.actor(1, explore=False, seed=0).act(obs, start).action for agent in agents]
+    assert torch.equal(*actions)

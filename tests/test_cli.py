@@ -217,6 +217,7 @@ def test_every_evaluate_option_arrives(field: str, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(report, "evaluate_path", lambda options: seen.append(options) or answer)
     changes: dict[str, tuple[list[str], Any]] = {
         "path": (["runs/b"], "runs/b"),
+        "member": (["3"], 3),
         "episodes": (["5"], 5),
         "num_envs": (["2"], 2),
         "seed": (["9"], 9),

@@ -66,12 +66,18 @@ def test_a_draw_is_a_number_of_the_sequence_of_its_key(counter: int, index: int)
     assert torch.equal(drawn, Draws(key, torch.full((4,), counter)).bits(index))
 
 
+def test_numbers_are_the_upper_bits() -> None:
+    bits = unsigned(draws(rows=50).bits(3))
+    assert draws(rows=50).uniform(3).tolist() == [(number >> 40) / 2**24 for number in bits]
+    assert draws(rows=50).integer(3, 77).tolist() == [(number >> 32) * 77 >> 32 for number in bits]
+
+
 def test_keys_are_those_of_plain_integers() -> None:
     expected = [splitmix((splitmix(9) + row * GOLDEN) % 2**64) for row in (1, 2, 3)]
     assert unsigned(row_keys(9, 3, device=CPU)) == expected
-    assert unsigned(next_keys(row_keys(9, 3, device=CPU))) == [splitmix((key + GOLDEN) % 2**64) for key in expected]
+    assert unsigned(next_keys(row_keys(9, 3, device=CPU))) == [splitmix(key ^ (2**64 - 1)) for key in expected]
     assert unsigned(keys_of(torch.tensor([9, 2**62]))) == [
-        splitmix(splitmix(seed) ^ GOLDEN) for seed in (9, 2**62)
+        splitmix(splitmix(seed) ^ (2**64 - 1)) for seed in (9, 2**62)
     ]  # not those of `row_keys`, so that seeded episodes repeat no row's
 
 
@@ -128,7 +134,7 @@ def test_no_number_comes_twice() -> None:
             for counter in range(6):
                 drawn += [Draws(key, torch.full((16,), counter)).bits(index) for index in (0, 1, 7, 254, 255)]
             key = next_keys(key)
-    drawn += [Draws(keys_of(torch.arange(1, 17)), torch.zeros(16, dtype=torch.int64)).bits(0)]
+    drawn += [Draws(keys_of(torch.arange(16)), torch.zeros(16, dtype=torch.int64)).bits(0)]
     everything = torch.cat(drawn)
     assert len(everything.unique()) == len(everything) == 2 * 4 * 6 * 5 * 16 + 16
 

@@ -108,6 +108,7 @@ def test_luck_is_that_of_the_episode_and_new_in_each_step() -> None:
         repeated += (moved.obs[ended, 2] == lucks[-1][ended]).tolist()
         lucks.append(moved.obs[:, 2])
         nows.append(moved.next_obs[:, 3])
+        repeated += (moved.next_obs[:, 3] == moved.next_obs[:, 2]).tolist()
     assert np.mean(repeated) < 0.01
     drawn = torch.stack(nows)
     assert len(drawn.unique()) == 1000  # 8,000 draws of 0 .. 999
@@ -178,7 +179,7 @@ def test_a_masked_reset_begins_some_rows_anew() -> None:
 def test_a_snapshot_goes_on_in_another_environment(seeded: bool) -> None:
     env, other, script = (*(counters(6, max_episode_steps=5) for _ in range(2)), random_script(60, 6))
     if seeded:
-        env.reset_by(torch.arange(40))
+        env.reset_by(torch.arange(100))  # more than begin before the snapshot
     else:
         env.reset(seed=6)
     run(env, script[:20])

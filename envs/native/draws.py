@@ -25,13 +25,13 @@ def row_keys(seed: int, num_envs: int, *, device: torch.device) -> Tensor:
 
 
 def keys_of(seeds: Tensor) -> Tensor:
-    """The key of an episode that is seeded by itself, int64 [...]."""
-    return mix(mix(seeds) ^ _GOLDEN)
+    """The key of an episode that is seeded by itself, int64 [...]; other ones than those of rows."""
+    return mix(~mix(seeds))
 
 
 def next_keys(key: Tensor) -> Tensor:
-    """The keys of the episodes that follow in the same rows, int64 [N]."""
-    return mix(key + _GOLDEN)
+    """The keys of the episodes that follow in the same rows, int64 [N]; no draw of these rows gives them."""
+    return mix(~key)
 
 
 class Draws:

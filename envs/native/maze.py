@@ -73,11 +73,14 @@ class Maze(Game):
         if observation not in ("cell", "board"):
             raise ValueError(f"observation must be cell or board, got {observation!r}")
         self.map = _read(map)
-        shape, flat = self.map.shape, self.map.ravel()
+        self.rows, self.columns = self.map.shape
+        flat = self.map.ravel()
         self.step_cost, self.board = float(step_cost), observation == "board"
         self.action_space = gym.spaces.Discrete(4)
         self.observation_space = (
-            gym.spaces.Box(0.0, 1.0, (4, *shape), np.float32) if self.board else gym.spaces.Discrete(flat.size)
+            gym.spaces.Box(0.0, 1.0, (4, self.rows, self.columns), np.float32)
+            if self.board
+            else gym.spaces.Discrete(flat.size)
         )
         self.target = _targets(self.map)
         self.ends = np.isin(flat, ("G", "T"))
@@ -104,7 +107,7 @@ class Maze(Game):
         if not self.board:
             return at
         walker = (self._cells == at[:, None]).to(torch.float32)[:, None]  # [N, 1, S]
-        return torch.cat([walker, self._planes.expand(len(at), 3, -1)], 1).view(-1, 4, *self.map.shape)
+        return torch.cat([walker, self._planes.expand(len(at), 3, -1)], 1).view(-1, 4, self.rows, self.columns)
 
     def transition_table(self) -> TransitionTable | None:
         """The map's dynamics; None where the observation is the board. Goals and traps are left by no action."""

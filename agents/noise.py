@@ -1,0 +1,62 @@
+"""The random numbers of many agents at once: the first axis of what is drawn is theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeAlias
+
+import torch
+from torch import Tensor
+
+from gymnast.agents.base import restore_generator
+
+
+class Noise(Protocol):
+    """A stream of numbers for each of M members; what a member draws does not depend on the others."""
+
+    @property
+    def generators(self) -> Sequence[torch.Generator]:
+        """Those that a recorded graph must know of."""
+        ...
+
+    def uniform(self, *shape: int) -> Tensor:
+        """Uniform in [0, 1), float32 [M, *shape]."""
+        ...
+
+    def normal(self, *shape: int) -> Tensor:
+        """Standard normal, float32 [M, *shape]."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+MakeNoise: TypeAlias = Callable[[Sequence[int], torch.device], Noise]
+"""From the seeds of M members to their streams."""
+
+
+class OwnGenerators:
+    """A generator for each member, seeded as that of its single run: the same numbers, one call a member."""
+
+    def __init__(self, seeds: Sequence[int], device: torch.device) -> None:
+        self.device = device
+        self.generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
+
+    def uniform(self, *shape: int) -> Tensor:
+        drawn = torch.empty((len(self.generators), *shape), device=self.device)
+        for row, generator in zip(drawn.unbind(0), self.generators, strict=True):
+            torch.rand(shape, generator=generator, out=row)
+        return drawn
+
+    def normal(self, *shape: int) -> Tensor:
+        drawn = torch.empty((len(self.generators), *shape), device=self.device)
+        for row, generator in zip(drawn.unbind(0), self.generators, strict=True):
+            torch.randn(shape, generator=generator, out=row)
+        return drawn
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"generators": [generator.get_state() for generator in self.generators]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for generator, kept in zip(self.generators, state["generators"], strict=True):
+            restore_generator(generator, kept)

@@ -1,0 +1,285 @@
+"""Random play in device-native environments beside gymnax, pgx and Gymnasium: env steps a second, resets included.
+
+    python benchmarks/gpu_envs.py [--games CartPole-v1 ...] [--envs 2048 16384] [--steps 1000] [--rounds 3]
+        [--device cuda] [--threads 1] [--eager] [--peer-python PYTHON] [--only gymnast gymnax] [--json FILE]
+
+Each contender draws random actions, steps N environments that begin anew by themselves, and keeps the last
+observation and the sum of rewards. gymnast runs one compiled function a step; on a GPU 32 steps of it, random actions
+included, are one CUDA graph. With `--eager` it runs uncompiled too. gymnax and pgx (MinAtar's games alone) run all
+steps as one jitted scan over vmapped steps; Gymnasium its synchronous vector environment, for few steps, at the lowest
+N alone. The targets, on a GPU, are at least gymnax's rate and 50 times Gymnasium's.
+
+One process for each contender, game and N, in random order. `compile_s` is the time before the timed steps: building,
+compiling and warming up. gymnax and pgx lie in another environment's interpreter (`--peer-python`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import statistics
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import contest
+from contest import Profiler, Result, Timed
+from gpu_envs_peers import run_gymnax, run_pgx
+
+CLASSIC = ("CartPole-v1", "Acrobot-v1", "MountainCar-v0")
+MINATAR = ("Asterix", "Breakout", "Freeway", "Seaquest", "SpaceInvaders")
+GAMES = (*CLASSIC, *(f"MinAtar/{name}-v1" for name in MINATAR))
+FEW, MANY = (2**11, 2**14), (2**17, 2**20)
+STEPS, CPU_STEPS, SYNC_STEPS = 1_000, 100, 20
+BLOCK = 32
+"""Steps of one CUDA graph."""
+TARGETS: contest.Targets = {
+    "gymnast": {"gymnax": 1.0, "pgx": None, "gymnasium": 50.0},
+    "gymnast-eager": {"gymnax": None, "gymnasium": None},
+}
+
+
+@dataclass(frozen=True)
+class Task:
+    """One contender's work."""
+
+    game: str
+    envs: int
+    steps: int
+    threads: int
+    device: str
+
+    @property
+    def name(self) -> str:
+        """The game alone, as Gymnasium writes it: Asterix."""
+        return self.game.removeprefix("MinAtar/").split("-")[0]
+
+    def timed(self, began: float, play: Callable[[], int]) -> Result:
+        """Time what `play` does, which gives the vector steps that it took."""
+        ready = time.perf_counter() - began
+        timed = Timed(0)
+        return {**timed.result(self.envs * play(), 0, expected=0), "compile_s": ready}
+
+
+def run_gymnast(task: Task, profiler: Profiler, *, compile: bool = True) -> Result:
+    """Our rules by `world.advance`, without a `Step` around them."""
+    import torch
+
+    from gymnast.agents.compiled import Captured
+    from gymnast.envs import make
+    from gymnast.envs.native import world
+    from gymnast.envs.native.adapter import NativeEnv
+    from gymnast.envs.native.draws import Draws, row_keys
+
+    began = time.perf_counter()
+    env = make(task.game, task.envs, device=task.device, native=True)
+    assert isinstance(env, NativeEnv)
+    game, limit, actions = env.env.game, env.env.limit, int(env.single_action_space.n)  # type: ignore[attr-defined]
+
+    def body(now: world.World, key: Any, counter: Any, obs: Any, total: Any) -> tuple[Any, ...]:
+        action = Draws(key, counter).integer(0, actions)
+        following, moved = world.advance(game, now, action, limit)
+        return following, counter + 1, moved.obs, total + moved.reward
+
+    step = torch.compile(body, fullgraph=True, dynamic=False) if compile else body
+    key = row_keys(1, task.envs, device=env.device)
+    kept = (env.env.world, torch.zeros_like(key), env.obs, torch.zeros(task.envs, device=env.device))
+
+    def play(count: int) -> None:
+        nonlocal kept
+        for _ in range(count):
+            now, *rest = kept
+            kept = step(now, key, *rest)
+
+    def block() -> None:
+        """So many steps, and the result back to where the recording finds it."""
+        nonlocal kept
+        held = kept
+        play(BLOCK)
+        for place, value in zip(_leaves(held), _leaves(kept), strict=True):
+            place.copy_(value)
+        kept = held
+
+    def run(count: int) -> int:
+        if recorded is None:
+            play(count)
+            return count
+        for _ in range(-(-count // BLOCK)):
+            recorded(())
+        return -(-count // BLOCK) * BLOCK
+
+    recorded = Captured(block) if env.device.type == "cuda" else None
+    if recorded is not None:
+        kept = _like(kept)
+    with torch.no_grad():
+        run(5 if recorded is None else 5 * BLOCK)
+        _wait(env.device)
+
+        def timed_play() -> int:
+            count = run(task.steps)
+            _wait(env.device)
+            return count
+
+        with profiler:
+            result = task.timed(began, timed_play)
+    if env.device.type == "cuda":
+        result["MiB"] = torch.cuda.max_memory_allocated() / 2**20
+    return result
+
+
+def run_eager(task: Task, profiler: Profiler) -> Result:
+    return run_gymnast(task, profiler, compile=False)
+
+
+def _leaves(value: Any) -> list[Any]:
+    """All tensors of a nesting of tuples and dicts, in order."""
+    if isinstance(value, (tuple, dict)):
+        return [leaf for part in (value.values() if isinstance(value, dict) else value) for leaf in _leaves(part)]
+    return [value]
+
+
+def _like(value: Any) -> Any:
+    """The same nesting with tensors of its own: no two of them may be one that a recording writes to."""
+    if isinstance(value, dict):
+        return {name: _like(part) for name, part in value.items()}
+    if isinstance(value, tuple):
+        parts = [_like(part) for part in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
+    return value.clone()
+
+
+def _wait(device: Any) -> None:
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def run_gymnasium(task: Task, profiler: Profiler) -> Result:
+    import gymnasium
+
+    began = time.perf_counter()
+    env = gymnasium.make_vec(task.game, task.envs, vectorization_mode="sync")
+    env.reset(seed=0)
+    env.action_space.seed(0)
+    actions = [env.action_space.sample() for _ in range(SYNC_STEPS)]
+    env.step(actions[0])
+
+    def play() -> int:
+        for action in actions:
+            env.step(action)
+        return SYNC_STEPS
+
+    return task.timed(began, play)
+
+
+RUNS = {
+    "gymnast": run_gymnast,
+    "gymnast-eager": run_eager,
+    "gymnax": run_gymnax,
+    "pgx": run_pgx,
+    "gymnasium": run_gymnasium,
+}
+OURS = ("gymnast", "gymnast-eager", "gymnasium")
+"""Contenders that run in this interpreter."""
+
+
+def plays(name: str, game: str, envs: int, lowest: int) -> bool:
+    """Whether a contender has a game and takes part with so many environments."""
+    if name == "pgx":
+        return game not in CLASSIC
+    return name != "gymnasium" or (game in CLASSIC and envs == lowest)
+
+
+def work(name: str, task: Task, *, profile: bool) -> None:
+    """Run one contender in this process and print its result as JSON."""
+    run = RUNS[name]
+    if name.startswith("gymnast"):
+        contest.work(lambda profiler: run(task, profiler), threads=task.threads, profile=profile)
+        return
+    if task.device == "cpu":
+        os.environ["JAX_PLATFORMS"] = "cpu"
+        os.environ["NPROC"] = str(task.threads)  # of XLA's own pool
+        os.environ["XLA_FLAGS"] = f"--xla_cpu_multi_thread_eigen={str(task.threads > 1).lower()}"
+    print(json.dumps(run(task, nullcontext())))
+
+
+def compare(arguments: Any, games: list[str], device: str) -> list[dict[str, Any]]:
+    """Every contender in every setting, in random order; print each setting's table."""
+    names = [name for name in arguments.only if name != "gymnast-eager" or arguments.eager]
+    lowest = min(arguments.envs)
+    settings = [(game, envs, threads) for game in games for envs in arguments.envs for threads in arguments.threads]
+    jobs = [(s, name) for s in settings for name in names if plays(name, s[0], s[1], lowest)]
+    results: dict[Any, dict[str, list[Result]]] = defaultdict(lambda: defaultdict(list))
+    for number in range(arguments.rounds):
+        for setting, name in random.Random(number).sample(jobs, len(jobs)):
+            game, envs, threads = setting
+            options = {"games": game, "envs": envs, "threads": threads, "steps": arguments.steps, "device": device}
+            result = contest.measure(__file__, name, sys.executable if name in OURS else arguments.peer_python, options)
+            if result is not None:
+                results[setting][name].append(result)
+    figures = []
+    for setting in settings:
+        game, envs, threads = setting
+        rounds = {name: results[setting][name] for name in names if results[setting][name]}
+        _table(f"{game}, {envs:,} environments, {threads} threads, {device}", rounds)
+        figures.append({"game": game, "envs": envs, "threads": threads, "device": device, "rounds": rounds})
+    return figures
+
+
+def _table(title: str, rounds: dict[str, list[Result]]) -> None:
+    print(f"\n{title}; medians (lowest, highest round)")
+    medians = {}
+    for name, results in rounds.items():
+        middle = {key: statistics.median(result[key] for result in results) for key in results[0]}
+        rates = [result["steps_per_second"] for result in results]
+        memory = f"{middle['MiB']:9.0f} MiB" if "MiB" in middle else ""
+        print(
+            f"  {name:14}{middle['steps_per_second']:16,.0f} steps/s ({min(rates):,.0f}, {max(rates):,.0f})"
+            f"{middle['compile_s']:8.1f} s to compile{memory}"
+        )
+        medians[name] = middle
+    contest.ratios("  ratios", medians, TARGETS)
+
+
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def main() -> None:
+    parser = contest.parser(__doc__, RUNS, envs=())
+    parser.add_argument("--games", nargs="+", choices=GAMES, default=list(GAMES))
+    parser.add_argument("--device", help="cuda or cpu; a GPU where there is one")
+    parser.add_argument("--eager", action="store_true", help="gymnast uncompiled too")
+    parser.set_defaults(threads=[1])
+    arguments = parser.parse_args()
+    device = arguments.device or _device()
+    small = device == "cpu"
+    arguments.envs = arguments.envs or [*FEW, *(() if small else MANY)]
+    arguments.steps = arguments.steps or (CPU_STEPS if small else STEPS)
+    if arguments.worker or arguments.profile:
+        task = Task(arguments.games[0], arguments.envs[0], arguments.steps, arguments.threads[0], device)
+        work(arguments.only[0], task, profile=arguments.profile)
+        return
+    if small:
+        print(f"no GPU: {arguments.steps} steps; the targets are those of a GPU")
+    from gymnast.envs.registration import NATIVE, NATIVE_OF
+
+    games = [game for game in arguments.games if NATIVE_OF.get(game) in NATIVE]
+    for game in arguments.games:
+        if game not in games:
+            print(f"{game} has no device-native version: skipped")
+    figures = compare(arguments, games, device)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(figures, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""What populations are made of: their random numbers, choices and optimizers; and that a device can run them alone."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from gymnast.agents import ActorCriticConfig, stacked_optimizers
+from gymnast.agents.noise import OwnGenerators
+from gymnast.agents.population import Population
+from gymnast.agents.population_actor import chosen, chosen_on_device
+from gymnast.device_loop import DeviceRollout
+from gymnast.ended import EndedEpisodes
+from gymnast.envs.native.adapter import NativeEnv
+from gymnast.envs.native.cartpole import CartPole
+from gymnast.envs.native.pendulum import Pendulum
+from gymnast.envs.native.vector import NativeVectorEnv
+from gymnast.loop import Loop
+from gymnast.member_env import CounterNoise, training_env
+from gymnast.options import TrainOptions
+from gymnast.parts import Seeds
+
+
+@pytest.mark.parametrize("name", stacked_optimizers.PER_MEMBER)
+def test_one_learning_rate_for_each_is_one_for_all_where_they_are_equal(name: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    start = torch.randn(3, 5, generator=generator)
+    rates: list[Any] = [0.01, torch.full((3, 1), 0.01)]
+    rows = [torch.nn.Parameter(start.clone()) for _ in rates]
+    made = [
+        stacked_optimizers.build(name, row, rate=rate, eps=1e-5, captured=False)
+        for row, rate in zip(rows, rates, strict=True)
+    ]
+    for _ in range(5):
+        grad = torch.randn(3, 5, generator=generator)
+        for row, optimizer in zip(rows, made, strict=True):
+            row.grad = grad.clone()
+            optimizer.step()
+    torch.testing.assert_close(rows[0], rows[1], rtol=0, atol=1e-6)
+    assert (rows[0] - start).abs().min() > 1e-4
+
+
+def test_choices_on_a_device_are_those_of_the_kernel() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(4_000, 5, generator=generator)
+    logits[:, 4] = -1e8  # blocked, and the last one
+    uniform = torch.rand(4_000, generator=generator)
+    uniform[:3] = torch.tensor([0.0, 1.0 - 2.0**-24, 0.5])
+    (raw, log_prob), (expected, of_them) = chosen_on_device(logits, uniform), chosen(logits, uniform)
+    assert torch.equal(raw, expected)
+    assert int(raw.max()) == 3
+    torch.testing.assert_close(log_prob, of_them)
+
+
+@pytest.mark.parametrize("make_noise", [OwnGenerators, CounterNoise])
+def test_what_a_member_draws_does_not_depend_on_the_others(make_noise: Any) -> None:
+    device = torch.device("cpu")
+    many, alone = make_noise([1, 2, 3], device), make_noise([2], device)
+    for shape in ((4,), (2, 3)):
+        assert torch.equal(many.uniform(*shape)[1], alone.uniform(*shape)[0])
+        assert torch.equal(many.normal(*shape)[1], alone.normal(*shape)[0])
+    again = make_noise([4, 5, 6], device)
+    again.load_state_dict(many.state_dict())
+    if make_noise is OwnGenerators:
+        assert torch.equal(again.uniform(3), many.uniform(3))
+    uniform, normal = many.uniform(20_000), many.normal(20_000)
+    assert bool(((uniform >= 0) & (uniform < 1)).all())
+    for row in range(3):
+        assert abs(float(uniform[row].mean()) - 0.5) < 0.01
+        assert abs(float(normal[row].mean())) < 0.03
+        assert abs(float(normal[row].std()) - 1.0) < 0.02
+    assert float(torch.corrcoef(normal)[0, 1].abs()) < 0.03
+
+
+@pytest.mark.parametrize("vary", [{}, {"learning_rate": (1e-3, 1e-4, 1e-3), "gamma": (0.9, 0.9, 0.8)}])
+@pytest.mark.parametrize("game", [CartPole, Pendulum])
+def test_nothing_is_read_on_the_host(game: Any, vary: Any) -> None:
+    device = torch.device("meta")  # it has no values: whoever asks for one fails
+    members, rows = 3, 4
+    vector = NativeVectorEnv(game, members * rows, device=device, max_episode_steps=9)
+    env = NativeEnv(vector, id="meta", seed=np.random.SeedSequence(0))
+    env.reset_keys(torch.zeros(members * rows, dtype=torch.int64, device=device))
+    config = ActorCriticConfig(rollout_steps=20, normalise_obs=True, normalise_rewards=True, value_clip=0.2)
+    made: Any = (env.single_observation_space, env.single_action_space, config)
+    population = Population(*made, seeds=range(members), num_envs=rows, device=device, noise=CounterNoise, vary=vary)
+    actor = population.actor(members * rows, explore=True, seed=0)
+    DeviceRollout(population, actor, env, EndedEpisodes(10, device=device), record=False)()
+    metrics = population.learn()
+    assert {value.shape for value in metrics.values()} == {torch.Size([members])}
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("vary", [{}, {"learning_rate": (1e-3, 1e-4)}])
+def test_recorded_members_are_those_that_are_not(vary: Any) -> None:
+    found = []
+    for graphs in (True, False):
+        config = ActorCriticConfig(rollout_steps=16, hidden_sizes=(8, 8), cuda_graphs=graphs)
+        streams = [Seeds.of(seed) for seed in (1, 2)]
+        env = training_env(TrainOptions(env="gymnast/CartPole-v1", num_envs=4), streams, device="cuda", compile=False)
+        made: Any = (env.single_observation_space, env.single_action_space, config)
+        agents = [stream.agent for stream in streams]
+        population = Population(*made, seeds=agents, num_envs=4, device="cuda", noise=CounterNoise, vary=vary)
+        actor = population.actor(8, explore=True, seed=[stream.actor for stream in streams])
+        Loop(population, actor, env).advance(8 * 16 * 8, lambda: False)
+        found.append((population.parameters.detach(), population.ended))
+    torch.testing.assert_close(found[0], found[1], rtol=0, atol=1e-4)
