@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     )
     from gymnast.agents.hill_climbing import HillClimbing, HillClimbingConfig
     from gymnast.agents.planning import PolicyIteration, PolicyIterationConfig, ValueIteration, ValueIterationConfig
+    from gymnast.agents.pqn import PQN
+    from gymnast.agents.pqn_config import PQNConfig
     from gymnast.agents.reinforce import Reinforce
     from gymnast.agents.reinforce_config import ReinforceConfig
     from gymnast.agents.tabular import (
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 MODULES = {
     "dqn": ("DQN",),
     "actor_critic": ("ActorCritic",),
+    "pqn": ("PQN",),
     "reinforce": ("Reinforce",),
     "tabular": ("QLearning", "Sarsa", "ExpectedSarsa", "DoubleQLearning", "NStepSarsa", "TD"),
     "planning": ("ValueIteration", "PolicyIteration"),
@@ -55,6 +58,7 @@ _PATHS = {
 
 __all__ = [
     "DQN",
+    "PQN",
     "TD",
     "UCB",
     "ActorCritic",
@@ -72,6 +76,7 @@ __all__ = [
     "HillClimbingConfig",
     "NStepSarsa",
     "NStepSarsaConfig",
+    "PQNConfig",
     "PolicyIteration",
     "PolicyIterationConfig",
     "QLearning",

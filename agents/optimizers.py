@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from gymnast.agents.radam import RAdam
+
 NOT_FLAT = {
     "lbfgs": "it needs a closure",
     "sparseadam": "it needs sparse gradients",
@@ -75,14 +77,15 @@ class A3CRMSprop(torch.optim.Optimizer):
                 parameter.addcdiv_(grad, (square + group["eps"]).sqrt_().div_(-group["lr"]))
 
 
-PAPERS = {"nature-rmsprop": NatureRMSprop, "a3c-rmsprop": A3CRMSprop}
-"""Optimizers of papers that torch does not have."""
+PAPERS = {"nature-rmsprop": NatureRMSprop, "a3c-rmsprop": A3CRMSprop, "radam": RAdam}
+"""Optimizers of papers that torch does not have, or not in a fused form."""
 
 
 def names() -> tuple[str, ...]:
     """What `optimizer` may be: torch's elementwise optimizers in lower case, and the papers' RMSProp."""
     classes = [name for name, value in vars(torch.optim).items() if _is_optimizer(value)]
-    return (*sorted(name.lower() for name in classes if name.lower() not in NOT_FLAT), *PAPERS)
+    torchs = {name.lower() for name in classes} - NOT_FLAT.keys() - PAPERS.keys()
+    return (*sorted(torchs), *PAPERS)
 
 
 def check(name: str, eps: float | None, *, captured: bool = False) -> None:

@@ -9,11 +9,29 @@ import torch
 from torch import Tensor
 
 from gymnast.agents.base import Acted, restore_generator, seed_sequence, torch_seed
+from gymnast.agents.losses import allowed as allowed_only
 from gymnast.envs.step import Obs
 from gymnast.networks.noisy import draw_noise
 
 if TYPE_CHECKING:
     from gymnast.agents.dqn import DQN
+
+
+def explored(
+    greedy: Tensor, actions: int, allowed: Tensor | None, epsilon: float | Tensor, generator: torch.Generator
+) -> Tensor:
+    """Greedy actions int64 [N], or with probability epsilon any of `actions` (allowed ones, by a bool [N, A]).
+
+    Numbers from 0 on, of which nothing is read by the host. A row that allows none takes the first action.
+    """
+    uniform = torch.rand((2, len(greedy)), generator=generator, device=greedy.device)
+    if allowed is None:
+        random = (uniform[1] * actions).long()
+    else:  # the k-th allowed action, k uniform: the first whose running count of allowed ones exceeds k
+        count = allowed.cumsum(1)
+        chosen = (uniform[1] * count[:, -1]).long()
+        random = (count > chosen.unsqueeze(1)).int().argmax(1)
+    return torch.where(uniform[0] < epsilon, random, greedy)
 
 
 class QActor:
@@ -60,14 +78,8 @@ class QActor:
         if self._noise is not None:
             draw_noise(self._noise, agent.config.noise, generator, weights=agent.online.noise_size)
         q = agent.values.q(agent.online(obs, self._noise))  # [N, A]
-        uniform = torch.rand((2, len(q)), generator=generator, device=q.device)
-        if allowed is None:
-            allowed = torch.ones_like(q, dtype=torch.bool)
-        count = allowed.cumsum(1)
-        chosen = (uniform[1] * count[:, -1]).long()
-        random = (count > chosen.unsqueeze(1)).int().argmax(1)
-        greedy = q.masked_fill(~allowed, -torch.inf).argmax(1)
-        return torch.where(uniform[0] < epsilon, random, greedy) + agent.first_action
+        greedy = allowed_only(q, allowed).argmax(1)
+        return explored(greedy, q.shape[1], allowed, epsilon, generator) + agent.first_action
 
     def _act_masked(self, obs: Obs, allowed: np.ndarray, epsilon: float) -> Acted:
         """Epsilon-greedy among the allowed actions, bool [N, A]; a row that allows none takes the first action."""

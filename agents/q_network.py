@@ -1,4 +1,4 @@
-"""The network of a DQN: a backbone, and the head that the config's parts ask for."""
+"""Networks of action values: a backbone, and the head that the config's parts ask for."""
 
 from __future__ import annotations
 
@@ -17,6 +17,10 @@ from gymnast.networks.recurrent import Core, RecurrentQNetwork
 
 if TYPE_CHECKING:
     from gymnast.agents.dqn_config import DQNConfig
+    from gymnast.agents.pqn_config import PQNConfig
+
+NORMED_SIZES = (128, 128)
+"""Units of an MLP whose layers are normalised."""
 
 
 def q_network(
@@ -56,6 +60,29 @@ def q_network(
         return QNetwork(base, head, noise_size=noise_size, fractions=fractions)
     initialise(core, config.init, activation=None, generator=generator)
     return RecurrentQNetwork(base, core, head, noise_size=noise_size, fractions=fractions)
+
+
+def normed_q_network(
+    backbone: str | nn.Module,
+    observation_space: gym.Space[Any],
+    actions: int,
+    config: PQNConfig,
+    generator: torch.Generator,
+) -> QNetwork:
+    """Observations [B, ...] to [B, A, 1]: all hidden layers are the backbone's, normalised where the config says so."""
+    mlp = default_sizes(backbone, observation_space) == default_sizes("mlp", observation_space)
+    base = build(
+        backbone,
+        observation_space,
+        hidden_sizes=NORMED_SIZES if config.hidden_sizes is None and mlp else config.hidden_sizes,
+        activation=config.activation,
+        layer_norm=config.layer_norm,
+        init=config.init,
+        generator=generator,
+    )
+    head = QHead(int(base.out_features), actions, 1)  # type: ignore[arg-type]
+    initialise(head, config.init, activation=None, generator=generator)
+    return QNetwork(base, head)
 
 
 def _head(

@@ -34,13 +34,15 @@ def build(
     *,
     hidden_sizes: Sequence[int] | None = None,
     activation: str = "relu",
+    layer_norm: bool = False,
     init: str = "orthogonal",
     generator: torch.Generator,
 ) -> nn.Module:
     """A backbone: a module from observations [B, ...] to features [B, out_features].
 
     `hidden_sizes` are the units of its fully connected layers, by default `default_sizes`; `activation` is theirs
-    in `mlp` and `combined`; `init` and `generator` make the weights of the named ones. A user's own module, given as
+    in `mlp` and `combined`; `layer_norm` normalises what each layer gives before its activation (Ba et al. 2016);
+    `init` and `generator` make the weights of the named ones. A user's own module, given as
     an object or as `module:Class`, has its own layers and keeps the weights that it comes with.
 
     Raises:
@@ -63,15 +65,15 @@ def build(
     if any(size < 1 for size in sizes):
         raise ValueError(f"hidden_sizes must be numbers >= 1, got {sizes}")
     if chosen == "mlp":
-        mlp = backbones.MLP(observation_space, sizes, activation=activation)
+        mlp = backbones.MLP(observation_space, sizes, activation=activation, layer_norm=layer_norm)
         initialise(mlp, init, activation=activation, generator=generator)
         return mlp
     if chosen == "combined":
-        combined = Combined(observation_space, sizes, activation=activation)
+        combined = Combined(observation_space, sizes, activation=activation, layer_norm=layer_norm)
         initialise(combined.parts, init, activation="relu", generator=generator)
         initialise(combined.layers, init, activation=activation, generator=generator)
         return combined
-    cnn: nn.Module = backbones.CNNS[chosen](observation_space, sizes)
+    cnn: nn.Module = backbones.CNNS[chosen](observation_space, sizes, layer_norm=layer_norm)
     initialise(cnn, init, activation="relu", generator=generator)
     return cnn
 

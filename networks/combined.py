@@ -10,7 +10,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
-from gymnast.networks.backbones import ACTIVATIONS, NatureCNN, dense
+from gymnast.networks.backbones import ACTIVATIONS, NatureCNN, dense, norms
 from gymnast.networks.build import is_image
 from gymnast.networks.inputs import Obs, Vector
 
@@ -19,13 +19,21 @@ class Combined(nn.Module):
     """Each image through convolutions of its own (Mnih et al. 2015), the other parts as `Vector` reads them.
 
     What comes of them is concatenated in the space's order and goes through fully connected layers, an activation
-    after each; a nested dict of [B, ...] to [B, out_features].
+    after each; a nested dict of [B, ...] to [B, out_features]. With `layer_norm` all layers are normalised as those of
+    `ConvNet` and `MLP`.
 
     Raises:
         ValueError: no part is an image (uint8 [C, H, W], 36 pixels or more), or a part is of a kind nothing reads.
     """
 
-    def __init__(self, observation_space: gym.Space[Any], hidden_sizes: Sequence[int], *, activation: str) -> None:
+    def __init__(
+        self,
+        observation_space: gym.Space[Any],
+        hidden_sizes: Sequence[int],
+        *,
+        activation: str,
+        layer_norm: bool = False,
+    ) -> None:
         super().__init__()
         if activation not in ACTIVATIONS:
             raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
@@ -36,10 +44,14 @@ class Combined(nn.Module):
                 "observation; mlp fits any observation"
             )
         self.paths = list(leaves)
-        parts = [NatureCNN(space, ()) if is_image(space) else Vector(space) for space in leaves.values()]
+        parts = [
+            NatureCNN(space, (), layer_norm=layer_norm) if is_image(space) else Vector(space)
+            for space in leaves.values()
+        ]
         self.parts = nn.ModuleList(parts)
         widths = [sum(part.out_features for part in parts), *hidden_sizes]
         self.layers = dense(widths)
+        self.norms = norms(widths[1:], layer_norm)
         self.activation = activation
         self.out_features = widths[-1]
 
@@ -47,8 +59,8 @@ class Combined(nn.Module):
         activate = ACTIVATIONS[self.activation]
         seen = [part(_at(obs, path)) for path, part in zip(self.paths, self.parts, strict=True)]
         features = torch.cat(seen, 1)
-        for layer in self.layers:
-            features = activate(layer(features))
+        for layer, norm in zip(self.layers, self.norms, strict=True):
+            features = activate(norm(layer(features)))
         return features
 
 

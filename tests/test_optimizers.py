@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from gymnast.agents import optimizers
+from gymnast.agents.radam import RAdam
 
 
 def flat(values: list[float]) -> nn.Parameter:
@@ -162,3 +163,19 @@ def test_refused_optimizers_are_those_that_are_not_elementwise() -> None:
             for optimizer in steps:
                 optimizer.step()
         torch.testing.assert_close(torch.cat([part.detach() for part in parts]), whole.detach(), msg=name)
+
+
+@pytest.mark.parametrize("on_device", [False, True])
+def test_radam_takes_the_steps_of_torchs(on_device: bool) -> None:
+    class Made(RAdam):
+        _by_host = RAdam._by_device if on_device else RAdam._by_host
+
+    start, draws = torch.randn(20, generator=torch.Generator().manual_seed(0)), torch.Generator().manual_seed(1)
+    parameters = [nn.Parameter(start.clone()) for _ in range(2)]
+    made = [torch.optim.RAdam([parameters[0]], lr=0.1), Made([parameters[1]], lr=0.1)]
+    for _ in range(12):  # from the sixth on they are rectified
+        grad = torch.randn(20, generator=draws)
+        for parameter, optimizer in zip(parameters, made, strict=True):
+            parameter.grad = grad.clone()
+            optimizer.step()
+        torch.testing.assert_close(*parameters, rtol=1e-5, atol=1e-6)

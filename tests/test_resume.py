@@ -28,6 +28,7 @@ SMALL_DQN = {
     "train_period": 4,
     "target_period": 50,
 }
+SMALL_PQN = {"rollout_steps": 16, "minibatches": 2, "hidden_sizes": (16,), "epsilon": "linear:1:0.1:400"}
 SMALL_PPO = {"rollout_steps": 16, "minibatches": 2, "hidden_sizes": (16,)}
 CASES = [
     ("dqn", "CartPole-v1", 1, SMALL_DQN),
@@ -49,6 +50,8 @@ CASES = [
     ("ppo", "gymnast/Memory-v0", 2, {**SMALL_PPO, "recurrent": "lstm", "memory_size": 8, "sequence_length": 8}),
     ("ppo", "CartPole-v1", 2, {**SMALL_PPO, "intrinsic": "rnd", "advantage": "vtrace"}),
     ("ppo", "CartPole-v1", 2, {**A2C, "recurrent": "gru", "memory_size": 8}),
+    ("pqn", "CartPole-v1", 3, SMALL_PQN),
+    ("pqn", "gymnast/CartPole-v1", 2, {**SMALL_PQN, "minibatches": 5}),
     ("hill-climbing", "CartPole-v1", 2, {}),
     ("ga", "CartPole-v1", 1, {"population_size": 4, "parents": 2, "elite_candidates": 2}),
     ("es", "CartPole-v1", 3, {"population_size": 4}),
