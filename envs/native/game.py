@@ -31,6 +31,8 @@ class Game(ABC):
     action_space: gym.Space[Any]
     """Of one row."""
     render_fps: int = 30
+    compiles_on_cpu: bool = True
+    """Whether a compiled step is the faster one on a CPU too."""
 
     def __init__(self, *, device: torch.device) -> None:
         self.device = device

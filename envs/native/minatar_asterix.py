@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from gymnast.envs.native.draws import Draws
 from gymnast.envs.native.game import State
-from gymnast.envs.native.minatar import DOWN, LEFT, NONE, NOTHING, RIGHT, SIDE, UP, MinAtar, driven
+from gymnast.envs.native.minatar import CELLS, DOWN, LEFT, NONE, NOTHING, RIGHT, SIDE, UP, MinAtar, driven
 
 LANES = 8
 SPAWN_INTERVAL, MOVE_INTERVAL, RAMP_INTERVAL = 10, 5, 100
@@ -123,9 +122,10 @@ class Asterix(MinAtar):
         return dict(zip(names, values, strict=True))
 
     def observe(self, state: State) -> Tensor:
-        x, gold = state["x"], state["gold"]
-        here = x[:, :, None] == self.columns  # [N, 8, 10]
-        trail = (x - state["dx"])[:, :, None] == self.columns
-        lanes = torch.stack([here & ~gold[:, :, None], trail, here & gold[:, :, None]], 3)
-        player = self.place(SIDE * state["player_y"][:, None] + state["player_x"][:, None]).unflatten(1, (SIDE, SIDE))
-        return torch.cat([player, pad(lanes, (0, 0, 0, 0, 1, 1))], 3)
+        x, gold = state["x"], state["gold"].long()
+        behind, rows = x - state["dx"], SIDE * self.rows
+        player = SIDE * state["player_y"] + state["player_x"]
+        cells = torch.stack([x, behind], 1)  # [N, 2, 8]
+        cells = torch.where((cells >= 0) & (cells < SIDE), rows + cells, CELLS).flatten(1)
+        channels = torch.cat([torch.zeros_like(gold[:, :1]), 1 + 2 * gold, torch.full_like(gold, 2)], 1)
+        return self.marked(torch.cat([player[:, None], cells], 1), channels)

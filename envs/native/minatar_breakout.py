@@ -14,9 +14,9 @@ class Breakout(MinAtar):
     """Keep a ball in play with a paddle and break the bricks of three rows.
 
     ## Description
-    MinAtar's Breakout (Young & Tian 2019), all rows at once. The ball moves diagonally and is reflected by walls, bricks
-    and the paddle: straight up where it falls onto the paddle's cell, back where it comes down beside it. A wall of
-    bricks that was cleared is built again when the ball next comes down to the paddle.
+    MinAtar's Breakout (Young & Tian 2019) for all rows. The ball moves diagonally and is reflected by walls,
+    bricks and the paddle: straight up where it falls onto the paddle's cell, back where it comes down beside it. A
+    wall of bricks that was cleared is built again when the ball next comes down to the paddle.
 
     ## Action Space
     `Discrete(3)`: nothing (0), left (1), right (2); with `full_actions` MinAtar's six: nothing, left, up, right, down,
@@ -49,6 +49,7 @@ class Breakout(MinAtar):
 
     def prepare(self) -> None:
         self.wall = (self.cells >= SIDE) & (self.cells < 4 * SIDE)
+        self.three = torch.arange(3, device=self.device)
 
     def begin(self, draws: Draws) -> State:
         side = draws.integer(0, 2)
@@ -67,7 +68,7 @@ class Breakout(MinAtar):
     def act(self, state: State, action: Tensor, draws: Draws) -> tuple[State, Tensor, Tensor]:
         last_x, last_y, bricks = state["ball_x"], state["ball_y"], state["brick_map"]
         pos = (state["pos"] + self.dx[action]).clamp(0, 9)
-        x, y = last_x + state["dx"], (last_y + state["dy"]).clamp(min=0)
+        x, y = last_x + state["dx"], (last_y + state["dy"]).clamp(0, 9)
         turn_x = (x < 0) | (x > 9)
         x = x.clamp(0, 9)
         cell = (SIDE * y + x)[:, None]
@@ -96,5 +97,6 @@ class Breakout(MinAtar):
     def observe(self, state: State) -> Tensor:
         ball = SIDE * state["ball_y"] + state["ball_x"]
         trail = SIDE * state["last_y"] + state["last_x"]
-        placed = self.place(torch.stack([9 * SIDE + state["pos"], ball, trail], 1))  # [N, 100, 3]
-        return torch.cat([placed, state["brick_map"][:, :, None]], 2).unflatten(1, (SIDE, SIDE))
+        board = self.marked(torch.stack([9 * SIDE + state["pos"], ball, trail], 1), self.three)
+        board[..., 3] = state["brick_map"].view(-1, SIDE, SIDE)
+        return board

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from gymnast.envs.native.draws import Draws
 from gymnast.envs.native.game import State
@@ -18,9 +17,9 @@ class Freeway(MinAtar):
     """Walk a chicken up across eight lanes of cars.
 
     ## Description
-    MinAtar's Freeway (Young & Tian 2019), all rows at once. The chicken can move at every third step; a car that hits it
-    sends it back to the bottom. Each lane has one car, which drives around the board, one cell at every so many steps.
-    Whenever the chicken reaches the top, it starts again and all cars get new speeds and directions.
+    MinAtar's Freeway (Young & Tian 2019), all rows at once. The chicken can move at every third step; a car that hits
+    it sends it back to the bottom. Each lane has one car, which drives around the board, one cell at every so many
+    steps. Whenever the chicken reaches the top, it starts again and all cars get new speeds and directions.
 
     ## Action Space
     `Discrete(3)`: nothing (0), up (1), down (2); with `full_actions` MinAtar's six: nothing, left, up, right, down,
@@ -54,7 +53,7 @@ class Freeway(MinAtar):
     def prepare(self) -> None:
         self.rows = torch.arange(1, CARS + 1, device=self.device)
         self.powers = torch.tensor([1, 10, 100, 1000], device=self.device)
-        self.intervals = torch.arange(1, 6, device=self.device)
+        self.kinds = torch.tensor([0] + CARS * [1], device=self.device)  # the chicken's channel and the cars'
 
     def begin(self, draws: Draws) -> State:
         speed = self._speeds(draws, 0)
@@ -98,10 +97,8 @@ class Freeway(MinAtar):
         return after, arrived, after["terminate_timer"] < 0
 
     def observe(self, state: State) -> Tensor:
-        x, speed = state["car_x"], state["car_speed"]
-        car = x[:, :, None] == self.columns  # [N, 8, 10]
-        behind = ((x - speed.sign()) % SIDE)[:, :, None] == self.columns
-        trails = behind[..., None] & (speed.abs()[:, :, None, None] == self.intervals)
-        lanes = torch.cat([car[..., None], trails], 3)  # [N, 8, 10, 6]
-        chicken = self.place(SIDE * state["pos"][:, None] + LANE).unflatten(1, (SIDE, SIDE))
-        return torch.cat([chicken, pad(lanes, (0, 0, 0, 0, 1, 1))], 3)
+        x, speed, row = state["car_x"], state["car_speed"], SIDE * self.rows
+        behind = row + (x - speed.sign()) % SIDE
+        chicken = SIDE * state["pos"][:, None] + LANE
+        places = torch.cat([chicken, row + x, behind], 1)  # [N, 17]
+        return self.marked(places, torch.cat([self.kinds.expand(len(x), -1), 1 + speed.abs()], 1))

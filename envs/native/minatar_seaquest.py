@@ -16,10 +16,10 @@ OXYGEN, CREW, DIVER_INTERVAL, SPAWN_INTERVAL, MOVE_INTERVAL, COOL_DOWN, SHOT_INT
 # is ever pushed out:
 # - A bullet is gone in the 9th step after its shot at the latest, and shots are 5 steps apart: two.
 # - A diver leaves the board with its 10th move, 59 steps after it came; they come 30 steps apart: two.
-# - An enemy makes its 10th move after 10 * (move_speed + 1) steps. Until the sixth surfacing they come at least 14 steps
-#   apart and live for at most 60: 5. From then on move_speed is 2 and a life 30 steps, but for the at most 33 that those
-#   5 have left. The interval, then 14, shortens by 1 with a surfacing, thus at most every other step: in those 33 steps
-#   at most 12 come. Later they come at most every step: 30.
+# - An enemy leaves it within 10 * (move_speed + 1) steps. Until the sixth surfacing they come at least 14 steps apart
+#   and stay for at most 60: 5 at once. From then on move_speed is 2 and they stay for at most 30 steps, those 5 for at
+#   most 33 more. The interval is 14 and shortens by 1 with a surfacing, thus at most every other step: 12 more come in
+#   those 33 steps. Later one comes at every step at most: 30.
 BULLETS, DIVERS, ENEMIES = 2, 2, 30
 
 

@@ -123,4 +123,4 @@ class SpaceInvaders(MinAtar):
         aliens, left = state["alien_map"], (state["alien_dir"] < 0)[:, None]
         cannon = self.cells == state["pos"][:, None] + 9 * SIDE
         boards = [cannon, aliens, aliens & left, aliens & ~left, state["f_bullet_map"], state["e_bullet_map"]]
-        return torch.stack(boards, 2).unflatten(1, (SIDE, SIDE))
+        return torch.stack(boards, 2).view(-1, SIDE, SIDE, len(boards))

@@ -30,7 +30,8 @@ class NativeVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
     `info["_final_obs"]` bool [N] says which rows ended. `reset(options={"reset_mask": mask})` begins anew in some rows.
     What a row experiences depends on the seed, its number and its actions: not on N, nor on the device where the game
     is discrete. `game` is a class of rules or "module:Class"; further keywords are its own. With `compile` a step is
-    one compiled function. Observations of a Dict or Tuple space are dicts of tensors, as in `gymnast.envs.step.Obs`.
+    one compiled function (on a CPU where that is faster). Observations of a Dict or Tuple space are dicts of tensors,
+    as in `gymnast.envs.step.Obs`.
 
     Raises:
         ValueError: options that the game does not take.
@@ -67,6 +68,7 @@ class NativeVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         }
         self.seeds: Tensor | None = None
         """int64 [K], of the first K episodes, where they are seeded one by one."""
+        compile = compile and (self.game.compiles_on_cpu or self.device.type != "cpu")
         self._advance = _compiled() if compile else world.advance
         self._action_dtype = torch.float32 if isinstance(self.single_action_space, gym.spaces.Box) else torch.int64
         self._start(row_keys(0, num_envs, device=self.device))
