@@ -200,6 +200,7 @@ def test_pictures_show_the_state(id: str) -> None:
 
 @pytest.mark.parametrize("id", IDS)
 def test_a_step_is_one_graph(id: str) -> None:
+    torch.compiler.reset()  # it stops at eight compiled forms of a function in one process
     env, twin = native(id, 5), native(id, 5)
     action = random_actions(env.single_action_space, 5, np.random.default_rng(3))
     graph = torch.compile(advance, fullgraph=True, backend="eager")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import importlib
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +21,8 @@ from gymnast.envs.native.world import Moved, World
 from gymnast.envs.step import Obs
 
 Infos = dict[str, Any]
+GAMES = 256
+"""Games, times numbers of rows, of a process that may be compiled."""
 
 
 class NativeVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
@@ -69,7 +71,7 @@ class NativeVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         self.seeds: Tensor | None = None
         """int64 [K], of the first K episodes, where they are seeded one by one."""
         compile = compile and (self.game.compiles_on_cpu or self.device.type != "cpu")
-        self._advance = _compiled() if compile else world.advance
+        self._advance = _Compiled() if compile else world.advance
         self._action_dtype = torch.float32 if isinstance(self.single_action_space, gym.spaces.Box) else torch.int64
         self._start(row_keys(0, num_envs, device=self.device))
 
@@ -166,6 +168,21 @@ def _class_of(path: str) -> type[Game]:
     return found
 
 
-@functools.cache
-def _compiled() -> Callable[..., tuple[World, Moved]]:
-    return torch.compile(world.advance, fullgraph=True, dynamic=False)
+class _Compiled:
+    """`world.advance` as one graph for each game and N; uncompiled, with a warning, where it cannot be compiled."""
+
+    def __init__(self) -> None:
+        dynamo: Any = torch._dynamo.config
+        # It counts the compiled forms of one function over all games of a process, and stops at eight.
+        name = "recompile_limit" if hasattr(dynamo, "recompile_limit") else "cache_size_limit"
+        setattr(dynamo, name, max(getattr(dynamo, name), GAMES))
+        self._run: Callable[..., tuple[World, Moved]] = torch.compile(world.advance, fullgraph=True, dynamic=False)
+
+    def __call__(self, *args: Any) -> tuple[World, Moved]:
+        try:
+            return self._run(*args)
+        except torch._dynamo.exc.TorchDynamoException as error:
+            cause = str(error).strip().split("\n", maxsplit=1)[0]
+            warnings.warn(f"compile: steps run uncompiled, as they could not be compiled ({cause})", stacklevel=3)
+            self._run = world.advance
+            return self._run(*args)
