@@ -133,6 +133,16 @@ MOUNTAINCAR_CONTINUOUS: dict[str, dict[str, Any]] = {
 
 MINATAR: dict[str, dict[str, Any]] = {
     "pqn": pqn_families.MINATAR,
+    "ppo": {  # 20 million env steps, over which it decays
+        "backbone": "minatar-cnn",
+        "num_envs": 64,
+        "rollout_steps": 128,
+        "epochs": 4,
+        "minibatches": 8,
+        "learning_rate": "linear:3e-3:0:20000000",
+        "entropy_coef": 0.01,
+        "steps": 20_000_000,
+    },
     "dqn": {
         "backbone": "minatar-cnn",
         "learning_rate": 2.5e-4,
