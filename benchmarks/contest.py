@@ -104,7 +104,7 @@ def measure(script: str, name: str, python: str, options: Mapping[str, Any]) -> 
         print(f"{name}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}", file=sys.stderr)
         return None
     result: Result = json.loads(done.stdout.strip().splitlines()[-1])
-    setting = f"{threads} threads, {options['envs']} envs"
+    setting = f"{options['games']}, " * ("games" in options) + f"{threads} threads, {options['envs']} envs"
     rate, cpu = result["steps_per_second"], result["cpu_ms"]
     print(f"{name}, {setting}: {rate:.1f} steps/s, {cpu:.4g} CPU ms/step", file=sys.stderr, flush=True)
     return result

@@ -12,7 +12,8 @@
     train         DQN end to end on CartPole-v1, with its networks and replay on the device
     replay        the ring on the device holds and gives what the ring on the CPU does
 
-Every check ends in a table; the figures go as JSON to $OUT, or to runs/gpu. `--device cpu` tries the checks themselves.
+Every check ends in a table; the figures go as JSON to $OUT, or to runs/gpu. One that fails or takes longer than
+`--limit` seconds is said and the next begins. `--device cpu` tries the checks themselves.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import statistics
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -186,9 +188,9 @@ def learner(device: torch.device) -> list[dict[str, Any]]:
 def tests(device: torch.device) -> list[dict[str, Any]]:
     """`pytest -m gpu`; without a GPU every one is skipped."""
     root = Path(__file__).resolve().parent.parent
-    files = ["tests/test_update.py", "tests/test_device_loop.py"]
-    done = subprocess.run([sys.executable, "-m", "pytest", "-m", "gpu", *files], cwd=root)
-    return [{"check": "tests that need a GPU", "ok": done.returncode == 0}]
+    names = ("update", "device_loop", "population_parts", "native_devices", "envs")
+    command = [sys.executable, "-m", "pytest", "-m", "gpu", *(f"tests/test_{name}.py" for name in names)]
+    return [run_command("tests that need a GPU", command, cwd=root)]
 
 
 def script(name: str, *arguments: str) -> Callable[[torch.device], list[dict[str, Any]]]:
@@ -197,11 +199,20 @@ def script(name: str, *arguments: str) -> Callable[[torch.device], list[dict[str
     def run(device: torch.device) -> list[dict[str, Any]]:
         file, folder = Path(__file__).with_name(f"{name}.py"), gpu_learner.folder()
         command = [sys.executable, str(file), "--device", str(device), "--json", str(folder / f"{name}.json")]
-        began = time.perf_counter()
-        done = subprocess.run([*command, *arguments])
-        return [{"check": name, "seconds": time.perf_counter() - began, "ok": done.returncode == 0}]
+        return [run_command(name, [*command, *arguments])]
 
     return run
+
+
+def run_command(check: str, command: list[str], *, cwd: Path | None = None) -> dict[str, Any]:
+    """A command as one row: its seconds and whether it went well and in time."""
+    began = time.perf_counter()
+    try:
+        ok = subprocess.run(command, cwd=cwd, timeout=limit).returncode == 0
+    except subprocess.TimeoutExpired:
+        print(f"{check}: stopped after {limit:.0f} s", flush=True)
+        ok = False
+    return {"check": check, "seconds": time.perf_counter() - began, "ok": ok}
 
 
 CHECKS: dict[str, Callable[[torch.device], list[dict[str, Any]]]] = {
@@ -220,13 +231,18 @@ CHECKS: dict[str, Callable[[torch.device], list[dict[str, Any]]]] = {
 """In the order of their worth: what waits for a GPU first."""
 BUDGET = 450.0
 """Seconds after which no further check begins."""
+limit = 150.0
+"""Seconds that a check with a process of its own may take."""
 
 
 def main() -> None:
+    global limit
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(CHECKS)}; all by default")
     parser.add_argument("--device", default="cuda")
+    parser.add_argument("--limit", type=float, default=limit, help="seconds that a check of its own process may take")
     arguments = parser.parse_args()
+    limit = arguments.limit
     unknown = set(arguments.names) - set(CHECKS)
     if unknown:
         parser.error(f"unknown check {sorted(unknown)[0]!r}; there are {', '.join(CHECKS)}")
@@ -237,8 +253,12 @@ def main() -> None:
             print(f"{name} is left out: {BUDGET:.0f} s have passed")
             continue
         print(f"{name} …", flush=True)
-        rows += CHECKS[name](device)
-    gpu_learner.write("gpu", rows, device)
+        try:
+            rows += CHECKS[name](device)
+        except Exception:  # one check that breaks shall not take the others along
+            traceback.print_exc()
+            rows.append({"check": name, "ok": False})
+        gpu_learner.write("gpu", rows, device)
     print(f"\n{gpu_learner.where(device)}, torch {torch.__version__}")
     for row in rows:
         print(f"  {'ok  ' if row['ok'] else 'FAIL'} {gpu_learner.line(row)}")

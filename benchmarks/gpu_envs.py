@@ -9,20 +9,25 @@ on a GPU 32 steps of it, random actions included, are one CUDA graph. With `--ea
 pgx (MinAtar's games alone) run all steps as one jitted scan over vmapped steps; Gymnasium its synchronous vector
 environment, for few steps, at the lowest N alone. The targets are at least gymnax's rate and 50 times Gymnasium's.
 
-One process for each contender, game and N, in random order. `compile_s` is the time before the timed steps: building,
-compiling and warming up. gymnax and pgx lie in another environment's interpreter (`--peer-python`).
+One process for each contender, game and N, in random order; with `--jobs` several build and compile at once, and take
+turns in what is timed. `compile_s` is the time before the timed steps: building, compiling and warming up. gymnax and
+pgx lie in another environment's interpreter (`--peer-python`).
 """
 
 from __future__ import annotations
 
+import argparse
+import fcntl
 import json
 import os
 import random
 import statistics
 import sys
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -53,6 +58,8 @@ class Task:
     steps: int
     threads: int
     device: str
+    lock: str
+    """A file that is locked while the steps are timed."""
 
     @property
     def name(self) -> str:
@@ -62,8 +69,10 @@ class Task:
     def timed(self, began: float, play: Callable[[], int]) -> Result:
         """Time what `play` does, which gives the vector steps that it took."""
         ready = time.perf_counter() - began
-        timed = Timed(0)
-        return {**timed.result(self.envs * play(), 0, expected=0), "compile_s": ready}
+        with open(self.lock, "w") as turn:
+            fcntl.flock(turn, fcntl.LOCK_EX)
+            timed = Timed(0)
+            return {**timed.result(self.envs * play(), 0, expected=0), "compile_s": ready}
 
 
 def run_gymnast(task: Task, profiler: Profiler, *, compile: bool = True) -> Result:
@@ -207,6 +216,7 @@ def work(name: str, task: Task, *, profile: bool) -> None:
         os.environ["JAX_PLATFORMS"] = "cpu"
         os.environ["NPROC"] = str(task.threads)  # of XLA's own pool
         os.environ["XLA_FLAGS"] = f"--xla_cpu_multi_thread_eigen={str(task.threads > 1).lower()}"
+    os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # others share the GPU
     print(json.dumps(run(task, nullcontext())))
 
 
@@ -217,13 +227,20 @@ def compare(arguments: Any, games: list[str], device: str) -> list[dict[str, Any
     settings = [(game, envs, threads) for game in games for envs in arguments.envs for threads in arguments.threads]
     jobs = [(s, name) for s in settings for name in names if plays(name, s[0], s[1], lowest)]
     results: dict[Any, dict[str, list[Result]]] = defaultdict(lambda: defaultdict(list))
-    for number in range(arguments.rounds):
-        for setting, name in random.Random(number).sample(jobs, len(jobs)):
-            game, envs, threads = setting
-            options = {"games": game, "envs": envs, "threads": threads, "steps": arguments.steps, "device": device}
-            result = contest.measure(__file__, name, sys.executable if name in OURS else arguments.peer_python, options)
-            if result is not None:
-                results[setting][name].append(result)
+    with tempfile.NamedTemporaryFile() as lock, ThreadPoolExecutor(arguments.jobs) as pool:
+        common = {"steps": arguments.steps, "device": device, "lock": lock.name}
+
+        def measure(job: tuple[Any, str]) -> Result | None:
+            (game, envs, threads), name = job
+            python = sys.executable if name in OURS else arguments.peer_python
+            options = {"games": game, "envs": envs, "threads": threads, **common}
+            return contest.measure(__file__, name, python, options)
+
+        for number in range(arguments.rounds):
+            order = random.Random(number).sample(jobs, len(jobs))
+            for (setting, name), result in zip(order, pool.map(measure, order), strict=True):
+                if result is not None:
+                    results[setting][name].append(result)
     figures = []
     for setting in settings:
         game, envs, threads = setting
@@ -259,6 +276,8 @@ def main() -> None:
     parser.add_argument("--games", nargs="+", choices=GAMES, default=list(GAMES))
     parser.add_argument("--device", help="cuda or cpu; a GPU where there is one")
     parser.add_argument("--eager", action="store_true", help="gymnast uncompiled too")
+    parser.add_argument("--jobs", type=int, default=1, help="processes that build and compile at once")
+    parser.add_argument("--lock", default=os.devnull, help=argparse.SUPPRESS)
     parser.set_defaults(threads=[1])
     arguments = parser.parse_args()
     device = arguments.device or _device()
@@ -266,7 +285,9 @@ def main() -> None:
     arguments.envs = arguments.envs or [*FEW, *(() if small else MANY)]
     arguments.steps = arguments.steps or (CPU_STEPS if small else STEPS)
     if arguments.worker or arguments.profile:
-        task = Task(arguments.games[0], arguments.envs[0], arguments.steps, arguments.threads[0], device)
+        task = Task(
+            arguments.games[0], arguments.envs[0], arguments.steps, arguments.threads[0], device, arguments.lock
+        )
         work(arguments.only[0], task, profile=arguments.profile)
         return
     if small:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from gymnast.agents import ActorCritic, ActorCriticConfig
+from gymnast import names
+from gymnast.agents import PQN, ActorCritic, ActorCriticConfig, PQNConfig
 from gymnast.device_loop import DeviceRollout
 from gymnast.ended import EndedEpisodes
 from gymnast.envs import Step, make
@@ -20,9 +21,19 @@ from gymnast.loop import WINDOW, Episodes, Loop
 CONFIG = ActorCriticConfig(rollout_steps=16, epochs=2, minibatches=2, learning_rate=1e-3)
 
 
-def parts(config: ActorCriticConfig = CONFIG, *, num_envs: int = 6, **options: Any) -> Loop:
+RECORDED: dict[str, ActorCriticConfig | PQNConfig] = {
+    "ppo": CONFIG,
+    "ppo, normalised": dataclasses.replace(CONFIG, normalise_obs=True, normalise_rewards=True),
+    "a2c": dataclasses.replace(names.default_config("a2c"), learning_rate="linear:1e-3:0:12000"),
+    "pqn": PQNConfig(rollout_steps=16, minibatches=4, epsilon="linear:1:0.05:12000"),
+}
+"""Configs whose rollouts a GPU records."""
+
+
+def parts(config: ActorCriticConfig | PQNConfig = CONFIG, *, num_envs: int = 6, **options: Any) -> Loop:
     env = make("gymnast/CartPole-v1", num_envs, seed=3, **options)
-    agent = ActorCritic(
+    kind: Any = PQN if isinstance(config, PQNConfig) else ActorCritic
+    agent = kind(
         env.single_observation_space, env.single_action_space, config, num_envs=num_envs, device=env.device, seed=5
     )
     env.reset()
@@ -136,23 +147,26 @@ def test_an_evaluation_on_the_device_plays_the_same_episodes(episodes: int) -> N
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_a_recorded_rollout_learns_what_the_same_functions_learn_unrecorded() -> None:
-    config = dataclasses.replace(CONFIG, cuda_graphs=True)
+@pytest.mark.parametrize("name", RECORDED)
+def test_a_recorded_rollout_learns_what_the_same_functions_learn_unrecorded(name: str) -> None:
+    config = dataclasses.replace(RECORDED[name], cuda_graphs=True)
     recorded, other = (parts(config, num_envs=64, device="cuda") for _ in range(2))
     assert recorded._rollout is not None
     other._rollout = DeviceRollout(other.agent, other.actor, other.env, other.episodes.on_device, record=False)  # type: ignore[arg-type]
     for loop in (recorded, other):
         loop.advance(12 * 16 * 64, lambda: False)
     mine, theirs = recorded.agent.state_dict()["network"], other.agent.state_dict()["network"]
-    for name in mine:
-        torch.testing.assert_close(mine[name], theirs[name])
+    assert recorded.env_step == other.env_step
+    for parameter in mine:
+        torch.testing.assert_close(mine[parameter], theirs[parameter])
     assert recorded.episodes.state_dict() == other.episodes.state_dict()
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_nothing_waits_for_the_device() -> None:
-    loop = parts(dataclasses.replace(CONFIG, cuda_graphs=True), num_envs=64, device="cuda")
+@pytest.mark.parametrize("name", RECORDED)
+def test_nothing_waits_for_the_device(name: str) -> None:
+    loop = parts(dataclasses.replace(RECORDED[name], cuda_graphs=True), num_envs=64, device="cuda")
     rollout = loop._rollout
     assert rollout is not None
     loop._advance_by_rollouts(rollout, 8 * 16 * 64, lambda: False)  # recorded by then
