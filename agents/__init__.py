@@ -6,24 +6,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gymnast.agents.actor_critic import ActorCritic
-    from gymnast.agents.actor_critic_config import ActorCriticConfig
-    from gymnast.agents.bandits import UCB, Thompson, ThompsonConfig, UCBConfig
-    from gymnast.agents.dqn import DQN
-    from gymnast.agents.dqn_config import DQNConfig
-    from gymnast.agents.evolution import (
+    from gymnast.agents.policy.actor_critic import ActorCritic
+    from gymnast.agents.policy.actor_critic_config import ActorCriticConfig
+    from gymnast.agents.policy.reinforce import Reinforce
+    from gymnast.agents.policy.reinforce_config import ReinforceConfig
+    from gymnast.agents.search.evolution import (
         EvolutionStrategies,
         EvolutionStrategiesConfig,
         GeneticAlgorithm,
         GeneticAlgorithmConfig,
     )
-    from gymnast.agents.hill_climbing import HillClimbing, HillClimbingConfig
-    from gymnast.agents.planning import PolicyIteration, PolicyIterationConfig, ValueIteration, ValueIterationConfig
-    from gymnast.agents.pqn import PQN
-    from gymnast.agents.pqn_config import PQNConfig
-    from gymnast.agents.reinforce import Reinforce
-    from gymnast.agents.reinforce_config import ReinforceConfig
-    from gymnast.agents.tabular import (
+    from gymnast.agents.search.hill_climbing import HillClimbing, HillClimbingConfig
+    from gymnast.agents.tabular.bandits import UCB, Thompson, ThompsonConfig, UCBConfig
+    from gymnast.agents.tabular.learners import (
         TD,
         DoubleQLearning,
         DoubleQLearningConfig,
@@ -37,17 +32,27 @@ if TYPE_CHECKING:
         SarsaConfig,
         TDConfig,
     )
+    from gymnast.agents.tabular.planning import (
+        PolicyIteration,
+        PolicyIterationConfig,
+        ValueIteration,
+        ValueIterationConfig,
+    )
+    from gymnast.agents.value.dqn import DQN
+    from gymnast.agents.value.dqn_config import DQNConfig
+    from gymnast.agents.value.pqn import PQN
+    from gymnast.agents.value.pqn_config import PQNConfig
 
 MODULES = {
-    "dqn": ("DQN",),
-    "actor_critic": ("ActorCritic",),
-    "pqn": ("PQN",),
-    "reinforce": ("Reinforce",),
-    "tabular": ("QLearning", "Sarsa", "ExpectedSarsa", "DoubleQLearning", "NStepSarsa", "TD"),
-    "planning": ("ValueIteration", "PolicyIteration"),
-    "bandits": ("UCB", "Thompson"),
-    "hill_climbing": ("HillClimbing",),
-    "evolution": ("GeneticAlgorithm", "EvolutionStrategies"),
+    "value.dqn": ("DQN",),
+    "policy.actor_critic": ("ActorCritic",),
+    "value.pqn": ("PQN",),
+    "policy.reinforce": ("Reinforce",),
+    "tabular.learners": ("QLearning", "Sarsa", "ExpectedSarsa", "DoubleQLearning", "NStepSarsa", "TD"),
+    "tabular.planning": ("ValueIteration", "PolicyIteration"),
+    "tabular.bandits": ("UCB", "Thompson"),
+    "search.hill_climbing": ("HillClimbing",),
+    "search.evolution": ("GeneticAlgorithm", "EvolutionStrategies"),
 }
 _PATHS = {
     name: f"gymnast.agents.{module}"

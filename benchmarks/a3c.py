@@ -16,10 +16,10 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from gymnast import names
-from gymnast.async_loop import AsyncLoop
-from gymnast.options import TrainOptions
-from gymnast.parts import Parts
+from gymnast.settings import agents
+from gymnast.settings.options import TrainOptions
+from gymnast.training.async_loop import AsyncLoop
+from gymnast.training.parts import Parts
 
 TARGET = 1.6
 FIRST = 2_000
@@ -28,7 +28,7 @@ FIRST = 2_000
 
 def rate(env: str, workers: int, seconds: float) -> float:
     """Env steps a second over all workers."""
-    config = replace(names.default_config("a3c"), workers=workers)
+    config = replace(agents.default_config("a3c"), workers=workers)
     with ExitStack() as stack:
         parts = Parts.make("a3c", TrainOptions(env=env, steps=1_000_000), config, env=None, stack=stack)
         loop = AsyncLoop(parts)

@@ -83,9 +83,9 @@ class Task:
 def run_gymnast(task: Task, profiler: Profiler) -> Result:
     """Our own loop, as `gymnast train` runs it, and where its time went."""
     from gymnast.agents import ActorCritic, ActorCriticConfig
-    from gymnast.algorithms import A2C
     from gymnast.envs import make
-    from gymnast.loop import Loop
+    from gymnast.settings.algorithms import A2C
+    from gymnast.training.loop import Loop
 
     algorithm = task.algorithm
     parts: dict[str, Any] = dict(A2C) if task.name == "a2c" else {"clip": CLIP}

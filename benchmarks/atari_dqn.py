@@ -33,7 +33,7 @@ def run_gymnast(rainbow: bool, envs: int, steps: int, profiler: Profiler) -> Res
     """Our own loop, as `gymnast train` runs it, and where its time went."""
     from gymnast.agents import DQN, DQNConfig
     from gymnast.envs import make
-    from gymnast.loop import Loop
+    from gymnast.training.loop import Loop
 
     parts: dict[str, Any] = {"epsilon": EPSILON}
     if rainbow:

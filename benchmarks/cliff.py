@@ -20,10 +20,10 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from gymnast import picture, tabular_loop
-from gymnast.agents.tabular import QLearning, QLearningConfig, Sarsa, SarsaConfig
-from gymnast.agents.tabular_planning import backup, evaluate_policy
+from gymnast.agents.tabular.dynamic_programming import backup, evaluate_policy
+from gymnast.agents.tabular.learners import QLearning, QLearningConfig, Sarsa, SarsaConfig
 from gymnast.envs import make
+from gymnast.tabular import loop, picture
 
 ENV, EPSILON, ALPHA = "CliffWalking-v1", 0.1, 0.5
 START, LIMIT = 36, 200
@@ -46,7 +46,7 @@ def returns_while_learning(name: str, episodes: int, seed: int) -> np.ndarray:
     actor = agent.actor(1, explore=True, seed=seed)
     returns = np.zeros(0)
     while len(returns) < episodes:
-        ended = tabular_loop.run(agent, actor, env, steps=10_000)
+        ended = loop.run(agent, actor, env, steps=10_000)
         returns = np.concatenate([returns, ended.returns])
     return returns[:episodes]
 
@@ -58,7 +58,7 @@ def greedy_after(name: str, seed: int) -> tuple[float, float, QLearning | Sarsa]
     table = env.transition_table()
     assert table is not None
     agent = agent_of(name, env, FALLING, seed)
-    ended = tabular_loop.run(agent, agent.actor(1, explore=True, seed=seed), env, steps=LONG)
+    ended = loop.run(agent, agent.actor(1, explore=True, seed=seed), env, steps=LONG)
     policy = agent.q_table().argmax(1)
     greedy = evaluate_policy(table, policy, gamma=1.0, horizon=LIMIT)[START]
     return float(greedy), float(ended.returns[-1000:].mean()), agent

@@ -40,7 +40,7 @@ def run_gymnast(period: int, steps: int) -> dict[str, Any]:
     """Our own loop, as `gymnast train` runs it; steps/s and where the time went."""
     from gymnast.agents import DQN, DQNConfig
     from gymnast.envs import make
-    from gymnast.loop import Loop
+    from gymnast.training.loop import Loop
 
     env = make("CartPole-v1", 1, seed=0)
     config = DQNConfig(
@@ -151,10 +151,11 @@ def update_parts(updates: int = 2_000) -> dict[str, float]:
     """Microseconds of one update's parts, called one after the other without the rest of the loop."""
     import torch
 
-    from gymnast.agents import DQN, DQNConfig, optimizers
+    from gymnast.agents import DQN, DQNConfig
+    from gymnast.agents.optim import optimizers
     from gymnast.envs import make
-    from gymnast.loop import Loop
-    from gymnast.networks.flat import clip_norm
+    from gymnast.networks.fast.flat import clip_norm
+    from gymnast.training.loop import Loop
 
     torch.set_num_threads(1)
     env = make("CartPole-v1", 1, seed=0)

@@ -37,8 +37,8 @@ from gymnasium import spaces
 
 from gymnast.agents import DQN, DQNConfig
 from gymnast.envs import make
-from gymnast.replay.device_ring import DeviceRing
-from gymnast.replay.device_samplers import DeviceUniform
+from gymnast.replay.device.ring import DeviceRing
+from gymnast.replay.device.samplers import DeviceUniform
 from gymnast.replay.layout import Layout
 from gymnast.replay.ring import Ring
 from gymnast.replay.samplers import Uniform

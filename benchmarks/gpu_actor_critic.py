@@ -31,11 +31,11 @@ from torch import Tensor
 
 from gymnast.agents import ActorCritic, ActorCriticConfig
 from gymnast.agents.base import Acted
-from gymnast.agents.compiled import WARM_UP
-from gymnast.algorithms import A2C
+from gymnast.agents.optim.compiled import WARM_UP
 from gymnast.envs import make
 from gymnast.envs.step import Step
-from gymnast.loop import Loop
+from gymnast.settings.algorithms import A2C
+from gymnast.training.loop import Loop
 
 BUDGET = 85.0
 NEAR = 1e-4

@@ -24,12 +24,12 @@ from typing import Any
 
 import torch
 
-from gymnast import names, presets
 from gymnast.agents import PQN, PQNConfig
-from gymnast.agents.compiled import WARM_UP
+from gymnast.agents.optim.compiled import WARM_UP
 from gymnast.envs import make
-from gymnast.evaluation import evaluate, make_env
-from gymnast.loop import Loop
+from gymnast.evaluation.play import evaluate, make_env
+from gymnast.settings import agents, presets
+from gymnast.training.loop import Loop
 
 GAME, SOLVED, EPISODES = "gymnast/CartPole-v1", 475.0, 100
 PUBLISHED = 10.1
@@ -90,12 +90,12 @@ def solve(options: argparse.Namespace) -> list[Row]:
     rows = []
     for name in options.agents:
         values = presets.apply(["cartpole"], name)
-        config = names.default_config(name)
+        config = agents.default_config(name)
         fields = {field.name for field in dataclasses.fields(config)}
         config = dataclasses.replace(config, **{key: value for key, value in values.items() if key in fields})
         for seed in options.seeds:
             num_envs = options.envs or values["num_envs"]
-            timed = Timed(names.agent_class(name), config, num_envs, seed, options)
+            timed = Timed(agents.agent_class(name), config, num_envs, seed, options)
             judge, mean = make_env(GAME, EPISODES, device=options.device), 0.0
             while mean < SOLVED and timed.loop.env_step < 2 * values["steps"]:
                 timed.advance(timed.loop.env_step + options.every)

@@ -79,7 +79,7 @@ def run_gymnast(task: Task, profiler: Profiler, *, compile: bool = True) -> Resu
     """Our rules by `world.advance`, without a `Step` around them."""
     import torch
 
-    from gymnast.agents.compiled import Captured
+    from gymnast.agents.optim.compiled import Captured
     from gymnast.envs import make
     from gymnast.envs.native import world
     from gymnast.envs.native.adapter import NativeEnv

@@ -19,20 +19,20 @@ import torch
 from gpu_learner import where
 from torch.profiler import ProfilerActivity, profile
 
-from gymnast import names
-from gymnast.agents.compiled import WARM_UP
+from gymnast.agents.optim.compiled import WARM_UP
 from gymnast.envs import make
-from gymnast.loop import Loop
+from gymnast.settings import agents
+from gymnast.training.loop import Loop
 
 ROLLOUTS = 4
 
 
 def stretch(agent: str, envs: int, device: torch.device, *, graphs: bool) -> dict[str, Any]:
     """One agent, its rollouts counted after those that record."""
-    plain = names.default_config(agent)
+    plain = agents.default_config(agent)
     config = type(plain)(**{**vars(plain), "cuda_graphs": graphs})
     env = make("gymnast/CartPole-v1", envs, device=device, seed=0)
-    made = names.agent_class(agent)(
+    made = agents.agent_class(agent)(
         env.single_observation_space, env.single_action_space, config, num_envs=envs, device=device, seed=0
     )
     env.reset()

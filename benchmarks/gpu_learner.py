@@ -33,10 +33,10 @@ from torch import Tensor
 
 from gymnast.agents import DQN, DQNConfig
 from gymnast.agents.base import Acted
-from gymnast.agents.compiled import Captured, Compiled
+from gymnast.agents.optim.compiled import Captured, Compiled
 from gymnast.envs.step import Step
-from gymnast.replay.device_ring import DeviceRing
-from gymnast.replay.device_samplers import DevicePrioritized
+from gymnast.replay.device.ring import DeviceRing
+from gymnast.replay.device.samplers import DevicePrioritized
 from gymnast.replay.layout import Layout
 from gymnast.replay.transitions import NStep
 
@@ -209,7 +209,7 @@ def loop(bench: Bench) -> list[dict[str, Any]]:
 
 def _our_loop(name: str, options: dict[str, Any], bench: Bench) -> dict[str, Any]:
     from gymnast.envs import make
-    from gymnast.loop import Loop
+    from gymnast.training.loop import Loop
 
     before, steps = (200, 80) if bench.small else (2_000, 8_000)
     config = DQNConfig(**{**options, "learning_starts": before // 2}, replay_size=100_000 if not bench.small else 2_000)

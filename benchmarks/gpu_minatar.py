@@ -22,10 +22,10 @@ import torch
 from gpu_learner import where
 from scipy.stats import trim_mean
 
-from gymnast import names, presets
 from gymnast.envs import make
-from gymnast.evaluation import evaluate, make_env
-from gymnast.loop import Loop
+from gymnast.evaluation.play import evaluate, make_env
+from gymnast.settings import agents, presets
+from gymnast.training.loop import Loop
 
 GAMES = ("Asterix", "Breakout", "Freeway", "Seaquest", "SpaceInvaders")
 STEPS = {"pqn": 10_000_000, "ppo": 20_000_000}
@@ -36,8 +36,8 @@ def run(agent: str, game: str, seed: int, steps: int, arguments: argparse.Namesp
     """One run: build, train, evaluate."""
     device = torch.device(arguments.device)
     values = presets.apply(["minatar"], agent)
-    cls = names.agent_class(agent)
-    plain = names.default_config(agent)
+    cls = agents.agent_class(agent)
+    plain = agents.default_config(agent)
     known = {name: value for name, value in values.items() if hasattr(plain, name)}
     settings = {**vars(plain), **known, "compile": arguments.compile, "cuda_graphs": device.type == "cuda"}
     config = type(plain)(**settings)

@@ -25,12 +25,12 @@ import torch
 from gpu_learner import where
 
 from gymnast.agents import ActorCriticConfig
-from gymnast.agents.population import Population
-from gymnast.loop import Loop
-from gymnast.member_env import evaluation_env, noise_of, play, training_env
-from gymnast.options import TrainOptions
-from gymnast.parts import Seeds
-from gymnast.population_session import summary
+from gymnast.agents.population.population import Population
+from gymnast.populations.environment import evaluation_env, noise_of, play, training_env
+from gymnast.populations.session import summary
+from gymnast.settings.options import TrainOptions
+from gymnast.training.loop import Loop
+from gymnast.training.parts import Seeds
 
 SOLVED, TARGET = 475.0, 98.0
 LARGE, SMALL = (2_048, 500_000), (16, 50_000)

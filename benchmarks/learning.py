@@ -13,9 +13,11 @@ import tempfile
 import time
 from typing import Any
 
-from gymnast import TrainOptions, evaluate, load, names, presets, train
-from gymnast.agents.tabular_planning import evaluate_policy, optimal_q
+from gymnast import TrainOptions, evaluate, load, train
+from gymnast.agents.tabular.dynamic_programming import evaluate_policy, optimal_q
 from gymnast.envs import make
+from gymnast.settings import agents as names
+from gymnast.settings import presets
 
 
 def run(agent: str, env: str, preset: str, *, seed: int, out: str, **changes: Any) -> tuple[Any, float]:

@@ -4,7 +4,7 @@
 
 The usual loop is what tutorials write: `gym.make`, a NumPy table, epsilon-greedy, returns kept in a list. All learn
 from every step with alpha 0.1, epsilon 0.1, gamma 0.99 and no action mask, and keep episode returns and lengths; ours
-go through `gymnast.loop.Loop`, which a run with logging uses too. Rounds alternate; medians are compared.
+go through `gymnast.training.loop.Loop`, which a run with logging uses too. Rounds alternate; medians are compared.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import gymnasium as gym
 import numpy as np
 import torch
 
-from gymnast.agents.tabular import QLearning, QLearningConfig
+from gymnast.agents.tabular.learners import QLearning, QLearningConfig
 from gymnast.envs import make
-from gymnast.loop import Loop
+from gymnast.training.loop import Loop
 
 ENV = "Taxi-v4"
 ALPHA, EPSILON, GAMMA = 0.1, 0.1, 0.99

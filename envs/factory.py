@@ -12,15 +12,16 @@ import numpy as np
 import torch
 from gymnasium.envs.registration import EnvSpec
 
-from gymnast.envs import registration, single
-from gymnast.envs.atari_names import atari_id, is_atari
+from gymnast.envs import registration
+from gymnast.envs.atari.names import atari_id, is_atari
 from gymnast.envs.env import Env
 from gymnast.envs.native.adapter import NativeEnv
 from gymnast.envs.native.vector import NativeVectorEnv
 from gymnast.envs.registration import NativeEntry
-from gymnast.envs.serial import SerialEnv
-from gymnast.envs.vector import VectorAdapter
-from gymnast.envs.workers import WorkersEnv
+from gymnast.envs.rows import single
+from gymnast.envs.rows.processes import WorkersEnv
+from gymnast.envs.rows.serial import SerialEnv
+from gymnast.envs.rows.vector import VectorAdapter
 
 EnvLike: TypeAlias = "str | Callable[..., gym.Env[Any, Any]] | gym.vector.VectorEnv[Any, Any, Any]"
 NATIVE_FROM = {"CartPole-v1": 16}
@@ -71,7 +72,7 @@ def make(
     if isinstance(id, str) and _is_atari(id):
         if vectorization not in ("auto", "native"):
             raise ValueError(f"vectorization of Atari games must be auto or native (ale-py's own), got {vectorization}")
-        from gymnast.envs.atari import make_atari  # ale-py's emulators: nothing else needs them
+        from gymnast.envs.atari.games import make_atari  # ale-py's emulators: nothing else needs them
 
         return make_atari(id, num_envs, device=device, seed=sequence, options=options, **settings)
     if own is not None:

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from gymnast.envs.native.vector import NativeVectorEnv
 
 OWN: dict[str, tuple[str, int | None]] = {
-    "gymnast/Catch-v0": ("gymnast.envs.catch:Catch", None),
-    "gymnast/Chain-v0": ("gymnast.envs.chain:Chain", 100),
-    "gymnast/Memory-v0": ("gymnast.envs.memory:Memory", None),
-    "gymnast/Bandit-v0": ("gymnast.envs.bandit:Bandit", 1000),
+    "gymnast/Catch-v0": ("gymnast.envs.small.catch:Catch", None),
+    "gymnast/Chain-v0": ("gymnast.envs.small.chain:Chain", 100),
+    "gymnast/Memory-v0": ("gymnast.envs.small.memory:Memory", None),
+    "gymnast/Bandit-v0": ("gymnast.envs.small.bandit:Bandit", 1000),
 }
 """Entry point and time limit of each id."""
 NATIVE: dict[str, tuple[str, int | None]] = {

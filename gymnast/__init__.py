@@ -17,20 +17,20 @@ from typing import TYPE_CHECKING, Any
 from gymnast.envs.registration import register
 
 if TYPE_CHECKING:
-    from gymnast.checkpoint import load
-    from gymnast.evaluation import evaluate
-    from gymnast.options import TrainOptions
-    from gymnast.training import resume, train
+    from gymnast.evaluation.play import evaluate
+    from gymnast.settings.options import TrainOptions
+    from gymnast.storage.checkpoint import load
+    from gymnast.training.train import resume, train
 
 __version__ = "0.1.0"
 __all__ = ["TrainOptions", "evaluate", "load", "resume", "train"]
 
 _HOMES = {
-    "TrainOptions": "options",
-    "evaluate": "evaluation",
-    "load": "checkpoint",
-    "resume": "training",
-    "train": "training",
+    "TrainOptions": "settings.options",
+    "evaluate": "evaluation.play",
+    "load": "storage.checkpoint",
+    "resume": "training.train",
+    "train": "training.train",
 }
 
 register()

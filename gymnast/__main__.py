@@ -2,7 +2,7 @@
 
 import sys
 
-from gymnast.cli import main
+from gymnast.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -48,9 +48,9 @@ def build(
     Raises:
         ValueError: an unknown name (with the nearest one), or an observation space that the backbone does not fit.
     """
-    from gymnast.networks import backbones
-    from gymnast.networks.combined import Combined
-    from gymnast.networks.init import initialise
+    from gymnast.networks.backbones import mlp as backbones
+    from gymnast.networks.backbones.combined import Combined
+    from gymnast.networks.layers.init import initialise
 
     if not isinstance(name, str):
         return checked(name, type(name).__name__)

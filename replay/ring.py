@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from gymnast.replay import ring_kernels as kernels
+from gymnast.replay.allocation import check_memory, map_file
 from gymnast.replay.buffers import Buffers
 from gymnast.replay.layout import Layout, Obs, dense
-from gymnast.replay.memory import check_memory, map_file
 from gymnast.replay.samplers import Sampler
 from gymnast.replay.transitions import Batch, NStep
 

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gymnast.replay.allocation import check_memory
 from gymnast.replay.layout import Layout, Obs
-from gymnast.replay.memory import check_memory
 from gymnast.replay.ring import SCALAR_BYTES, Ring
 from gymnast.replay.samplers import Sampler, Uniform
 from gymnast.replay.transitions import NStep

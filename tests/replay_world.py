@@ -10,7 +10,7 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from gymnast.replay.device_ring import DeviceRing
+from gymnast.replay.device.ring import DeviceRing
 from gymnast.replay.layout import Layout
 from gymnast.replay.ring import Ring
 from gymnast.replay.transitions import NStep

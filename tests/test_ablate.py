@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from gymnast import comparison, suites
-from gymnast.ablate import PARTS, VARIANTS, colours, figure
-from gymnast.benchmark import Variant, plan
-from gymnast.cli import main
-from gymnast.request import resolve
-from gymnast.suite_options import AblateOptions
+from gymnast.cli.main import main
+from gymnast.reports import comparison
+from gymnast.settings.request import resolve
+from gymnast.suites import suites
+from gymnast.suites.ablate import PARTS, VARIANTS, colours, figure
+from gymnast.suites.benchmark import Variant, plan
+from gymnast.suites.options import AblateOptions
 from tests.runs import write_run
 
 FIELD = {

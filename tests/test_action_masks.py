@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from gymnast.agents import DQN, DQNConfig
 from gymnast.envs import make
-from gymnast.evaluation import evaluate
+from gymnast.evaluation.play import evaluate
 from tests.scripted import Scripted
 
 SMALL = DQNConfig(

@@ -14,11 +14,11 @@ from gymnasium import spaces
 
 from gymnast.agents import ActorCritic, ActorCriticConfig
 from gymnast.agents.samples import Samples, as_steps, cut, minibatches, uncut
-from gymnast.algorithms import A2C
 from gymnast.envs import make
 from gymnast.envs.step import Step
-from gymnast.evaluation import evaluate
-from gymnast.loop import Loop
+from gymnast.evaluation.play import evaluate
+from gymnast.settings.algorithms import A2C
+from gymnast.training.loop import Loop
 
 BOX = spaces.Box(-np.inf, np.inf, (3,))
 SMALL = ActorCriticConfig(rollout_steps=8, minibatches=2, hidden_sizes=(16,), epochs=2)

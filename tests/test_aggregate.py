@@ -3,17 +3,17 @@
 import numpy as np
 import pytest
 
-from gymnast import aggregate
-from gymnast.aggregate import Pooled, iqm, mean, median, optimality_gap
+from gymnast.reports import statistics
+from gymnast.reports.statistics import Pooled, iqm, mean, median, optimality_gap
 
-STATISTICS = list(aggregate.STATISTICS.values())
+STATISTICS = list(statistics.STATISTICS.values())
 
 
 def games(*scores: list[float]) -> list[np.ndarray]:
     return [np.array(game, dtype=float) for game in scores]
 
 
-def value(statistic: aggregate.Statistic, scores: list[np.ndarray]) -> float:
+def value(statistic: statistics.Statistic, scores: list[np.ndarray]) -> float:
     pooled = Pooled.of(scores)
     return float(statistic(pooled.scores, pooled))
 
@@ -71,40 +71,40 @@ def test_resampling_keeps_games_and_seeds() -> None:
 
 
 @pytest.mark.parametrize("statistic", STATISTICS)
-def test_the_interval_is_that_of_a_loop(statistic: aggregate.Statistic, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_interval_is_that_of_a_loop(statistic: statistics.Statistic, monkeypatch: pytest.MonkeyPatch) -> None:
     scores = [rng(game).normal(size=seeds) for game, seeds in enumerate((3, 5, 1))]
-    found = aggregate.interval(scores, statistic, rng(7), resamples=300)
+    found = statistics.interval(scores, statistic, rng(7), resamples=300)
     drawn = []
     for row in Pooled.of(scores).resampled(rng(7), 300):
         resampled = np.concatenate(scores)[row]
         drawn.append(value(statistic, [resampled[:3], resampled[3:8], resampled[8:]]))
     assert found.value == value(statistic, scores)
     assert (found.low, found.high) == pytest.approx(tuple(np.percentile(drawn, [2.5, 97.5])))
-    monkeypatch.setattr(aggregate, "CHUNK", 100)  # the bootstrap in pieces
-    assert aggregate.interval(scores, statistic, rng(7), resamples=300) == pytest.approx(found)
+    monkeypatch.setattr(statistics, "CHUNK", 100)  # the bootstrap in pieces
+    assert statistics.interval(scores, statistic, rng(7), resamples=300) == pytest.approx(found)
 
 
 def test_a_single_seed_gives_no_interval() -> None:
-    found = aggregate.interval(games([1], [3]), mean, rng())
+    found = statistics.interval(games([1], [3]), mean, rng())
     assert found.value == 2
     assert np.isnan([found.low, found.high]).all()
-    assert np.isnan(aggregate.improvement(games([1]), games([0]), rng()).low)
-    assert np.isnan(aggregate.profile(games([1]), np.array([0.0]), rng()).low).all()
-    assert np.isnan(aggregate.curve([np.array([[1.0, 2.0]])], iqm, rng()).low).all()
+    assert np.isnan(statistics.improvement(games([1]), games([0]), rng()).low)
+    assert np.isnan(statistics.profile(games([1]), np.array([0.0]), rng()).low).all()
+    assert np.isnan(statistics.curve([np.array([[1.0, 2.0]])], iqm, rng()).low).all()
 
 
 def test_intervals_cover_the_truth() -> None:
     generator, covered, rounds = rng(3), 0, 300
     for _ in range(rounds):
         scores = list(generator.normal(loc=[[0.0], [1.0], [5.0]], size=(3, 20)))
-        found = aggregate.interval(scores, mean, generator, resamples=300)
+        found = statistics.interval(scores, mean, generator, resamples=300)
         covered += found.low <= 2.0 <= found.high
     assert 0.90 <= covered / rounds <= 0.98
 
 
 def test_the_profile_is_the_share_of_runs_above() -> None:
     scores = games([0.0, 1.0], [2.0])
-    band = aggregate.profile(scores, np.array([-1.0, 0.0, 0.5, 1.0, 2.0]), rng(), resamples=400)
+    band = statistics.profile(scores, np.array([-1.0, 0.0, 0.5, 1.0, 2.0]), rng(), resamples=400)
     np.testing.assert_allclose(band.value, [1, 0.75, 0.75, 0.5, 0])
     np.testing.assert_allclose(band.low, [1, 0.5, 0.5, 0.5, 0])  # both seeds of the first game may be its worse one
     np.testing.assert_allclose(band.high, [1, 1, 1, 0.5, 0])
@@ -112,23 +112,23 @@ def test_the_profile_is_the_share_of_runs_above() -> None:
 
 def test_counting_is_that_of_a_loop() -> None:
     rows = rng().integers(0, 5, size=(20, 5))
-    assert (aggregate.counted(rows) == [[list(row).count(index) for index in range(5)] for row in rows]).all()
+    assert (statistics.counted(rows) == [[list(row).count(index) for index in range(5)] for row in rows]).all()
 
 
 def test_the_probability_of_improvement() -> None:
     # (1, 1) is half a win, (1, 3) and (2, 3) are none, (2, 1) is one; in the other game all are.
-    assert aggregate.improvement(games([1, 2]), games([1, 3]), rng()).value == pytest.approx(1.5 / 4)
-    both = aggregate.improvement(games([1, 2], [5]), games([1, 3], [4, 4, 4]), rng())
+    assert statistics.improvement(games([1, 2]), games([1, 3]), rng()).value == pytest.approx(1.5 / 4)
+    both = statistics.improvement(games([1, 2], [5]), games([1, 3], [4, 4, 4]), rng())
     assert both.value == pytest.approx((1.5 / 4 + 1) / 2)
-    back = aggregate.improvement(games([1, 3], [4, 4, 4]), games([1, 2], [5]), rng())
+    back = statistics.improvement(games([1, 3], [4, 4, 4]), games([1, 2], [5]), rng())
     assert both.value + back.value == pytest.approx(1)
     with pytest.raises(ValueError, match="same games, got 1 and 2"):
-        aggregate.improvement(games([1]), games([1], [2]), rng())
+        statistics.improvement(games([1]), games([1], [2]), rng())
 
 
 def test_the_interval_of_improvement_is_that_of_a_loop() -> None:
     first, second = list(rng(1).normal(size=(2, 4))), list(rng(2).normal(size=(2, 3)))
-    found = aggregate.improvement(first, second, generator := rng(5), resamples=200)
+    found = statistics.improvement(first, second, generator := rng(5), resamples=200)
     generator = rng(5)
     ours, theirs = Pooled.of(first).resampled(generator, 200), Pooled.of(second).resampled(generator, 200)
     drawn = []
@@ -141,7 +141,7 @@ def test_the_interval_of_improvement_is_that_of_a_loop() -> None:
 
 def test_a_curve_is_the_statistic_at_each_moment() -> None:
     scores = [rng(1).normal(size=(3, 6)), rng(2).normal(size=(2, 6))]
-    band = aggregate.curve(scores, iqm, rng(4), resamples=150)
+    band = statistics.curve(scores, iqm, rng(4), resamples=150)
     rows = Pooled.of([game[:, 0] for game in scores]).resampled(rng(4), 150)
     for moment in range(6):
         now = [game[:, moment] for game in scores]

@@ -19,16 +19,18 @@ import torch
 from gymnasium import spaces
 from torch import nn
 
-from gymnast import checkpoint, names
-from gymnast.agents import ActorCritic, ActorCriticConfig, optimizers
-from gymnast.agents.hogwild import Follower, Shared
+from gymnast.agents import ActorCritic, ActorCriticConfig
+from gymnast.agents.optim import optimizers
+from gymnast.agents.policy.hogwild import Follower, Shared
 from gymnast.errors import UsageError
-from gymnast.networks.flat import FlatParameters
-from gymnast.options import TrainOptions
-from gymnast.training import resume, train
+from gymnast.networks.fast.flat import FlatParameters
+from gymnast.settings import agents
+from gymnast.settings.options import TrainOptions
+from gymnast.storage import checkpoint
+from gymnast.training.train import resume, train
 
 BOX = spaces.Box(-1, 1, (3,))
-A3C = names.default_config("a3c")
+A3C = agents.default_config("a3c")
 FAST = replace(A3C, workers=2, optimizer="adam", learning_rate=1e-3, hidden_sizes=(32,))
 
 

@@ -12,11 +12,11 @@ import torch
 from ale_py import roms
 from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation
 
-from gymnast.envs import atari
-from gymnast.envs.atari import AtariOptions, atari_games, atari_id, is_atari, make_atari
-from gymnast.envs.atari_history import History
-from gymnast.envs.atari_names import atari_name
-from gymnast.protocols import PROTOCOLS
+from gymnast.atari.protocols import PROTOCOLS
+from gymnast.envs.atari import games as atari
+from gymnast.envs.atari.games import AtariOptions, atari_games, atari_id, is_atari, make_atari
+from gymnast.envs.atari.history import History
+from gymnast.envs.atari.names import atari_name
 
 
 def area_resize(picture, size):

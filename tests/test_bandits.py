@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from gymnast.agents.bandits import UCB, Thompson, ThompsonConfig, UCBConfig
+from gymnast.agents.tabular.bandits import UCB, Thompson, ThompsonConfig, UCBConfig
 from gymnast.envs import make
 
 

@@ -11,13 +11,16 @@ from typing import Any
 
 import pytest
 
-from gymnast import figures, flags, jobs, run
-from gymnast.benchmark import Variant, plan
-from gymnast.cli import main
-from gymnast.jobs import Outcome, Task
-from gymnast.records import read
-from gymnast.suite_options import BenchmarkOptions
-from gymnast.suites import Chosen, choose
+from gymnast.cli.main import main
+from gymnast.reports import figures
+from gymnast.settings import flags
+from gymnast.storage import folder
+from gymnast.storage.metrics_log import read
+from gymnast.suites import jobs
+from gymnast.suites.benchmark import Variant, plan
+from gymnast.suites.jobs import Outcome, Task
+from gymnast.suites.options import BenchmarkOptions
+from gymnast.suites.suites import Chosen, choose
 from tests.runs import write_run
 
 TEXTS = ("report.md", "scores.csv", "aggregates.csv", "improvement.csv", "efficiency.csv")
@@ -157,7 +160,7 @@ def test_an_interrupted_benchmark_leaves_no_report(
 def test_one_benchmark_of_a_name_at_a_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report = tmp_path / "reports" / "benchmark"
     report.mkdir(parents=True)
-    with run.locked(report):
+    with folder.locked(report):
         assert main(["benchmark", SMALL[0], "--agents", "dqn", "--steps", "9", "--out", str(tmp_path)]) == 2
     assert capsys.readouterr().err.startswith("gymnast: another process is ")
 

@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 import torch
 
-from gymnast import checkpoint
 from gymnast.agents import ActorCriticConfig, DQNConfig
-from gymnast.checkpoint import About
 from gymnast.errors import UsageError
-from gymnast.options import TrainOptions
-from gymnast.training import train
+from gymnast.settings.options import TrainOptions
+from gymnast.storage import checkpoint
+from gymnast.storage.checkpoint import About
+from gymnast.training.train import train
 
 ABOUT = About("dqn", {}, "CartPole-v1", 7, {"type": "Discrete", "n": 2, "start": 0}, {"type": "Discrete"}, {}, {})
 

@@ -14,11 +14,14 @@ from typing import Any
 
 import pytest
 
-from gymnast import __version__, flag_help, flags, names, presets, training
-from gymnast.algorithms import ALGORITHMS
-from gymnast.cli import PresetOptions, main
+from gymnast import __version__
+from gymnast.cli import help
+from gymnast.cli.main import PresetOptions, main
 from gymnast.errors import RunError, UsageError
-from gymnast.options import EvaluateOptions, TrainOptions
+from gymnast.settings import agents, flags, presets
+from gymnast.settings.algorithms import ALGORITHMS
+from gymnast.settings.options import EvaluateOptions, TrainOptions
+from gymnast.training import train as training
 
 MY_AGENT = '''
 from __future__ import annotations
@@ -73,7 +76,7 @@ not_a_class = 3
 
 @pytest.fixture
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[SimpleNamespace]:
-    """What the command line handed to `gymnast.training.train`, which does not train here."""
+    """What the command line handed to `gymnast.training.train.train`, which does not train here."""
     calls: list[SimpleNamespace] = []
 
     def train(agent: str, options: TrainOptions, config: Any, **rest: Any) -> SimpleNamespace:
@@ -174,7 +177,7 @@ def check_change(field: str, change: tuple[list[str], Any], agent: str, trained:
     texts, value = change
     plain = ["train", agent, "--env", "FrozenLake-v1"]
     changed = plain[:-2] if field == "env" else list(plain)
-    every = flags.flags_of(TrainOptions, names.config_class(names.agent_class(agent)))
+    every = flags.flags_of(TrainOptions, agents.config_class(agents.agent_class(agent)))
     together = {other: needed for other, needed in TOGETHER.get(field, {}).items() if other in every}
     for other, needed in together.items():
         changed += [f"--{other.replace('_', '-')}", *written(needed)]
@@ -190,9 +193,11 @@ def test_every_run_option_changes_the_resolved_options(field: str, trained: list
     check_change(field, RUN_CHANGES[field], "q-learning", trained)
 
 
-@pytest.mark.parametrize("agent", [*(name for name in names.AGENTS if name not in ALGORITHMS), "dqn", "rainbow", "ppo"])
+@pytest.mark.parametrize(
+    "agent", [*(name for name in agents.AGENTS if name not in ALGORITHMS), "dqn", "rainbow", "ppo"]
+)
 def test_every_agent_option_changes_the_resolved_config(agent: str, trained: list[SimpleNamespace]) -> None:
-    config_class = names.config_class(names.agent_class(agent))
+    config_class = agents.config_class(agents.agent_class(agent))
     of_the_algorithm = presets.apply([], agent)
     for field, flag in flags.flags_of(config_class).items():
         trained.clear()
@@ -200,21 +205,21 @@ def test_every_agent_option_changes_the_resolved_config(agent: str, trained: lis
         check_change(field, AGENT_CHANGES.get(field) or change(flag.type, default), agent, trained)
 
 
-@pytest.mark.parametrize("agent", names.AGENTS)
+@pytest.mark.parametrize("agent", agents.AGENTS)
 def test_no_option_has_two_meanings_and_each_has_help(agent: str) -> None:
-    config_class = names.config_class(names.agent_class(agent))
+    config_class = agents.config_class(agents.agent_class(agent))
     every = flags.flags_of(PresetOptions, TrainOptions, config_class)
-    docs = [flag_help.field_docs(cls) for cls in (PresetOptions, TrainOptions, config_class)]
+    docs = [help.field_docs(cls) for cls in (PresetOptions, TrainOptions, config_class)]
     assert [name for name in every if not any(found.get(name) for found in docs)] == []
 
 
 @pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(EvaluateOptions)])
 def test_every_evaluate_option_arrives(field: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from gymnast import report
+    from gymnast.cli import evaluate
 
     seen: list[EvaluateOptions] = []
     answer = SimpleNamespace(as_json=lambda: {"mean_return": 1.5}, as_text=lambda: "mean return 1.5")
-    monkeypatch.setattr(report, "evaluate_path", lambda options: seen.append(options) or answer)
+    monkeypatch.setattr(evaluate, "evaluate_path", lambda options: seen.append(options) or answer)
     changes: dict[str, tuple[list[str], Any]] = {
         "path": (["runs/b"], "runs/b"),
         "member": (["3"], 3),
@@ -239,10 +244,10 @@ def test_every_evaluate_option_arrives(field: str, monkeypatch: pytest.MonkeyPat
 def test_evaluate_prints_text_or_one_json_object(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from gymnast import report
+    from gymnast.cli import evaluate
 
     answer = SimpleNamespace(as_json=lambda: {"mean_return": 1.5}, as_text=lambda: "mean return 1.5")
-    monkeypatch.setattr(report, "evaluate_path", lambda options: answer)
+    monkeypatch.setattr(evaluate, "evaluate_path", lambda options: answer)
     assert main(["evaluate", "runs/a"]) == 0
     assert capsys.readouterr().out == "mean return 1.5\n"
     assert main(["evaluate", "--json", "runs/a"]) == 0  # the path may come last
@@ -379,7 +384,7 @@ def test_types_of_a_users_config(
 def test_help_shows_every_option_of_an_agent(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "dqn", "--help"]) == 0
     text = capsys.readouterr().out
-    config_class = names.config_class(names.agent_class("dqn"))
+    config_class = agents.config_class(agents.agent_class("dqn"))
     for flag in flags.flags_of(PresetOptions, TrainOptions, config_class).values():
         assert f"{flag.name} " in text or f"{flag.name}," in text
     assert "Largest Euclidean norm of the gradient. (default: 10.0)" in " ".join(text.replace("│", " ").split())
@@ -420,8 +425,8 @@ def test_lists(capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["list", what]) == 0
         return capsys.readouterr().out
 
-    assert list(listed("agents")) == list(names.AGENTS)
-    assert [line.split()[0] for line in printed("agents").splitlines()] == list(names.AGENTS)
+    assert list(listed("agents")) == list(agents.AGENTS)
+    assert [line.split()[0] for line in printed("agents").splitlines()] == list(agents.AGENTS)
     envs = listed("envs")
     assert "gymnast/Bandit-v0" in envs["gymnast"]
     assert {"gymnast/CartPole-v1", "gymnast/Acrobot-v1"} <= set(envs["device-native"])
@@ -487,7 +492,7 @@ def test_python_m_gymnast() -> None:
 def test_quick_commands_import_nothing_heavy(words: list[str]) -> None:
     heavy = ("torch", "tyro", "rich", "numba", "wandb", "tensorboard", "matplotlib", "ale_py", "av")
     code = (
-        f"import sys; from gymnast.cli import main; main({words!r}); "
+        f"import sys; from gymnast.cli.main import main; main({words!r}); "
         f"sys.exit(' '.join(name for name in {heavy!r} if name in sys.modules) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

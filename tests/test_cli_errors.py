@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from gymnast import flags, names, training
-from gymnast.cli import main
+from gymnast.cli.main import main
 from gymnast.errors import UsageError, nearest
-from gymnast.options import TrainOptions
+from gymnast.settings import agents, flags
+from gymnast.settings.options import TrainOptions
+from gymnast.training import train
 
 TRAIN = ["train", "q-learning", "--env", "FrozenLake-v1"]
 DQN = ["train", "dqn", "--env", "CartPole-v1"]
@@ -27,8 +28,8 @@ def never_started(monkeypatch: pytest.MonkeyPatch) -> None:
     def start(*_: Any, **__: Any) -> None:
         raise AssertionError("training was started")
 
-    monkeypatch.setattr(training, "train", start)
-    monkeypatch.setattr(training, "resume", start)
+    monkeypatch.setattr(train, "train", start)
+    monkeypatch.setattr(train, "resume", start)
 
 
 def refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
@@ -163,9 +164,9 @@ def test_periods_and_the_seed_are_not_negative(field: str, capsys: pytest.Captur
 
 
 @pytest.mark.usefixtures("never_started")
-@pytest.mark.parametrize("agent", names.AGENTS)
+@pytest.mark.parametrize("agent", agents.AGENTS)
 def test_no_number_of_an_agent_may_be_nan_or_infinite(agent: str, capsys: pytest.CaptureFixture[str]) -> None:
-    for flag in flags.flags_of(names.config_class(names.agent_class(agent))).values():
+    for flag in flags.flags_of(agents.config_class(agents.agent_class(agent))).values():
         members = [*typing.get_args(flag.type), flag.type]
         for value in ("nan", "inf", "-inf") if float in members or int in members else ():
             line = refused(["train", agent, "--env", "FrozenLake-v1", flag.name, value], capsys)
@@ -174,9 +175,9 @@ def test_no_number_of_an_agent_may_be_nan_or_infinite(agent: str, capsys: pytest
 
 
 @pytest.mark.usefixtures("never_started")
-@pytest.mark.parametrize("agent", names.AGENTS)
+@pytest.mark.parametrize("agent", agents.AGENTS)
 def test_no_count_of_an_agent_may_be_negative(agent: str, capsys: pytest.CaptureFixture[str]) -> None:
-    for flag in flags.flags_of(names.config_class(names.agent_class(agent))).values():
+    for flag in flags.flags_of(agents.config_class(agents.agent_class(agent))).values():
         if flag.type in (int, int | None):
             line = refused(["train", agent, "--env", "FrozenLake-v1", flag.name, "-1"], capsys)
             assert flag.name in line
@@ -206,7 +207,7 @@ def test_a_nested_config_is_refused() -> None:
         flags.flags_of(outer)
 
 
-# What only setting up finds out: these go through gymnast.training itself.
+# What only setting up finds out: these go through gymnast.training.train itself.
 
 
 @pytest.mark.parametrize(

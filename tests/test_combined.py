@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gymnast.agents import DQN, DQNConfig
-from gymnast.cli import main
+from gymnast.cli.main import main
 from gymnast.networks import build, default_sizes
-from gymnast.networks.backbones import MLP, NatureCNN
-from gymnast.networks.combined import Combined
+from gymnast.networks.backbones.combined import Combined
+from gymnast.networks.backbones.mlp import MLP, NatureCNN
 
 IMAGE = spaces.Box(0, 255, (3, 36, 48), np.uint8)
 OTHER = spaces.Box(0, 255, (1, 84, 84), np.uint8)

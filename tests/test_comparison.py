@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gymnast import comparison, gather, tables
-from gymnast.cli import main
-from gymnast.comparison import Table
+from gymnast.cli.main import main
 from gymnast.errors import UsageError
+from gymnast.reports import comparison, gather, tables
+from gymnast.reports.comparison import Table
 from tests.runs import RAINBOW_PROTOCOL, write_run
 
 ORDER = ("curves.png", "aggregates.png", "profiles.png", "efficiency.png", "improvement.png")

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from gymnast import names
 from gymnast.agents import PQN, ActorCritic, ActorCriticConfig, PQNConfig
-from gymnast.device_loop import DeviceRollout
-from gymnast.ended import EndedEpisodes
 from gymnast.envs import Step, make
 from gymnast.envs.native.adapter import NativeEnv
-from gymnast.evaluation import _play, _play_native, make_env
-from gymnast.loop import WINDOW, Episodes, Loop
+from gymnast.evaluation.play import _play, _play_native, make_env
+from gymnast.settings import agents
+from gymnast.training.episodes import EndedEpisodes
+from gymnast.training.loop import WINDOW, Episodes, Loop
+from gymnast.training.rollout_loop import DeviceRollout
 
 CONFIG = ActorCriticConfig(rollout_steps=16, epochs=2, minibatches=2, learning_rate=1e-3)
 
@@ -24,7 +24,7 @@ CONFIG = ActorCriticConfig(rollout_steps=16, epochs=2, minibatches=2, learning_r
 RECORDED: dict[str, ActorCriticConfig | PQNConfig] = {
     "ppo": CONFIG,
     "ppo, normalised": dataclasses.replace(CONFIG, normalise_obs=True, normalise_rewards=True),
-    "a2c": dataclasses.replace(names.default_config("a2c"), learning_rate="linear:1e-3:0:12000"),
+    "a2c": dataclasses.replace(agents.default_config("a2c"), learning_rate="linear:1e-3:0:12000"),
     "pqn": PQNConfig(rollout_steps=16, minibatches=4, epsilon="linear:1:0.05:12000"),
 }
 """Configs whose rollouts a GPU records."""

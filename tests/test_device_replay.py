@@ -10,9 +10,9 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from gymnast.replay.device_ring import DeviceRing
-from gymnast.replay.device_samplers import DevicePrioritized, DeviceUniform
-from gymnast.replay.device_sums import BLOCK, DeviceSums
+from gymnast.replay.device.ring import DeviceRing
+from gymnast.replay.device.samplers import DevicePrioritized, DeviceUniform
+from gymnast.replay.device.sums import BLOCK, DeviceSums
 from gymnast.replay.layout import Layout
 from gymnast.replay.ring import Ring
 from gymnast.replay.samplers import Prioritized

@@ -10,8 +10,8 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from gymnast.agents.discretize import States
-from gymnast.agents.tabular import QLearning, QLearningConfig
+from gymnast.agents.tabular.discretize import States
+from gymnast.agents.tabular.learners import QLearning, QLearningConfig
 from gymnast.envs import make
 
 

@@ -12,7 +12,7 @@ from gymnasium import spaces
 from torch import Tensor
 from torch import distributions as oracle
 
-from gymnast.networks.distributions import Distribution, SquashedGaussian, distribution
+from gymnast.networks.distributions.distributions import Distribution, SquashedGaussian, distribution
 
 BOUNDS = spaces.Box(np.array([-2, 0, -1], np.float32), np.array([1, 10, -0.5], np.float32))
 UNBOUNDED = spaces.Box(np.array([-np.inf, -1], np.float32), np.array([0.5, np.inf], np.float32))

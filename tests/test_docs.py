@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gymnast.records import read
+from gymnast.storage.metrics_log import read
 
 ROOT = Path(__file__).resolve().parent.parent
 

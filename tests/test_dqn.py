@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from gymnast.agents import DQN, DQNConfig
 from gymnast.agents.base import Acted
-from gymnast.agents.losses import chosen, huber, mse, td_target, weighted_mean
-from gymnast.agents.values import Scalar
+from gymnast.agents.maths.td import chosen, huber, mse, td_target, weighted_mean
+from gymnast.agents.value.values import Scalar
 from gymnast.envs import make
 from gymnast.envs.step import Step
 from gymnast.replay.transitions import Batch

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from gymnast.cli import main
+from gymnast.cli.main import main
 
 DATA = Path(__file__).parent / "data" / "before_rooms"
 RUNS = {

@@ -16,9 +16,9 @@ from gymnasium.wrappers import TimeLimit, TransformReward
 from gymnast import envs
 from gymnast.envs.env import Env
 from gymnast.envs.factory import NATIVE_FROM
-from gymnast.envs.serial import SerialEnv
-from gymnast.envs.vector import VectorAdapter
-from gymnast.envs.workers import WorkersEnv
+from gymnast.envs.rows.processes import WorkersEnv
+from gymnast.envs.rows.serial import SerialEnv
+from gymnast.envs.rows.vector import VectorAdapter
 from tests.conformance import check_env, random_actions
 from tests.scripted import Scripted
 

@@ -14,8 +14,8 @@ from gymnasium.wrappers import TransformObservation
 
 from gymnast import envs
 from gymnast.envs.env import Env
-from gymnast.envs.serial import SerialEnv
-from gymnast.envs.workers import WorkersEnv
+from gymnast.envs.rows.processes import WorkersEnv
+from gymnast.envs.rows.serial import SerialEnv
 from tests.conformance import check_env
 from tests.scripted import Scripted, oracle
 

@@ -14,8 +14,8 @@ from gymnasium import spaces
 from gymnasium.wrappers import PassiveEnvChecker, TimeLimit, TransformObservation
 
 from gymnast import envs
-from gymnast.envs import row as row_module
 from gymnast.envs.env import Env
+from gymnast.envs.rows import row as row_module
 from tests.conformance import fields, random_actions, same
 
 CLASSIC = ("CartPole-v1", "Acrobot-v1", "MountainCar-v0", "MountainCarContinuous-v0", "Pendulum-v1")

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from gymnast import envs
-from gymnast.envs.workers import WorkerError, WorkersEnv
+from gymnast.envs.rows.processes import WorkerError, WorkersEnv
 from tests.scripted import Failing, Hanging, Scripted
 
 CPU = torch.device("cpu")
@@ -111,7 +111,7 @@ def test_no_orphans_when_the_parent_goes(how: str, tmp_path: Any) -> None:
 
 
 def test_workers_are_spawned_and_load_no_torch() -> None:
-    code = "import sys, gymnast.envs.worker; print('torch' in sys.modules)"
+    code = "import sys, gymnast.envs.rows.process; print('torch' in sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert loaded.strip() == "False"
     env = workers(Scripted)

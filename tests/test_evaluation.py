@@ -13,11 +13,11 @@ from gymnasium.spaces import Box, Discrete
 
 from gymnast.agents import QLearning, QLearningConfig
 from gymnast.agents.base import Acted
-from gymnast.agents.dqn import DQN, DQNConfig
+from gymnast.agents.value.dqn import DQN, DQNConfig
+from gymnast.atari.protocols import PROTOCOLS
 from gymnast.envs import make
-from gymnast.evaluation import STEP_LIMIT, Evaluation, episode_seeds, evaluate, make_env, time_limit
-from gymnast.loop import Loop
-from gymnast.protocols import PROTOCOLS
+from gymnast.evaluation.play import STEP_LIMIT, Evaluation, episode_seeds, evaluate, make_env, time_limit
+from gymnast.training.loop import Loop
 
 
 class SeededLength(gym.Env):

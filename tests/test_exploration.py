@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gymnast.agents import exploration as explore
+from gymnast.agents.tabular import exploration as explore
 
 Q, COUNTS = [1.0, 3.0, 3.0, 0.0], [5, 2, 8, 0]
 

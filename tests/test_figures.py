@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gymnast import comparison, figures, gather
-from gymnast.comparison import Comparison
+from gymnast.reports import comparison, figures, gather
+from gymnast.reports.comparison import Comparison
 from tests.runs import write_run
 
 

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from gymnast.agents import DQN, DQNConfig
 from gymnast.agents.base import Acted
 from gymnast.envs.step import Step
-from gymnast.networks.flat import FlatParameters
-from gymnast.networks.heads import DuelingHead, ImplicitHead, QHead, QNetwork
-from gymnast.networks.noisy import draw_noise
-from gymnast.networks.numpy_forward import numpy_forward
+from gymnast.networks.fast.flat import FlatParameters
+from gymnast.networks.fast.numpy_forward import numpy_forward
+from gymnast.networks.heads.q import DuelingHead, ImplicitHead, QHead, QNetwork
+from gymnast.networks.layers.noisy import draw_noise
 
 BOX = spaces.Box(-np.inf, np.inf, (5,))
 IMAGES = spaces.Box(0, 255, (4, 84, 84), np.uint8)

@@ -9,9 +9,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from gymnast import jobs
-from gymnast.board import Board
-from gymnast.jobs import Task
+from gymnast.suites import jobs
+from gymnast.suites.board import Board
+from gymnast.suites.jobs import Task
 
 DRIVER = """
 import sys

@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from gymnast.agents import PQN, PQNConfig
 from gymnast.agents.samples import Samples
 from gymnast.networks import build
-from gymnast.networks.actor_critic import ActorCriticNetwork, Trunk
-from gymnast.networks.backbones import MLP, ChannelNorm, ConvNet
-from gymnast.networks.flat import FlatParameters
-from gymnast.networks.heads import QHead, QNetwork
-from gymnast.networks.numpy_forward import numpy_forward
-from gymnast.networks.plain import Plain, fast
-from gymnast.networks.plain_policy import plain_policy
-from gymnast.networks.stacked import Stacked, flat_vector, with_output
+from gymnast.networks.backbones.mlp import MLP, ChannelNorm, ConvNet
+from gymnast.networks.fast.flat import FlatParameters
+from gymnast.networks.fast.numpy_forward import numpy_forward
+from gymnast.networks.fast.policy_backward import plain_policy
+from gymnast.networks.fast.q_backward import Plain, fast
+from gymnast.networks.heads.actor_critic import ActorCriticNetwork, Trunk
+from gymnast.networks.heads.q import QHead, QNetwork
+from gymnast.networks.stacked.network import Stacked, flat_vector, with_output
 
 BOX, ACTIONS = spaces.Box(-np.inf, np.inf, (3,), np.float32), spaces.Discrete(4)
 SMALL = PQNConfig(rollout_steps=6, epochs=2, minibatches=3, hidden_sizes=(8,))

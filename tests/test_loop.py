@@ -14,11 +14,11 @@ from gymnast.agents import DQN, DQNConfig
 from gymnast.agents.base import Acted
 from gymnast.envs import Step, make
 from gymnast.errors import UsageError
-from gymnast.loop import Loop
-from gymnast.options import TrainOptions
-from gymnast.parts import Parts
-from gymnast.records import read
-from gymnast.training import train
+from gymnast.settings.options import TrainOptions
+from gymnast.storage.metrics_log import read
+from gymnast.training.loop import Loop
+from gymnast.training.parts import Parts
+from gymnast.training.train import train
 from tests.scripted import Scripted
 
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from gymnast.ended import EndedEpisodes
 from gymnast.envs.native.adapter import NativeEnv
 from gymnast.envs.native.vector import NativeVectorEnv
 from gymnast.envs.registration import NATIVE
+from gymnast.training.episodes import EndedEpisodes
 from tests.conformance import tensors
 
 META = torch.device("meta")

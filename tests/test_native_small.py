@@ -12,8 +12,8 @@ import torch
 
 from gymnast import TrainOptions, evaluate, load, train
 from gymnast.agents import QLearningConfig
-from gymnast.agents.tabular_planning import optimal_q
-from gymnast.envs import catch, chain, make, memory
+from gymnast.agents.tabular.dynamic_programming import optimal_q
+from gymnast.envs import make
 from gymnast.envs.native.adapter import NativeEnv
 from gymnast.envs.native.catch import Catch
 from gymnast.envs.native.chain import Chain
@@ -23,6 +23,7 @@ from gymnast.envs.native.game import Game
 from gymnast.envs.native.maze import Maze
 from gymnast.envs.native.memory import Memory
 from gymnast.envs.native.vector import NativeVectorEnv
+from gymnast.envs.small import catch, chain, memory
 from tests.conformance import check_env, check_vector_env
 
 CPU = torch.device("cpu")

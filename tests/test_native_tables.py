@@ -12,7 +12,7 @@ import torch
 from gymnasium.envs.toy_text.frozen_lake import generate_random_map
 from torch import Tensor
 
-from gymnast.agents.tabular_planning import evaluate_policy, optimal_q
+from gymnast.agents.tabular.dynamic_programming import evaluate_policy, optimal_q
 from gymnast.envs import make
 from gymnast.envs.native.blackjack import MOST_DRAWN, Blackjack
 from gymnast.envs.native.draws import Draws

@@ -11,17 +11,17 @@ import torch
 from gymnasium import spaces
 from torch import nn
 
-from gymnast.agents import q_network as building
-from gymnast.agents.dqn_config import DQNConfig
+from gymnast.agents.value import q_network as building
+from gymnast.agents.value.dqn_config import DQNConfig
 from gymnast.networks import build
-from gymnast.networks.backbones import MLP, NatureCNN
-from gymnast.networks.flat import FlatParameters, clip_norm
-from gymnast.networks.heads import DuelingHead, QHead, QNetwork
-from gymnast.networks.init import initialise
-from gymnast.networks.inputs import Vector
-from gymnast.networks.noisy import Linear, NoisyLayers
-from gymnast.networks.numpy_forward import numpy_forward
-from gymnast.networks.plain import Plain, fast
+from gymnast.networks.backbones.mlp import MLP, NatureCNN
+from gymnast.networks.fast.flat import FlatParameters, clip_norm
+from gymnast.networks.fast.numpy_forward import numpy_forward
+from gymnast.networks.fast.q_backward import Plain, fast
+from gymnast.networks.heads.q import DuelingHead, QHead, QNetwork
+from gymnast.networks.layers.init import initialise
+from gymnast.networks.layers.inputs import Vector
+from gymnast.networks.layers.noisy import Linear, NoisyLayers
 
 torch.set_num_threads(1)  # two threads beside a busy core are many times slower than one
 BOX = spaces.Box(-1, 1, (5,))

@@ -16,7 +16,7 @@ from torch import Tensor
 from gymnast.agents import DQN, DQNConfig
 from gymnast.agents.base import Acted
 from gymnast.envs.step import Step
-from gymnast.networks.noisy import SIGMA_INDEPENDENT, Linear, NoisyLayers, NoisyLinear, draw_noise
+from gymnast.networks.layers.noisy import SIGMA_INDEPENDENT, Linear, NoisyLayers, NoisyLinear, draw_noise
 
 BOX = spaces.Box(-np.inf, np.inf, (3,))
 KINDS = pytest.mark.parametrize("kind", ["factorised", "independent"])

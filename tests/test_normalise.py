@@ -12,7 +12,7 @@ import torch
 from gymnasium import spaces
 from numpy.testing import assert_allclose
 
-from gymnast.networks.normalise import EPS, RunningNorm, RunningScale
+from gymnast.networks.layers.normalise import EPS, RunningNorm, RunningScale
 
 BOX = spaces.Box(-np.inf, np.inf, (2, 3))
 DICT = spaces.Dict(

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from gymnast.agents import DQN, DQNConfig, QLearning, QLearningConfig, UCBConfig
-from gymnast.agents.bandits import UCB
-from gymnast.agents.tabular import TD, TDConfig
+from gymnast.agents.tabular.bandits import UCB
+from gymnast.agents.tabular.learners import TD, TDConfig
 from gymnast.envs import TransitionTable, make
-from gymnast.loop import Loop
-from gymnast.optimal import against_optimal, bandit_regret, reachable
+from gymnast.tabular.optimal import against_optimal, bandit_regret, reachable
+from gymnast.training.loop import Loop
 
 
 def learner(values: np.ndarray) -> QLearning:

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from gymnast.agents import optimizers
-from gymnast.agents.radam import RAdam
+from gymnast.agents.optim import optimizers
+from gymnast.agents.optim.radam import RAdam
 
 
 def flat(values: list[float]) -> nn.Parameter:

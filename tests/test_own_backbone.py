@@ -21,7 +21,7 @@ class Small(nn.Module):
 
 
 def gymnast(folder: Path, words: str) -> subprocess.CompletedProcess:
-    start = "import sys; from gymnast.cli import main; sys.exit(main(sys.argv[1:]))"
+    start = "import sys; from gymnast.cli.main import main; sys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-c", start, *words.split()]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
 

@@ -10,7 +10,17 @@ import textwrap
 import pytest
 from rich.console import Console
 
-from gymnast.panel import Panel, PanelState, ProgressConsole, Speed, duration, number, plain_line, render, sparkline
+from gymnast.output.panel import (
+    Panel,
+    PanelState,
+    ProgressConsole,
+    Speed,
+    duration,
+    number,
+    plain_line,
+    render,
+    sparkline,
+)
 
 STATE = PanelState(
     env_step=21_000,
@@ -157,7 +167,7 @@ def test_a_stderr_that_is_gone_ends_the_showing_and_not_the_run(live: bool, erro
 
 
 SCRIPT = textwrap.dedent("""
-    from gymnast.panel import Panel, PanelState
+    from gymnast.output.panel import Panel, PanelState
     with Panel("my title") as panel:
         panel.message("a message")
         panel.update(PanelState(env_step=1, total_steps=2))

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from gymnast import picture
-from gymnast.agents.tabular import TD, QLearning, QLearningConfig, TDConfig
-from gymnast.agents.tabular_planning import optimal_q
+from gymnast.agents.tabular.dynamic_programming import optimal_q
+from gymnast.agents.tabular.learners import TD, QLearning, QLearningConfig, TDConfig
 from gymnast.envs import make
+from gymnast.tabular import picture
 
 
 @pytest.mark.parametrize(

@@ -6,18 +6,19 @@ from typing import Any
 
 import pytest
 
-from gymnast import planned, run
 from gymnast.errors import UsageError
-from gymnast.planned import Planned
-from gymnast.request import resolve
-from gymnast.suite_options import SuiteOptions
+from gymnast.settings.request import resolve
+from gymnast.storage import folder
+from gymnast.suites import planned_run
+from gymnast.suites.options import SuiteOptions
+from gymnast.suites.planned_run import Planned
 from tests.runs import write_run
 
 WORDS = ("--env", "gymnast/Chain-v0", "--learning-rate", "0.01")
 
 
 def item(out: Path, words: tuple[str, ...] = WORDS, *, seed: int = 0, **options: Any) -> Planned:
-    made = planned.plan("DQN", "dqn", words, SuiteOptions(**{"steps": 1000, **options}))
+    made = planned_run.plan("DQN", "dqn", words, SuiteOptions(**{"steps": 1000, **options}))
     return made.at(seed, str(out), f"b-seed{seed}")
 
 
@@ -33,7 +34,7 @@ def lying(wanted: Planned, *, steps: int = 1000, score: float | None = 1.0, last
 def test_the_words_are_those_of_train(tmp_path: Path) -> None:
     wanted = item(tmp_path, seed=3)
     assert wanted.path == tmp_path / "gymnast-Chain-v0" / "dqn" / "b-seed3"
-    task = planned.task(wanted)
+    task = planned_run.task(wanted)
     assert task.words[:2] == ("train", "dqn")
     asked = resolve("dqn", task.words[2:], of="train dqn")
     assert (asked.options.steps, asked.options.seed, asked.options.video) == (1000, 3, False)
@@ -71,58 +72,58 @@ def test_presets_and_options_are_kept_and_runs_are_of_one_length(tmp_path: Path)
 )
 def test_what_train_would_refuse_is_refused_at_once(agent: str, words: tuple[str, ...], message: str) -> None:
     with pytest.raises(UsageError) as error:
-        planned.plan("x", agent, words, SuiteOptions(steps=100))
+        planned_run.plan("x", agent, words, SuiteOptions(steps=100))
     assert message in str(error.value)
     assert "\n" not in str(error.value)
 
 
 def test_a_run_that_is_done_is_finished(tmp_path: Path) -> None:
     wanted = item(tmp_path)
-    assert not planned.is_finished(wanted)
+    assert not planned_run.is_finished(wanted)
     lying(wanted)
-    planned.check(wanted)
-    assert planned.is_finished(wanted)
-    assert not planned.is_finished(item(tmp_path, seed=1))
+    planned_run.check(wanted)
+    assert planned_run.is_finished(wanted)
+    assert not planned_run.is_finished(item(tmp_path, seed=1))
 
 
 def test_a_run_without_its_final_evaluation_goes_on(tmp_path: Path) -> None:
     wanted = item(tmp_path)
     lying(wanted, score=None)
-    planned.check(wanted)
-    assert not planned.is_finished(wanted)
-    planned.prepare(wanted)
+    planned_run.check(wanted)
+    assert not planned_run.is_finished(wanted)
+    planned_run.prepare(wanted)
     words = ("resume", str(wanted.path), "--steps", "1000", "--trust")
-    assert planned.task(wanted).words == words
+    assert planned_run.task(wanted).words == words
 
 
 def test_more_steps_go_on_with_a_finished_run(tmp_path: Path) -> None:
     lying(item(tmp_path))
     wanted = item(tmp_path, steps=3000)  # its evaluations are further apart, which nobody asked for
-    planned.check(wanted)
-    assert not planned.is_finished(wanted)
-    assert planned.task(wanted).words == ("resume", str(wanted.path), "--steps", "3000", "--trust")
+    planned_run.check(wanted)
+    assert not planned_run.is_finished(wanted)
+    assert planned_run.task(wanted).words == ("resume", str(wanted.path), "--steps", "3000", "--trust")
 
 
 def test_a_run_without_a_checkpoint_is_begun_anew(tmp_path: Path) -> None:
     wanted = item(tmp_path)
     lying(wanted, score=None, last=False)
-    planned.check(wanted)
-    planned.prepare(wanted)
+    planned_run.check(wanted)
+    planned_run.prepare(wanted)
     assert not wanted.path.exists()
     assert list(wanted.path.parent.iterdir()) == []
-    assert planned.task(wanted).words[:2] == ("train", "dqn")
+    assert planned_run.task(wanted).words[:2] == ("train", "dqn")
 
 
 def test_what_a_kill_in_the_middle_of_replacing_left_is_removed(tmp_path: Path) -> None:
     wanted = item(tmp_path)
     stale = wanted.path.with_name(f".{wanted.path.name}.replaced")
     write_run(stale)
-    planned.prepare(wanted)
+    planned_run.prepare(wanted)
     assert not stale.exists()
     wanted.path.mkdir()
     (wanted.path / ".lock").touch()  # killed before its config was written
-    planned.check(wanted)
-    planned.prepare(wanted)
+    planned_run.check(wanted)
+    planned_run.prepare(wanted)
     assert not wanted.path.exists()
 
 
@@ -142,7 +143,7 @@ def test_a_folder_of_another_request_is_refused(
     wanted = item(tmp_path)
     lying(wanted, words=(*words, "--stop-return", "None"), steps=steps)
     with pytest.raises(UsageError) as error:
-        planned.check(wanted)
+        planned_run.check(wanted)
     assert str(wanted.path) in str(error.value)
     assert message in str(error.value)
     assert "another --name" in str(error.value)
@@ -151,7 +152,7 @@ def test_a_folder_of_another_request_is_refused(
 def test_how_a_run_is_watched_and_kept_is_free(tmp_path: Path) -> None:
     wanted = item(tmp_path)
     lying(wanted, words=(*WORDS, "--stop-return", "None", "--track", "tensorboard", "--video", "--threads", "2"))
-    planned.check(wanted)
+    planned_run.check(wanted)
 
 
 def test_a_folder_that_is_no_run_is_left_alone(tmp_path: Path) -> None:
@@ -159,21 +160,21 @@ def test_a_folder_that_is_no_run_is_left_alone(tmp_path: Path) -> None:
     wanted.path.mkdir(parents=True)
     (wanted.path / "thesis.tex").touch()
     with pytest.raises(UsageError, match=r"is in the way: it is no run"):
-        planned.check(wanted)
+        planned_run.check(wanted)
 
 
 def test_a_finished_run_without_a_checkpoint_is_not_extended(tmp_path: Path) -> None:
     lying(item(tmp_path), last=False)
     with pytest.raises(UsageError, match=r"is done with 1,000 env steps, and has no checkpoint to go on from"):
-        planned.check(item(tmp_path, steps=2000))
+        planned_run.check(item(tmp_path, steps=2000))
 
 
 def test_a_run_that_another_process_trains_is_not_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planned, "LOCK_SECONDS", 0.2)
+    monkeypatch.setattr(planned_run, "LOCK_SECONDS", 0.2)
     wanted = item(tmp_path)
     lying(wanted, score=None, last=False)
-    with run.locked(wanted.path), pytest.raises(UsageError, match="another process is training"):
-        planned.prepare(wanted)
+    with folder.locked(wanted.path), pytest.raises(UsageError, match="another process is training"):
+        planned_run.prepare(wanted)
     assert (wanted.path / "config.json").is_file()
 
 

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from gymnast.agents.planning import PolicyIteration, PolicyIterationConfig, ValueIteration, ValueIterationConfig
-from gymnast.agents.tabular_planning import (
+from gymnast.agents.tabular.dynamic_programming import (
     evaluate_policy,
     greedy_policy,
     optimal_q,
@@ -17,6 +16,7 @@ from gymnast.agents.tabular_planning import (
     solve,
     success_probability,
 )
+from gymnast.agents.tabular.planning import PolicyIteration, PolicyIterationConfig, ValueIteration, ValueIterationConfig
 from gymnast.envs import make
 from gymnast.envs.step import TransitionTable
 

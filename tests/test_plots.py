@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gymnast import plots
+from gymnast.reports import learning_curve
 
 
 def run(folder: Path, rows: list[dict]) -> Path:
@@ -37,7 +37,7 @@ def test_lines_and_points_are_the_records() -> None:
     from matplotlib.figure import Figure
 
     axes = Figure().add_subplot()
-    plots.draw(axes, ROWS, color="C0", label="")
+    learning_curve.draw(axes, ROWS, color="C0", label="")
     line, points = axes.lines[0], axes.containers[0].lines[0]
     assert line.get_xydata().tolist() == [[10, 1], [20, 3], [30, 5]]
     assert points.get_xydata().tolist() == [[20, 7]]
@@ -45,13 +45,13 @@ def test_lines_and_points_are_the_records() -> None:
 
 def test_a_run_leaves_a_png(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DISPLAY", raising=False)
-    plots.learning_curve([run(tmp_path / "env" / "agent" / "a", ROWS)], tmp_path / "curve.png")
+    learning_curve.learning_curve([run(tmp_path / "env" / "agent" / "a", ROWS)], tmp_path / "curve.png")
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
 
 
 def test_runs_without_a_point_and_several_runs_are_drawn_too(tmp_path: Path) -> None:
     several = [run(tmp_path / "env" / "agent" / name, ROWS) for name in "ab"]
     empty = run(tmp_path / "env" / "agent" / "c", [])
-    plots.learning_curve([*several, empty], tmp_path / "curve.png")
-    plots.learning_curve([empty], tmp_path / "none.png")
+    learning_curve.learning_curve([*several, empty], tmp_path / "curve.png")
+    learning_curve.learning_curve([empty], tmp_path / "none.png")
     assert (tmp_path / "curve.png").stat().st_size > (tmp_path / "none.png").stat().st_size > 0

@@ -12,7 +12,7 @@ import torch
 from numpy.testing import assert_allclose
 from torch import Tensor
 
-from gymnast.agents import policy_gradient as pg
+from gymnast.agents.maths import policy_gradient as pg
 
 LENGTHS = pytest.mark.parametrize("steps", [1, 2, 3, 5, 16, 17, 31, 32, 33, 128])
 ENDS = [("none", -1)] + [(how, index) for how in ("terminated", "truncated", "both") for index in range(6)]

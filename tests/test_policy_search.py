@@ -24,15 +24,15 @@ from gymnast.agents import (
     HillClimbingConfig,
 )
 from gymnast.agents.base import Acted
-from gymnast.agents.evolution import best_first, centred_ranks, crossed, es_gradient
-from gymnast.agents.policy_search import PolicySearch, PolicySearchConfig
-from gymnast.agents.trials import Trials
+from gymnast.agents.search.evolution import best_first, centred_ranks, crossed, es_gradient
+from gymnast.agents.search.policy_search import PolicySearch, PolicySearchConfig
+from gymnast.agents.search.trials import Trials
 from gymnast.envs import make
 from gymnast.envs.step import Step
-from gymnast.evaluation import evaluate
+from gymnast.evaluation.play import evaluate
 from gymnast.networks import build
-from gymnast.networks.deterministic import chooser
-from gymnast.networks.stacked import Stacked, flat_vector, with_output
+from gymnast.networks.distributions.deterministic import chooser
+from gymnast.networks.stacked.network import Stacked, flat_vector, with_output
 from tests.scripted import LENGTHS, Scripted
 
 BOX = spaces.Box(-1, 1, (2,))

@@ -11,18 +11,18 @@ from gymnasium import spaces
 
 from gymnast.agents import ActorCritic, ActorCriticConfig
 from gymnast.agents.base import Acted
-from gymnast.agents.noise import MakeNoise, OwnGenerators
-from gymnast.agents.population import Population
-from gymnast.algorithms import A2C
-from gymnast.device_loop import DeviceRollout
-from gymnast.ended import EndedEpisodes
+from gymnast.agents.population.noise import MakeNoise, OwnGenerators
+from gymnast.agents.population.population import Population
 from gymnast.envs import make
 from gymnast.envs.step import Step
-from gymnast.evaluation import evaluate, make_env
-from gymnast.loop import Loop
-from gymnast.member_env import CounterNoise, evaluation_env, play, training_env
-from gymnast.options import TrainOptions
-from gymnast.parts import Seeds
+from gymnast.evaluation.play import evaluate, make_env
+from gymnast.populations.environment import CounterNoise, evaluation_env, play, training_env
+from gymnast.settings.algorithms import A2C
+from gymnast.settings.options import TrainOptions
+from gymnast.training.episodes import EndedEpisodes
+from gymnast.training.loop import Loop
+from gymnast.training.parts import Seeds
+from gymnast.training.rollout_loop import DeviceRollout
 
 SMALL: dict[str, Any] = {"rollout_steps": 16, "hidden_sizes": (8, 8), "entropy_coef": 0.01}
 VARY = {

@@ -6,31 +6,31 @@ import numpy as np
 import pytest
 import torch
 
-from gymnast.agents import ActorCriticConfig, stacked_optimizers
-from gymnast.agents.noise import OwnGenerators
-from gymnast.agents.population import Population
-from gymnast.agents.population_actor import chosen, chosen_on_device
-from gymnast.device_loop import DeviceRollout
-from gymnast.ended import EndedEpisodes
+from gymnast.agents import ActorCriticConfig
+from gymnast.agents.population import optimizers
+from gymnast.agents.population.actor import chosen, chosen_on_device
+from gymnast.agents.population.noise import OwnGenerators
+from gymnast.agents.population.population import Population
 from gymnast.envs.native.adapter import NativeEnv
 from gymnast.envs.native.cartpole import CartPole
 from gymnast.envs.native.pendulum import Pendulum
 from gymnast.envs.native.vector import NativeVectorEnv
-from gymnast.loop import Loop
-from gymnast.member_env import CounterNoise, training_env
-from gymnast.options import TrainOptions
-from gymnast.parts import Seeds
+from gymnast.populations.environment import CounterNoise, training_env
+from gymnast.settings.options import TrainOptions
+from gymnast.training.episodes import EndedEpisodes
+from gymnast.training.loop import Loop
+from gymnast.training.parts import Seeds
+from gymnast.training.rollout_loop import DeviceRollout
 
 
-@pytest.mark.parametrize("name", stacked_optimizers.PER_MEMBER)
+@pytest.mark.parametrize("name", optimizers.PER_MEMBER)
 def test_one_learning_rate_for_each_is_one_for_all_where_they_are_equal(name: str) -> None:
     generator = torch.Generator().manual_seed(0)
     start = torch.randn(3, 5, generator=generator)
     rates: list[Any] = [0.01, torch.full((3, 1), 0.01)]
     rows = [torch.nn.Parameter(start.clone()) for _ in rates]
     made = [
-        stacked_optimizers.build(name, row, rate=rate, eps=1e-5, captured=False)
-        for row, rate in zip(rows, rates, strict=True)
+        optimizers.build(name, row, rate=rate, eps=1e-5, captured=False) for row, rate in zip(rows, rates, strict=True)
     ]
     for _ in range(5):
         grad = torch.randn(3, 5, generator=generator)

@@ -13,17 +13,19 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from gymnast import checkpoint, population_session, spread
 from gymnast.agents import ActorCritic, ActorCriticConfig
-from gymnast.agents.population import Population
-from gymnast.checkpoint import load
-from gymnast.cli import main
+from gymnast.agents.population.population import Population
+from gymnast.cli.main import main
 from gymnast.errors import UsageError
-from gymnast.evaluation import evaluate
-from gymnast.options import TrainOptions
-from gymnast.population import train
-from gymnast.population_files import Members, read_member
-from gymnast.records import read
+from gymnast.evaluation.play import evaluate
+from gymnast.populations import session as population_session
+from gymnast.populations import spread
+from gymnast.populations.files import Members, read_member
+from gymnast.populations.train import train
+from gymnast.settings.options import TrainOptions
+from gymnast.storage import checkpoint
+from gymnast.storage.checkpoint import load
+from gymnast.storage.metrics_log import read
 
 CARTPOLE = "gymnast/CartPole-v1"
 SMALL = "--rollout-steps 16 --hidden-sizes 8 8 --num-envs 4 --eval-episodes 2 --device cpu --name run"

@@ -16,13 +16,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from gymnast.agents import PQN, PQNConfig
 from gymnast.agents.base import Acted, LearningError
-from gymnast.agents.policy_gradient import lambda_returns
-from gymnast.device_loop import DeviceRollout, RolloutAgent
-from gymnast.ended import EndedEpisodes
+from gymnast.agents.maths.policy_gradient import lambda_returns
 from gymnast.envs import Step, make
 from gymnast.envs.native.adapter import NativeEnv
-from gymnast.evaluation import evaluate
-from gymnast.loop import Loop
+from gymnast.evaluation.play import evaluate
+from gymnast.training.episodes import EndedEpisodes
+from gymnast.training.loop import Loop
+from gymnast.training.rollout_loop import DeviceRollout, RolloutAgent
 
 BOX, ACTIONS = spaces.Box(-np.inf, np.inf, (3,), np.float32), spaces.Discrete(4)
 SMALL = PQNConfig(rollout_steps=6, epochs=2, minibatches=3, hidden_sizes=(8,), gamma=0.9, td_lambda=0.7)

@@ -6,10 +6,10 @@ import dataclasses
 
 import pytest
 
-from gymnast import names, presets
-from gymnast.algorithms import ALGORITHMS, RAINBOW
 from gymnast.errors import UsageError
-from gymnast.options import TrainOptions
+from gymnast.settings import agents, presets
+from gymnast.settings.algorithms import ALGORITHMS, RAINBOW
+from gymnast.settings.options import TrainOptions
 
 PAIRS = [(name, agent) for name, preset in presets.PRESETS.items() for agent in preset.agent]
 ENVIRONMENTS = [pair for pair in PAIRS if pair[0] not in ALGORITHMS]
@@ -17,7 +17,7 @@ ENVIRONMENTS = [pair for pair in PAIRS if pair[0] not in ALGORITHMS]
 
 @pytest.mark.parametrize(("name", "agent"), PAIRS)
 def test_a_preset_builds_valid_options(name: str, agent: str) -> None:
-    config_class = names.config_class(names.agent_class(agent))
+    config_class = agents.config_class(agents.agent_class(agent))
     applied = presets.apply([name], agent)
     run_fields = {field.name for field in dataclasses.fields(TrainOptions)}
     options = TrainOptions(**{"env": "CartPole-v1"} | {field: applied[field] for field in run_fields & applied.keys()})
@@ -33,7 +33,7 @@ def test_a_preset_builds_valid_options(name: str, agent: str) -> None:
 
 @pytest.mark.parametrize(("name", "agent"), ENVIRONMENTS)
 def test_a_preset_changes_something(name: str, agent: str) -> None:
-    config_class = names.config_class(names.agent_class(agent))
+    config_class = agents.config_class(agents.agent_class(agent))
     plain = dataclasses.asdict(TrainOptions(env="CartPole-v1")) | dataclasses.asdict(config_class())
     assert any(plain[field] != value for field, value in presets.apply([name], agent).items())
 
@@ -86,14 +86,14 @@ def test_a_family_keeps_what_an_algorithm_switches_on(family: str, algorithm: st
     further = presets.PRESETS[family].agent.get(algorithm, {})
     switched = {name: value for name, value in ALGORITHMS[algorithm].changes.items() if name not in further}
     assert switched.items() <= values.items()
-    config_class = names.config_class(names.agent_class(algorithm))
+    config_class = agents.config_class(agents.agent_class(algorithm))
     fields = {field.name for field in dataclasses.fields(config_class)}
     config_class(**{name: value for name, value in values.items() if name in fields})
 
 
 def test_rainbow_on_atari_is_its_paper() -> None:
     """Hessel et al. 2018, table 1; frames are four to an env step."""
-    config = names.config_class(names.agent_class("rainbow"))
+    config = agents.config_class(agents.agent_class("rainbow"))
     fields = {field.name for field in dataclasses.fields(config)}
     changes = {key: value for key, value in presets.apply(["atari"], "rainbow").items() if key in fields}
     made = config(**changes)
@@ -113,4 +113,4 @@ def test_r2d2_on_atari_is_its_paper() -> None:
     table |= {"priority_alpha": 0.9, "priority_beta": 0.6, "clip_rewards": False, "life_loss": False}
     assert table.items() <= changes.items()
     assert changes["target_period"] == 2_500 * changes["train_period"]
-    assert names.config_class(names.agent_class("r2d2"))().priority_eta == 0.9
+    assert agents.config_class(agents.agent_class("r2d2"))().priority_eta == 0.9

@@ -13,16 +13,19 @@ import numpy as np
 import pytest
 import torch
 
-from gymnast import checkpoint, protocols, report, training
 from gymnast.agents.base import Acted
-from gymnast.agents.dqn import DQN, DQNConfig
-from gymnast.cli import main
-from gymnast.envs.atari import Atari, make_atari
+from gymnast.agents.value.dqn import DQN, DQNConfig
+from gymnast.atari import protocols
+from gymnast.atari.protocols import PROTOCOLS
+from gymnast.cli import evaluate as report
+from gymnast.cli.main import main
+from gymnast.envs.atari.games import Atari, make_atari
 from gymnast.errors import UsageError
-from gymnast.evaluation import evaluate, greedy_actor, make_env
-from gymnast.options import EvaluateOptions, TrainOptions
-from gymnast.protocols import PROTOCOLS
-from gymnast.records import read
+from gymnast.evaluation.play import evaluate, greedy_actor, make_env
+from gymnast.settings.options import EvaluateOptions, TrainOptions
+from gymnast.storage import checkpoint
+from gymnast.storage.metrics_log import read
+from gymnast.training import train as training
 
 PAPERS = {
     # skip, sticky, no-ops, FIRE, all 18 actions, cap, lives to the learner, clipping, evaluation epsilon

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gymnast.records import MetricsLog, read
+from gymnast.storage.metrics_log import MetricsLog, read
 
 
 def rows(count: int, start: int = 0) -> list[dict]:

@@ -14,13 +14,13 @@ from torch import Tensor
 
 from gymnast import envs
 from gymnast.agents import DQN, DQNConfig
-from gymnast.agents.recurrent import mixed, warmed
-from gymnast.evaluation import evaluate
-from gymnast.loop import Loop
-from gymnast.networks.init import initialise
-from gymnast.networks.recurrent import Core
+from gymnast.agents.value.r2d2 import mixed, warmed
+from gymnast.evaluation.play import evaluate
+from gymnast.networks.layers.init import initialise
+from gymnast.networks.layers.recurrent import Core
 from gymnast.replay.sequences import SequenceBatch
-from gymnast.training import resume, train
+from gymnast.training.loop import Loop
+from gymnast.training.train import resume, train
 from tests.test_resume import last_state, options, same
 
 GAMMA = 0.9

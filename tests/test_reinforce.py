@@ -14,12 +14,12 @@ from gymnasium import spaces
 
 from gymnast.agents import Reinforce, ReinforceConfig
 from gymnast.agents.base import Acted
-from gymnast.agents.episode_batch import batch_of, episode_returns, returns_of
+from gymnast.agents.policy.reinforce_batch import batch_of, episode_returns, returns_of
 from gymnast.envs import make
 from gymnast.envs.step import Step
-from gymnast.evaluation import evaluate
-from gymnast.loop import Loop
-from gymnast.replay.episodes import Episodes
+from gymnast.evaluation.play import evaluate
+from gymnast.replay.episode_buffer import Episodes
+from gymnast.training.loop import Loop
 
 BOX = spaces.Box(-np.inf, np.inf, (3,))
 SMALL = ReinforceConfig(episodes=2, hidden_sizes=(16,))

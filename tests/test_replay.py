@@ -12,7 +12,7 @@ from gymnasium import spaces
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gymnast.replay.device_samplers import DeviceUniform
+from gymnast.replay.device.samplers import DeviceUniform
 from gymnast.replay.layout import Layout
 from gymnast.replay.ring import Ring
 from gymnast.replay.ring_kernels import windows

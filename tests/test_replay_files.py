@@ -17,17 +17,18 @@ import pytest
 import torch
 from gymnasium.spaces import Box
 
-from gymnast import checkpoint, replay_files
 from gymnast.errors import UsageError
-from gymnast.replay import device_ring, ring
-from gymnast.replay.device_ring import DeviceRing
-from gymnast.replay.device_samplers import DevicePrioritized
+from gymnast.replay import ring
+from gymnast.replay.device import ring as device_ring
+from gymnast.replay.device.ring import DeviceRing
+from gymnast.replay.device.samplers import DevicePrioritized
 from gymnast.replay.layout import Layout
 from gymnast.replay.ring import Ring
 from gymnast.replay.samplers import Prioritized
 from gymnast.replay.transitions import NStep
-from gymnast.replay_files import ReplayFiles
-from gymnast.training import resume, train
+from gymnast.storage import checkpoint, replay_blocks
+from gymnast.storage.replay_blocks import ReplayFiles
+from gymnast.training.train import resume, train
 from tests.replay_world import World
 from tests.test_checkpoint import ABOUT
 from tests.test_resume import SMALL_DQN, config, options, same
@@ -80,7 +81,7 @@ class Memory:
 
 def loaded(path: Path, **sizes: Any) -> Memory:
     memory = Memory(**sizes)
-    replay_files.load_agent(memory, checkpoint.read(path)[1], path)
+    replay_blocks.load_agent(memory, checkpoint.read(path)[1], path)
     return memory
 
 
@@ -199,7 +200,7 @@ def interrupt_after(calls: int, error: BaseException, monkeypatch: pytest.Monkey
 
         return call
 
-    monkeypatch.setattr(replay_files, "open", counted(open, after=True), raising=False)
+    monkeypatch.setattr(replay_blocks, "open", counted(open, after=True), raising=False)
     monkeypatch.setattr(checkpoint, "open", counted(open, after=False), raising=False)
     monkeypatch.setattr(os, "fsync", counted(os.fsync, after=False))
     monkeypatch.setattr(torch, "save", counted(torch.save, after=True))
@@ -354,7 +355,7 @@ def test_a_name_that_leads_elsewhere_is_refused(tmp_path: Path, name: str) -> No
     content = checkpoint.read(path)[1]
     content["agent"]["replay"]["files"]["blocks"][0]["name"] = name
     with pytest.raises(UsageError, match="is damaged: the list of its replay's files"):
-        replay_files.load_agent(Memory(), content, path)
+        replay_blocks.load_agent(Memory(), content, path)
 
 
 def test_nothing_else_in_the_folder_is_deleted(tmp_path: Path) -> None:
@@ -413,7 +414,7 @@ def test_real_rings_say_all_that_changes(tmp_path: Path, kind: str, monkeypatch:
         saver.save(path, ABOUT, {"agent": holder.state_dict()})
         reused += len(before & set(files(path)))
         again = Holder(kind)
-        replay_files.load_agent(again, checkpoint.read(path)[1], path)
+        replay_blocks.load_agent(again, checkpoint.read(path)[1], path)
         same(again.state_dict(), holder.state_dict())
     assert len(files(path)) == 12
     assert reused > 100
@@ -457,16 +458,16 @@ def test_a_disk_that_fills_up_in_training_costs_no_more_than_the_newest_checkpoi
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = trained(tmp_path, monkeypatch)
-    last, write = path / "checkpoints" / "last.pt", replay_files._write_file
+    last, write = path / "checkpoints" / "last.pt", replay_blocks._write_file
 
     def full(*args: Any) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(replay_files, "_write_file", full)
+    monkeypatch.setattr(replay_blocks, "_write_file", full)
     result = resume(path, steps=300)
     assert result.exit_code == 1
     assert checkpoint.read(last)[0].env_step == 200
-    monkeypatch.setattr(replay_files, "_write_file", write)
+    monkeypatch.setattr(replay_blocks, "_write_file", write)
     assert resume(path, steps=300).exit_code == 0
     assert checkpoint.read(last)[0].env_step == 300
 

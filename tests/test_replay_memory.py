@@ -13,7 +13,7 @@ import torch
 from gymnasium import spaces
 
 from gymnast.agents import DQN, DQNConfig
-from gymnast.replay import memory
+from gymnast.replay import allocation
 from gymnast.replay.layout import Layout
 from gymnast.replay.ring import SCALAR_BYTES, Ring
 from gymnast.replay.samplers import Prioritized
@@ -79,8 +79,8 @@ def test_a_million_atari_frames_fit_in_seven_and_a_half_gigabytes(
     layout = Layout(ATARI, stack=4)
     needed = 1_000_000 * (layout.frame_bytes + SCALAR_BYTES + prioritized(ranked=ranked).slot_bytes)
     assert needed + 1_000_000 * 18 <= 7.5e9  # masks of all actions included
-    monkeypatch.setattr(memory, "free_memory", lambda device: int(7.5e9) + memory.RESERVE)
-    memory.check_memory(needed, CPU, replay_size=1_000_000)
+    monkeypatch.setattr(allocation, "free_memory", lambda device: int(7.5e9) + allocation.RESERVE)
+    allocation.check_memory(needed, CPU, replay_size=1_000_000)
 
 
 def test_too_much_memory_is_said_before_it_is_taken() -> None:
@@ -93,10 +93,10 @@ def test_container_limit_counts(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) 
     limit, used = tmp_path / "max", tmp_path / "current"
     limit.write_text("1000000\n")
     used.write_text("400000\n")
-    monkeypatch.setattr(memory, "CGROUPS", ((str(limit), str(used)), (str(tmp_path / "none"), str(used))))
-    assert memory.free_memory(CPU) == 600_000
+    monkeypatch.setattr(allocation, "CGROUPS", ((str(limit), str(used)), (str(tmp_path / "none"), str(used))))
+    assert allocation.free_memory(CPU) == 600_000
     limit.write_text("max\n")
-    assert memory.free_memory(CPU) > 600_000
+    assert allocation.free_memory(CPU) > 600_000
 
 
 @pytest.mark.parametrize(("stack", "n"), [(1, 1), (3, 2)])
@@ -130,11 +130,11 @@ def test_dict_observations_on_disk(tmp_path: Path) -> None:
 
 def test_the_file_has_its_room_at_once_no_name_and_is_gone_with_its_arrays(tmp_path: Path) -> None:
     path = tmp_path / "frames"
-    arrays = memory.map_file(str(path), [5_000, 3], replay_size=1)
+    arrays = allocation.map_file(str(path), [5_000, 3], replay_size=1)
     assert [len(array) for array in arrays] == [5_000, 3]
     assert not any(array.any() for array in arrays)
     assert list(tmp_path.iterdir()) == []  # no other run can open it, and a killed one leaves nothing
-    second = memory.map_file(str(path), [5_000, 3], replay_size=1)
+    second = allocation.map_file(str(path), [5_000, 3], replay_size=1)
     arrays[0][:], arrays[1][:] = 1, 2
     assert not any(array.any() for array in second)
     assert (arrays[0] == 1).all()
@@ -149,11 +149,11 @@ def test_only_the_rest_counts_against_memory(tmp_path: Path, monkeypatch: pytest
 
 def test_a_disk_with_too_little_room_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "frames"
-    monkeypatch.setattr(memory.shutil, "disk_usage", lambda folder: SimpleNamespace(free=10**9))
+    monkeypatch.setattr(allocation.shutil, "disk_usage", lambda folder: SimpleNamespace(free=10**9))
     with pytest.raises(
         ValueError, match=r"replay_size 300,000 needs 2\.00 GB of disk and 1\.00 GB are free for .*frames"
     ):
-        memory.map_file(str(path), [2 * 10**9], replay_size=300_000)
+        allocation.map_file(str(path), [2 * 10**9], replay_size=300_000)
     assert not path.exists()
 
 
@@ -165,7 +165,7 @@ def test_room_that_goes_between_asking_and_taking_leaves_no_file(
 
     monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(ValueError, match=r"replay_path .*frames cannot be used: No space left on device"):
-        memory.map_file(str(tmp_path / "frames"), [100], replay_size=1)
+        allocation.map_file(str(tmp_path / "frames"), [100], replay_size=1)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -173,10 +173,10 @@ def test_a_file_that_exists_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "frames"
     path.write_text("mine")
     with pytest.raises(ValueError, match=r"replay_path .*frames exists: name a file that does not"):
-        memory.map_file(str(path), [100], replay_size=1)
+        allocation.map_file(str(path), [100], replay_size=1)
     assert path.read_text() == "mine"
     with pytest.raises(ValueError, match=r"replay_path .*none/frames cannot be used: No such file or directory"):
-        memory.map_file(str(tmp_path / "none" / "frames"), [100], replay_size=1)
+        allocation.map_file(str(tmp_path / "none" / "frames"), [100], replay_size=1)
 
 
 def test_dqn_maps_its_replay(tmp_path: Path) -> None:

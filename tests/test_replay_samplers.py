@@ -10,7 +10,7 @@ import torch
 
 from gymnast.agents.schedules import schedule
 from gymnast.replay import ranking
-from gymnast.replay.device_samplers import DeviceUniform
+from gymnast.replay.device.samplers import DeviceUniform
 from gymnast.replay.samplers import EPS, Prioritized, Uniform
 
 PRIORITIES = {0: 1.0, 3: 4.0, 4: 0.25, 7: 9.0, 8: 2.0, 9: 0.5}

@@ -12,13 +12,16 @@ from typing import Any
 import pytest
 import torch
 
-from gymnast import checkpoint, evaluation, names, session
 from gymnast.agents import DQN
-from gymnast.algorithms import A2C
-from gymnast.evaluation import evaluate
-from gymnast.options import TrainOptions
-from gymnast.records import read
-from gymnast.training import resume, train
+from gymnast.evaluation import play
+from gymnast.evaluation.play import evaluate
+from gymnast.settings import agents
+from gymnast.settings.algorithms import A2C
+from gymnast.settings.options import TrainOptions
+from gymnast.storage import checkpoint
+from gymnast.storage.metrics_log import read
+from gymnast.training import session
+from gymnast.training.train import resume, train
 
 SMALL_DQN = {
     "hidden_sizes": (16,),
@@ -64,7 +67,7 @@ def options(tmp: Path, env: str, **changes: Any) -> TrainOptions:
 
 
 def config(agent: str, changes: dict[str, Any]) -> Any:
-    return names.config_class(names.agent_class(agent))(**changes)
+    return agents.config_class(agents.agent_class(agent))(**changes)
 
 
 def same(left: Any, right: Any, where: str = "") -> None:
@@ -249,13 +252,13 @@ def test_a_signal_leaves_a_resumable_run(tmp_path: Path, number: int, how: list[
 def test_a_signal_in_the_final_evaluation_keeps_the_finished_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = evaluation.evaluate
+    plain = play.evaluate
 
     def interrupted(*args: Any, **kwargs: Any) -> Any:
         os.kill(os.getpid(), signal.SIGTERM)
         return plain(*args, **kwargs)
 
-    monkeypatch.setattr(evaluation, "evaluate", interrupted)  # what the session evaluates with is another name
+    monkeypatch.setattr(play, "evaluate", interrupted)  # what the session evaluates with is another name
     result = train("q-learning", options(tmp_path, "FrozenLake-v1", steps=100))
     assert (result.exit_code, result.final, result.env_step) == (143, None, 100)
     assert checkpoint.read(result.path / "checkpoints" / "last.pt")[0].env_step == 100
@@ -308,7 +311,7 @@ def test_a_non_finite_loss_stops_and_keeps_the_last_good_checkpoint(tmp_path: Pa
 
 def test_the_file_system_of_a_run_is_locked(tmp_path: Path) -> None:
     from gymnast.errors import UsageError
-    from gymnast.run import locked
+    from gymnast.storage.folder import locked
 
     path = train("q-learning", options(tmp_path, "FrozenLake-v1", steps=10)).path
     with locked(path), pytest.raises(UsageError, match="another process"):

@@ -8,10 +8,10 @@ import statistics
 
 import pytest
 
-from gymnast import scores
-from gymnast.cli import main
-from gymnast.envs.atari import atari_games
-from gymnast.protocols import PROTOCOLS
+from gymnast.atari import scores
+from gymnast.atari.protocols import PROTOCOLS
+from gymnast.cli.main import main
+from gymnast.envs.atari.games import atari_games
 
 MEDIANS = {
     "dqn": 79,

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from gymnast.replay import memory as memory_module
+from gymnast.replay import allocation as memory_module
 from gymnast.replay.layout import Layout
 from gymnast.replay.samplers import Prioritized, Uniform
 from gymnast.replay.sequences import SequenceBatch, SequenceReplay, SequenceShape

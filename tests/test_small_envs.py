@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from gymnast.envs.bandit import Bandit
-from gymnast.envs.catch import Catch
-from gymnast.envs.chain import Chain
-from gymnast.envs.memory import Memory
+from gymnast.envs.small.bandit import Bandit
+from gymnast.envs.small.catch import Catch
+from gymnast.envs.small.chain import Chain
+from gymnast.envs.small.memory import Memory
 
 
 @pytest.mark.filterwarnings("ignore:.*not having a spec.*")

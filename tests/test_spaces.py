@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from gymnast.spaces import decode, encode
+from gymnast.storage.space_json import decode, encode
 
 SPACES = [
     spaces.Discrete(5),

@@ -3,15 +3,16 @@
 import gymnasium as gym
 import pytest
 
-from gymnast import scores, suites
-from gymnast.cli import main
+from gymnast.atari import scores
+from gymnast.atari.protocols import PROTOCOLS
+from gymnast.cli.main import main
 from gymnast.envs import registration
-from gymnast.envs.atari_names import atari_name
+from gymnast.envs.atari.names import atari_name
 from gymnast.envs.factory import full_id
 from gymnast.errors import UsageError
-from gymnast.presets import PRESETS
-from gymnast.protocols import PROTOCOLS
-from gymnast.suites import SUITES, choose
+from gymnast.settings.presets import PRESETS
+from gymnast.suites import suites
+from gymnast.suites.suites import SUITES, choose
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from gymnast.agents import tabular
 from gymnast.agents.base import Acted
-from gymnast.agents.tabular import (
+from gymnast.agents.tabular import learners
+from gymnast.agents.tabular.learners import (
     TD,
     DoubleQLearningConfig,
     ExpectedSarsaConfig,
@@ -57,10 +57,10 @@ def feed(agent: Any, moves: list[Move], first: list[int] | None = None, **fields
 
 
 def build(name: str, *, num_envs: int = 1, states: int = STATES, start: int = 0, **config: Any) -> Any:
-    return getattr(tabular, name)(
+    return getattr(learners, name)(
         gym.spaces.Discrete(states),
         gym.spaces.Discrete(ACTIONS, start=start),
-        getattr(tabular, f"{name}Config")(**{"alpha": 0.5, "gamma": 0.9, **config}),
+        getattr(learners, f"{name}Config")(**{"alpha": 0.5, "gamma": 0.9, **config}),
         num_envs=num_envs,
         seed=0,
     )

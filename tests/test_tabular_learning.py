@@ -7,21 +7,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gymnast import tabular_loop
-from gymnast.agents import tabular
-from gymnast.agents.tabular_planning import backup, evaluate_policy, optimal_q, success_probability
+from gymnast.agents.tabular import learners
+from gymnast.agents.tabular.dynamic_programming import backup, evaluate_policy, optimal_q, success_probability
 from gymnast.envs import make
+from gymnast.tabular import loop
 
 
 def learned(name: str, id: str, *, steps: int, seed: int = 0, num_envs: int = 1, **config: Any) -> tuple[Any, Any]:
     """An agent trained by the compiled loop, and the environment's table."""
     env = make(id, num_envs, seed=seed, vectorization="serial")
     env.reset()
-    options = getattr(tabular, f"{name}Config")(**config)
-    agent = getattr(tabular, name)(
+    options = getattr(learners, f"{name}Config")(**config)
+    agent = getattr(learners, name)(
         env.single_observation_space, env.single_action_space, options, num_envs=num_envs, seed=seed
     )
-    tabular_loop.run(agent, agent.actor(num_envs, explore=True, seed=seed), env, steps=steps)
+    loop.run(agent, agent.actor(num_envs, explore=True, seed=seed), env, steps=steps)
     return agent, env.transition_table()
 
 
@@ -67,7 +67,7 @@ def test_sarsa_takes_the_safe_path_and_earns_more_while_exploring() -> None:
             assert greedy_return(agent, table) == greedy
         env = make("CliffWalking-v1", seed=1, vectorization="serial")
         env.reset()
-        ended = tabular_loop.run(agent, agent.actor(1, explore=True, seed=1), env, steps=100_000)
+        ended = loop.run(agent, agent.actor(1, explore=True, seed=1), env, steps=100_000)
         exploring[name] = ended.returns.mean()
     assert exploring["Sarsa"] > exploring["QLearning"] + 10
 

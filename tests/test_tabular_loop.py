@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from gymnast import tabular_loop
-from gymnast.agents import tabular
+from gymnast.agents.tabular import learners
 from gymnast.envs import make
+from gymnast.tabular import loop
 
 STEPS = 700
 
@@ -48,8 +48,8 @@ def same(left: Any, right: Any) -> bool:
 def build(name: str, id: str, num_envs: int, **config: Any) -> tuple[Any, Any, Any]:
     env = make(id, num_envs, seed=5, vectorization="serial")
     env.reset()
-    options = getattr(tabular, f"{name}Config")(**config)
-    agent = getattr(tabular, name)(
+    options = getattr(learners, f"{name}Config")(**config)
+    agent = getattr(learners, name)(
         env.single_observation_space, env.single_action_space, options, num_envs=num_envs, seed=3
     )
     return agent, agent.actor(num_envs, explore=True, seed=4), env
@@ -59,8 +59,8 @@ def check(name: str, id: str, num_envs: int, **config: Any) -> None:
     agent, actor, env = build(name, id, num_envs, **config)
     returns, lengths, ended, metrics = plain(agent, actor, env, STEPS)
     other, other_actor, other_env = build(name, id, num_envs, **config)
-    assert tabular_loop.supports(other, other_env)
-    parts = [tabular_loop.run(other, other_actor, other_env, steps=count * num_envs) for count in (1, 333, STEPS - 334)]
+    assert loop.supports(other, other_env)
+    parts = [loop.run(other, other_actor, other_env, steps=count * num_envs) for count in (1, 333, STEPS - 334)]
     assert [value for part in parts for value in part.returns.tolist()] == returns
     assert [value for part in parts for value in part.lengths.tolist()] == lengths
     assert [value for part in parts for value in part.env_steps.tolist()] == ended
@@ -122,19 +122,19 @@ def test_chain_draws_nothing() -> None:
 
 def test_what_is_not_supported() -> None:
     agent, _, env = build("QLearning", "Taxi-v4", 1, exploration="thompson")
-    assert not tabular_loop.supports(agent, env)
+    assert not loop.supports(agent, env)
     agent, _, env = build("QLearning", "Blackjack-v1", 1)
-    assert not tabular_loop.supports(agent, env)
+    assert not loop.supports(agent, env)
     agent, _, env = build("QLearning", "FrozenLake-v1", 1)
-    assert tabular_loop.supports(agent, env)
+    assert loop.supports(agent, env)
     with pytest.raises(ValueError, match="explores"):
-        tabular_loop.run(agent, agent.actor(1, explore=False, seed=0), env, steps=5)
+        loop.run(agent, agent.actor(1, explore=False, seed=0), env, steps=5)
 
 
 def test_generator_words() -> None:
-    from gymnast import tabular_primitives
+    from gymnast.tabular import primitives
 
     rng = np.random.default_rng(7)
-    words = np.array([tabular_loop._words(rng.bit_generator.state)], np.uint64)
-    assert [tabular_primitives.uniform(words, 0) for _ in range(100)] == rng.random(100).tolist()
-    assert tabular_loop._generator(rng.bit_generator.state, words[0]) == rng.bit_generator.state
+    words = np.array([loop._words(rng.bit_generator.state)], np.uint64)
+    assert [primitives.uniform(words, 0) for _ in range(100)] == rng.random(100).tolist()
+    assert loop._generator(rng.bit_generator.state, words[0]) == rng.bit_generator.state

@@ -13,9 +13,10 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from gymnast.agents import DQN, DQNConfig, optimizers
+from gymnast.agents import DQN, DQNConfig
 from gymnast.agents.base import Acted, restore_generator
-from gymnast.agents.compiled import Compiled
+from gymnast.agents.optim import optimizers
+from gymnast.agents.optim.compiled import Compiled
 from gymnast.envs.step import Step
 from gymnast.replay.transitions import Batch
 

@@ -11,15 +11,17 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
-from gymnast.agents import DQN, DQNConfig, losses, values
-from gymnast.agents.losses import (
+from gymnast.agents import DQN, DQNConfig
+from gymnast.agents.maths import td
+from gymnast.agents.maths.td import (
     allowed,
     categorical_projection,
     quantile_huber,
     rescale,
     unscale,
 )
-from gymnast.agents.values import VALUES, Categorical, Implicit, Quantile, Rescaled, Scalar
+from gymnast.agents.value import values
+from gymnast.agents.value.values import VALUES, Categorical, Implicit, Quantile, Rescaled, Scalar
 from gymnast.replay.transitions import Batch
 
 CPU = torch.device("cpu")
@@ -59,7 +61,7 @@ def gathered(probability: Tensor, reward: Tensor, discount: Tensor, support: Ten
     moved = reward.unsqueeze(1) + discount.unsqueeze(1) * support
     last = len(support) - 1
     position = ((moved - support[0]) / (support[-1] - support[0]) * last).clamp(0, last)
-    return losses._gathered(probability, position)
+    return td._gathered(probability, position)
 
 
 PROJECTIONS = pytest.mark.parametrize("project", [categorical_projection, gathered])
@@ -139,9 +141,7 @@ def quantile_oracle(prediction: Tensor, target: Tensor, tau: Tensor, kappa: floa
     return torch.tensor(found)
 
 
-FORMS = pytest.mark.parametrize(
-    "form", [quantile_huber, losses._pairwise_quantile_huber, losses._sorted_quantile_huber]
-)
+FORMS = pytest.mark.parametrize("form", [quantile_huber, td._pairwise_quantile_huber, td._sorted_quantile_huber])
 
 
 @FORMS
@@ -176,7 +176,7 @@ def test_the_two_forms_of_the_quantile_loss_have_one_gradient(kappa: float) -> N
     target = torch.randn(6, 70, generator=generator(1)) * 3
     tau = torch.rand(6, 70, generator=generator(2))
     gradients = []
-    for form in (losses._pairwise_quantile_huber, losses._sorted_quantile_huber):
+    for form in (td._pairwise_quantile_huber, td._sorted_quantile_huber):
         prediction = torch.randn(6, 70, generator=generator(0)).requires_grad_()
         form(prediction, target, tau, kappa=kappa).sum().backward()
         gradients.append(prediction.grad)
@@ -198,7 +198,7 @@ def test_quantile_regression_finds_the_quantiles() -> None:
 def test_a_quantile_loss_of_what_is_not_finite_is_not_finite() -> None:
     target = torch.zeros(2, 100)
     target[0, 3], target[1, 3] = math.inf, math.nan
-    for form in (losses._pairwise_quantile_huber, losses._sorted_quantile_huber):
+    for form in (td._pairwise_quantile_huber, td._sorted_quantile_huber):
         assert not form(torch.zeros(2, 100), target, torch.rand(1, 100), kappa=1.0).isfinite().any()
 
 

@@ -6,7 +6,7 @@ import av
 import numpy as np
 import pytest
 
-from gymnast.video import VideoWriter
+from gymnast.output.video import VideoWriter
 
 
 def decode(path):

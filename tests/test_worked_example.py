@@ -18,7 +18,7 @@ from gymnast.agents import ActorCriticConfig
 from gymnast.envs import make
 from gymnast.envs.native.adapter import NativeEnv
 from gymnast.envs.native.draws import Draws, row_keys
-from gymnast.records import read
+from gymnast.storage.metrics_log import read
 from tests.conformance import check_env, check_vector_env
 
 PAGE = (Path(__file__).resolve().parent.parent / "CONTRIBUTING.md").read_text()

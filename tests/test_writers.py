@@ -20,8 +20,8 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from gymnast import writers
-from gymnast.writers import Writers
+from gymnast.output import trackers
+from gymnast.output.trackers import Writers
 
 
 def make(names: tuple[str, ...], run_dir: Path, **changes: Any) -> Writers:
@@ -118,7 +118,7 @@ def video(path: Path, *, frames: int, fps: int) -> Path:
 class Failing:
     """Raises in one of its calls and counts all of them."""
 
-    def __init__(self, about: writers.RunInfo, fails: str, calls: list[str]) -> None:
+    def __init__(self, about: trackers.RunInfo, fails: str, calls: list[str]) -> None:
         self.fails, self.calls = fails, calls
         self._note("init")
 
@@ -149,7 +149,7 @@ def test_a_writer_that_raises_is_named_once_and_dropped_and_the_others_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], fails: str
 ) -> None:
     calls: list[str] = []
-    monkeypatch.setitem(writers.WRITERS, "failing", lambda about: Failing(about, fails, calls))
+    monkeypatch.setitem(trackers.WRITERS, "failing", lambda about: Failing(about, fails, calls))
     made = make(("failing", "tensorboard"), tmp_path)
     path = video(tmp_path / "v.mp4", frames=3, fps=30)
     for step in (10, 20):
@@ -165,7 +165,7 @@ def test_a_writer_that_raises_is_named_once_and_dropped_and_the_others_go_on(
 
 
 def test_a_dropped_writer_keeps_its_place_in_the_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(writers.WRITERS, "failing", lambda about: Failing(about, "init", []))
+    monkeypatch.setitem(trackers.WRITERS, "failing", lambda about: Failing(about, "init", []))
     made = make(("failing",), tmp_path, state={"failing": 1, "wandb_id": "abc"})
     assert made.state() == {"failing": 1, "wandb_id": "abc"}
 
@@ -192,13 +192,14 @@ def test_a_full_disk_drops_tensorboard_in_one_line(tmp_path: Path, capsys: pytes
 def test_training_with_a_failing_writer_ends_with_the_same_log_and_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], fails: str
 ) -> None:
-    from gymnast import checkpoint, train
-    from gymnast.options import TrainOptions
+    from gymnast import train
+    from gymnast.settings.options import TrainOptions
+    from gymnast.storage import checkpoint
 
     options = TrainOptions(env="FrozenLake-v1", steps=3_000, out=str(tmp_path), video=False, name="plain", device="cpu")
     plain = train("q-learning", options)
     for name in ("tensorboard", "wandb"):
-        monkeypatch.setitem(writers.WRITERS, name, lambda about: Failing(about, fails, []))
+        monkeypatch.setitem(trackers.WRITERS, name, lambda about: Failing(about, fails, []))
     tracked = train("q-learning", replace(options, name="tracked", track=("tensorboard", "wandb")))
     assert plain.exit_code == tracked.exit_code == 0
     log, other = ((run.path / "metrics.jsonl").read_bytes() for run in (plain, tracked))
@@ -216,7 +217,8 @@ def test_an_unknown_writer_is_refused(tmp_path: Path) -> None:
 
 def test_nothing_heavy_is_imported_before_it_is_chosen() -> None:
     code = (
-        "import sys, gymnast.writers; print([m for m in ('wandb', 'tensorboard', 'torch', 'av') if m in sys.modules])"
+        "import sys, gymnast.output.trackers; "
+        "print([m for m in ('wandb', 'tensorboard', 'torch', 'av') if m in sys.modules])"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
@@ -228,7 +230,7 @@ SCRIPT = """
     import json, sys, time
     from pathlib import Path
     from gymnast import writers
-    from gymnast.writers import Writers
+    from gymnast.output.trackers import Writers
 
     writers.WANDB_INIT_SECONDS = 3
     writers.WANDB_FINISH_SECONDS = 3

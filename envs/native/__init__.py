@@ -1,0 +1,1 @@
+"""Device-native environments: rules as functions of tensors."""

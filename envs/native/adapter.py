@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gymnast.envs import spaces
 from gymnast.envs.env import Env
 from gymnast.envs.native.vector import NativeVectorEnv
 from gymnast.envs.native.world import World
+from gymnast.envs.rows import tensors
 from gymnast.envs.step import Obs, Step, TransitionTable
 
 
@@ -24,7 +24,7 @@ class NativeEnv(Env):
     seeds_episodes = True
 
     def __init__(self, env: NativeVectorEnv, *, id: str, seed: np.random.SeedSequence) -> None:
-        spaces.check_actions(env.single_action_space, id)
+        tensors.check_actions(env.single_action_space, id)
         self.id, self.env = id, env
         self.num_envs, self.device = env.num_envs, env.device
         self.single_observation_space = env.single_observation_space

@@ -6,16 +6,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gymnast.envs import catch
 from gymnast.envs.native.draws import Draws
 from gymnast.envs.native.game import Game, State
+from gymnast.envs.small import catch
 
 
 class Catch(Game):
     """A ball falls one row a step; move the paddle under it before it lands.
 
     ## Description
-    The rules of `gymnast.envs.catch.Catch`, all rows at once.
+    The rules of `gymnast.envs.small.catch.Catch`, all rows at once.
 
     ## Action Space
     `Discrete(3)`: 0 moves the paddle left, 1 stays, 2 moves it right; the walls stop it.

@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gymnast.envs import chain, tables
 from gymnast.envs.native.draws import Draws
 from gymnast.envs.native.game import Game, State
+from gymnast.envs.rows import transition_table as tables
+from gymnast.envs.small import chain
 from gymnast.envs.step import TransitionTable
 
 
@@ -18,7 +19,7 @@ class Chain(Game):
     """Walk along a line of states: the near end pays little at once, the far end pays much.
 
     ## Description
-    The rules of `gymnast.envs.chain.Chain`, all rows at once.
+    The rules of `gymnast.envs.small.chain.Chain`, all rows at once.
 
     ## Action Space
     `Discrete(2)`: 0 goes left, 1 goes right.

@@ -6,16 +6,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gymnast.envs import memory
 from gymnast.envs.native.draws import Draws
 from gymnast.envs.native.game import Game, State
+from gymnast.envs.small import memory
 
 
 class Memory(Game):
     """See a cue, walk down a corridor that shows nothing, and choose the action that the cue named.
 
     ## Description
-    The rules of `gymnast.envs.memory.Memory`, all rows at once.
+    The rules of `gymnast.envs.small.memory.Memory`, all rows at once.
 
     ## Action Space
     `Discrete(cues)`: the answer; it counts in the last step alone.

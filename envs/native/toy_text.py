@@ -14,8 +14,8 @@ from gymnasium.envs.toy_text.frozen_lake import MAPS
 from gymnast.envs.native.canvas import Canvas, Colour, cells
 from gymnast.envs.native.game import State
 from gymnast.envs.native.table import TableGame
+from gymnast.envs.rows.transition_table import transition_table
 from gymnast.envs.step import TransitionTable
-from gymnast.envs.tables import transition_table
 
 ICE, HOLE, GOAL, START, GROUND = (190, 215, 235), (25, 45, 90), (80, 200, 120), (225, 225, 190), (70, 90, 70)
 AGENT: Colour = (245, 161, 66)

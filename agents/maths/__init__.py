@@ -1,0 +1,1 @@
+"""Pure functions of tensors: targets, returns, losses and means."""

@@ -1,0 +1,1 @@
+"""How gradients change weights: one update, its optimizers, its compiled and recorded forms."""

@@ -1,0 +1,173 @@
+"""Optimizers by name, over one flat parameter."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from gymnast.agents.optim.radam import RAdam
+
+NOT_FLAT = {
+    "lbfgs": "it needs a closure",
+    "sparseadam": "it needs sparse gradients",
+    "adafactor": "it treats a matrix as a whole, and the parameters are one flat vector",
+    "muon": "it treats a matrix as a whole, and the parameters are one flat vector",
+}
+
+CAPTURED = ("sgd", "nature-rmsprop", "a3c-rmsprop")
+"""Optimizers that need no `capturable` for a CUDA graph."""
+
+
+class NatureRMSprop(torch.optim.Optimizer):
+    """RMSProp as DQN's paper has it: centred, with epsilon inside the root (Graves 2013, eq. 38-40).
+
+    mean and square are running averages of the gradient and of its square; the step is
+    lr * grad / sqrt(square - mean**2 + eps). The defaults are those of Mnih et al. 2015 (extended data table 1).
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 2.5e-4,
+        *,
+        alpha: float = 0.95,
+        eps: float = 0.01,
+    ) -> None:
+        super().__init__(params, {"lr": lr, "alpha": alpha, "eps": eps})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            keep = group["alpha"]
+            for parameter in group["params"]:
+                grad, state = parameter.grad, self.state[parameter]
+                if not state:
+                    state["mean"], state["square"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
+                state["mean"].lerp_(grad, 1 - keep)
+                state["square"].mul_(keep).addcmul_(grad, grad, value=1 - keep)
+                root = torch.addcmul(state["square"], state["mean"], state["mean"], value=-1).add_(group["eps"]).sqrt_()
+                parameter.addcdiv_(grad, root.div_(-group["lr"]))  # lr may be a tensor, which `value` may not
+
+
+class A3CRMSprop(torch.optim.Optimizer):
+    """RMSProp as A3C's paper has it: not centred, with epsilon inside the root (Mnih et al. 2016, eq. 8 and 9).
+
+    square is a running average of the gradient's square; the step is lr * grad / sqrt(square + eps). It starts at 1,
+    as in the code of that time, so that the first steps are not the largest.
+    """
+
+    def __init__(self, params: Any, lr: float = 7e-4, *, alpha: float = 0.99, eps: float = 1e-5) -> None:
+        super().__init__(params, {"lr": lr, "alpha": alpha, "eps": eps})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            keep = group["alpha"]
+            for parameter in group["params"]:
+                grad, state = parameter.grad, self.state[parameter]
+                if not state:
+                    state["square"] = torch.ones_like(parameter)
+                square = state["square"].mul_(keep).addcmul_(grad, grad, value=1 - keep)
+                parameter.addcdiv_(grad, (square + group["eps"]).sqrt_().div_(-group["lr"]))
+
+
+PAPERS = {"nature-rmsprop": NatureRMSprop, "a3c-rmsprop": A3CRMSprop, "radam": RAdam}
+"""Optimizers of papers that torch does not have, or not in a fused form."""
+
+
+def names() -> tuple[str, ...]:
+    """What `optimizer` may be: torch's elementwise optimizers in lower case, and the papers' RMSProp."""
+    classes = [name for name, value in vars(torch.optim).items() if _is_optimizer(value)]
+    torchs = {name.lower() for name in classes} - NOT_FLAT.keys() - PAPERS.keys()
+    return (*sorted(torchs), *PAPERS)
+
+
+def check(name: str, eps: float | None, *, captured: bool = False) -> None:
+    """ValueError in one line where the optimizer is unknown, does not fit, or has no epsilon to set.
+
+    `captured`: its step is to be part of a CUDA graph.
+    """
+    if name in NOT_FLAT:
+        raise ValueError(f"optimizer {name} does not fit: {NOT_FLAT[name]}; use one of {', '.join(names())}")
+    if name not in names():
+        near = difflib.get_close_matches(name, names(), 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ValueError(f"optimizer must be one of {', '.join(names())}, got {name!r}{hint}")
+    if eps is not None and "eps" not in _parameters(name):
+        raise ValueError(f"optimizer_eps does not fit: {name} has no epsilon")
+    if captured and name not in CAPTURED and "capturable" not in _parameters(name):
+        raise ValueError(f"cuda_graphs does not fit optimizer {name}, whose step is run by the host; adam fits")
+
+
+def build(
+    name: str, parameter: nn.Parameter, *, lr: float, eps: float | None = None, captured: bool = False
+) -> torch.optim.Optimizer:
+    """An optimizer of one parameter, in its fused form where torch has one; `eps` None is the optimizer's own.
+
+    `captured`: its step is to be part of a CUDA graph, so the learning rate is a tensor.
+    """
+    check(name, eps, captured=captured)
+    options: dict[str, Any] = {"lr": torch.tensor(lr, device=parameter.device) if captured else lr}
+    if eps is not None:
+        options["eps"] = eps
+    if "fused" in _parameters(name) and parameter.device.type in ("cpu", "cuda"):
+        options["fused"] = True
+    elif captured and "foreach" in _parameters(name):
+        options["foreach"] = True  # the plain form reads the learning rate on the host
+    if captured and "capturable" in _parameters(name):
+        options["capturable"] = True
+    optimizer: torch.optim.Optimizer = _class(name)([parameter], **options)
+    return optimizer
+
+
+def stepper(optimizer: torch.optim.Optimizer) -> Callable[[], None]:
+    """The optimizer's `step` without torch's wrappers, whose look for hooks and profilers takes as long as the step."""
+    step = inspect.unwrap(type(optimizer).step)
+
+    def run() -> None:
+        with torch.no_grad():
+            step(optimizer)
+
+    return run
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, value: float) -> None:
+    """Of the next steps."""
+    group = optimizer.param_groups[0]
+    if isinstance(group["lr"], torch.Tensor):
+        group["lr"].fill_(value)
+    else:
+        group["lr"] = value
+
+
+def state_of(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """A copy of its state, in which the learning rate is a number."""
+    state = copy.deepcopy(optimizer.state_dict())
+    for group in state["param_groups"]:
+        group["lr"] = float(group["lr"])
+    return state
+
+
+def load_state(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Take over a state but for the settings, which are the config's: captured steps and others load each other's."""
+    optimizer.load_state_dict({**copy.deepcopy(state), "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _is_optimizer(value: Any) -> bool:
+    return isinstance(value, type) and issubclass(value, torch.optim.Optimizer) and value is not torch.optim.Optimizer
+
+
+def _class(name: str) -> Any:
+    if name in PAPERS:
+        return PAPERS[name]
+    return next(value for key, value in vars(torch.optim).items() if key.lower() == name and _is_optimizer(value))
+
+
+def _parameters(name: str) -> set[str]:
+    return set(inspect.signature(_class(name).__init__).parameters)

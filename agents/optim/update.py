@@ -1,0 +1,108 @@
+"""One update of a network: loss, gradient, clipping and optimizer step as one function of a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gymnast.agents.base import Metrics
+from gymnast.agents.optim import optimizers
+from gymnast.agents.optim.allocator import keep_freed_memory
+from gymnast.agents.optim.compiled import Compiled
+from gymnast.networks.fast.flat import FlatParameters, clip_norm
+
+Loss = Callable[[Any, Tensor | None], tuple[Tensor, Tensor, Metrics]]
+"""From a batch (what the replay samples) and noise to loss [], error of each sample [B] and what is to be logged."""
+Gradient = Callable[[Any, Tensor | None], tuple[Tensor, Metrics]]
+"""Writes a loss's gradient into the flat one; the error of each sample [B] and what is to be logged."""
+
+
+class Update:
+    """Learns from one batch after another; nothing in it is read by the host.
+
+    `gradient` writes the gradient of the loss, where there is a faster way to it than autograd's.
+
+    With `compile` everything before the optimizer's step, which is one kernel of its own, is one compiled function.
+    Its gradient is a transform of the loss as a function of the weights, for a compiler sees no `backward`.
+    """
+
+    def __init__(
+        self,
+        loss: Loss,
+        weights: FlatParameters,
+        optimizer: torch.optim.Optimizer,
+        *,
+        max_grad_norm: float | None,
+        max_grad_value: float | None,
+        compile: bool = False,
+        gradient: Gradient | None = None,
+    ) -> None:
+        if weights.data.device.type == "cpu":
+            keep_freed_memory()
+        self.loss, self.weights, self.optimizer = loss, weights, optimizer
+        self.max_grad_norm, self.max_grad_value = max_grad_norm, max_grad_value
+        self._step = optimizers.stepper(optimizer)
+        self._as_module = _LossOf(weights.module, loss)
+        self._parameters = {
+            f"network.{name}": parameter.detach()
+            for name, parameter in weights.module.named_parameters()
+            if parameter.requires_grad
+        }
+        self._gradient = gradient
+        self._learn = self._by_backward if gradient is None else self._by_gradient
+        if compile:
+            self._learn = Compiled(self._by_transform, otherwise=self._by_backward)
+
+    def __call__(self, batch: Any, noise: Tensor | None) -> tuple[Tensor, Metrics]:
+        """One step of the optimizer; the error of each sample [B], and the update's metrics."""
+        error, metrics = self._learn(batch, noise)
+        self._step()
+        return error, metrics
+
+    def step_by(self, step: Callable[[], None]) -> None:
+        """Take the optimizer's steps in another way."""
+        self._step = step
+
+    def _by_backward(self, batch: Any, noise: Tensor | None) -> tuple[Tensor, Metrics]:
+        loss, error, metrics = self.loss(batch, noise)
+        self.weights.added.zero_()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._clip(metrics)
+        return error, metrics
+
+    def _by_gradient(self, batch: Any, noise: Tensor | None) -> tuple[Tensor, Metrics]:
+        assert self._gradient is not None
+        error, metrics = self._gradient(batch, noise)
+        self._clip(metrics)
+        return error, metrics
+
+    def _by_transform(self, batch: Any, noise: Tensor | None) -> tuple[Tensor, Metrics]:
+        def objective(parameters: dict[str, Tensor]) -> tuple[Tensor, tuple[Tensor, Metrics]]:
+            loss, error, metrics = torch.func.functional_call(self._as_module, parameters, (batch, noise))
+            return loss, (error, metrics)
+
+        grads, (_, (error, metrics)) = torch.func.grad_and_value(objective, has_aux=True)(self._parameters)
+        self.weights.grad.copy_(self.weights.flatten(grads.values()))
+        self._clip(metrics)
+        return error, metrics
+
+    def _clip(self, metrics: Metrics) -> None:
+        grad = self.weights.grad
+        if self.max_grad_value is not None:
+            grad.clamp_(-self.max_grad_value, self.max_grad_value)
+        if self.max_grad_norm is not None:
+            metrics["grad_norm"] = clip_norm(grad, self.max_grad_norm)
+
+
+class _LossOf(nn.Module):
+    """A loss as a module that holds the network whose weights it is a function of."""
+
+    def __init__(self, network: nn.Module, loss: Loss) -> None:
+        super().__init__()
+        self.network, self.loss = network, loss
+
+    def forward(self, batch: Any, noise: Tensor | None) -> tuple[Tensor, Tensor, Metrics]:
+        return self.loss(batch, noise)

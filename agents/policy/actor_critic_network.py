@@ -1,0 +1,89 @@
+"""The network of an actor-critic, as its config has it."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import gymnasium as gym
+import torch
+from torch import nn
+
+from gymnast.networks import build, default_sizes
+from gymnast.networks.build import has_image
+from gymnast.networks.distributions.distributions import Distribution
+from gymnast.networks.heads.actor_critic import ActorCriticNetwork, Trunk
+from gymnast.networks.layers.init import initialise
+from gymnast.networks.layers.normalise import RunningNorm
+from gymnast.networks.layers.recurrent import Core
+
+MLP_SIZES = (64, 64)
+"""Units of an MLP (Schulman et al. 2017, section 6.1)."""
+POLICY_GAIN = 0.01
+"""Of the policy's last layer, so that at first all actions are about as probable (Andrychowicz et al. 2021)."""
+
+
+class NetworkConfig(Protocol):
+    """What a config says of its network."""
+
+    @property
+    def hidden_sizes(self) -> tuple[int, ...] | None: ...
+    @property
+    def activation(self) -> str: ...
+    @property
+    def init(self) -> str: ...
+    @property
+    def trunk(self) -> str: ...
+    @property
+    def recurrent(self) -> str: ...
+    @property
+    def memory_size(self) -> int: ...
+    @property
+    def log_std_init(self) -> float: ...
+    @property
+    def normalise_obs(self) -> bool: ...
+
+
+def actor_critic_network(
+    backbone: str | nn.Module,
+    observation_space: gym.Space[Any],
+    distribution: Distribution,
+    config: NetworkConfig,
+    generator: torch.Generator,
+    *,
+    values: int = 1,
+) -> ActorCriticNetwork:
+    """Observations to the distribution's outputs and so many values; the generator draws its weights."""
+    own = default_sizes(backbone, observation_space)
+    mlp = own == default_sizes("mlp", observation_space)
+    sizes = MLP_SIZES if config.hidden_sizes is None and mlp else config.hidden_sizes
+    shared = config.trunk == "shared" or (config.trunk == "auto" and has_image(observation_space))
+    if not isinstance(backbone, str) and not shared:
+        raise ValueError("a backbone that is given as a module is one trunk: trunk shared fits")
+
+    def trunk() -> Trunk:
+        base = build(
+            backbone,
+            observation_space,
+            hidden_sizes=sizes,
+            activation=config.activation,
+            init=config.init,
+            generator=generator,
+        )
+        if config.recurrent == "none":
+            return Trunk(base, None)
+        core = Core(config.recurrent, int(base.out_features), config.memory_size)  # type: ignore[arg-type]
+        initialise(core, config.init, activation=None, generator=generator)
+        return Trunk(base, core)
+
+    network = ActorCriticNetwork(
+        trunk(),
+        None if shared else trunk(),
+        outputs=distribution.outputs,
+        scales=distribution.scales,
+        values=values,
+        log_std=config.log_std_init,
+        norm=RunningNorm(observation_space) if config.normalise_obs else None,
+    )
+    initialise(network.policy, config.init, activation=None, generator=generator, gain=POLICY_GAIN)
+    initialise(network.value, config.init, activation=None, generator=generator)
+    return network

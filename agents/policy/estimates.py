@@ -1,0 +1,111 @@
+"""Advantages and value targets of a rollout: what an actor-critic learns from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from gymnast.agents.base import Metrics
+from gymnast.agents.maths import policy_gradient
+from gymnast.agents.policy.closed_form import estimated
+from gymnast.agents.policy.reward_scale import RewardScale
+from gymnast.agents.samples import Samples, cut
+from gymnast.replay.rollout import Rollout
+
+if TYPE_CHECKING:
+    from gymnast.agents.policy.actor_critic_config import ActorCriticConfig
+
+
+class Estimates:
+    """Makes samples of a rollout, of steps or of sequences of `length` steps.
+
+    With novelty rewards there are two streams of rewards and V = 2 values, else one.
+    """
+
+    def __init__(self, config: ActorCriticConfig, rollout: Rollout, *, length: int | None) -> None:
+        self.config, self.rollout, self.length = config, rollout, length
+        device = rollout.weight.device
+        self.compiled = device.type == "cpu"
+        self.scale = self.novelty_scale = None
+        if config.normalise_rewards:
+            self.scale = RewardScale(config.gamma, rollout.num_envs, device=device)
+        if config.intrinsic != "none":
+            gamma = config.intrinsic_gamma
+            self.novelty_scale = RewardScale(gamma, rollout.num_envs, device=device, episodic=False)
+        self.last_value = torch.zeros((rollout.num_envs, 1 if self.novelty_scale is None else 2), device=device)
+        """[N, V], of the successors of the last step."""
+        self.seen: Metrics = {}
+        """What is logged of rewards and values."""
+
+    @torch.no_grad()
+    def see(self) -> None:
+        """Take in the rewards of a rollout as they are learned from, [T, N, V]."""
+        fields, weight = self.rollout.fields, self.rollout.weight
+        reward: Tensor = fields["reward"]
+        if self.config.clip_rewards:
+            reward = reward.clamp(-1.0, 1.0)
+        if self.scale is not None:
+            reward = self.scale(reward, fields["ended"], weight)
+        self._reward, self.seen = reward.unsqueeze(2), {}
+        if self.novelty_scale is not None:
+            novelty = self.novelty_scale(fields["novelty"], fields["ended"], weight)
+            self._reward = torch.stack([reward, novelty], 2)
+            share = policy_gradient.shares(weight.flatten())
+            self.seen["intrinsic_reward"] = policy_gradient.weighted_mean(novelty.flatten(), share)
+
+    @torch.no_grad()
+    def samples(self, value: Tensor, log_ratio: Tensor | None = None) -> Samples:
+        """The rollout's samples, by these values [T, N, V] and, for V-trace, log-ratios [T, N] of the policies."""
+        if self.compiled and self.novelty_scale is None and log_ratio is None:
+            estimates = estimated(self.rollout, self._reward, self.last_value, self.config)
+            numbers, self.seen["explained_variance"] = estimates
+        else:
+            numbers = self._numbers(value, log_ratio)
+        fields = self.rollout.fields
+        mask, start, memory = (fields.get(name) for name in ("mask", "start", "memory"))
+        return cut(Samples(fields["obs"], fields["raw"], numbers, mask, start, memory), self.length)
+
+    def _numbers(self, value: Tensor, log_ratio: Tensor | None) -> Tensor:
+        """`Samples.numbers` of each step, [T, N, 3 + 2 V]."""
+        config, fields, weight = self.config, self.rollout.fields, self.rollout.weight
+        ended, reward = fields["ended"], self._reward
+        following = torch.cat([value[1:], self.last_value.unsqueeze(0)])  # [T, N, V]
+        next_value = torch.where(ended, fields["final_value"][..., 0], following[..., 0])
+        discount = config.gamma * (1.0 - fields["terminated"].float())  # truncation keeps the bootstrap
+        advantage, target = self._estimate(log_ratio, reward[..., 0], discount, value[..., 0], next_value, ended)
+        targets = [target]
+        share = policy_gradient.shares(weight.flatten())
+        explained = policy_gradient.explained_variance(value[..., 0].flatten(), target.flatten(), share)
+        self.seen["explained_variance"] = explained
+        if self.novelty_scale is not None:  # its return goes on after an end (Burda et al. 2019, section 2.3)
+            discount, never = torch.full_like(discount, config.intrinsic_gamma), torch.zeros_like(ended)
+            parts = (reward[..., 1], discount, value[..., 1], following[..., 1], never)
+            of_novelty, target = self._estimate(log_ratio, *parts)
+            advantage = advantage + config.intrinsic_coef * of_novelty
+            targets.append(target)
+        of_steps = torch.stack([fields["log_prob"], advantage, weight], 2)
+        return torch.cat([of_steps, fields["value"], torch.stack(targets, 2)], 2)
+
+    def _estimate(self, log_ratio: Tensor | None, *parts: Tensor) -> tuple[Tensor, Tensor]:
+        """Advantages and value targets from rewards, discounts, values, next values and boundaries, all [T, N]."""
+        reward, discount, value, next_value, boundary = parts
+        lam = self.config.gae_lambda
+        if log_ratio is None:
+            advantage = policy_gradient.gae(reward, discount, value, next_value, boundary, lam)
+            return advantage, advantage + value
+        target, advantage = policy_gradient.vtrace(log_ratio, reward, discount, value, next_value, boundary, lam=lam)
+        return advantage, target
+
+    def state_dict(self) -> dict[str, Any]:
+        """The statistics of rewards."""
+        return {name: scale.state_dict() for name, scale in self._scales().items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for name, scale in self._scales().items():
+            scale.load_state_dict(state[name])
+
+    def _scales(self) -> dict[str, RewardScale]:
+        scales = {"scale": self.scale, "novelty_scale": self.novelty_scale}
+        return {name: scale for name, scale in scales.items() if scale is not None}

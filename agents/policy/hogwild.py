@@ -1,0 +1,59 @@
+"""Weights and an optimizer's statistics that several processes learn at once, without locks (Recht et al. 2011)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from gymnast.agents.optim import optimizers
+from gymnast.networks.fast.flat import FlatParameters
+
+INITIAL: dict[str, dict[str, Callable[[Tensor], Tensor]]] = {
+    "a3c-rmsprop": {"square": torch.ones_like},
+    "adam": {"step": lambda like: torch.zeros(()), "exp_avg": torch.zeros_like, "exp_avg_sq": torch.zeros_like},
+    "sgd": {},
+}
+"""The state that an optimizer begins with, for those whose statistics may be shared."""
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Flat parameters [P] and the state of their optimizer, in memory that all processes see."""
+
+    parameters: Tensor
+    statistics: dict[str, Tensor]
+
+    @staticmethod
+    def of(weights: FlatParameters, name: str, optimizer: torch.optim.Optimizer) -> Shared:
+        """An agent's own, whose parameters are shared already; its optimizer goes on in the shared state."""
+        state = optimizer.state[weights.parameter]
+        for key, initial in INITIAL[name].items():
+            state[key] = state.get(key, initial(weights.data)).share_memory_()
+        return Shared(weights.data, {key: state[key] for key in INITIAL[name]})
+
+
+class Follower:
+    """Lets an agent's updates go to shared parameters, by gradients at a copy of them that is its own.
+
+    Each update reads and writes them as they are, while others do (Mnih et al. 2016, algorithm S3).
+    """
+
+    def __init__(self, weights: FlatParameters, shared: Shared, *, optimizer: str, eps: float | None) -> None:
+        self.weights, self.shared = weights, shared
+        parameter = nn.Parameter(shared.parameters)
+        parameter.grad = weights.grad
+        self.optimizer = optimizers.build(optimizer, parameter, lr=0.0, eps=eps)
+        self.optimizer.state[parameter].update(shared.statistics)
+        self._step = optimizers.stepper(self.optimizer)
+        self.pull()
+
+    def step(self) -> None:
+        self._step()
+        self.pull()
+
+    def pull(self) -> None:
+        """Copy the shared parameters."""
+        self.weights.data.copy_(self.shared.parameters)

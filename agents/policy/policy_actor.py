@@ -1,0 +1,79 @@
+"""How an agent with a policy acts: by drawing from it, or by its most probable action."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gymnast.agents.base import Acted, restore_generator, seed_sequence, torch_seed
+from gymnast.envs.step import Obs
+from gymnast.networks.distributions.distributions import Distribution
+from gymnast.networks.fast.policy_backward import PlainActorCritic
+from gymnast.networks.heads.actor_critic import ActorCriticNetwork
+from gymnast.networks.layers.recurrent import reset
+
+
+class PolicyConfig(Protocol):
+    @property
+    def action_masks(self) -> bool: ...
+    @property
+    def eval_sample(self) -> bool: ...
+
+
+class PolicyAgent(Protocol):
+    """What an actor sees of its agent."""
+
+    network: ActorCriticNetwork
+    plain: PlainActorCritic | None
+    distribution: Distribution
+    device: torch.device
+
+    @property
+    def config(self) -> PolicyConfig: ...
+
+
+class PolicyActor:
+    """Acts on the agent's network, which it shares, with a generator and a memory of its own.
+
+    While it explores, it draws actions and tells what learning needs of the moment. Otherwise it takes the most
+    probable ones, unless `eval_sample` asks to draw.
+    """
+
+    def __init__(self, agent: PolicyAgent, num_envs: int, *, explore: bool, seed: int | np.random.SeedSequence) -> None:
+        self.agent, self.explore = agent, explore
+        self.draws = explore or agent.config.eval_sample
+        self.generator = torch.Generator(agent.device).manual_seed(torch_seed(seed_sequence(seed)))
+        size = agent.network.memory_size
+        self.memory = torch.zeros((num_envs, size), device=agent.device) if size else None
+        """[N, M], of the observations acted on so far."""
+
+    @torch.no_grad()
+    def act(self, obs: Obs, start: Tensor, action_mask: Tensor | None = None) -> Acted:
+        agent, before = self.agent, None
+        if agent.plain is not None:
+            output, value = agent.plain.act(obs)
+        elif self.memory is None:
+            output, value = agent.network(obs)
+        else:
+            before = reset(self.memory, start)
+            output, value, self.memory = agent.network.step(obs, before)
+        mask = action_mask if agent.config.action_masks else None
+        if mask is not None:
+            output = agent.distribution.masked(output, mask)
+        if not self.draws:
+            return Acted(agent.distribution.to_env(agent.distribution.mode(output)))
+        raw, log_prob = agent.distribution.act(output, self.generator)
+        action = agent.distribution.to_env(raw)
+        return Acted(action, log_prob, value, before, self.memory, raw, mask)
+
+    def state_dict(self) -> dict[str, Any]:
+        memory = {} if self.memory is None else {"memory": self.memory.clone()}
+        return {"generator": self.generator.get_state(), **memory}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        restore_generator(self.generator, state["generator"])
+        if self.memory is not None:
+            self.memory = state["memory"].to(self.agent.device)

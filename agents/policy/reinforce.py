@@ -1,0 +1,233 @@
+"""REINFORCE (Williams 1992): the policy gradient of whole episodes, with a choice of baselines."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gymnast.agents.base import Acted, Metrics, seed_sequence, torch_seed
+from gymnast.agents.maths import policy_gradient
+from gymnast.agents.optim import optimizers
+from gymnast.agents.optim.update import Update
+from gymnast.agents.policy.actor_critic_network import actor_critic_network
+from gymnast.agents.policy.novelty import build_intrinsic
+from gymnast.agents.policy.policy_actor import PolicyActor
+from gymnast.agents.policy.reinforce_batch import Batch, batch_of, returns_of
+from gymnast.agents.policy.reinforce_config import ReinforceConfig
+from gymnast.agents.policy.reward_scale import RewardScale
+from gymnast.agents.schedules import schedule
+from gymnast.envs.step import Obs, Step, map_obs
+from gymnast.networks.distributions.distributions import distribution
+from gymnast.networks.fast.flat import FlatParameters
+from gymnast.networks.fast.policy_backward import plain_policy
+from gymnast.replay.episode_buffer import Episodes
+
+
+class Reinforce:
+    """A policy that learns from whole episodes: the agent, without environment, loop or logger.
+
+    The gradient is that of the mean over episodes of the sum over their steps of log pi(a|s) * (return - baseline),
+    without the factor gamma**t of the discounted objective, as is usual. It is unbiased with each baseline: the mean
+    of returns is that of earlier updates, and a value does not depend on the action.
+
+    Of several environments those whose episode goes on at an update keep its steps for a later one, which were then
+    partly chosen by the policy of before: their gradient is that of today's log-probabilities, not corrected. With one
+    environment every episode is the policy's own. After an episode that was truncated comes the value of its final
+    observation where the baseline is a value; otherwise there is none, and the return is the sum up to the truncation.
+
+    Raises:
+        ValueError: spaces that a policy does not fit.
+    """
+
+    def __init__(
+        self,
+        observation_space: gym.Space[Any],
+        action_space: gym.Space[Any],
+        config: ReinforceConfig | None = None,
+        *,
+        num_envs: int = 1,
+        device: str | torch.device = "cpu",
+        seed: int | np.random.SeedSequence = 0,
+        backbone: nn.Module | None = None,
+    ) -> None:
+        self.observation_space: gym.Space[Any] = observation_space
+        self.action_space: gym.Space[Any] = action_space
+        self.config = config = config or ReinforceConfig()
+        self.num_envs, self.device = num_envs, torch.device(device)
+        self.env_step = self.updates = 0
+        self.learning_rate = schedule(config.learning_rate, name="learning_rate")
+        self.entropy_coef = schedule(config.entropy_coef, name="entropy_coef")
+        self.distribution = distribution(action_space, squash=config.squash, device=self.device)
+        init_seed, intrinsic_seed = seed_sequence(seed).spawn(2)
+        self.intrinsic = build_intrinsic(config.intrinsic, observation_space, self.device, intrinsic_seed)
+        self._intrinsic_scale = None
+        gammas, coefs = [config.gamma], [1.0]
+        if self.intrinsic is not None:
+            gammas, coefs = [*gammas, config.intrinsic_gamma], [*coefs, config.intrinsic_coef]
+            self._intrinsic_scale = RewardScale(config.intrinsic_gamma, num_envs, device=self.device)
+        self._gamma, self._coef = torch.tensor(gammas, device=self.device), torch.tensor(coefs, device=self.device)
+        self.mean_return = torch.zeros_like(self._gamma)
+        """[V], the running mean of the returns that weighed actions."""
+        self.episodes = Episodes(num_envs, device=self.device)
+        self.has_value = config.baseline == "value"
+        self._build_network(config.backbone if backbone is None else backbone, init_seed)
+
+    def _build_network(self, backbone: str | nn.Module, seed: np.random.SeedSequence) -> None:
+        """The network, and what updates it."""
+        config = self.config
+        self.network = actor_critic_network(
+            backbone,
+            self.observation_space,
+            self.distribution,
+            config if self.has_value else replace(config, trunk="shared"),  # a value that nobody reads has no trunk
+            torch.Generator().manual_seed(torch_seed(seed)),
+            values=len(self._gamma),
+        ).to(self.device)
+        self.weights = FlatParameters(self.network)
+        self.plain = None if config.compile else plain_policy(self.network, self.weights)
+        """The network in a faster form, where it has one."""
+        self._entropy_coef = torch.zeros((), device=self.device)
+        self.optimizer = optimizers.build(
+            config.optimizer, self.weights.parameter, lr=self.learning_rate(0), eps=config.optimizer_eps
+        )
+        self._update = Update(
+            self.loss,
+            self.weights,
+            self.optimizer,
+            max_grad_norm=config.max_grad_norm,
+            max_grad_value=config.max_grad_value,
+            compile=config.compile,
+        )
+
+    def actor(self, num_envs: int, *, explore: bool, seed: int | np.random.SeedSequence) -> PolicyActor:
+        """Draws actions with `explore`, else takes the most probable ones (or draws, with `eval_sample`)."""
+        return PolicyActor(self, num_envs, explore=explore, seed=seed)
+
+    @torch.no_grad()
+    def store(self, obs: Obs, acted: Acted, step: Step) -> None:
+        reward = step.reward.clamp(-1.0, 1.0) if self.config.clip_rewards else step.reward
+        self.episodes.add(
+            obs=obs,
+            raw=acted.raw,
+            mask=acted.mask,
+            reward=reward.unsqueeze(1) if self.intrinsic is None else torch.stack([reward, self._novelty(step)], 1),
+            bootstrap=self._bootstrap(acted, step) if self.has_value else None,
+            ended=step.ended,
+            num_ended=step.num_ended,
+            active=step.active,
+        )
+        self.env_step += step.num_active
+
+    def _novelty(self, step: Step) -> Tensor:
+        """The reward for what is new, scaled, [N]."""
+        assert self.intrinsic is not None
+        assert self._intrinsic_scale is not None
+        found = self.intrinsic.reward(step.next_obs)
+        count = torch.ones_like(found) if step.active is None else step.active.float()
+        return self._intrinsic_scale(*(part.unsqueeze(0) for part in (found, step.ended, count)))[0]
+
+    def _bootstrap(self, acted: Acted, step: Step) -> Tensor:
+        """The value of the final observation where an episode was truncated, else 0; [N, V]."""
+        if step.num_ended == 0:
+            return torch.zeros((self.num_envs, len(self._gamma)), device=self.device)
+        if acted.next_memory is None:
+            _, value = (self.plain or self.network)(step.next_obs)
+        else:
+            _, value, _ = self.network.step(step.next_obs, acted.next_memory)
+        return torch.where((step.truncated & ~step.terminated).unsqueeze(1), value, 0.0)
+
+    def updates_due(self, env_step: int) -> int:
+        """1 once so many episodes are finished."""
+        return int(len(self.episodes.lengths) >= self.config.episodes)
+
+    def learn(self) -> Metrics:
+        """One step of the optimizer on all steps of the finished episodes."""
+        config = self.config
+        optimizers.set_learning_rate(self.optimizer, self.learning_rate(self.env_step))
+        self._entropy_coef.fill_(self.entropy_coef(self.env_step))
+        fields, lengths = self.episodes.take()
+        to_go, total = returns_of(fields, lengths, self._gamma)
+        weighing = to_go if config.returns == "to-go" else total
+        relative = weighing - self.mean_return if config.baseline == "mean" else weighing
+        size = self.network.memory_size
+        batch = batch_of(fields, lengths, relative, to_go, memory_size=size, fill=config.compile)
+        _, metrics = self._update(batch, None)
+        self.updates += 1
+        if config.baseline == "mean":
+            metrics["baseline"] = self.mean_return[0].clone()
+        rate = max(config.baseline_rate, 1.0 / self.updates)
+        self.mean_return.lerp_(weighing.mean(0), rate)  # after the update, whose own returns would bias it
+        if self.intrinsic is not None:
+            seen = map_obs(partial(torch.unsqueeze, dim=0), fields["obs"])
+            metrics["intrinsic_reward"] = fields["reward"][:, 1].mean()
+            metrics |= self.intrinsic.learn(seen, torch.ones_like(to_go[:, 0]).unsqueeze(0))
+        if self.network.norm is not None:  # last, so that the policy that acted is the one that is learned from
+            self.network.norm.update(fields["obs"])
+        return metrics
+
+    def loss(self, batch: Batch, noise: Tensor | None) -> tuple[Tensor, Tensor, Metrics]:
+        """Loss [], the advantages [B], and what is logged, means over steps (Williams 1992, section 4)."""
+        config, weight = self.config, batch.weight
+        if batch.start is None or batch.memory is None:
+            output, value = (self.plain or self.network)(batch.obs)
+        else:
+            output, value = self.network.sequence(batch.obs, batch.start, batch.memory)
+        if batch.mask is not None:
+            output = self.distribution.masked(output, batch.mask)
+        log_prob, entropy = self.distribution.log_prob_entropy(output, batch.raw)
+        advantage = (batch.weighing - value.detach() if self.has_value else batch.weighing) @ self._coef
+        if config.normalise_advantages:
+            advantage = policy_gradient.normalised(advantage, weight)
+        policy = policy_gradient.policy_gradient_loss(log_prob, advantage, weight)
+        spread = policy_gradient.entropy_loss(entropy, weight)
+        loss = policy + self._entropy_coef * spread
+        metrics = {"policy_loss": policy, "entropy": -spread}
+        if self.has_value:
+            values = 0.5 * weight @ (value - batch.target).square().sum(1)
+            loss = loss + config.value_coef * values
+            explained = policy_gradient.explained_variance(value[:, 0].detach(), batch.target[:, 0], weight)
+            metrics |= {"value_loss": values, "explained_variance": explained}
+        metrics["loss"] = loss
+        # From the mean over steps to the mean over episodes of their sums.
+        return batch.length * loss, advantage, {name: number.detach() for name, number in metrics.items()}
+
+    def scheduled(self) -> dict[str, float]:
+        """Learning rate and entropy coefficient at the current env step."""
+        return {name: getattr(self, name)(self.env_step) for name in ("learning_rate", "entropy_coef")}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Network, optimizer, statistics and counts; under "replay" the steps not learned from yet."""
+        state: dict[str, Any] = {
+            "network": copy.deepcopy(dict(self.network.state_dict())),
+            "optimizer": optimizers.state_of(self.optimizer),
+            "mean_return": self.mean_return.clone(),
+            "env_step": self.env_step,
+            "updates": self.updates,
+        }
+        for name, part in self._parts().items():
+            state[name] = part.state_dict()
+        return {**state, "replay": self.episodes.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over a state; without a "replay" no steps wait."""
+        self.network.load_state_dict(state["network"])
+        optimizers.load_state(self.optimizer, state["optimizer"])
+        self.mean_return.copy_(state["mean_return"])
+        self.env_step, self.updates = state["env_step"], state["updates"]
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+        self.episodes.clear()
+        if "replay" in state:
+            self.episodes.load_state_dict(state["replay"])
+
+    def _parts(self) -> dict[str, Any]:
+        """What keeps a state of its own, where the config asks for it."""
+        parts = {"intrinsic_scale": self._intrinsic_scale, "intrinsic": self.intrinsic}
+        return {name: part for name, part in parts.items() if part is not None}

@@ -1,0 +1,1 @@
+"""Many agents trained at once by batched products."""

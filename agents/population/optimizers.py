@@ -1,0 +1,61 @@
+"""Optimizers of many agents at once: parameters [M, P], and a learning rate for all or one for each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gymnast.agents.optim import optimizers
+
+
+class MemberAdam(torch.optim.Optimizer):
+    """Adam (Kingma & Ba 2015, algorithm 1), whose learning rate may be a tensor [M, 1] beside parameters [M, P]."""
+
+    def __init__(
+        self, params: Any, lr: float | Tensor = 1e-3, *, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8
+    ) -> None:
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            first, second = group["betas"]
+            for parameter in group["params"]:
+                grad, state = parameter.grad, self.state[parameter]
+                if not state:
+                    # In float32 1 - 0.999**step would be off by 5e-5 of itself at first.
+                    state["step"] = torch.zeros((), dtype=torch.float64, device=parameter.device)
+                    state["mean"], state["square"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
+                state["step"] += 1
+                state["mean"].lerp_(grad, 1 - first)
+                state["square"].mul_(second).addcmul_(grad, grad, value=1 - second)
+                of_mean, of_square = (1 - keep ** state["step"] for keep in (first, second))
+                root = (state["square"] / of_square.to(grad.dtype)).sqrt_().add_(group["eps"])
+                parameter.addcdiv_(state["mean"], root.div_(-(group["lr"] / of_mean.to(grad.dtype))))
+
+
+PER_MEMBER: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adam": MemberAdam,
+    "nature-rmsprop": optimizers.NatureRMSprop,
+    "a3c-rmsprop": optimizers.A3CRMSprop,
+}
+"""Optimizers whose learning rate may differ between members."""
+
+
+def build(
+    name: str, parameter: nn.Parameter, *, rate: float | Tensor, eps: float | None, captured: bool
+) -> torch.optim.Optimizer:
+    """An optimizer of parameters [M, P] by name; `rate` is a number for all members, or a tensor [M, 1].
+
+    Every optimizer there is is elementwise, so a number gives each member its own steps. ValueError where the named one
+    does not take a tensor.
+    """
+    if not isinstance(rate, Tensor):
+        return optimizers.build(name, parameter, lr=rate, eps=eps, captured=captured)
+    if name not in PER_MEMBER:
+        raise ValueError(f"learning_rate may differ between members with {', '.join(PER_MEMBER)}, not with {name}")
+    options: dict[str, Any] = {"lr": rate} if eps is None else {"lr": rate, "eps": eps}
+    return PER_MEMBER[name]([parameter], **options)

@@ -1,0 +1,68 @@
+"""What the members of a population learn from: samples, those of a member together."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from gymnast.agents.maths.policy_gradient import gae
+from gymnast.envs.step import Obs, map_obs
+from gymnast.replay.rollout import Fields
+
+
+class Batch(NamedTuple):
+    """Samples of all members, S or a minibatch of B of each."""
+
+    obs: Obs
+    """[M * S, ...]."""
+    raw: Tensor
+    """[M, S, ...], actions as they were drawn."""
+    numbers: Tensor
+    """float32 [M, S, 4]: log-probability when drawn, advantage, old value and target."""
+    mask: Tensor | None
+    """bool [M, S, A], the actions that were allowed."""
+
+
+def by_member(field: Tensor, members: int) -> Tensor:
+    """A field of a rollout [T, M * N, ...] as [M, T * N, ...]."""
+    return field.unflatten(1, (members, -1)).transpose(0, 1).flatten(1, 2)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def obs_by_member(obs: Obs, members: int) -> Obs:
+    """Observations [T, M * N, ...] as [M * T * N, ...]."""
+    return map_obs(lambda part: by_member(part, members).flatten(0, 1), obs)
+
+
+def samples(fields: Fields, obs: Obs, *, reward: Tensor, next_value: Tensor, gamma: Tensor, lam: Tensor) -> Batch:
+    """The samples of a rollout's fields [T, M * N, ...], with advantages by GAE; gamma and lambda are [M].
+
+    `obs` are the observations as the networks see them, `reward` [T, M * N] what is learned from, and `next_value`
+    [M, T * N] the values of the successors.
+    """
+    members, steps = len(gamma), len(reward)
+
+    def split(field: Tensor) -> Tensor:  # [T, M * N] to [T, M, N]
+        return field.view(steps, members, -1)
+
+    value, ended = split(fields["value"]), split(fields["ended"])
+    discount = gamma.unsqueeze(1) * (1.0 - split(fields["terminated"]).float())  # truncation keeps the bootstrap
+    following = next_value.view(members, steps, -1).transpose(0, 1)
+    advantage = gae(split(reward), discount, value, following, ended, lam.unsqueeze(1))
+    numbers = torch.stack([split(fields["log_prob"]), advantage, value, advantage + value], 3)  # [T, M, N, 4]
+    mask = by_member(fields["mask"], members) if "mask" in fields else None
+    return Batch(obs, by_member(fields["raw"], members), numbers.transpose(0, 1).flatten(1, 2), mask)
+
+
+def chosen(whole: Batch, index: Tensor) -> Batch:
+    """The samples with these numbers, [M, B], counted over all members."""
+
+    def taken(part: Tensor) -> Tensor:  # [M * S, ...] to [M * B, ...]
+        return part.index_select(0, index.flatten())
+
+    def of_members(part: Tensor) -> Tensor:
+        return taken(part.flatten(0, 1)).view(*index.shape, *part.shape[2:])
+
+    mask = None if whole.mask is None else of_members(whole.mask)
+    return Batch(map_obs(taken, whole.obs), of_members(whole.raw), of_members(whole.numbers), mask)

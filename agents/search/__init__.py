@@ -1,0 +1,1 @@
+"""Agents that search parameters without gradients: hill climbing, a genetic algorithm, evolution strategies."""

@@ -1,0 +1,264 @@
+"""What searches for policies without gradients share: candidates are parameter vectors, whole episodes judge them."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import gymnasium as gym
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gymnast.agents.base import Acted, Metrics, restore_generator, seed_sequence, torch_seed
+from gymnast.agents.search.trials import Trials
+from gymnast.envs.step import Obs, Step
+from gymnast.networks import build
+from gymnast.networks.backbones.mlp import ACTIVATIONS
+from gymnast.networks.distributions.deterministic import chooser
+from gymnast.networks.layers.init import INITS
+from gymnast.networks.stacked.network import Stacked, flat_vector, with_output
+
+
+@dataclass(frozen=True)
+class PolicySearchConfig:
+    """What every policy search's config has."""
+
+    episodes: int = 1
+    """Episodes of each candidate in a generation; its fitness is their mean return, which is not discounted."""
+    backbone: str = "auto"
+    """Network below the policy's linear output: a name that `gymnast list networks` has, or module:Class."""
+    hidden_sizes: tuple[int, ...] | None = (32, 32)
+    """Units of the fully connected layers: none at all for a linear policy, None for the backbone's own."""
+    activation: str = "tanh"
+    """Activation of the fully connected layers: relu, tanh, elu, gelu, silu."""
+    init: Literal["orthogonal", "he", "xavier", "torch"] = "xavier"
+    """Initial weights."""
+    output_scale: float = 1.0
+    """Factor of the output layer's initial weights: with a small one noise alone decides at first."""
+    action_masks: bool = True
+    """Choose among allowed actions alone, where the environment says which of its Discrete actions they are."""
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "episodes")
+        if not 0.0 <= self.output_scale < math.inf:
+            raise ValueError(f"output_scale must be >= 0, got {self.output_scale}")
+        if self.hidden_sizes is not None and min(self.hidden_sizes, default=1) < 1:
+            raise ValueError(f"hidden_sizes must be numbers >= 1, got {self.hidden_sizes}")
+        for name, known in {"activation": tuple(ACTIVATIONS), "init": INITS}.items():
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
+
+
+def at_least(config: Any, low: int, *names: str) -> None:
+    """ValueError for the first of the config's fields that is smaller than `low`."""
+    for name in names:
+        if not getattr(config, name) >= low:
+            raise ValueError(f"{name} must be >= {low}, got {getattr(config, name)}")
+
+
+class PolicySearch(ABC):
+    """The part that policy searches share: the policy network, and which row of the environment plays which candidate.
+
+    Each of N rows plays one candidate for whole episodes (`Trials`); once every candidate of a generation has its
+    episodes, one update is due. Rows that are left without work until then play the candidate that they have, and
+    what comes of it is not used. An environment needs a time limit: a policy may never end an episode by itself.
+
+    Raises:
+        ValueError: spaces that a policy network does not fit.
+    """
+
+    config: PolicySearchConfig
+    defaults: ClassVar[PolicySearchConfig]
+
+    def __init__(
+        self,
+        observation_space: gym.Space[Any],
+        action_space: gym.Space[Any],
+        config: Any = None,
+        *,
+        num_envs: int = 1,
+        device: str | torch.device = "cpu",
+        seed: int | np.random.SeedSequence = 0,
+        backbone: nn.Module | None = None,
+    ) -> None:
+        self.observation_space: gym.Space[Any] = observation_space
+        self.action_space: gym.Space[Any] = action_space
+        self.config = config = self.defaults if config is None else config
+        self.num_envs, self.device = num_envs, torch.device(device)
+        self.outputs, self.choose = chooser(action_space, device=self.device)
+        init_seed, noise_seed = seed_sequence(seed).spawn(2)
+        self._backbone = config.backbone if backbone is None else backbone
+        self._init_generator = torch.Generator().manual_seed(torch_seed(init_seed))
+        first = self._new_network()
+        self.first = flat_vector(first).to(self.device)
+        """The initial parameters, [P]."""
+        self.network = Stacked(first.to(self.device))
+        self.generator = torch.Generator(self.device).manual_seed(torch_seed(noise_seed))
+        """Draws all noise."""
+        self.rows = self.first.expand(num_envs, -1).clone()
+        """The parameters that each row acts by, [N, P]."""
+        self.trials = Trials(num_envs)
+        self.env_step = self.updates = 0
+        self.prepare()
+
+    # What a search says of itself.
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Set up what is learned, from the initial parameters."""
+
+    @property
+    @abstractmethod
+    def parameters(self) -> Tensor:
+        """What has been learned, and evaluations act by: [P]."""
+
+    @abstractmethod
+    def propose(self) -> None:
+        """Draw the candidates of a new generation, and `begin` with them."""
+
+    @abstractmethod
+    def candidate(self, index: int) -> Tensor:
+        """The parameters [P] of a candidate of this generation."""
+
+    @abstractmethod
+    def select(self, fitness: Tensor) -> Metrics:
+        """Learn from the mean returns of the candidates begun with, float64 [C], and begin anew."""
+
+    @abstractmethod
+    def scheduled(self) -> dict[str, float]: ...
+
+    @abstractmethod
+    def learned(self) -> dict[str, Any]:
+        """What has been learned, as a part of the state."""
+
+    @abstractmethod
+    def load_learned(self, state: dict[str, Any]) -> None: ...
+
+    @abstractmethod
+    def generation(self) -> dict[str, Any]:
+        """The candidates of the generation under way, as a part of the state."""
+
+    @abstractmethod
+    def load_generation(self, state: dict[str, Any]) -> None: ...
+
+    # What they share.
+
+    def begin(self, candidates: Sequence[int], episodes: int) -> None:
+        """Have these candidates played for so many episodes each."""
+        for row, index in self.trials.begin(candidates, episodes):
+            self.rows[row] = self.candidate(index)
+
+    def initial(self, count: int) -> Tensor:
+        """Parameters of so many freshly initialised networks, [count, P]."""
+        return torch.stack([flat_vector(self._new_network()) for _ in range(count)]).to(self.device)
+
+    def noise(self, count: int) -> Tensor:
+        """Standard normal numbers [count, P]."""
+        return torch.randn(count, self.network.size, generator=self.generator, device=self.device)
+
+    def actor(self, num_envs: int, *, explore: bool, seed: int | np.random.SeedSequence) -> PolicyActor:
+        """The candidates with `explore` (rows as the agent has them), else what has been learned."""
+        if explore and num_envs != self.num_envs:
+            raise ValueError(f"the agent has candidates for {self.num_envs} environments, got {num_envs}")
+        if explore and not self.trials.candidates:
+            self.propose()  # too much memory is said before training begins
+        return PolicyActor(self, explore=explore)
+
+    def store(self, obs: Obs, acted: Acted, step: Step) -> None:
+        """Take in the episodes that ended, however they did; nothing else of a step matters."""
+        self.env_step += step.num_active
+        if step.num_ended == 0 or step.episode_return is None:
+            return
+        returns = step.episode_return.tolist()
+        for row in step.ended.nonzero().flatten().tolist():
+            index = self.trials.end(row, returns[row])
+            if index is not None:
+                self.rows[row] = self.candidate(index)
+
+    def updates_due(self, env_step: int) -> int:
+        """1 once all episodes have ended that the candidates are judged by."""
+        return int(self.trials.complete)
+
+    def learn(self) -> Metrics:
+        """One selection; the next candidates are taken by rows in which no episode is under way."""
+        metrics = self.select(self.trials.fitness())
+        self.updates += 1
+        return metrics
+
+    def state_dict(self) -> dict[str, Any]:
+        """What has been learned; under "replay" the generation under way."""
+        state = {
+            **self.learned(),
+            "generator": self.generator.get_state(),
+            "init_generator": self._init_generator.get_state(),
+            "env_step": self.env_step,
+            "updates": self.updates,
+        }
+        if not self.trials.candidates:
+            return state
+        under_way = {**self.generation(), "rows": self.rows.clone(), "trials": self.trials.state_dict()}
+        return {**state, "replay": under_way}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over a state; without a "replay" a new generation begins from what had been learned."""
+        self.load_learned(state)
+        restore_generator(self.generator, state["generator"])
+        self._init_generator.set_state(state["init_generator"].cpu())
+        self.env_step, self.updates = state["env_step"], state["updates"]
+        self.trials = Trials(self.num_envs)
+        if "replay" in state:
+            self.trials.load_state_dict(state["replay"]["trials"])
+            self.load_generation(state["replay"])
+            self.rows.copy_(state["replay"]["rows"])
+
+    def own(self, parameters: Tensor) -> Tensor:
+        """A copy of loaded parameters [..., P] on the agent's device; ValueError where they are of another network."""
+        if parameters.shape[-1] != self.network.size:
+            raise ValueError(
+                f"the checkpoint's policy has {parameters.shape[-1]} parameters, this agent's {self.network.size}"
+            )
+        return parameters.to(self.device, copy=True)
+
+    def _new_network(self) -> nn.Sequential:
+        config, generator = self.config, self._init_generator
+        backbone = build(
+            self._backbone,
+            self.observation_space,
+            hidden_sizes=config.hidden_sizes,
+            activation=config.activation,
+            init=config.init,
+            generator=generator,
+        )
+        return with_output(backbone, self.outputs, init=config.init, scale=config.output_scale, generator=generator)
+
+
+class PolicyActor:
+    """Acts by the candidates of the agent's rows while it explores, else by what the agent has learned.
+
+    Policies are deterministic, so it has no generator and no memory.
+    """
+
+    def __init__(self, agent: PolicySearch, *, explore: bool) -> None:
+        self.agent, self.explore = agent, explore
+
+    @torch.no_grad()
+    def act(self, obs: Obs, start: Tensor, action_mask: Tensor | None = None) -> Acted:
+        agent = self.agent
+        if self.explore:
+            if not agent.trials.candidates:
+                agent.propose()
+            agent.trials.waiting.clear()  # every row is in the middle of an episode from now on
+            parameters = agent.rows if agent.num_envs > 1 else agent.rows[0]
+        else:
+            parameters = agent.parameters
+        output = agent.network(parameters, obs)
+        return Acted(agent.choose(output, action_mask if agent.config.action_masks else None))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...

@@ -1,0 +1,1 @@
+"""Agents that keep a table: learning, planning and bandits."""

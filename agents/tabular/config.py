@@ -1,0 +1,125 @@
+"""The options that tabular agents share: objective, exploration, discretisation and traces."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from gymnast.agents.schedules import Schedule, ScheduleLike, schedule
+from gymnast.agents.tabular import exploration
+
+
+@dataclass(frozen=True)
+class TabularConfig:
+    """What every tabular agent's config has."""
+
+    alpha: ScheduleLike = 0.1
+    """Step size, or its schedule over env steps."""
+    gamma: float = 0.99
+    """Discount of one step; an average-reward objective does without."""
+    objective: Literal["discounted", "finite-horizon", "average-reward"] = "discounted"
+    """Sum of discounted rewards; the rewards of the first `horizon` steps, with a table for each time to go; or reward
+    per step, where an episode's end leads to the next one's first state."""
+    horizon: int | None = None
+    """Steps that a finite-horizon objective counts."""
+    average_step: float = 0.1
+    """Step size of the average reward, as a factor of alpha."""
+    initial_q: float = 0.0
+    """Every value before the first update; a high one explores by optimism."""
+    action_masks: bool = True
+    """Choose among, and bootstrap from, only the actions that the environment's action mask allows."""
+    bins: tuple[int, ...] = (10,)
+    """Bins of each Box dimension of the observation, or one number for all."""
+    low: tuple[float, ...] = ()
+    """Lower bounds of the Box dimensions (one, or one each) in place of the space's own."""
+    high: tuple[float, ...] = ()
+    """Upper bounds of the Box dimensions (one, or one each) in place of the space's own."""
+
+    def __post_init__(self) -> None:
+        schedule(self.alpha, name="alpha", high=1.0)
+        if not 0.0 <= self.gamma <= 1.0:
+            raise ValueError(f"gamma must be between 0 and 1, got {self.gamma}")
+        if self.objective not in ("discounted", "finite-horizon", "average-reward"):
+            raise ValueError(f"objective must be discounted, finite-horizon or average-reward, got {self.objective!r}")
+        if (self.horizon is not None) != (self.objective == "finite-horizon"):
+            raise ValueError(f"horizon goes with objective finite-horizon, got {self.horizon} and {self.objective}")
+        if self.horizon is not None and self.horizon < 1:
+            raise ValueError(f"horizon must be >= 1, got {self.horizon}")
+        if not self.average_step > 0.0:
+            raise ValueError(f"average_step must be > 0, got {self.average_step}")
+        if not np.isfinite(self.initial_q):
+            raise ValueError(f"initial_q must be finite, got {self.initial_q}")
+
+
+@dataclass(frozen=True)
+class ControlConfig(TabularConfig):
+    """What every tabular agent that explores has."""
+
+    exploration: Literal["epsilon-greedy", "boltzmann", "count", "ucb", "thompson", "greedy"] = "epsilon-greedy"
+    """How training explores. count takes the largest Q + kappa / (1 + N), ucb that of Q + kappa * sqrt(ln N(s) / N),
+    thompson the best draw from N(Q, kappa**2 / (1 + N)), with N the visits of a state and action."""
+    epsilon: ScheduleLike = 0.1
+    """Probability of a random action, or its schedule over env steps."""
+    temperature: ScheduleLike = 1.0
+    """Temperature of boltzmann, or its schedule over env steps."""
+    kappa: float = 1.0
+    """Strength of count, ucb and thompson."""
+    ties: Literal["random", "first"] = "random"
+    """Which of equally good actions training takes; evaluation takes the first."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.exploration not in exploration.CODES:
+            raise ValueError(f"exploration must be one of {', '.join(exploration.CODES)}, got {self.exploration!r}")
+        schedule(self.epsilon, name="epsilon", high=1.0)
+        schedule(self.temperature, name="temperature", low=1e-8)
+        if not self.kappa >= 0.0:
+            raise ValueError(f"kappa must be >= 0, got {self.kappa}")
+        if self.ties not in ("random", "first"):
+            raise ValueError(f"ties must be random or first, got {self.ties!r}")
+
+
+@dataclass(frozen=True)
+class TraceConfig(ControlConfig):
+    """What every agent with eligibility traces has."""
+
+    trace_decay: float = 0.0
+    """Lambda of the eligibility traces; 0 does without them."""
+    trace: Literal["accumulating", "replacing"] = "replacing"
+    """Whether a visit adds 1 to a pair's eligibility or sets it to 1."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_trace(self.trace_decay, self.trace)
+
+
+def check_trace(trace_decay: float, trace: str) -> None:
+    """Raise ValueError where trace options make no sense."""
+    if not 0.0 <= trace_decay <= 1.0:
+        raise ValueError(f"trace_decay must be between 0 and 1, got {trace_decay}")
+    if trace not in ("accumulating", "replacing"):
+        raise ValueError(f"trace must be accumulating or replacing, got {trace!r}")
+
+
+@dataclass(frozen=True)
+class Explorer:
+    """How an agent's exploring actors choose: a code, its strength over the env steps, and how ties are broken."""
+
+    kind: int
+    strength: Schedule
+    random_ties: bool
+    name: str | None  # under which the strength is logged
+
+    @classmethod
+    def of(cls, config: TabularConfig) -> Explorer:
+        """The exploration that a config describes; a config without one is of a given policy."""
+        if not isinstance(config, ControlConfig):
+            return cls(exploration.POLICY, schedule(0.0, name="epsilon"), False, None)
+        like: tuple[ScheduleLike, str | None] = {
+            "epsilon-greedy": (config.epsilon, "epsilon"),
+            "boltzmann": (config.temperature, "temperature"),
+        }.get(config.exploration, (config.kappa, None))
+        strength = schedule(like[0], name=like[1] or "kappa")
+        return cls(exploration.CODES[config.exploration], strength, config.ties == "random", like[1])

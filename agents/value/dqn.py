@@ -1,0 +1,310 @@
+"""DQN: Q-learning with a network, a replay memory and a target network (Mnih et al. 2015)."""
+
+from __future__ import annotations
+
+import copy
+from functools import cached_property
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor, nn
+
+from gymnast.agents.base import Acted, LearningError, Metrics, restore_generator, seed_sequence, torch_seed
+from gymnast.agents.maths.td import allowed, chosen, weighted_mean
+from gymnast.agents.optim import optimizers
+from gymnast.agents.optim.compiled import Captured, Compiled
+from gymnast.agents.optim.update import Update
+from gymnast.agents.schedules import schedule
+from gymnast.agents.value import values
+from gymnast.agents.value.dqn_config import DQNConfig
+from gymnast.agents.value.q_actor import QActor
+from gymnast.agents.value.q_network import q_network
+from gymnast.agents.value.r2d2 import RecurrentActor, sequence_loss
+from gymnast.envs.step import Obs, Step
+from gymnast.networks.fast.flat import FlatParameters, copy_buffers
+from gymnast.networks.fast.numpy_forward import numpy_forward
+from gymnast.networks.fast.q_backward import Plain, fast
+from gymnast.networks.layers.noisy import draw_noise
+from gymnast.networks.layers.recurrent import RecurrentQNetwork
+from gymnast.replay.device.ring import DeviceRing
+from gymnast.replay.device.samplers import DevicePrioritized, DeviceUniform
+from gymnast.replay.layout import Layout
+from gymnast.replay.ring import Ring
+from gymnast.replay.samplers import Prioritized, Uniform
+from gymnast.replay.sequences import SequenceBatch, SequenceReplay, SequenceShape
+from gymnast.replay.transitions import Batch, NStep
+
+
+class DQN:
+    """Deep Q-network (Mnih et al. 2015, algorithm 1): the agent, without environment, loop or logger.
+
+    Raises:
+        ValueError: spaces that do not fit, or a replay larger than the free memory.
+    """
+
+    def __init__(
+        self,
+        observation_space: gym.Space[Any],
+        action_space: gym.Space[Any],
+        config: DQNConfig | None = None,
+        *,
+        num_envs: int = 1,
+        device: str | torch.device = "cpu",
+        seed: int | np.random.SeedSequence = 0,
+        backbone: nn.Module | None = None,
+    ) -> None:
+        if not isinstance(action_space, spaces.Discrete):
+            raise ValueError(
+                f"dqn needs Discrete actions, got {action_space}; a wrapper that numbers the actions would fit"
+            )
+        self.observation_space, self.action_space = observation_space, action_space
+        self.config = config = config or DQNConfig()
+        self.num_envs, self.device = num_envs, torch.device(device)
+        _check_device(config, self.device)
+        self.env_step = self.updates = 0
+        self.first_action = int(action_space.start)
+        exploration = config.noisy_epsilon if config.noisy else config.epsilon
+        self.epsilon = schedule(exploration, name="epsilon", high=1.0)
+        self.beta = schedule(config.priority_beta, name="priority_beta", high=1.0)
+        self.learning_rate = schedule(config.learning_rate, name="learning_rate")
+        self.values = values.build(config, self.device)
+        init_seed, self._replay_seed, noise_seed = seed_sequence(seed).spawn(3)
+        generator = torch.Generator().manual_seed(torch_seed(init_seed))
+        name = config.backbone if backbone is None else backbone
+        network = q_network(name, observation_space, int(action_space.n), config, self.values.outputs, generator)
+        self.online = network.to(self.device)
+        self.target = copy.deepcopy(self.online)
+        self.weights, self.target_weights = FlatParameters(self.online), FlatParameters(self.target).freeze()
+        self._online: Plain | nn.Module = self.online
+        self._target: Plain | nn.Module = self.target
+        if not config.compile:
+            self._online, self._target = fast(self.online, self.weights), fast(self.target, self.target_weights)
+        self.optimizer = optimizers.build(
+            config.optimizer,
+            self.weights.parameter,
+            lr=self.learning_rate(0),
+            eps=config.optimizer_eps,
+            captured=config.cuda_graphs,
+        )
+        self._update = Update(
+            self.loss if config.recurrent == "none" else self.sequence_loss,
+            self.weights,
+            self.optimizer,
+            max_grad_norm=config.max_grad_norm,
+            max_grad_value=config.max_grad_value,
+            compile=config.compile,
+        )
+        self._captured = Captured(self._learn) if config.cuda_graphs else None
+        self._noise_generator = torch.Generator(self.device).manual_seed(torch_seed(noise_seed))
+        self._noise = self._noise_memory()
+        self.numpy_q = numpy_forward(self.online)
+        self._learns_from = max(config.learning_starts, self._first_complete)
+        self._updates_before = 0  # updates done when the replay was last empty
+        self._target_updates = 0
+        self._lives: Tensor | None = None
+
+    def _noise_memory(self) -> Tensor | None:
+        """The noise of an update: online network, target network, and online network in the next state; [3, 1, C].
+
+        The weights' noise is shared by a batch; implicit quantiles draw fractions for each sample.
+        """
+        steps = 1 if self.config.recurrent == "none" else self.config.sequence_length + self.config.n_step
+        size = self.online.noise_size + self.config.batch_size * steps * self.online.fractions
+        return torch.zeros((3, 1, size), device=self.device) if size else None
+
+    @cached_property
+    def replay(self) -> Ring | SequenceReplay | DeviceRing:
+        """The memory, made when training begins: an agent that only acts needs none."""
+        config, space = self.config, self.observation_space
+        images = isinstance(space, spaces.Box) and space.dtype == np.uint8 and space.shape[:1] == (4,)
+        stack = config.frame_stack or (4 if images and len(space.shape or ()) == 3 else 1)
+        layout, transitions = Layout(space, stack=stack), NStep(config.n_step, config.gamma)
+        sizes = {"size": config.replay_size, "num_envs": self.num_envs, "batch_size": config.batch_size}
+        ranked = config.priority == "rank"
+        if self.device.type == "cpu":
+            rng = np.random.Generator(np.random.PCG64(self._replay_seed))
+            prioritized = Prioritized(rng, alpha=config.priority_alpha, beta=self.beta, ranked=ranked)
+            sampler = prioritized if config.prioritized else Uniform(rng)
+            if not isinstance(self.online, RecurrentQNetwork):
+                return Ring(layout, sampler, transitions, **sizes, path=config.replay_path)
+            shape = SequenceShape(config.burn_in, config.sequence_length, config.sequence_period)
+            memory_size, path = self.online.memory_size, config.replay_path
+            return SequenceReplay(layout, sampler, transitions, shape, **sizes, memory_size=memory_size, path=path)
+        if config.replay_path is not None:
+            raise ValueError(f"replay_path needs device cpu, got {self.device}: the replay lies in the device's memory")
+        generator = torch.Generator(self.device).manual_seed(torch_seed(self._replay_seed))
+        on_device = DevicePrioritized(generator, alpha=config.priority_alpha, beta=self.beta, ranked=ranked)
+        chosen_sampler = on_device if config.prioritized else DeviceUniform(generator)
+        ring = DeviceRing(layout, chosen_sampler, transitions, **sizes, device=self.device)
+        if config.compile:
+            ring.compile(Compiled)
+        return ring
+
+    def actor(self, num_envs: int, *, explore: bool, seed: int | np.random.SeedSequence) -> QActor:
+        """Epsilon-greedy actions: by the schedule with `explore`, else with `eval_epsilon`."""
+        if explore:
+            _ = self.replay  # too much memory is said before training begins
+        actor = QActor if self.config.recurrent == "none" else RecurrentActor
+        return actor(self, num_envs, explore=explore, seed=seed)
+
+    def store(self, obs: Obs, acted: Acted, step: Step) -> None:
+        config = self.config
+        remembered: dict[str, Any] = {} if acted.memory is None else {"memory": acted.memory}
+        try:
+            self.replay.add(
+                obs,
+                acted.action - self.first_action if self.first_action else acted.action,
+                reward=step.reward.clamp(-1.0, 1.0) if config.clip_rewards else step.reward,
+                terminated=step.terminated,
+                truncated=step.truncated,
+                next_obs=step.next_obs,
+                following=step.obs,
+                life_lost=self._life_lost(step) if config.life_loss else None,
+                next_mask=step.next_action_mask if config.action_masks else None,
+                active=step.active,
+                **remembered,
+            )
+        except ValueError as error:  # observations that are no stacks of frames
+            raise LearningError(str(error)) from error
+        self.env_step += step.num_active
+
+    @property
+    def _first_complete(self) -> int:
+        """Transitions after which one of n steps, or a sequence, is complete in at least one stream."""
+        config = self.config
+        window = config.n_step
+        if config.recurrent != "none":
+            window += config.burn_in + config.sequence_length - 1
+        return (window - 1) * self.num_envs + 1
+
+    def _life_lost(self, step: Step) -> Tensor | None:
+        """Rows that have fewer lives than before, None in the first step."""
+        if step.lives is None:
+            raise LearningError("life_loss needs an environment that tells lives, as Atari's do: set life_loss False")
+        before, self._lives = self._lives, torch.where(step.ended, 0, step.lives)
+        return None if before is None else step.lives < before
+
+    def updates_due(self, env_step: int) -> int:
+        """Exactly `updates_per_train` for every `train_period` env steps since learning began, however many rows."""
+        config = self.config
+        if env_step < self._learns_from:
+            return 0
+        periods = (env_step - self._learns_from) // config.train_period
+        return periods * config.updates_per_train - (self.updates - self._updates_before)
+
+    def _due_at(self, update: int) -> int:
+        """The env step at which an update falls due: what its schedules are functions of, whatever num_envs is."""
+        periods = (update - self._updates_before) // self.config.updates_per_train + 1
+        return self._learns_from + periods * self.config.train_period
+
+    def learn(self) -> Metrics:
+        """One update from a batch of the replay (algorithm 1's inner part)."""
+        due_at = self._due_at(self.updates)
+        self.replay.sampler.anneal(due_at)
+        optimizers.set_learning_rate(self.optimizer, self.learning_rate(due_at))
+        metrics = self._learn() if self._captured is None else self._replay_learn(self._captured)
+        self.updates += 1
+        self._update_target(due_at)
+        return metrics
+
+    def _learn(self) -> Metrics:
+        """What of an update is done on the device alone, and is the same every time."""
+        batch = self.replay.sample()
+        if self._noise is not None:
+            draw_noise(self._noise, self.config.noise, self._noise_generator, weights=self.online.noise_size)
+        error, metrics = self._update(batch, self._noise)
+        self.replay.sampler.update(batch.index, error)
+        return metrics
+
+    def _replay_learn(self, captured: Captured[Metrics]) -> Metrics:
+        assert isinstance(self.replay, DeviceRing)
+        generators = (self._noise_generator, self.replay.sampler.generator)
+        return captured(generators, key=self.replay.mask is None)
+
+    def loss(self, batch: Batch, noise: Tensor | None) -> tuple[Tensor, Tensor, Metrics]:
+        """Loss [], error of each sample [B], and the mean value of the actions taken (equation 3).
+
+        `noise` [3, 1, C]: one draw each for the online network, the target network, and the choice of the next
+        action by the online network (Fortunato et al. 2018, eq. 16).
+        """
+        noise_online, noise_target, noise_choice = (None, None, None) if noise is None else noise
+        with torch.no_grad():
+            next_output = self._target(batch.next_obs, noise_target)  # [B, A, K]
+            choice = self._online(batch.next_obs, noise_choice) if self.config.double else next_output
+            next_action = allowed(self.values.q(choice), batch.next_mask).argmax(1)
+        output = chosen(self._online(batch.obs, noise_online), batch.action)  # [B, K]
+        loss, error = self.values.td_loss(output, batch.reward, batch.discount, chosen(next_output, next_action))
+        mean_loss = weighted_mean(loss, batch.weight)
+        return mean_loss, error, {"loss": mean_loss.detach(), "q": self.values.q(output.detach()).mean()}
+
+    def sequence_loss(self, batch: SequenceBatch, noise: Tensor | None) -> tuple[Tensor, Tensor, Metrics]:
+        """`loss` for a recurrent network, the error that of each sequence [B]."""
+        assert isinstance(self.online, RecurrentQNetwork)
+        assert isinstance(self.target, RecurrentQNetwork)
+        return sequence_loss(
+            batch,
+            (None, None, None) if noise is None else (noise[0], noise[1], noise[2]),
+            online=self.online,
+            target=self.target,
+            values=self.values,
+            double=self.config.double,
+            eta=self.config.priority_eta,
+        )
+
+    def _update_target(self, env_step: int) -> None:
+        passed = env_step // self.config.target_period - self._target_updates
+        if passed:
+            self.target_weights.follow(self.weights, 1.0 - (1.0 - self.config.tau) ** passed)
+            copy_buffers(self.online, self.target)
+            self._target_updates += passed
+
+    def scheduled(self) -> dict[str, float]:
+        """Epsilon, learning rate and, where replay is prioritized, beta at the current env step."""
+        scheduled = {"epsilon": self.epsilon(self.env_step), "learning_rate": self.learning_rate(self.env_step)}
+        return scheduled | ({"priority_beta": self.beta(self.env_step)} if self.config.prioritized else {})
+
+    def state_dict(self) -> dict[str, Any]:
+        """Networks, optimizer and counts; under "replay" the memory, whose tensors are the agent's own."""
+        state = {
+            "online": copy.deepcopy(dict(self.online.state_dict())),
+            "target": copy.deepcopy(dict(self.target.state_dict())),
+            "optimizer": optimizers.state_of(self.optimizer),
+            "env_step": self.env_step,
+            "updates": self.updates,
+            "target_updates": self._target_updates,
+            "learns_from": self._learns_from,
+            "updates_before": self._updates_before,
+            "lives": self._lives,
+            "noise_generator": self._noise_generator.get_state(),
+        }
+        return {**state, "replay": self.replay.state_dict()} if "replay" in self.__dict__ else state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over a state; without a "replay" learning begins again once `learning_starts` steps are stored."""
+        self.online.load_state_dict(state["online"])
+        self.target.load_state_dict(state["target"])
+        optimizers.load_state(self.optimizer, state["optimizer"])
+        self.env_step, self.updates = state["env_step"], state["updates"]
+        self._target_updates, self._lives = state["target_updates"], state["lives"]
+        restore_generator(self._noise_generator, state["noise_generator"])
+        if "replay" in state:
+            self.replay.load_state_dict(state["replay"])
+            self._learns_from, self._updates_before = state["learns_from"], state["updates_before"]
+        else:
+            self.__dict__.pop("replay", None)
+            self._learns_from = self.env_step + max(self.config.learning_starts, self._first_complete)
+            self._updates_before, self._lives = self.updates, None
+        if self._captured is not None:
+            self._captured.forget()
+
+
+def _check_device(config: DQNConfig, device: torch.device) -> None:
+    if config.recurrent != "none" and device.type != "cpu":
+        raise ValueError(
+            f"recurrent {config.recurrent} needs the device cpu, which sequences are kept on, got {device}"
+        )
+    if config.cuda_graphs and device.type != "cuda":
+        raise ValueError(f"cuda_graphs needs a device cuda, got {device}")

@@ -1,0 +1,285 @@
+"""PQN: Q-learning by a normalised network in many environments, without replay or target network (Gallici et al. 2024).
+
+All environments act for a rollout; its Q(lambda) targets are computed once, by the network that acted, and regressed on
+in a few epochs of minibatches.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor, nn
+
+from gymnast.agents.base import Acted, LearningError, Metrics, restore_generator, seed_sequence, torch_seed
+from gymnast.agents.maths import policy_gradient
+from gymnast.agents.maths.td import allowed, chosen
+from gymnast.agents.optim import optimizers
+from gymnast.agents.optim.compiled import Captured
+from gymnast.agents.optim.update import Update
+from gymnast.agents.samples import Samples, minibatches
+from gymnast.agents.schedules import schedule
+from gymnast.agents.value.pqn_actor import PQNActor
+from gymnast.agents.value.pqn_config import PQNConfig
+from gymnast.agents.value.q_network import normed_q_network
+from gymnast.envs.step import Obs, Step, map_obs
+from gymnast.networks.fast.flat import FlatParameters
+from gymnast.networks.fast.q_backward import Plain, fast
+from gymnast.replay.rollout import Rollout
+
+
+class PQN:
+    """Parallelised Q-network (Gallici et al. 2024, algorithm 1): the agent, without environment, loop or logger.
+
+    Raises:
+        ValueError: spaces that do not fit, or a config that does not fit the number of environments.
+    """
+
+    def __init__(
+        self,
+        observation_space: gym.Space[Any],
+        action_space: gym.Space[Any],
+        config: PQNConfig | None = None,
+        *,
+        num_envs: int = 1,
+        device: str | torch.device = "cpu",
+        seed: int | np.random.SeedSequence = 0,
+        backbone: nn.Module | None = None,
+    ) -> None:
+        if not isinstance(action_space, spaces.Discrete):
+            raise ValueError(
+                f"pqn needs Discrete actions, got {action_space}; ppo takes any, a wrapper could number them"
+            )
+        self.observation_space, self.action_space = observation_space, action_space
+        self.config = config = config or PQNConfig()
+        self.num_envs, self.device = num_envs, torch.device(device)
+        _check_sizes(config, num_envs, self.device)
+        self.env_step = self.updates = 0
+        self.first_action, self.actions = int(action_space.start), int(action_space.n)
+        self.learning_rate = schedule(config.learning_rate, name="learning_rate")
+        self.epsilon = schedule(config.epsilon, name="epsilon", high=1.0)
+        init_seed, order_seed = seed_sequence(seed).spawn(2)
+        generator = torch.Generator().manual_seed(torch_seed(init_seed))
+        name = config.backbone if backbone is None else backbone
+        self.network = normed_q_network(name, observation_space, self.actions, config, generator).to(self.device)
+        self.weights = FlatParameters(self.network)
+        self._network: nn.Module | Plain = self.network if config.compile else fast(self.network, self.weights)
+        self.optimizer = optimizers.build(
+            config.optimizer,
+            self.weights.parameter,
+            lr=self.learning_rate(0),
+            eps=config.optimizer_eps,
+            captured=config.cuda_graphs,
+        )
+        whole = isinstance(self._network, Plain) and self._network.whole
+        self._update = Update(
+            self.loss,
+            self.weights,
+            self.optimizer,
+            max_grad_norm=config.max_grad_norm,
+            max_grad_value=None,
+            compile=config.compile,
+            gradient=self.gradient if whole else None,
+        )
+        self._captured = Captured(self._learn) if config.cuda_graphs else None
+        self._generator = torch.Generator(self.device).manual_seed(torch_seed(order_seed))
+        self.rollout = Rollout(config.rollout_steps, num_envs, device=self.device)
+        self.exploration = torch.zeros((), device=self.device)
+        """Epsilon of the rollout under way, []."""
+        self._lives: Tensor | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        """A new rollout; its epsilon and learning rate are those of the env step at which it begins."""
+        self.rollout.clear()
+        self._begin_at(self.env_step)
+
+    def _begin_at(self, env_step: int) -> None:
+        self._began = env_step
+        self.exploration.fill_(self.epsilon(env_step))
+
+    def actor(self, num_envs: int, *, explore: bool, seed: int | np.random.SeedSequence) -> PQNActor:
+        """Epsilon-greedy actions: by the schedule with `explore`, else with `eval_epsilon`."""
+        return PQNActor(self, explore=explore, seed=seed)
+
+    def best(self, obs: Obs, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The largest value of an allowed action [N], and that action's number from 0 on [N].
+
+        A row that allows none has the first one's, which is finite.
+        """
+        q: Tensor = self._network(obs).squeeze(2)  # type: ignore[arg-type]  # [N, A]
+        if mask is None:
+            value, action = q.max(1)
+            return value, action
+        action = allowed(q, mask).argmax(1)
+        return q.gather(1, action.unsqueeze(1)).squeeze(1), action
+
+    @torch.no_grad()
+    def store(self, obs: Obs, acted: Acted, step: Step) -> None:
+        if self.rollout.full:
+            raise ValueError(f"the rollout of {self.rollout.steps} steps is full: learn before storing more")
+        terminated, ended = step.terminated, step.ended
+        if self.config.life_loss:
+            lost = self._life_lost(step)
+            terminated, ended = terminated | lost, ended | lost
+        self.rollout.add(
+            obs=obs,
+            action=acted.raw,
+            value=acted.value,
+            reward=step.reward,
+            terminated=terminated,
+            ended=ended,
+            next_obs=step.next_obs,
+            next_mask=step.next_action_mask if self.config.action_masks else None,
+            active=step.active,
+        )
+        self.env_step += step.num_active
+
+    def _life_lost(self, step: Step) -> Tensor:
+        """Rows that have fewer lives than before, bool [N]."""
+        if step.lives is None:
+            raise LearningError("life_loss needs an environment that tells lives, as Atari's do: set life_loss False")
+        before, self._lives = self._lives, torch.where(step.ended, 0, step.lives)
+        return torch.zeros_like(step.terminated) if before is None else step.lives < before
+
+    @property
+    def steps_left(self) -> int:
+        """Steps of every row until the rollout is full."""
+        return self.rollout.steps - self.rollout.length
+
+    def stored(self, env_step: int) -> None:
+        """A recording has filled the rollout up to this env step: set what the host counts of it."""
+        self.rollout.length, self.env_step = self.rollout.steps, env_step
+
+    def updates_due(self, env_step: int) -> int:
+        """1 once the rollout is full."""
+        return int(self.rollout.full)
+
+    def learn(self) -> Metrics:
+        """All epochs and minibatches of a rollout (algorithm 1's inner part)."""
+        config = self.config
+        optimizers.set_learning_rate(self.optimizer, self.learning_rate(self._began))
+        metrics = self._learn() if self._captured is None else self._captured((self._generator,))
+        self.updates += config.epochs * config.minibatches
+        self._begin()
+        return metrics
+
+    def _learn(self) -> Metrics:
+        """What of learning is done on the device alone, and is the same every time."""
+        config, fields, metrics = self.config, self.rollout.fields, dict[str, Tensor]()
+        numbers = torch.stack([self.targets(), self.rollout.weight], 2)  # [T, N, 2]
+        samples = Samples(*(map_obs(_flat, part) for part in (fields["obs"], fields["action"], numbers)))  # type: ignore[arg-type]
+        for _ in range(config.epochs):
+            for batch in minibatches(samples, config.minibatches, self._generator):
+                _, metrics = self._update(batch, None)
+        return metrics
+
+    @torch.no_grad()
+    def targets(self) -> Tensor:
+        """Q(lambda) targets of the rollout's steps, [T, N] (section 4).
+
+        A truncation keeps its bootstrap, from the final observation, and carries no later return.
+        """
+        config, fields = self.config, self.rollout.fields
+        reward = fields["reward"].clamp(-1.0, 1.0) if config.clip_rewards else fields["reward"]
+        discount = config.gamma * (1.0 - fields["terminated"].float())
+        next_value = self._next_value()
+        return policy_gradient.lambda_returns(
+            reward * config.reward_scale, discount, next_value, fields["ended"], config.td_lambda
+        )
+
+    def _next_value(self) -> Tensor:
+        """The largest action values of the steps' successors, [T, N].
+
+        While an episode goes on they were computed in acting. The CPU asks for the others; elsewhere all are computed,
+        for only the device knows which those are.
+        """
+        fields = self.rollout.fields
+        next_obs, next_mask = map_obs(_flat, fields["next_obs"]), fields.get("next_mask")
+        next_mask = None if next_mask is None else _flat(next_mask)
+        if self.device.type != "cpu":
+            return self.best(next_obs, next_mask)[0].view_as(fields["reward"])
+        value: Tensor = fields["value"][..., 0]
+        unknown = fields["ended"] & ~fields["terminated"]
+        unknown[-1] = True
+        rows = unknown.flatten().nonzero().squeeze(1)
+        asked = map_obs(lambda part: part.index_select(0, rows), next_obs)
+        final = self.best(asked, None if next_mask is None else next_mask.index_select(0, rows))[0]
+        following = torch.cat([value[1:], value[-1:]])
+        return following.view(-1).index_copy_(0, rows, final).view_as(value)
+
+    def loss(self, batch: Samples, noise: Tensor | None) -> tuple[Tensor, Tensor, Metrics]:
+        """Half the squared error [], the error of each sample [B], and the mean value of the actions taken."""
+        target, share = self._target(batch)
+        output: Tensor = self._network(batch.obs)  # type: ignore[arg-type]
+        value = chosen(output, batch.raw).squeeze(1)  # [B]
+        loss = policy_gradient.value_loss(value, target, share)
+        return loss, target - value.detach(), self._metrics(loss.detach(), value.detach(), share)
+
+    @torch.no_grad()
+    def gradient(self, batch: Samples, noise: Tensor | None) -> tuple[Tensor, Metrics]:
+        """Write the gradient of `loss`; the error of each sample [B], and what is logged."""
+        assert isinstance(self._network, Plain)
+        target, share = self._target(batch)
+        *kept, output = self._network.activations(batch.obs)  # type: ignore[arg-type]
+        action = batch.raw.unsqueeze(1)
+        value = output.gather(1, action).squeeze(1)
+        error = target - value
+        by_value = error * -share
+        grad = torch.zeros_like(output).scatter_(1, action, by_value.unsqueeze(1))
+        self._network.write_gradients(kept, output, grad)
+        return error, self._metrics(-0.5 * torch.dot(error, by_value), value, share)
+
+    def _target(self, batch: Samples) -> tuple[Tensor, Tensor]:
+        """Targets [B], and the shares of the mean [B]."""
+        target, count = batch.numbers.t().contiguous().unbind(0)
+        return target, policy_gradient.shares(count)
+
+    def _metrics(self, loss: Tensor, value: Tensor, share: Tensor) -> Metrics:
+        return {"loss": loss, "q": policy_gradient.weighted_mean(value, share)}
+
+    def scheduled(self) -> dict[str, float]:
+        """Epsilon and learning rate at the current env step."""
+        return {"epsilon": self.epsilon(self.env_step), "learning_rate": self.learning_rate(self.env_step)}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Network, optimizer and counts; under "replay" the rollout under way."""
+        state = {
+            "network": copy.deepcopy(dict(self.network.state_dict())),
+            "optimizer": optimizers.state_of(self.optimizer),
+            "generator": self._generator.get_state(),
+            "env_step": self.env_step,
+            "updates": self.updates,
+        }
+        return {**state, "replay": {"rollout": self.rollout.state_dict(), "began": self._began, "lives": self._lives}}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over a state; without a "replay" a new rollout begins."""
+        self.network.load_state_dict(state["network"])
+        optimizers.load_state(self.optimizer, state["optimizer"])
+        restore_generator(self._generator, state["generator"])
+        self.env_step, self.updates, self._lives = state["env_step"], state["updates"], None
+        self._begin()
+        if "replay" in state:
+            self.rollout.load_state_dict(state["replay"]["rollout"])
+            self._begin_at(state["replay"]["began"])
+            self._lives = state["replay"]["lives"]
+        if self._captured is not None:
+            self._captured.forget()
+
+
+def _check_sizes(config: PQNConfig, num_envs: int, device: torch.device) -> None:
+    samples = num_envs * config.rollout_steps
+    if config.minibatches > samples:
+        raise ValueError(f"minibatches must be <= {samples}, the steps of a rollout, got {config.minibatches}")
+    if config.cuda_graphs and device.type != "cuda":
+        raise ValueError(f"cuda_graphs needs a device cuda, got {device}")
+
+
+def _flat(field: Tensor) -> Tensor:
+    """[T, N, ...] to [T * N, ...]."""
+    return field.flatten(0, 1)

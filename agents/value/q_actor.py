@@ -1,0 +1,112 @@
+"""How an agent with action values acts: epsilon-greedily, with noise of its own where the network is noisy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gymnast.agents.base import Acted, restore_generator, seed_sequence, torch_seed
+from gymnast.agents.maths.td import allowed as allowed_only
+from gymnast.envs.step import Obs
+from gymnast.networks.layers.noisy import draw_noise
+
+if TYPE_CHECKING:
+    from gymnast.agents.value.dqn import DQN
+
+
+def explored(
+    greedy: Tensor, actions: int, allowed: Tensor | None, epsilon: float | Tensor, generator: torch.Generator
+) -> Tensor:
+    """Greedy actions int64 [N], or with probability epsilon any of `actions` (allowed ones, by a bool [N, A]).
+
+    Numbers from 0 on, of which nothing is read by the host. A row that allows none takes the first action.
+    """
+    uniform = torch.rand((2, len(greedy)), generator=generator, device=greedy.device)
+    if allowed is None:
+        random = (uniform[1] * actions).long()
+    else:  # the k-th allowed action, k uniform: the first whose running count of allowed ones exceeds k
+        count = allowed.cumsum(1)
+        chosen = (uniform[1] * count[:, -1]).long()
+        random = (count > chosen.unsqueeze(1)).int().argmax(1)
+    return torch.where(uniform[0] < epsilon, random, greedy)
+
+
+class QActor:
+    """Acts on the agent's online network, which it shares, with generators of its own.
+
+    While it explores, a noisy network gets new noise for every action of every row; otherwise it gets none, so that
+    an evaluation is repeatable.
+    """
+
+    def __init__(self, agent: DQN, num_envs: int, *, explore: bool, seed: int | np.random.SeedSequence) -> None:
+        self.agent, self.num_envs, self.explore = agent, num_envs, explore
+        self.eval_epsilon = agent.config.eval_epsilon  # an evaluation under a protocol sets the protocol's
+        sequence = seed_sequence(seed)
+        self.rng = np.random.Generator(np.random.PCG64(sequence))
+        self._actions = int(agent.action_space.n)
+        # The N = 1 answers: a tensor made once is read faster than a new one is made.
+        self._single = [torch.tensor([agent.first_action + action]) for action in range(self._actions)]
+        size = agent.online.noise_size + agent.online.fractions if explore else 0
+        self._noise = torch.zeros((num_envs, size), device=agent.device) if size else None
+        self._noise_generator = torch.Generator(agent.device).manual_seed(torch_seed(sequence.spawn(1)[0]))
+
+    def act(self, obs: Obs, start: Tensor, action_mask: Tensor | None = None) -> Acted:
+        agent = self.agent
+        epsilon = agent.epsilon(agent.env_step) if self.explore else self.eval_epsilon
+        mask = action_mask if agent.config.action_masks else None
+        if agent.device.type != "cpu":
+            return Acted(self.act_on_device(obs, mask, epsilon))
+        if mask is not None:
+            return self._act_masked(obs, mask.numpy(), epsilon)
+        if self.num_envs == 1:
+            uniform, other = self.rng.random(2).tolist()
+            if uniform < epsilon:
+                return Acted(self._single[int(other * self._actions)])
+            return Acted(self._single[int(self._q(obs).argmax())])
+        uniforms = self.rng.random((2, self.num_envs))
+        greedy = self._q(obs).argmax(1)
+        action = np.where(uniforms[0] < epsilon, (uniforms[1] * self._actions).astype(np.int64), greedy)
+        return Acted(torch.from_numpy(action + agent.first_action))
+
+    @torch.no_grad()
+    def act_on_device(self, obs: Obs, allowed: Tensor | None, epsilon: float) -> Tensor:
+        """Epsilon-greedy actions, int64 [N], of which nothing is read by the host; as `_act_masked` where masked."""
+        agent, generator = self.agent, self._noise_generator
+        if self._noise is not None:
+            draw_noise(self._noise, agent.config.noise, generator, weights=agent.online.noise_size)
+        q = agent.values.q(agent.online(obs, self._noise))  # [N, A]
+        greedy = allowed_only(q, allowed).argmax(1)
+        return explored(greedy, q.shape[1], allowed, epsilon, generator) + agent.first_action
+
+    def _act_masked(self, obs: Obs, allowed: np.ndarray, epsilon: float) -> Acted:
+        """Epsilon-greedy among the allowed actions, bool [N, A]; a row that allows none takes the first action."""
+        uniforms = self.rng.random((2, self.num_envs))
+        greedy = np.where(allowed, self._q(obs), -np.inf).argmax(1)
+        # The k-th allowed action, k uniform: the first whose running count of allowed ones exceeds k.
+        chosen = (uniforms[1] * allowed.sum(1)).astype(np.int64)
+        random = (allowed.cumsum(1) > chosen[:, None]).argmax(1)
+        action = np.where(uniforms[0] < epsilon, random, greedy)
+        return Acted(torch.from_numpy(action + self.agent.first_action))
+
+    def _q(self, obs: Obs) -> np.ndarray:
+        """Action values, or what has their order; [N, A]."""
+        agent, noise = self.agent, self._noise
+        if noise is not None:
+            draw_noise(noise, agent.config.noise, self._noise_generator, weights=agent.online.noise_size)
+        if agent.numpy_q is not None and isinstance(obs, Tensor):
+            output = agent.numpy_q(obs.numpy(), None if noise is None else noise.numpy())
+            if output.shape[2] == 1:
+                return output[..., 0]
+            return agent.values.q(torch.from_numpy(output)).numpy()
+        with torch.no_grad():
+            return agent.values.q(agent.online(obs, noise)).numpy()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rng": self.rng.bit_generator.state, "noise_generator": self._noise_generator.get_state()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.rng.bit_generator.state = state["rng"]
+        restore_generator(self._noise_generator, state["noise_generator"])

@@ -1,0 +1,102 @@
+"""Networks of action values: a backbone, and the head that the config's parts ask for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import gymnasium as gym
+import torch
+from torch import nn
+
+from gymnast.networks import build, default_sizes
+from gymnast.networks.backbones.mlp import ConvNet
+from gymnast.networks.heads.q import DuelingHead, ImplicitHead, QHead, QNetwork
+from gymnast.networks.layers.init import initialise
+from gymnast.networks.layers.noisy import Linear, NoisyLayers
+from gymnast.networks.layers.recurrent import Core, RecurrentQNetwork
+
+if TYPE_CHECKING:
+    from gymnast.agents.value.dqn_config import DQNConfig
+    from gymnast.agents.value.pqn_config import PQNConfig
+
+NORMED_SIZES = (128, 128)
+"""Units of an MLP whose layers are normalised."""
+
+
+def q_network(
+    backbone: str | nn.Module,
+    observation_space: gym.Space[Any],
+    actions: int,
+    config: DQNConfig,
+    outputs: int,
+    generator: torch.Generator,
+) -> QNetwork:
+    """Observations [B, ...] to [B, A, K]: K `outputs` for each of so many `actions`; the generator draws its weights.
+
+    The last fully connected layer is the head's, so that noise and streams are in it too, as in their papers; a
+    recurrent layer lies below it. A user's own backbone ends before all `hidden_sizes`.
+    """
+    defaults = default_sizes(backbone, observation_space)
+    sizes = config.hidden_sizes or defaults
+    own = len(sizes) - 1 if defaults else 0
+    base = build(
+        backbone,
+        observation_space,
+        hidden_sizes=sizes[:own],
+        activation=config.activation,
+        init=config.init,
+        generator=generator,
+    )
+    if config.bf16:
+        if not isinstance(base, ConvNet):
+            raise ValueError(f"bf16 needs a backbone nature-cnn or efficient-cnn, got {type(base).__name__}")
+        base.bf16 = True
+    features = int(base.out_features)  # type: ignore[arg-type]
+    core = None if config.recurrent == "none" else Core(config.recurrent, features, config.memory_size)
+    head, noise_size = _head(features if core is None else core.out_features, actions, outputs, sizes[own:], config)
+    initialise(head, config.init, activation=config.activation, generator=generator)
+    fractions = config.quantiles if config.values == "implicit" else 0
+    if core is None:
+        return QNetwork(base, head, noise_size=noise_size, fractions=fractions)
+    initialise(core, config.init, activation=None, generator=generator)
+    return RecurrentQNetwork(base, core, head, noise_size=noise_size, fractions=fractions)
+
+
+def normed_q_network(
+    backbone: str | nn.Module,
+    observation_space: gym.Space[Any],
+    actions: int,
+    config: PQNConfig,
+    generator: torch.Generator,
+) -> QNetwork:
+    """Observations [B, ...] to [B, A, 1]: all hidden layers are the backbone's, normalised where the config says so."""
+    mlp = default_sizes(backbone, observation_space) == default_sizes("mlp", observation_space)
+    base = build(
+        backbone,
+        observation_space,
+        hidden_sizes=NORMED_SIZES if config.hidden_sizes is None and mlp else config.hidden_sizes,
+        activation=config.activation,
+        layer_norm=config.layer_norm,
+        init=config.init,
+        generator=generator,
+    )
+    head = QHead(int(base.out_features), actions, 1)  # type: ignore[arg-type]
+    initialise(head, config.init, activation=None, generator=generator)
+    return QNetwork(base, head)
+
+
+def _head(
+    features: int, actions: int, outputs: int, hidden: tuple[int, ...], config: DQNConfig
+) -> tuple[nn.Module, int]:
+    """The head, and how much noise its layers take."""
+    noisy = NoisyLayers(config.noise, config.noisy_sigma)
+    linear = noisy if config.noisy else Linear
+    settings: dict[str, Any] = {"hidden": hidden, "activation": config.activation, "linear": linear}
+    head: QHead | DuelingHead
+    if config.dueling:
+        head = DuelingHead(features, actions, outputs, aggregation=config.dueling_aggregation, **settings)
+    else:
+        head = QHead(features, actions, outputs, **settings)
+    if config.values == "implicit":
+        return ImplicitHead(features, head, quantiles=config.quantiles, offset=noisy.noise_size), noisy.noise_size
+    return head, noisy.noise_size

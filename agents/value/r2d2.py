@@ -1,0 +1,115 @@
+"""Recurrent Q-learning from sequences (R2D2, Kapturowski et al. 2019): its loss, and how it acts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gymnast.agents.base import Acted, Metrics
+from gymnast.agents.maths.td import allowed, chosen
+from gymnast.agents.value.q_actor import QActor
+from gymnast.agents.value.values import Values
+from gymnast.envs.step import Obs
+from gymnast.networks.layers.noisy import draw_noise
+from gymnast.networks.layers.recurrent import RecurrentQNetwork, reset
+from gymnast.replay.sequences import SequenceBatch
+
+if TYPE_CHECKING:
+    from gymnast.agents.value.dqn import DQN
+
+
+def sequence_loss(
+    batch: SequenceBatch,
+    noise: tuple[Tensor | None, Tensor | None, Tensor | None],
+    *,
+    online: RecurrentQNetwork,
+    target: RecurrentQNetwork,
+    values: Values,
+    double: bool,
+    eta: float,
+) -> tuple[Tensor, Tensor, Metrics]:
+    """Loss [], error of each sequence [B], and the mean value of the actions taken.
+
+    Each network warms its own memory up over the prefix, from the one that the actor had. The loss is the mean over the
+    transitions of weight * loss; steps that hold none count for nothing. `noise` [1 or B * (L + n), P] is for the
+    online network, the target network, and the choice of the next action by the online network.
+    """
+    noise_online, noise_target, noise_choice = noise
+    features, _ = online.features(batch.obs, batch.start, warmed(online, batch))  # [B, L + n, H]
+    output = chosen(_learned(online.read(features, noise_online), batch), batch.action.flatten())  # [B * L, K]
+    with torch.no_grad():
+        target_features, _ = target.features(batch.obs, batch.start, warmed(target, batch))
+        next_output = _following(target.read(target_features, noise_target), batch)  # [B * L, A, K]
+        choice = _following(online.read(features, noise_choice), batch) if double else next_output
+        mask = None if batch.next_mask is None else batch.next_mask.flatten(0, 1)
+        next_action = allowed(values.q(choice), mask).argmax(1)
+    loss, error = values.td_loss(
+        output, batch.reward.flatten(), batch.discount.flatten(), chosen(next_output, next_action)
+    )
+    valid, count = batch.valid, batch.valid.sum().clamp(min=1.0)
+    mean_loss = (batch.weight.unsqueeze(1) * valid * loss.view_as(valid)).sum() / count
+    q = (valid.flatten() * values.q(output.detach().unsqueeze(1)).flatten()).sum() / count
+    return mean_loss, mixed(error.view_as(valid), valid, eta=eta), {"loss": mean_loss.detach(), "q": q}
+
+
+@torch.no_grad()
+def warmed(network: RecurrentQNetwork, batch: SequenceBatch) -> Tensor:
+    """The memory [B, M] after the prefix, without gradient (burn-in, section 3 of the paper)."""
+    if batch.prefix_start.shape[1] == 0:
+        return batch.memory
+    return network.features(batch.prefix_obs, batch.prefix_start, batch.memory)[1]
+
+
+def mixed(error: Tensor, valid: Tensor, *, eta: float) -> Tensor:
+    """Priority of each sequence [B]: eta times the largest error of its transitions [B, L], 1 - eta times the mean."""
+    counted = error * valid
+    mean = counted.sum(1) / valid.sum(1).clamp(min=1.0)
+    return eta * counted.amax(1) + (1.0 - eta) * mean
+
+
+def _learned(output: Tensor, batch: SequenceBatch) -> Tensor:
+    """The steps that are learned from: [B, L + n, A, K] to [B * L, A, K]."""
+    return output[:, : batch.action.shape[1]].flatten(0, 1)
+
+
+def _following(output: Tensor, batch: SequenceBatch) -> Tensor:
+    """The steps that targets bootstrap from: [B, L + n, A, K] to [B * L, A, K]."""
+    index = batch.successor[:, :, None, None].expand(-1, -1, *output.shape[2:])
+    return output.gather(1, index).flatten(0, 1)
+
+
+class RecurrentActor(QActor):
+    """A `QActor` that remembers what its rows have seen since their episodes began."""
+
+    def __init__(self, agent: DQN, num_envs: int, *, explore: bool, seed: int | np.random.SeedSequence) -> None:
+        super().__init__(agent, num_envs, explore=explore, seed=seed)
+        assert isinstance(agent.online, RecurrentQNetwork)
+        self._network = agent.online
+        self.memory = torch.zeros((num_envs, self._network.memory_size), device=agent.device)
+        """[N, M], of the observations acted on so far."""
+
+    def act(self, obs: Obs, start: Tensor, action_mask: Tensor | None = None) -> Acted:
+        """As `QActor.act`; `Acted.memory` is what was remembered before `obs`, zero in rows that begin an episode."""
+        if self._noise is not None:
+            draw_noise(self._noise, self.agent.config.noise, self._noise_generator, weights=self._network.noise_size)
+        memory = reset(self.memory, start)
+        with torch.no_grad():
+            output, self.memory = self._network.step(obs, memory, self._noise)
+            self._values = self.agent.values.q(output).cpu().numpy()
+        acted = super().act(obs, start, action_mask)
+        acted.memory = memory
+        return acted
+
+    def _q(self, obs: Obs) -> np.ndarray:
+        """Action values [N, A], looked at already for the memory's sake, whether the action is random or not."""
+        return self._values
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "memory": self.memory.clone()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.memory = state["memory"].to(self.agent.device)

@@ -1,0 +1,203 @@
+"""Environments made of single Gymnasium environments: what the serial one and the one with worker processes share."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from torch import Tensor
+
+from gymnast.envs.env import Env
+from gymnast.envs.rows import tensors
+from gymnast.envs.rows.row import Begun, Stepped
+from gymnast.envs.step import Obs, Step, map_obs
+
+NO_FRAMES: dict[int, np.ndarray] = {}
+
+
+class RowsEnv(Env):
+    """N single environments that this class resets itself, row by row, as their episodes end."""
+
+    seeds_episodes = True
+    _renders = False
+
+    def __init__(
+        self,
+        id: str,
+        num_envs: int,
+        *,
+        observation_space: gym.Space[Any],
+        action_space: gym.Space[Any],
+        method: str,
+        device: torch.device,
+    ) -> None:
+        self.id = id
+        self.num_envs = num_envs
+        self.device = device
+        self.single_observation_space = observation_space
+        self.single_action_space = action_space
+        self.exact_resume = method != "none"
+        self._batch = tensors.batcher(observation_space, device)
+        tensors.check_actions(action_space, id)
+        self._actions = tensors.row_actions(action_space)
+        self._none = torch.zeros(num_envs, dtype=torch.bool, device=device)
+        self._all = torch.ones(num_envs, dtype=torch.bool, device=device)
+        self._statistics = np.float32 if device.type == "mps" else np.float64
+        self._extras: tuple[str, ...] = ()
+        self._rewards: list[float] = []
+        self._reward = torch.zeros(num_envs, device=device)
+        self._episode = [0] * num_envs
+        self._begun = 0
+        self._episode_seeds: list[int] = []
+        self._final_frames = NO_FRAMES
+        """Last pictures of the episodes that ended in the last step."""
+
+    @abstractmethod
+    def _reset_rows(self, seeds: dict[int, int | None], *, reseed: bool) -> list[Begun]:
+        """Begin an episode in each row named, in order; with `reseed`, rows without a seed take their own next one."""
+
+    @abstractmethod
+    def _totals(self, rows: list[int]) -> list[tuple[float, int]]:
+        """True return and length of the episodes that just ended in these rows."""
+
+    @abstractmethod
+    def _extra_names(self) -> tuple[str, ...]:
+        """Which of `row.EXTRAS` the environment gives, known after the first reset."""
+
+    def reset(self, *, episode_seeds: Sequence[int] | None = None) -> Obs:
+        self._episode_seeds = list(episode_seeds or ())
+        self._begun = 0
+        self._final_frames = NO_FRAMES
+        begun = self._begin(list(range(self.num_envs)), reseed=True)
+        for observation, _ in begun:
+            tensors.check_shape(self.single_observation_space, observation, self.id)
+        self._extras = self._extra_names()
+        self.obs = self._batch([observation for observation, _ in begun])
+        self.start = self._all
+        self.action_mask = self._extra("action_mask", [extras for _, extras in begun])
+        return self.obs
+
+    def _begin(self, rows: list[int], *, reseed: bool = False) -> list[Begun]:
+        seeds: dict[int, int | None] = {}
+        for row in rows:
+            number = self._begun
+            seeds[row] = self._episode_seeds[number] if number < len(self._episode_seeds) else None
+            self._episode[row] = number
+            self._begun += 1
+        return self._reset_rows(seeds, reseed=reseed)
+
+    @property
+    def episode(self) -> list[int]:
+        return list(self._episode)
+
+    def _step(self, stepped: list[Stepped]) -> Step:
+        """The step that the rows have taken, with new episodes where one ended."""
+        observations: list[Any] = []
+        rewards: list[float] = []
+        ended = False
+        for observation, reward, terminated, truncated, _ in stepped:
+            observations.append(observation)
+            rewards.append(reward)
+            if terminated or truncated:
+                ended = True
+        if rewards != self._rewards:
+            self._rewards = rewards
+            array = np.array(rewards, np.float32) + np.float32(0.0)  # -0.0 becomes 0.0, which it equals above
+            self._reward = self._tensor(array)
+        next_obs = self._batch(observations)
+        lives = mask = None
+        if self._extras:
+            extras = [row[4] for row in stepped]
+            lives, mask = self._extra("lives", extras), self._extra("action_mask", extras)
+        none = self._none
+        step = Step(next_obs, none, next_obs, self._reward, none, none, self.num_envs, 0, None, lives, mask, mask)
+        self._final_frames = NO_FRAMES
+        if ended:
+            self._end(step, stepped)
+        self.obs, self.start, self.action_mask = step.obs, step.start, step.action_mask
+        return step
+
+    def _end(self, step: Step, stepped: list[Stepped]) -> None:
+        """Begin new episodes where one ended, and fill in what differs there."""
+        terminated = np.array([row[2] for row in stepped], np.bool_)
+        truncated = np.array([row[3] for row in stepped], np.bool_)
+        both = terminated | truncated
+        rows: list[int] = both.nonzero()[0].tolist()
+        step.num_ended = len(rows)
+        returns, lengths = np.zeros(self.num_envs, self._statistics), np.zeros(self.num_envs, np.int64)
+        for row, (total, length) in zip(rows, self._totals(rows), strict=True):
+            returns[row], lengths[row] = total, length
+        step.terminated, step.truncated = self._tensor(terminated), self._tensor(truncated)
+        step.start = self._tensor(both)
+        step.episode_return, step.episode_length = self._tensor(returns), self._tensor(lengths)
+        if self._renders:
+            self._final_frames = {row: self._frame(row) for row in rows}
+        begun: list[Begun] = [(row[0], row[4]) for row in stepped]
+        for row, first in zip(rows, self._begin(rows), strict=True):
+            begun[row] = first
+        step.obs = self._batch([observation for observation, _ in begun])
+        step.action_mask = self._extra("action_mask", [extras for _, extras in begun])
+
+    @abstractmethod
+    def _frame(self, row: int) -> np.ndarray:
+        """What a row's environment renders now."""
+
+    @abstractmethod
+    def _snapshot_rows(self) -> list[dict[str, Any]]:
+        """`Row.snapshot` of every row."""
+
+    @abstractmethod
+    def _restore_rows(self, states: list[dict[str, Any]]) -> list[Any]:
+        """`Row.restore` of every row."""
+
+    def snapshot(self) -> dict[str, Any]:
+        if not self.exact_resume:
+            return super().snapshot()
+        return {
+            "rows": tensors.arrays_to_tensors(self._snapshot_rows()),
+            "obs": self.obs,
+            "start": self.start,
+            "action_mask": self.action_mask,
+            "extras": list(self._extras),
+            "episode": self.episode,
+            "begun": self._begun,
+            "episode_seeds": self._episode_seeds,
+        }
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        if not self.exact_resume:
+            super().restore(snapshot)
+        if len(snapshot["rows"]) != self.num_envs:
+            raise ValueError(f"a snapshot of {len(snapshot['rows'])} envs does not fit num_envs={self.num_envs}")
+        self._final_frames = NO_FRAMES
+        observations = self._restore_rows(tensors.tensors_to_arrays(snapshot["rows"]))
+        self.obs = map_obs(lambda tensor: tensor.to(self.device), snapshot["obs"])
+        if observations[0] is not None and not tensors.equal(self._batch(observations), self.obs):
+            raise ValueError(f"{self.id} cannot be restored: the same seed and actions led to another observation")
+        mask = snapshot["action_mask"]
+        self.start = snapshot["start"].to(self.device)
+        self.action_mask = None if mask is None else mask.to(self.device)
+        self._extras = tuple(snapshot["extras"])
+        self._episode = list(snapshot["episode"])
+        self._begun = snapshot["begun"]
+        self._episode_seeds = list(snapshot["episode_seeds"])
+
+    def render(self, row: int = 0) -> np.ndarray:
+        if not self._renders:
+            return super().render(row)
+        return self._final_frames[row] if row in self._final_frames else self._frame(row)
+
+    def _extra(self, name: str, extras: Sequence[Any]) -> Tensor | None:
+        """`lives` [N] or `action_mask` [N, A] of all rows, None where the environment has none."""
+        if name not in self._extras:
+            return None
+        index = self._extras.index(name)
+        dtype = np.int64 if name == "lives" else np.bool_
+        return self._tensor(np.array([values[index] for values in extras], dtype))
+
+    def _tensor(self, array: np.ndarray) -> Tensor:
+        return tensors.to_tensor(array, self.device)

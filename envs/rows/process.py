@@ -1,0 +1,72 @@
+"""What runs in a worker process: some rows, and a loop that answers commands. No torch here: a worker starts faster."""
+
+from __future__ import annotations
+
+import signal
+import traceback
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection
+from typing import Any
+
+import cloudpickle  # type: ignore[import-untyped]
+import gymnasium as gym
+import numpy as np
+
+from gymnast.envs.rows.row import Row
+
+
+def serve(connection: Connection, pickled: bytes, seeds: Sequence[np.random.SeedSequence]) -> None:
+    """Build one row per seed and answer `(command, argument)` until told to close, or until the parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides what it means
+    rows: list[Row] = []
+    try:
+        build: Callable[[], gym.Env[Any, Any]] = cloudpickle.loads(pickled)
+        rows.extend(Row(build(), seeds=sequence) for sequence in seeds)
+        connection.send((True, describe(rows[0])))
+        while True:
+            command, argument = connection.recv()
+            if command == "close":
+                break
+            connection.send((True, COMMANDS[command](rows, argument)))
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        pass  # the parent is gone: nobody is left to tell
+    except Exception as error:
+        connection.send((False, (f"{type(error).__name__}: {error}", traceback.format_exc())))
+    finally:
+        for row in rows:
+            row.env.close()
+
+
+def describe(row: Row) -> dict[str, Any]:
+    env = row.env
+    return {
+        "observation_space": env.observation_space,
+        "action_space": env.action_space,
+        "method": row.method,
+        "render_mode": env.render_mode,
+        "render_fps": env.metadata.get("render_fps"),
+    }
+
+
+def step(rows: list[Row], actions: list[Any]) -> list[Any]:
+    """Per row what `Row.step` gives, and the episode's return and length so far."""
+    return [(row.step(action), (row.episode_return, row.length)) for row, action in zip(rows, actions, strict=True)]
+
+
+def reset(rows: list[Row], argument: tuple[dict[int, int | None], bool]) -> list[Any]:
+    seeds, reseed = argument
+    return [rows[index].reset(seed, reseed=reseed) for index, seed in seeds.items()]
+
+
+def restore(rows: list[Row], states: list[dict[str, Any]]) -> list[Any]:
+    return [row.restore(state) for row, state in zip(rows, states, strict=True)]
+
+
+COMMANDS: dict[str, Callable[[list[Row], Any], Any]] = {
+    "step": step,
+    "reset": reset,
+    "restore": restore,
+    "snapshot": lambda rows, _: [row.snapshot() for row in rows],
+    "extras": lambda rows, _: rows[0].extras,
+    "render": lambda rows, index: np.asarray(rows[index].env.render(), np.uint8),
+}

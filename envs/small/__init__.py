@@ -1,0 +1,1 @@
+"""Small exact Gymnasium environments of our own."""

@@ -1,0 +1,1 @@
+"""How Atari is played and scored: protocols, reference and published scores."""

@@ -1,0 +1,251 @@
+"""Atari protocols by name, each as its paper plays and scores the games; and what a run or an evaluation really does.
+
+A score means little without these settings: sticky actions, the cap on frames or the evaluation's epsilon change it by
+factors. So every result says its protocol, and one that fits no paper is "custom" and says all of its settings.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from gymnast.envs.atari.options import AtariOptions
+from gymnast.errors import UsageError, nearest
+
+if TYPE_CHECKING:
+    from gymnast.envs.env import Env
+    from gymnast.settings.options import TrainOptions
+
+Config = TypeVar("Config")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """How Atari games are played, what the learner sees of them, and how a trained agent is scored."""
+
+    name: str | None = None
+    """The name in `PROTOCOLS`; None for settings that are no paper's."""
+    frame_skip: int = 4
+    """Emulator frames that each action lasts."""
+    sticky: float
+    """Probability that the emulator repeats its previous action for a frame."""
+    noop_max: int
+    """An episode begins with 0 to this many no-op frames, drawn uniformly (DeepMind's code draws from 1 on)."""
+    fire_reset: bool = False
+    """Press FIRE after a reset."""
+    full_action_space: bool = False
+    """All 18 actions instead of those that the game uses."""
+    max_frames: int
+    """Frames of play after which an episode is truncated, in training and in evaluations."""
+    screen: int = 84
+    """Height and width of an observation in pixels."""
+    stack: int = 4
+    """Observations that are stacked."""
+    grayscale: bool = True
+    """One channel a frame."""
+    clip_rewards: bool | None = True
+    """The learner sees rewards clipped to [-1, 1]; scores never are. None: the agent has no such setting."""
+    life_loss: bool | None
+    """The learner sees a lost life as the end; episodes go on. None: the agent has no such setting."""
+    eval_epsilon: float | None
+    """Probability of a random action in evaluations. None: the agent has no such setting."""
+    by_mode: bool = True
+    """Evaluations act greedily but for `eval_epsilon`, and do not sample from the policy."""
+    paper: str = ""
+    """Where the settings are from."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Name and settings: the stamp of a run."""
+        values = dataclasses.asdict(self)
+        return {key: value for key, value in values.items() if key != "paper"}
+
+    @property
+    def label(self) -> str:
+        """The name, or "custom"."""
+        return self.name or "custom"
+
+    @property
+    def env_options(self) -> dict[str, Any]:
+        """The settings that are options of the environment."""
+        return {name: getattr(self, name) for name in PLAYED}
+
+    def as_text(self) -> str:
+        """All settings in one line of words."""
+        lives = {None: "lives are the agent's own affair", True: "a lost life ends the learner's targets"}
+        clipping = {None: "rewards as the agent likes", True: "rewards clipped for the learner"}
+        parts = (
+            f"skip {self.frame_skip}",
+            f"sticky {self.sticky:g}",
+            f"0 to {self.noop_max} no-ops" if self.noop_max else "no no-ops",
+            "FIRE on reset" if self.fire_reset else "no FIRE on reset",
+            "all 18 actions" if self.full_action_space else "minimal actions",
+            f"at most {self.max_frames:,} frames",
+            f"{self.stack} {'grey' if self.grayscale else 'RGB'} screens of {self.screen}x{self.screen}",
+            lives.get(self.life_loss, "lives are not told to the learner"),
+            clipping.get(self.clip_rewards, "true rewards for the learner"),
+            f"evaluated {'by mode' if self.by_mode else 'by sampling'}"
+            + ("" if self.eval_epsilon is None else f" with epsilon {self.eval_epsilon:g}"),
+        )
+        return ", ".join(parts)
+
+
+PLAYED = tuple(field.name for field in dataclasses.fields(AtariOptions) if field.name != "threads")
+"""The options of an Atari environment that a protocol fixes: all but how many threads compute it."""
+LEARNER = ("clip_rewards", "life_loss", "eval_epsilon")
+"""The fields of an agent's config that a protocol fixes, where the config has them."""
+
+PROTOCOLS: dict[str, Protocol] = {
+    protocol.label: protocol
+    for protocol in (
+        Protocol(
+            name="nature",
+            sticky=0.0,
+            noop_max=30,
+            max_frames=18_000,
+            life_loss=True,
+            eval_epsilon=0.05,
+            paper="Mnih et al. 2015, methods and extended table 1; its evaluations' cap holds in training too",
+        ),
+        Protocol(
+            name="rainbow",
+            sticky=0.0,
+            noop_max=30,
+            max_frames=108_000,
+            life_loss=True,
+            eval_epsilon=0.0,
+            paper="Hessel et al. 2018, no-op starts; epsilon 0, as its noisy networks explore by themselves",
+        ),
+        Protocol(
+            name="dopamine",
+            sticky=0.25,
+            noop_max=0,
+            max_frames=108_000,
+            life_loss=False,
+            eval_epsilon=0.001,
+            paper="Castro et al. 2018, the defaults; published curves are of training episodes, with epsilon 0.01",
+        ),
+        Protocol(
+            name="machado",
+            frame_skip=5,
+            sticky=0.25,
+            noop_max=0,
+            full_action_space=True,
+            max_frames=18_000,
+            life_loss=False,
+            eval_epsilon=0.01,
+            paper="Machado et al. 2018; scores there are of training episodes, so with the last exploration's epsilon",
+        ),
+    )
+}
+
+
+def check(name: str) -> Protocol:
+    """The protocol of a name. Raises ValueError with the nearest one."""
+    if name not in PROTOCOLS:
+        raise ValueError(f"protocol must be one of {', '.join(PROTOCOLS)}, got {name!r}{nearest(name, PROTOCOLS)}")
+    return PROTOCOLS[name]
+
+
+def over(values: Mapping[str, Any], given: Mapping[str, Any], config: type[Any]) -> dict[str, Any]:
+    """What presets set (`values`), with a protocol's settings of the learner over them.
+
+    `given` are the explicit flags: UsageError where one of them contradicts the protocol that they or the presets name.
+    """
+    name = given.get("protocol", values.get("protocol"))
+    if name not in PROTOCOLS:  # none, or one that TrainOptions refuses
+        return dict(values)
+    fields = {field.name for field in dataclasses.fields(config)}
+    settings = {field: getattr(PROTOCOLS[name], field) for field in LEARNER if field in fields}
+    for field, value in settings.items():
+        if given.get(field, value) != value:
+            raise UsageError(_contradiction(name, "--" + field.replace("_", "-"), given[field], value))
+    return dict(values) | settings
+
+
+def resolve(options: TrainOptions, config: Config) -> tuple[TrainOptions, Config]:
+    """Options and config with the settings of `options.protocol`; resolving twice is the same as once.
+
+    What the environment's id implies and a config's default give way; anything else that contradicts the protocol is
+    refused, since then it would not be that protocol. Raises ValueError, also for an environment that is no Atari game.
+    """
+    if options.protocol is None:
+        return options, config
+    protocol = check(options.protocol)
+    given = json.loads(options.env_options) if options.env_options else {}
+    played = play(protocol, options.env, given)
+    steps = options.max_episode_steps
+    if steps is not None and steps * protocol.frame_skip < protocol.max_frames:
+        limit = -(-protocol.max_frames // protocol.frame_skip)
+        raise ValueError(_contradiction(protocol.label, "max_episode_steps", steps, f"{limit} steps"))
+    return dataclasses.replace(options, env_options=json.dumps(played)), _learner(protocol, config)
+
+
+def play(protocol: Protocol, env: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The environment's options under a protocol; ValueError where one that was given contradicts it."""
+    from gymnast.envs.atari.names import is_atari  # ale-py, which the quick commands do without
+
+    if not is_atari(env):
+        raise ValueError(f"protocol {protocol.label} is for Atari games, and {env} is none")
+    AtariOptions.from_dict(dict(given))
+    for name, value in protocol.env_options.items():
+        if given.get(name, value) != value:
+            raise ValueError(_contradiction(protocol.label, f"{name} of env_options", given[name], value))
+    return {**protocol.env_options, **given}
+
+
+def _learner(protocol: Protocol, config: Config) -> Config:
+    changes: dict[str, Any] = {}
+    for field in dataclasses.fields(config):  # type: ignore[arg-type]
+        if field.name in LEARNER:
+            value, wanted = getattr(config, field.name), getattr(protocol, field.name)
+            if value not in (wanted, field.default):
+                raise ValueError(_contradiction(protocol.label, field.name, value, wanted))
+            changes[field.name] = wanted
+    return dataclasses.replace(config, **changes) if changes else config  # type: ignore[type-var]
+
+
+def _contradiction(name: str, option: str, value: Any, wanted: Any) -> str:
+    return f"{option} {value} contradicts the protocol {name}, which has {wanted}; leave one of them out"
+
+
+def note(protocol: str | None, env: str) -> str | None:
+    """The line that says where a named protocol overrides what an Atari id implies, or None where it does not."""
+    if protocol is None:
+        return None
+    from gymnast.envs.atari.names import atari_name
+
+    name, sticky = atari_name(env), check(protocol).sticky
+    if name.sticky == sticky:
+        return None
+    return f"protocol {protocol} plays {name.id} with sticky {sticky} (the id alone means {name.sticky})"
+
+
+def of(env: Env, config: Any, *, eval_epsilon: float | None = None) -> Protocol | None:
+    """What is really done: the settings of an environment and of an agent's config, with the name that they fit.
+
+    None where the environment is no Atari game. `eval_epsilon` takes the place of the config's.
+    """
+    options = getattr(env, "options", None)
+    if not isinstance(options, AtariOptions):
+        return None
+    values = {name: getattr(options, name) for name in PLAYED}
+    cap = getattr(env, "max_episode_steps", options.max_frames) * options.frame_skip
+    learner = {name: getattr(config, name, None) for name in LEARNER}
+    learner["eval_epsilon"] = learner["eval_epsilon"] if eval_epsilon is None else eval_epsilon
+    found = Protocol(**{**values, **learner, "max_frames": min(cap, options.max_frames)})
+    name = next((name for name, protocol in PROTOCOLS.items() if _same(found, protocol)), None)
+    return dataclasses.replace(found, name=name)
+
+
+def stamp(found: Protocol | None) -> dict[str, Any] | None:
+    """What stands in config.json and checkpoints: name (None for "custom") and settings; None where it is no Atari."""
+    return None if found is None else found.as_json()
+
+
+def _same(found: Protocol, named: Protocol) -> bool:
+    """Whether settings are a protocol's; what an agent has no setting for cannot differ."""
+    theirs = named.as_json()
+    return all(value in (None, theirs[name]) for name, value in found.as_json().items() if name != "name")

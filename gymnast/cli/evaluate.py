@@ -1,0 +1,145 @@
+"""What `gymnast evaluate` says of a run or a checkpoint: returns, a video, and how far from optimal it is."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gymnast.agents.base import Agent
+from gymnast.atari import protocols, scores
+from gymnast.envs.env import Env
+from gymnast.errors import UsageError, first_line
+from gymnast.evaluation import play
+from gymnast.evaluation.play import Evaluation
+from gymnast.settings.options import EvaluateOptions
+from gymnast.storage import checkpoint
+from gymnast.storage.checkpoint import About
+from gymnast.tabular import picture
+from gymnast.tabular.optimal import against_optimal, bandit_regret
+from gymnast.training.parts import pick_device
+
+
+@dataclass(frozen=True)
+class Report:
+    """An evaluation and what was asked for beside it."""
+
+    checkpoint: Path
+    evaluation: Evaluation
+    extras: dict[str, Any] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        values = {**self.evaluation.as_json(), "checkpoint": str(self.checkpoint), **self.extras}
+        return {**values, **({"published": published} if (published := self._published()) else {})}
+
+    def as_text(self) -> str:
+        lines = [self.evaluation.as_text()]
+        for name, value in self.extras.items():
+            shown = f"{value:.6g}" if isinstance(value, float) else str(value)
+            lines.append(f"{name.replace('_', ' ')}: {shown}")
+        return "\n".join([*lines, *self._published_lines()])
+
+    def _published(self) -> dict[str, dict[str, Any]]:
+        """What papers report for the game, each with its protocol; empty for other environments."""
+        if self.evaluation.protocol is None or scores.game_of(self.evaluation.env) is None:
+            return {}
+        found = scores.published(self.evaluation.env)
+        return {name: {"score": item.score, **dataclasses.asdict(item.column)} for name, item in found.items()}
+
+    def _published_lines(self) -> list[str]:
+        """Published scores under the same protocol alone: others would not compare."""
+        published, protocol = self._published(), self.evaluation.protocol
+        if not published or protocol is None:
+            return []
+        same = [f"{name} {item['score']:g}" for name, item in published.items() if item["protocol"] == protocol.label]
+        if not same:
+            return ["published scores are of other protocols: gymnast list scores"]
+        return [f"published under this protocol (papers and frames: gymnast list scores): {', '.join(same)}"]
+
+
+def evaluate_path(options: EvaluateOptions) -> Report:
+    """Evaluate a run's best checkpoint (or a checkpoint file) on its own environment; UsageError in one line."""
+    file, about, content = _read(options)
+    if ":" in about.env and not options.trust:
+        raise UsageError(f"the env {about.env} is code outside gymnast, which is not run unasked: give --trust")
+    try:
+        device = pick_device(options.device)
+        cls = checkpoint.agent_class(about, trust=options.trust)
+        agent = checkpoint.build(about, cls, device=device, trust=options.trust)
+        checkpoint.load_agent(agent, content, file)
+        env = _env(about, device, options, rows=min(options.num_envs, options.episodes), render=False)
+    except (ValueError, OSError) as error:
+        raise UsageError(first_line(error)) from error
+    try:
+        extras = _extras(agent, env, about, options, device=device)
+        result = play.evaluate(
+            agent,
+            env,
+            episodes=options.episodes,
+            seed=options.seed,
+            name=about.agent,
+            protocol=options.protocol,
+            trained_frame_skip=None if about.protocol is None else about.protocol["frame_skip"],
+        )
+    except (ValueError, OSError) as error:
+        raise UsageError(first_line(error)) from error
+    finally:
+        env.close()
+    return Report(file, result, extras)
+
+
+def _read(options: EvaluateOptions) -> tuple[Path, About, dict[str, Any]]:
+    """The checkpoint that is asked for: where it lies, what it says of itself, and its state."""
+    if options.member is not None:
+        from gymnast.populations.files import ALL, read_member  # the agents of a population: no other run needs them
+
+        return Path(options.path) / ALL, *read_member(Path(options.path), options.member)
+    file = checkpoint.find(options.path)
+    return file, *checkpoint.read(file)
+
+
+def _env(about: About, device: str, options: EvaluateOptions, *, rows: int, render: bool) -> Env:
+    """The environment that the run trained in, or one under the protocol that was asked for in its place."""
+    given = json.loads(about.run.get("env_options") or "{}")
+    limit = about.run.get("max_episode_steps")
+    if options.protocol is not None:
+        given, limit = {name: value for name, value in given.items() if name not in protocols.PLAYED}, None
+    return play.make_env(
+        about.env,
+        rows,
+        device=device,
+        options=given,
+        max_episode_steps=limit,
+        render=render,
+        protocol=options.protocol,
+    )
+
+
+def _extras(agent: Agent, env: Env, about: About, options: EvaluateOptions, *, device: str) -> dict[str, Any]:
+    """What was asked for beside the returns; first, so that what cannot be had is said before a long evaluation."""
+    extras: dict[str, Any] = {}
+    if about.protocol is not None:
+        extras["trained_protocol"] = about.protocol["name"] or "custom"
+    if options.against_optimal:
+        horizon = about.run.get("max_episode_steps") or play.time_limit(about.env)
+        extras |= against_optimal(agent, env, horizon=horizon)
+    extras |= {f"training_{name}": value for name, value in bandit_regret(agent, env).items()}
+    if options.picture is not None:
+        picture.draw(Path(options.picture), agent, env)
+        extras["picture"] = options.picture
+    if options.video is not None:
+        extras["video"] = str(_film(agent, about, options, device=device))
+    return extras
+
+
+def _film(agent: Agent, about: About, options: EvaluateOptions, *, device: str) -> Path:
+    env = _env(about, device, options, rows=1, render=True)
+    target = Path(options.video or ".") / f"{about.env.replace('/', '-')}-{about.agent}-seed{options.seed}.mp4"
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        play.record(agent, env, target, seed=options.seed, protocol=options.protocol)
+    finally:
+        env.close()
+    return target

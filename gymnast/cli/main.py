@@ -1,0 +1,261 @@
+"""The command line: `gymnast train | resume | evaluate | benchmark | ablate | report | list`."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING
+from pathlib import Path
+from typing import Any
+
+from gymnast import __version__
+from gymnast.cli.help import show_help
+from gymnast.errors import RunError, UsageError, nearest
+from gymnast.populations import request
+from gymnast.settings import agents, flags, presets
+from gymnast.settings.options import EvaluateOptions, ListOptions, PopulationOptions, ResumeOptions, TrainOptions
+from gymnast.settings.request import PresetOptions, resolve, train_flags
+from gymnast.suites.options import AblateOptions, BenchmarkOptions, ReportOptions
+
+USAGE = """\
+usage: gymnast COMMAND ...
+
+  gymnast train AGENT --env ID [options]       train an agent; leaves a run folder
+  gymnast resume RUN [--steps N]               go on with a run from its last checkpoint
+  gymnast evaluate RUN_OR_CHECKPOINT           play episodes with the trained agent
+  gymnast benchmark SUITE_OR_IDS --agents A B  train agents in many environments, and report
+  gymnast ablate rainbow --env ID [ID ...]     Rainbow whole and in parts, and report
+  gymnast report RUN_OR_FOLDER ...             compare runs: tables and pictures
+  gymnast list agents|envs|networks|presets|protocols|scores|suites
+                                               what there is
+
+  gymnast COMMAND --help                       the options of a command
+  gymnast train AGENT --help                   all options of an agent
+  gymnast --version
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0, 1 for a run that failed, 2 for wrong input, 128 + a signal."""
+    words = sys.argv[1:] if argv is None else list(argv)
+    try:
+        code = _dispatch(words)
+        sys.stdout.flush()
+        return code
+    except UsageError as error:
+        return _complain(error, 2)
+    except RunError as error:
+        return _complain(error, 1)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # the reader has seen enough; what is still buffered must not complain at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _complain(error: Exception, code: int) -> int:
+    print(f"gymnast: {' '.join(str(error).splitlines())}", file=sys.stderr)
+    return code
+
+
+def _dispatch(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(USAGE, end="")
+        return 0
+    if words[0] == "--version":
+        print(f"gymnast {__version__}")
+        return 0
+    command = COMMANDS.get(words[0])
+    if command is None:
+        kind = "option" if words[0].startswith("-") else "command"
+        raise UsageError(f"unknown {kind} {words[0]!r}; there are {', '.join(COMMANDS)}{nearest(words[0], COMMANDS)}")
+    return command(words[1:])
+
+
+def _train(words: list[str]) -> int:
+    if not words or words[0].startswith("-"):
+        if _asks_help(words):
+            about = "\n".join(f"{name:<20}{entry.help}" for name, entry in agents.AGENTS.items())
+            about = f"Train an agent. Each has options of its own: gymnast train AGENT --help\n\n{about}"
+            show_help("gymnast train AGENT", about, {"preset": PresetOptions, "run": TrainOptions})
+            return 0
+        raise UsageError(
+            f"train needs an agent first: gymnast train AGENT --env ID; there are {', '.join(agents.AGENTS)}"
+        )
+    agent, of = words[0], f"train {words[0]}"
+    agents.search_here()
+    every = train_flags(agent)
+    if _asks_help(words):
+        config_class = agents.config_class(agents.agent_class(agent))
+        groups = {"preset": PresetOptions, "run": TrainOptions, "agent": config_class}
+        if agent in request.AGENTS:
+            groups["population"] = PopulationOptions
+        show_help(f"gymnast {of}", agents.help_of(agent), groups, defaults=_preset_values(words[1:], every, agent))
+        return 0
+    if request.is_asked(words):
+        return _train_population(agent, words, of=of)
+    asked = resolve(agent, words[1:], of=of)
+    from gymnast.training import train
+
+    result = train.train(
+        agent,
+        asked.options,
+        asked.config,
+        command=["gymnast", "train", *words],
+        presets=asked.presets,
+        started=lambda: _print_resolved(agent, asked.options, asked.config),
+    )
+    print(result.as_text())
+    return result.exit_code
+
+
+def _train_population(agent: str, words: list[str], *, of: str) -> int:
+    asked = request.resolve(agent, words[1:], of=of)
+    from gymnast.populations import train
+
+    result = train.train(
+        agent,
+        asked.run.options,
+        asked.run.config,
+        seeds=asked.seeds,
+        vary=asked.vary,
+        given=asked.given,
+        command=["gymnast", "train", *words],
+        presets=asked.run.presets,
+        started=lambda: _print_resolved(agent, asked.run.options, asked.run.config),
+    )
+    print(result.as_text())
+    return result.exit_code
+
+
+def _resume(words: list[str]) -> int:
+    if _asks_help(words):
+        show_help("gymnast resume", str(ResumeOptions.__doc__), {"options": ResumeOptions})
+        return 0
+    values = flags.parse(words, flags.flags_of(ResumeOptions), of="resume")
+    options: ResumeOptions = flags.build(ResumeOptions, values, of="resume")
+    if options.trust:
+        agents.search_here()
+    from gymnast.training import train
+
+    result = train.resume(
+        Path(options.run),
+        steps=options.steps,
+        device=options.device,
+        trust=options.trust,
+        command=["gymnast", "resume", *words],
+    )
+    print(result.as_text())
+    return result.exit_code
+
+
+def _evaluate(words: list[str]) -> int:
+    if _asks_help(words):
+        show_help("gymnast evaluate", str(EvaluateOptions.__doc__), {"options": EvaluateOptions})
+        return 0
+    values = flags.parse(words, flags.flags_of(EvaluateOptions), of="evaluate")
+    options: EvaluateOptions = flags.build(EvaluateOptions, values, of="evaluate")
+    if options.trust:
+        agents.search_here()
+    from gymnast.cli import evaluate
+
+    found = evaluate.evaluate_path(options)
+    print(json.dumps(found.as_json()) if options.json else found.as_text())
+    return 0
+
+
+def _list(words: list[str]) -> int:
+    if _asks_help(words):
+        show_help("gymnast list", str(ListOptions.__doc__), {"options": ListOptions})
+        return 0
+    values = flags.parse(words, flags.flags_of(ListOptions), of="list")
+    options: ListOptions = flags.build(ListOptions, values, of="list")
+    from gymnast.cli import listing
+
+    print(listing.as_json(options.what) if options.json else listing.as_text(options.what))
+    return 0
+
+
+def _benchmark(words: list[str]) -> int:
+    options, extra = _suite_options(words, BenchmarkOptions, of="benchmark")
+    if options is None:
+        return 0
+    from gymnast.suites.benchmark import benchmark
+
+    return benchmark(options, extra)
+
+
+def _ablate(words: list[str]) -> int:
+    options, extra = _suite_options(words, AblateOptions, of="ablate")
+    if options is None:
+        return 0
+    from gymnast.suites.ablate import ablate
+
+    return ablate(options, extra)
+
+
+def _report(words: list[str]) -> int:
+    if _asks_help(words):
+        show_help("gymnast report", str(ReportOptions.__doc__), {"options": ReportOptions})
+        return 0
+    values = flags.parse(words, flags.flags_of(ReportOptions), of="report")
+    options: ReportOptions = flags.build(ReportOptions, values, of="report")
+    from gymnast.reports import comparison
+
+    print(comparison.report(options).as_text())
+    return 0
+
+
+def _suite_options(words: list[str], cls: type[Any], *, of: str) -> tuple[Any, list[str]]:
+    """The options of a command that starts many runs, None after its help, and the words after `--`, for every run."""
+    own, extra = words, []
+    if "--" in words:
+        own, extra = words[: words.index("--")], words[words.index("--") + 1 :]
+    if _asks_help(own):
+        show_help(f"gymnast {of}", str(inspect.getdoc(cls)), {"options": cls})
+        return None, []
+    agents.search_here()
+    return flags.build(cls, flags.parse(own, flags.flags_of(cls), of=of), of=of), extra
+
+
+COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "train": _train,
+    "resume": _resume,
+    "evaluate": _evaluate,
+    "benchmark": _benchmark,
+    "ablate": _ablate,
+    "report": _report,
+    "list": _list,
+}
+
+
+def _asks_help(words: Sequence[str]) -> bool:
+    return "-h" in words or "--help" in words
+
+
+def _preset_values(words: Sequence[str], every: dict[str, flags.Flag], agent: str) -> dict[str, Any]:
+    """What the presets beside `--help` set, so that help shows the defaults that would hold."""
+    rest = [word for word in words if word not in ("-h", "--help")]
+    return presets.apply(flags.parse(rest, every, of=f"train {agent}").get("preset", ()), agent)
+
+
+def _print_resolved(agent: str, options: TrainOptions, config: Any) -> None:
+    """Every option as it will be used, and the default where it is another one."""
+    for title, settings in (("run", options), (agent, config)):
+        print(title)
+        for name, flag in flags.flags_of(type(settings)).items():
+            value = getattr(settings, name)
+            changed = value != flag.default and flag.default is not MISSING
+            default = f"  (default {_shown(flag.default)})" if changed else ""
+            print(f"  {flag.name[2:]:<24}{_shown(value)}{default}")
+    sys.stdout.flush()
+
+
+def _shown(value: Any) -> str:
+    """A value as it is written after its flag."""
+    if isinstance(value, (tuple, list)):
+        return " ".join(str(item) for item in value) or "-"
+    return "-" if value is None or value == "" else str(value)

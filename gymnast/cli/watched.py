@@ -1,0 +1,24 @@
+"""`python -m gymnast.cli.watched ...`: the command line, ended with the process that started it, however that one ends.
+
+The starter holds the other end of standard input. When it is gone, killed or not, the pipe closes, and this process
+ends at once: its run goes on from its last checkpoint when the starter is started again.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+
+from gymnast.cli.main import main
+
+
+def _end_with_starter() -> None:
+    while os.read(0, 1):
+        pass
+    os._exit(137)  # as after SIGKILL: nothing is waited for, all that a run writes is whole at any moment
+
+
+if __name__ == "__main__":
+    threading.Thread(target=_end_with_starter, daemon=True).start()
+    sys.exit(main())

@@ -1,0 +1,321 @@
+"""Evaluation: whole episodes of a fixed policy, each with its own seed, so that N changes neither mean nor bias."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+
+from gymnast.agents.base import Actor, Agent
+from gymnast.atari import protocols, scores
+from gymnast.atari.protocols import Protocol
+from gymnast.envs.atari.games import is_atari
+from gymnast.envs.env import Env
+from gymnast.envs.factory import make, native_id
+from gymnast.envs.native.adapter import NativeEnv
+from gymnast.envs.rows.single import resolve
+from gymnast.output.video import VideoWriter
+
+STEP_LIMIT = 10_000
+"""Time limit of an evaluation episode where the environment has none: a greedy policy may walk in circles for ever."""
+LOOK_EVERY = 32
+"""Steps of an evaluation on the device between two looks at whether it has ended."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Returns and lengths of the evaluation's episodes, in the order of their seeds."""
+
+    env: str
+    agent: str
+    seed: int
+    trained_env_steps: int
+    returns: tuple[float, ...]
+    lengths: tuple[int, ...]
+    protocol: Protocol | None = None
+    """Of an Atari game: how it was played and what the learner had seen of it."""
+    trained_frame_skip: int = 1
+    """Frames of an env step in training."""
+
+    @property
+    def mean_return(self) -> float:
+        return statistics.fmean(self.returns)
+
+    @property
+    def std_return(self) -> float:
+        """Standard deviation over the episodes (of the population: divided by their number)."""
+        return statistics.pstdev(self.returns)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "env": self.env,
+            "agent": self.agent,
+            "seed": self.seed,
+            "episodes": len(self.returns),
+            "mean_return": self.mean_return,
+            "std_return": self.std_return,
+            "median_return": statistics.median(self.returns),
+            "min_return": min(self.returns),
+            "max_return": max(self.returns),
+            "mean_length": statistics.fmean(self.lengths),
+            "env_steps": sum(self.lengths),
+            "trained_env_steps": self.trained_env_steps,
+            **({} if self.protocol is None else self._atari(self.protocol)),
+        }
+
+    def stamp(self) -> dict[str, Any]:
+        """Of an Atari game, what every record of it says: the protocol and the frames that were trained for."""
+        if self.protocol is None:
+            return {}
+        return {
+            "protocol": self.protocol.label,
+            "trained_frames": self.trained_env_steps * self.trained_frame_skip,
+        }
+
+    def _atari(self, protocol: Protocol) -> dict[str, Any]:
+        """Protocol, frames, and the score between chance and human where the references have the game."""
+        values: dict[str, Any] = {
+            **self.stamp(),
+            "protocol_settings": protocol.as_json(),
+            "frames": sum(self.lengths) * protocol.frame_skip,
+        }
+        if scores.game_of(self.env) is not None:
+            values["human_normalized"] = scores.human_normalized(self.env, self.mean_return)
+            values["human_gap"] = scores.human_gap(self.env, self.mean_return)
+            values["reference"] = dataclasses.asdict(scores.reference(self.env))
+        return values
+
+    def as_text(self) -> str:
+        values = self.as_json()
+        return (
+            f"{self.agent} on {self.env} after {self.trained_env_steps:,} env steps: mean return "
+            f"{values['mean_return']:.2f} ± {values['std_return']:.2f} over {values['episodes']} episodes "
+            f"(median {values['median_return']:.2f}, min {values['min_return']:.2f}, max {values['max_return']:.2f}, "
+            f"mean length {values['mean_length']:.1f}, seed {self.seed})" + self._atari_text()
+        )
+
+    def _atari_text(self) -> str:
+        if self.protocol is None:
+            return ""
+        lines = [f"protocol {self.protocol.label}: {self.protocol.as_text()}"]
+        if scores.game_of(self.env) is not None:
+            found = scores.reference(self.env)
+            lines.append(
+                f"human-normalized score {scores.human_normalized(self.env, self.mean_return):.3f}, human gap "
+                f"{scores.human_gap(self.env, self.mean_return):.3f} (random {found.random:g}, human {found.human:g}; "
+                f"{found.source})"
+            )
+        return "".join(f"\n{line}" for line in lines)
+
+
+def time_limit(env: str) -> int:
+    """Env steps of an evaluation episode at most: the id's own limit, else `STEP_LIMIT`."""
+    return resolve(env).max_episode_steps or STEP_LIMIT
+
+
+def make_env(
+    env: str | Callable[[], gym.Env[Any, Any]],
+    num_envs: int,
+    *,
+    device: str = "cpu",
+    options: dict[str, Any] | None = None,
+    max_episode_steps: int | None = None,
+    render: bool = False,
+    protocol: str | None = None,
+    native: bool | None = None,
+) -> Env:
+    """An environment for evaluation: one that seeds its episodes, and with a time limit where the id has none.
+
+    `native` is that of `envs.make`.
+
+    A protocol sets the options of an Atari game; ValueError where the given ones contradict it, and for other games.
+    """
+    vectorization = "auto"
+    if protocol is not None:
+        options = protocols.play(
+            protocols.check(protocol), env if isinstance(env, str) else "a function", options or {}
+        )
+    if not isinstance(env, str):
+        max_episode_steps = max_episode_steps or STEP_LIMIT
+    elif not is_atari(env):
+        max_episode_steps = max_episode_steps or time_limit(env)
+        if native_id(env, device, native=native) is None:
+            vectorization = "serial"  # an id's own vector entry point cannot seed single episodes
+    return make(
+        env,
+        num_envs,
+        device=device,
+        vectorization=vectorization,
+        options=options,
+        max_episode_steps=max_episode_steps,
+        render=render,
+        native=native,
+    )
+
+
+def evaluate(
+    agent: Agent,
+    env: Env | str | Callable[[], gym.Env[Any, Any]],
+    *,
+    episodes: int = 100,
+    num_envs: int = 8,
+    seed: int = 0,
+    name: str | None = None,
+    protocol: str | None = None,
+    trained_frame_skip: int | None = None,
+    interrupted: Callable[[], bool] = lambda: False,
+) -> Evaluation:
+    """Play whole episodes with the agent's greedy policy; neither the agent nor torch's generator is changed.
+
+    `env` is an id, a function that builds a `gym.Env`, or an environment made by
+    `gymnast.evaluation.play.make_env`, which stays open. `name` is what the report calls the agent. `protocol` scores
+    an Atari agent as that protocol does, with its evaluation epsilon; `trained_frame_skip` is the frame skip of the
+    training where that was another one. Raises
+    ValueError where `episodes` is not positive or agent and environment do not fit the protocol, and
+    KeyboardInterrupt once `interrupted()` is true.
+    """
+    if episodes < 1:
+        raise ValueError(f"episodes must be >= 1, got {episodes}")
+    made = env if isinstance(env, Env) else make_env(env, min(num_envs, episodes), protocol=protocol)
+    try:
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            actor = greedy_actor(agent, made, seed=seed, protocol=protocol)
+            returns, lengths = _play(actor, made, episodes, seed, interrupted)
+        played = _played(agent, made, actor, protocol)
+    finally:
+        if made is not env:
+            made.close()
+    return Evaluation(
+        made.id,
+        name or type(agent).__name__,
+        seed,
+        agent.env_step,
+        tuple(returns),
+        tuple(lengths),
+        played,
+        trained_frame_skip or made.frame_skip,
+    )
+
+
+def greedy_actor(agent: Agent, env: Env, *, seed: int, protocol: str | None = None) -> Actor:
+    """An actor for an evaluation, with a protocol's epsilon; ValueError where agent or environment do not fit it."""
+    named = None if protocol is None else protocols.check(protocol)
+    if named is not None:
+        _check_fit(agent, env, named)
+    actor = agent.actor(env.num_envs, explore=False, seed=np.random.SeedSequence(seed))
+    if named is not None and hasattr(actor, "eval_epsilon"):
+        actor.eval_epsilon = named.eval_epsilon
+    elif named is not None and named.eval_epsilon:
+        raise ValueError(
+            f"protocol {protocol} needs an agent with an evaluation epsilon; {type(agent).__name__} has none"
+        )
+    return actor
+
+
+def _check_fit(agent: Agent, env: Env, protocol: Protocol) -> None:
+    found = protocols.of(env, None)
+    for name in protocols.PLAYED:
+        if found is None or getattr(found, name) != getattr(protocol, name):
+            what = "it is no Atari game" if found is None else f"{name} is {getattr(found, name)}"
+            raise ValueError(f"{env.id} was not made under the protocol {protocol.label}: {what}")
+    for kind, theirs, ours in (
+        ("actions", env.single_action_space, agent.action_space),
+        ("observations", env.single_observation_space, agent.observation_space),
+    ):
+        if theirs != ours:
+            raise ValueError(f"protocol {protocol.label} plays {env.id} with {kind} {theirs}, and the agent has {ours}")
+
+
+def _played(agent: Agent, env: Env, actor: Actor, protocol: str | None) -> Protocol | None:
+    """What was really done, under the name that was asked for."""
+    found = protocols.of(env, getattr(agent, "config", None), eval_epsilon=getattr(actor, "eval_epsilon", None))
+    return found if found is None or protocol is None else dataclasses.replace(found, name=protocol)
+
+
+def episode_seeds(seed: int, episodes: int) -> list[int]:
+    """The seeds of the episodes: those of a short evaluation are the first ones of a longer one."""
+    return [int(word) for word in np.random.SeedSequence(seed).generate_state(episodes)]
+
+
+def _play(
+    actor: Actor, env: Env, episodes: int, seed: int, interrupted: Callable[[], bool]
+) -> tuple[list[float], list[int]]:
+    """Returns and lengths by episode number.
+
+    Where episodes cannot be seeded, each row plays its share, fixed beforehand: taking whichever end first would favour
+    short ones.
+    """
+    if isinstance(env, NativeEnv):
+        return _play_native(actor, env, episodes, seed, interrupted)
+    if env.seeds_episodes:
+        env.reset(episode_seeds=episode_seeds(seed, episodes))
+    else:
+        env.reset()
+    numbers = list(range(env.num_envs))  # row r plays the episodes r, r + N, … where they are not seeded
+    results: dict[int, tuple[float, int]] = {}
+    obs, start, mask = env.obs, env.start, env.action_mask
+    while len(results) < episodes:
+        if interrupted():
+            raise KeyboardInterrupt
+        step = env.step(actor.act(obs, start, mask).action)
+        obs, start, mask = step.obs, step.start, step.action_mask
+        if step.num_ended == 0 or step.episode_return is None or step.episode_length is None:
+            continue
+        for row in step.ended.nonzero().flatten().tolist():
+            if numbers[row] < episodes:
+                results[numbers[row]] = (float(step.episode_return[row]), int(step.episode_length[row]))
+            numbers[row] += env.num_envs
+        if env.seeds_episodes:
+            numbers = list(env.episode)
+    ordered = [results[number] for number in range(episodes)]
+    return [item[0] for item in ordered], [item[1] for item in ordered]
+
+
+def _play_native(
+    actor: Actor, env: NativeEnv, episodes: int, seed: int, interrupted: Callable[[], bool]
+) -> tuple[list[float], list[int]]:
+    """As `_play`, and the device is asked once in `LOOK_EVERY` steps whether all have ended."""
+    env.reset(episode_seeds=episode_seeds(seed, episodes))
+    results = torch.zeros((2, episodes + 1), dtype=torch.float64, device=env.device)  # what is not asked for: the last
+    results[1, :episodes] = -1.0
+    obs, start, mask = env.obs, env.start, env.action_mask
+    while bool((results[1] < 0.0).any()):
+        if interrupted():
+            raise KeyboardInterrupt
+        for _ in range(LOOK_EVERY):
+            number = env.numbers
+            step = env.step(actor.act(obs, start, mask).action)
+            obs, start, mask = step.obs, step.start, step.action_mask
+            if step.episode_return is None or step.episode_length is None:
+                continue
+            place = torch.where(step.ended, number.clamp(max=episodes), episodes)
+            results[0].scatter_(0, place, step.episode_return)
+            results[1].scatter_(0, place, step.episode_length.double())
+    returns, lengths = results[:, :episodes].tolist()
+    return returns, [int(length) for length in lengths]
+
+
+def record(agent: Agent, env: Env, path: Path, *, seed: int, protocol: str | None = None) -> float:
+    """Play the first episode of the evaluation with this seed into an mp4 file; returns its return.
+
+    `env` has one row and was made with `render=True`. Raises OSError where the file cannot be written.
+    """
+    with torch.random.fork_rng(devices=[]), torch.no_grad(), VideoWriter(path, env.render_fps) as video:
+        actor = greedy_actor(agent, env, seed=seed, protocol=protocol)
+        env.reset(episode_seeds=episode_seeds(seed, 1) if env.seeds_episodes else None)
+        obs, start, mask = env.obs, env.start, env.action_mask
+        video.add(env.render())
+        while True:
+            step = env.step(actor.act(obs, start, mask).action)
+            obs, start, mask = step.obs, step.start, step.action_mask
+            video.add(env.render())
+            if step.num_ended:
+                assert step.episode_return is not None
+                return float(step.episode_return[0])

@@ -1,0 +1,262 @@
+"""TensorBoard and Weights & Biases. Whatever goes wrong in one of them, training and the local log go on."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from gymnast.output.gif import gif_of
+
+WANDB_INIT_SECONDS = 20
+"""How long a run waits for W&B's server at its start before it logs offline."""
+WANDB_FINISH_SECONDS = 60
+"""How long a run's end waits for uploads; what is left can be sent by `wandb sync`."""
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """What a writer is told of the run."""
+
+    run_dir: Path
+    config: Mapping[str, Any]
+    run_name: str
+    project: str
+    mode: str
+    env_step: int
+    """Where the run starts or goes on: nothing after it is kept of what was written before."""
+    state: Mapping[str, Any] = field(default_factory=dict)
+    """What `Writers.state` gave at that step."""
+
+
+class Writer(Protocol):
+    """One place that a run is logged to; any of these may raise."""
+
+    def scalars(self, env_step: int, values: Mapping[str, float]) -> None: ...
+
+    def video(self, env_step: int, path: Path, fps: float) -> None: ...
+
+    def summary(self, values: Mapping[str, Any]) -> None: ...
+
+    def state(self) -> dict[str, Any]:
+        """Plain JSON that a resumed run's writer needs to go on."""
+        ...
+
+    def close(self, exit_code: int) -> None: ...
+
+
+class Writers:
+    """All writers of a run. One that raises, in whatever call, is named once on stderr and dropped.
+
+    `names` are keys of WRITERS; `env_step` and `state` are those of the checkpoint that a run is resumed from. `mode`
+    ("online", "offline" or "disabled") is W&B's. Raises ValueError for an unknown name.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        run_dir: Path,
+        *,
+        config: Mapping[str, Any],
+        run_name: str,
+        project: str,
+        mode: str,
+        env_step: int = 0,
+        state: Mapping[str, Any] | None = None,
+    ) -> None:
+        info = RunInfo(run_dir, config, run_name, project, mode, env_step, state or {})
+        self._state = dict(info.state)
+        self._writers: dict[str, Writer] = {}
+        for name in names:
+            if name not in WRITERS:
+                raise ValueError(f"--track takes {', '.join(WRITERS)}, got {name!r}")
+        for name in names:
+            try:
+                self._writers[name] = WRITERS[name](info)
+            except Exception as error:
+                _warn_dropped(name, error)
+
+    def scalars(self, env_step: int, values: Mapping[str, float]) -> None:
+        """Numbers at an env step, named like `train/loss`."""
+        self._each(lambda writer: writer.scalars(env_step, values))
+
+    def video(self, env_step: int, path: Path, fps: float) -> None:
+        """A recorded video (mp4)."""
+        self._each(lambda writer: writer.video(env_step, path, fps))
+
+    def summary(self, values: Mapping[str, Any]) -> None:
+        """The run's final results."""
+        self._each(lambda writer: writer.summary(values))
+
+    def state(self) -> dict[str, Any]:
+        """Plain JSON for a checkpoint; what a dropped writer last knew is kept."""
+        self._each(lambda writer: self._state.update(writer.state()))
+        return dict(self._state)
+
+    def close(self, exit_code: int) -> None:
+        """Write out and end everything; calling it twice is harmless."""
+        self._each(lambda writer: writer.close(exit_code))
+        self._writers.clear()
+
+    def _each(self, call: Callable[[Writer], None]) -> None:
+        for name, writer in list(self._writers.items()):
+            try:
+                call(writer)
+            except Exception as error:
+                _warn_dropped(name, error)
+                del self._writers[name]
+                with contextlib.suppress(Exception):  # it has failed already: this only frees what it holds
+                    writer.close(1)
+
+
+class TensorBoard:
+    """An event file in the run's folder, written record by record in the caller's thread.
+
+    TensorBoard's own writers hand records to a thread, whose failure (a full disk) is a traceback on stderr and in some
+    cases a hang; a record here is some 50 µs and either written or an OSError.
+    """
+
+    def __init__(self, info: RunInfo) -> None:
+        from tensorboard.compat.proto import event_pb2, summary_pb2  # type: ignore[import-untyped]
+        from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignore[import-untyped]
+
+        self._event, self._summary = event_pb2.Event, summary_pb2.Summary
+        # Readers take files in the order of their names, so a resumed run's must come after the first one's.
+        name = f"events.out.tfevents.{time.time():017.6f}.{os.getpid()}.gymnast"
+        self._file = open(info.run_dir / name, "xb")  # noqa: SIM115 - open as long as the run
+        self._writer = RecordWriter(self._file)
+        self._env_step = info.env_step
+        self._write(file_version="brain.Event:2")
+        if info.state.get("tensorboard"):
+            # Readers drop every step from this one on that they find in earlier files.
+            self._write(step=info.env_step + 1, session_log=event_pb2.SessionLog(status=event_pb2.SessionLog.START))
+        else:
+            self._text("config", _markdown(info.config))
+
+    def scalars(self, env_step: int, values: Mapping[str, float]) -> None:
+        self._env_step = env_step
+        items = [self._summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]
+        self._write(step=env_step, summary=self._summary(value=items))
+
+    def video(self, env_step: int, path: Path, fps: float) -> None:
+        gif = gif_of(path, fps=fps)
+        image = self._summary.Image(width=gif.width, height=gif.height, colorspace=3, encoded_image_string=gif.data)
+        value = self._summary.Value(tag="video", image=image)
+        self._write(step=env_step, summary=self._summary(value=[value]))
+
+    def summary(self, values: Mapping[str, Any]) -> None:
+        self.scalars(self._env_step, {tag: value for tag, value in values.items() if isinstance(value, (int, float))})
+
+    def state(self) -> dict[str, Any]:
+        return {"tensorboard": True}
+
+    def close(self, exit_code: int) -> None:
+        self._file.close()
+
+    def _text(self, tag: str, text: str) -> None:
+        from tensorboard.plugins.text.metadata import create_summary_metadata  # type: ignore[import-untyped]
+
+        metadata = create_summary_metadata(display_name=tag, description="")
+        tensor = {"dtype": "DT_STRING", "tensor_shape": {"dim": [{"size": 1}]}, "string_val": [text.encode()]}
+        value = self._summary.Value(tag=tag, metadata=metadata, tensor=tensor)
+        self._write(step=0, summary=self._summary(value=[value]))
+
+    def _write(self, **fields: Any) -> None:
+        self._writer.write(self._event(wall_time=time.time(), **fields).SerializeToString())
+        self._file.flush()
+
+
+class WandB:
+    """A Weights & Biases run, continued under the same id by a resumed run.
+
+    Where the server does not answer within WANDB_INIT_SECONDS, or nobody is logged in, the run is logged offline, to
+    be sent later by `wandb sync`. With `mode` "online" the environment variable WANDB_MODE decides.
+    """
+
+    def __init__(self, info: RunInfo) -> None:
+        import wandb
+
+        self._wandb = wandb
+        self._info = info
+        self._id = info.state.get("wandb_id") or secrets.token_hex(4)
+        mode = os.environ.get("WANDB_MODE", "online") if info.mode == "online" else info.mode
+        try:
+            self._run = self._start(mode)
+        except Exception as error:
+            if mode == "offline":
+                raise
+            wandb.teardown()  # the failed attempt still holds the run's id
+            self._run = self._start("offline")
+            sync = self._run.settings.sync_dir
+            _warn(f"wandb logs offline, send it later by `wandb sync {sync}`: {_one_line(error)}")
+        if not self._run.offline and self._run.url:
+            print(f"wandb: {self._run.url}", file=sys.stderr)
+        # Also W&B's own step is the env step, so that what a resumed run logs again is not added a second time.
+        self._run.define_metric("env_step", hidden=True)
+        self._run.define_metric("*", step_metric="env_step")
+
+    def scalars(self, env_step: int, values: Mapping[str, float]) -> None:
+        self._log(env_step, values)
+
+    def video(self, env_step: int, path: Path, fps: float) -> None:
+        self._log(env_step, {"video": self._wandb.Video(str(path), format="mp4")})
+
+    def summary(self, values: Mapping[str, Any]) -> None:
+        self._run.summary.update(dict(values))
+
+    def state(self) -> dict[str, Any]:
+        return {"wandb_id": self._id}
+
+    def close(self, exit_code: int) -> None:
+        self._run.finish(exit_code=exit_code)
+
+    def _log(self, env_step: int, values: Mapping[str, Any]) -> None:
+        self._run.log({"env_step": env_step, **values}, step=env_step)
+
+    def _start(self, mode: str) -> Any:
+        info = self._info
+        return self._wandb.init(
+            project=info.project,
+            name=info.run_name,
+            id=self._id,
+            resume="allow",
+            dir=str(info.run_dir),
+            config=dict(info.config),
+            mode=mode,  # type: ignore[arg-type]
+            settings=self._wandb.Settings(
+                console="off",
+                finish_timeout=WANDB_FINISH_SECONDS,
+                init_timeout=WANDB_INIT_SECONDS,
+                quiet=True,
+                reinit="create_new",
+                save_code=False,
+                silent=True,
+            ),
+        )
+
+
+WRITERS: dict[str, Callable[[RunInfo], Writer]] = {"tensorboard": TensorBoard, "wandb": WandB}
+
+
+def _markdown(config: Mapping[str, Any]) -> str:
+    rows = [f"| {name} | {json.dumps(value, default=str)} |" for name, value in config.items()]
+    return "\n".join(["| option | value |", "|---|---|", *rows])
+
+
+def _warn_dropped(name: str, error: Exception) -> None:
+    _warn(f"{name} failed and is dropped, training goes on: {_one_line(error)}")
+
+
+def _warn(text: str) -> None:
+    print(f"gymnast: {text}", file=sys.stderr)
+
+
+def _one_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".split("\n")[0]

@@ -1,0 +1,86 @@
+"""What the words after `gymnast train AGENT --seeds A:B` ask for, checked without starting anything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from gymnast.errors import UsageError, first_line
+from gymnast.populations import spread
+from gymnast.settings import flags, request
+from gymnast.settings.options import PopulationOptions
+from gymnast.settings.request import Request
+
+AGENTS = ("ppo", "a2c")
+"""What trains as a population."""
+NOT_HERE = (
+    "seed",
+    "eval_envs",
+    "checkpoint_every",
+    "keep_checkpoints",
+    "track",
+    "vectorization",
+    "protocol",
+    "overlap",
+    "exact_resume",
+    "wandb_project",
+    "wandb_mode",
+)
+"""Options of a run that a population does not heed, so that they are refused."""
+
+
+@dataclass(frozen=True)
+class PopulationRequest:
+    """A population as it was asked for."""
+
+    run: Request
+    seeds: range
+    vary: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    """Numbers of the members by the name of a setting."""
+    given: PopulationOptions = field(default_factory=PopulationOptions)
+
+
+def is_asked(words: Sequence[str]) -> bool:
+    """Whether the words are for a population."""
+    names = {word.partition("=")[0].replace("_", "-") for word in words}
+    return bool(names & {"--seeds", "--vary"})
+
+
+def resolve(agent: str, words: Sequence[str], *, of: str) -> PopulationRequest:
+    """The population that the words ask for; UsageError, which names `of`."""
+    if agent not in AGENTS:
+        raise UsageError(f"--seeds trains {' and '.join(AGENTS)} as a population, not {agent}; benchmark --seeds fits")
+    given = flags.parse(words, request.train_flags(agent) | flags.flags_of(PopulationOptions), of=of)
+    own = {name: given.pop(name) for name in ("seeds", "vary") if name in given}
+    options = PopulationOptions(**own)
+    if not options.seeds:
+        raise UsageError("--vary needs --seeds A:B, the members of a population")
+    for name in NOT_HERE:
+        if name in given:
+            raise UsageError(f"--{name.replace('_', '-')} does not go with --seeds")
+    if given.get("native") is False:
+        raise UsageError("--no-native does not go with --seeds: a population acts in a device-native environment")
+    if given.get("video"):
+        raise UsageError("--video does not go with --seeds; afterwards: gymnast evaluate RUN --video FOLDER")
+    try:
+        members = spread.seeds(options.seeds)
+    except ValueError as error:
+        raise UsageError(f"--{first_line(error)}") from None
+    vary = _vary(options.vary, len(members), given)
+    return PopulationRequest(request.resolved(agent, given, of=of), members, vary, options)
+
+
+def _vary(texts: Sequence[str], members: int, given: dict[str, Any]) -> dict[str, tuple[float, ...]]:
+    found: dict[str, tuple[float, ...]] = {}
+    for text in texts:
+        try:
+            name, values = spread.spread(text, members)
+        except ValueError as error:
+            raise UsageError(f"--{first_line(error)}") from None
+        if name in found:
+            raise UsageError(f"--vary has {name} twice")
+        if name in given:
+            raise UsageError(f"--{name.replace('_', '-')} and --vary {name} are the same setting: give one of them")
+        found[name] = values
+    return found

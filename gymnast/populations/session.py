@@ -1,0 +1,212 @@
+"""A population in training: the loop, and what happens now and then around it: logs, evaluations, what is kept."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gymnast.agents.population.population import Population, Weights
+from gymnast.envs.native.adapter import NativeEnv
+from gymnast.errors import RunError
+from gymnast.output.panel import Panel, PanelState
+from gymnast.populations.environment import evaluation_env, play
+from gymnast.populations.files import Members
+from gymnast.reports import statistics
+from gymnast.settings.options import TrainOptions
+from gymnast.storage.metrics_log import MetricsLog
+from gymnast.training.interrupts import Interrupts
+from gymnast.training.loop import Loop
+from gymnast.training.parts import Seeds
+
+Array = NDArray[np.float64]
+
+
+class PopulationSession:
+    """Advances all members from one event to the next; every period counts the env steps of each member.
+
+    Of each member the parameters of its best evaluation so far are kept, as a single run keeps its best checkpoint.
+    """
+
+    def __init__(
+        self, members: Members, options: TrainOptions, loop: Loop, *, seeds: Sequence[Seeds], panel: Panel
+    ) -> None:
+        self.members, self.options, self.loop, self.panel = members, options, loop, panel
+        self.population: Population = members.population
+        self.seeds = seeds
+        self.interrupts = Interrupts()
+        self.kept = self.population.weights()
+        """All [M, ...]."""
+        count = self.population.members
+        self.scores: Array = np.full(count, -np.inf)
+        """Mean returns of the evaluations for which they were kept, [M]; minus infinity where there was none."""
+        self.returns: Array = np.full(count, np.nan)
+        """Mean returns of the last training episodes that were logged, [M]; nan before a member's first one."""
+        self.summary: dict[str, float] = {}
+        """Over the members, of the last evaluation."""
+        self._env: NativeEnv | None = None
+        self._metrics = MetricsLog(members.path / "metrics.jsonl")
+        periods = {"log": options.log_every, "eval": options.eval_every}
+        self._periods = {name: period for name, period in periods.items() if period}
+        self._next = dict(self._periods)
+
+    def go(self) -> None:
+        """Train until the steps are done, every member has reached the stop return, or a signal came; then keep them.
+
+        Raises RunError once no member is finite any more, KeyboardInterrupt for a second SIGINT.
+        """
+        population, options = self.population, self.options
+        self.panel.update(self._state())
+        while True:
+            self._handle_events()
+            if population.member_step >= options.steps or self.solved or self.interrupts.received:
+                break
+            until = min([options.steps, *self._next.values()])
+            self.loop.advance(until * population.members, self._pulse)
+        self.panel.update(self._state())
+        self.save()
+
+    @property
+    def solved(self) -> bool:
+        """Whether every member has had an evaluation that reached the return at which the run stops."""
+        goal = self.options.stop_return
+        return goal is not None and bool((self.scores >= goal).all())
+
+    def _handle_events(self) -> None:
+        if self._due("log"):
+            self.log()
+            self._postpone("log")
+        if self._due("eval"):
+            self._postpone("eval")
+            try:
+                self.evaluate()
+            except KeyboardInterrupt:
+                if self.interrupts.received is None:
+                    raise
+
+    def _due(self, event: str) -> bool:
+        return event in self._next and self.population.member_step >= self._next[event]
+
+    def _postpone(self, event: str) -> None:
+        self._next[event] = (self.population.member_step // self._periods[event] + 1) * self._periods[event]
+
+    def _pulse(self) -> bool:
+        if self.panel.due(perf_counter()):
+            self.panel.update(self._state())
+        return self.interrupts.received is not None
+
+    def log(self) -> None:
+        """One record of the training so far: statistics over the members, means of their losses."""
+        population = self.population
+        count, total = population.ended.cpu().clone().numpy()
+        population.ended.zero_()
+        self.returns = np.where(count > 0, total / np.maximum(count, 1), self.returns)
+        record = {"updates": population.updates, **self._losses(), **population.scheduled()}
+        record |= {f"return_{name}": value for name, value in summary(self.returns).items()}
+        self._metrics.write({"kind": "train", "env_step": population.member_step, **record})
+
+    def _losses(self) -> dict[str, float]:
+        """Means over the members whose loss is finite, and how many are not."""
+        metrics = self.loop.metrics
+        if not metrics:
+            return {}
+        finite = torch.isfinite(metrics["loss"])
+        lost = int((~finite).sum())
+        if lost == len(finite):
+            raise RunError(f"no member has a finite loss at env step {self.population.member_step:,}: training stopped")
+        means = {name: float(value[finite].mean()) for name, value in metrics.items()}
+        return {**means, "diverged": lost} if lost else means
+
+    def evaluate(self) -> None:
+        """Evaluate all members on their evaluation seeds, keep each where it is better than before, and log it."""
+        now = self.population.weights()
+        returns, _ = self.played(now, [seed.eval for seed in self.seeds])
+        means: Array = returns.mean(1).numpy()
+        scores: Array = np.where(np.isfinite(means), means, -np.inf)
+        better = (scores > self.scores) | np.isneginf(self.scores)
+        if better.any():
+            rows = torch.from_numpy(better).to(self.population.device)
+            for name, kept in self.kept.items():
+                kept[rows] = now[name][rows]
+            self.scores = np.where(better, scores, self.scores)
+        self.summary = {f"{name}_return": value for name, value in summary(scores).items()}
+        record = {"episodes": returns.shape[1], **self.summary}
+        self._metrics.write({"kind": "eval", "env_step": self.population.member_step, **record})
+        self.save()
+        self.panel.message(f"evaluation at {self.population.member_step:,}: {shown(summary(scores))}")
+
+    def played(self, weights: Weights, seeds: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Returns and lengths [M, E] of the members' greedy policies with these weights."""
+        if self._env is None:
+            self._env = evaluation_env(self.options, self.population.members, device=str(self.population.device))
+        sequences = [np.random.SeedSequence(seed) for seed in seeds]
+        actor = self.population.actor(self._env.num_envs, explore=False, seed=sequences, weights=weights)
+        return play(actor, self._env, seeds, interrupted=self._pulse)
+
+    @property
+    def evaluated(self) -> bool:
+        return bool(np.isfinite(self.scores).any())
+
+    def save(self, **columns: Sequence[float | None]) -> None:
+        """Write members.csv with further columns, all weights, and the best member's checkpoint where there is one."""
+        if not self.evaluated:
+            self.kept = self.population.weights()
+        known: dict[str, Sequence[float | None]] = {"train_return": plain(self.returns)}
+        known["eval_return"] = plain(self.scores)
+        try:
+            self.members.write_table({**known, **columns})
+            self.members.write_all(self.kept)
+            if self.evaluated:
+                best = int(self.scores.argmax())
+                self.members.write_best(best, self.kept, float(self.scores[best]))
+        except OSError as error:
+            self.panel.message(f"the members were not written: {error.strerror or error}; those before are kept")
+
+    def record_final(self, record: dict[str, Any]) -> None:
+        self._metrics.write({"kind": "final", "env_step": self.population.member_step, **record})
+
+    def _state(self) -> PanelState:
+        loop, population = self.loop, self.population
+        return PanelState(
+            env_step=population.env_step,
+            total_steps=self.options.steps * population.members,
+            seconds=dataclasses.asdict(loop.seconds),
+            episodes=loop.episodes.count,
+            returns=tuple(loop.episodes.returns),
+            lengths=tuple(loop.episodes.lengths),
+            losses={name: float(value.nanmean()) for name, value in loop.metrics.items()},
+            scheduled=population.scheduled(),
+            evaluation=self.summary.get("median_return"),
+            best=self.summary.get("best_return"),
+        )
+
+    def close(self) -> None:
+        if self._env is not None:
+            self._env.close()
+        self._metrics.close()
+
+
+def summary(scores: Array) -> dict[str, float]:
+    """Best, interquartile mean, median, mean and worst of the members' scores that are finite; empty without one."""
+    scores = scores[np.isfinite(scores)]
+    if not len(scores):
+        return {}
+    middle = float(statistics.iqm(scores, statistics.Pooled.of([scores])))
+    numbers = {"best": scores.max(), "iqm": middle, "median": np.median(scores), "mean": scores.mean()}
+    return {name: float(value) for name, value in {**numbers, "worst": scores.min()}.items()}
+
+
+def shown(numbers: dict[str, float]) -> str:
+    """A summary in one line."""
+    return ", ".join(f"{name} {value:.2f}" for name, value in numbers.items())
+
+
+def plain(values: Array) -> list[float | None]:
+    """Numbers of a table; None, an empty cell, for what is not known."""
+    return [float(value) if np.isfinite(value) else None for value in values]

@@ -1,0 +1,1 @@
+"""What runs are compared by: tables, statistics and figures."""

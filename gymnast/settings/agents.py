@@ -1,0 +1,176 @@
+"""Names of agents: a static table of gymnast's own, and `module:Class` or `./file.py:Class` for anybody else's."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import importlib.util
+import inspect
+import sys
+import traceback
+import typing
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from gymnast.errors import UsageError, nearest
+from gymnast.settings.algorithms import ALGORITHMS, PATHS
+
+
+class AgentEntry(NamedTuple):
+    """Where an agent's class lies and what it is."""
+
+    path: str
+    help: str
+
+
+AGENTS: dict[str, AgentEntry] = {
+    "q-learning": AgentEntry("gymnast.agents.tabular.learners:QLearning", "Q-learning, off-policy control in a table"),
+    "sarsa": AgentEntry("gymnast.agents.tabular.learners:Sarsa", "SARSA, on-policy control in a table"),
+    "expected-sarsa": AgentEntry(
+        "gymnast.agents.tabular.learners:ExpectedSarsa", "SARSA with the expectation over next actions"
+    ),
+    "double-q-learning": AgentEntry(
+        "gymnast.agents.tabular.learners:DoubleQLearning", "two tables, one chooses and the other values"
+    ),
+    "n-step-sarsa": AgentEntry("gymnast.agents.tabular.learners:NStepSarsa", "SARSA with n-step returns"),
+    "td": AgentEntry("gymnast.agents.tabular.learners:TD", "TD prediction of the value of a fixed policy"),
+    "value-iteration": AgentEntry("gymnast.agents.tabular.planning:ValueIteration", "planning on the transition table"),
+    "policy-iteration": AgentEntry(
+        "gymnast.agents.tabular.planning:PolicyIteration", "planning on the transition table"
+    ),
+    "ucb": AgentEntry("gymnast.agents.tabular.bandits:UCB", "upper confidence bounds, for bandits"),
+    "thompson": AgentEntry("gymnast.agents.tabular.bandits:Thompson", "Thompson sampling, for bandits"),
+    "reinforce": AgentEntry(
+        "gymnast.agents.policy.reinforce:Reinforce", "policy gradient of whole episodes (Williams 1992)"
+    ),
+    "hill-climbing": AgentEntry(
+        "gymnast.agents.search.hill_climbing:HillClimbing", "the best policy, perturbed by noise"
+    ),
+    "ga": AgentEntry("gymnast.agents.search.evolution:GeneticAlgorithm", "genetic algorithm (Such et al. 2017)"),
+    "es": AgentEntry(
+        "gymnast.agents.search.evolution:EvolutionStrategies", "evolution strategies (Salimans et al. 2017)"
+    ),
+    **{name: AgentEntry(PATHS[algorithm.base], algorithm.help) for name, algorithm in ALGORITHMS.items()},
+}
+
+METHODS = ("actor", "store", "updates_due", "learn", "scheduled", "state_dict", "load_state_dict")
+
+
+def is_builtin(name: str) -> bool:
+    """Whether the name is one of gymnast's own agents; nothing is imported."""
+    return name in AGENTS
+
+
+def agent_class(name: str) -> type[Any]:
+    """The class of an agent's name, imported; UsageError says what is wrong with the name or the class."""
+    path = AGENTS[name].path if name in AGENTS else name
+    module_name, separator, class_name = path.rpartition(":")
+    if not separator or not module_name or not class_name:
+        raise UsageError(
+            f"unknown agent {name!r}; there are {', '.join(AGENTS)}, or module:Class, ./file.py:Class"
+            f"{nearest(name, AGENTS)}"
+        )
+    module = _file(module_name) if module_name.endswith(".py") else _module(module_name)
+    found = getattr(module, class_name, None)
+    if found is None:
+        classes = [key for key, value in vars(module).items() if inspect.isclass(value)]
+        raise UsageError(f"agent {name}: {module_name} has no class {class_name}{nearest(class_name, classes)}")
+    if not inspect.isclass(found):
+        raise UsageError(f"agent {name}: {class_name} is a {type(found).__name__}, not a class")
+    missing = [method for method in METHODS if not callable(getattr(found, method, None))]
+    if missing:
+        raise UsageError(f"agent {name}: {class_name} is not an agent, it has no {', '.join(missing)}")
+    return found
+
+
+def config_class(agent: type[Any]) -> type[Any]:
+    """The dataclass that annotates the agent's attribute `config`, or else the parameter `config` of its `__init__`.
+
+    `| None` aside; UsageError without one.
+    """
+    try:
+        hint = typing.get_type_hints(agent).get("config") or typing.get_type_hints(agent.__init__).get("config")
+    except (NameError, TypeError) as error:
+        raise UsageError(f"the annotations of {agent.__name__} cannot be resolved: {error}") from error
+    found = [
+        part for part in (hint, *typing.get_args(hint)) if inspect.isclass(part) and dataclasses.is_dataclass(part)
+    ]
+    if len(found) != 1:
+        raise UsageError(f"{agent.__name__}.__init__ has no parameter `config` that is annotated with a dataclass")
+    return found[0]
+
+
+def default_config(name: str) -> Any:
+    """The config of an agent's name: what the algorithm switches on, and else the defaults."""
+    changes = ALGORITHMS[name].changes if name in ALGORITHMS else {}
+    return config_class(agent_class(name))(**changes)
+
+
+def import_backbone(config: Any) -> None:
+    """Import the module of a config's `backbone` that is `module:Class`: networks look it up and import nothing."""
+    module_name, separator, _ = str(getattr(config, "backbone", "")).partition(":")
+    if separator:
+        _module(module_name)
+
+
+def name_of(agent: type[Any]) -> str:
+    """The name that `agent_class` finds the class by."""
+    path = f"{agent.__module__}:{agent.__qualname__}"
+    return next((name for name, entry in AGENTS.items() if entry.path == path), path)
+
+
+def help_of(name: str) -> str:
+    """One line about an agent: the table's, or the first of the class's docstring."""
+    if name in AGENTS:
+        return AGENTS[name].help
+    return (inspect.getdoc(agent_class(name)) or name).splitlines()[0]
+
+
+def search_here() -> None:
+    """Let `module:Class` and `module:Id` name modules of the working folder, as `python -m` does."""
+    here = str(Path.cwd())
+    if here not in sys.path and "" not in sys.path:
+        sys.path.insert(0, here)
+
+
+def _module(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
+            raise UsageError(f"no module {name}; write ./file.py:Class for a file") from None
+        raise UsageError(f"cannot import {name}: {_where(error)}") from error
+    except Exception as error:
+        raise UsageError(f"cannot import {name}: {_where(error)}") from error
+
+
+def _file(name: str) -> ModuleType:
+    path = Path(name)
+    if not path.is_file():
+        raise UsageError(f"no file {path}")
+    resolved = path.resolve()
+    module_name = f"gymnast_file_{resolved.stem}"
+    loaded = sys.modules.get(module_name)
+    if loaded is not None and loaded.__file__ == str(resolved):
+        return loaded
+    spec = importlib.util.spec_from_file_location(module_name, resolved)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"{path} cannot be imported")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module  # dataclasses and annotations look their module up by name
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[module_name]
+        raise UsageError(f"cannot import {path}: {_where(error)}") from error
+    return module
+
+
+def _where(error: Exception) -> str:
+    """The error in one line, with the line of code that it came from."""
+    text = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+    frames = traceback.extract_tb(error.__traceback__)
+    if isinstance(error, SyntaxError) or not frames:
+        return text
+    return f"{text} ({Path(frames[-1].filename).name}, line {frames[-1].lineno})"

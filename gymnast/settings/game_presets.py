@@ -1,0 +1,300 @@
+"""Presets of environment families for DQN, PPO, PQN and their variants; the numbers of a paper where it has some.
+
+A family has changes for all of them under "dqn" or "ppo", and further ones for single algorithms. Periods are in
+env steps (4 frames each in Atari). The schedules of epsilon hold where no noisy layers explore.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gymnast.settings import pqn_families
+
+CARTPOLE: dict[str, dict[str, Any]] = {
+    "dqn": {
+        "batch_size": 64,
+        "learning_rate": 1e-3,
+        "train_period": 2,
+        "target_period": 2,
+        "tau": 0.01,
+        "epsilon": "linear:1:0.05:5000",
+        "replay_size": 50_000,
+        "v_min": 0.0,
+        "v_max": 100.0,
+    },
+    "ppo": {
+        "rollout_steps": 32,
+        "epochs": 20,
+        "minibatches": 1,
+        "gae_lambda": 0.8,
+        "gamma": 0.98,
+        "learning_rate": "linear:1e-3:0:100000",
+        "clip": "linear:0.2:0:100000",
+        "steps": 100_000,
+    },
+    "a2c": {"gae_lambda": 1.0, "gamma": 0.99, "steps": 300_000, "eval_every": 10_000}
+    | {"learning_rate": "linear:2e-3:0:300000", "entropy_coef": 0.0},
+    "a3c": {"gae_lambda": 1.0, "gamma": 0.99, "steps": 300_000, "eval_every": 10_000}
+    | {"learning_rate": "linear:2e-3:0:300000", "entropy_coef": 0.0},
+    "reinforce": {"num_envs": 8, "learning_rate": "linear:3e-3:3e-4:100000", "steps": 100_000},
+    "pqn": pqn_families.CARTPOLE,
+}
+
+CLASSIC: dict[str, dict[str, Any]] = {
+    "dqn": {
+        "batch_size": 64,
+        "learning_rate": 1e-3,
+        "train_period": 2,
+        "target_period": 100,
+        "epsilon": "linear:1:0.05:5000",
+        "replay_size": 50_000,
+        "v_min": -100.0,
+        "v_max": 100.0,
+        "atoms": 101,
+        "noisy_sigma": 0.1,
+        "noisy_epsilon": "linear:1:0:5000",  # small noise alone leaves some seeds with one action for ever
+        "priority_beta": "linear:0.4:1:50000",
+    },
+    "qr-dqn": {"quantiles": 51},
+    "iqn": {"quantiles": 16},
+    "r2d2": {"batch_size": 32},
+    "ppo": {"minibatches": 8, "learning_rate": 1e-3, "normalise_obs": True},
+    "a2c": {"minibatches": 1, "learning_rate": 2e-3, "normalise_obs": True},
+    "a3c": {"minibatches": 1, "learning_rate": 2e-3, "normalise_obs": False},
+    "pqn": pqn_families.CLASSIC,
+    "hill-climbing": {},  # policy search: the defaults are made for classic control
+    "ga": {},
+    "es": {},
+}
+
+ACROBOT: dict[str, dict[str, Any]] = {
+    "ppo": {
+        "num_envs": 16,
+        "rollout_steps": 128,
+        "minibatches": 8,
+        "gae_lambda": 0.94,
+        "learning_rate": "linear:1e-3:0:300000",
+        "normalise_obs": True,
+    },
+}
+
+LUNARLANDER: dict[str, dict[str, Any]] = {
+    "ppo": {
+        "num_envs": 16,
+        "rollout_steps": 512,
+        "epochs": 10,
+        "minibatches": 32,
+        "gae_lambda": 0.98,
+        "gamma": 0.999,
+        "entropy_coef": 0.01,
+        "learning_rate": "linear:1e-3:0:1000000",
+        "normalise_obs": True,
+        "normalise_rewards": True,
+    },
+}
+
+PENDULUM: dict[str, dict[str, Any]] = {
+    "ppo": {
+        "num_envs": 4,
+        "rollout_steps": 1024,
+        "epochs": 10,
+        "minibatches": 64,
+        "gamma": 0.9,
+        "learning_rate": "linear:1e-3:0:200000",
+    },
+}
+
+MOUNTAINCAR: dict[str, dict[str, Any]] = {
+    # Its reward says nothing until the top is reached: novelty leads there.
+    "ppo": {
+        "num_envs": 16,
+        "rollout_steps": 128,
+        "minibatches": 8,
+        "learning_rate": 1e-3,
+        "normalise_obs": True,
+        "normalise_rewards": True,
+        "intrinsic": "rnd",
+    },
+}
+
+MOUNTAINCAR_CONTINUOUS: dict[str, dict[str, Any]] = {
+    "ppo": {
+        "num_envs": 8,
+        "rollout_steps": 256,
+        "epochs": 10,
+        "minibatches": 8,
+        "gamma": 0.999,
+        "normalise_obs": True,
+        "normalise_rewards": True,
+        "intrinsic": "counts",
+        "intrinsic_coef": 0.5,
+    },
+}
+
+MINATAR: dict[str, dict[str, Any]] = {
+    "pqn": pqn_families.MINATAR,
+    "ppo": {  # 20 million env steps, over which it decays
+        "backbone": "minatar-cnn",
+        "num_envs": 64,
+        "rollout_steps": 128,
+        "epochs": 4,
+        "minibatches": 8,
+        "learning_rate": "linear:3e-3:0:20000000",
+        "entropy_coef": 0.01,
+        "steps": 20_000_000,
+    },
+    "dqn": {
+        "backbone": "minatar-cnn",
+        "learning_rate": 2.5e-4,
+        "optimizer_eps": 0.01 / 32,
+        "batch_size": 32,
+        "replay_size": 100_000,
+        "learning_starts": 1_000,
+        "train_period": 4,
+        "target_period": 1_000,
+        "epsilon": "linear:1:0.01:100000",
+        "v_min": -10.0,
+        "v_max": 50.0,
+        "priority_beta": "linear:0.4:1:1000000",
+    },
+    "qr-dqn": {"quantiles": 51},
+    "iqn": {"quantiles": 16},
+}
+
+ATARI: dict[str, dict[str, Any]] = {
+    # Mnih et al. 2015, extended data table 1.
+    "ppo": {  # Schulman et al. 2017, table 5; 10 million env steps, over which it decays
+        "backbone": "nature-cnn",
+        "num_envs": 8,
+        "rollout_steps": 128,
+        "epochs": 4,
+        "minibatches": 4,
+        "learning_rate": "linear:2.5e-4:0:10000000",
+        "clip": "linear:0.1:0:10000000",
+        "value_clip": "linear:0.1:0:10000000",
+        "value_coef": 1.0,
+        "entropy_coef": 0.01,
+        "clip_rewards": True,
+        "life_loss": True,
+        "eval_sample": True,
+        "steps": 10_000_000,
+    },
+    "pqn": pqn_families.ATARI,
+    # Mnih et al. 2016, section 8; in step as Wu et al. 2017 have it.
+    "a2c": {"num_envs": 16, "learning_rate": "linear:7e-4:0:10000000", "value_clip": None, "value_coef": 0.5},
+    "a3c": {"num_envs": 1, "workers": 16, "learning_rate": "linear:7e-4:0:10000000"}
+    | {"value_clip": None, "value_coef": 0.5},
+    "dqn": {
+        "backbone": "nature-cnn",
+        "optimizer": "nature-rmsprop",
+        "learning_rate": 2.5e-4,
+        "max_grad_norm": None,
+        "gamma": 0.99,
+        "epsilon": "linear:1:0.1:1000000",
+        "eval_epsilon": 0.05,
+        "batch_size": 32,
+        "replay_size": 1_000_000,
+        "learning_starts": 50_000,
+        "train_period": 4,
+        "target_period": 10_000,
+        "clip_rewards": True,
+        "life_loss": True,
+        "priority_beta": "linear:0.4:1:50000000",
+    },
+    # van Hasselt et al. 2016, appendix: the tuned version.
+    "double-dqn": {"epsilon": "linear:1:0.01:1000000", "eval_epsilon": 0.001, "target_period": 30_000},
+    # Wang et al. 2016, section 4.2.
+    "dueling-dqn": {
+        "epsilon": "linear:1:0.01:1000000",
+        "eval_epsilon": 0.001,
+        "learning_rate": 6.25e-5,
+        "max_grad_norm": 10.0,
+        "target_period": 30_000,
+    },
+    # Schaul et al. 2016, section 4 and appendix B.2.1: the tuned double DQN with a quarter of its step size.
+    "per": {
+        "epsilon": "linear:1:0.01:1000000",
+        "eval_epsilon": 0.001,
+        "learning_rate": 6.25e-5,
+        "target_period": 30_000,
+    },
+    "noisy-dqn": {"eval_epsilon": 0.0},
+    # Bellemare et al. 2017, section 5; Dabney et al. 2018, section 4; Dabney et al. 2018b, section 5.
+    "c51": {
+        "optimizer": "adam",
+        "learning_rate": 2.5e-4,
+        "optimizer_eps": 0.01 / 32,
+        "epsilon": "linear:1:0.01:1000000",
+        "eval_epsilon": 0.001,
+    },
+    "qr-dqn": {
+        "optimizer": "adam",
+        "learning_rate": 5e-5,
+        "optimizer_eps": 0.01 / 32,
+        "epsilon": "linear:1:0.01:1000000",
+        "eval_epsilon": 0.001,
+    },
+    "iqn": {
+        "optimizer": "adam",
+        "learning_rate": 5e-5,
+        "optimizer_eps": 0.01 / 32,
+        "epsilon": "linear:1:0.01:1000000",
+        "eval_epsilon": 0.001,
+    },
+    # Hessel et al. 2018, table 1; without noisy layers epsilon falls to 0.01 over 250,000 frames.
+    "rainbow": {
+        "optimizer": "adam",
+        "learning_rate": 6.25e-5,
+        "optimizer_eps": 1.5e-4,
+        "max_grad_norm": 10.0,
+        "epsilon": "linear:1:0.01:62500",
+        "eval_epsilon": 0.0,
+        "learning_starts": 20_000,
+        "target_period": 8_000,
+    },
+    # Kapturowski et al. 2019, appendix, table 2; the target network every 2,500 updates as there. One process instead
+    # of 256 actors: a schedule of epsilon, and an update every 64 env steps.
+    "r2d2": {
+        "optimizer": "adam",
+        "learning_rate": 1e-4,
+        "optimizer_eps": 1e-3,
+        "max_grad_norm": 40.0,
+        "gamma": 0.997,
+        "epsilon": "linear:1:0.01:1000000",
+        "eval_epsilon": 0.001,
+        "batch_size": 64,
+        "memory_size": 512,
+        "sequence_length": 80,
+        "burn_in": 40,
+        "sequence_period": 40,
+        "train_period": 64,
+        "target_period": 160_000,
+        "clip_rewards": False,
+        "life_loss": False,
+    },
+}
+
+ATARI100K: dict[str, dict[str, Any]] = {
+    # van Hasselt et al. 2019, appendix: what is not Rainbow's own.
+    "dqn": {
+        "backbone": "efficient-cnn",
+        "optimizer": "adam",
+        "learning_rate": 1e-4,
+        "optimizer_eps": 1.5e-4,
+        "max_grad_norm": 10.0,
+        "gamma": 0.99,
+        "epsilon": "linear:1:0.01:5000",
+        "eval_epsilon": 0.001,
+        "batch_size": 32,
+        "replay_size": 110_000,
+        "learning_starts": 1_600,
+        "train_period": 1,
+        "target_period": 2_000,
+        "clip_rewards": True,
+        "life_loss": True,
+        "priority_beta": "linear:0.4:1:100000",
+    },
+    "rainbow": {"eval_epsilon": 0.0},
+    "der": {"eval_epsilon": 0.0},
+    "r2d2": {"clip_rewards": False, "life_loss": False},
+}

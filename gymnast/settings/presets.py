@@ -1,0 +1,120 @@
+"""Presets: settings that go together, by name. `--preset A B` applies them from left to right, then explicit flags."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from gymnast.errors import UsageError, nearest
+from gymnast.settings import game_presets
+from gymnast.settings.algorithms import ALGORITHMS
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Changes to the options of a run and to the config of each agent that it fits."""
+
+    help: str
+    agent: dict[str, dict[str, Any]]
+    """Changes to the config of each agent that the preset is for."""
+    run: dict[str, Any] = field(default_factory=dict)
+    """Changes to TrainOptions."""
+
+
+CONTROL = ("q-learning", "sarsa", "expected-sarsa", "double-q-learning", "n-step-sarsa")
+
+PRESETS: dict[str, Preset] = {
+    **{name: Preset(algorithm.help, {algorithm.base: algorithm.changes}) for name, algorithm in ALGORITHMS.items()},
+    "cartpole": Preset(
+        "CartPole-v1 until it is solved (mean greedy return of 475 over 100 episodes) with a margin",
+        game_presets.CARTPOLE,
+        run={"steps": 50_000, "eval_every": 2_500, "eval_episodes": 100, "stop_return": 490.0},
+    ),
+    "classic": Preset(
+        "classic control (CartPole-v1, Acrobot-v1, MountainCar-v0)",
+        game_presets.CLASSIC,
+        run={"steps": 100_000, "eval_every": 5_000, "eval_episodes": 20},
+    ),
+    "acrobot": Preset(
+        "Acrobot-v1", game_presets.ACROBOT, run={"steps": 300_000, "eval_every": 25_000, "eval_episodes": 20}
+    ),
+    "lunarlander": Preset(
+        "LunarLander-v3, whose physics come with gymnasium[box2d]",
+        game_presets.LUNARLANDER,
+        run={"steps": 1_000_000, "eval_every": 100_000, "eval_episodes": 20},
+    ),
+    "pendulum": Preset(
+        "Pendulum-v1", game_presets.PENDULUM, run={"steps": 200_000, "eval_every": 20_000, "eval_episodes": 20}
+    ),
+    "mountaincar": Preset(
+        "MountainCar-v0", game_presets.MOUNTAINCAR, run={"steps": 300_000, "eval_every": 25_000, "eval_episodes": 20}
+    ),
+    "mountaincar-continuous": Preset(
+        "MountainCarContinuous-v0",
+        game_presets.MOUNTAINCAR_CONTINUOUS,
+        run={"steps": 100_000, "eval_every": 10_000, "eval_episodes": 20},
+    ),
+    "minatar": Preset(
+        "MinAtar (Young & Tian 2019), with the step size of Obando-Ceron & Castro 2021",
+        game_presets.MINATAR,
+        run={"steps": 5_000_000, "eval_every": 100_000, "eval_episodes": 30},
+    ),
+    "atari": Preset(
+        "Atari games as each algorithm's paper has them; 200 million frames, 8 GB of memory",
+        game_presets.ATARI,
+        run={"steps": 50_000_000, "eval_every": 250_000, "eval_episodes": 30, "checkpoint_every": 1_000_000},
+    ),
+    "atari100k": Preset(
+        "Atari games in 100,000 env steps, as van Hasselt et al. 2019 have them",
+        game_presets.ATARI100K,
+        run={"steps": 100_000, "eval_every": 10_000, "eval_episodes": 10},
+    ),
+    "frozenlake": Preset(
+        "FrozenLake-v1, slippery: steps that shrink, and an exploration that ends",
+        {agent: {"alpha": "inverse:0.5:20000", "epsilon": "linear:1:0.01:1500000"} for agent in CONTROL},
+        run={"steps": 2_000_000, "eval_every": 200_000, "eval_episodes": 100, "log_every": 20_000},
+    ),
+    "taxi": Preset(
+        "Taxi: steps that shrink slowly, and an exploration that ends",
+        {agent: {"alpha": "inverse:0.5:100000", "epsilon": "linear:1:0.01:1500000"} for agent in CONTROL},
+        run={"steps": 2_000_000, "eval_every": 200_000, "eval_episodes": 100, "log_every": 20_000},
+    ),
+    "cliffwalking": Preset(
+        "CliffWalking-v1 as in Sutton & Barto 2018, example 6.6; steps shrink, so that SARSA settles on its path",
+        {
+            agent: {"gamma": 1.0, "epsilon": 0.1, "alpha": 0.5 if "q-learning" in agent else "inverse:0.5:20000"}
+            for agent in CONTROL
+        },
+        run={"steps": 1_000_000, "eval_every": 100_000, "log_every": 10_000},
+    ),
+    "blackjack": Preset(
+        "Blackjack-v1: undiscounted, and noisy, so steps that shrink",
+        {agent: {"gamma": 1.0, "alpha": "inverse:0.1:50000", "epsilon": "linear:1:0.1:300000"} for agent in CONTROL},
+        run={"steps": 500_000, "eval_every": 100_000, "eval_episodes": 10_000, "eval_envs": 16, "log_every": 5_000},
+    ),
+}
+
+
+def apply(names: Sequence[str], agent: str) -> dict[str, Any]:
+    """The fields that presets set for an agent, of run and config together; later presets override earlier ones.
+
+    An algorithm is an agent and a preset; what it switches on outlives the preset of an environment family, which may
+    have further settings for it. Raises UsageError for an unknown preset and for one that is not made for the agent.
+    """
+    key = ALGORITHMS[agent].base if agent in ALGORITHMS else agent
+    algorithm = next((name for name in reversed([agent, *names]) if name in ALGORITHMS), None)
+    own: dict[str, Any] = {} if algorithm is None else ALGORITHMS[algorithm].changes
+    values: dict[str, Any] = dict(ALGORITHMS[agent].run) | own if agent in ALGORITHMS else {}
+    for name in names:
+        if name not in PRESETS:
+            raise UsageError(f"unknown preset {name!r}; there are {', '.join(PRESETS)}{nearest(name, PRESETS)}")
+        preset = PRESETS[name]
+        if key not in preset.agent:
+            algorithms = [other for other, kind in ALGORITHMS.items() if kind.base in preset.agent]
+            fit = ", ".join(dict.fromkeys([*algorithms, *preset.agent]))
+            raise UsageError(f"the preset {name} is for {fit}, not for {agent}")
+        values |= preset.run | preset.agent[key]
+        if name not in ALGORITHMS and algorithm is not None:
+            values |= own | preset.agent.get(algorithm, {})
+    return values

@@ -1,0 +1,51 @@
+"""What the words after `gymnast train AGENT` ask for, resolved and checked without starting anything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gymnast.atari import protocols
+from gymnast.settings import agents, flags, presets
+from gymnast.settings.options import TrainOptions
+
+
+@dataclass(frozen=True)
+class PresetOptions:
+    """Settings that go together; explicit flags override them."""
+
+    preset: tuple[str, ...] = ()
+    """Presets, applied from left to right; see gymnast list presets."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """A training run as it was asked for."""
+
+    agent: str
+    options: TrainOptions
+    config: Any
+    presets: tuple[str, ...]
+    given: dict[str, Any]
+    """What the words themselves set, by field name: neither defaults nor what the presets say."""
+
+
+def train_flags(agent: str) -> dict[str, flags.Flag]:
+    """Every flag of `gymnast train AGENT`; UsageError where there is no such agent."""
+    return flags.flags_of(PresetOptions, TrainOptions, agents.config_class(agents.agent_class(agent)))
+
+
+def resolve(agent: str, words: Sequence[str], *, of: str) -> Request:
+    """The run that the words ask for: presets from left to right, then flags. Raises UsageError, which names `of`."""
+    return resolved(agent, flags.parse(words, train_flags(agent), of=of), of=of)
+
+
+def resolved(agent: str, given: dict[str, Any], *, of: str) -> Request:
+    """As `resolve`, from what the words themselves set, by field name."""
+    chosen = given.get("preset", ())
+    config_class = agents.config_class(agents.agent_class(agent))
+    own = {name: value for name, value in given.items() if name != "preset"}
+    values = protocols.over(presets.apply(chosen, agent), own, config_class) | own
+    options: TrainOptions = flags.build(TrainOptions, values, of=of)
+    return Request(agent, options, flags.build(config_class, values, of=of), chosen, given)

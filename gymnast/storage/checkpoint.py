@@ -1,0 +1,235 @@
+"""Checkpoints: one file each, written whole or not at all, and safe to read from a stranger.
+
+A file holds tensors, numbers, strings, lists and dicts (`torch.load(weights_only=True)` reads it); what describes the
+agent is JSON inside it. Nothing that a file names is imported, except the agents of gymnast.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pickle
+import zipfile
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gymnast.agents.base import Agent
+from gymnast.errors import UsageError, first_line
+from gymnast.settings import agents
+from gymnast.storage import space_json
+
+FORMAT = "gymnast checkpoint 1"
+
+
+@dataclass(frozen=True)
+class About:
+    """What a checkpoint says of itself beside the weights."""
+
+    agent: str
+    config: dict[str, Any]
+    env: str
+    env_step: int
+    observation_space: dict[str, Any]
+    action_space: dict[str, Any]
+    run: dict[str, Any]
+    """The options of the run that wrote it, as in its config.json."""
+    versions: dict[str, str]
+    score: float | None = None
+    """The evaluation's mean return for which it was kept as the best one."""
+    score_seed: int | None = None
+    """The seed of that evaluation: `gymnast evaluate --seed` with it gives the same score."""
+    protocol: dict[str, Any] | None = None
+    """Of an Atari run: how it plays and learns, with the protocol's name or None; see `gymnast.atari.protocols`."""
+
+
+def describe(
+    agent: Agent,
+    *,
+    name: str,
+    config: Any,
+    env: str,
+    run: dict[str, Any],
+    versions: dict[str, str],
+    protocol: dict[str, Any] | None = None,
+) -> About:
+    """What a checkpoint of this agent says of itself; ValueError names a space that cannot be kept."""
+    return About(
+        agent=name,
+        config=dataclasses.asdict(config),
+        env=env,
+        env_step=agent.env_step,
+        observation_space=space_json.encode(agent.observation_space),
+        action_space=space_json.encode(agent.action_space),
+        run=run,
+        versions=versions,
+        protocol=protocol,
+    )
+
+
+def save(path: Path, about: About, state: dict[str, Any]) -> None:
+    """Write a checkpoint beside `path` and rename it, so that at every moment the old or the new one is there, whole.
+
+    Raises OSError with the cause (a full disk, say); the file that stood there is then untouched.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(temporary, "wb") as file:
+            torch.save({"format": FORMAT, "about": json.dumps(dataclasses.asdict(about)), **_compact(state)}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException as error:
+        with suppress(OSError):  # the first error is the one to tell
+            temporary.unlink()
+        if not isinstance(error, RuntimeError):
+            raise
+        # torch hides the operating system's error in its own
+        cause = error.__context__ if isinstance(error.__context__, OSError) else None
+        raise OSError(str(cause or first_line(error))) from error
+    sync_folder(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Wait until what was written to a file is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder on the disk too, where the file system knows how."""
+    with suppress(OSError):
+        sync(folder)
+
+
+def _compact(state: Any) -> Any:
+    """The state with views cut out: torch writes the whole memory that a view is a part of."""
+    if isinstance(state, torch.Tensor):
+        return _cut_out(state) if state.untyped_storage().nbytes() > state.nbytes else state
+    if isinstance(state, dict):
+        return {key: _compact(value) for key, value in state.items()}
+    return [_compact(value) for value in state] if isinstance(state, list) else state
+
+
+def _cut_out(view: torch.Tensor) -> torch.Tensor:
+    """The view on a storage of its own size: the same memory where it lies in one piece on the CPU, else a copy."""
+    if view.device.type != "cpu" or not view.is_contiguous():
+        return view.clone()
+    first = view.storage_offset() * view.itemsize
+    own = view.untyped_storage()[first : first + view.nbytes]
+    return torch.empty(0, dtype=view.dtype).set_(own, 0, view.shape, view.stride())
+
+
+def read(path: Path) -> tuple[About, dict[str, Any]]:
+    """A checkpoint's description and state, on the CPU; UsageError names a file that is none, damaged or unsafe."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UsageError(f"no checkpoint {path}") from None
+    except IsADirectoryError:
+        raise UsageError(f"{path} is a folder, not a checkpoint") from None
+    except pickle.UnpicklingError:
+        reason = "holds more than tensors and plain values" if zipfile.is_zipfile(path) else "is not a checkpoint"
+        raise UsageError(f"{path} {reason}; it was not loaded") from None
+    except (OSError, RuntimeError, EOFError, KeyError, ValueError) as error:
+        raise UsageError(f"{path} is damaged or not a checkpoint: {first_line(error)}") from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise UsageError(f"{path} is not a checkpoint of gymnast")
+    try:
+        about = About(**json.loads(content["about"]))
+    except (KeyError, TypeError, ValueError):
+        raise UsageError(f"{path} is damaged: its description cannot be read") from None
+    return about, content
+
+
+def find(path: str | Path) -> Path:
+    """The checkpoint file that a path means: itself, or of a run's folder the best one, else the last."""
+    path = Path(path)
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise UsageError(f"no run or checkpoint {path}")
+    if not (path / "config.json").is_file():
+        raise UsageError(f"{path} is not a run folder: it has no config.json")
+    for name in ("best.pt", "last.pt"):
+        if (path / "checkpoints" / name).is_file():
+            return path / "checkpoints" / name
+    raise UsageError(f"{path} has no checkpoint yet")
+
+
+def agent_class(about: About, *, agent: type[Any] | None = None, trust: bool = False) -> type[Any]:
+    """The class of a checkpoint's agent; `agent` gives it where it is not one of gymnast's, `trust` imports it."""
+    if agent is not None:
+        return agent
+    if agents.is_builtin(about.agent) or trust:
+        return agents.agent_class(about.agent)
+    raise UsageError(
+        f"the agent {about.agent} is code outside gymnast, which is not run unasked: "
+        "give --trust, or load(path, agent=Class) in Python"
+    )
+
+
+def config_of(about: About, agent: type[Any], *, trust: bool = False) -> Any:
+    """The config of a checkpoint's agent; UsageError where this version has other fields.
+
+    With `trust` the module of a backbone of the user's own is imported.
+    """
+    try:
+        config = agents.config_class(agent)(**{key: _tuples(value) for key, value in about.config.items()})
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"the checkpoint's {about.agent} does not fit this version of gymnast: {error}") from None
+    if trust:
+        agents.import_backbone(config)
+    return config
+
+
+def build(about: About, agent: type[Any], *, device: str, trust: bool = False) -> Agent:
+    """An untrained agent as a checkpoint describes it; what needs a GPU is left out on another device."""
+    config = config_of(about, agent, trust=trust)
+    if getattr(config, "cuda_graphs", False) and not device.startswith("cuda"):
+        config = dataclasses.replace(config, cuda_graphs=False)
+    try:
+        observation_space, action_space = (
+            space_json.decode(about.observation_space),
+            space_json.decode(about.action_space),
+        )
+        num_envs = int(about.run.get("num_envs", 1))
+        made: Agent = agent(observation_space, action_space, config, num_envs=num_envs, device=device, seed=0)
+    except (TypeError, ValueError, KeyError) as error:
+        raise UsageError(f"the checkpoint's {about.agent} cannot be built: {error}") from None
+    return made
+
+
+def _tuples(value: Any) -> Any:
+    """JSON has no tuples; configs have no lists."""
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+
+
+def load(path: str | Path, *, device: str = "cpu", agent: type[Any] | None = None, trust: bool = False) -> Agent:
+    """The trained agent of a run's folder (its best checkpoint) or of a checkpoint file, ready to act.
+
+    `agent.actor(num_envs, explore=False, seed=0).act(obs, start).action` is its greedy action. `agent` gives the class
+    of an agent that is not gymnast's own; `trust=True` imports the one that the file names. Raises UsageError.
+    """
+    file = find(path)
+    about, content = read(file)
+    made = build(about, agent_class(about, agent=agent, trust=trust), device=device, trust=trust)
+    load_agent(made, content, file)
+    return made
+
+
+def load_agent(agent: Agent, content: dict[str, Any], path: Path, *, replay: bool = False) -> None:
+    """Put a checkpoint's state into an agent, its replay only where asked; UsageError where it does not fit."""
+    try:
+        state = content["agent"]
+        agent.load_state_dict(state if replay else {key: value for key, value in state.items() if key != "replay"})
+    except (KeyError, ValueError, RuntimeError, TypeError, IndexError) as error:
+        raise UsageError(f"{path} does not fit its own description: {first_line(error)}") from None

@@ -1,0 +1,118 @@
+"""A run's folder: config.json, metrics.jsonl, timing.jsonl, checkpoints/, videos/."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import platform
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import gymnast
+from gymnast.errors import UsageError
+
+LOG_BYTES = 10_000_000
+"""Room for everything in a run's folder that is not a checkpoint."""
+PACKAGES = ("torch", "numpy", "gymnasium", "ale-py", "numba")
+
+
+def check_space(out: str, needed: int) -> None:
+    """UsageError where the disk has no room for the checkpoints of a run; `needed` in bytes."""
+    folder = Path(out).absolute()
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    if free < needed + LOG_BYTES:
+        short = f"its checkpoints need {needed / 1e6:,.0f} MB and {free / 1e6:,.0f} MB are free"
+        raise UsageError(f"--out {out}: {short}; a smaller replay needs less")
+
+
+def create(out: str, *, env: str, agent: str, name: str | None, seed: int) -> Path:
+    """Make the folder `out/<env>/<agent>/<name or seed-time>`; UsageError where it cannot be made or is taken."""
+    parent = folder(out, env=env, agent=agent)
+    chosen = name or f"seed{seed}-{time.strftime('%Y%m%d-%H%M%S')}"
+    path, number = parent / chosen, 1
+    while True:
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            path.mkdir()
+            return path
+        except FileExistsError:
+            if name is not None or not parent.is_dir():
+                hint = f"; go on with it by `gymnast resume {path}`, or choose another --name" if path.is_dir() else ""
+                raise UsageError(f"{path} exists already{hint}") from None
+            number += 1
+            path = parent / f"{chosen}-{number}"
+        except OSError as error:
+            raise UsageError(f"--out {out}: cannot make the run folder: {error.strerror}") from None
+
+
+def folder(out: str, *, env: str, agent: str) -> Path:
+    """The folder of all runs of an agent in an environment: `out/<env>/<agent>`."""
+    return Path(out) / _folder_name(env) / _folder_name(agent)
+
+
+def _folder_name(name: str) -> str:
+    """An id as one folder's name: `ALE/Pong-v5` is `ALE-Pong-v5`, `./my.py:Mine` is `my.py-Mine`."""
+    return name.removeprefix("./").replace("/", "-").replace(":", "-").lstrip(".")
+
+
+def write_config(path: Path, config: dict[str, Any]) -> None:
+    """Write config.json whole or not at all."""
+    temporary = path / ".config.json"
+    temporary.write_text(json.dumps(config, indent=2) + "\n")
+    os.replace(temporary, path / "config.json")
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """config.json of a run's folder; UsageError where it is none."""
+    if not path.is_dir():
+        raise UsageError(f"no run folder {path}")
+    try:
+        config = json.loads((path / "config.json").read_text())
+    except FileNotFoundError:
+        raise UsageError(f"{path} is not a run folder: it has no config.json") from None
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path / 'config.json'} cannot be read: {error}") from None
+    if not isinstance(config, dict) or not {"agent", "config", "run"} <= config.keys():
+        raise UsageError(f"{path / 'config.json'} is not the config of a run")
+    return config
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the folder for this process; UsageError where another one trains in it."""
+    with open(path / ".lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UsageError(f"another process is training in {path}") from None
+        yield
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides a run's numbers."""
+    found = {"gymnast": gymnast.__version__, "python": platform.python_version()}
+    return found | {name: metadata.version(name) for name in PACKAGES}
+
+
+def commit() -> str | None:
+    """The commit of the checkout that this code lies in, with "+" where it has changes; None outside a checkout."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return None
+    try:
+        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, timeout=5)
+        changes = subprocess.run(
+            ["git", "status", "--porcelain", "-uno"], cwd=root, capture_output=True, text=True, timeout=5
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return head.stdout.strip() + ("+" if changes.stdout.strip() else "") if head.returncode == 0 else None

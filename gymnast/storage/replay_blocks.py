@@ -1,0 +1,206 @@
+"""The replay of a run on disk: a checkpoint writes only the blocks of frames that changed since the one before.
+
+`last.pt` holds all of the replay but its frames, and the names of the files in `checkpoints/replay` that hold those:
+one file a block of slots, raw bytes. No file that a checkpoint refers to is written again: changed blocks go under new
+names, then `last.pt` is renamed into place, then what nothing refers to any longer is deleted. So the `last.pt` that
+stands there is whole at every moment.
+
+A replay takes part by what its state says: `arrays` with the tensors frames0, frames1, … that share its own memory;
+`block`, the slots of a block; `touched` [blocks], a count that rises with every write into a block. One without
+`touched` is kept whole in `last.pt`.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gymnast.agents.base import Agent
+from gymnast.errors import UsageError
+from gymnast.storage import checkpoint
+from gymnast.storage.checkpoint import About
+
+FOLDER = "replay"
+NAME = re.compile(r"\d{6,}-\d{10}\.frames")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A file: the slots [start, start + rows) of every array of frames, one array after the other."""
+
+    name: str
+    start: int
+    rows: int
+    touched: int
+    crc: int
+
+
+class ReplayFiles:
+    """The block files of one run's `last.pt`."""
+
+    def __init__(self, checkpoints: Path) -> None:
+        self.folder = checkpoints / FOLDER
+        self._kept: list[Block] = []
+        """What the checkpoint on disk refers to."""
+        self._saves = 0
+        """Tried so far; the files of each have names of their own."""
+
+    def restore(self, content: dict[str, Any]) -> None:
+        """Go on from the checkpoint that `content` was read from."""
+        replay = content["agent"].get("replay", {})
+        if "files" in replay:
+            self._saves, self._kept = replay["files"]["saves"], _blocks(replay)
+
+    def save(self, path: Path, about: About, content: dict[str, Any]) -> None:
+        """`checkpoint.save`, with the frames of the agent's replay in files of their own.
+
+        Raises OSError with the cause; the checkpoint that stood at `path` and its files are then untouched.
+        """
+        replay = content["agent"].get("replay", {})
+        blocks: list[Block] = []
+        self._saves += 1
+        try:
+            if "touched" in replay:
+                blocks = self._write(replay)
+                content = {**content, "agent": {**content["agent"], "replay": self._described(replay, blocks)}}
+            checkpoint.save(path, about, content)
+        except OSError:
+            self._delete(self._new_files())
+            raise
+        self._kept = blocks
+        kept = {block.name for block in blocks}
+        self._delete([file for file in self._files() if file.name not in kept])
+
+    def _write(self, replay: dict[str, Any]) -> list[Block]:
+        """Write the blocks that changed; all blocks of the replay."""
+        frames = _frames(replay["arrays"])
+        touched, size, used = replay["touched"].tolist(), replay["block"], len(frames[0])
+        kept = {(block.start, block.rows, block.touched): block for block in self._kept}
+        self.folder.mkdir(parents=True, exist_ok=True)
+        blocks = []
+        for number, start in enumerate(range(0, used, size)):
+            rows = min(size, used - start)
+            block = kept.get((start, rows, touched[number]))
+            if block is None:
+                name = f"{self._saves:06d}-{start:010d}.frames"
+                crc = _write_file(self.folder / name, [array[start : start + rows] for array in frames])
+                block = Block(name, start, rows, touched[number], crc)
+            blocks.append(block)
+        for file in self._new_files():  # only now: the disk works on all of them at once
+            checkpoint.sync(file)
+        checkpoint.sync_folder(self.folder)
+        return blocks
+
+    def _described(self, replay: dict[str, Any], blocks: list[Block]) -> dict[str, Any]:
+        """The replay's state with frames of no slots, and the files that hold theirs."""
+        arrays = {name: array[:0] if _is_frames(name) else array for name, array in replay["arrays"].items()}
+        files = {"saves": self._saves, "blocks": [asdict(block) for block in blocks]}
+        return {**replay, "arrays": arrays, "files": files}
+
+    def _files(self) -> list[Path]:
+        return [file for file in self.folder.glob("*.frames") if NAME.fullmatch(file.name)]
+
+    def _new_files(self) -> list[Path]:
+        """Those of the save that is going on."""
+        return [file for file in self._files() if int(file.name.split("-")[0]) == self._saves]
+
+    def _delete(self, files: list[Path]) -> None:
+        for file in files:
+            with suppress(OSError):  # what stays is deleted after the next save
+                file.unlink()
+
+
+def load_agent(agent: Agent, content: dict[str, Any], path: Path) -> None:
+    """`checkpoint.load_agent` with the replay, whose frames go file by file straight into the agent's own memory.
+
+    UsageError names a file that is missing or damaged, and what does not fit.
+    """
+    replay = content["agent"].get("replay", {})
+    if "files" not in replay:
+        checkpoint.load_agent(agent, content, path, replay=True)
+        return
+    try:
+        blocks = _blocks(replay)
+        used = sum(block.rows for block in blocks)
+        arrays = {
+            name: _stand_in(array, used, agent) if _is_frames(name) else array
+            for name, array in replay["arrays"].items()
+        }
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UsageError(f"{path} is damaged: the list of its replay's files cannot be read ({error})") from None
+    state = {**content["agent"], "replay": {**replay, "arrays": arrays}}
+    checkpoint.load_agent(agent, {"agent": state}, path, replay=True)
+    frames = _frames(agent.state_dict()["replay"]["arrays"])
+    for block in blocks:
+        parts = [array[block.start : block.start + block.rows] for array in frames]
+        _read_file(path.parent / FOLDER / block.name, parts, block.crc)
+
+
+def _stand_in(array: Tensor, used: int, agent: Agent) -> Tensor:
+    """Frames of `used` slots that take no memory: the true ones are read once the replay has its own for them."""
+    device = getattr(agent, "device", "cpu")
+    return torch.zeros((), dtype=array.dtype, device=device).expand(used, *array.shape[1:])
+
+
+def _blocks(replay: dict[str, Any]) -> list[Block]:
+    """The files that a checkpoint names; ValueError for a name that leads elsewhere, or slots with gaps."""
+    blocks, used = [Block(**block) for block in replay["files"]["blocks"]], 0
+    for block in blocks:
+        if not NAME.fullmatch(block.name):
+            raise ValueError(f"{block.name!r} is not the name of one")
+        if block.start != used:
+            raise ValueError(f"slot {used} is in none")
+        used += block.rows
+    return blocks
+
+
+def _is_frames(name: str) -> bool:
+    return name.startswith("frames")
+
+
+def _frames(arrays: dict[str, Tensor]) -> list[Tensor]:
+    return [arrays[name] for name in sorted(arrays) if _is_frames(name)]
+
+
+def _bytes(part: Tensor) -> memoryview:
+    """The memory of a tensor on the CPU; its own where it is contiguous."""
+    return part.contiguous().flatten().view(torch.uint8).numpy().data
+
+
+def _write_file(path: Path, parts: list[Tensor]) -> int:
+    """Write the parts one after the other; their checksum."""
+    crc = 0
+    with open(path, "wb") as file:
+        for part in parts:
+            data = _bytes(part.cpu())
+            crc = zlib.crc32(data, crc)
+            file.write(data)
+    return crc
+
+
+def _read_file(path: Path, parts: list[Tensor], crc: int) -> None:
+    """Read what `_write_file` wrote into the parts; UsageError where the file is missing or another one."""
+    found = 0
+    try:
+        size = path.stat().st_size
+        if size != sum(part.nbytes for part in parts):
+            raise UsageError(f"the replay file {path} is damaged: it has {size:,} bytes; the run cannot go on from it")
+        with open(path, "rb") as file:
+            for part in parts:
+                there = part if part.device.type == "cpu" and part.is_contiguous() else torch.empty_like(part).cpu()
+                data = _bytes(there)
+                file.readinto(data)
+                found = zlib.crc32(data, found)
+                if there is not part:
+                    part.copy_(there)
+    except OSError as error:
+        raise UsageError(f"the replay file {path} cannot be read: {error.strerror or error}") from None
+    if found != crc:
+        raise UsageError(f"the replay file {path} is damaged: its checksum does not fit")

@@ -1,0 +1,1 @@
+"""Many runs at once: benchmarks and ablations."""

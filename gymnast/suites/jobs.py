@@ -1,0 +1,125 @@
+"""Many training runs as processes, so many at a time: started, watched, and stopped with the process that runs them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gymnast.storage.metrics_log import last_record
+from gymnast.suites.board import Board
+from gymnast.training.interrupts import Interrupts
+
+POLL = 0.1
+"""Seconds between two looks at the processes."""
+STOP_SECONDS = 25.0
+"""Seconds that runs have for their last checkpoint after a signal."""
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run to start, or to go on with."""
+
+    title: str
+    words: tuple[str, ...]
+    """What stands after `gymnast`."""
+    path: Path
+    """The run's folder; what the run says goes to a file beside it, named .log."""
+    steps: int
+
+    @property
+    def log(self) -> Path:
+        return self.path.with_name(f"{self.path.name}.log")
+
+    def env_step(self) -> int:
+        """How far the run is, by its own records."""
+        record = last_record(self.path / "metrics.jsonl")
+        return 0 if record is None else int(record.get("env_step", 0))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How it went."""
+
+    failures: dict[str, str]
+    """The last line that a failed run said, by its title."""
+    exit_code: int
+    """0, or 128 + the signal that stopped everything."""
+
+
+def run(tasks: Sequence[Task], *, jobs: int, board: Board, done: Callable[[Task], None]) -> Outcome:
+    """Run every task, `jobs` at a time; a failed one does not keep the others from running.
+
+    `done` is called with each task that did not fail.
+    After SIGINT or SIGTERM the runs write their checkpoints and end; a second SIGINT ends them at once.
+    """
+    waiting, running = deque(tasks), dict[Task, "subprocess.Popen[bytes]"]()
+    failures: dict[str, str] = {}
+    with Interrupts() as interrupts:
+        try:
+            while (waiting or running) and not interrupts.received:
+                while waiting and len(running) < jobs:
+                    task = waiting.popleft()
+                    running[task] = _start(task)
+                    board.started(task.title, total=task.steps, env_step=task.env_step())
+                for task in [task for task, process in running.items() if process.poll() is not None]:
+                    code = _end(running.pop(task))
+                    if code:
+                        failures[task.title] = _why(task, code)
+                    else:
+                        done(task)
+                    board.ended(task.title, failures.get(task.title))
+                board.show({task.title: task.env_step() for task in running})
+                time.sleep(POLL)
+            if running:
+                board.message("stopping; the runs write their checkpoints")
+            _stop(list(running.values()))
+        finally:
+            for process in running.values():
+                process.kill()
+                _end(process)
+    return Outcome(failures, interrupts.exit_code)
+
+
+def _start(task: Task) -> subprocess.Popen[bytes]:
+    task.log.parent.mkdir(parents=True, exist_ok=True)
+    with open(task.log, "wb") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "gymnast.cli.watched", *task.words],
+            stdin=subprocess.PIPE,  # stays open as long as this process lives; see gymnast.cli.watched
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+            env={**os.environ, **ONE_THREAD},
+            start_new_session=True,  # a Ctrl-C in the terminal is for this process, which passes it on once
+        )
+
+
+def _end(process: subprocess.Popen[bytes]) -> int:
+    assert process.stdin is not None
+    process.stdin.close()
+    return process.wait()
+
+
+def _stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    """Ask the processes to end, and wait until they have or the time is up."""
+    for process in processes:
+        process.terminate()
+    deadline = time.monotonic() + STOP_SECONDS
+    for process in processes:
+        try:
+            process.wait(max(deadline - time.monotonic(), 0.0))
+        except subprocess.TimeoutExpired:
+            continue
+
+
+def _why(task: Task, code: int) -> str:
+    """The last line that a run said, or what ended it."""
+    lines = [line.strip() for line in task.log.read_text(errors="replace").splitlines() if line.strip()]
+    said = lines[-1].removeprefix("gymnast: ") if lines else "it said nothing"
+    return said if code > 0 else f"killed by signal {-code}; its last line: {said}"

@@ -1,0 +1,187 @@
+"""One run of a benchmark: the words that start it, its folder, and what that folder says is still to be done."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from gymnast.atari import protocols
+from gymnast.envs.factory import full_id
+from gymnast.errors import UsageError, first_line
+from gymnast.settings import agents, flags
+from gymnast.settings.request import resolve, train_flags
+from gymnast.storage import folder
+from gymnast.storage.metrics_log import last_record
+from gymnast.storage.replay_blocks import FOLDER
+from gymnast.suites.jobs import Task
+from gymnast.suites.options import SuiteOptions
+
+SHOWN = ("track", "wandb_project", "wandb_mode", "video")
+FREE = frozenset(("seed", "out", "name", "steps", "device", "threads", "checkpoint_every", "keep_checkpoints", *SHOWN))
+"""Options in which the run of a folder may differ from the one that is asked for; seed and folder are in its name."""
+PARTS = 20
+"""Evaluations and checkpoints of a run, where nothing else is asked for."""
+CHECKPOINT_EVERY = 250_000
+"""Env steps between checkpoints of a run at most: minutes of a run on Atari."""
+LOCK_SECONDS = 10.0
+"""How long to wait for a killed run to let go of its folder."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A run that is asked for."""
+
+    label: str
+    agent: str
+    env: str
+    words: tuple[str, ...]
+    """What stands after `gymnast train AGENT`, but for seed and folder."""
+    steps: int
+    chosen: frozenset[str]
+    """Options that were chosen here because nobody asked for anything."""
+    seed: int = 0
+    path: Path = Path()
+
+    def at(self, seed: int, out: str, name: str) -> Planned:
+        """The same with another seed, in a folder of its own."""
+        return replace(self, seed=seed, path=folder.folder(out, env=self.env, agent=self.agent) / name)
+
+    @property
+    def title(self) -> str:
+        return f"{self.env} {self.label} seed {self.seed}"
+
+
+def plan(label: str, agent: str, words: Sequence[str], options: SuiteOptions) -> Planned:
+    """The run that the words ask for, in full; raises UsageError for whatever `gymnast train` would refuse in them."""
+    if hasattr(agents.agent_class(agent), "plan"):
+        raise UsageError(f"{agent} plans and takes no env steps: there is nothing to benchmark")
+    of = f"train {agent}"
+    given = flags.parse(words, train_flags(agent), of=of)
+    reserved = given.keys() & {"steps", "stop_return", "out", "name", "seed"}
+    if reserved:
+        raise UsageError(f"--{min(reserved).replace('_', '-')} cannot stand after --")
+    words = [*words, "--stop-return", "None"]  # all runs are of one length
+    for name in ("steps", "eval_every", "checkpoint_every"):
+        if (value := getattr(options, name)) is not None:
+            words += ["--" + name.replace("_", "-"), str(value)]
+    probe = [] if "checkpoint_every" in given or options.checkpoint_every else ["--checkpoint-every", "1"]
+    asked = resolve(agent, [*words, *probe], of=of)
+    steps, added = asked.options.steps, {}
+    if "video" not in given:
+        added["video"] = ["--no-video"]
+    if probe:
+        added["checkpoint_every"] = ["--checkpoint-every", str(min(max(steps // PARTS, 1), CHECKPOINT_EVERY))]
+    if "eval_every" not in given and options.eval_every is None and not 0 < asked.options.eval_every <= steps:
+        added["eval_every"] = ["--eval-every", str(max(steps // PARTS, 1))]
+    words += [word for pair in added.values() for word in pair]
+    if options.steps is None:
+        words += ["--steps", str(steps)]
+    try:
+        env = full_id(asked.options.env)
+        protocols.resolve(asked.options, asked.config)
+    except ValueError as error:
+        raise UsageError(first_line(error)) from None
+    return Planned(label, agent, env, tuple(words), steps, frozenset(added))
+
+
+def check(item: Planned) -> None:
+    """UsageError where the folder holds something that this run cannot be made of."""
+    path = item.path
+    if not path.exists():
+        return
+    if not (path / "config.json").is_file():
+        if all(entry.name.startswith(".") for entry in path.iterdir()):
+            return  # killed before it began
+        raise UsageError(f"{path} is in the way: it is no run; choose another --name")
+    kept = folder.read_config(path)
+    difference = _difference(item, kept)
+    if difference:
+        raise UsageError(f"{path} is a run of another kind: {difference}; choose another --name")
+    steps = kept["run"]["steps"]
+    if steps > item.steps:
+        raise UsageError(f"{path} is a run of {steps:,} env steps, {item.steps:,} are asked for; choose another --name")
+    if steps < item.steps and not _last(item).is_file() and _final(path) is not None:
+        raise UsageError(f"{path} is done with {steps:,} env steps, and has no checkpoint to go on from")
+
+
+def is_finished(item: Planned) -> bool:
+    """Whether the run has been trained for all steps that are asked for, and evaluated."""
+    final = _final(item.path)
+    return final is not None and final["env_step"] >= item.steps
+
+
+def prepare(item: Planned) -> None:
+    """Make way for a run that is not finished: without a checkpoint to go on from, its folder is removed.
+
+    Raises UsageError where another process is training in it.
+    """
+    stale = item.path.with_name(f".{item.path.name}.replaced")
+    shutil.rmtree(stale, ignore_errors=True)
+    if not item.path.exists():
+        return
+    with ExitStack() as stack:
+        _lock(item.path, stack)
+        if not _last(item).is_file():
+            item.path.rename(stale)  # at once, so that a kill in the middle leaves nothing half removed in the way
+            shutil.rmtree(stale)
+
+
+def task(item: Planned) -> Task:
+    """The process that starts the run, or goes on with it."""
+    if _last(item).is_file():
+        words = ["resume", str(item.path), "--steps", str(item.steps), "--trust"]  # the user has named it all just now
+    else:
+        words = ["train", item.agent, *item.words, "--seed", str(item.seed)]
+        words += ["--out", str(item.path.parents[2]), "--name", item.path.name]
+    return Task(item.title, tuple(words), item.path, item.steps)
+
+
+def discard(path: Path) -> None:
+    """Remove what only more steps would need of a finished run: its last checkpoint, and the replay memory."""
+    (path / "checkpoints" / "last.pt").unlink(missing_ok=True)
+    shutil.rmtree(path / "checkpoints" / FOLDER, ignore_errors=True)
+
+
+def _last(item: Planned) -> Path:
+    return item.path / "checkpoints" / "last.pt"
+
+
+def _final(path: Path) -> dict[str, Any] | None:
+    record = last_record(path / "metrics.jsonl")
+    return record if record is not None and record["kind"] == "final" else None
+
+
+def _difference(item: Planned, kept: dict[str, Any]) -> str | None:
+    """What the run in the folder was asked for otherwise, in words; None where it is the same."""
+    command = kept.get("command", [])
+    known = train_flags(item.agent)
+    try:
+        if list(command[:3]) != ["gymnast", "train", item.agent]:
+            return f"it was not started by gymnast train {item.agent}"
+        there = flags.parse(command[3:], known, of="train")
+    except UsageError as error:
+        return f"of its command, {first_line(error)}"
+    here = flags.parse(item.words, known, of="train")
+    for name in sorted((here.keys() | there.keys()) - FREE - item.chosen):
+        if there.get(name) != here.get(name):
+            values = [str(given[name]) if name in given else "not given" for given in (there, here)]
+            return f"{known[name].name} is {values[0]} there, and {values[1]} here"
+    return None
+
+
+def _lock(path: Path, stack: ExitStack) -> None:
+    """Hold the run's folder; a run that was killed with its benchmark may take a moment to be gone."""
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            stack.enter_context(folder.locked(path))
+            return
+        except UsageError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)

@@ -1,0 +1,1 @@
+"""A run in progress: the loop, and what happens around it."""

@@ -1,0 +1,125 @@
+"""One process of an asynchronous run: its own environments and rollouts, and weights that all processes share."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pickle
+import signal
+import time
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any
+
+import cloudpickle  # type: ignore[import-untyped]
+import numpy as np
+import torch
+from torch import Tensor
+
+from gymnast.agents.policy.hogwild import Shared
+from gymnast.errors import first_line
+from gymnast.settings import agents
+from gymnast.training.loop import PULSE, Loop
+from gymnast.training.parts import limit_threads, make_env
+
+CLAIMED, DONE, LIMIT, UPDATES = range(4)
+"""Entries of `counts`: env steps that somebody is to take or took, took, may be taken; and updates; of all workers."""
+REST = 0.002
+"""Seconds between two looks for more steps to take."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a worker is to do."""
+
+    agent: str
+    pickled: bytes
+    """Class of the agent, options, config and environment, by cloudpickle."""
+    seed: np.random.SeedSequence
+    shared: Shared
+    counts: Tensor
+    """int64 [4], in shared memory."""
+
+
+def work(task: Task, lock: Any, connection: Connection) -> None:
+    """Take steps as long as there are any to take and the parent lives; what is to be logged goes to the parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops its workers between two rollouts
+    limit_threads(1)
+    try:
+        _work(task, lock, connection)
+    except (BrokenPipeError, ConnectionResetError, EOFError):
+        os._exit(1)  # the parent is gone
+    except Exception as error:
+        connection.send({"error": f"{type(error).__name__}: {first_line(error)}"})
+        raise
+
+
+def _work(task: Task, lock: Any, connection: Connection) -> None:
+    cls, options, config, env_like = pickle.loads(task.pickled)  # noqa: S301 - from our own parent
+    agents.import_backbone(config)
+    env_seed, agent_seed, actor_seed, torch_seed = task.seed.spawn(4)
+    torch.manual_seed(int(torch_seed.generate_state(1)[0]))
+    env = make_env(options, env_like, seed=env_seed, device="cpu")
+    spaces = (env.single_observation_space, env.single_action_space)
+    alone = dataclasses.replace(config, workers=0)
+    agent = cls(*spaces, alone, num_envs=options.num_envs, device="cpu", seed=agent_seed)
+    agent.follow(task.shared)
+    loop = Loop(agent, agent.actor(options.num_envs, explore=True, seed=actor_seed), env)
+    env.reset()
+    counts, most = task.counts, config.rollout_steps * options.num_envs
+    reporter = _Reporter(loop, connection)
+    while (steps := _claim(counts, lock, most, reporter)) > 0:
+        agent.env_step, before, updates = int(counts[DONE]), loop.env_step, agent.updates
+        agent.follower.pull()
+        loop.advance(before + steps, lambda: False)
+        with lock:
+            counts[DONE] += loop.env_step - before
+            counts[CLAIMED] += loop.env_step - before - steps  # a step of several rows may be one too many
+            counts[UPDATES] += agent.updates - updates
+        reporter.send_if_due()
+    env.close()
+
+
+def _claim(counts: Tensor, lock: Any, most: int, reporter: _Reporter) -> int:
+    """Steps that this worker takes next; 0 once the parent has closed the connection."""
+    while True:
+        with lock:
+            steps = min(most, int(counts[LIMIT] - counts[CLAIMED]))
+            if steps > 0:
+                counts[CLAIMED] += steps
+                return steps
+        reporter.send_if_due()
+        if reporter.connection.poll():
+            return 0  # the parent says nothing but that it is over
+        time.sleep(REST)
+
+
+class _Reporter:
+    """Tells the parent now and then what happened."""
+
+    def __init__(self, loop: Loop, connection: Connection) -> None:
+        self.loop, self.connection = loop, connection
+        self._sent_at = 0.0
+        self._count = 0
+
+    def send_if_due(self) -> None:
+        """Send episodes, the last metrics and where time went; nothing where nothing is new or it is too soon."""
+        loop, now = self.loop, time.perf_counter()
+        if now - self._sent_at < PULSE:
+            return
+        self._sent_at = now
+        new = min(loop.episodes.count - self._count, len(loop.episodes.returns))
+        ended = list(zip(loop.episodes.returns, loop.episodes.lengths, strict=True))[len(loop.episodes.returns) - new :]
+        skipped = loop.episodes.count - self._count - new
+        self._count = loop.episodes.count
+        metrics = {name: float(value) for name, value in loop.metrics.items()}
+        seconds = dataclasses.asdict(loop.seconds)
+        self.connection.send({"episodes": ended, "skipped": skipped, "metrics": metrics, "seconds": seconds})
+
+
+def pickled(cls: type[Any], options: Any, config: Any, env_like: Any) -> bytes:
+    """What `Task.pickled` holds; ValueError where the environment cannot go to another process."""
+    try:
+        return cloudpickle.dumps((cls, options, config, env_like))  # type: ignore[no-any-return]
+    except (TypeError, AttributeError, pickle.PicklingError) as error:
+        raise ValueError(f"workers: the environment cannot go to another process ({first_line(error)})") from None

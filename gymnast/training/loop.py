@@ -1,0 +1,217 @@
+"""The training loop: act, step, store, learn when due. Everything that happens now and then lies in `training.py`."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+
+from torch import Tensor
+
+from gymnast.agents.base import Actor, Agent
+from gymnast.envs.env import Env
+from gymnast.envs.native.adapter import NativeEnv
+from gymnast.envs.step import Step
+from gymnast.tabular import loop
+from gymnast.training.episodes import EndedEpisodes
+from gymnast.training.rollout_loop import DeviceRollout, rollout_of
+
+WINDOW = 100
+"""Episodes that the running means are taken over."""
+PULSE = 0.1
+"""Seconds between two looks at the terminal and at signals."""
+COMPILED_CHUNK = 1_000_000
+"""Env steps of the compiled loop between two pulses: some 50 ms."""
+
+
+@dataclass
+class Episodes:
+    """Statistics of the training episodes that have ended."""
+
+    count: int = 0
+    returns: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))
+    lengths: deque[int] = field(default_factory=lambda: deque(maxlen=WINDOW))
+    on_device: EndedEpisodes | None = None
+    """Those that only the device knows of, until they are read."""
+    _read: int = 0
+
+    def add(self, episode_return: float, length: int) -> None:
+        self.count += 1
+        self.returns.append(episode_return)
+        self.lengths.append(length)
+
+    def add_ended(self, step: Step) -> None:
+        """Take in the rows of a step whose episodes ended."""
+        if step.episode_return is None or step.episode_length is None:
+            return
+        rows = step.ended.nonzero().flatten().tolist()
+        returns, lengths = step.episode_return.tolist(), step.episode_length.tolist()
+        for row in rows:
+            self.add(returns[row], lengths[row])
+
+    def read(self) -> None:
+        """Take in what only the device knew; waits for it."""
+        if self.on_device is None:
+            return
+        count, returns, lengths = self.on_device.read(self._read)
+        self.count += count - self._read
+        self._read = count
+        self.returns.extend(returns)
+        self.lengths.extend(lengths)
+
+    def means(self) -> dict[str, float]:
+        """Mean return and length of the last episodes; empty before the first one."""
+        if not self.returns:
+            return {}
+        return {
+            "return_mean": sum(self.returns) / len(self.returns),
+            "length_mean": sum(self.lengths) / len(self.lengths),
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"count": self.count, "returns": list(self.returns), "lengths": list(self.lengths)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.count = state["count"]
+        self.returns = deque(state["returns"], maxlen=WINDOW)
+        self.lengths = deque(state["lengths"], maxlen=WINDOW)
+
+
+@dataclass
+class Seconds:
+    """Where the time of the loop went."""
+
+    act: float = 0.0
+    env: float = 0.0
+    learn: float = 0.0  # storing included
+    compiled: float = 0.0  # act, env and learn in one compiled function; act, env and store in one recording
+
+
+class Loop:
+    """One agent in one environment.
+
+    With `overlap` the environment steps while the learner does the updates that fell due in the step before: the same
+    updates from the same memory, but the action that is under way was chosen without them. Those due after the very
+    last step are done when the loop goes on.
+    """
+
+    def __init__(self, agent: Agent, actor: Actor, env: Env, *, overlap: bool = False) -> None:
+        self.agent = agent
+        self.actor = actor
+        self.env = env
+        self.overlap = overlap
+        self.env_step = 0
+        self.episodes = Episodes()
+        if isinstance(env, NativeEnv) and env.device.type != "cpu":
+            self.episodes.on_device = EndedEpisodes(WINDOW, device=env.device)
+        self._rollout = rollout_of(agent, actor, env, self.episodes.on_device)
+        self.seconds = Seconds()
+        self.metrics: dict[str, Any] = {}
+        """What the last update returned."""
+        self.compiled = loop.supports(agent, env)
+
+    @property
+    def exact_resume(self) -> bool:
+        """Whether a checkpoint can hold where the environment is."""
+        return self.env.exact_resume
+
+    def advance(self, until: int, pulse: Callable[[], bool]) -> None:
+        """Go on until `env_step >= until`; every tenth of a second `pulse` is called, and True from it stops."""
+        if self.compiled:
+            self._advance_compiled(until, pulse)
+        elif self._rollout is not None:
+            self._advance_by_rollouts(self._rollout, until, pulse)
+        else:
+            self._advance(until, pulse)
+        self.episodes.read()
+
+    def _advance(self, until: int, pulse: Callable[[], bool]) -> None:
+        agent, act = self.agent, self.actor.act
+        env_step = self._step_while_learning if self.overlap else self.env.step
+        obs, start, mask = self.env.obs, self.env.start, self.env.action_mask
+        seconds, on_device = self.seconds, self.episodes.on_device
+        now = perf_counter()
+        next_pulse = now + PULSE
+        while self.env_step < until:
+            began = now
+            acted = act(obs, start, mask)
+            acted_at = perf_counter()
+            step = env_step(acted.action)
+            stepped_at = perf_counter()
+            agent.store(obs, acted, step)
+            self.env_step += step.num_active
+            if not self.overlap:
+                self._learn()
+            if step.num_ended:
+                self.episodes.add_ended(step)
+            elif step.num_ended is None and on_device is not None:
+                on_device.add(step)
+            obs, start, mask = step.obs, step.start, step.action_mask
+            now = perf_counter()
+            seconds.act += acted_at - began
+            seconds.env += stepped_at - acted_at
+            seconds.learn += now - stepped_at
+            if now >= next_pulse:
+                self.episodes.read()
+                if pulse():
+                    return
+                now = perf_counter()
+                next_pulse = now + PULSE
+
+    def _advance_by_rollouts(self, rollout: DeviceRollout, until: int, pulse: Callable[[], bool]) -> None:
+        """Whole rollouts, so that `until` may be passed by less than one; what is begun is filled step by step."""
+        begun = (rollout.steps - rollout.agent.steps_left) % rollout.steps
+        if begun and self.env_step < until:
+            self._advance(self.env_step + (rollout.steps - begun) * self.env.num_envs, pulse)
+        next_pulse = perf_counter() + PULSE
+        while self.env_step < until and rollout.agent.steps_left == rollout.steps:
+            began = perf_counter()
+            self.env_step += rollout()
+            played = perf_counter()
+            self._learn()
+            now = perf_counter()
+            self.seconds.compiled += played - began
+            self.seconds.learn += now - played
+            if now >= next_pulse:
+                self.episodes.read()
+                if pulse():
+                    return
+                next_pulse = perf_counter() + PULSE
+
+    def _learn(self) -> None:
+        for _ in range(self.agent.updates_due(self.env_step)):
+            self.metrics = self.agent.learn()
+
+    def _step_while_learning(self, action: Tensor) -> Step:
+        self.env.send(action)
+        began = perf_counter()
+        self._learn()
+        learned = perf_counter() - began
+        self.seconds.learn += learned
+        self.seconds.env -= learned  # all of this call counts as the environment's
+        return self.env.receive()
+
+    def _advance_compiled(self, until: int, pulse: Callable[[], bool]) -> None:
+        while self.env_step < until:
+            began = perf_counter()
+            steps = min(until - self.env_step, COMPILED_CHUNK)
+            ended = loop.run(self.agent, self.actor, self.env, steps=steps)
+            self.env_step, self.metrics = self.agent.env_step, ended.metrics
+            self.episodes.count += max(len(ended.returns) - WINDOW, 0)  # only the last ones are looked at
+            for episode_return, length in zip(ended.returns[-WINDOW:], ended.lengths[-WINDOW:], strict=True):
+                self.episodes.add(float(episode_return), int(length))
+            self.seconds.compiled += perf_counter() - began
+            if pulse():
+                return
+
+    def state_dict(self) -> dict[str, Any]:
+        """Counts and running statistics; agent, actor and environment keep their own."""
+        metrics = {name: float(value) for name, value in self.metrics.items()}
+        return {"env_step": self.env_step, "episodes": self.episodes.state_dict(), "metrics": metrics}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.env_step = state["env_step"]
+        self.episodes.load_state_dict(state["episodes"])
+        self.metrics = state["metrics"]

@@ -1,0 +1,300 @@
+"""Training runs: build all parts from the options, train, evaluate what was kept; or go on with a run."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gymnast.agents.base import LearningError
+from gymnast.atari import protocols
+from gymnast.envs.native.adapter import NativeEnv
+from gymnast.envs.rows.processes import WorkerError
+from gymnast.errors import RunError, UsageError, first_line
+from gymnast.evaluation import play
+from gymnast.evaluation.play import Evaluation
+from gymnast.output.panel import Panel
+from gymnast.output.trackers import Writers
+from gymnast.reports import learning_curve
+from gymnast.settings import agents
+from gymnast.settings.options import TrainOptions
+from gymnast.storage import checkpoint, folder, metrics_log, replay_blocks
+from gymnast.training.loop import Loop
+from gymnast.training.parts import EnvLike, Parts
+from gymnast.training.session import Session
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a run ended."""
+
+    path: Path
+    exit_code: int
+    env_step: int
+    final: Evaluation | None
+    """The kept agent on evaluation seeds of its own; None after an interruption."""
+    files: dict[str, Path] = field(default_factory=dict)
+    """What was left behind: checkpoint, curve, video."""
+
+    def as_text(self) -> str:
+        """The final evaluation, and where everything lies."""
+        lines = [] if self.final is None else [self.final.as_text()]
+        return "\n".join([*lines, *(f"{name:<12}{path}" for name, path in self.files.items())])
+
+
+def train(
+    agent: str | type[Any],
+    options: TrainOptions,
+    config: Any = None,
+    *,
+    env: EnvLike | None = None,
+    command: Sequence[str] = (),
+    presets: Sequence[str] = (),
+    started: Callable[[], None] = lambda: None,
+) -> RunResult:
+    """Train an agent and leave a run folder behind; what the command line does.
+
+    `agent` is a name of `gymnast list agents`, `module:Class`, or a class; `config` its config, by default the plain
+    one. `env` takes the place of `options.env`: a function that builds a `gym.Env`, or a `gym.vector.VectorEnv` (then
+    evaluations are made in `options.env`). `started` is called once all is set up. Raises UsageError (one line) for
+    what is wrong with the options before anything starts. Once it runs, it always returns: `exit_code` is 0, or 1
+    where training could not go on, or 128 + the number of the signal that stopped it.
+    """
+    with ExitStack() as stack:
+        with _usage_errors():
+            agents.import_backbone(config)
+            parts = Parts.make(agent, options, config, env=env, stack=stack)
+            # Twice: a new checkpoint is written beside the old one.
+            folder.check_space(options.out, 2 * parts.checkpoint_bytes())
+            path = folder.create(options.out, env=parts.env.id, agent=parts.name, name=options.name, seed=options.seed)
+            stack.enter_context(folder.locked(path))
+            folder.write_config(path, _config_json(parts, command=command, presets=presets))
+        started()
+        return _run(parts, path, None, stack)
+
+
+def resume(
+    path: str | Path,
+    *,
+    steps: int | None = None,
+    device: str | None = None,
+    agent: type[Any] | None = None,
+    trust: bool = False,
+    command: Sequence[str] = (),
+) -> RunResult:
+    """Go on with a run from its last checkpoint, bit for bit as if it had never stopped (on CPU).
+
+    `steps` is the new total, by default the run's own. `trust` allows an agent or environment of code outside gymnast
+    that the run's config names. Raises UsageError.
+    """
+    path = Path(path)
+    with ExitStack() as stack:
+        with _usage_errors():
+            kept = folder.read_config(path)
+            stack.enter_context(folder.locked(path))
+            options = _options_of(kept["run"], path, steps=steps, device=device)
+            about, content = checkpoint.read(path / "checkpoints" / "last.pt")
+            if about.env_step >= options.steps and _has_final(path):  # without one, its final evaluation is missing
+                raise UsageError(f"{path} has done its {options.steps:,} env steps; go on with a larger --steps")
+            if not trust and ":" in options.env:
+                raise UsageError(
+                    f"the env {options.env} is code outside gymnast, which is not run unasked: give --trust"
+                )
+            made = checkpoint.agent_class(about, agent=agent, trust=trust)
+            config = checkpoint.config_of(about, made, trust=trust)
+            parts = Parts.make(made, options, config, env=None, stack=stack, name=about.agent)
+            replay_blocks.load_agent(parts.agent, content, path / "checkpoints" / "last.pt")
+            if content["env"] is not None:
+                parts.env.restore(content["env"])
+            kept["run"] = dataclasses.asdict(options)
+            kept["resumed"] = [*kept.get("resumed", []), {"env_step": about.env_step, "command": list(command)}]
+            folder.write_config(path, kept)
+        return _run(parts, path, content, stack)
+
+
+def _has_final(path: Path) -> bool:
+    record = metrics_log.last_record(path / "metrics.jsonl")
+    return record is not None and record["kind"] == "final"
+
+
+@contextmanager
+def _usage_errors() -> Iterator[None]:
+    """Setting up fails in one line: what the parts say of a wrong value is what the user reads."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        raise UsageError(first_line(error)) from error
+
+
+def _options_of(kept: dict[str, Any], path: Path, *, steps: int | None, device: str | None) -> TrainOptions:
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in kept.items()}
+    try:
+        options = TrainOptions(**values)
+    except TypeError as error:
+        raise UsageError(f"{path / 'config.json'} does not fit this version of gymnast: {error}") from None
+    changes: dict[str, Any] = {"steps": steps, "device": device}
+    return dataclasses.replace(options, **{key: value for key, value in changes.items() if value is not None})
+
+
+def _config_json(parts: Parts, *, command: Sequence[str], presets: Sequence[str]) -> dict[str, Any]:
+    return {
+        "agent": parts.name,
+        "config": dataclasses.asdict(parts.config),
+        "run": dataclasses.asdict(parts.options),
+        "protocol": protocols.stamp(parts.protocol()),
+        "presets": list(presets),
+        "command": list(command),
+        "versions": folder.versions(),
+        "commit": folder.commit(),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+
+
+def _run(parts: Parts, path: Path, content: dict[str, Any] | None, stack: ExitStack) -> RunResult:
+    """Train, then evaluate and film what was kept."""
+    panel = stack.enter_context(Panel(f"{parts.name} on {parts.env.id}  ({path})"))
+    overridden = protocols.note(parts.options.protocol, parts.options.env)
+    if overridden is not None:
+        panel.message(overridden)
+    if isinstance(parts.env, NativeEnv) and parts.env.id != parts.env_like:
+        panel.message(f"playing {parts.env.id}, device-native; --no-native plays {parts.env_like}")
+    loop = _loop(parts, stack)
+    if content is None or content["env"] is None:
+        parts.env.reset()
+    if content is not None and content["env"] is None:
+        panel.message(f"{parts.env.id} cannot be restored exactly: going on with fresh episodes")
+    session = Session(
+        path,
+        parts.options,
+        loop,
+        describe=parts.describe,
+        eval_env=parts.eval_env,
+        eval_seed=parts.seeds.eval,
+        panel=panel,
+    )
+    stack.callback(session.close)
+    if content is not None:
+        session.restore(content)
+    session.writers = _writers(parts, path, content, env_step=loop.env_step)
+    exit_code, final, files = 1, None, {"run": path}
+    try:
+        with session.interrupts:
+            if hasattr(parts.agent, "plan"):
+                _plan(parts, session)
+            else:
+                session.go()
+            exit_code = session.interrupts.exit_code
+            if not exit_code:
+                final = _test(parts, path, session)
+                files |= _leave(parts, path, session)
+                exit_code = 1 if session.failed_saves else 0
+            else:
+                panel.message(f"stopped at env step {loop.env_step:,}; go on by: gymnast resume {path}")
+    except (RunError, LearningError, WorkerError) as error:
+        panel.message(str(error))
+    except KeyboardInterrupt:
+        if session.interrupts.received is None:
+            raise
+        exit_code = session.interrupts.exit_code
+        if session.trained:
+            panel.message(f"stopped in the final evaluation; evaluate by: gymnast evaluate {path}")
+        else:  # a second SIGINT
+            panel.message(f"stopped at once, without a new checkpoint, at env step {loop.env_step:,} of {path}")
+    finally:
+        session.writers.close(exit_code)
+    return RunResult(path, exit_code, loop.env_step, final, files)
+
+
+def _loop(parts: Parts, stack: ExitStack) -> Loop:
+    """The loop in this process, or one whose steps worker processes take."""
+    if not getattr(parts.config, "workers", 0):
+        return Loop(parts.agent, parts.actor, parts.env, overlap=parts.options.overlap)
+    from gymnast.training.async_loop import AsyncLoop
+
+    loop = AsyncLoop(parts)
+    stack.callback(loop.close)
+    return loop
+
+
+def _writers(parts: Parts, path: Path, content: dict[str, Any] | None, *, env_step: int) -> Writers:
+    options = parts.options
+    return Writers(
+        options.track,
+        path,
+        config={"agent": parts.name, **dataclasses.asdict(parts.config), **dataclasses.asdict(options)},
+        run_name="/".join(path.parts[-3:]),
+        project=options.wandb_project,
+        mode=options.wandb_mode,
+        env_step=env_step,
+        state=None if content is None else content["session"]["writers"],
+    )
+
+
+def _plan(parts: Parts, session: Session) -> None:
+    """Planning takes no env step: it sweeps over the environment's known table."""
+    table = parts.env.transition_table()
+    assert table is not None  # `Parts.make` has seen to it
+    for number, metrics in enumerate(parts.agent.plan(table), start=1):  # type: ignore[attr-defined]
+        session.sweep(number, metrics)
+    session.save_last()
+
+
+def _test(parts: Parts, path: Path, session: Session) -> Evaluation:
+    """Evaluate the kept agent on seeds that had no part in choosing it."""
+    if session.best is None:  # no evaluation was scheduled: the agent as it is now is the one that is kept
+        session.evaluate()
+    best = path / "checkpoints" / "best.pt"
+    if best.is_file():
+        checkpoint.load_agent(parts.agent, checkpoint.read(best)[1], best)
+    env = parts.eval_env()
+    try:
+        final = play.evaluate(
+            parts.agent,
+            env,
+            episodes=parts.options.eval_episodes,
+            seed=parts.seeds.test,
+            name=parts.name,
+            interrupted=lambda: session.interrupts.received is not None,
+        )
+    finally:
+        env.close()
+    session.record_final(final)
+    return final
+
+
+def _leave(parts: Parts, path: Path, session: Session) -> dict[str, Path]:
+    """The files that a finished run leaves: a picture or a video that cannot be made is said, and no more than that."""
+    files = {"checkpoint": path / "checkpoints" / "best.pt"}
+    makers: dict[str, Callable[[], Path]] = {}
+    if not hasattr(parts.agent, "plan"):  # planning takes no env step
+        makers["curve"] = lambda: _draw(path)
+    if parts.options.video:
+        makers["video"] = lambda: _film(parts, path, session)
+    for name, make in makers.items():
+        try:
+            files[name] = make()
+        except (OSError, ValueError) as error:
+            session.panel.message(f"no {name}: {first_line(error)}")
+    return files
+
+
+def _draw(path: Path) -> Path:
+    learning_curve.learning_curve([path], path / "curve.png")
+    return path / "curve.png"
+
+
+def _film(parts: Parts, path: Path, session: Session) -> Path:
+    target = path / "videos" / "best.mp4"
+    env = parts.eval_env(rows=1, render=True)
+    try:
+        target.parent.mkdir(exist_ok=True)
+        play.record(parts.agent, env, target, seed=parts.seeds.test)
+    finally:
+        env.close()
+    if session.writers is not None:
+        session.writers.video(parts.agent.env_step, target, env.render_fps)
+    return target

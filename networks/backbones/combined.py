@@ -1,0 +1,81 @@
+"""A backbone for observations of several parts, images among them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import gymnasium as gym
+import torch
+from gymnasium import spaces
+from torch import Tensor, nn
+
+from gymnast.networks.backbones.mlp import ACTIVATIONS, NatureCNN, dense, norms
+from gymnast.networks.build import is_image
+from gymnast.networks.layers.inputs import Obs, Vector
+
+
+class Combined(nn.Module):
+    """Each image through convolutions of its own (Mnih et al. 2015), the other parts as `Vector` reads them.
+
+    What comes of them is concatenated in the space's order and goes through fully connected layers, an activation
+    after each; a nested dict of [B, ...] to [B, out_features]. With `layer_norm` all layers are normalised as those of
+    `ConvNet` and `MLP`.
+
+    Raises:
+        ValueError: no part is an image (uint8 [C, H, W], 36 pixels or more), or a part is of a kind nothing reads.
+    """
+
+    def __init__(
+        self,
+        observation_space: gym.Space[Any],
+        hidden_sizes: Sequence[int],
+        *,
+        activation: str,
+        layer_norm: bool = False,
+    ) -> None:
+        super().__init__()
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
+        leaves = dict(_leaves(observation_space))
+        if not any(is_image(space) for space in leaves.values()):
+            raise ValueError(
+                "backbone combined needs a uint8 image [C, H, W] of at least 36x36 pixels among the parts of the "
+                "observation; mlp fits any observation"
+            )
+        self.paths = list(leaves)
+        parts = [
+            NatureCNN(space, (), layer_norm=layer_norm) if is_image(space) else Vector(space)
+            for space in leaves.values()
+        ]
+        self.parts = nn.ModuleList(parts)
+        widths = [sum(part.out_features for part in parts), *hidden_sizes]
+        self.layers = dense(widths)
+        self.norms = norms(widths[1:], layer_norm)
+        self.activation = activation
+        self.out_features = widths[-1]
+
+    def forward(self, obs: Obs) -> Tensor:
+        activate = ACTIVATIONS[self.activation]
+        seen = [part(_at(obs, path)) for path, part in zip(self.paths, self.parts, strict=True)]
+        features = torch.cat(seen, 1)
+        for layer, norm in zip(self.layers, self.norms, strict=True):
+            features = activate(norm(layer(features)))
+        return features
+
+
+def _leaves(space: gym.Space[Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], gym.Space[Any]]]:
+    """The parts that are no Dict or Tuple themselves, each with the keys that lead to it."""
+    if isinstance(space, spaces.Dict | spaces.Tuple):
+        named = space.spaces.items() if isinstance(space, spaces.Dict) else enumerate(space.spaces)
+        for key, part in named:
+            yield from _leaves(part, (*path, str(key)))
+    else:
+        yield path, space
+
+
+def _at(obs: Obs, path: tuple[str, ...]) -> Tensor:
+    for key in path:
+        obs = obs[key]
+    tensor: Tensor = obs
+    return tensor

@@ -1,0 +1,112 @@
+"""What the outputs of a policy head mean: a distribution over actions for each kind of action space."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor
+
+from gymnast.networks.distributions.choices import Bernoulli, Categorical, MultiCategorical
+from gymnast.networks.distributions.gaussians import Gaussian, SquashedGaussian
+
+__all__ = [
+    "Bernoulli",
+    "Categorical",
+    "Distribution",
+    "Gaussian",
+    "MultiCategorical",
+    "SquashedGaussian",
+    "distribution",
+]
+
+
+class Distribution(Protocol):
+    """One meaning of the outputs [..., outputs + scales] of a head; leading axes are any, and stay.
+
+    A raw action is what learning stores: its probability is asked for exactly as it was drawn. `to_env` makes of it
+    the action that the environment takes.
+    """
+
+    outputs: int
+    """P, numbers of each row that the head's last layer gives."""
+    scales: int
+    """Learned log standard deviations that do not depend on the observation; the head appends them to each row."""
+    shape: tuple[int, ...]
+    """Of one raw action."""
+    dtype: torch.dtype
+    """Of raw actions: int64 for choices, float32 for real numbers."""
+
+    def sample(self, output: Tensor, generator: torch.Generator) -> Tensor:
+        """Raw actions [..., *shape]; the generator lies on the outputs' device and is asked once."""
+        ...
+
+    def mode(self, output: Tensor) -> Tensor:
+        """The most probable raw actions [..., *shape]."""
+        ...
+
+    def log_prob(self, output: Tensor, raw: Tensor) -> Tensor:
+        """Log-probability or log-density [...] of raw actions [..., *shape]."""
+        ...
+
+    def entropy(self, output: Tensor) -> Tensor:
+        """Entropy [...] in nats."""
+        ...
+
+    def act(self, output: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """`sample`, and the `log_prob` of what was drawn."""
+        ...
+
+    def log_prob_entropy(self, output: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
+        """`log_prob` and `entropy`."""
+        ...
+
+    def masked(self, output: Tensor, mask: Tensor | None) -> Tensor:
+        """The outputs with those blocked that the mask (bool [..., outputs], None allows all) does not allow.
+
+        Distributions of real numbers have no choices to block and give the outputs back.
+        """
+        ...
+
+    def to_env(self, raw: Tensor) -> Tensor:
+        """The environment's actions, in its shape, dtype, numbering and bounds."""
+        ...
+
+
+def distribution(
+    action_space: gym.Space[Any], *, squash: bool = False, device: torch.device | str = "cpu"
+) -> Distribution:
+    """The distribution over a space's actions; `squash` bounds those of a Box by tanh in place of clipping.
+
+    Raises:
+        ValueError: a space of another kind, integers in a Box, or bounds that cannot be squashed into.
+    """
+    device, space = torch.device(device), action_space
+    if isinstance(space, spaces.Box):
+        if not np.issubdtype(space.dtype, np.floating):
+            raise ValueError(f"a policy cannot act in a Box of {space.dtype}; a Box of floats or MultiDiscrete fits")
+        if not squash:
+            return Gaussian(space, device=device)
+        if not (np.isfinite(space.low) & np.isfinite(space.high) & (space.low < space.high)).all():
+            raise ValueError(
+                f"squash needs a Box with finite bounds, low < high, got {_line(space)}; squash=False fits"
+            )
+        return SquashedGaussian(space, device=device)
+    if squash:
+        raise ValueError(f"squash needs a Box with finite bounds, got {_line(space)}; squash=False fits")
+    if isinstance(space, spaces.Discrete):
+        return Categorical(space)
+    if isinstance(space, spaces.MultiDiscrete):
+        return MultiCategorical(space, device=device)
+    if isinstance(space, spaces.MultiBinary):
+        return Bernoulli(space)
+    raise ValueError(
+        f"a policy cannot act in a {type(space).__name__} space; Discrete, MultiDiscrete, MultiBinary and Box fit"
+    )
+
+
+def _line(space: gym.Space[Any]) -> str:
+    return " ".join(str(space).split())

@@ -1,0 +1,178 @@
+"""An actor-critic of fully connected layers with its backward pass written out, and its acting in NumPy.
+
+The same numbers as autograd's: on the CPU small networks spend their time on bookkeeping, and torch's tanh takes seven
+times as long as NumPy's. Every other network takes torch's own way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from gymnast.networks.backbones.mlp import MLP
+from gymnast.networks.fast.flat import FlatParameters
+from gymnast.networks.fast.q_backward import PlainLinear, relu_backward
+from gymnast.networks.heads.actor_critic import ActorCriticNetwork, Trunk
+from gymnast.networks.layers.inputs import Obs
+
+Array = NDArray[Any]
+Slopes = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""From outputs [B, P + scales] and values [B, V] to the loss's gradients by them."""
+tanh_backward = torch.ops.aten.tanh_backward.default
+
+
+class PlainTrunk:
+    """Fully connected layers, each with its activation: float32 [B, D] to [B, H]."""
+
+    def __init__(self, layers: nn.ModuleList, activation: str, flat: FlatParameters) -> None:
+        self.layers = [PlainLinear(layer, flat) for layer in layers]  # type: ignore[arg-type]
+        self.tanh = activation == "tanh"
+        self.numpy = [NumpyLayer(layer) for layer in layers]
+
+    def __call__(self, obs: Tensor) -> list[Tensor]:
+        """The observations and the output of each layer."""
+        kept = [obs]
+        for layer in self.layers:
+            features = layer(kept[-1])
+            if self.tanh:
+                array = features.numpy()
+                np.tanh(array, out=array)
+            else:
+                features.relu_()
+            kept.append(features)
+        return kept
+
+    def backward(self, kept: list[Tensor], grad: Tensor) -> None:
+        """Write the gradients of all layers, by that of the last one's output."""
+        for number in reversed(range(len(self.layers))):
+            grad = tanh_backward(grad, kept[number + 1]) if self.tanh else relu_backward(grad, kept[number + 1], 0)
+            further = self.layers[number].backward(kept[number], grad, further=number > 0)
+            if further is not None:
+                grad = further
+
+    def act(self, features: Array) -> Array:
+        """The output of the last layer, [N, H]."""
+        for layer in self.numpy:
+            features = layer(features)
+            if self.tanh:
+                np.tanh(features, out=features)
+            else:
+                np.maximum(features, 0.0, out=features)
+        return features
+
+
+class NumpyLayer:
+    """A linear layer on views of its weights, which it follows."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        assert isinstance(layer, nn.Linear)
+        self.weight, self.bias = layer.weight.detach().numpy().T, layer.bias.detach().numpy()
+
+    def __call__(self, features: Array) -> Array:
+        output: Array = features @ self.weight
+        output += self.bias
+        return output
+
+
+class PlainActorCritic:
+    """What `network(obs)` gives; a backward pass writes into the flat gradient.
+
+    Gradients are overwritten where autograd adds to them (but for the log standard deviations): one forward and one
+    backward pass an update.
+    """
+
+    def __init__(self, network: ActorCriticNetwork, flat: FlatParameters) -> None:
+        self.network, self.flat = network, flat
+        self.actor, self.critic = _trunk(network.actor, flat), None
+        if network.critic is not None:
+            self.critic = _trunk(network.critic, flat)
+        self.policy, self.value = PlainLinear(network.policy, flat), PlainLinear(network.value, flat)
+        self._policy, self._value = NumpyLayer(network.policy), NumpyLayer(network.value)
+        flat.added = flat.grad[: 0 if network.log_std is None else network.log_std.numel()]  # the first parameter
+
+    def __call__(self, obs: Obs) -> tuple[Tensor, Tensor]:
+        seen = self.network.seen(obs)
+        if torch.is_grad_enabled() and self.flat.parameter.requires_grad:
+            output, value = _Apply.apply(self.flat.parameter, seen, self)  # type: ignore[no-untyped-call]
+        else:
+            _, _, output, value = self.forward(seen)
+        return self.network.with_scales(output), value
+
+    def forward(self, seen: Tensor) -> tuple[list[Tensor], list[Tensor], Tensor, Tensor]:
+        """What both trunks keep, outputs and values."""
+        of_actor = self.actor(seen)
+        of_critic = of_actor if self.critic is None else self.critic(seen)
+        return of_actor, of_critic, self.policy(of_actor[-1]), self.value(of_critic[-1])
+
+    def write_gradients(
+        self, of_actor: list[Tensor], of_critic: list[Tensor], policy_grad: Tensor, value_grad: Tensor
+    ) -> None:
+        """Backpropagate the gradients of outputs [B, P] and values [B, V]."""
+        grad = self.policy.backward(of_actor[-1], policy_grad, further=True)
+        other = self.value.backward(of_critic[-1], value_grad, further=True)
+        assert grad is not None
+        assert other is not None
+        if self.critic is None:
+            grad = grad + other
+        else:
+            self.critic.backward(of_critic, other)
+        self.actor.backward(of_actor, grad)
+
+    @torch.no_grad()
+    def learn(self, obs: Obs, slopes: Slopes) -> None:
+        """One forward and one backward pass; `slopes` says how the loss changes with outputs and values."""
+        of_actor, of_critic, output, value = self.forward(self.network.seen(obs))
+        policy_grad, value_grad = slopes(self.network.with_scales(output), value)
+        log_std = self.network.log_std
+        if log_std is not None:
+            torch.sum(policy_grad[:, output.shape[1] :], 0, out=self.flat.gradient(log_std))
+            policy_grad = policy_grad[:, : output.shape[1]]
+        self.write_gradients(of_actor, of_critic, policy_grad, value_grad)
+
+    def act(self, obs: Obs) -> tuple[Tensor, Tensor]:
+        """What a call gives, for few rows sooner, without gradients."""
+        seen = self.network.seen(obs).numpy()
+        of_actor = self.actor.act(seen)
+        of_critic = of_actor if self.critic is None else self.critic.act(seen)
+        output, value = torch.from_numpy(self._policy(of_actor)), torch.from_numpy(self._value(of_critic))
+        return self.network.with_scales(output), value
+
+
+class _Apply(torch.autograd.Function):
+    """Puts a `PlainActorCritic` into autograd's graph, so that any loss may follow it."""
+
+    @staticmethod
+    def forward(ctx: Any, anchor: Tensor, seen: Tensor, plain: PlainActorCritic) -> tuple[Tensor, Tensor]:
+        ctx.of_actor, ctx.of_critic, output, value = plain.forward(seen)
+        ctx.plain = plain
+        return output, value
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> tuple[None, None, None]:
+        ctx.plain.write_gradients(ctx.of_actor, ctx.of_critic, *grads)
+        return None, None, None
+
+
+def _trunk(trunk: Trunk, flat: FlatParameters) -> PlainTrunk:
+    assert isinstance(trunk.backbone, MLP)
+    return PlainTrunk(trunk.backbone.layers, trunk.backbone.activation, flat)
+
+
+def plain_policy(network: ActorCriticNetwork, flat: FlatParameters) -> PlainActorCritic | None:
+    """The faster form, where the network is one of tanh or ReLU layers over a flat Box of floats on the CPU."""
+    trunks = [network.actor] if network.critic is None else [network.actor, network.critic]
+    fits = all(
+        trunk.core is None
+        and type(trunk.backbone) is MLP
+        and trunk.backbone.vector.is_identity
+        and not trunk.backbone.layer_norm
+        and trunk.backbone.activation in ("tanh", "relu")
+        for trunk in trunks
+    )
+    floats = all(parameter.dtype == torch.float32 for parameter in network.parameters())
+    return PlainActorCritic(network, flat) if fits and floats and flat.data.device.type == "cpu" else None

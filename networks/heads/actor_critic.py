@@ -1,0 +1,112 @@
+"""Policy and value of an observation: one trunk for both or one each, feed-forward or recurrent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gymnast.networks.layers.inputs import Obs
+from gymnast.networks.layers.normalise import RunningNorm
+from gymnast.networks.layers.recurrent import Core
+
+
+class Trunk(nn.Module):
+    """A backbone, and a recurrent core after it where there is one: observations [B, ...] to [B, out_features]."""
+
+    def __init__(self, backbone: nn.Module, core: Core | None) -> None:
+        super().__init__()
+        self.backbone, self.core = backbone, core
+        self.out_features = int(backbone.out_features) if core is None else core.out_features  # type: ignore[arg-type]
+        self.memory_size = 0 if core is None else core.memory_size
+
+    def forward(self, obs: Obs) -> Tensor:
+        """Features of observations that nothing is remembered before."""
+        features: Tensor = self.backbone(obs)
+        if self.core is not None:
+            features, _ = self.core.step(features, features.new_zeros(len(features), self.memory_size))
+        return features
+
+    def step(self, obs: Obs, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """Observations [N, ...] and the memory before them [N, M] to features and the memory after them."""
+        assert self.core is not None
+        return self.core.step(self.backbone(obs), memory)
+
+    def sequence(self, obs: Obs, start: Tensor, memory: Tensor) -> Tensor:
+        """Observations [B * L, ...] of sequences, bool [B, L] and the memory before them [B, M] to [B * L, H]."""
+        assert self.core is not None
+        features: Tensor = self.backbone(obs)
+        output: Tensor = self.core(features.view(*start.shape, -1), start, memory)[0]
+        return output.flatten(0, 1)
+
+
+class ActorCriticNetwork(nn.Module):
+    """Observations [B, ...] to what a policy's distribution reads, [B, P + scales], and V values, [B, V].
+
+    `critic` None shares the actor's trunk. The log standard deviations of a Gaussian policy (`scales` of them) do not
+    depend on the observation and follow the P outputs. `norm` normalises observations first; it is updated from
+    outside. The memory of two recurrent trunks is one tensor [N, M], the actor's first.
+    """
+
+    def __init__(
+        self,
+        actor: Trunk,
+        critic: Trunk | None,
+        *,
+        outputs: int,
+        scales: int = 0,
+        values: int = 1,
+        log_std: float = 0.0,
+        norm: RunningNorm | None = None,
+    ) -> None:
+        super().__init__()
+        self.norm, self.actor, self.critic = norm, actor, critic
+        self.policy = nn.Linear(actor.out_features, outputs)
+        self.value = nn.Linear((critic or actor).out_features, values)
+        self.log_std = nn.Parameter(torch.full((scales,), log_std)) if scales else None
+
+    @property
+    def memory_size(self) -> int:
+        """M, the numbers that are remembered of a row; 0 where nothing is."""
+        return self.actor.memory_size + (0 if self.critic is None else self.critic.memory_size)
+
+    def forward(self, obs: Obs) -> tuple[Tensor, Tensor]:
+        """Outputs and values of observations that nothing is remembered before."""
+        obs = self.seen(obs)
+        features = self.actor(obs)
+        return self._heads(features, features if self.critic is None else self.critic(obs))
+
+    def step(self, obs: Obs, memory: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Outputs and values of observations [N, ...] after the memory [N, M], and the memory after them."""
+        obs = self.seen(obs)
+        mine, other = memory.tensor_split([self.actor.memory_size], 1)
+        features, memory = self.actor.step(obs, mine)
+        if self.critic is None:
+            return *self._heads(features, features), memory
+        of_critic, other = self.critic.step(obs, other)
+        return *self._heads(features, of_critic), torch.cat([memory, other], 1)
+
+    def sequence(self, obs: Obs, start: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """Outputs and values of the observations [B * L, ...] of B sequences, each after its memory [B, M].
+
+        `start`, bool [B, L], marks observations before which the memory is zero.
+        """
+        obs = self.seen(obs)
+        mine, other = memory.tensor_split([self.actor.memory_size], 1)
+        features = self.actor.sequence(obs, start, mine)
+        of_critic = features if self.critic is None else self.critic.sequence(obs, start, other)
+        return self._heads(features, of_critic)
+
+    def seen(self, obs: Obs) -> Any:
+        """Observations as the trunks see them."""
+        return obs if self.norm is None else self.norm(obs)
+
+    def with_scales(self, output: Tensor) -> Tensor:
+        """The outputs [B, P] of the policy's layer, and the log standard deviations after them."""
+        if self.log_std is None:
+            return output
+        return torch.cat([output, self.log_std.expand(len(output), -1)], 1)
+
+    def _heads(self, of_actor: Tensor, of_critic: Tensor) -> tuple[Tensor, Tensor]:
+        return self.with_scales(self.policy(of_actor)), self.value(of_critic)

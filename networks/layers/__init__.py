@@ -1,0 +1,1 @@
+"""Layers and initialisation that backbones and heads are made of."""

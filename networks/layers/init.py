@@ -1,0 +1,74 @@
+"""Initial weights by name, drawn from a generator that is passed in."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from gymnast.networks.layers.noisy import NoisyLinear
+
+INITS = ("orthogonal", "he", "xavier", "torch")
+GAINS = {
+    "relu": math.sqrt(2.0),
+    "tanh": 5.0 / 3.0,
+    "elu": math.sqrt(2.0),
+    "gelu": math.sqrt(2.0),
+    "silu": math.sqrt(2.0),
+}
+
+
+def initialise(
+    module: nn.Module, name: str, *, activation: str | None, generator: torch.Generator, gain: float | None = None
+) -> None:
+    """Draw the weights of all linear, convolutional and recurrent layers of a module anew, on the CPU.
+
+    `orthogonal` (Saxe et al. 2014) and `xavier` (Glorot & Bengio 2010, uniform) are scaled by the gain of the
+    activation that follows (1 for None) unless `gain` says otherwise; `he` (He et al. 2015, normal) by its own; their
+    biases are 0. `torch` is uniform within 1/sqrt(fan_in) for weights and biases, as torch's own layers are (of a
+    recurrent layer within 1/sqrt(units)). Noisy layers always begin as their paper has it.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    if name not in INITS:
+        raise ValueError(f"init must be one of {', '.join(INITS)}, got {name!r}")
+    if gain is None:
+        gain = GAINS[activation] if activation is not None else 1.0
+    for path, layer in module.named_modules():
+        if isinstance(layer, NoisyLinear):
+            layer.initialise(generator)
+        elif isinstance(layer, nn.Linear | nn.Conv2d):
+            last = path.rpartition(".")[2] == "output"  # no activation follows it
+            _draw(layer.weight, layer.bias, name, 1.0 if last else gain, generator)
+        elif isinstance(layer, nn.LSTM | nn.GRU):
+            for part in ("ih", "hh"):
+                weight, bias = getattr(layer, f"weight_{part}_l0"), getattr(layer, f"bias_{part}_l0")
+                _draw(weight, bias, name, 1.0, generator, fan_in=layer.hidden_size)
+
+
+@torch.no_grad()
+def _draw(
+    weight: Tensor,
+    bias: Tensor | None,
+    name: str,
+    gain: float,
+    generator: torch.Generator,
+    *,
+    fan_in: int | None = None,
+) -> None:
+    bound = 0.0
+    drawn = torch.empty(weight.shape)  # the same weights in whatever order they lie in memory
+    if name == "orthogonal":
+        nn.init.orthogonal_(drawn, gain, generator=generator)
+    elif name == "xavier":
+        nn.init.xavier_uniform_(drawn, gain, generator=generator)
+    elif name == "he":
+        nn.init.kaiming_normal_(drawn, nonlinearity="relu", generator=generator)
+    else:
+        bound = 1.0 / math.sqrt(weight[0].numel() if fan_in is None else fan_in)
+        drawn.uniform_(-bound, bound, generator=generator)
+    weight.copy_(drawn)
+    if bias is not None:
+        bias.uniform_(-bound, bound, generator=generator)

@@ -1,0 +1,1 @@
+"""Networks of many agents in one, with a leading axis of members."""

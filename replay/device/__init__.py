@@ -1,0 +1,1 @@
+"""Replay that lives on the GPU."""
