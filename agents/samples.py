@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gymnast.agents.maths.policy_gradient import shares
+from gymnast.agents.maths.means import shares
 from gymnast.envs.step import Obs, map_obs
 
 

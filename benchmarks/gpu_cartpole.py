@@ -27,7 +27,8 @@ import torch
 from gymnast.agents import PQN, PQNConfig
 from gymnast.agents.optim.compiled import WARM_UP
 from gymnast.envs import make
-from gymnast.evaluation.play import evaluate, make_env
+from gymnast.evaluation.environment import make_env
+from gymnast.evaluation.play import evaluate
 from gymnast.settings import agents, presets
 from gymnast.training.loop import Loop
 

@@ -17,7 +17,6 @@ pgx lie in another environment's interpreter (`--peer-python`).
 from __future__ import annotations
 
 import argparse
-import fcntl
 import json
 import os
 import random
@@ -26,15 +25,15 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import dataclass
 from typing import Any
 
 import contest
-from contest import Profiler, Result, Timed
+from contest import Profiler, Result
 from gpu_envs_peers import run_gymnax, run_pgx
+
+from benchmarks.gpu_envs_task import Task
 
 CLASSIC = ("CartPole-v1", "Acrobot-v1", "MountainCar-v0")
 MINATAR = ("Asterix", "Breakout", "Freeway", "Seaquest", "SpaceInvaders")
@@ -47,32 +46,6 @@ TARGETS: contest.Targets = {
     "gymnast": {"gymnax": 1.0, "pgx": None, "gymnasium": 50.0},
     "gymnast-eager": {"gymnax": None, "gymnasium": None},
 }
-
-
-@dataclass(frozen=True)
-class Task:
-    """One contender's work."""
-
-    game: str
-    envs: int
-    steps: int
-    threads: int
-    device: str
-    lock: str
-    """A file that is locked while the steps are timed."""
-
-    @property
-    def name(self) -> str:
-        """The game alone, as Gymnasium writes it: Asterix."""
-        return self.game.removeprefix("MinAtar/").split("-")[0]
-
-    def timed(self, began: float, play: Callable[[], int]) -> Result:
-        """Time what `play` does, which gives the vector steps that it took."""
-        ready = time.perf_counter() - began
-        with open(self.lock, "w") as turn:
-            fcntl.flock(turn, fcntl.LOCK_EX)
-            timed = Timed(0)
-            return {**timed.result(self.envs * play(), 0, expected=0), "compile_s": ready}
 
 
 def run_gymnast(task: Task, profiler: Profiler, *, compile: bool = True) -> Result:

@@ -23,7 +23,8 @@ from gpu_learner import where
 from scipy.stats import trim_mean
 
 from gymnast.envs import make
-from gymnast.evaluation.play import evaluate, make_env
+from gymnast.evaluation.environment import make_env
+from gymnast.evaluation.play import evaluate
 from gymnast.settings import agents, presets
 from gymnast.training.loop import Loop
 

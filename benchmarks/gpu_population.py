@@ -29,8 +29,8 @@ from gymnast.agents.population.population import Population
 from gymnast.populations.environment import evaluation_env, noise_of, play, training_env
 from gymnast.populations.session import summary
 from gymnast.settings.options import TrainOptions
+from gymnast.settings.seeds import Seeds
 from gymnast.training.loop import Loop
-from gymnast.training.parts import Seeds
 
 SOLVED, TARGET = 475.0, 98.0
 LARGE, SMALL = (2_048, 500_000), (16, 50_000)

@@ -15,15 +15,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from gymnast.envs.registration import register
+from gymnast.version import __version__
 
 if TYPE_CHECKING:
     from gymnast.evaluation.play import evaluate
     from gymnast.settings.options import TrainOptions
-    from gymnast.storage.checkpoint import load
+    from gymnast.storage.rebuild import load
     from gymnast.training.train import resume, train
 
-__version__ = "0.1.0"
-__all__ = ["TrainOptions", "evaluate", "load", "resume", "train"]
+__all__ = ["TrainOptions", "__version__", "evaluate", "load", "resume", "train"]
 
 _HOMES = {
     "TrainOptions": "settings.options",

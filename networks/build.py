@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 import gymnasium as gym
 from gymnasium import spaces
 
+from gymnast.networks.backbones import convolutional
+from gymnast.networks.layers.inputs import has_image, is_image
+
 if TYPE_CHECKING:
     import torch
     from torch import nn
@@ -73,7 +76,7 @@ def build(
         initialise(combined.parts, init, activation="relu", generator=generator)
         initialise(combined.layers, init, activation=activation, generator=generator)
         return combined
-    cnn: nn.Module = backbones.CNNS[chosen](observation_space, sizes, layer_norm=layer_norm)
+    cnn: nn.Module = convolutional.CNNS[chosen](observation_space, sizes, layer_norm=layer_norm)
     initialise(cnn, init, activation="relu", generator=generator)
     return cnn
 
@@ -88,21 +91,6 @@ def automatic(observation_space: gym.Space[Any]) -> str:
     if isinstance(observation_space, spaces.Dict | spaces.Tuple):
         return "combined" if has_image(observation_space) else "mlp"
     return "nature-cnn" if is_image(observation_space) else "mlp"
-
-
-def is_image(space: gym.Space[Any]) -> bool:
-    """Whether these are uint8 images [C, H, W], large enough for the convolutions of Mnih et al. 2015."""
-    if not isinstance(space, spaces.Box) or space.dtype != "uint8" or len(space.shape) != 3:
-        return False
-    return min(space.shape[1:]) >= 36
-
-
-def has_image(space: gym.Space[Any]) -> bool:
-    """Whether an observation or any part of it is an image."""
-    if isinstance(space, spaces.Dict | spaces.Tuple):
-        parts = space.spaces.values() if isinstance(space, spaces.Dict) else space.spaces
-        return any(has_image(part) for part in parts)
-    return is_image(space)
 
 
 def checked(module: object, name: str) -> nn.Module:

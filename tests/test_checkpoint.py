@@ -18,7 +18,7 @@ import torch
 from gymnast.agents import ActorCriticConfig, DQNConfig
 from gymnast.errors import UsageError
 from gymnast.settings.options import TrainOptions
-from gymnast.storage import checkpoint
+from gymnast.storage import checkpoint, rebuild
 from gymnast.storage.checkpoint import About
 from gymnast.training.train import train
 
@@ -87,7 +87,7 @@ def test_an_agent_of_other_code_is_not_imported(tmp_path: Path) -> None:
     about = About(f"{tmp_path}/evil.py:Evil", {}, "X", 0, ABOUT.observation_space, ABOUT.observation_space, {}, {})
     checkpoint.save(tmp_path / "x.pt", about, {"agent": {}})
     with pytest.raises(UsageError, match="not run unasked"):
-        checkpoint.load(tmp_path / "x.pt")
+        rebuild.load(tmp_path / "x.pt")
     assert not (tmp_path / "ran").exists()
 
 
@@ -171,7 +171,7 @@ def test_what_was_trained_with_graphs_in_many_environments_is_loaded_on_the_cpu(
     about, content = checkpoint.read(best)
     recorded = replace(about, config={**about.config, "cuda_graphs": True})
     checkpoint.save(tmp_path / "recorded.pt", recorded, content)
-    agents = [checkpoint.load(path) for path in (best, tmp_path / "recorded.pt")]
+    agents = [rebuild.load(path) for path in (best, tmp_path / "recorded.pt")]
     assert not agents[1].config.cuda_graphs  # type: ignore[attr-defined]
     obs, start = torch.ones(1, 4), torch.ones(1, dtype=torch.bool)
     actions = [agent.actor(1, explore=False, seed=0).act(obs, start).action for agent in agents]

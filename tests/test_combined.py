@@ -20,7 +20,8 @@ from gymnast.agents import DQN, DQNConfig
 from gymnast.cli.main import main
 from gymnast.networks import build, default_sizes
 from gymnast.networks.backbones.combined import Combined
-from gymnast.networks.backbones.mlp import MLP, NatureCNN
+from gymnast.networks.backbones.convolutional import NatureCNN
+from gymnast.networks.backbones.mlp import MLP
 
 IMAGE = spaces.Box(0, 255, (3, 36, 48), np.uint8)
 OTHER = spaces.Box(0, 255, (1, 84, 84), np.uint8)

@@ -12,10 +12,11 @@ import torch
 from gymnast.agents import PQN, ActorCritic, ActorCriticConfig, PQNConfig
 from gymnast.envs import Step, make
 from gymnast.envs.native.adapter import NativeEnv
-from gymnast.evaluation.play import _play, _play_native, make_env
+from gymnast.evaluation.environment import make_env
+from gymnast.evaluation.play import _play, _play_native
 from gymnast.settings import agents
-from gymnast.training.episodes import EndedEpisodes
-from gymnast.training.loop import WINDOW, Episodes, Loop
+from gymnast.training.episodes import WINDOW, EndedEpisodes, Episodes
+from gymnast.training.loop import Loop
 from gymnast.training.rollout_loop import DeviceRollout
 
 CONFIG = ActorCriticConfig(rollout_steps=16, epochs=2, minibatches=2, learning_rate=1e-3)

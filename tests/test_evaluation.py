@@ -16,7 +16,9 @@ from gymnast.agents.base import Acted
 from gymnast.agents.value.dqn import DQN, DQNConfig
 from gymnast.atari.protocols import PROTOCOLS
 from gymnast.envs import make
-from gymnast.evaluation.play import STEP_LIMIT, Evaluation, episode_seeds, evaluate, make_env, time_limit
+from gymnast.evaluation.environment import STEP_LIMIT, make_env, time_limit
+from gymnast.evaluation.play import episode_seeds, evaluate
+from gymnast.evaluation.result import Evaluation
 from gymnast.training.loop import Loop
 
 

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from gymnast.agents import PQN, PQNConfig
 from gymnast.agents.samples import Samples
 from gymnast.networks import build
-from gymnast.networks.backbones.mlp import MLP, ChannelNorm, ConvNet
+from gymnast.networks.backbones.convolutional import ChannelNorm, ConvNet
+from gymnast.networks.backbones.mlp import MLP
 from gymnast.networks.fast.flat import FlatParameters
 from gymnast.networks.fast.numpy_forward import numpy_forward
 from gymnast.networks.fast.policy_backward import plain_policy

@@ -14,7 +14,8 @@ from torch import nn
 from gymnast.agents.value import q_network as building
 from gymnast.agents.value.dqn_config import DQNConfig
 from gymnast.networks import build
-from gymnast.networks.backbones.mlp import MLP, NatureCNN
+from gymnast.networks.backbones.convolutional import NatureCNN
+from gymnast.networks.backbones.mlp import MLP
 from gymnast.networks.fast.flat import FlatParameters, clip_norm
 from gymnast.networks.fast.numpy_forward import numpy_forward
 from gymnast.networks.fast.q_backward import Plain, fast

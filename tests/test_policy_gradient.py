@@ -12,7 +12,9 @@ import torch
 from numpy.testing import assert_allclose
 from torch import Tensor
 
+from gymnast.agents.maths import means
 from gymnast.agents.maths import policy_gradient as pg
+from gymnast.agents.maths.returns import discounted_returns, gae, lambda_returns, linear_recurrence, vtrace
 
 LENGTHS = pytest.mark.parametrize("steps", [1, 2, 3, 5, 16, 17, 31, 32, 33, 128])
 ENDS = [("none", -1)] + [(how, index) for how in ("terminated", "truncated", "both") for index in range(6)]
@@ -97,9 +99,9 @@ def test_linear_recurrence_is_the_loop(steps: int) -> None:
     for t in reversed(range(steps)):
         following = y[t] = x[t] + (a[t] * following if t < steps - 1 else 0.0)
     largest = np.abs(y).max()
-    fast = pg.linear_recurrence(torch.from_numpy(x).float(), torch.from_numpy(a).float())
+    fast = linear_recurrence(torch.from_numpy(x).float(), torch.from_numpy(a).float())
     assert_allclose(fast, y, rtol=1e-5, atol=1e-5 * largest)
-    assert_allclose(pg.linear_recurrence(torch.from_numpy(x), torch.from_numpy(a)), y, rtol=1e-12, atol=1e-12)
+    assert_allclose(linear_recurrence(torch.from_numpy(x), torch.from_numpy(a)), y, rtol=1e-12, atol=1e-12)
 
 
 @LENGTHS
@@ -108,18 +110,18 @@ def test_doubling_and_the_loop_are_the_same(steps: int, monkeypatch: pytest.Monk
     results = []
     for limit in (0, steps):
         monkeypatch.setattr(pg, "LOOP_UP_TO", limit)
-        results.append(pg.linear_recurrence(x, a))
+        results.append(linear_recurrence(x, a))
     torch.testing.assert_close(*results, rtol=1e-10, atol=1e-10)
 
 
 def test_doubling_is_differentiable() -> None:
     x, a = (torch.randn(20, 2, dtype=torch.float64, requires_grad=True) for _ in range(2))
-    assert torch.autograd.gradcheck(pg.linear_recurrence, (x, a))
+    assert torch.autograd.gradcheck(linear_recurrence, (x, a))
 
 
 def test_returns_by_hand() -> None:
     reward, discount = tensor(1, 2, 3).unsqueeze(1), tensor(0.5, 0.0, 0.5).unsqueeze(1)
-    returns = pg.discounted_returns(reward, discount, tensor(8))
+    returns = discounted_returns(reward, discount, tensor(8))
     assert returns.squeeze(1).tolist() == [1 + 0.5 * 2, 2, 3 + 0.5 * 8]
 
 
@@ -128,11 +130,11 @@ def test_gae_by_hand() -> None:
     discount = tensor(0.5, 0.5, 0.5, 0.5).unsqueeze(1)
     boundary = torch.tensor([[False], [False], [True], [False]])  # the third step was truncated, its successor worth 10
     delta = [1 + 0.5 * 1 - 0.5, 0 + 0.5 * 2 - 1, 2 + 0.5 * 10 - 2, 1 + 0.5 * 4 - 3]
-    advantage = pg.gae(reward, discount, value, next_value, boundary, 0.5)
+    advantage = gae(reward, discount, value, next_value, boundary, 0.5)
     assert delta == [1, 0, 5, 0]
     assert advantage.squeeze(1).tolist() == [1 + 0.25 * (0 + 0.25 * 5), 0.25 * 5, 5, 0]
     discount[2] = 0.0  # and now it was terminated
-    assert pg.gae(reward, discount, value, next_value, boundary, 0.5).squeeze(1).tolist() == [1, 0, 0, 0]
+    assert gae(reward, discount, value, next_value, boundary, 0.5).squeeze(1).tolist() == [1, 0, 0, 0]
 
 
 @pytest.mark.parametrize("lam", [0.0, 0.95, 1.0])
@@ -144,38 +146,38 @@ def test_an_end_at_every_index(how: str, index: int, lam: float) -> None:
         fields["next_value"][index] = 7.0  # of the final observation, which the next row does not begin with
         if how != "truncated":
             fields["discount"][index] = 0.0
-    advantage, returns = pg.gae(**fields, lam=lam), lambda_returns(fields, lam)
+    advantage, returns = gae(**fields, lam=lam), lambda_returns(fields, lam)
     assert_allclose(advantage, loop_gae(fields, lam), rtol=1e-5, atol=1e-6)
     assert_allclose(returns, loop_lambda(fields, lam), rtol=1e-5, atol=1e-6)
     log_ratio = torch.randn(6, 1, generator=torch.Generator().manual_seed(1))
-    target, _ = pg.vtrace(log_ratio, **fields)
+    target, _ = vtrace(log_ratio, **fields)
     assert_allclose(target, loop_vtrace(fields, log_ratio, rho_bar=1, c_bar=1), rtol=1e-5, atol=1e-6)
     if how == "none":
         return
     other = {name: field.clone() for name, field in fields.items()}
     for name in ("reward", "value", "next_value"):  # nothing of what comes after is seen before
         other[name][index + 1 :] = 100.0
-    assert torch.equal(pg.gae(**other, lam=lam)[: index + 1], advantage[: index + 1])
+    assert torch.equal(gae(**other, lam=lam)[: index + 1], advantage[: index + 1])
     assert torch.equal(lambda_returns(other, lam)[: index + 1], returns[: index + 1])
-    assert torch.equal(pg.vtrace(log_ratio, **other)[0][: index + 1], target[: index + 1])
+    assert torch.equal(vtrace(log_ratio, **other)[0][: index + 1], target[: index + 1])
     other["next_value"][index] = 50.0  # the value of the final observation counts after a truncation alone
-    seen = not torch.equal(pg.gae(**other, lam=lam)[index], advantage[index])
+    seen = not torch.equal(gae(**other, lam=lam)[index], advantage[index])
     assert seen == (how == "truncated")
 
 
-def lambda_returns(fields: dict[str, Tensor], lam: float | Tensor) -> Tensor:
-    return pg.lambda_returns(*(fields[name] for name in ("reward", "discount", "next_value", "boundary")), lam)
+def lambda_returns_of(fields: dict[str, Tensor], lam: float | Tensor) -> Tensor:
+    return lambda_returns(*(fields[name] for name in ("reward", "discount", "next_value", "boundary")), lam)
 
 
 @LENGTHS
 @pytest.mark.parametrize("lam", [0.0, 0.5, 1.0])
 def test_advantages_and_returns_are_the_loops(steps: int, lam: float) -> None:
     fields = rollout(steps, seed=steps)
-    advantage, returns = pg.gae(**fields, lam=lam), lambda_returns(fields, lam)
+    advantage, returns = gae(**fields, lam=lam), lambda_returns(fields, lam)
     assert_allclose(advantage, loop_gae(fields, lam), rtol=1e-5, atol=1e-5)
     assert_allclose(returns, loop_lambda(fields, lam), rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(advantage + fields["value"], returns, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(pg.gae(**fields, lam=torch.tensor(lam)), advantage)
+    torch.testing.assert_close(gae(**fields, lam=torch.tensor(lam)), advantage)
     torch.testing.assert_close(lambda_returns(fields, torch.tensor(lam)), returns)
 
 
@@ -183,7 +185,7 @@ def test_returns_are_those_of_lambda_one() -> None:
     fields = rollout(40)
     fields["boundary"].copy_(fields["discount"] == 0.0)  # no truncation within
     last = fields["next_value"][-1]
-    returns = pg.discounted_returns(fields["reward"], fields["discount"], last)
+    returns = discounted_returns(fields["reward"], fields["discount"], last)
     assert_allclose(returns, loop_lambda(fields, 1.0), rtol=1e-5, atol=1e-5)
 
 
@@ -192,7 +194,7 @@ def test_returns_are_those_of_lambda_one() -> None:
 def test_vtrace_is_the_loop(steps: int, rho_bar: float, c_bar: float) -> None:
     fields = rollout(steps, seed=steps)
     log_ratio = torch.randn(steps, 3, generator=torch.Generator().manual_seed(steps))
-    target, advantage = pg.vtrace(log_ratio, **fields, rho_clip=rho_bar, c_clip=c_bar, pg_rho_clip=3.0)
+    target, advantage = vtrace(log_ratio, **fields, rho_clip=rho_bar, c_clip=c_bar, pg_rho_clip=3.0)
     expected = loop_vtrace(fields, log_ratio, rho_bar=rho_bar, c_bar=c_bar)
     assert_allclose(target, expected, rtol=1e-4, atol=1e-5)
     reward, discount, value, next_value, boundary = exact(fields)
@@ -207,7 +209,7 @@ def test_vtrace_by_hand() -> None:
     fields = {name: field.unsqueeze(1) for name, field in column.items()}
     fields["boundary"] = torch.zeros(2, 1, dtype=torch.bool)
     log_ratio = tensor(math.log(0.5), math.log(3.0)).unsqueeze(1)
-    target, advantage = pg.vtrace(log_ratio, **fields)
+    target, advantage = vtrace(log_ratio, **fields)
     # deltas are 1 + 2 - 2 = 1 and 1 + 4 - 4 = 1, rhos 0.5 and 1: v_1 = 4 + 1 and v_0 = 2 + 0.5 * 1 + 0.5 * 0.5 * 1
     assert_allclose(target.squeeze(1), [2.75, 5.0])
     assert_allclose(advantage.squeeze(1), [0.5 * (1 + 0.5 * 5 - 2), 1 + 0.5 * 8 - 4])
@@ -216,15 +218,15 @@ def test_vtrace_by_hand() -> None:
 @pytest.mark.parametrize("lam", [0.0, 0.9, 1.0])
 def test_vtrace_of_the_policy_that_acted(lam: float) -> None:
     fields = rollout(30)
-    target, advantage = pg.vtrace(torch.zeros(30, 3), **fields, lam=lam)
+    target, advantage = vtrace(torch.zeros(30, 3), **fields, lam=lam)
     torch.testing.assert_close(target, lambda_returns(fields, lam), rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(advantage, pg.gae(**fields, lam=lam), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(advantage, gae(**fields, lam=lam), rtol=1e-4, atol=1e-5)
 
 
 def test_vtrace_of_far_policies_stays_finite() -> None:
     fields = rollout(30)
     for log_ratio in (-1e8, -200.0, 200.0):
-        for result in pg.vtrace(torch.full((30, 3), log_ratio), **fields):
+        for result in vtrace(torch.full((30, 3), log_ratio), **fields):
             assert result.isfinite().all()
 
 
@@ -236,7 +238,7 @@ def batch(rows: int = 64) -> tuple[dict[str, Tensor], Tensor, np.ndarray]:
         name: torch.where(chosen, torch.randn(rows, generator=generator), 1e6 if name == "log_prob" else -1e6)
         for name in ("log_prob", "old_log_prob", "advantage", "value", "old_value", "target", "entropy")
     }
-    return fields, pg.shares(chosen.float()), chosen.numpy()
+    return fields, means.shares(chosen.float()), chosen.numpy()
 
 
 def chosen_rows() -> tuple[dict[str, Tensor], Tensor, dict[str, np.ndarray]]:
@@ -264,7 +266,7 @@ def test_losses_are_means_over_the_rows_that_count() -> None:
         (pg.approx_kl(log_ratio, weight), (ratio - 1 - np.log(ratio)).mean()),
         (pg.clip_fraction(log_ratio, 0.2, weight), (np.abs(ratio - 1) > 0.2).mean()),
         (
-            pg.explained_variance(g["value"], g["target"], weight),
+            means.explained_variance(g["value"], g["target"], weight),
             1 - (r["target"] - r["value"]).var() / r["target"].var(),
         ),
     ):
@@ -284,7 +286,7 @@ def test_rows_that_do_not_count_have_no_gradient() -> None:
 
 
 def test_losses_by_hand() -> None:
-    weight = pg.shares(tensor(1, 1))
+    weight = means.shares(tensor(1, 1))
     log_prob, advantage = tensor(math.log(0.5), math.log(0.25)), tensor(2, -4)
     assert pg.policy_gradient_loss(log_prob, advantage, weight).item() == pytest.approx(-3 * math.log(2))
     # ratios 2 and 0.5 of old probabilities 0.25 and 0.5; 2 is clipped to 1.2, and so is 0.5 to 0.8
@@ -309,7 +311,7 @@ def test_where_the_surrogate_is_clipped_it_has_no_gradient(sign: float, clipped:
 def test_at_ratio_one_the_surrogate_s_gradient_is_the_policy_gradient() -> None:
     generator = torch.Generator().manual_seed(0)
     log_prob, advantage = torch.randn(2, 50, generator=generator)
-    weight = pg.shares((torch.arange(50) % 4 > 0).float())
+    weight = means.shares((torch.arange(50) % 4 > 0).float())
     log_prob.requires_grad_()
     for clip in (0.2, torch.tensor(0.2)):
         (grad,) = torch.autograd.grad(
@@ -323,22 +325,22 @@ def test_approx_kl_is_the_divergence_on_average() -> None:
     old, new = tensor(0.5, 0.3, 0.2), tensor(0.4, 0.4, 0.2)
     estimate = pg.approx_kl((new / old).log(), old)  # each action as often as the old policy draws it
     assert estimate.item() == pytest.approx((old * (old / new).log()).sum().item(), rel=1e-4)
-    assert pg.approx_kl(torch.randn(1000), pg.shares(torch.ones(1000))) > 0
+    assert pg.approx_kl(torch.randn(1000), means.shares(torch.ones(1000))) > 0
 
 
 @pytest.mark.parametrize("rows", [1, 2, 7, 64, 1000, 4096, 100_000])
 @pytest.mark.parametrize("number", [0.0, 0.1, -3.7, 1e-6, 12345.678])
 def test_what_does_not_vary(rows: int, number: float) -> None:
-    values, weight = torch.full((rows,), number), pg.shares(torch.ones(rows))
+    values, weight = torch.full((rows,), number), means.shares(torch.ones(rows))
     assert (pg.normalised(values, weight) == 0).all()
-    assert pg.explained_variance(torch.arange(float(rows)), values, weight) == 0
-    few = pg.shares((torch.arange(rows) == 0).float())  # one row counts
+    assert means.explained_variance(torch.arange(float(rows)), values, weight) == 0
+    few = means.shares((torch.arange(rows) == 0).float())  # one row counts
     assert (pg.normalised(torch.cat([values[:1], torch.randn(rows - 1)]), few) == 0).all()
 
 
 def test_where_no_row_counts_everything_is_zero() -> None:
     fields, _, _ = batch()
-    weight = pg.shares(torch.zeros(64))
+    weight = means.shares(torch.zeros(64))
     for result in all_losses(fields, weight, 0.2).values():
         assert (result == 0).all()
 
@@ -353,7 +355,7 @@ def all_losses(fields: dict[str, Tensor], weight: Tensor, clip: float | Tensor) 
         "entropy": pg.entropy_loss(f["entropy"], weight),
         "kl": pg.approx_kl(log_ratio, weight),
         "fraction": pg.clip_fraction(log_ratio, clip, weight),
-        "explained": pg.explained_variance(f["value"], f["target"], weight),
+        "explained": means.explained_variance(f["value"], f["target"], weight),
         "normalised": pg.normalised(f["advantage"], weight),
     }
 
@@ -364,8 +366,13 @@ def test_estimates_compile_without_a_break(steps: int) -> None:
     log_ratio = torch.randn(steps, 3)
 
     def estimates(fields: dict[str, Tensor], log_ratio: Tensor, lam: Tensor) -> tuple[Tensor, ...]:
-        returns = pg.discounted_returns(fields["reward"], fields["discount"], fields["next_value"][-1])
-        return pg.gae(**fields, lam=lam), lambda_returns(fields, lam), returns, *pg.vtrace(log_ratio, **fields)
+        returns = discounted_returns(fields["reward"], fields["discount"], fields["next_value"][-1])
+        return (
+            gae(**fields, lam=lam),
+            lambda_returns(fields, lam),
+            returns,
+            *vtrace(log_ratio, **fields),
+        )
 
     _same_compiled(estimates, fields, log_ratio, torch.tensor(0.9))
 

@@ -15,13 +15,14 @@ from gymnast.agents.population.noise import MakeNoise, OwnGenerators
 from gymnast.agents.population.population import Population
 from gymnast.envs import make
 from gymnast.envs.step import Step
-from gymnast.evaluation.play import evaluate, make_env
+from gymnast.evaluation.environment import make_env
+from gymnast.evaluation.play import evaluate
 from gymnast.populations.environment import CounterNoise, evaluation_env, play, training_env
 from gymnast.settings.algorithms import A2C
 from gymnast.settings.options import TrainOptions
+from gymnast.settings.seeds import Seeds
 from gymnast.training.episodes import EndedEpisodes
 from gymnast.training.loop import Loop
-from gymnast.training.parts import Seeds
 from gymnast.training.rollout_loop import DeviceRollout
 
 SMALL: dict[str, Any] = {"rollout_steps": 16, "hidden_sizes": (8, 8), "entropy_coef": 0.01}

@@ -17,9 +17,9 @@ from gymnast.envs.native.pendulum import Pendulum
 from gymnast.envs.native.vector import NativeVectorEnv
 from gymnast.populations.environment import CounterNoise, training_env
 from gymnast.settings.options import TrainOptions
+from gymnast.settings.seeds import Seeds
 from gymnast.training.episodes import EndedEpisodes
 from gymnast.training.loop import Loop
-from gymnast.training.parts import Seeds
 from gymnast.training.rollout_loop import DeviceRollout
 
 

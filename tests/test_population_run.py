@@ -24,8 +24,8 @@ from gymnast.populations.files import Members, read_member
 from gymnast.populations.train import train
 from gymnast.settings.options import TrainOptions
 from gymnast.storage import checkpoint
-from gymnast.storage.checkpoint import load
 from gymnast.storage.metrics_log import read
+from gymnast.storage.rebuild import load
 
 CARTPOLE = "gymnast/CartPole-v1"
 SMALL = "--rollout-steps 16 --hidden-sizes 8 8 --num-envs 4 --eval-episodes 2 --device cpu --name run"

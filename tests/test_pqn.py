@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from gymnast.agents import PQN, PQNConfig
 from gymnast.agents.base import Acted, LearningError
-from gymnast.agents.maths.policy_gradient import lambda_returns
+from gymnast.agents.maths.returns import lambda_returns
 from gymnast.envs import Step, make
 from gymnast.envs.native.adapter import NativeEnv
 from gymnast.evaluation.play import evaluate

@@ -21,7 +21,9 @@ from gymnast.cli import evaluate as report
 from gymnast.cli.main import main
 from gymnast.envs.atari.games import Atari, make_atari
 from gymnast.errors import UsageError
-from gymnast.evaluation.play import evaluate, greedy_actor, make_env
+from gymnast.evaluation.environment import make_env
+from gymnast.evaluation.play import evaluate, greedy_actor
+from gymnast.settings import under_protocol
 from gymnast.settings.options import EvaluateOptions, TrainOptions
 from gymnast.storage import checkpoint
 from gymnast.storage.metrics_log import read
@@ -103,12 +105,12 @@ def test_list_protocols_says_every_setting(capsys: pytest.CaptureFixture[str]) -
 @pytest.mark.parametrize("env", ["ALE/Pong-v5", "Pong", "PongNoFrameskip-v4"])
 @pytest.mark.parametrize("name", PROTOCOLS)
 def test_a_protocol_overrides_what_the_id_implies(name: str, env: str) -> None:
-    resolved, config = protocols.resolve(options(name, env), SMALL)
+    resolved, config = under_protocol.resolve(options(name, env), SMALL)
     given = json.loads(resolved.env_options)
     assert given == PROTOCOLS[name].env_options
     assert (config.clip_rewards, config.life_loss, config.eval_epsilon) == PAPERS[name][7:5:-1] + PAPERS[name][8:]
     assert dataclasses.replace(config, clip_rewards=False, life_loss=False, eval_epsilon=0.0) == SMALL
-    assert protocols.resolve(resolved, config) == (resolved, config)
+    assert under_protocol.resolve(resolved, config) == (resolved, config)
     made = make_atari(env, 1, options=given)
     assert isinstance(made, Atari)
     assert made.options.sticky == PROTOCOLS[name].sticky
@@ -118,7 +120,7 @@ def test_a_protocol_overrides_what_the_id_implies(name: str, env: str) -> None:
     assert found is not None
     assert (found.name, found.as_json()) == (name, PROTOCOLS[name].as_json())
     implied = 0.0 if env.endswith("v4") else 0.25
-    note = protocols.note(name, env)
+    note = under_protocol.note(name, env)
     if implied == PROTOCOLS[name].sticky:
         assert note is None
     else:
@@ -129,8 +131,8 @@ def test_a_protocol_overrides_what_the_id_implies(name: str, env: str) -> None:
 
 def test_without_a_protocol_nothing_changes() -> None:
     plain = options(None)
-    assert protocols.resolve(plain, SMALL) == (plain, SMALL)
-    assert protocols.note(None, "CartPole-v1") is None
+    assert under_protocol.resolve(plain, SMALL) == (plain, SMALL)
+    assert under_protocol.note(None, "CartPole-v1") is None
 
 
 @pytest.mark.parametrize(
@@ -156,7 +158,7 @@ def test_what_contradicts_a_protocol_is_refused(changes: dict[str, Any], config:
 
 def test_what_agrees_with_a_protocol_is_taken() -> None:
     agreeing = options("nature", env_options='{"sticky": 0, "threads": 2}', max_episode_steps=4500)
-    resolved, _ = protocols.resolve(agreeing, dataclasses.replace(SMALL, eval_epsilon=0.05))
+    resolved, _ = under_protocol.resolve(agreeing, dataclasses.replace(SMALL, eval_epsilon=0.05))
     assert json.loads(resolved.env_options)["threads"] == 2
 
 

@@ -26,7 +26,7 @@ from gymnast.replay.layout import Layout
 from gymnast.replay.ring import Ring
 from gymnast.replay.samplers import Prioritized
 from gymnast.replay.transitions import NStep
-from gymnast.storage import checkpoint, replay_blocks
+from gymnast.storage import checkpoint, rebuild, replay_blocks
 from gymnast.storage.replay_blocks import ReplayFiles
 from gymnast.training.train import resume, train
 from tests.replay_world import World
@@ -447,7 +447,7 @@ def test_a_resumed_run_keeps_the_files_of_blocks_that_did_not_change(
 def test_only_resume_reads_the_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = trained(tmp_path, monkeypatch)
     shutil.rmtree(path / "checkpoints" / "replay")
-    agent = checkpoint.load(path / "checkpoints" / "last.pt")
+    agent = rebuild.load(path / "checkpoints" / "last.pt")
     assert agent.env_step == 200
     assert "replay" not in agent.state_dict()
     with pytest.raises(UsageError, match="cannot be read"):

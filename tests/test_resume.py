@@ -18,7 +18,7 @@ from gymnast.evaluation.play import evaluate
 from gymnast.settings import agents
 from gymnast.settings.algorithms import A2C
 from gymnast.settings.options import TrainOptions
-from gymnast.storage import checkpoint
+from gymnast.storage import checkpoint, rebuild
 from gymnast.storage.metrics_log import read
 from gymnast.training import session
 from gymnast.training.train import resume, train
@@ -158,7 +158,7 @@ def test_evaluating_and_checkpointing_alter_nothing(tmp_path: Path) -> None:
 
 def test_evaluation_leaves_the_agent_as_it_was(tmp_path: Path) -> None:
     path = train("dqn", options(tmp_path, "CartPole-v1", steps=200), config("dqn", SMALL_DQN)).path
-    agent = checkpoint.load(path)
+    agent = rebuild.load(path)
     before = torch.get_rng_state()
     state = {key: value.clone() if isinstance(value, torch.Tensor) else value for key, value in flat(agent).items()}
     evaluate(agent, "CartPole-v1", episodes=3)
@@ -186,7 +186,7 @@ def test_the_best_checkpoint_reproduces_its_score(tmp_path: Path) -> None:
     about, _ = checkpoint.read(path / "checkpoints" / "best.pt")
     scores = [record["mean_return"] for record in read(path / "metrics.jsonl") if record["kind"] == "eval"]
     assert about.score == max(scores)
-    again = evaluate(checkpoint.load(path), "CartPole-v1", episodes=3, seed=about.score_seed)
+    again = evaluate(rebuild.load(path), "CartPole-v1", episodes=3, seed=about.score_seed)
     assert again.mean_return == about.score
 
 
@@ -305,7 +305,7 @@ def test_a_non_finite_loss_stops_and_keeps_the_last_good_checkpoint(tmp_path: Pa
     result = train("dqn", wanted, chosen)
     assert result.exit_code == 1
     assert result.env_step < 5_000
-    agent = checkpoint.load(result.path / "checkpoints" / "last.pt")
+    agent = rebuild.load(result.path / "checkpoints" / "last.pt")
     assert all(torch.isfinite(value).all() for value in flat(agent).values() if isinstance(value, torch.Tensor))
 
 

@@ -20,7 +20,7 @@ from gymnast.agents.maths.td import (
     rescale,
     unscale,
 )
-from gymnast.agents.value import values
+from gymnast.agents.value.q_network import build_values
 from gymnast.agents.value.values import VALUES, Categorical, Implicit, Quantile, Rescaled, Scalar
 from gymnast.replay.transitions import Batch
 
@@ -291,7 +291,7 @@ def test_implicit_by_hand() -> None:
 @pytest.mark.parametrize("batch", [1, 5])
 def test_losses_are_finite_with_gradients(kind: str, batch: int) -> None:
     """At rest (all the same) and far out, terminal or not; errors are >= 0 and carry no gradient."""
-    made = values.build(DQNConfig(values=kind, quantiles=3, atoms=4), CPU)  # type: ignore[arg-type]
+    made = build_values(DQNConfig(values=kind, quantiles=3, atoms=4), CPU)  # type: ignore[arg-type]
     width = made.outputs if kind != "implicit" else 6
     for scale in (0.0, 1.0, 1e4):
         output = (torch.randn(batch, width, generator=generator(0)) * scale).requires_grad_()
@@ -321,7 +321,7 @@ class Table(nn.Module):
 def table_agent(online: list[Any], target: list[Any], **changes: Any) -> DQN:
     """An agent whose outputs in state s (one-hot) are column s of the given [A * K, S] numbers."""
     config = DQNConfig(batch_size=1, replay_size=100, loss="mse", gamma=0.5, **changes)
-    actions = len(online) // values.build(config, CPU).outputs
+    actions = len(online) // build_values(config, CPU).outputs
     learner = DQN(spaces.Box(-1, 1, (2,)), spaces.Discrete(actions), config, seed=0, backbone=Table())
     with torch.no_grad():
         for network, weight in ((learner.online, online), (learner.target, target)):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gymnast.agents.base import Metrics
-from gymnast.agents.maths import policy_gradient
+from gymnast.agents.maths import means, returns
 from gymnast.agents.policy.closed_form import estimated
 from gymnast.agents.policy.reward_scale import RewardScale
 from gymnast.agents.samples import Samples, cut
@@ -52,8 +52,8 @@ class Estimates:
         if self.novelty_scale is not None:
             novelty = self.novelty_scale(fields["novelty"], fields["ended"], weight)
             self._reward = torch.stack([reward, novelty], 2)
-            share = policy_gradient.shares(weight.flatten())
-            self.seen["intrinsic_reward"] = policy_gradient.weighted_mean(novelty.flatten(), share)
+            share = means.shares(weight.flatten())
+            self.seen["intrinsic_reward"] = means.weighted_mean(novelty.flatten(), share)
 
     @torch.no_grad()
     def samples(self, value: Tensor, log_ratio: Tensor | None = None) -> Samples:
@@ -76,8 +76,8 @@ class Estimates:
         discount = config.gamma * (1.0 - fields["terminated"].float())  # truncation keeps the bootstrap
         advantage, target = self._estimate(log_ratio, reward[..., 0], discount, value[..., 0], next_value, ended)
         targets = [target]
-        share = policy_gradient.shares(weight.flatten())
-        explained = policy_gradient.explained_variance(value[..., 0].flatten(), target.flatten(), share)
+        share = means.shares(weight.flatten())
+        explained = means.explained_variance(value[..., 0].flatten(), target.flatten(), share)
         self.seen["explained_variance"] = explained
         if self.novelty_scale is not None:  # its return goes on after an end (Burda et al. 2019, section 2.3)
             discount, never = torch.full_like(discount, config.intrinsic_gamma), torch.zeros_like(ended)
@@ -93,9 +93,9 @@ class Estimates:
         reward, discount, value, next_value, boundary = parts
         lam = self.config.gae_lambda
         if log_ratio is None:
-            advantage = policy_gradient.gae(reward, discount, value, next_value, boundary, lam)
+            advantage = returns.gae(reward, discount, value, next_value, boundary, lam)
             return advantage, advantage + value
-        target, advantage = policy_gradient.vtrace(log_ratio, reward, discount, value, next_value, boundary, lam=lam)
+        target, advantage = returns.vtrace(log_ratio, reward, discount, value, next_value, boundary, lam=lam)
         return advantage, target
 
     def state_dict(self) -> dict[str, Any]:

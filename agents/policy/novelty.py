@@ -15,14 +15,13 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from gymnast.agents.base import Metrics, torch_seed
-from gymnast.agents.maths.policy_gradient import shares, weighted_mean
+from gymnast.agents.maths.means import shares, weighted_mean
 from gymnast.agents.optim import optimizers
 from gymnast.envs.step import Obs, map_obs
 from gymnast.networks import build
-from gymnast.networks.build import is_image
 from gymnast.networks.fast.flat import FlatParameters
 from gymnast.networks.layers.init import initialise
-from gymnast.networks.layers.inputs import Vector
+from gymnast.networks.layers.inputs import Vector, is_image
 from gymnast.networks.layers.normalise import RunningNorm
 
 FEATURES = 128

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from gymnast.agents.base import Acted, Metrics, seed_sequence, torch_seed
-from gymnast.agents.maths import policy_gradient
+from gymnast.agents.maths import means, policy_gradient
 from gymnast.agents.optim import optimizers
 from gymnast.agents.optim.update import Update
 from gymnast.agents.policy.actor_critic_network import actor_critic_network
@@ -192,7 +192,7 @@ class Reinforce:
         if self.has_value:
             values = 0.5 * weight @ (value - batch.target).square().sum(1)
             loss = loss + config.value_coef * values
-            explained = policy_gradient.explained_variance(value[:, 0].detach(), batch.target[:, 0], weight)
+            explained = means.explained_variance(value[:, 0].detach(), batch.target[:, 0], weight)
             metrics |= {"value_loss": values, "explained_variance": explained}
         metrics["loss"] = loss
         # From the mean over steps to the mean over episodes of their sums.

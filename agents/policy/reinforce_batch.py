@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from gymnast.agents.maths.policy_gradient import linear_recurrence, shares
+from gymnast.agents.maths.means import shares
+from gymnast.agents.maths.returns import linear_recurrence
 from gymnast.envs.step import Obs, map_obs
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gymnast.agents.maths.policy_gradient import Number, linear_recurrence
+from gymnast.agents.maths.returns import Number, linear_recurrence
 from gymnast.networks.layers.normalise import RunningScale
 
 LARGEST = 10.0

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gymnast.agents.maths.policy_gradient import gae
+from gymnast.agents.maths.returns import gae
 from gymnast.envs.step import Obs, map_obs
 from gymnast.replay.rollout import Fields
 

@@ -17,8 +17,8 @@ from gymnast.agents.base import Acted, Metrics, restore_generator, seed_sequence
 from gymnast.agents.search.trials import Trials
 from gymnast.envs.step import Obs, Step
 from gymnast.networks import build
-from gymnast.networks.backbones.mlp import ACTIVATIONS
 from gymnast.networks.distributions.deterministic import chooser
+from gymnast.networks.layers.activations import ACTIVATIONS
 from gymnast.networks.layers.init import INITS
 from gymnast.networks.stacked.network import Stacked, flat_vector, with_output
 

@@ -18,17 +18,16 @@ from gymnast.agents.optim import optimizers
 from gymnast.agents.optim.compiled import Captured, Compiled
 from gymnast.agents.optim.update import Update
 from gymnast.agents.schedules import schedule
-from gymnast.agents.value import values
 from gymnast.agents.value.dqn_config import DQNConfig
 from gymnast.agents.value.q_actor import QActor
-from gymnast.agents.value.q_network import q_network
+from gymnast.agents.value.q_network import build_values, q_network
 from gymnast.agents.value.r2d2 import RecurrentActor, sequence_loss
 from gymnast.envs.step import Obs, Step
 from gymnast.networks.fast.flat import FlatParameters, copy_buffers
 from gymnast.networks.fast.numpy_forward import numpy_forward
 from gymnast.networks.fast.q_backward import Plain, fast
+from gymnast.networks.heads.q import RecurrentQNetwork
 from gymnast.networks.layers.noisy import draw_noise
-from gymnast.networks.layers.recurrent import RecurrentQNetwork
 from gymnast.replay.device.ring import DeviceRing
 from gymnast.replay.device.samplers import DevicePrioritized, DeviceUniform
 from gymnast.replay.layout import Layout
@@ -70,7 +69,7 @@ class DQN:
         self.epsilon = schedule(exploration, name="epsilon", high=1.0)
         self.beta = schedule(config.priority_beta, name="priority_beta", high=1.0)
         self.learning_rate = schedule(config.learning_rate, name="learning_rate")
-        self.values = values.build(config, self.device)
+        self.values = build_values(config, self.device)
         init_seed, self._replay_seed, noise_seed = seed_sequence(seed).spawn(3)
         generator = torch.Generator().manual_seed(torch_seed(init_seed))
         name = config.backbone if backbone is None else backbone

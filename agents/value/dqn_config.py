@@ -9,8 +9,8 @@ from typing import Literal, get_args
 from gymnast.agents.optim import optimizers
 from gymnast.agents.schedules import ScheduleLike, schedule
 from gymnast.agents.value.values import LOSSES, VALUES
-from gymnast.networks.backbones.mlp import ACTIVATIONS
 from gymnast.networks.heads.q import Aggregation
+from gymnast.networks.layers.activations import ACTIVATIONS
 from gymnast.networks.layers.init import INITS
 from gymnast.networks.layers.noisy import Noise
 from gymnast.networks.layers.recurrent import Cell

@@ -16,15 +16,15 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from gymnast.agents.base import Acted, LearningError, Metrics, restore_generator, seed_sequence, torch_seed
-from gymnast.agents.maths import policy_gradient
+from gymnast.agents.maths import means, policy_gradient, returns
 from gymnast.agents.maths.td import allowed, chosen
 from gymnast.agents.optim import optimizers
 from gymnast.agents.optim.compiled import Captured
 from gymnast.agents.optim.update import Update
 from gymnast.agents.samples import Samples, minibatches
 from gymnast.agents.schedules import schedule
-from gymnast.agents.value.pqn_actor import PQNActor
 from gymnast.agents.value.pqn_config import PQNConfig
+from gymnast.agents.value.q_actor import PQNActor
 from gymnast.agents.value.q_network import normed_q_network
 from gymnast.envs.step import Obs, Step, map_obs
 from gymnast.networks.fast.flat import FlatParameters
@@ -188,7 +188,7 @@ class PQN:
         reward = fields["reward"].clamp(-1.0, 1.0) if config.clip_rewards else fields["reward"]
         discount = config.gamma * (1.0 - fields["terminated"].float())
         next_value = self._next_value()
-        return policy_gradient.lambda_returns(
+        return returns.lambda_returns(
             reward * config.reward_scale, discount, next_value, fields["ended"], config.td_lambda
         )
 
@@ -237,10 +237,10 @@ class PQN:
     def _target(self, batch: Samples) -> tuple[Tensor, Tensor]:
         """Targets [B], and the shares of the mean [B]."""
         target, count = batch.numbers.t().contiguous().unbind(0)
-        return target, policy_gradient.shares(count)
+        return target, means.shares(count)
 
     def _metrics(self, loss: Tensor, value: Tensor, share: Tensor) -> Metrics:
-        return {"loss": loss, "q": policy_gradient.weighted_mean(value, share)}
+        return {"loss": loss, "q": means.weighted_mean(value, share)}
 
     def scheduled(self) -> dict[str, float]:
         """Epsilon and learning rate at the current env step."""

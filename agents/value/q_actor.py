@@ -2,19 +2,49 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
+from gymnasium.spaces import Discrete
 from torch import Tensor
 
 from gymnast.agents.base import Acted, restore_generator, seed_sequence, torch_seed
 from gymnast.agents.maths.td import allowed as allowed_only
+from gymnast.agents.schedules import Schedule
+from gymnast.agents.value.dqn_config import DQNConfig
+from gymnast.agents.value.pqn_config import PQNConfig
+from gymnast.agents.value.values import Values
 from gymnast.envs.step import Obs
+from gymnast.networks.fast.numpy_forward import NumpyForward
+from gymnast.networks.heads.q import QNetwork
 from gymnast.networks.layers.noisy import draw_noise
 
-if TYPE_CHECKING:
-    from gymnast.agents.value.dqn import DQN
+
+class OffPolicy(Protocol):
+    """What `QActor` needs of its agent."""
+
+    config: DQNConfig
+    action_space: Discrete
+    device: torch.device
+    online: QNetwork
+    values: Values
+    numpy_q: NumpyForward | None
+    epsilon: Schedule
+    env_step: int
+    first_action: int
+
+
+class OnPolicy(Protocol):
+    """What `PQNActor` needs of its agent."""
+
+    config: PQNConfig
+    device: torch.device
+    exploration: Tensor
+    first_action: int
+    actions: int
+
+    def best(self, obs: Obs, mask: Tensor | None) -> tuple[Tensor, Tensor]: ...
 
 
 def explored(
@@ -41,7 +71,7 @@ class QActor:
     an evaluation is repeatable.
     """
 
-    def __init__(self, agent: DQN, num_envs: int, *, explore: bool, seed: int | np.random.SeedSequence) -> None:
+    def __init__(self, agent: OffPolicy, num_envs: int, *, explore: bool, seed: int | np.random.SeedSequence) -> None:
         self.agent, self.num_envs, self.explore = agent, num_envs, explore
         self.eval_epsilon = agent.config.eval_epsilon  # an evaluation under a protocol sets the protocol's
         sequence = seed_sequence(seed)
@@ -110,3 +140,32 @@ class QActor:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.rng.bit_generator.state = state["rng"]
         restore_generator(self._noise_generator, state["noise_generator"])
+
+
+class PQNActor:
+    """Acts on the agent's network, which it shares, with a generator of its own.
+
+    While it explores, epsilon is the agent's of the rollout under way. On the CPU it tells the largest action value.
+    """
+
+    def __init__(self, agent: OnPolicy, *, explore: bool, seed: int | np.random.SeedSequence) -> None:
+        self.agent, self.explore = agent, explore
+        self.eval_epsilon = agent.config.eval_epsilon  # an evaluation under a protocol sets the protocol's
+        self.generator = torch.Generator(agent.device).manual_seed(torch_seed(seed_sequence(seed)))
+
+    @torch.no_grad()
+    def act(self, obs: Obs, start: Tensor, action_mask: Tensor | None = None) -> Acted:
+        agent = self.agent
+        mask = action_mask if agent.config.action_masks else None
+        value, action = agent.best(obs, mask)
+        epsilon = agent.exploration if self.explore else self.eval_epsilon
+        if self.explore or self.eval_epsilon > 0.0:
+            action = explored(action, agent.actions, mask, epsilon, self.generator)
+        told = value.unsqueeze(1) if agent.device.type == "cpu" else None
+        return Acted(action + agent.first_action if agent.first_action else action, value=told, raw=action)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"generator": self.generator.get_state()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        restore_generator(self.generator, state["generator"])

@@ -8,12 +8,13 @@ import gymnasium as gym
 import torch
 from torch import nn
 
+from gymnast.agents.value.values import Categorical, Implicit, Quantile, Rescaled, Scalar, Values
 from gymnast.networks import build, default_sizes
-from gymnast.networks.backbones.mlp import ConvNet
-from gymnast.networks.heads.q import DuelingHead, ImplicitHead, QHead, QNetwork
+from gymnast.networks.backbones.convolutional import ConvNet
+from gymnast.networks.heads.q import DuelingHead, ImplicitHead, QHead, QNetwork, RecurrentQNetwork
 from gymnast.networks.layers.init import initialise
 from gymnast.networks.layers.noisy import Linear, NoisyLayers
-from gymnast.networks.layers.recurrent import Core, RecurrentQNetwork
+from gymnast.networks.layers.recurrent import Core
 
 if TYPE_CHECKING:
     from gymnast.agents.value.dqn_config import DQNConfig
@@ -100,3 +101,14 @@ def _head(
     if config.values == "implicit":
         return ImplicitHead(features, head, quantiles=config.quantiles, offset=noisy.noise_size), noisy.noise_size
     return head, noisy.noise_size
+
+
+def build_values(config: DQNConfig, device: torch.device) -> Values:
+    """The meaning that a config names."""
+    if config.values == "categorical":
+        return Categorical(atoms=config.atoms, v_min=config.v_min, v_max=config.v_max, device=device)
+    if config.values == "quantile":
+        return Quantile(quantiles=config.quantiles, kappa=config.kappa, device=device)
+    if config.values == "implicit":
+        return Implicit(kappa=config.kappa)
+    return Rescaled(config.loss) if config.values == "rescaled" else Scalar(config.loss)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,15 +10,13 @@ from torch import Tensor
 
 from gymnast.agents.base import Acted, Metrics
 from gymnast.agents.maths.td import allowed, chosen
-from gymnast.agents.value.q_actor import QActor
+from gymnast.agents.value.q_actor import OffPolicy, QActor
 from gymnast.agents.value.values import Values
 from gymnast.envs.step import Obs
+from gymnast.networks.heads.q import RecurrentQNetwork
 from gymnast.networks.layers.noisy import draw_noise
-from gymnast.networks.layers.recurrent import RecurrentQNetwork, reset
+from gymnast.networks.layers.recurrent import reset
 from gymnast.replay.sequences import SequenceBatch
-
-if TYPE_CHECKING:
-    from gymnast.agents.value.dqn import DQN
 
 
 def sequence_loss(
@@ -84,7 +82,7 @@ def _following(output: Tensor, batch: SequenceBatch) -> Tensor:
 class RecurrentActor(QActor):
     """A `QActor` that remembers what its rows have seen since their episodes began."""
 
-    def __init__(self, agent: DQN, num_envs: int, *, explore: bool, seed: int | np.random.SeedSequence) -> None:
+    def __init__(self, agent: OffPolicy, num_envs: int, *, explore: bool, seed: int | np.random.SeedSequence) -> None:
         super().__init__(agent, num_envs, explore=explore, seed=seed)
         assert isinstance(agent.online, RecurrentQNetwork)
         self._network = agent.online

@@ -18,7 +18,7 @@ from gymnast.agents.maths.td import (
 )
 
 if TYPE_CHECKING:
-    from gymnast.agents.value.dqn_config import DQNConfig
+    pass
 
 LOSSES = {"huber": huber, "mse": mse}
 VALUES = ("scalar", "rescaled", "categorical", "quantile", "implicit")
@@ -128,14 +128,3 @@ class Implicit:
         target = td_target(reward.unsqueeze(1), discount.unsqueeze(1), next_output.chunk(2, 1)[0])
         error = (target.mean(1) - prediction.detach().mean(1)).abs()
         return quantile_huber(prediction, target, tau.detach(), kappa=self.kappa), error
-
-
-def build(config: DQNConfig, device: torch.device) -> Values:
-    """The meaning that a config names."""
-    if config.values == "categorical":
-        return Categorical(atoms=config.atoms, v_min=config.v_min, v_max=config.v_max, device=device)
-    if config.values == "quantile":
-        return Quantile(quantiles=config.quantiles, kappa=config.kappa, device=device)
-    if config.values == "implicit":
-        return Implicit(kappa=config.kappa)
-    return Rescaled(config.loss) if config.values == "rescaled" else Scalar(config.loss)

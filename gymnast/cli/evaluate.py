@@ -12,14 +12,14 @@ from gymnast.agents.base import Agent
 from gymnast.atari import protocols, scores
 from gymnast.envs.env import Env
 from gymnast.errors import UsageError, first_line
-from gymnast.evaluation import play
-from gymnast.evaluation.play import Evaluation
+from gymnast.evaluation import environment, play
+from gymnast.evaluation.result import Evaluation
+from gymnast.machine import pick_device
 from gymnast.settings.options import EvaluateOptions
-from gymnast.storage import checkpoint
+from gymnast.storage import checkpoint, rebuild
 from gymnast.storage.checkpoint import About
 from gymnast.tabular import picture
 from gymnast.tabular.optimal import against_optimal, bandit_regret
-from gymnast.training.parts import pick_device
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,9 @@ def evaluate_path(options: EvaluateOptions) -> Report:
         raise UsageError(f"the env {about.env} is code outside gymnast, which is not run unasked: give --trust")
     try:
         device = pick_device(options.device)
-        cls = checkpoint.agent_class(about, trust=options.trust)
-        agent = checkpoint.build(about, cls, device=device, trust=options.trust)
-        checkpoint.load_agent(agent, content, file)
+        cls = rebuild.agent_class(about, trust=options.trust)
+        agent = rebuild.build(about, cls, device=device, trust=options.trust)
+        rebuild.load_agent(agent, content, file)
         env = _env(about, device, options, rows=min(options.num_envs, options.episodes), render=False)
     except (ValueError, OSError) as error:
         raise UsageError(first_line(error)) from error
@@ -106,7 +106,7 @@ def _env(about: About, device: str, options: EvaluateOptions, *, rows: int, rend
     limit = about.run.get("max_episode_steps")
     if options.protocol is not None:
         given, limit = {name: value for name, value in given.items() if name not in protocols.PLAYED}, None
-    return play.make_env(
+    return environment.make_env(
         about.env,
         rows,
         device=device,
@@ -123,7 +123,7 @@ def _extras(agent: Agent, env: Env, about: About, options: EvaluateOptions, *, d
     if about.protocol is not None:
         extras["trained_protocol"] = about.protocol["name"] or "custom"
     if options.against_optimal:
-        horizon = about.run.get("max_episode_steps") or play.time_limit(about.env)
+        horizon = about.run.get("max_episode_steps") or environment.time_limit(about.env)
         extras |= against_optimal(agent, env, horizon=horizon)
     extras |= {f"training_{name}": value for name, value in bandit_regret(agent, env).items()}
     if options.picture is not None:

@@ -11,14 +11,23 @@ from dataclasses import MISSING
 from pathlib import Path
 from typing import Any
 
-from gymnast import __version__
 from gymnast.cli.help import show_help
 from gymnast.errors import RunError, UsageError, nearest
 from gymnast.populations import request
+from gymnast.reports import report
+from gymnast.reports.report import ReportOptions
 from gymnast.settings import agents, flags, presets
-from gymnast.settings.options import EvaluateOptions, ListOptions, PopulationOptions, ResumeOptions, TrainOptions
-from gymnast.settings.request import PresetOptions, resolve, train_flags
-from gymnast.suites.options import AblateOptions, BenchmarkOptions, ReportOptions
+from gymnast.settings.options import (
+    EvaluateOptions,
+    ListOptions,
+    PopulationOptions,
+    PresetOptions,
+    ResumeOptions,
+    TrainOptions,
+)
+from gymnast.settings.request import resolve, train_flags
+from gymnast.suites.options import AblateOptions, BenchmarkOptions
+from gymnast.version import __version__
 
 USAGE = """\
 usage: gymnast COMMAND ...
@@ -203,9 +212,8 @@ def _report(words: list[str]) -> int:
         return 0
     values = flags.parse(words, flags.flags_of(ReportOptions), of="report")
     options: ReportOptions = flags.build(ReportOptions, values, of="report")
-    from gymnast.reports import comparison
 
-    print(comparison.report(options).as_text())
+    print(report.report(options).as_text())
     return 0
 
 

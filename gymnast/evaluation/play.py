@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import statistics
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,150 +12,16 @@ import numpy as np
 import torch
 
 from gymnast.agents.base import Actor, Agent
-from gymnast.atari import protocols, scores
+from gymnast.atari import protocols
 from gymnast.atari.protocols import Protocol
-from gymnast.envs.atari.games import is_atari
 from gymnast.envs.env import Env
-from gymnast.envs.factory import make, native_id
 from gymnast.envs.native.adapter import NativeEnv
-from gymnast.envs.rows.single import resolve
+from gymnast.evaluation.environment import make_env
+from gymnast.evaluation.result import Evaluation
 from gymnast.output.video import VideoWriter
 
-STEP_LIMIT = 10_000
-"""Time limit of an evaluation episode where the environment has none: a greedy policy may walk in circles for ever."""
 LOOK_EVERY = 32
 """Steps of an evaluation on the device between two looks at whether it has ended."""
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Returns and lengths of the evaluation's episodes, in the order of their seeds."""
-
-    env: str
-    agent: str
-    seed: int
-    trained_env_steps: int
-    returns: tuple[float, ...]
-    lengths: tuple[int, ...]
-    protocol: Protocol | None = None
-    """Of an Atari game: how it was played and what the learner had seen of it."""
-    trained_frame_skip: int = 1
-    """Frames of an env step in training."""
-
-    @property
-    def mean_return(self) -> float:
-        return statistics.fmean(self.returns)
-
-    @property
-    def std_return(self) -> float:
-        """Standard deviation over the episodes (of the population: divided by their number)."""
-        return statistics.pstdev(self.returns)
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "env": self.env,
-            "agent": self.agent,
-            "seed": self.seed,
-            "episodes": len(self.returns),
-            "mean_return": self.mean_return,
-            "std_return": self.std_return,
-            "median_return": statistics.median(self.returns),
-            "min_return": min(self.returns),
-            "max_return": max(self.returns),
-            "mean_length": statistics.fmean(self.lengths),
-            "env_steps": sum(self.lengths),
-            "trained_env_steps": self.trained_env_steps,
-            **({} if self.protocol is None else self._atari(self.protocol)),
-        }
-
-    def stamp(self) -> dict[str, Any]:
-        """Of an Atari game, what every record of it says: the protocol and the frames that were trained for."""
-        if self.protocol is None:
-            return {}
-        return {
-            "protocol": self.protocol.label,
-            "trained_frames": self.trained_env_steps * self.trained_frame_skip,
-        }
-
-    def _atari(self, protocol: Protocol) -> dict[str, Any]:
-        """Protocol, frames, and the score between chance and human where the references have the game."""
-        values: dict[str, Any] = {
-            **self.stamp(),
-            "protocol_settings": protocol.as_json(),
-            "frames": sum(self.lengths) * protocol.frame_skip,
-        }
-        if scores.game_of(self.env) is not None:
-            values["human_normalized"] = scores.human_normalized(self.env, self.mean_return)
-            values["human_gap"] = scores.human_gap(self.env, self.mean_return)
-            values["reference"] = dataclasses.asdict(scores.reference(self.env))
-        return values
-
-    def as_text(self) -> str:
-        values = self.as_json()
-        return (
-            f"{self.agent} on {self.env} after {self.trained_env_steps:,} env steps: mean return "
-            f"{values['mean_return']:.2f} ± {values['std_return']:.2f} over {values['episodes']} episodes "
-            f"(median {values['median_return']:.2f}, min {values['min_return']:.2f}, max {values['max_return']:.2f}, "
-            f"mean length {values['mean_length']:.1f}, seed {self.seed})" + self._atari_text()
-        )
-
-    def _atari_text(self) -> str:
-        if self.protocol is None:
-            return ""
-        lines = [f"protocol {self.protocol.label}: {self.protocol.as_text()}"]
-        if scores.game_of(self.env) is not None:
-            found = scores.reference(self.env)
-            lines.append(
-                f"human-normalized score {scores.human_normalized(self.env, self.mean_return):.3f}, human gap "
-                f"{scores.human_gap(self.env, self.mean_return):.3f} (random {found.random:g}, human {found.human:g}; "
-                f"{found.source})"
-            )
-        return "".join(f"\n{line}" for line in lines)
-
-
-def time_limit(env: str) -> int:
-    """Env steps of an evaluation episode at most: the id's own limit, else `STEP_LIMIT`."""
-    return resolve(env).max_episode_steps or STEP_LIMIT
-
-
-def make_env(
-    env: str | Callable[[], gym.Env[Any, Any]],
-    num_envs: int,
-    *,
-    device: str = "cpu",
-    options: dict[str, Any] | None = None,
-    max_episode_steps: int | None = None,
-    render: bool = False,
-    protocol: str | None = None,
-    native: bool | None = None,
-) -> Env:
-    """An environment for evaluation: one that seeds its episodes, and with a time limit where the id has none.
-
-    `native` is that of `envs.make`.
-
-    A protocol sets the options of an Atari game; ValueError where the given ones contradict it, and for other games.
-    """
-    vectorization = "auto"
-    if protocol is not None:
-        options = protocols.play(
-            protocols.check(protocol), env if isinstance(env, str) else "a function", options or {}
-        )
-    if not isinstance(env, str):
-        max_episode_steps = max_episode_steps or STEP_LIMIT
-    elif not is_atari(env):
-        max_episode_steps = max_episode_steps or time_limit(env)
-        if native_id(env, device, native=native) is None:
-            vectorization = "serial"  # an id's own vector entry point cannot seed single episodes
-    return make(
-        env,
-        num_envs,
-        device=device,
-        vectorization=vectorization,
-        options=options,
-        max_episode_steps=max_episode_steps,
-        render=render,
-        native=native,
-    )
 
 
 def evaluate(
@@ -175,11 +39,10 @@ def evaluate(
     """Play whole episodes with the agent's greedy policy; neither the agent nor torch's generator is changed.
 
     `env` is an id, a function that builds a `gym.Env`, or an environment made by
-    `gymnast.evaluation.play.make_env`, which stays open. `name` is what the report calls the agent. `protocol` scores
-    an Atari agent as that protocol does, with its evaluation epsilon; `trained_frame_skip` is the frame skip of the
-    training where that was another one. Raises
-    ValueError where `episodes` is not positive or agent and environment do not fit the protocol, and
-    KeyboardInterrupt once `interrupted()` is true.
+    `gymnast.evaluation.environment.make_env`, which stays open. `name` is what the report calls the agent. `protocol`
+    scores an Atari agent as that protocol does, with its evaluation epsilon; `trained_frame_skip` is the frame skip of
+    the training where that was another one. Raises ValueError where `episodes` is not positive or agent and
+    environment do not fit the protocol, and KeyboardInterrupt once `interrupted()` is true.
     """
     if episodes < 1:
         raise ValueError(f"episodes must be >= 1, got {episodes}")

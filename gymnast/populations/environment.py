@@ -14,10 +14,11 @@ from gymnast.agents.base import Actor
 from gymnast.agents.population.noise import MakeNoise, OwnGenerators
 from gymnast.envs.native.adapter import NativeEnv, seed_of
 from gymnast.envs.native.draws import Draws, keys_of, row_keys
-from gymnast.evaluation import play as evaluation
+from gymnast.evaluation import environment
 from gymnast.evaluation.play import LOOK_EVERY, episode_seeds
 from gymnast.settings.options import TrainOptions
-from gymnast.training.parts import Seeds, env_options
+from gymnast.settings.seeds import Seeds
+from gymnast.training.parts import env_options
 
 
 def training_env(options: TrainOptions, seeds: Sequence[Seeds], *, device: str, compile: bool) -> NativeEnv:
@@ -43,7 +44,7 @@ def training_env(options: TrainOptions, seeds: Sequence[Seeds], *, device: str, 
 
 def evaluation_env(options: TrainOptions, members: int, *, device: str) -> NativeEnv:
     """A row for each episode of each member."""
-    made = evaluation.make_env(
+    made = environment.make_env(
         options.env,
         members * options.eval_episodes,
         device=device,

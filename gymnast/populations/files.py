@@ -14,9 +14,9 @@ from gymnast.agents.policy.actor_critic_config import ActorCriticConfig
 from gymnast.agents.population.population import Population, Weights
 from gymnast.errors import UsageError
 from gymnast.settings.options import TrainOptions
-from gymnast.storage import checkpoint, folder
+from gymnast.settings.seeds import Seeds
+from gymnast.storage import checkpoint, folder, rebuild
 from gymnast.storage.checkpoint import About
-from gymnast.training.parts import Seeds
 
 ALL = "checkpoints/members.pt"
 """Where in a run's folder the weights of all members are."""
@@ -94,7 +94,7 @@ def read_member(path: Path, seed: int) -> tuple[About, dict[str, Any]]:
     member = kept["seeds"].index(seed)
     own = {name: values[member] for name, values in kept["vary"].items()}
     about = dataclasses.replace(about, config={**about.config, **own}, run={**about.run, "seed": seed})
-    agent = checkpoint.build(about, ActorCritic, device="cpu")
+    agent = rebuild.build(about, ActorCritic, device="cpu")
     assert isinstance(agent, ActorCritic)
     agent.weights.data.copy_(kept["weights"]["parameters"][member])
     buffers = dict(agent.network.named_buffers())

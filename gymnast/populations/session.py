@@ -20,10 +20,10 @@ from gymnast.populations.environment import evaluation_env, play
 from gymnast.populations.files import Members
 from gymnast.reports import statistics
 from gymnast.settings.options import TrainOptions
+from gymnast.settings.seeds import Seeds
 from gymnast.storage.metrics_log import MetricsLog
 from gymnast.training.interrupts import Interrupts
 from gymnast.training.loop import Loop
-from gymnast.training.parts import Seeds
 
 Array = NDArray[np.float64]
 

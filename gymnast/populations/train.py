@@ -13,15 +13,16 @@ from typing import Any
 from gymnast.agents.population.population import Population
 from gymnast.envs.native.adapter import NativeEnv
 from gymnast.errors import RunError, UsageError, first_line
+from gymnast.machine import limit_threads, pick_device
 from gymnast.output.panel import Panel
 from gymnast.populations.environment import noise_of, training_env
 from gymnast.populations.files import Members
 from gymnast.populations.session import PopulationSession, plain, summary
 from gymnast.settings import agents
 from gymnast.settings.options import PopulationOptions, TrainOptions
+from gymnast.settings.seeds import Seeds
 from gymnast.storage import folder
 from gymnast.training.loop import Loop
-from gymnast.training.parts import Seeds, limit_threads, pick_device
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -11,12 +11,10 @@ from typing import Any
 import numpy as np
 
 from gymnast.atari import scores
-from gymnast.errors import UsageError, first_line
 from gymnast.reports import gather
 from gymnast.reports import statistics as aggregate
 from gymnast.reports.gather import Run
 from gymnast.reports.statistics import Array, Band, Interval
-from gymnast.suites.options import ReportOptions
 
 POINTS = 50
 """Moments of a learning curve."""
@@ -115,51 +113,6 @@ class Comparison:
     """IQM at each of the moments."""
     curves: Mapping[str, tuple[Array, Mapping[str, Band]]]
     """By game: moments, and by agent the mean return over seeds."""
-
-
-@dataclass(frozen=True)
-class Written:
-    """A report and its files."""
-
-    comparison: Comparison
-    files: tuple[Path, ...]
-
-    def as_text(self) -> str:
-        """The aggregates, and where everything lies."""
-        from gymnast.reports import tables
-
-        return "\n".join([tables.aggregates(self.comparison), "", *(str(path) for path in self.files)])
-
-
-def report(options: ReportOptions) -> Written:
-    """Carry out `gymnast report`. Raises UsageError."""
-    labels = gather.labelled(gather.find(options.paths))
-    return write(labels, Path(options.out), title="Report", resamples=options.resamples, seed=options.seed)
-
-
-def write(
-    labels: Mapping[Path, str],
-    out: Path,
-    *,
-    title: str,
-    missing: Sequence[str] = (),
-    draw: Mapping[str, Callable[[Comparison], Any]] | None = None,
-    resamples: int = aggregate.RESAMPLES,
-    seed: int = 0,
-) -> Written:
-    """Compare the runs, by label, and write Markdown, CSV and PNG into a folder.
-
-    `missing` are titles of runs that should be there, `draw` further pictures by file name. Raises UsageError.
-    """
-    from gymnast.reports import figures, tables
-
-    found = compare(labels, title=title, missing=missing, resamples=resamples, seed=seed)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        drawn = figures.draw_all(found, out, more=draw or {})
-        return Written(found, (*tables.write(found, out, pictures=drawn), *drawn))
-    except OSError as error:
-        raise UsageError(f"--out {out}: {first_line(error)}") from None
 
 
 def compare(

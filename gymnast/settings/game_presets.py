@@ -8,131 +8,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from gymnast.settings import pqn_families
-
-CARTPOLE: dict[str, dict[str, Any]] = {
-    "dqn": {
-        "batch_size": 64,
-        "learning_rate": 1e-3,
-        "train_period": 2,
-        "target_period": 2,
-        "tau": 0.01,
-        "epsilon": "linear:1:0.05:5000",
-        "replay_size": 50_000,
-        "v_min": 0.0,
-        "v_max": 100.0,
-    },
-    "ppo": {
-        "rollout_steps": 32,
-        "epochs": 20,
-        "minibatches": 1,
-        "gae_lambda": 0.8,
-        "gamma": 0.98,
-        "learning_rate": "linear:1e-3:0:100000",
-        "clip": "linear:0.2:0:100000",
-        "steps": 100_000,
-    },
-    "a2c": {"gae_lambda": 1.0, "gamma": 0.99, "steps": 300_000, "eval_every": 10_000}
-    | {"learning_rate": "linear:2e-3:0:300000", "entropy_coef": 0.0},
-    "a3c": {"gae_lambda": 1.0, "gamma": 0.99, "steps": 300_000, "eval_every": 10_000}
-    | {"learning_rate": "linear:2e-3:0:300000", "entropy_coef": 0.0},
-    "reinforce": {"num_envs": 8, "learning_rate": "linear:3e-3:3e-4:100000", "steps": 100_000},
-    "pqn": pqn_families.CARTPOLE,
-}
-
-CLASSIC: dict[str, dict[str, Any]] = {
-    "dqn": {
-        "batch_size": 64,
-        "learning_rate": 1e-3,
-        "train_period": 2,
-        "target_period": 100,
-        "epsilon": "linear:1:0.05:5000",
-        "replay_size": 50_000,
-        "v_min": -100.0,
-        "v_max": 100.0,
-        "atoms": 101,
-        "noisy_sigma": 0.1,
-        "noisy_epsilon": "linear:1:0:5000",  # small noise alone leaves some seeds with one action for ever
-        "priority_beta": "linear:0.4:1:50000",
-    },
-    "qr-dqn": {"quantiles": 51},
-    "iqn": {"quantiles": 16},
-    "r2d2": {"batch_size": 32},
-    "ppo": {"minibatches": 8, "learning_rate": 1e-3, "normalise_obs": True},
-    "a2c": {"minibatches": 1, "learning_rate": 2e-3, "normalise_obs": True},
-    "a3c": {"minibatches": 1, "learning_rate": 2e-3, "normalise_obs": False},
-    "pqn": pqn_families.CLASSIC,
-    "hill-climbing": {},  # policy search: the defaults are made for classic control
-    "ga": {},
-    "es": {},
-}
-
-ACROBOT: dict[str, dict[str, Any]] = {
-    "ppo": {
-        "num_envs": 16,
-        "rollout_steps": 128,
-        "minibatches": 8,
-        "gae_lambda": 0.94,
-        "learning_rate": "linear:1e-3:0:300000",
-        "normalise_obs": True,
-    },
-}
-
-LUNARLANDER: dict[str, dict[str, Any]] = {
-    "ppo": {
-        "num_envs": 16,
-        "rollout_steps": 512,
-        "epochs": 10,
-        "minibatches": 32,
-        "gae_lambda": 0.98,
-        "gamma": 0.999,
-        "entropy_coef": 0.01,
-        "learning_rate": "linear:1e-3:0:1000000",
-        "normalise_obs": True,
-        "normalise_rewards": True,
-    },
-}
-
-PENDULUM: dict[str, dict[str, Any]] = {
-    "ppo": {
-        "num_envs": 4,
-        "rollout_steps": 1024,
-        "epochs": 10,
-        "minibatches": 64,
-        "gamma": 0.9,
-        "learning_rate": "linear:1e-3:0:200000",
-    },
-}
-
-MOUNTAINCAR: dict[str, dict[str, Any]] = {
-    # Its reward says nothing until the top is reached: novelty leads there.
-    "ppo": {
-        "num_envs": 16,
-        "rollout_steps": 128,
-        "minibatches": 8,
-        "learning_rate": 1e-3,
-        "normalise_obs": True,
-        "normalise_rewards": True,
-        "intrinsic": "rnd",
-    },
-}
-
-MOUNTAINCAR_CONTINUOUS: dict[str, dict[str, Any]] = {
-    "ppo": {
-        "num_envs": 8,
-        "rollout_steps": 256,
-        "epochs": 10,
-        "minibatches": 8,
-        "gamma": 0.999,
-        "normalise_obs": True,
-        "normalise_rewards": True,
-        "intrinsic": "counts",
-        "intrinsic_coef": 0.5,
-    },
-}
-
 MINATAR: dict[str, dict[str, Any]] = {
-    "pqn": pqn_families.MINATAR,
+    "pqn": {
+        "backbone": "minatar-cnn",
+        "num_envs": 128,
+        "rollout_steps": 32,
+        "epochs": 2,
+        "minibatches": 32,
+        "td_lambda": 0.65,
+        "learning_rate": "linear:5e-4:0:10000000",
+        "epsilon": "linear:1:0.05:1000000",
+        "steps": 10_000_000,
+    },
     "ppo": {  # 20 million env steps, over which it decays
         "backbone": "minatar-cnn",
         "num_envs": 64,
@@ -179,7 +66,19 @@ ATARI: dict[str, dict[str, Any]] = {
         "eval_sample": True,
         "steps": 10_000_000,
     },
-    "pqn": pqn_families.ATARI,
+    "pqn": {
+        "backbone": "nature-cnn",
+        "num_envs": 128,
+        "rollout_steps": 32,
+        "epochs": 2,
+        "minibatches": 32,
+        "td_lambda": 0.65,
+        "learning_rate": 2.5e-4,
+        "epsilon": "linear:1:0.001:1000000",
+        "clip_rewards": True,
+        "life_loss": True,
+        "steps": 10_000_000,
+    },
     # Mnih et al. 2016, section 8; in step as Wu et al. 2017 have it.
     "a2c": {"num_envs": 16, "learning_rate": "linear:7e-4:0:10000000", "value_clip": None, "value_coef": 0.5},
     "a3c": {"num_envs": 1, "workers": 16, "learning_rate": "linear:7e-4:0:10000000"}

@@ -227,3 +227,11 @@ def _check_env_options(text: str) -> None:
         options = None
     if not isinstance(options, dict):
         raise ValueError(f'env_options must be a JSON object such as \'{{"map_name": "8x8"}}\', got {text}')
+
+
+@dataclass(frozen=True)
+class PresetOptions:
+    """Settings that go together; explicit flags override them."""
+
+    preset: tuple[str, ...] = ()
+    """Presets, applied from left to right; see gymnast list presets."""

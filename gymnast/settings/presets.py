@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gymnast.errors import UsageError, nearest
-from gymnast.settings import game_presets
+from gymnast.settings import control_presets, game_presets
 from gymnast.settings.algorithms import ALGORITHMS
 
 
@@ -28,31 +28,31 @@ PRESETS: dict[str, Preset] = {
     **{name: Preset(algorithm.help, {algorithm.base: algorithm.changes}) for name, algorithm in ALGORITHMS.items()},
     "cartpole": Preset(
         "CartPole-v1 until it is solved (mean greedy return of 475 over 100 episodes) with a margin",
-        game_presets.CARTPOLE,
+        control_presets.CARTPOLE,
         run={"steps": 50_000, "eval_every": 2_500, "eval_episodes": 100, "stop_return": 490.0},
     ),
     "classic": Preset(
         "classic control (CartPole-v1, Acrobot-v1, MountainCar-v0)",
-        game_presets.CLASSIC,
+        control_presets.CLASSIC,
         run={"steps": 100_000, "eval_every": 5_000, "eval_episodes": 20},
     ),
     "acrobot": Preset(
-        "Acrobot-v1", game_presets.ACROBOT, run={"steps": 300_000, "eval_every": 25_000, "eval_episodes": 20}
+        "Acrobot-v1", control_presets.ACROBOT, run={"steps": 300_000, "eval_every": 25_000, "eval_episodes": 20}
     ),
     "lunarlander": Preset(
         "LunarLander-v3, whose physics come with gymnasium[box2d]",
-        game_presets.LUNARLANDER,
+        control_presets.LUNARLANDER,
         run={"steps": 1_000_000, "eval_every": 100_000, "eval_episodes": 20},
     ),
     "pendulum": Preset(
-        "Pendulum-v1", game_presets.PENDULUM, run={"steps": 200_000, "eval_every": 20_000, "eval_episodes": 20}
+        "Pendulum-v1", control_presets.PENDULUM, run={"steps": 200_000, "eval_every": 20_000, "eval_episodes": 20}
     ),
     "mountaincar": Preset(
-        "MountainCar-v0", game_presets.MOUNTAINCAR, run={"steps": 300_000, "eval_every": 25_000, "eval_episodes": 20}
+        "MountainCar-v0", control_presets.MOUNTAINCAR, run={"steps": 300_000, "eval_every": 25_000, "eval_episodes": 20}
     ),
     "mountaincar-continuous": Preset(
         "MountainCarContinuous-v0",
-        game_presets.MOUNTAINCAR_CONTINUOUS,
+        control_presets.MOUNTAINCAR_CONTINUOUS,
         run={"steps": 100_000, "eval_every": 10_000, "eval_episodes": 20},
     ),
     "minatar": Preset(

@@ -6,17 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gymnast.atari import protocols
-from gymnast.settings import agents, flags, presets
-from gymnast.settings.options import TrainOptions
-
-
-@dataclass(frozen=True)
-class PresetOptions:
-    """Settings that go together; explicit flags override them."""
-
-    preset: tuple[str, ...] = ()
-    """Presets, applied from left to right; see gymnast list presets."""
+from gymnast.settings import agents, flags, presets, under_protocol
+from gymnast.settings.options import PresetOptions, TrainOptions
 
 
 @dataclass(frozen=True)
@@ -46,6 +37,6 @@ def resolved(agent: str, given: dict[str, Any], *, of: str) -> Request:
     chosen = given.get("preset", ())
     config_class = agents.config_class(agents.agent_class(agent))
     own = {name: value for name, value in given.items() if name != "preset"}
-    values = protocols.over(presets.apply(chosen, agent), own, config_class) | own
+    values = under_protocol.over(presets.apply(chosen, agent), own, config_class) | own
     options: TrainOptions = flags.build(TrainOptions, values, of=of)
     return Request(agent, options, flags.build(config_class, values, of=of), chosen, given)

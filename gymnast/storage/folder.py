@@ -15,8 +15,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import gymnast
 from gymnast.errors import UsageError
+from gymnast.version import __version__
 
 LOG_BYTES = 10_000_000
 """Room for everything in a run's folder that is not a checkpoint."""
@@ -99,7 +99,7 @@ def locked(path: Path) -> Iterator[None]:
 
 def versions() -> dict[str, str]:
     """Versions of what decides a run's numbers."""
-    found = {"gymnast": gymnast.__version__, "python": platform.python_version()}
+    found = {"gymnast": __version__, "python": platform.python_version()}
     return found | {name: metadata.version(name) for name in PACKAGES}
 
 

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from gymnast.agents.base import Agent
 from gymnast.errors import UsageError
-from gymnast.storage import checkpoint
+from gymnast.storage import checkpoint, rebuild
 from gymnast.storage.checkpoint import About
 
 FOLDER = "replay"
@@ -124,7 +124,7 @@ def load_agent(agent: Agent, content: dict[str, Any], path: Path) -> None:
     """
     replay = content["agent"].get("replay", {})
     if "files" not in replay:
-        checkpoint.load_agent(agent, content, path, replay=True)
+        rebuild.load_agent(agent, content, path, replay=True)
         return
     try:
         blocks = _blocks(replay)
@@ -136,7 +136,7 @@ def load_agent(agent: Agent, content: dict[str, Any], path: Path) -> None:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UsageError(f"{path} is damaged: the list of its replay's files cannot be read ({error})") from None
     state = {**content["agent"], "replay": {**replay, "arrays": arrays}}
-    checkpoint.load_agent(agent, {"agent": state}, path, replay=True)
+    rebuild.load_agent(agent, {"agent": state}, path, replay=True)
     frames = _frames(agent.state_dict()["replay"]["arrays"])
     for block in blocks:
         parts = [array[block.start : block.start + block.rows] for array in frames]

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from gymnast.errors import UsageError
-from gymnast.reports import comparison
 from gymnast.reports.comparison import Comparison
+from gymnast.reports.report import write
 from gymnast.storage import folder as run
 from gymnast.suites import jobs, planned_run, suites
 from gymnast.suites.board import Board
@@ -77,7 +77,7 @@ def carry_out(
         lacking = [item.title for item in runs if item not in finished]
         order = [variant.label for variant in variants]  # also where the first one's first run is missing
         labels = {item.path: item.label for item in sorted(finished, key=lambda item: order.index(item.label))}
-        print(comparison.write(labels, report, title=name, missing=lacking, draw=draw).as_text())
+        print(write(labels, report, title=name, missing=lacking, draw=draw).as_text())
     for title, line in outcome.failures.items():
         print(f"gymnast: {title} failed: {line}", file=sys.stderr)
     return 1 if outcome.failures else 0

@@ -87,27 +87,3 @@ class AblateOptions(SuiteOptions):
             raise ValueError(f"ablate takes rainbow apart, got {self.agent}")
         if not self.env:
             raise ValueError("env must be environment ids or a suite, got none")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReportOptions:
-    """Compare finished runs: tables as Markdown and CSV, pictures as PNG; runs of different protocols are refused."""
-
-    paths: tuple[str, ...] = field(metadata={"positional": "RUN_OR_FOLDER"})
-    """Folders of runs, or folders that hold such."""
-    out: str = "report"
-    """Folder to write to."""
-    resamples: int = 2_000
-    """Bootstrap resamples behind each interval."""
-    seed: int = 0
-    """Seed of the bootstrap."""
-
-    def __post_init__(self) -> None:
-        if not self.paths:
-            raise ValueError("paths must be folders of runs, got none")
-        if self.resamples < 100:
-            raise ValueError(f"resamples must be >= 100, got {self.resamples}")
-        if self.seed < 0:
-            raise ValueError(f"seed must be >= 0, got {self.seed}")
-        if not self.out:
-            raise ValueError("out must be a folder, got ''")

@@ -10,10 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gymnast.atari import protocols
 from gymnast.envs.factory import full_id
 from gymnast.errors import UsageError, first_line
-from gymnast.settings import agents, flags
+from gymnast.settings import agents, flags, under_protocol
 from gymnast.settings.request import resolve, train_flags
 from gymnast.storage import folder
 from gymnast.storage.metrics_log import last_record
@@ -83,7 +82,7 @@ def plan(label: str, agent: str, words: Sequence[str], options: SuiteOptions) ->
         words += ["--steps", str(steps)]
     try:
         env = full_id(asked.options.env)
-        protocols.resolve(asked.options, asked.config)
+        under_protocol.resolve(asked.options, asked.config)
     except ValueError as error:
         raise UsageError(first_line(error)) from None
     return Planned(label, agent, env, tuple(words), steps, frozenset(added))

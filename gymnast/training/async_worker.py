@@ -18,9 +18,10 @@ from torch import Tensor
 
 from gymnast.agents.policy.hogwild import Shared
 from gymnast.errors import first_line
+from gymnast.machine import limit_threads
 from gymnast.settings import agents
 from gymnast.training.loop import PULSE, Loop
-from gymnast.training.parts import limit_threads, make_env
+from gymnast.training.parts import make_env
 
 CLAIMED, DONE, LIMIT, UPDATES = range(4)
 """Entries of `counts`: env steps that somebody is to take or took, took, may be taken; and updates; of all workers."""

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
 import torch
 
 from gymnast.envs.step import Step
@@ -37,3 +41,60 @@ class EndedEpisodes:
             return count, [], []
         returns, lengths = self.returns.tolist(), self.lengths.tolist()
         return count, [returns[place] for place in places], [lengths[place] for place in places]
+
+
+WINDOW = 100
+"""Episodes that the running means are taken over."""
+
+
+@dataclass
+class Episodes:
+    """Statistics of the training episodes that have ended."""
+
+    count: int = 0
+    returns: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))
+    lengths: deque[int] = field(default_factory=lambda: deque(maxlen=WINDOW))
+    on_device: EndedEpisodes | None = None
+    """Those that only the device knows of, until they are read."""
+    _read: int = 0
+
+    def add(self, episode_return: float, length: int) -> None:
+        self.count += 1
+        self.returns.append(episode_return)
+        self.lengths.append(length)
+
+    def add_ended(self, step: Step) -> None:
+        """Take in the rows of a step whose episodes ended."""
+        if step.episode_return is None or step.episode_length is None:
+            return
+        rows = step.ended.nonzero().flatten().tolist()
+        returns, lengths = step.episode_return.tolist(), step.episode_length.tolist()
+        for row in rows:
+            self.add(returns[row], lengths[row])
+
+    def read(self) -> None:
+        """Take in what only the device knew; waits for it."""
+        if self.on_device is None:
+            return
+        count, returns, lengths = self.on_device.read(self._read)
+        self.count += count - self._read
+        self._read = count
+        self.returns.extend(returns)
+        self.lengths.extend(lengths)
+
+    def means(self) -> dict[str, float]:
+        """Mean return and length of the last episodes; empty before the first one."""
+        if not self.returns:
+            return {}
+        return {
+            "return_mean": sum(self.returns) / len(self.returns),
+            "length_mean": sum(self.lengths) / len(self.lengths),
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"count": self.count, "returns": list(self.returns), "lengths": list(self.lengths)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.count = state["count"]
+        self.returns = deque(state["returns"], maxlen=WINDOW)
+        self.lengths = deque(state["lengths"], maxlen=WINDOW)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
@@ -15,68 +14,13 @@ from gymnast.envs.env import Env
 from gymnast.envs.native.adapter import NativeEnv
 from gymnast.envs.step import Step
 from gymnast.tabular import loop
-from gymnast.training.episodes import EndedEpisodes
+from gymnast.training.episodes import WINDOW, EndedEpisodes, Episodes
 from gymnast.training.rollout_loop import DeviceRollout, rollout_of
 
-WINDOW = 100
-"""Episodes that the running means are taken over."""
 PULSE = 0.1
 """Seconds between two looks at the terminal and at signals."""
 COMPILED_CHUNK = 1_000_000
 """Env steps of the compiled loop between two pulses: some 50 ms."""
-
-
-@dataclass
-class Episodes:
-    """Statistics of the training episodes that have ended."""
-
-    count: int = 0
-    returns: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))
-    lengths: deque[int] = field(default_factory=lambda: deque(maxlen=WINDOW))
-    on_device: EndedEpisodes | None = None
-    """Those that only the device knows of, until they are read."""
-    _read: int = 0
-
-    def add(self, episode_return: float, length: int) -> None:
-        self.count += 1
-        self.returns.append(episode_return)
-        self.lengths.append(length)
-
-    def add_ended(self, step: Step) -> None:
-        """Take in the rows of a step whose episodes ended."""
-        if step.episode_return is None or step.episode_length is None:
-            return
-        rows = step.ended.nonzero().flatten().tolist()
-        returns, lengths = step.episode_return.tolist(), step.episode_length.tolist()
-        for row in rows:
-            self.add(returns[row], lengths[row])
-
-    def read(self) -> None:
-        """Take in what only the device knew; waits for it."""
-        if self.on_device is None:
-            return
-        count, returns, lengths = self.on_device.read(self._read)
-        self.count += count - self._read
-        self._read = count
-        self.returns.extend(returns)
-        self.lengths.extend(lengths)
-
-    def means(self) -> dict[str, float]:
-        """Mean return and length of the last episodes; empty before the first one."""
-        if not self.returns:
-            return {}
-        return {
-            "return_mean": sum(self.returns) / len(self.returns),
-            "length_mean": sum(self.lengths) / len(self.lengths),
-        }
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"count": self.count, "returns": list(self.returns), "lengths": list(self.lengths)}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.count = state["count"]
-        self.returns = deque(state["returns"], maxlen=WINDOW)
-        self.lengths = deque(state["lengths"], maxlen=WINDOW)
 
 
 @dataclass

@@ -12,39 +12,21 @@ from typing import Any, TypeAlias
 import gymnasium as gym
 import numpy as np
 import torch
-from threadpoolctl import threadpool_limits
 
 from gymnast import envs
 from gymnast.agents.base import Actor, Agent
 from gymnast.atari import protocols
 from gymnast.atari.protocols import Protocol
 from gymnast.envs.env import Env
-from gymnast.evaluation import play
-from gymnast.settings import agents
+from gymnast.evaluation import environment
+from gymnast.machine import limit_threads, pick_device
+from gymnast.settings import agents, under_protocol
 from gymnast.settings.options import TrainOptions
+from gymnast.settings.seeds import Seeds
 from gymnast.storage import checkpoint, folder
 from gymnast.storage.checkpoint import About
 
 EnvLike: TypeAlias = "str | Callable[[], gym.Env[Any, Any]] | gym.vector.VectorEnv[Any, Any, Any]"
-
-
-@dataclass(frozen=True)
-class Seeds:
-    """Every stream of a run, spawned from its one seed."""
-
-    env: np.random.SeedSequence
-    agent: np.random.SeedSequence
-    actor: np.random.SeedSequence
-    torch: int
-    eval: int
-    """Of the evaluations during training, the same each time so that they compare."""
-    test: int
-    """Of the final evaluation: not the seeds for which the best checkpoint was chosen."""
-
-    @staticmethod
-    def of(seed: int) -> Seeds:
-        env, agent, actor, *rest = np.random.SeedSequence(seed).spawn(6)
-        return Seeds(env, agent, actor, *(int(sequence.generate_state(1)[0]) for sequence in rest))
 
 
 @dataclass
@@ -77,7 +59,7 @@ class Parts:
             raise ValueError(
                 f"protocol {options.protocol} is for Atari games by id, not for an environment of your own"
             )
-        options, config = protocols.resolve(options, config)
+        options, config = under_protocol.resolve(options, config)
         seeds = Seeds.of(options.seed)
         workers = getattr(config, "workers", 0)
         on_host = workers or getattr(cls, "on_host", False)
@@ -142,7 +124,7 @@ class Parts:
     def eval_env(self, *, rows: int | None = None, render: bool = False) -> Env:
         """A new environment for evaluations; where a VectorEnv is trained in, of the id that the options name."""
         options = self.options
-        return play.make_env(
+        return environment.make_env(
             options.env if isinstance(self.env_like, gym.vector.VectorEnv) else self.env_like,
             rows or min(options.eval_envs, options.eval_episodes),
             device=str(self.env.device),
@@ -183,27 +165,3 @@ def make_env(
 def env_options(options: TrainOptions) -> dict[str, Any] | None:
     """`--env-options` as the dict that the environment's constructor takes."""
     return json.loads(options.env_options) if options.env_options else None
-
-
-def limit_threads(count: int) -> None:
-    """Let torch and NumPy's BLAS compute with so many threads: more of them than idle cores wait for each other."""
-    torch.set_num_threads(count)
-    threadpool_limits(count)
-
-
-def pick_device(name: str) -> str:
-    """`auto` is the GPU where there is one; ValueError names a device that is not there."""
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    kind = name.split(":")[0]
-    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not present.get(kind, False):
-        there = ", ".join(key for key, value in present.items() if value)
-        raise ValueError(f"--device {name} is not available here; there is {there}")
-    if (
-        kind == "cuda"
-        and torch.device(name).index is not None
-        and torch.device(name).index >= torch.cuda.device_count()
-    ):
-        raise ValueError(f"--device {name}: there are {torch.cuda.device_count()} CUDA devices")
-    return name

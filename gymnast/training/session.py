@@ -13,7 +13,8 @@ import torch
 
 from gymnast.envs.env import Env
 from gymnast.errors import RunError
-from gymnast.evaluation.play import Evaluation, evaluate
+from gymnast.evaluation.play import evaluate
+from gymnast.evaluation.result import Evaluation
 from gymnast.output.panel import Panel, PanelState
 from gymnast.output.trackers import Writers
 from gymnast.settings.options import TrainOptions

@@ -6,7 +6,6 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,35 +14,15 @@ from gymnast.atari import protocols
 from gymnast.envs.native.adapter import NativeEnv
 from gymnast.envs.rows.processes import WorkerError
 from gymnast.errors import RunError, UsageError, first_line
-from gymnast.evaluation import play
-from gymnast.evaluation.play import Evaluation
 from gymnast.output.panel import Panel
 from gymnast.output.trackers import Writers
-from gymnast.reports import learning_curve
-from gymnast.settings import agents
+from gymnast.settings import agents, under_protocol
 from gymnast.settings.options import TrainOptions
-from gymnast.storage import checkpoint, folder, metrics_log, replay_blocks
+from gymnast.storage import checkpoint, folder, metrics_log, rebuild, replay_blocks
+from gymnast.training.finish import RunResult, _leave, _test
 from gymnast.training.loop import Loop
 from gymnast.training.parts import EnvLike, Parts
 from gymnast.training.session import Session
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """How a run ended."""
-
-    path: Path
-    exit_code: int
-    env_step: int
-    final: Evaluation | None
-    """The kept agent on evaluation seeds of its own; None after an interruption."""
-    files: dict[str, Path] = field(default_factory=dict)
-    """What was left behind: checkpoint, curve, video."""
-
-    def as_text(self) -> str:
-        """The final evaluation, and where everything lies."""
-        lines = [] if self.final is None else [self.final.as_text()]
-        return "\n".join([*lines, *(f"{name:<12}{path}" for name, path in self.files.items())])
 
 
 def train(
@@ -104,8 +83,8 @@ def resume(
                 raise UsageError(
                     f"the env {options.env} is code outside gymnast, which is not run unasked: give --trust"
                 )
-            made = checkpoint.agent_class(about, agent=agent, trust=trust)
-            config = checkpoint.config_of(about, made, trust=trust)
+            made = rebuild.agent_class(about, agent=agent, trust=trust)
+            config = rebuild.config_of(about, made, trust=trust)
             parts = Parts.make(made, options, config, env=None, stack=stack, name=about.agent)
             replay_blocks.load_agent(parts.agent, content, path / "checkpoints" / "last.pt")
             if content["env"] is not None:
@@ -157,7 +136,7 @@ def _config_json(parts: Parts, *, command: Sequence[str], presets: Sequence[str]
 def _run(parts: Parts, path: Path, content: dict[str, Any] | None, stack: ExitStack) -> RunResult:
     """Train, then evaluate and film what was kept."""
     panel = stack.enter_context(Panel(f"{parts.name} on {parts.env.id}  ({path})"))
-    overridden = protocols.note(parts.options.protocol, parts.options.env)
+    overridden = under_protocol.note(parts.options.protocol, parts.options.env)
     if overridden is not None:
         panel.message(overridden)
     if isinstance(parts.env, NativeEnv) and parts.env.id != parts.env_like:
@@ -241,60 +220,3 @@ def _plan(parts: Parts, session: Session) -> None:
     for number, metrics in enumerate(parts.agent.plan(table), start=1):  # type: ignore[attr-defined]
         session.sweep(number, metrics)
     session.save_last()
-
-
-def _test(parts: Parts, path: Path, session: Session) -> Evaluation:
-    """Evaluate the kept agent on seeds that had no part in choosing it."""
-    if session.best is None:  # no evaluation was scheduled: the agent as it is now is the one that is kept
-        session.evaluate()
-    best = path / "checkpoints" / "best.pt"
-    if best.is_file():
-        checkpoint.load_agent(parts.agent, checkpoint.read(best)[1], best)
-    env = parts.eval_env()
-    try:
-        final = play.evaluate(
-            parts.agent,
-            env,
-            episodes=parts.options.eval_episodes,
-            seed=parts.seeds.test,
-            name=parts.name,
-            interrupted=lambda: session.interrupts.received is not None,
-        )
-    finally:
-        env.close()
-    session.record_final(final)
-    return final
-
-
-def _leave(parts: Parts, path: Path, session: Session) -> dict[str, Path]:
-    """The files that a finished run leaves: a picture or a video that cannot be made is said, and no more than that."""
-    files = {"checkpoint": path / "checkpoints" / "best.pt"}
-    makers: dict[str, Callable[[], Path]] = {}
-    if not hasattr(parts.agent, "plan"):  # planning takes no env step
-        makers["curve"] = lambda: _draw(path)
-    if parts.options.video:
-        makers["video"] = lambda: _film(parts, path, session)
-    for name, make in makers.items():
-        try:
-            files[name] = make()
-        except (OSError, ValueError) as error:
-            session.panel.message(f"no {name}: {first_line(error)}")
-    return files
-
-
-def _draw(path: Path) -> Path:
-    learning_curve.learning_curve([path], path / "curve.png")
-    return path / "curve.png"
-
-
-def _film(parts: Parts, path: Path, session: Session) -> Path:
-    target = path / "videos" / "best.mp4"
-    env = parts.eval_env(rows=1, render=True)
-    try:
-        target.parent.mkdir(exist_ok=True)
-        play.record(parts.agent, env, target, seed=parts.seeds.test)
-    finally:
-        env.close()
-    if session.writers is not None:
-        session.writers.video(parts.agent.env_step, target, env.render_fps)
-    return target

@@ -10,9 +10,10 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
-from gymnast.networks.backbones.mlp import ACTIVATIONS, NatureCNN, dense, norms
-from gymnast.networks.build import is_image
-from gymnast.networks.layers.inputs import Obs, Vector
+from gymnast.networks.backbones.convolutional import NatureCNN
+from gymnast.networks.backbones.mlp import dense, norms
+from gymnast.networks.layers.activations import ACTIVATIONS
+from gymnast.networks.layers.inputs import Obs, Vector, is_image
 
 
 class Combined(nn.Module):

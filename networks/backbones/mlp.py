@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
-import numpy as np
-import torch
-from gymnasium import spaces
 from torch import Tensor, nn
-from torch.nn import functional
 
+from gymnast.networks.layers.activations import ACTIVATIONS
 from gymnast.networks.layers.inputs import Obs, Vector
-
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "relu": torch.relu,
-    "tanh": torch.tanh,
-    "elu": functional.elu,
-    "gelu": functional.gelu,
-    "silu": functional.silu,
-}
 
 
 class MLP(nn.Module):
@@ -58,127 +46,6 @@ class MLP(nn.Module):
         return features
 
 
-class ConvNet(nn.Module):
-    """Rectified convolutions, flattened, and fully connected layers; images [B, C, H, W] to [B, out_features].
-
-    uint8 pixels are scaled by 1/255 here, so that they stay uint8 everywhere else; other images are read as they are.
-    With `layer_norm` what each layer gives is normalised before it is rectified (Ba et al. 2016), after a convolution
-    over the channels of each position.
-    """
-
-    def __init__(
-        self,
-        observation_space: gym.Space[Any],
-        hidden_sizes: Sequence[int],
-        *,
-        name: str,
-        convolutions: Sequence[tuple[int, int, int]],
-        layer_norm: bool = False,
-    ) -> None:
-        """`convolutions` are (channels, kernel, stride), one after the other."""
-        super().__init__()
-        space = observation_space
-        if not isinstance(space, spaces.Box) or len(space.shape) != 3:
-            raise ValueError(f"backbone {name} needs images [C, H, W], got {space}; mlp fits any observation")
-        channels, height, width = space.shape
-        self.scale = 1 / 255 if space.dtype == np.uint8 else 1.0
-        self.bf16 = False  # compute the convolutions in bfloat16; all weights stay float32
-        self.convolutions, self.channel_norms = nn.ModuleList(), nn.ModuleList()
-        for out_channels, kernel, stride in convolutions:
-            self.convolutions.append(nn.Conv2d(channels, out_channels, kernel, stride=stride))
-            self.channel_norms.append(ChannelNorm(out_channels) if layer_norm else nn.Identity())
-            height, width = ((size - kernel) // stride + 1 for size in (height, width))
-            channels = out_channels
-            if min(height, width) < 1:
-                raise ValueError(
-                    f"backbone {name} needs larger images than {space.shape[1]}x{space.shape[2]}; mlp fits"
-                )
-        self.layers = dense([channels * height * width, *hidden_sizes])
-        self.norms = norms(hidden_sizes, layer_norm)
-        self.out_features = int(hidden_sizes[-1] if hidden_sizes else channels * height * width)
-        # Pixel by pixel, as oneDNN computes: gradients of the 8x8 convolution take 3 ms and not 8 (batch 32, one core).
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-    def forward(self, obs: Obs) -> Tensor:
-        features: Tensor = pixels(obs).mul_(self.scale)
-        with torch.autocast(features.device.type, torch.bfloat16, enabled=self.bf16):
-            for convolution, norm in zip(self.convolutions, self.channel_norms, strict=True):
-                features = torch.relu_(norm(convolution(features)))
-        features = features.flatten(1).float()
-        for layer, norm in zip(self.layers, self.norms, strict=True):
-            features = torch.relu(norm(layer(features)))
-        return features
-
-
-class NatureCNN(ConvNet):
-    """Three convolutions, 8x8 to 3x3, and 512 units (Mnih et al. 2015, Methods); images [B, C, H, W]."""
-
-    def __init__(
-        self, observation_space: gym.Space[Any], hidden_sizes: Sequence[int] = (512,), *, layer_norm: bool = False
-    ) -> None:
-        convolutions = ((32, 8, 4), (64, 4, 2), (64, 3, 1))
-        super().__init__(
-            observation_space, hidden_sizes, name="nature-cnn", convolutions=convolutions, layer_norm=layer_norm
-        )
-
-
-class EfficientCNN(ConvNet):
-    """Two convolutions of 5x5 with stride 5, and 256 units (data-efficient Rainbow, van Hasselt et al. 2019)."""
-
-    def __init__(
-        self, observation_space: gym.Space[Any], hidden_sizes: Sequence[int] = (256,), *, layer_norm: bool = False
-    ) -> None:
-        convolutions = ((32, 5, 5), (64, 5, 5))
-        super().__init__(
-            observation_space, hidden_sizes, name="efficient-cnn", convolutions=convolutions, layer_norm=layer_norm
-        )
-
-
-class MinAtarCNN(nn.Module):
-    """One convolution of 3x3 and 128 units (Young & Tian 2019); images [B, H, W, C], as MinAtar gives them."""
-
-    def __init__(
-        self, observation_space: gym.Space[Any], hidden_sizes: Sequence[int] = (128,), *, layer_norm: bool = False
-    ) -> None:
-        super().__init__()
-        space = observation_space
-        if not isinstance(space, spaces.Box) or len(space.shape) != 3:
-            raise ValueError(f"backbone minatar-cnn needs images [H, W, C], got {space}; mlp fits any observation")
-        height, width, channels = space.shape
-        channels_first = spaces.Box(0, 1, (channels, height, width), np.float32)
-        convolutions = ((16, 3, 1),)
-        self.network = ConvNet(
-            channels_first, hidden_sizes, name="minatar-cnn", convolutions=convolutions, layer_norm=layer_norm
-        )
-        self.out_features = self.network.out_features
-
-    def forward(self, obs: Obs) -> Tensor:
-        features: Tensor = self.network(obs.movedim(-1, 1).float())
-        return features
-
-
-class ChannelNorm(nn.LayerNorm):
-    """Layer normalisation of images [B, C, H, W] over the channels of each position (Ba et al. 2016)."""
-
-    def forward(self, features: Tensor) -> Tensor:
-        normal: Tensor = super().forward(features.permute(0, 2, 3, 1))
-        return normal.permute(0, 3, 1, 2)
-
-
-def pixels(obs: Tensor) -> Tensor:
-    """A float32 copy of images [B, C, H, W] that lies channels last."""
-    packed = obs.dtype == torch.uint8 and obs.shape[1] == 4 and obs.device.type == "cpu" and sys.byteorder == "little"
-    if not packed or torch.compiler.is_compiling():
-        # At twice the speed of a copy to channels_last.
-        return torch.stack(obs.unbind(1), -1).float().permute(0, 3, 1, 2)
-    planes = obs.int().unbind(1)
-    words = planes[3] << 8  # the four bytes of a pixel as one number: at twice the speed of stacking them
-    for plane in (planes[2], planes[1]):
-        words.bitwise_or_(plane).bitwise_left_shift_(8)
-    words.bitwise_or_(planes[0])
-    return words.view(torch.uint8).view(*words.shape, 4).float().permute(0, 3, 1, 2)
-
-
 def dense(widths: Sequence[int]) -> nn.ModuleList:
     """Linear layers between successive widths."""
     return nn.ModuleList(nn.Linear(*pair) for pair in itertools.pairwise(widths))
@@ -187,7 +54,3 @@ def dense(widths: Sequence[int]) -> nn.ModuleList:
 def norms(widths: Sequence[int], layer_norm: bool) -> nn.ModuleList:
     """What follows each layer of these widths: a layer normalisation, or nothing that changes a number."""
     return nn.ModuleList(nn.LayerNorm(width) if layer_norm else nn.Identity() for width in widths)
-
-
-CNNS = {"nature-cnn": NatureCNN, "efficient-cnn": EfficientCNN, "minatar-cnn": MinAtarCNN}
-"""Convolutional backbones by name."""

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gymnast.networks.backbones.mlp import MLP, ChannelNorm, ConvNet, pixels
+from gymnast.networks.backbones.convolutional import ChannelNorm, ConvNet, pixels
+from gymnast.networks.backbones.mlp import MLP
 from gymnast.networks.fast.flat import FlatParameters
 from gymnast.networks.heads.q import QHead, QNetwork
 from gymnast.networks.layers.noisy import Linear

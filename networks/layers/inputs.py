@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
@@ -10,6 +10,10 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 from torch.nn import functional
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 Obs = Any  # a tensor or a nested dict of them; `envs.step.Obs`, which networks do not import
 
@@ -61,3 +65,18 @@ class Vector(nn.Module):
         else:
             vector = torch.cat([part(obs[key]) for key, part in zip(self.keys, self.parts, strict=True)], 1)
         return vector
+
+
+def is_image(space: gym.Space[Any]) -> bool:
+    """Whether these are uint8 images [C, H, W], large enough for the convolutions of Mnih et al. 2015."""
+    if not isinstance(space, spaces.Box) or space.dtype != "uint8" or len(space.shape) != 3:
+        return False
+    return min(space.shape[1:]) >= 36
+
+
+def has_image(space: gym.Space[Any]) -> bool:
+    """Whether an observation or any part of it is an image."""
+    if isinstance(space, spaces.Dict | spaces.Tuple):
+        parts = space.spaces.values() if isinstance(space, spaces.Dict) else space.spaces
+        return any(has_image(part) for part in parts)
+    return is_image(space)

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.nn import functional
 
-from gymnast.networks.backbones.mlp import ACTIVATIONS, MLP
+from gymnast.networks.backbones.mlp import MLP
+from gymnast.networks.layers.activations import ACTIVATIONS
 from gymnast.networks.layers.init import initialise
 from gymnast.networks.layers.inputs import Obs
 

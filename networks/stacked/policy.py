@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gymnast.networks.backbones.mlp import ACTIVATIONS, MLP
+from gymnast.networks.backbones.mlp import MLP
 from gymnast.networks.heads.actor_critic import ActorCriticNetwork, Trunk
+from gymnast.networks.layers.activations import ACTIVATIONS
 from gymnast.networks.layers.inputs import Obs
 
 Layer = tuple[Tensor, Tensor]

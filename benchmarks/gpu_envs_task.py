@@ -1,0 +1,36 @@
+"""What one measurement of environments on a device is."""
+
+from __future__ import annotations
+
+import fcntl
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from contest import Result, Timed
+
+
+@dataclass(frozen=True)
+class Task:
+    """One contender's work."""
+
+    game: str
+    envs: int
+    steps: int
+    threads: int
+    device: str
+    lock: str
+    """A file that is locked while the steps are timed."""
+
+    @property
+    def name(self) -> str:
+        """The game alone, as Gymnasium writes it: Asterix."""
+        return self.game.removeprefix("MinAtar/").split("-")[0]
+
+    def timed(self, began: float, play: Callable[[], int]) -> Result:
+        """Time what `play` does, which gives the vector steps that it took."""
+        ready = time.perf_counter() - began
+        with open(self.lock, "w") as turn:
+            fcntl.flock(turn, fcntl.LOCK_EX)
+            timed = Timed(0)
+            return {**timed.result(self.envs * play(), 0, expected=0), "compile_s": ready}

@@ -1,0 +1,83 @@
+"""An agent from its checkpoint."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from gymnast.agents.base import Agent
+from gymnast.errors import UsageError, first_line
+from gymnast.settings import agents
+from gymnast.storage import space_json
+from gymnast.storage.checkpoint import About, find, read
+
+
+def agent_class(about: About, *, agent: type[Any] | None = None, trust: bool = False) -> type[Any]:
+    """The class of a checkpoint's agent; `agent` gives it where it is not one of gymnast's, `trust` imports it."""
+    if agent is not None:
+        return agent
+    if agents.is_builtin(about.agent) or trust:
+        return agents.agent_class(about.agent)
+    raise UsageError(
+        f"the agent {about.agent} is code outside gymnast, which is not run unasked: "
+        "give --trust, or load(path, agent=Class) in Python"
+    )
+
+
+def config_of(about: About, agent: type[Any], *, trust: bool = False) -> Any:
+    """The config of a checkpoint's agent; UsageError where this version has other fields.
+
+    With `trust` the module of a backbone of the user's own is imported.
+    """
+    try:
+        config = agents.config_class(agent)(**{key: _tuples(value) for key, value in about.config.items()})
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"the checkpoint's {about.agent} does not fit this version of gymnast: {error}") from None
+    if trust:
+        agents.import_backbone(config)
+    return config
+
+
+def build(about: About, agent: type[Any], *, device: str, trust: bool = False) -> Agent:
+    """An untrained agent as a checkpoint describes it; what needs a GPU is left out on another device."""
+    config = config_of(about, agent, trust=trust)
+    if getattr(config, "cuda_graphs", False) and not device.startswith("cuda"):
+        config = dataclasses.replace(config, cuda_graphs=False)
+    try:
+        observation_space, action_space = (
+            space_json.decode(about.observation_space),
+            space_json.decode(about.action_space),
+        )
+        num_envs = int(about.run.get("num_envs", 1))
+        made: Agent = agent(observation_space, action_space, config, num_envs=num_envs, device=device, seed=0)
+    except (TypeError, ValueError, KeyError) as error:
+        raise UsageError(f"the checkpoint's {about.agent} cannot be built: {error}") from None
+    return made
+
+
+def _tuples(value: Any) -> Any:
+    """JSON has no tuples; configs have no lists."""
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+
+
+def load(path: str | Path, *, device: str = "cpu", agent: type[Any] | None = None, trust: bool = False) -> Agent:
+    """The trained agent of a run's folder (its best checkpoint) or of a checkpoint file, ready to act.
+
+    `agent.actor(num_envs, explore=False, seed=0).act(obs, start).action` is its greedy action. `agent` gives the class
+    of an agent that is not gymnast's own; `trust=True` imports the one that the file names. Raises UsageError.
+    """
+    file = find(path)
+    about, content = read(file)
+    made = build(about, agent_class(about, agent=agent, trust=trust), device=device, trust=trust)
+    load_agent(made, content, file)
+    return made
+
+
+def load_agent(agent: Agent, content: dict[str, Any], path: Path, *, replay: bool = False) -> None:
+    """Put a checkpoint's state into an agent, its replay only where asked; UsageError where it does not fit."""
+    try:
+        state = content["agent"]
+        agent.load_state_dict(state if replay else {key: value for key, value in state.items() if key != "replay"})
+    except (KeyError, ValueError, RuntimeError, TypeError, IndexError) as error:
+        raise UsageError(f"{path} does not fit its own description: {first_line(error)}") from None

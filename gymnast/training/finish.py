@@ -1,0 +1,90 @@
+"""What a run leaves behind: its final evaluation, curve and video."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gymnast.errors import first_line
+from gymnast.evaluation import play
+from gymnast.evaluation.result import Evaluation
+from gymnast.reports import learning_curve
+from gymnast.storage import checkpoint, rebuild
+from gymnast.training.parts import Parts
+from gymnast.training.session import Session
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a run ended."""
+
+    path: Path
+    exit_code: int
+    env_step: int
+    final: Evaluation | None
+    """The kept agent on evaluation seeds of its own; None after an interruption."""
+    files: dict[str, Path] = field(default_factory=dict)
+    """What was left behind: checkpoint, curve, video."""
+
+    def as_text(self) -> str:
+        """The final evaluation, and where everything lies."""
+        lines = [] if self.final is None else [self.final.as_text()]
+        return "\n".join([*lines, *(f"{name:<12}{path}" for name, path in self.files.items())])
+
+
+def _test(parts: Parts, path: Path, session: Session) -> Evaluation:
+    """Evaluate the kept agent on seeds that had no part in choosing it."""
+    if session.best is None:  # no evaluation was scheduled: the agent as it is now is the one that is kept
+        session.evaluate()
+    best = path / "checkpoints" / "best.pt"
+    if best.is_file():
+        rebuild.load_agent(parts.agent, checkpoint.read(best)[1], best)
+    env = parts.eval_env()
+    try:
+        final = play.evaluate(
+            parts.agent,
+            env,
+            episodes=parts.options.eval_episodes,
+            seed=parts.seeds.test,
+            name=parts.name,
+            interrupted=lambda: session.interrupts.received is not None,
+        )
+    finally:
+        env.close()
+    session.record_final(final)
+    return final
+
+
+def _leave(parts: Parts, path: Path, session: Session) -> dict[str, Path]:
+    """The files that a finished run leaves: a picture or a video that cannot be made is said, and no more than that."""
+    files = {"checkpoint": path / "checkpoints" / "best.pt"}
+    makers: dict[str, Callable[[], Path]] = {}
+    if not hasattr(parts.agent, "plan"):  # planning takes no env step
+        makers["curve"] = lambda: _draw(path)
+    if parts.options.video:
+        makers["video"] = lambda: _film(parts, path, session)
+    for name, make in makers.items():
+        try:
+            files[name] = make()
+        except (OSError, ValueError) as error:
+            session.panel.message(f"no {name}: {first_line(error)}")
+    return files
+
+
+def _draw(path: Path) -> Path:
+    learning_curve.learning_curve([path], path / "curve.png")
+    return path / "curve.png"
+
+
+def _film(parts: Parts, path: Path, session: Session) -> Path:
+    target = path / "videos" / "best.mp4"
+    env = parts.eval_env(rows=1, render=True)
+    try:
+        target.parent.mkdir(exist_ok=True)
+        play.record(parts.agent, env, target, seed=parts.seeds.test)
+    finally:
+        env.close()
+    if session.writers is not None:
+        session.writers.video(parts.agent.env_step, target, env.render_fps)
+    return target
