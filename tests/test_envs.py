@@ -15,6 +15,7 @@ from gymnasium.wrappers import TimeLimit, TransformReward
 
 from gymnast import envs
 from gymnast.envs.env import Env
+from gymnast.envs.errors import EnvError
 from gymnast.envs.factory import NATIVE_FROM
 from gymnast.envs.rows.processes import WorkersEnv
 from gymnast.envs.rows.serial import SerialEnv
@@ -147,7 +148,7 @@ def test_an_observation_of_the_wrong_shape_is_refused() -> None:
             return np.zeros(1, np.float32), {}
 
     env = envs.make(lambda: Wrong(spaces.Box(-1, 1, (3,)), spaces.Discrete(2)))
-    with pytest.raises(ValueError, match=r"shape \(1,\), its space says \(3,\)"):
+    with pytest.raises(EnvError, match=r"shape \(1,\) where its space says \(3,\)"):
         env.reset()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
@@ -12,11 +13,14 @@ import torch
 from torch import Tensor
 
 from gymnast.envs.env import Env
-from gymnast.envs.rows import tensors
+from gymnast.envs.errors import EnvError, EnvWarning
+from gymnast.envs.rows import incoming, tensors
 from gymnast.envs.rows.row import Begun, Stepped
 from gymnast.envs.step import Obs, Step, map_obs
 
 NO_FRAMES: dict[int, np.ndarray] = {}
+LOOKS = 100
+"""Steps of every row, after a `reset`, whose observations are checked against the bounds of their space too."""
 
 
 class RowsEnv(Env):
@@ -41,7 +45,9 @@ class RowsEnv(Env):
         self.single_observation_space = observation_space
         self.single_action_space = action_space
         self.exact_resume = method != "none"
-        self._batch = tensors.batcher(observation_space, device)
+        self._stack = tensors.batcher(observation_space, device)
+        self._looks = LOOKS
+        self._warned = False
         tensors.check_actions(action_space, id)
         self._actions = tensors.row_actions(action_space)
         self._none = torch.zeros(num_envs, dtype=torch.bool, device=device)
@@ -52,6 +58,7 @@ class RowsEnv(Env):
         self._reward = torch.zeros(num_envs, device=device)
         self._episode = [0] * num_envs
         self._begun = 0
+        self._begun_by_row = [0] * num_envs
         self._episode_seeds: list[int] = []
         self._final_frames = NO_FRAMES
         """Last pictures of the episodes that ended in the last step."""
@@ -73,8 +80,6 @@ class RowsEnv(Env):
         self._begun = 0
         self._final_frames = NO_FRAMES
         begun = self._begin(list(range(self.num_envs)), reseed=True)
-        for observation, _ in begun:
-            tensors.check_shape(self.single_observation_space, observation, self.id)
         self._extras = self._extra_names()
         self.obs = self._batch([observation for observation, _ in begun])
         self.start = self._all
@@ -87,6 +92,7 @@ class RowsEnv(Env):
             number = self._begun
             seeds[row] = self._episode_seeds[number] if number < len(self._episode_seeds) else None
             self._episode[row] = number
+            self._begun_by_row[row] += 1
             self._begun += 1
         return self._reset_rows(seeds, reseed=reseed)
 
@@ -141,6 +147,39 @@ class RowsEnv(Env):
             begun[row] = first
         step.obs = self._batch([observation for observation, _ in begun])
         step.action_mask = self._extra("action_mask", [extras for _, extras in begun])
+
+    def _batch(self, observations: Sequence[Any]) -> Obs:
+        """One batch of the rows' observations; EnvError names the row of one that does not fit its space."""
+        if self._looks and not self._warned:
+            self._look(observations)
+        try:
+            return self._stack(observations)
+        except (ValueError, TypeError, KeyError, IndexError) as error:
+            for row, observation in enumerate(observations):
+                if found := incoming.problem(observation, self.single_observation_space):
+                    raise EnvError(f"{self.id} {found} ({self._where(row)})") from error
+            raise EnvError(f"{self.id} gave observations that cannot be put into one batch: {error}") from error
+
+    def _look(self, observations: Sequence[Any]) -> None:
+        """Warn once of an observation out of bounds: nothing changes it, so the run goes on."""
+        self._looks -= 1
+        for row, observation in enumerate(observations):
+            if incoming.problem(observation, self.single_observation_space):
+                return  # an error, which `_batch` raises
+            if found := incoming.outside(observation, self.single_observation_space):
+                self._warned = True
+                warnings.warn(f"{self.id} {found} ({self._where(row)})", EnvWarning, stacklevel=2)
+                return
+
+    def _where(self, row: int) -> str:
+        """Row, episode and step, for messages."""
+        length = self._lengths()[row]
+        step = f"step {length}" if length else "reset"
+        return f"{step} of episode {self._begun_by_row[row]}, row {row}"
+
+    @abstractmethod
+    def _lengths(self) -> Sequence[int]:
+        """Steps of the episode that each row is in."""
 
     @abstractmethod
     def _frame(self, row: int) -> np.ndarray:

@@ -12,16 +12,17 @@ import cloudpickle  # type: ignore[import-untyped]
 import gymnasium as gym
 import numpy as np
 
+from gymnast.envs.errors import EnvError
 from gymnast.envs.rows.row import Row
 
 
-def serve(connection: Connection, pickled: bytes, seeds: Sequence[np.random.SeedSequence]) -> None:
+def serve(connection: Connection, name: str, pickled: bytes, seeds: Sequence[np.random.SeedSequence]) -> None:
     """Build one row per seed and answer `(command, argument)` until told to close, or until the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides what it means
     rows: list[Row] = []
     try:
         build: Callable[[], gym.Env[Any, Any]] = cloudpickle.loads(pickled)
-        rows.extend(Row(build(), seeds=sequence) for sequence in seeds)
+        rows.extend(Row(build(), name=name, seeds=sequence) for sequence in seeds)
         connection.send((True, describe(rows[0])))
         while True:
             command, argument = connection.recv()
@@ -31,10 +32,11 @@ def serve(connection: Connection, pickled: bytes, seeds: Sequence[np.random.Seed
     except (EOFError, BrokenPipeError, ConnectionResetError):
         pass  # the parent is gone: nobody is left to tell
     except Exception as error:
-        connection.send((False, (f"{type(error).__name__}: {error}", traceback.format_exc())))
+        cause = f"said: {error}" if isinstance(error, EnvError) else f"raised {type(error).__name__}: {error}"
+        connection.send((False, (cause, traceback.format_exc())))
     finally:
         for row in rows:
-            row.env.close()
+            row.close()
 
 
 def describe(row: Row) -> dict[str, Any]:
@@ -68,5 +70,5 @@ COMMANDS: dict[str, Callable[[list[Row], Any], Any]] = {
     "restore": restore,
     "snapshot": lambda rows, _: [row.snapshot() for row in rows],
     "extras": lambda rows, _: rows[0].extras,
-    "render": lambda rows, index: np.asarray(rows[index].env.render(), np.uint8),
+    "render": lambda rows, index: rows[index].render(),
 }

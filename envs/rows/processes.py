@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gymnast.envs.errors import EnvError
 from gymnast.envs.rows import process as worker
 from gymnast.envs.rows.base import RowsEnv
 from gymnast.envs.rows.row import Begun
@@ -31,7 +32,7 @@ CLOSE_TIMEOUT = 5.0
 """Seconds that workers have to close their environments before they are killed."""
 
 
-class WorkerError(RuntimeError):
+class WorkerError(EnvError):
     """A worker process died, hung, or raised: the message names the environment and the cause."""
 
 
@@ -80,7 +81,7 @@ class WorkersEnv(RowsEnv):
         context = multiprocessing.get_context("spawn")  # fork would copy locks that other threads of torch hold
         for index, share in enumerate(self._shares):
             ours, theirs = context.Pipe()
-            arguments = (theirs, pickled, [seeds[row] for row in share])
+            arguments = (theirs, self.id, pickled, [seeds[row] for row in share])
             process = context.Process(target=worker.serve, args=arguments, name=f"{self.id} {index}", daemon=True)
             process.start()
             theirs.close()
@@ -110,8 +111,7 @@ class WorkersEnv(RowsEnv):
             process.join(1.0)
             self._fail(index, _exit_cause(process))
         if not succeeded:
-            cause, traceback = answer
-            self._fail(index, f"raised {cause}", traceback)
+            self._fail(index, *answer)
         return answer
 
     def _fail(self, index: int, cause: str, traceback: str | None = None) -> NoReturn:
@@ -163,6 +163,9 @@ class WorkersEnv(RowsEnv):
                 self._send(index, "reset", (own, reseed))
                 asked.append(index)
         return [begun for index in asked for begun in self._receive(index)]
+
+    def _lengths(self) -> list[int]:
+        return [length for _, length in self._running] if self._running else [0] * self.num_envs
 
     def _extra_names(self) -> tuple[str, ...]:
         self._send(0, "extras", None)

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium import spaces
 from gymnasium.wrappers import OrderEnforcing, TimeLimit
 
-from gymnast.envs.rows import snapshot
+from gymnast.envs.errors import EnvError
+from gymnast.envs.rows import incoming, snapshot
+from gymnast.envs.rows.incoming import BadValue
 
 RESEED_AFTER = 10_000
 """Actions since the last seeded reset after which the next reset is seeded, so that a replay stays short."""
 EXTRAS = ("lives", "action_mask")
-"""What is taken from `info`, where the first reset has it."""
+"""What is taken beside observation and reward, where the first reset has it."""
+_IN_USE: dict[int, weakref.ref[gym.Env[Any, Any]]] = {}
+"""The environments that rows step, by their identity: no two rows may share one."""
 
 Stepped = tuple[Any, float, bool, bool, "tuple[Any, ...] | None"]
 """Observation, reward, terminated, truncated, extras."""
@@ -30,21 +38,25 @@ class Row:
 
     __slots__ = (
         "_actions",
-        "_seeded",
+        "_mask_of",
         "_seeds",
         "_since_seed",
         "_step",
         "env",
+        "episode",
         "episode_return",
         "extras",
         "length",
         "limit",
         "method",
+        "name",
         "reseeds",
         "seed",
     )
 
-    def __init__(self, env: gym.Env[Any, Any], *, seeds: np.random.SeedSequence) -> None:
+    def __init__(self, env: gym.Env[Any, Any], *, name: str, seeds: np.random.SeedSequence) -> None:
+        _take(env, name)
+        self.name = name
         self.method = snapshot.method(env)
         self.limit: float = float("inf")
         while type(env) in (TimeLimit, OrderEnforcing):
@@ -57,8 +69,11 @@ class Row:
         self.extras: tuple[str, ...] = ()
         self.seed: int | None = None
         self.reseeds = 0
+        self.episode = 0
+        """Number of the row's episode, from 1 on."""
         self._seeds = seeds
         self._step = env.step
+        self._mask_of: Callable[[Any, dict[str, Any]], Any] | None = None
         self._actions: list[Any] = []
 
     def reset(self, seed: int | None = None, *, reseed: bool = False) -> Begun:
@@ -74,25 +89,77 @@ class Row:
         if seed is not None:
             self.seed = seed
             self._actions = []
-        observation, info = self.env.reset(seed=seed)
-        if seed is not None:
-            self.extras = tuple(name for name in EXTRAS if name in info)
+        self.episode += 1
         self.length = 0
         self.episode_return = 0.0
-        return observation, tuple(info[name] for name in self.extras) if self.extras else None
+        try:
+            observation, info = self.env.reset(seed=seed)
+            if seed is not None:
+                self._mask_of = mask_source(self.env, observation, info)
+                there = {"lives": "lives" in info, "action_mask": self._mask_of is not None}
+                self.extras = tuple(name for name in EXTRAS if there[name])
+            return observation, self._extras(observation, info, ended=False) if self.extras else None
+        except Exception as error:
+            raise self.fault("reset", error) from error
 
     def step(self, action: Any) -> Stepped:
         """Take one action; `length` and `episode_return` are then those of the episode so far."""
         if self.method == "replay":
             self._actions.append(action if isinstance(action, int) else action.copy())
-        observation, reward, terminated, truncated, info = self._step(action)
-        reward = float(reward)
         self.length += 1
-        self.episode_return += reward
-        if self.length >= self.limit:
-            truncated = True
-        extras = tuple(info[name] for name in self.extras) if self.extras else None
+        try:
+            observation, reward, terminated, truncated, info = self._step(action)
+            # Most environments give plain values, which cost no call here.
+            reward = reward if type(reward) is float else incoming.number(reward, "reward")
+            terminated = terminated if type(terminated) is bool else incoming.flag(terminated, "terminated")
+            truncated = truncated if type(truncated) is bool else incoming.flag(truncated, "truncated")
+            self.episode_return += reward
+            if self.length >= self.limit:
+                truncated = True
+            extras = self._extras(observation, info, ended=terminated or truncated) if self.extras else None
+        except Exception as error:
+            raise self.fault("step", error) from error
         return observation, reward, terminated, truncated, extras
+
+    def _extras(self, observation: Any, info: dict[str, Any], *, ended: bool) -> tuple[Any, ...]:
+        """The values of `extras`; BadValue where one is missing or cannot be."""
+        found: list[Any] = []
+        for name in self.extras:
+            if name == "lives":
+                if "lives" not in info:
+                    raise BadValue("gave no 'lives' in its info, which it gave at its first reset")
+                found.append(int(incoming.number(info["lives"], "lives")))
+            elif self._mask_of is not None:
+                mask = incoming.mask(self._mask_of(observation, info), self.env.action_space)
+                if not ended and incoming.allows_none(mask, self.env.action_space):
+                    raise BadValue("allows no action, in the middle of an episode")
+                found.append(mask)
+        return tuple(found)
+
+    def fault(self, call: str, error: Exception) -> EnvError:
+        """What to raise for an error in one of the environment's calls."""
+        if isinstance(error, EnvError):
+            return error
+        where = f"step {self.length} of episode {self.episode}" if call == "step" else f"episode {self.episode}"
+        if isinstance(error, BadValue):
+            return EnvError(f"{self.name} {error} ({call}, {where})")
+        text = " ".join(str(error).split())
+        return EnvError(f"{self.name}: {call} raised {type(error).__name__}: {text} ({where})")
+
+    def render(self) -> np.ndarray:
+        """What the environment draws now, in RGB: uint8 [H, W, 3]."""
+        try:
+            return np.asarray(self.env.render(), np.uint8)
+        except Exception as error:
+            raise self.fault("render", error) from error
+
+    def close(self) -> None:
+        """Free the environment; EnvError where it raises."""
+        _IN_USE.pop(id(self.env.unwrapped), None)
+        try:
+            self.env.close()
+        except Exception as error:
+            raise self.fault("close", error) from error
 
     def snapshot(self) -> dict[str, Any]:
         """All that `restore` needs: NumPy arrays, numbers, strings, lists and dicts of them."""
@@ -103,6 +170,7 @@ class Row:
             "seed": self.seed,
             "reseeds": self.reseeds,
             "extras": list(self.extras),
+            "episode": self.episode,
         }
         if self.method == "replay":
             return {**state, "actions": np.array(self._actions)}
@@ -116,8 +184,12 @@ class Row:
         self.seed = state["seed"]
         self.extras = tuple(state["extras"])
         if self.method == "replay":
-            return self._replay(state["seed"], list(state["actions"]))
+            observation = self._replay(state["seed"], list(state["actions"]))
+            self.episode = state.get("episode", self.episode)
+            return observation
+        self._mask_of = mask_source(self.env, *self.env.reset())
         snapshot.put_back(self.env, state["env"])
+        self.episode = state.get("episode", 0)  # runs of earlier builds did not keep it
         self.length = state["length"]
         self.episode_return = state["episode_return"]
         return None
@@ -130,3 +202,41 @@ class Row:
             if terminated or truncated:
                 observation, _ = self._begin(None)
         return observation
+
+
+def _take(env: gym.Env[Any, Any], name: str) -> None:
+    """Note that a row steps this environment; ValueError where another row does."""
+    base = env.unwrapped
+    key = id(base)
+    other = _IN_USE.get(key)
+    if other is not None and other() is base:
+        raise ValueError(
+            f"the function of {name} gave an environment that is in use already: it has to build a new one at each "
+            "call, as in `lambda: MyEnv()`"
+        )
+    with suppress(TypeError):  # a class with __slots__ cannot be watched
+        _IN_USE[key] = weakref.ref(base, lambda _: _IN_USE.pop(key, None))
+
+
+def mask_source(
+    env: gym.Env[Any, Any], observation: Any, info: dict[str, Any]
+) -> Callable[[Any, dict[str, Any]], Any] | None:
+    """Where an environment keeps its action masks, by its first reset; None where it has none.
+
+    In order: `info["action_mask"]`, a method `action_masks()`, the part "action_mask" of a Dict observation.
+    """
+    if not incoming.mask_sizes(env.action_space):
+        return None
+    if "action_mask" in info:
+        return _from_info
+    if env.has_wrapper_attr("action_masks") and callable(method := env.get_wrapper_attr("action_masks")):
+        return lambda observation, info: method()
+    if isinstance(env.observation_space, spaces.Dict) and "action_mask" in env.observation_space.spaces:
+        return lambda observation, info: observation["action_mask"]
+    return None
+
+
+def _from_info(observation: Any, info: dict[str, Any]) -> Any:
+    if "action_mask" not in info:
+        raise BadValue("gave no 'action_mask' in its info, which it gave at its first reset")
+    return info["action_mask"]

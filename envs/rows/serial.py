@@ -27,7 +27,7 @@ class SerialEnv(RowsEnv):
         seed: np.random.SeedSequence,
         device: torch.device,
     ) -> None:
-        self.rows = [Row(env, seeds=seeds) for env, seeds in zip(envs, seed.spawn(len(envs)), strict=True)]
+        self.rows = [Row(env, name=id, seeds=seeds) for env, seeds in zip(envs, seed.spawn(len(envs)), strict=True)]
         self._steps = [row.step for row in self.rows]
         env = envs[0]
         super().__init__(
@@ -50,6 +50,9 @@ class SerialEnv(RowsEnv):
     def _totals(self, rows: list[int]) -> list[tuple[float, int]]:
         return [(self.rows[row].episode_return, self.rows[row].length) for row in rows]
 
+    def _lengths(self) -> list[int]:
+        return [row.length for row in self.rows]
+
     def _extra_names(self) -> tuple[str, ...]:
         return self.rows[0].extras
 
@@ -63,8 +66,8 @@ class SerialEnv(RowsEnv):
         return tables.transition_table(self.rows[0].env, self.rows[0].limit)
 
     def _frame(self, row: int) -> np.ndarray:
-        return np.asarray(self.rows[row].env.render(), np.uint8)
+        return self.rows[row].render()
 
     def close(self) -> None:
         for row in self.rows:
-            row.env.close()
+            row.close()

@@ -11,6 +11,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
+from gymnast.envs.rows import incoming
 from gymnast.envs.step import Obs, map_obs
 
 TENSOR_DTYPES: dict[Any, np.dtype[Any]] = {
@@ -37,10 +38,8 @@ def to_tensor(array: np.ndarray, device: torch.device) -> Tensor:
 
 def batcher(space: gym.Space[Any], device: torch.device) -> Batcher:
     """The function that copies observations of a space into tensors; ValueError names a space it cannot."""
-    if isinstance(space, spaces.Discrete):
-        return _stacker(np.dtype(np.int64), device)
-    if isinstance(space, (spaces.Box, spaces.MultiDiscrete, spaces.MultiBinary)):
-        return _stacker(tensor_dtype(space), device)
+    if isinstance(space, (spaces.Discrete, spaces.Box, spaces.MultiDiscrete, spaces.MultiBinary)):
+        return _stacker(space, device)
     if isinstance(space, (spaces.Dict, spaces.Tuple)):
         parts = [(name, key, batcher(part, device)) for name, key, part in children(space)]
         return lambda observations: {
@@ -52,11 +51,20 @@ def batcher(space: gym.Space[Any], device: torch.device) -> Batcher:
     )
 
 
-def _stacker(dtype: np.dtype[Any], device: torch.device) -> Batcher:
+def _stacker(space: gym.Space[Any], device: torch.device) -> Batcher:
+    """Of an array space. Raises ValueError where observations do not fit it, of which `problem` says more."""
     on_cpu = device.type == "cpu"
+    given, shape, dtype = np.dtype(space.dtype), space.shape or (), tensor_dtype(space)
+    numbered = not isinstance(space, spaces.Box)
 
     def stack(observations: Sequence[Any]) -> Tensor:
-        batch = np.array(observations, dtype)  # copies
+        batch = np.array(observations)  # copies
+        if batch.dtype is not given or batch.shape[1:] != shape:
+            batch = incoming.fitted(batch, space)
+        if numbered:
+            incoming.check_range(batch, space)
+        if dtype is not given:
+            batch = batch.astype(dtype)
         return torch.from_numpy(batch) if on_cpu else to_tensor(batch, device)
 
     return stack
@@ -64,6 +72,8 @@ def _stacker(dtype: np.dtype[Any], device: torch.device) -> Batcher:
 
 def tensor_dtype(space: gym.Space[Any]) -> np.dtype[Any]:
     """The dtype that observations of an array space have as tensors: float64 becomes float32, uint8 stays."""
+    if isinstance(space, spaces.Discrete):
+        return np.dtype(np.int64)
     dtype = np.dtype(space.dtype)
     return TENSOR_DTYPES.get(dtype, dtype)
 
@@ -79,17 +89,9 @@ def batched(space: gym.Space[Any], observations: Any, device: torch.device) -> O
     """A vector environment's batch of observations of a (single) space, copied into tensors."""
     if isinstance(space, (spaces.Dict, spaces.Tuple)):
         return {name: batched(part, observations[key], device) for name, key, part in children(space)}
-    dtype = np.dtype(np.int64) if isinstance(space, spaces.Discrete) else tensor_dtype(space)
-    return to_tensor(np.array(observations, dtype), device)
-
-
-def check_shape(space: gym.Space[Any], observation: Any, name: str) -> None:
-    """ValueError where an observation has not the shape that its space says: it would be broadcast silently."""
-    if isinstance(space, (spaces.Dict, spaces.Tuple)):
-        for _, key, part in children(space):
-            check_shape(part, observation[key], name)
-    elif np.shape(observation) != space.shape:
-        raise ValueError(f"{name} gave an observation of shape {np.shape(observation)}, its space says {space.shape}")
+    batch = incoming.fitted(np.array(observations), space)
+    incoming.check_range(batch, space)
+    return to_tensor(batch.astype(tensor_dtype(space), copy=False), device)
 
 
 def row_actions(space: gym.Space[Any]) -> Callable[[Tensor], list[Any]]:

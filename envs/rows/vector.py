@@ -12,7 +12,9 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from torch import Tensor
 
 from gymnast.envs.env import Env
-from gymnast.envs.rows import tensors
+from gymnast.envs.errors import EnvError
+from gymnast.envs.rows import incoming, tensors
+from gymnast.envs.rows.incoming import BadValue
 from gymnast.envs.rows.row import EXTRAS
 from gymnast.envs.rows.snapshot import has_state, put_back, take
 from gymnast.envs.step import Obs, Step, map_obs
@@ -103,12 +105,15 @@ class VectorAdapter(Env):
         """The step that the environment answered with, with new episodes where one ended."""
         begun = self._pending
         active = ~begun
-        rewards = np.array(rewards, np.float64)
-        terminated = np.asarray(terminated, np.bool_) & active
-        truncated = np.asarray(truncated, np.bool_) & active
-        self._returns += rewards  # a row that begins starts from zero below
         self._lengths += 1
-        step = self._step(self._tensors(observations), rewards, infos)
+        try:
+            rewards = incoming.numbers(rewards, self.num_envs)
+            terminated = incoming.flags(terminated, self.num_envs, "terminated") & active
+            truncated = incoming.flags(truncated, self.num_envs, "truncated") & active
+            step = self._step(self._tensors(observations), rewards, infos)
+        except BadValue as error:
+            raise EnvError(f"{self.id} {error} ({self._where()})") from error
+        self._returns += rewards  # a row that begins starts from zero below
         ended = terminated | truncated
         if begun.any():
             step.active, step.start = self._tensor(active), self._tensor(begun)
@@ -160,6 +165,11 @@ class VectorAdapter(Env):
             return
         step.start = step.start | self._tensor(ended)
         self._begin(ended)
+
+    def _where(self) -> str:
+        """Steps of the rows' episodes, for messages."""
+        low, high = int(self._lengths.min()), int(self._lengths.max())
+        return f"step {low}" if low == high else f"step {low} to {high} of the rows' episodes"
 
     def _begin(self, rows: np.ndarray) -> None:
         """Episodes begin in these rows."""

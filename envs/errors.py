@@ -1,0 +1,14 @@
+"""What goes wrong inside an environment, as opposed to what is wrong with the options that it was made with."""
+
+from __future__ import annotations
+
+
+class EnvError(RuntimeError):
+    """An environment raised, or gave a value that does not fit its spaces; one line names it, the call and the value.
+
+    A run that meets it leaves a checkpoint and ends with exit code 1.
+    """
+
+
+class EnvWarning(UserWarning):
+    """Something about an environment that a run goes on with, and its user should know."""

@@ -1,0 +1,189 @@
+"""What an environment gives, checked where it comes in: rewards, flags, observations, masks. No torch: workers use it.
+
+A value that holds one element means that element, whatever its type. Anything that would have to be cut, wrapped or
+cast into another value is a `BadValue`; whoever knows the row, the episode and the step says where it came from.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+
+SHOWN = 80
+"""Characters of a value that a message shows."""
+
+
+class BadValue(ValueError):  # noqa: N818 - becomes an EnvError once it is known where the value came from
+    """What is wrong with a value, in words that follow the name of the environment."""
+
+
+def number(value: Any, name: str) -> float:
+    """A reward as a float: any number, or an array or tensor of one element."""
+    array = _array(value)
+    if array.size != 1 or array.dtype.kind not in "biuf":
+        raise BadValue(f"gave the {name} {shown(value)}, which is not one number")
+    return float(array.reshape(-1)[0])
+
+
+def flag(value: Any, name: str) -> bool:
+    """`terminated` or `truncated` as a bool: true or false, 0 or 1, or an array or tensor of one of them."""
+    array = _array(value)
+    if array.size != 1 or array.dtype.kind not in "biuf" or array.reshape(-1)[0] not in (0, 1):
+        raise BadValue(f"gave {name} as {shown(value)}, which is neither true nor false")
+    return bool(array.reshape(-1)[0])
+
+
+def numbers(values: Any, rows: int) -> np.ndarray:
+    """The rewards of a vector environment, float64 [N]; an array [N, 1] holds one number a row."""
+    array = _array(values)
+    if array.size != rows or array.dtype.kind not in "biuf":
+        raise BadValue(f"gave rewards of shape {array.shape} for {rows} rows: each row needs one number")
+    return array.reshape(rows).astype(np.float64)
+
+
+def flags(values: Any, rows: int, name: str) -> np.ndarray:
+    """`terminated` or `truncated` of a vector environment, bool [N]."""
+    array = _array(values)
+    if array.size != rows or array.dtype.kind not in "biuf" or not np.isin(array, (0, 1)).all():
+        raise BadValue(f"gave {name} as {shown(values)} for {rows} rows: each row needs true or false")
+    return array.reshape(rows).astype(np.bool_)
+
+
+def mask(value: Any, action_space: gym.Space[Any]) -> np.ndarray:
+    """A mask of allowed actions, bool [A]; one array for each part of a MultiDiscrete space is joined to [sum of A]."""
+    parts = mask_sizes(action_space)
+    if isinstance(value, (list, tuple)) and len(value) == len(parts) and all(np.ndim(part) == 1 for part in value):
+        sizes = tuple(len(part) for part in value)
+        joined = np.concatenate([np.asarray(part) for part in value])
+    else:
+        joined = _array(value)
+        sizes = joined.shape
+    if joined.shape != (sum(parts),) or sizes not in ((sum(parts),), parts) or joined.dtype.kind not in "biuf":
+        raise BadValue(f"gave the action mask {shown(value)}, and its actions need one of shape {(sum(parts),)}")
+    return joined.astype(np.bool_)
+
+
+def allows_none(allowed: np.ndarray, action_space: gym.Space[Any]) -> bool:
+    """Whether a mask [A] leaves an action, or a part of it, without a choice."""
+    parts = mask_sizes(action_space)
+    if isinstance(action_space, spaces.MultiBinary):
+        return False  # a bit that may not be 1 is 0
+    if len(parts) == 1:
+        return not allowed.any()
+    return any(not part.any() for part in np.split(allowed, np.cumsum(parts)[:-1]))
+
+
+def mask_sizes(action_space: gym.Space[Any]) -> tuple[int, ...]:
+    """Choices of each part of an action: (n,) of Discrete, nvec of MultiDiscrete, the bits of MultiBinary."""
+    if isinstance(action_space, spaces.Discrete):
+        return (int(action_space.n),)
+    if isinstance(action_space, spaces.MultiDiscrete):
+        return tuple(int(choices) for choices in action_space.nvec.flatten())
+    if isinstance(action_space, spaces.MultiBinary):
+        return (int(np.prod(action_space.shape)),)
+    return ()
+
+
+def fitted(batch: np.ndarray, space: gym.Space[Any]) -> np.ndarray:
+    """Observations [N, ...] in the shape and dtype of their array space; BadValue where a value would change.
+
+    float64 may become float32, and integers floats: everything else has to keep its value.
+    """
+    shape, dtype = (len(batch), *(space.shape or ())), np.dtype(space.dtype)
+    if batch.dtype.kind not in "biuf":
+        raise BadValue("gave an observation that holds more than numbers")
+    if batch.shape != shape:
+        if not isinstance(space, spaces.Discrete) or batch.size != len(batch):
+            raise BadValue(f"gave an observation of shape {batch.shape[1:]} where its space says {shape[1:]}")
+        batch = batch.reshape(shape)
+    if batch.dtype == dtype:
+        return batch
+    with np.errstate(invalid="ignore"):  # a NaN that becomes an integer is found below
+        cast = batch.astype(dtype)
+    if dtype.kind != "f" and not np.array_equal(cast, batch):
+        wrong = batch[cast != batch][0]
+        raise BadValue(f"gave {wrong} in an observation of {batch.dtype} where its space says {dtype}")
+    return cast
+
+
+def check_range(batch: np.ndarray, space: gym.Space[Any]) -> None:
+    """BadValue where a number of a Discrete, MultiDiscrete or MultiBinary space [N, ...] is none of its own."""
+    if isinstance(space, spaces.Discrete):
+        low, high = int(space.start), int(space.start) + int(space.n) - 1
+        for value in batch.tolist():  # faster than an array's reductions up to some hundred rows
+            if not low <= value <= high:
+                raise BadValue(f"gave the observation {value} where its space says {low} to {high}")
+    elif isinstance(space, spaces.MultiDiscrete):
+        last = space.start + space.nvec - 1
+        beyond = (batch < space.start) | (batch > last)
+        if beyond.any():
+            row = batch[beyond.reshape(len(batch), -1).any(1)][0]
+            raise BadValue(f"gave the observation {row.tolist()} where its space says up to {last.tolist()}")
+    elif isinstance(space, spaces.MultiBinary) and (batch > 1).any():
+        raise BadValue(f"gave {batch[batch > 1].flat[0]} in an observation of bits")
+
+
+def problem(observation: Any, space: gym.Space[Any]) -> str | None:
+    """What is wrong with one observation, Dict and Tuple parts included; None where nothing is."""
+    try:
+        if isinstance(space, (spaces.Dict, spaces.Tuple)):
+            return _problem_of_parts(observation, space)
+        batch = fitted(_array(observation)[None], space)
+        check_range(batch, space)
+    except BadValue as error:
+        return str(error)
+    return None
+
+
+def _problem_of_parts(observation: Any, space: spaces.Dict | spaces.Tuple[Any]) -> str | None:
+    parts = space.spaces.items() if isinstance(space, spaces.Dict) else enumerate(space.spaces)
+    for key, part in parts:
+        try:
+            value = observation[key]
+        except (KeyError, IndexError, TypeError):
+            return f"gave an observation without the part {key!r} of its space"
+        if found := problem(value, part):
+            return f"{found} (part {key!r})"
+    return None
+
+
+def outside(observation: Any, space: gym.Space[Any]) -> str | None:
+    """How an observation of numbers leaves the bounds of its Box, rounding aside; None where it does not.
+
+    Nothing is changed by that, so that a run can go on; networks that scale by the bounds may mind.
+    """
+    if isinstance(space, spaces.Dict):
+        found = (outside(observation[key], part) for key, part in space.spaces.items())
+        return next((text for text in found if text), None)
+    if isinstance(space, spaces.Tuple):
+        found = (outside(value, part) for value, part in zip(observation, space.spaces, strict=True))
+        return next((text for text in found if text), None)
+    if not isinstance(space, spaces.Box):
+        return None
+    value = _array(observation).astype(np.float64)
+    slack = 1e-5 * np.maximum(1.0, np.abs(value))
+    wrong = np.isnan(value) | (value < space.low - slack) | (value > space.high + slack)
+    if not wrong.any():
+        return None
+    place = tuple(int(index) for index in np.argwhere(wrong)[0])
+    low, high = space.low[place], space.high[place]
+    return f"gave {value[place]:g} at {list(place)} of an observation where its space says {low:g} to {high:g}"
+
+
+def shown(value: Any) -> str:
+    """A value on one line, cut where it is long."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+
+
+def _array(value: Any) -> np.ndarray:
+    """A value as an array; a tensor is copied from its device."""
+    if hasattr(value, "detach"):  # torch, without importing it
+        value = value.detach().cpu()
+    try:
+        return np.asarray(value)
+    except (ValueError, TypeError):  # parts of unequal lengths, say
+        return np.empty((), object)
