@@ -6,13 +6,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gymnast.envs.check import Checked, check
     from gymnast.envs.env import Env
+    from gymnast.envs.errors import EnvError, EnvWarning
     from gymnast.envs.factory import make
     from gymnast.envs.step import Obs, Step, TransitionTable
 
-__all__ = ["Env", "Obs", "Step", "TransitionTable", "make"]
+__all__ = ["Checked", "Env", "EnvError", "EnvWarning", "Obs", "Step", "TransitionTable", "check", "make"]
 
-_HOMES = {"Env": "env", "Obs": "step", "Step": "step", "TransitionTable": "step", "make": "factory"}
+_HOMES = {
+    "Checked": "check",
+    "Env": "env",
+    "EnvError": "errors",
+    "EnvWarning": "errors",
+    "Obs": "step",
+    "Step": "step",
+    "TransitionTable": "step",
+    "check": "check",
+    "make": "factory",
+}
 
 
 def __getattr__(name: str) -> Any:

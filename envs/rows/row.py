@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,7 +13,7 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.wrappers import OrderEnforcing, TimeLimit
 
-from gymnast.envs.errors import EnvError
+from gymnast.envs.errors import EnvError, EnvWarning
 from gymnast.envs.rows import incoming, snapshot
 from gymnast.envs.rows.incoming import BadValue
 
@@ -154,12 +155,12 @@ class Row:
             raise self.fault("render", error) from error
 
     def close(self) -> None:
-        """Free the environment; EnvError where it raises."""
+        """Free the environment; where it raises, that is a warning: what it was for is done."""
         _IN_USE.pop(id(self.env.unwrapped), None)
         try:
             self.env.close()
         except Exception as error:
-            raise self.fault("close", error) from error
+            warnings.warn(str(self.fault("close", error)), EnvWarning, stacklevel=2)
 
     def snapshot(self) -> dict[str, Any]:
         """All that `restore` needs: NumPy arrays, numbers, strings, lists and dicts of them."""
