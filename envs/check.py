@@ -217,11 +217,10 @@ class _Trial:
             env.close()
 
     def _closed(self, env: Env) -> Finding:
-        try:
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always", EnvWarning)
             env.close()
-        except EnvError as error:
-            return Finding("close", "note", _line(error))
-        return Finding("close", "ok", "closed")
+        return Finding("close", "note", str(said[0].message)) if said else Finding("close", "ok", "closed")
 
     def _stream(self, env: Env, steps: int) -> Iterator[Step]:
         """Steps of random allowed actions, the same ones each time."""
@@ -236,7 +235,8 @@ class _Trial:
 
     def _steps_of(self, env: Env, steps: int) -> Iterator[Any]:
         for step in self._random(env, steps):
-            yield (_copied(step.next_obs), step.reward.tolist(), step.terminated.tolist(), step.truncated.tolist())
+            seen = {"obs": _copied(step.obs), "next_obs": _copied(step.next_obs)}
+            yield (seen, step.reward.tolist(), step.terminated.tolist(), step.truncated.tolist())
 
     def _recorded(self, env: Env, steps: int) -> list[Any]:
         try:

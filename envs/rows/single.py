@@ -7,6 +7,7 @@ import importlib
 import inspect
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -58,7 +59,8 @@ def build(
     except Exception as error:
         raise ValueError(failure(source, error)) from error
     if render and env.render_mode != "rgb_array":
-        env.close()
+        with suppress(Exception):  # what is wrong with the render mode is the one thing to say
+            env.close()
         raise ValueError(f"environment {name_of(source)} cannot draw frames: it has no render_mode rgb_array")
     return env
 
