@@ -126,8 +126,9 @@ def mlp(bench: Bench) -> list[dict[str, Any]]:
 
 def _update(name: str, space: spaces.Box, config: DQNConfig, bench: Bench) -> dict[str, Any]:
     agent = DQN(space, spaces.Discrete(6), config, num_envs=ENVS, device=bench.device)
-    if isinstance(agent.replay, DeviceRing):
-        _fill(agent.replay)
+    replay = agent.allocate()
+    if isinstance(replay, DeviceRing):
+        _fill(replay)
     else:
         fill_by_steps(agent, 100)
     row = _said(bench.time(name, agent.learn))

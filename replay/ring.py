@@ -132,8 +132,9 @@ class Ring:
         terminated, truncated = dense(terminated, torch.bool, rows), dense(truncated, torch.bool, rows)
         life_lost = None if life_lost is None else dense(life_lost, torch.bool, rows)
         active = None if active is None else dense(active, torch.bool, rows)
-        flags = [0 if flag is None else flag.data_ptr() for flag in (terminated, truncated, life_lost, active)]
-        kernels.store(self._struct, action.data_ptr(), reward.data_ptr(), *flags)
+        lost, acting = 0 if life_lost is None else life_lost.data_ptr(), 0 if active is None else active.data_ptr()
+        ends, cuts = terminated.data_ptr(), truncated.data_ptr()
+        kernels.store(self._struct, action.data_ptr(), reward.data_ptr(), ends, cuts, lost, acting)
         self.count, self.used, self.adds, _, changes, self._begins = self._data.counts.tolist()
         for frames, old, new in zip(self._bytes, before, after, strict=True):
             kernels.copy(self._struct, frames, old.data_ptr(), new.data_ptr())

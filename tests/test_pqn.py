@@ -286,7 +286,7 @@ def test_a_state_goes_round_and_the_next_updates_are_the_same() -> None:
     assert torch.equal(agent.weights.data, other.weights.data)
     without = {name: part for name, part in agent.state_dict().items() if name != "replay"}
     other.load_state_dict(without)
-    assert other.steps_left == 6
+    assert other.rollout.length == 0
 
 
 def test_evaluation_leaves_the_agent_as_it_was() -> None:

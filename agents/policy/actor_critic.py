@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gymnast.agents.base import Acted, LearningError, Metrics, restore_generator, seed_sequence, torch_seed
+from gymnast.agents.base import Acted, Metrics, restore_generator, seed_sequence, torch_seed
+from gymnast.agents.lives import Lives
 from gymnast.agents.maths import policy_gradient
 from gymnast.agents.optim import optimizers
 from gymnast.agents.optim.compiled import Captured
@@ -103,7 +104,7 @@ class ActorCritic:
         self.estimates = Estimates(config, self.rollout, length=self.length)
         self.intrinsic = build_intrinsic(config.intrinsic, observation_space, self.device, intrinsic_seed)
         self._began = 0  # env step at which the rollout began
-        self._lives: Tensor | None = None
+        self._lives = Lives()
 
     def follow(self, shared: Shared) -> None:
         """Learn from now on what other processes learn too."""
@@ -123,7 +124,7 @@ class ActorCritic:
             raise ValueError(f"the rollout of {config.rollout_steps} steps is full: learn before storing more")
         terminated, ended = step.terminated, step.ended
         if config.life_loss:
-            lost = self._life_lost(step)
+            lost = self._lives.lost(step)
             terminated, ended = terminated | lost, ended | lost
         last = rollout.length == config.rollout_steps - 1
         value = self.estimates.last_value
@@ -151,28 +152,12 @@ class ActorCritic:
             self.estimates.last_value.copy_(value)  # where a recorded graph finds it
         self.env_step += step.num_active
 
-    @property
-    def steps_left(self) -> int:
-        """Steps of every row until the rollout is full."""
-        return self.rollout.steps - self.rollout.length
-
-    def stored(self, env_step: int) -> None:
-        """A recording has filled the rollout up to this env step: set what the host counts of it."""
-        self.rollout.length, self.env_step = self.rollout.steps, env_step
-
     def _next_value(self, obs: Obs, memory: Tensor | None) -> Tensor:
         """Values [N, V] of observations that come next, after the memory [N, M]."""
         if memory is not None:
             return self.network.step(obs, memory)[1]
         value: Tensor = (self.plain or self.network)(obs)[1]
         return value
-
-    def _life_lost(self, step: Step) -> Tensor:
-        """Rows that have fewer lives than before, bool [N]."""
-        if step.lives is None:
-            raise LearningError("life_loss needs an environment that tells lives, as Atari's do: set life_loss False")
-        before, self._lives = self._lives, torch.where(step.ended, 0, step.lives)
-        return torch.zeros_like(step.terminated) if before is None else step.lives < before
 
     def updates_due(self, env_step: int) -> int:
         """1 once the rollout is full."""
@@ -281,7 +266,7 @@ class ActorCritic:
             "estimates": self.estimates.state_dict(),
             "env_step": self.env_step,
             "updates": self.updates,
-            "lives": self._lives,
+            "lives": self._lives.left,
         }
         if self.intrinsic is not None:
             state["intrinsic"] = self.intrinsic.state_dict()
@@ -297,7 +282,7 @@ class ActorCritic:
         self.network.load_state_dict(state["network"])
         optimizers.load_state(self.optimizer, state["optimizer"])
         restore_generator(self._generator, state["generator"])
-        self.env_step, self.updates, self._lives = state["env_step"], state["updates"], None
+        self.env_step, self.updates, self._lives.left = state["env_step"], state["updates"], None
         self.estimates.load_state_dict(state["estimates"])
         if self.intrinsic is not None:
             self.intrinsic.load_state_dict(state["intrinsic"])
@@ -307,7 +292,7 @@ class ActorCritic:
             under_way = state["replay"]
             self.rollout.load_state_dict(under_way["rollout"])
             self.estimates.last_value.copy_(under_way["last_value"])
-            self._began, self._lives = under_way["began"], state["lives"]
+            self._began, self._lives.left = under_way["began"], state["lives"]
         if self._captured is not None:
             self._captured.forget()
 

@@ -189,15 +189,6 @@ class Population:
             self.ended += torch.stack([ended.sum(1), total])
         self.env_step += step.num_active
 
-    @property
-    def steps_left(self) -> int:
-        """Steps of every row until the rollout is full."""
-        return self.rollout.steps - self.rollout.length
-
-    def stored(self, env_step: int) -> None:
-        """A recording has filled the rollout up to this env step: set what the host counts of it."""
-        self.rollout.length, self.env_step = self.rollout.steps, env_step
-
     def updates_due(self, env_step: int) -> int:
         """1 once the rollout is full."""
         return int(self.rollout.full)

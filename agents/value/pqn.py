@@ -15,7 +15,8 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
-from gymnast.agents.base import Acted, LearningError, Metrics, restore_generator, seed_sequence, torch_seed
+from gymnast.agents.base import Acted, Metrics, restore_generator, seed_sequence, torch_seed
+from gymnast.agents.lives import Lives
 from gymnast.agents.maths import means, policy_gradient, returns
 from gymnast.agents.maths.td import allowed, chosen
 from gymnast.agents.optim import optimizers
@@ -63,11 +64,26 @@ class PQN:
         self.learning_rate = schedule(config.learning_rate, name="learning_rate")
         self.epsilon = schedule(config.epsilon, name="epsilon", high=1.0)
         init_seed, order_seed = seed_sequence(seed).spawn(2)
-        generator = torch.Generator().manual_seed(torch_seed(init_seed))
-        name = config.backbone if backbone is None else backbone
-        self.network = normed_q_network(name, observation_space, self.actions, config, generator).to(self.device)
+        self._build_network(config.backbone if backbone is None else backbone, init_seed)
+        self._build_update()
+        self._generator = torch.Generator(self.device).manual_seed(torch_seed(order_seed))
+        self.rollout = Rollout(config.rollout_steps, num_envs, device=self.device)
+        self.exploration = torch.zeros((), device=self.device)
+        """Epsilon of the rollout under way, []."""
+        self._lives = Lives()
+        self._begin()
+
+    def _build_network(self, backbone: str | nn.Module, seed: np.random.SeedSequence) -> None:
+        """The network, and the form in which it is fastest."""
+        config, generator = self.config, torch.Generator().manual_seed(torch_seed(seed))
+        network = normed_q_network(backbone, self.observation_space, self.actions, config, generator)
+        self.network = network.to(self.device)
         self.weights = FlatParameters(self.network)
         self._network: nn.Module | Plain = self.network if config.compile else fast(self.network, self.weights)
+
+    def _build_update(self) -> None:
+        """The optimizer, and the update that it steps in."""
+        config = self.config
         self.optimizer = optimizers.build(
             config.optimizer,
             self.weights.parameter,
@@ -86,12 +102,6 @@ class PQN:
             gradient=self.gradient if whole else None,
         )
         self._captured = Captured(self._learn) if config.cuda_graphs else None
-        self._generator = torch.Generator(self.device).manual_seed(torch_seed(order_seed))
-        self.rollout = Rollout(config.rollout_steps, num_envs, device=self.device)
-        self.exploration = torch.zeros((), device=self.device)
-        """Epsilon of the rollout under way, []."""
-        self._lives: Tensor | None = None
-        self._begin()
 
     def _begin(self) -> None:
         """A new rollout; its epsilon and learning rate are those of the env step at which it begins."""
@@ -124,7 +134,7 @@ class PQN:
             raise ValueError(f"the rollout of {self.rollout.steps} steps is full: learn before storing more")
         terminated, ended = step.terminated, step.ended
         if self.config.life_loss:
-            lost = self._life_lost(step)
+            lost = self._lives.lost(step)
             terminated, ended = terminated | lost, ended | lost
         self.rollout.add(
             obs=obs,
@@ -138,22 +148,6 @@ class PQN:
             active=step.active,
         )
         self.env_step += step.num_active
-
-    def _life_lost(self, step: Step) -> Tensor:
-        """Rows that have fewer lives than before, bool [N]."""
-        if step.lives is None:
-            raise LearningError("life_loss needs an environment that tells lives, as Atari's do: set life_loss False")
-        before, self._lives = self._lives, torch.where(step.ended, 0, step.lives)
-        return torch.zeros_like(step.terminated) if before is None else step.lives < before
-
-    @property
-    def steps_left(self) -> int:
-        """Steps of every row until the rollout is full."""
-        return self.rollout.steps - self.rollout.length
-
-    def stored(self, env_step: int) -> None:
-        """A recording has filled the rollout up to this env step: set what the host counts of it."""
-        self.rollout.length, self.env_step = self.rollout.steps, env_step
 
     def updates_due(self, env_step: int) -> int:
         """1 once the rollout is full."""
@@ -255,19 +249,22 @@ class PQN:
             "env_step": self.env_step,
             "updates": self.updates,
         }
-        return {**state, "replay": {"rollout": self.rollout.state_dict(), "began": self._began, "lives": self._lives}}
+        return {
+            **state,
+            "replay": {"rollout": self.rollout.state_dict(), "began": self._began, "lives": self._lives.left},
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over a state; without a "replay" a new rollout begins."""
         self.network.load_state_dict(state["network"])
         optimizers.load_state(self.optimizer, state["optimizer"])
         restore_generator(self._generator, state["generator"])
-        self.env_step, self.updates, self._lives = state["env_step"], state["updates"], None
+        self.env_step, self.updates, self._lives.left = state["env_step"], state["updates"], None
         self._begin()
         if "replay" in state:
             self.rollout.load_state_dict(state["replay"]["rollout"])
             self._begin_at(state["replay"]["began"])
-            self._lives = state["replay"]["lives"]
+            self._lives.left = state["replay"]["lives"]
         if self._captured is not None:
             self._captured.forget()
 

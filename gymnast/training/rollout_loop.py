@@ -11,6 +11,7 @@ from gymnast.agents.optim.compiled import Captured
 from gymnast.envs.env import Env
 from gymnast.envs.native.adapter import NativeEnv
 from gymnast.envs.step import Obs
+from gymnast.replay.rollout import Rollout
 from gymnast.training.episodes import EndedEpisodes
 
 
@@ -18,14 +19,7 @@ from gymnast.training.episodes import EndedEpisodes
 class RolloutAgent(Agent, Protocol):
     """An agent that learns from rollouts of a fixed length, and stores without the host's help."""
 
-    @property
-    def steps_left(self) -> int:
-        """Steps of every row until the rollout is full."""
-        ...
-
-    def stored(self, env_step: int) -> None:
-        """A recording has filled the rollout up to this env step: set what the host counts of it."""
-        ...
+    rollout: Rollout
 
 
 class DeviceRollout:
@@ -38,28 +32,30 @@ class DeviceRollout:
         self, agent: RolloutAgent, actor: Actor, env: NativeEnv, ended: EndedEpisodes, *, record: bool
     ) -> None:
         self.agent, self.actor, self.env, self.ended = agent, actor, env, ended
-        self.steps = agent.steps_left
+        self.rollout = agent.rollout
         self._play = Captured(self._steps) if record else None
         self._kept: list[Tensor] | None = None
 
     def __call__(self) -> int:
         """Fill an empty rollout; the transitions that were taken."""
-        if self.agent.steps_left != self.steps:
-            raise ValueError(f"the rollout holds {self.steps - self.agent.steps_left} steps: it must be empty")
-        taken = self.steps * self.env.num_envs
+        rollout = self.rollout
+        if rollout.length:
+            raise ValueError(f"the rollout holds {rollout.length} steps: it must be empty")
+        taken = rollout.steps * self.env.num_envs
         until = self.agent.env_step + taken
         if self._play is None:
             self._steps()
         else:
             self._hold()
             self._play((self.actor.generator,))  # type: ignore[attr-defined]
-            self.agent.stored(until)
+            rollout.filled()
+            self.agent.env_step = until
         return taken
 
     def _steps(self) -> None:
         env, agent, act = self.env, self.agent, self.actor.act
         obs, start, mask = env.obs, env.start, env.action_mask
-        for _ in range(self.steps):
+        for _ in range(self.rollout.steps):
             acted = act(obs, start, mask)
             step = env.step(acted.action)
             agent.store(obs, acted, step)
