@@ -186,7 +186,7 @@ class Ring:
             raise ValueError("nothing to sample: no transition is complete yet")
         batch, index = self._buffers.batch, self._index
         self.sampler.sample(self.ready[: self.used], self.count, index, self._weight)
-        self.windows(index, self._windows)
+        kernels.windows(self._struct, index, *self._windows)
         successor = self._windows.successor
         if self.mask is not None and batch.next_mask is not None:
             np.take(self.mask, successor, axis=0, out=batch.next_mask.numpy(), mode="clip")
