@@ -15,8 +15,8 @@ from gymnast.errors import UsageError, first_line
 from gymnast.settings import agents, flags, under_protocol
 from gymnast.settings.request import resolve, train_flags
 from gymnast.storage import folder
+from gymnast.storage.last import LastCheckpoint
 from gymnast.storage.metrics_log import last_record
-from gymnast.storage.replay_blocks import FOLDER
 from gymnast.suites.jobs import Task
 from gymnast.suites.options import SuiteOptions
 
@@ -142,12 +142,11 @@ def task(item: Planned) -> Task:
 
 def discard(path: Path) -> None:
     """Remove what only more steps would need of a finished run: its last checkpoint, and the replay memory."""
-    (path / "checkpoints" / "last.pt").unlink(missing_ok=True)
-    shutil.rmtree(path / "checkpoints" / FOLDER, ignore_errors=True)
+    LastCheckpoint(path / "checkpoints").discard()
 
 
 def _last(item: Planned) -> Path:
-    return item.path / "checkpoints" / "last.pt"
+    return LastCheckpoint(item.path / "checkpoints").path
 
 
 def _final(path: Path) -> dict[str, Any] | None:

@@ -39,7 +39,7 @@ def _test(parts: Parts, path: Path, session: Session) -> Evaluation:
         session.evaluate()
     best = path / "checkpoints" / "best.pt"
     if best.is_file():
-        rebuild.load_agent(parts.agent, checkpoint.read(best)[1], best)
+        rebuild.load_agent(parts.agent, checkpoint.read_agent(best)[1], best)
     env = parts.eval_env()
     try:
         final = play.evaluate(
@@ -52,7 +52,7 @@ def _test(parts: Parts, path: Path, session: Session) -> Evaluation:
         )
     finally:
         env.close()
-    session.record_final(final)
+    session.records.final(final)
     return final
 
 
@@ -85,6 +85,5 @@ def _film(parts: Parts, path: Path, session: Session) -> Path:
         play.record(parts.agent, env, target, seed=parts.seeds.test)
     finally:
         env.close()
-    if session.writers is not None:
-        session.writers.video(parts.agent.env_step, target, env.render_fps)
+    session.records.writers.video(parts.agent.env_step, target, env.render_fps)
     return target

@@ -1,4 +1,4 @@
-"""The training loop: act, step, store, learn when due. Everything that happens now and then lies in `training.py`."""
+"""The training loop: act, step, store, learn when due. `events.py` has what happens between its steps."""
 
 from __future__ import annotations
 
