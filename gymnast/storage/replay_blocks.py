@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gymnast.agents.base import Agent
+from gymnast.agents.base import Agent, ReplayAgent
 from gymnast.errors import UsageError
 from gymnast.storage import checkpoint, rebuild
 from gymnast.storage.checkpoint import About
@@ -145,7 +145,7 @@ def load_agent(agent: Agent, content: dict[str, Any], path: Path) -> None:
 
 def _stand_in(array: Tensor, used: int, agent: Agent) -> Tensor:
     """Frames of `used` slots that take no memory: the true ones are read once the replay has its own for them."""
-    device = getattr(agent, "device", "cpu")
+    device = agent.device if isinstance(agent, ReplayAgent) else "cpu"
     return torch.zeros((), dtype=array.dtype, device=device).expand(used, *array.shape[1:])
 
 

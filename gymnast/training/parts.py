@@ -14,7 +14,15 @@ import numpy as np
 import torch
 
 from gymnast import envs
-from gymnast.agents.base import Actor, Agent
+from gymnast.agents.base import (
+    Actor,
+    Agent,
+    AsynchronousConfig,
+    CompiledConfig,
+    HostAgent,
+    Planner,
+    ReplayAgent,
+)
 from gymnast.atari import protocols
 from gymnast.atari.protocols import Protocol
 from gymnast.envs.env import Env
@@ -25,6 +33,7 @@ from gymnast.settings.options import TrainOptions
 from gymnast.settings.seeds import Seeds
 from gymnast.storage import checkpoint, folder
 from gymnast.storage.checkpoint import About
+from gymnast.tabular.optimal import bandit_regret
 
 EnvLike: TypeAlias = "str | Callable[[], gym.Env[Any, Any]] | gym.vector.VectorEnv[Any, Any, Any]"
 
@@ -61,13 +70,13 @@ class Parts:
             )
         options, config = under_protocol.resolve(options, config)
         seeds = Seeds.of(options.seed)
-        workers = getattr(config, "workers", 0)
-        on_host = workers or getattr(cls, "on_host", False)
+        workers = config.workers if isinstance(config, AsynchronousConfig) else 0
+        on_host = workers or issubclass(cls, HostAgent)
         device = pick_device("cpu" if on_host and options.device == "auto" else options.device)
         if workers and device != "cpu":
             raise ValueError(f"--device {device} does not fit workers, which share weights in the CPU's memory")
         limit_threads(options.threads)
-        compiled = bool(getattr(config, "compile", False))
+        compiled = isinstance(config, CompiledConfig) and config.compile
         made_env = make_env(
             options, options.env if env is None else env, seed=seeds.env, device=device, compile=compiled
         )
@@ -92,7 +101,7 @@ class Parts:
             device=device,
             seed=seeds.agent,
         )
-        if hasattr(made, "plan") and made_env.transition_table() is None:
+        if isinstance(made, Planner) and made_env.transition_table() is None:
             raise ValueError(
                 f"{name} plans on a known transition table, which {made_env.id} does not have; "
                 "FrozenLake-v1, CliffWalking-v1, Taxi and gymnast/Chain-v0 do"
@@ -103,8 +112,8 @@ class Parts:
 
     def checkpoint_bytes(self) -> int:
         """Bytes of a checkpoint to resume from, the files of its replay included, with a replay that is full."""
-        replay = getattr(self.agent, "replay", None)
-        return _tensor_bytes(self.agent.state_dict()) + (0 if replay is None else int(replay.nbytes))
+        replay = self.agent.replay.nbytes if isinstance(self.agent, ReplayAgent) else 0
+        return _tensor_bytes(self.agent.state_dict()) + replay
 
     def protocol(self) -> Protocol | None:
         """What is really played and learned from; None where it is no Atari game."""
@@ -120,6 +129,10 @@ class Parts:
             versions=folder.versions(),
             protocol=protocols.stamp(self.protocol()),
         )
+
+    def measured(self) -> dict[str, float]:
+        """More numbers for the log, where the truth about the environment is known: the regret of a bandit."""
+        return bandit_regret(self.agent, self.env)
 
     def eval_env(self, *, rows: int | None = None, render: bool = False) -> Env:
         """A new environment for evaluations; where a VectorEnv is trained in, of the id that the options name."""

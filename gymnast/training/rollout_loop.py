@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 
-from gymnast.agents.base import Actor, Agent
+from gymnast.agents.base import Actor, Agent, CudaGraphsConfig
 from gymnast.agents.optim.compiled import Captured
 from gymnast.envs.env import Env
 from gymnast.envs.native.adapter import NativeEnv
@@ -19,12 +21,25 @@ class RolloutAgent(Agent, Protocol):
     """An agent that learns from rollouts of a fixed length, and stores without the host's help."""
 
     @property
+    def config(self) -> CudaGraphsConfig: ...
+
+    @property
     def steps_left(self) -> int:
         """Steps of every row until the rollout is full."""
         ...
 
     def stored(self, env_step: int) -> None:
         """A recording has filled the rollout up to this env step: set what the host counts of it."""
+        ...
+
+
+@runtime_checkable
+class RolloutActor(Actor, Protocol):
+    """An actor that acts without the host's help."""
+
+    @property
+    def generators(self) -> Sequence[torch.Generator]:
+        """All that it draws from: a recording has to know them."""
         ...
 
 
@@ -35,7 +50,7 @@ class DeviceRollout:
     """
 
     def __init__(
-        self, agent: RolloutAgent, actor: Actor, env: NativeEnv, ended: EndedEpisodes, *, record: bool
+        self, agent: RolloutAgent, actor: RolloutActor, env: NativeEnv, ended: EndedEpisodes, *, record: bool
     ) -> None:
         self.agent, self.actor, self.env, self.ended = agent, actor, env, ended
         self.steps = agent.steps_left
@@ -52,7 +67,7 @@ class DeviceRollout:
             self._steps()
         else:
             self._hold()
-            self._play((self.actor.generator,))  # type: ignore[attr-defined]
+            self._play(self.actor.generators)
             self.agent.stored(until)
         return taken
 
@@ -83,8 +98,9 @@ class DeviceRollout:
 
 def rollout_of(agent: Agent, actor: Actor, env: Env, ended: EndedEpisodes | None) -> DeviceRollout | None:
     """What fills an agent's rollouts in a device-native environment on a GPU, with `cuda_graphs`; None elsewhere."""
-    recorded = bool(getattr(getattr(agent, "config", None), "cuda_graphs", False))
-    if not recorded or ended is None or not isinstance(env, NativeEnv) or not isinstance(agent, RolloutAgent):
+    if ended is None or not isinstance(env, NativeEnv):
+        return None
+    if not (isinstance(agent, RolloutAgent) and agent.config.cuda_graphs and isinstance(actor, RolloutActor)):
         return None
     return DeviceRollout(agent, actor, env, ended, record=True)
 

@@ -22,7 +22,6 @@ from gymnast.storage import checkpoint
 from gymnast.storage.checkpoint import About
 from gymnast.storage.metrics_log import MetricsLog
 from gymnast.storage.replay_blocks import ReplayFiles
-from gymnast.tabular.optimal import bandit_regret
 from gymnast.training.interrupts import Interrupts
 from gymnast.training.loop import Loop
 from gymnast.training.timing import Watch
@@ -44,6 +43,7 @@ class Session:
         eval_env: Callable[[], Env],
         eval_seed: int,
         panel: Panel,
+        measured: Callable[[], dict[str, float]],
     ) -> None:
         self.path = path
         self.options = options
@@ -61,6 +61,7 @@ class Session:
         self._make_eval_env = eval_env
         self._eval_env: Env | None = None
         self._eval_seed = eval_seed
+        self._measured = measured
         self._replay_files = ReplayFiles(path / "checkpoints")
         self._metrics = MetricsLog(path / "metrics.jsonl")
         self._timing = MetricsLog(path / "timing.jsonl")
@@ -135,7 +136,7 @@ class Session:
         loop = self.loop
         values = {**loop.episodes.means(), **self._losses(), **loop.agent.scheduled()}
         counts: dict[str, float] = {"updates": loop.agent.updates, "episodes": loop.episodes.count}
-        counts |= bandit_regret(loop.agent, loop.env)
+        counts |= self._measured()
         self._metrics.write({"kind": "train", "env_step": loop.env_step, **counts, **values})
         if self.writers is not None:
             self.writers.scalars(loop.env_step, {f"train/{name}": value for name, value in (counts | values).items()})

@@ -9,8 +9,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from gymnast.agents.base import LearningError
+from gymnast.agents.base import AsynchronousConfig, LearningError, Planner
 from gymnast.atari import protocols
+from gymnast.envs.env import Env
 from gymnast.envs.native.adapter import NativeEnv
 from gymnast.envs.rows.processes import WorkerError
 from gymnast.errors import RunError, UsageError, first_line
@@ -154,6 +155,7 @@ def _run(parts: Parts, path: Path, content: dict[str, Any] | None, stack: ExitSt
         eval_env=parts.eval_env,
         eval_seed=parts.seeds.eval,
         panel=panel,
+        measured=parts.measured,
     )
     stack.callback(session.close)
     if content is not None:
@@ -162,8 +164,8 @@ def _run(parts: Parts, path: Path, content: dict[str, Any] | None, stack: ExitSt
     exit_code, final, files = 1, None, {"run": path}
     try:
         with session.interrupts:
-            if hasattr(parts.agent, "plan"):
-                _plan(parts, session)
+            if isinstance(parts.agent, Planner):
+                _plan(parts.agent, parts.env, session)
             else:
                 session.go()
             exit_code = session.interrupts.exit_code
@@ -190,7 +192,7 @@ def _run(parts: Parts, path: Path, content: dict[str, Any] | None, stack: ExitSt
 
 def _loop(parts: Parts, stack: ExitStack) -> Loop:
     """The loop in this process, or one whose steps worker processes take."""
-    if not getattr(parts.config, "workers", 0):
+    if not (isinstance(parts.config, AsynchronousConfig) and parts.config.workers):
         return Loop(parts.agent, parts.actor, parts.env, overlap=parts.options.overlap)
     from gymnast.training.async_loop import AsyncLoop
 
@@ -213,10 +215,10 @@ def _writers(parts: Parts, path: Path, content: dict[str, Any] | None, *, env_st
     )
 
 
-def _plan(parts: Parts, session: Session) -> None:
+def _plan(agent: Planner, env: Env, session: Session) -> None:
     """Planning takes no env step: it sweeps over the environment's known table."""
-    table = parts.env.transition_table()
+    table = env.transition_table()
     assert table is not None  # `Parts.make` has seen to it
-    for number, metrics in enumerate(parts.agent.plan(table), start=1):  # type: ignore[attr-defined]
+    for number, metrics in enumerate(agent.plan(table), start=1):
         session.sweep(number, metrics)
     session.save_last()
