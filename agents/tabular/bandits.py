@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gymnast.agents.base import Acted, LearningError, Metrics
+from gymnast.agents.base import Acted, HostAgent, LearningError, Metrics
 from gymnast.agents.tabular.discretize import States
 from gymnast.envs.step import Obs, Step
 
@@ -48,11 +48,8 @@ class ThompsonConfig:
                 raise ValueError(f"{name} must be > 0, got {getattr(self, name)}")
 
 
-class BanditAgent(ABC):
+class BanditAgent(HostAgent, ABC):
     """The part that bandit agents share: pulls and rewards of each arm, added up over all rows."""
-
-    on_host = True
-    """With no device named it runs on the CPU, whatever there is."""
 
     config: UCBConfig | ThompsonConfig
 

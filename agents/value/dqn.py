@@ -138,10 +138,18 @@ class DQN:
 
     def actor(self, num_envs: int, *, explore: bool, seed: int | np.random.SeedSequence) -> QActor:
         """Epsilon-greedy actions: by the schedule with `explore`, else with `eval_epsilon`."""
-        if explore:
-            self.allocate()  # too much memory is said before training begins
-        actor = QActor if self.config.recurrent == "none" else RecurrentActor
-        return actor(self, num_envs, explore=explore, seed=seed)
+        if not explore:
+            return self.epsilon_greedy(num_envs, epsilon=self.config.eval_epsilon, seed=seed)
+        self.allocate()  # too much memory is said before training begins
+        return self._actor_class(self, num_envs, explore=True, seed=seed)
+
+    def epsilon_greedy(self, num_envs: int, *, epsilon: float, seed: int | np.random.SeedSequence) -> QActor:
+        """Greedy actions, or with probability epsilon random ones."""
+        return self._actor_class(self, num_envs, explore=False, seed=seed, eval_epsilon=epsilon)
+
+    @property
+    def _actor_class(self) -> type[QActor]:
+        return QActor if self.config.recurrent == "none" else RecurrentActor
 
     def store(self, obs: Obs, acted: Acted, step: Step) -> None:
         config, replay = self.config, self.allocate()

@@ -114,7 +114,11 @@ class PQN:
 
     def actor(self, num_envs: int, *, explore: bool, seed: int | np.random.SeedSequence) -> PQNActor:
         """Epsilon-greedy actions: by the schedule with `explore`, else with `eval_epsilon`."""
-        return PQNActor(self, explore=explore, seed=seed)
+        return PQNActor(self, explore=explore, seed=seed, eval_epsilon=self.config.eval_epsilon)
+
+    def epsilon_greedy(self, num_envs: int, *, epsilon: float, seed: int | np.random.SeedSequence) -> PQNActor:
+        """Greedy actions, or with probability epsilon random ones."""
+        return PQNActor(self, explore=False, seed=seed, eval_epsilon=epsilon)
 
     def best(self, obs: Obs, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         """The largest value of an allowed action [N], and that action's number from 0 on [N].

@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from gymnast.agents.base import Agent
+from gymnast.agents.base import Agent, CudaGraphsConfig, ReplayAgent
 from gymnast.errors import UsageError, first_line
 from gymnast.settings import agents
 from gymnast.storage import replay_blocks, space_json
@@ -42,7 +42,8 @@ def config_of(about: About, agent: type[Any], *, trust: bool = False) -> Any:
 def build(about: About, agent: type[Any], *, device: str, trust: bool = False) -> Agent:
     """An untrained agent as a checkpoint describes it; what needs a GPU is left out on another device."""
     config = config_of(about, agent, trust=trust)
-    if getattr(config, "cuda_graphs", False) and not device.startswith("cuda"):
+    recorded = isinstance(config, CudaGraphsConfig) and config.cuda_graphs
+    if recorded and not device.startswith("cuda"):
         config = dataclasses.replace(config, cuda_graphs=False)
     try:
         observation_space, action_space = (
@@ -80,7 +81,7 @@ def load_agent(agent: Agent, state: dict[str, Any], path: Path, *, replay: bool 
     The frames of a replay go file by file straight into the agent's own memory. UsageError names what does not fit,
     and a file that is missing or damaged.
     """
-    device = getattr(agent, "device", "cpu")
+    device = agent.device if isinstance(agent, ReplayAgent) else "cpu"
     own = {key: value for key, value in state.items() if replay or key != "replay"}
     try:
         agent.load_state_dict(replay_blocks.without_frames(own, path, device=device))

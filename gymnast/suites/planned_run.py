@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from gymnast.agents.base import Planner
 from gymnast.envs.factory import full_id
 from gymnast.errors import UsageError, first_line
 from gymnast.settings import agents, flags, under_protocol
@@ -57,7 +58,7 @@ class Planned:
 
 def plan(label: str, agent: str, words: Sequence[str], options: SuiteOptions) -> Planned:
     """The run that the words ask for, in full; raises UsageError for whatever `gymnast train` would refuse in them."""
-    if hasattr(agents.agent_class(agent), "plan"):
+    if issubclass(agents.agent_class(agent), Planner):
         raise UsageError(f"{agent} plans and takes no env steps: there is nothing to benchmark")
     of = f"train {agent}"
     given = flags.parse(words, train_flags(agent), of=of)

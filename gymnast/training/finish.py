@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gymnast.agents.base import Planner
 from gymnast.errors import first_line
 from gymnast.evaluation import play
 from gymnast.evaluation.result import Evaluation
@@ -60,7 +61,7 @@ def _leave(parts: Parts, path: Path, session: Session) -> dict[str, Path]:
     """The files that a finished run leaves: a picture or a video that cannot be made is said, and no more than that."""
     files = {"checkpoint": path / "checkpoints" / "best.pt"}
     makers: dict[str, Callable[[], Path]] = {}
-    if not hasattr(parts.agent, "plan"):  # planning takes no env step
+    if not isinstance(parts.agent, Planner):  # planning takes no env step
         makers["curve"] = lambda: _draw(path)
     if parts.options.video:
         makers["video"] = lambda: _film(parts, path, session)

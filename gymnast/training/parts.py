@@ -14,7 +14,15 @@ import numpy as np
 import torch
 
 from gymnast import envs
-from gymnast.agents.base import Actor, Agent
+from gymnast.agents.base import (
+    Actor,
+    Agent,
+    AsynchronousConfig,
+    CompiledConfig,
+    HostAgent,
+    Planner,
+    ReplayAgent,
+)
 from gymnast.atari import protocols
 from gymnast.atari.protocols import Protocol
 from gymnast.envs.env import Env
@@ -26,6 +34,7 @@ from gymnast.settings.options import TrainOptions
 from gymnast.settings.seeds import Seeds
 from gymnast.storage import checkpoint, folder
 from gymnast.storage.checkpoint import About
+from gymnast.tabular.optimal import bandit_regret
 
 
 @dataclass
@@ -67,7 +76,7 @@ class Parts:
         seeds = Seeds.of(options.seed)
         device = _device(cls, config, wanted=options.device)
         limit_threads(options.threads)
-        compiled = bool(getattr(config, "compile", False))
+        compiled = isinstance(config, CompiledConfig) and config.compile
         made_env = make_env(options, env_like, seed=seeds.env, device=device, compile=compiled)
         stack.callback(made_env.close)
         _check_env(made_env, env_like, options=options, config=config)
@@ -79,8 +88,8 @@ class Parts:
 
     def checkpoint_bytes(self) -> int:
         """Bytes of a checkpoint to resume from, the files of its replay included, with a replay that is full."""
-        replay = getattr(self.agent, "replay", None)
-        return _tensor_bytes(self.agent.state_dict()) + (0 if replay is None else int(replay.nbytes))
+        replay = self.agent.replay if isinstance(self.agent, ReplayAgent) else None
+        return _tensor_bytes(self.agent.state_dict()) + (0 if replay is None else replay.nbytes)
 
     def protocol(self) -> Protocol | None:
         """What is really played and learned from; None where it is no Atari game."""
@@ -107,6 +116,10 @@ class Parts:
             command=command,
         )
 
+    def measured(self) -> dict[str, float]:
+        """More numbers for the log, where the truth about the environment is known: the regret of a bandit."""
+        return bandit_regret(self.agent, self.env)
+
     def eval_env(self, *, rows: int | None = None, render: bool = False) -> Env:
         """A new environment for evaluations; where a VectorEnv is trained in, of the id that the options name."""
         options = self.options
@@ -123,8 +136,8 @@ class Parts:
 
 def _device(cls: type[Any], config: Any, *, wanted: str) -> str:
     """Where the agent learns; ValueError where it cannot."""
-    workers = getattr(config, "workers", 0)
-    on_host = workers or getattr(cls, "on_host", False)
+    workers = _workers(config)
+    on_host = workers or issubclass(cls, HostAgent)
     device = pick_device("cpu" if on_host and wanted == "auto" else wanted)
     if workers and device != "cpu":
         raise ValueError(f"--device {device} does not fit workers, which share weights in the CPU's memory")
@@ -133,7 +146,7 @@ def _device(cls: type[Any], config: Any, *, wanted: str) -> str:
 
 def _check_env(made_env: Env, env_like: EnvLike, *, options: TrainOptions, config: Any) -> None:
     """ValueError where the environment cannot do what the options ask of it."""
-    workers = getattr(config, "workers", 0)
+    workers = _workers(config)
     if workers and isinstance(env_like, gym.vector.VectorEnv):
         raise ValueError("workers need an environment that each can build: an id or a function, not a VectorEnv")
     if workers and (options.exact_resume or options.overlap):
@@ -151,12 +164,17 @@ def _agent(
     """The untrained agent; ValueError where it does not fit the environment."""
     spaces = env.single_observation_space, env.single_action_space
     made: Agent = cls(*spaces, config, num_envs=num_envs, device=device, seed=seed)
-    if hasattr(made, "plan") and env.transition_table() is None:
+    if isinstance(made, Planner) and env.transition_table() is None:
         raise ValueError(
             f"{name} plans on a known transition table, which {env.id} does not have; "
             "FrozenLake-v1, CliffWalking-v1, Taxi and gymnast/Chain-v0 do"
         )
     return made
+
+
+def _workers(config: Any) -> int:
+    """Processes that train on shared weights; 0 where this process trains."""
+    return config.workers if isinstance(config, AsynchronousConfig) else 0
 
 
 def _tensor_bytes(state: Any) -> int:

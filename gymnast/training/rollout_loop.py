@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 
-from gymnast.agents.base import Actor, Agent
+from gymnast.agents.base import Actor, Agent, CudaGraphsConfig
 from gymnast.agents.optim.compiled import Captured
 from gymnast.envs.env import Env
 from gymnast.envs.native.adapter import NativeEnv
@@ -21,6 +23,19 @@ class RolloutAgent(Agent, Protocol):
 
     rollout: Rollout
 
+    @property
+    def config(self) -> CudaGraphsConfig: ...
+
+
+@runtime_checkable
+class RolloutActor(Actor, Protocol):
+    """An actor that acts without the host's help."""
+
+    @property
+    def generators(self) -> Sequence[torch.Generator]:
+        """All that it draws from: a recording has to know them."""
+        ...
+
 
 class DeviceRollout:
     """Acts, steps and stores until the rollout is full: the loop's own functions, with nothing read on the host.
@@ -29,7 +44,7 @@ class DeviceRollout:
     """
 
     def __init__(
-        self, agent: RolloutAgent, actor: Actor, env: NativeEnv, ended: EndedEpisodes, *, record: bool
+        self, agent: RolloutAgent, actor: RolloutActor, env: NativeEnv, ended: EndedEpisodes, *, record: bool
     ) -> None:
         self.agent, self.actor, self.env, self.ended = agent, actor, env, ended
         self.rollout = agent.rollout
@@ -47,7 +62,7 @@ class DeviceRollout:
             self._steps()
         else:
             self._hold()
-            self._play((self.actor.generator,))  # type: ignore[attr-defined]
+            self._play(self.actor.generators)
             rollout.filled()
             self.agent.env_step = until
         return taken
@@ -79,8 +94,9 @@ class DeviceRollout:
 
 def rollout_of(agent: Agent, actor: Actor, env: Env, ended: EndedEpisodes | None) -> DeviceRollout | None:
     """What fills an agent's rollouts in a device-native environment on a GPU, with `cuda_graphs`; None elsewhere."""
-    recorded = bool(getattr(getattr(agent, "config", None), "cuda_graphs", False))
-    if not recorded or ended is None or not isinstance(env, NativeEnv) or not isinstance(agent, RolloutAgent):
+    if ended is None or not isinstance(env, NativeEnv):
+        return None
+    if not (isinstance(agent, RolloutAgent) and agent.config.cuda_graphs and isinstance(actor, RolloutActor)):
         return None
     return DeviceRollout(agent, actor, env, ended, record=True)
 

@@ -16,7 +16,6 @@ from gymnast.output.panel import Panel, PanelState
 from gymnast.storage import checkpoint
 from gymnast.storage.checkpoint import About
 from gymnast.storage.last import LastCheckpoint, RunState, SessionState
-from gymnast.tabular.optimal import bandit_regret
 from gymnast.training.events import Event, Events
 from gymnast.training.loop import Loop
 from gymnast.training.parts import Parts
@@ -87,7 +86,7 @@ class Session:
         loop = self.loop
         values = {**loop.episodes.means(), **self._losses(), **loop.agent.scheduled()}
         counts: dict[str, float] = {"updates": loop.agent.updates, "episodes": loop.episodes.count}
-        counts |= bandit_regret(loop.agent, loop.env)
+        counts |= self._parts.measured()
         self.records.train(counts | values)
 
     def _losses(self) -> dict[str, float]:

@@ -8,7 +8,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from gymnast.agents.base import LearningError
+from gymnast.agents.base import AsynchronousConfig, LearningError, Planner
+from gymnast.envs.env import Env
 from gymnast.envs.factory import EnvLike
 from gymnast.envs.native.adapter import NativeEnv
 from gymnast.envs.rows.processes import WorkerError
@@ -130,8 +131,8 @@ def _run(parts: Parts, path: Path, *, last: LastCheckpoint, state: RunState | No
     exit_code, final, files = 1, None, {"run": path}
     try:
         with session.interrupts:
-            if hasattr(parts.agent, "plan"):
-                _plan(parts, session)
+            if isinstance(parts.agent, Planner):
+                _plan(parts.agent, parts.env, session)
             else:
                 session.go()
             exit_code = session.interrupts.exit_code
@@ -186,7 +187,7 @@ def _session(
 
 def _loop(parts: Parts, stack: ExitStack) -> Loop:
     """The loop in this process, or one whose steps worker processes take."""
-    if not getattr(parts.config, "workers", 0):
+    if not (isinstance(parts.config, AsynchronousConfig) and parts.config.workers):
         return Loop(parts.agent, parts.actor, parts.env, overlap=parts.options.overlap)
     from gymnast.training.async_loop import AsyncLoop
 
@@ -209,10 +210,10 @@ def _writers(parts: Parts, path: Path, state: RunState | None, *, env_step: int)
     )
 
 
-def _plan(parts: Parts, session: Session) -> None:
+def _plan(agent: Planner, env: Env, session: Session) -> None:
     """Planning takes no env step: it sweeps over the environment's known table."""
-    table = parts.env.transition_table()
+    table = env.transition_table()
     assert table is not None  # `Parts.make` has seen to it
-    for number, metrics in enumerate(parts.agent.plan(table), start=1):  # type: ignore[attr-defined]
+    for number, metrics in enumerate(agent.plan(table), start=1):
         session.records.sweep(number, metrics)
     session.save_last()
