@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from gymnast.agents.base import Acted, LearningError, Metrics, restore_generator, seed_sequence, torch_seed
 from gymnast.agents.maths import policy_gradient
+from gymnast.agents.maths.means import shares
 from gymnast.agents.optim import optimizers
 from gymnast.agents.optim.compiled import Captured
 from gymnast.agents.optim.update import Update
@@ -21,6 +22,7 @@ from gymnast.agents.policy.actor_critic_network import actor_critic_network
 from gymnast.agents.policy.closed_form import closed_form
 from gymnast.agents.policy.estimates import Estimates
 from gymnast.agents.policy.hogwild import Follower, Shared
+from gymnast.agents.policy.loss import actor_critic_loss
 from gymnast.agents.policy.novelty import build_intrinsic
 from gymnast.agents.policy.policy_actor import PolicyActor
 from gymnast.agents.samples import Samples, as_steps, minibatches, uncut
@@ -200,7 +202,7 @@ class ActorCritic:
             log_ratio, metrics = self._update(batch, None)
             if self._captured is None:
                 self.updates += 1
-            share = batch.columns[2]
+            share = shares(batch.weight)
             if config.target_kl is not None and policy_gradient.approx_kl(log_ratio, share) > config.target_kl:
                 break
         metrics["approx_kl"] = policy_gradient.approx_kl(log_ratio, share)
@@ -219,7 +221,7 @@ class ActorCritic:
         for epoch in range(config.epochs):
             if epoch and config.advantage == "vtrace":
                 samples = self._corrected(samples)
-            yield from minibatches(samples, config.minibatches, self._generator)
+            yield from map(as_steps, minibatches(samples, config.minibatches, self._generator))
 
     @torch.no_grad()
     def _corrected(self, samples: Samples) -> Samples:
@@ -227,7 +229,7 @@ class ActorCritic:
         output, value = self._outputs(whole := as_steps(samples))
         log_prob, _ = self.distribution.log_prob_entropy(output, whole.raw)
         shape = (self.length, self.config.rollout_steps, self.num_envs)
-        return self.estimates.samples(uncut(value, *shape), uncut(log_prob - whole.columns[0], *shape))
+        return self.estimates.samples(uncut(value, *shape), uncut(log_prob - whole.old.log_prob, *shape))
 
     def _outputs(self, batch: Samples) -> tuple[Tensor, Tensor]:
         """Outputs [B, P] of samples, those of what was not allowed blocked, and values [B, V]."""
@@ -238,34 +240,22 @@ class ActorCritic:
         return (output if batch.mask is None else self.distribution.masked(output, batch.mask)), value
 
     def loss(self, batch: Samples, noise: Tensor | None) -> tuple[Tensor, Tensor, Metrics]:
-        """Loss [], log-ratio of the policies for each row [B], and what is logged (Schulman et al. 2017, eq. 9)."""
-        config = self.config
-        old_log_prob, advantage, weight, old_value, target = batch.columns
+        """`actor_critic_loss` of a minibatch."""
         output, value = self._outputs(batch)
         log_prob, entropy = self.distribution.log_prob_entropy(output, batch.raw)
-        if config.normalise_advantages:
-            advantage = policy_gradient.normalised(advantage, weight)
-        if config.policy_loss == "clipped":
-            policy = policy_gradient.clipped_surrogate(log_prob, old_log_prob, advantage, self._now["clip"], weight)
-        else:
-            policy = policy_gradient.policy_gradient_loss(log_prob, advantage, weight)
-        values = self._value_loss(value, old_value, target, weight)
-        spread = policy_gradient.entropy_loss(entropy, weight)
-        loss = policy + config.value_coef * values + self._now["entropy_coef"] * spread
-        metrics = {"loss": loss, "policy_loss": policy, "value_loss": values, "entropy": -spread}
-        metrics = {name: number.detach() for name, number in metrics.items()}
-        return loss, log_prob.detach() - old_log_prob, metrics
-
-    def _value_loss(self, value: Tensor, old_value: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-        """The sum over the V values, all [B, V], of their losses."""
-        total = weight.new_zeros(())
-        for now, old, goal in zip(value.unbind(1), old_value.unbind(1), target.unbind(1), strict=True):
-            if self.config.value_clip is None:
-                total = total + policy_gradient.value_loss(now, goal, weight)
-            else:
-                clip = self._now["value_clip"]
-                total = total + policy_gradient.clipped_value_loss(now, old, goal, clip, weight)
-        return total
+        config, now = self.config, self._now
+        return actor_critic_loss(
+            log_prob,
+            value,
+            entropy=entropy,
+            old=batch.old,
+            weight=shares(batch.weight),
+            clip=now["clip"] if config.policy_loss == "clipped" else None,
+            value_clip=None if config.value_clip is None else now["value_clip"],
+            value_coef=config.value_coef,
+            entropy_coef=now["entropy_coef"],
+            normalise=config.normalise_advantages,
+        )
 
     def scheduled(self) -> dict[str, float]:
         """Learning rate, clip and entropy coefficient at the current env step."""

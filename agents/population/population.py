@@ -217,7 +217,7 @@ class Population:
     def _learn(self) -> Metrics:
         metrics = Metrics()
         for batch in self._batches():
-            grad, metrics = self._gradient(self.parameters.detach(), batch.obs, *batch[1:])
+            grad, metrics = self._gradient(self.parameters.detach(), batch)
             self._clip(grad, metrics)
             self.parameters.grad = grad
             self._step()
@@ -237,7 +237,7 @@ class Population:
     def _batches(self) -> Iterator[Batch]:
         """The minibatches of all epochs; each member has an order of its own."""
         config, whole = self.config, self._samples()
-        count = whole.numbers.shape[1]
+        count = whole.old.advantage.shape[1]
         for _ in range(config.epochs):
             if config.minibatches == 1:
                 yield whole
