@@ -60,33 +60,43 @@ class ActorCritic:
         self.length = None if config.recurrent == "none" else config.sequence_length or config.rollout_steps
         """Steps of a sample, None where each step is one."""
         _check_sizes(config, num_envs * config.rollout_steps // (self.length or 1), self.device)
-        self.values = 1 if config.intrinsic == "none" else 2
-        """V: the value of rewards, and that of novelty."""
         self.env_step = self.updates = 0
-        self.learning_rate = schedule(config.learning_rate, name="learning_rate")
-        self.clip = schedule(config.clip, name="clip")
-        self.value_clip = schedule(config.value_clip or 0.0, name="value_clip")
-        self.entropy_coef = schedule(config.entropy_coef, name="entropy_coef")
+        varied = {"value_clip": config.value_clip or 0.0}
+        varied |= {name: getattr(config, name) for name in ("learning_rate", "clip", "entropy_coef")}
+        self.schedules = {name: schedule(value, name=name) for name, value in varied.items()}
+        at_first = {name: self.schedules[name](0) for name in ("clip", "value_clip", "entropy_coef")}
+        self._now = {name: torch.tensor(value, device=self.device) for name, value in at_first.items()}
         self.distribution = distribution(action_space, squash=config.squash, device=self.device)
         init_seed, order_seed, intrinsic_seed = seed_sequence(seed).spawn(3)
+        self._build_network(config.backbone if backbone is None else backbone, init_seed)
+        self._captured = Captured(self._learn) if config.cuda_graphs else None
+        self._generator = torch.Generator(self.device).manual_seed(torch_seed(order_seed))
+        self.rollout = Rollout(config.rollout_steps, num_envs, device=self.device)
+        self.estimates = Estimates(config, self.rollout, length=self.length)
+        self.intrinsic = build_intrinsic(config.intrinsic, observation_space, self.device, intrinsic_seed)
+        self._began = 0  # env step at which the rollout began
+        self._lives: Tensor | None = None
+
+    def _build_network(self, backbone: str | nn.Module, seed: np.random.SeedSequence) -> None:
+        """The network, and what updates it."""
+        config = self.config
         self.network = actor_critic_network(
-            config.backbone if backbone is None else backbone,
-            observation_space,
+            backbone,
+            self.observation_space,
             self.distribution,
             config,
-            torch.Generator().manual_seed(torch_seed(init_seed)),
-            values=self.values,
+            torch.Generator().manual_seed(torch_seed(seed)),
+            values=1 if config.intrinsic == "none" else 2,  # that of rewards, and that of novelty
         ).to(self.device)
         self.weights = FlatParameters(self.network)
         if config.workers:  # before anybody has a view of where they are
             self.weights.data.share_memory_()  # type: ignore[no-untyped-call]
         self.plain = None if config.compile else plain_policy(self.network, self.weights)
         """The network in a faster form, where it has one."""
-        self._now = {name: torch.zeros((), device=self.device) for name in ("clip", "value_clip", "entropy_coef")}
         self.optimizer = optimizers.build(
             config.optimizer,
             self.weights.parameter,
-            lr=self.learning_rate(0),
+            lr=self.schedules["learning_rate"](0),
             eps=config.optimizer_eps,
             captured=config.cuda_graphs,
         )
@@ -99,13 +109,6 @@ class ActorCritic:
             compile=config.compile,
             gradient=None if self.plain is None else closed_form(self.plain, self.distribution, config, self._now),
         )
-        self._captured = Captured(self._learn) if config.cuda_graphs else None
-        self._generator = torch.Generator(self.device).manual_seed(torch_seed(order_seed))
-        self.rollout = Rollout(config.rollout_steps, num_envs, device=self.device)
-        self.estimates = Estimates(config, self.rollout, length=self.length)
-        self.intrinsic = build_intrinsic(config.intrinsic, observation_space, self.device, intrinsic_seed)
-        self._began = 0  # env step at which the rollout began
-        self._lives: Tensor | None = None
 
     def follow(self, shared: Shared) -> None:
         """Learn from now on what other processes learn too."""
@@ -183,9 +186,9 @@ class ActorCritic:
     def learn(self) -> Metrics:
         """All epochs and minibatches of a rollout; schedules are those of the env step at which it began."""
         began = self._began
-        optimizers.set_learning_rate(self.optimizer, self.learning_rate(began))
+        optimizers.set_learning_rate(self.optimizer, self.schedules["learning_rate"](began))
         for name, value in self._now.items():
-            value.fill_(getattr(self, name)(began))
+            value.fill_(self.schedules[name](began))
         if self._captured is None:
             metrics = self._learn()
         else:
@@ -260,7 +263,7 @@ class ActorCritic:
     def scheduled(self) -> dict[str, float]:
         """Learning rate, clip and entropy coefficient at the current env step."""
         names = ("learning_rate", "clip", "entropy_coef")
-        return {name: getattr(self, name)(self.env_step) for name in names}
+        return {name: self.schedules[name](self.env_step) for name in names}
 
     def state_dict(self) -> dict[str, Any]:
         """Network, optimizer, statistics and counts; under "replay" the rollout under way."""
