@@ -12,7 +12,7 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from gymnast.agents import PQN, PQNConfig
-from gymnast.agents.samples import Samples
+from gymnast.agents.samples import ValueSamples
 from gymnast.networks import build
 from gymnast.networks.backbones.convolutional import ChannelNorm, ConvNet
 from gymnast.networks.backbones.mlp import MLP
@@ -71,7 +71,7 @@ def test_the_gradient_is_autograds_of_the_mean_squared_error(name: str) -> None:
     expected = agent.weights.grad.clone()
     agent.weights.grad.fill_(9.0)
     before = agent.weights.data.clone()
-    error, metrics = agent._update(Samples(obs, action, torch.stack([target, counts], 1)), None)
+    error, metrics = agent._update(ValueSamples(obs, action, target, counts), None)
     assert expected.abs().max() > 1e-3
     torch.testing.assert_close(agent.weights.grad, expected, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(error, (target - value).detach(), rtol=1e-4, atol=1e-5)

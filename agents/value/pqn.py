@@ -22,7 +22,7 @@ from gymnast.agents.maths.td import allowed, chosen
 from gymnast.agents.optim import optimizers
 from gymnast.agents.optim.compiled import Captured
 from gymnast.agents.optim.update import Update
-from gymnast.agents.samples import Samples, minibatches
+from gymnast.agents.samples import ValueSamples, minibatches
 from gymnast.agents.schedules import schedule
 from gymnast.agents.value.pqn_config import PQNConfig
 from gymnast.agents.value.q_actor import PQNActor
@@ -169,8 +169,12 @@ class PQN:
     def _learn(self) -> Metrics:
         """What of learning is done on the device alone, and is the same every time."""
         config, fields, metrics = self.config, self.rollout.fields, dict[str, Tensor]()
-        numbers = torch.stack([self.targets(), self.rollout.weight], 2)  # [T, N, 2]
-        samples = Samples(*(map_obs(_flat, part) for part in (fields["obs"], fields["action"], numbers)))  # type: ignore[arg-type]
+        samples = ValueSamples(
+            obs=map_obs(_flat, fields["obs"]),
+            action=_flat(fields["action"]),
+            target=_flat(self.targets()),
+            weight=_flat(self.rollout.weight),
+        )
         for _ in range(config.epochs):
             for batch in minibatches(samples, config.minibatches, self._generator):
                 _, metrics = self._update(batch, None)
@@ -210,32 +214,27 @@ class PQN:
         following = torch.cat([value[1:], value[-1:]])
         return following.view(-1).index_copy_(0, rows, final).view_as(value)
 
-    def loss(self, batch: Samples, noise: Tensor | None) -> tuple[Tensor, Tensor, Metrics]:
+    def loss(self, batch: ValueSamples, noise: Tensor | None) -> tuple[Tensor, Tensor, Metrics]:
         """Half the squared error [], the error of each sample [B], and the mean value of the actions taken."""
-        target, share = self._target(batch)
+        target, share = batch.target, means.shares(batch.weight)
         output: Tensor = self._network(batch.obs)  # type: ignore[arg-type]
-        value = chosen(output, batch.raw).squeeze(1)  # [B]
+        value = chosen(output, batch.action).squeeze(1)  # [B]
         loss = policy_gradient.value_loss(value, target, share)
         return loss, target - value.detach(), self._metrics(loss.detach(), value.detach(), share)
 
     @torch.no_grad()
-    def gradient(self, batch: Samples, noise: Tensor | None) -> tuple[Tensor, Metrics]:
+    def gradient(self, batch: ValueSamples, noise: Tensor | None) -> tuple[Tensor, Metrics]:
         """Write the gradient of `loss`; the error of each sample [B], and what is logged."""
         assert isinstance(self._network, Plain)
-        target, share = self._target(batch)
+        target, share = batch.target, means.shares(batch.weight)
         *kept, output = self._network.activations(batch.obs)  # type: ignore[arg-type]
-        action = batch.raw.unsqueeze(1)
+        action = batch.action.unsqueeze(1)
         value = output.gather(1, action).squeeze(1)
         error = target - value
         by_value = error * -share
         grad = torch.zeros_like(output).scatter_(1, action, by_value.unsqueeze(1))
         self._network.write_gradients(kept, output, grad)
         return error, self._metrics(-0.5 * torch.dot(error, by_value), value, share)
-
-    def _target(self, batch: Samples) -> tuple[Tensor, Tensor]:
-        """Targets [B], and the shares of the mean [B]."""
-        target, count = batch.numbers.t().contiguous().unbind(0)
-        return target, means.shares(count)
 
     def _metrics(self, loss: Tensor, value: Tensor, share: Tensor) -> Metrics:
         return {"loss": loss, "q": means.weighted_mean(value, share)}

@@ -1,7 +1,9 @@
 """An actor-critic of fully connected layers with its backward pass written out, and its acting in NumPy.
 
-The same numbers as autograd's: on the CPU small networks spend their time on bookkeeping, and torch's tanh takes seven
-times as long as NumPy's. Every other network takes torch's own way.
+The gradients are autograd's: on the CPU small networks spend their time on bookkeeping, and torch's tanh takes seven
+times as long as NumPy's. An update of PPO is 1.1 to 1.4 times as fast as by autograd, 2.7 to 4.3 times with the loss in
+closed form; acting in NumPy is 2.8 to 3.6 times as fast as in torch (`python benchmarks/actor_critic_parts.py`). Every
+other network uses autograd.
 """
 
 from __future__ import annotations
