@@ -5,17 +5,18 @@ from __future__ import annotations
 import difflib
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gymnasium as gym
+import torch
 from gymnasium import spaces
+from torch import nn
 
-from gymnast.networks.backbones import convolutional
+from gymnast.networks.backbones.combined import Combined
+from gymnast.networks.backbones.convolutional import CNNS
+from gymnast.networks.backbones.mlp import MLP
+from gymnast.networks.layers.init import initialise
 from gymnast.networks.layers.inputs import has_image, is_image
-
-if TYPE_CHECKING:
-    import torch
-    from torch import nn
 
 NETWORKS = {
     "auto": "nature-cnn where observations are uint8 images [C, H, W], combined where parts of them are, else mlp",
@@ -51,34 +52,36 @@ def build(
     Raises:
         ValueError: an unknown name (with the nearest one), or an observation space that the backbone does not fit.
     """
-    from gymnast.networks.backbones import mlp as backbones
-    from gymnast.networks.backbones.combined import Combined
-    from gymnast.networks.layers.init import initialise
-
     if not isinstance(name, str):
         return checked(name, type(name).__name__)
     if ":" in name:
         return checked(_class(name)(observation_space), name)
     chosen = automatic(observation_space) if name == "auto" else name
-    if chosen not in SIZES:
+    sizes = _sizes(chosen, hidden_sizes)
+    if chosen in CNNS:
+        cnn: nn.Module = CNNS[chosen](observation_space, sizes, layer_norm=layer_norm)
+        initialise(cnn, init, activation="relu", generator=generator)
+        return cnn
+    if chosen == "mlp":
+        mlp = MLP(observation_space, sizes, activation=activation, layer_norm=layer_norm)
+        initialise(mlp, init, activation=activation, generator=generator)
+        return mlp
+    combined = Combined(observation_space, sizes, activation=activation, layer_norm=layer_norm)
+    initialise(combined.parts, init, activation="relu", generator=generator)
+    initialise(combined.layers, init, activation=activation, generator=generator)
+    return combined
+
+
+def _sizes(name: str, hidden_sizes: Sequence[int] | None) -> tuple[int, ...]:
+    """Units of the fully connected layers of a named backbone, checked with its name."""
+    if name not in SIZES:
         near = difflib.get_close_matches(name, NETWORKS, 1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise ValueError(f"backbone must be one of {', '.join(NETWORKS)}, got {name!r}{hint}")
-    sizes = SIZES[chosen] if hidden_sizes is None else tuple(hidden_sizes)
+    sizes = SIZES[name] if hidden_sizes is None else tuple(hidden_sizes)
     if any(size < 1 for size in sizes):
         raise ValueError(f"hidden_sizes must be numbers >= 1, got {sizes}")
-    if chosen == "mlp":
-        mlp = backbones.MLP(observation_space, sizes, activation=activation, layer_norm=layer_norm)
-        initialise(mlp, init, activation=activation, generator=generator)
-        return mlp
-    if chosen == "combined":
-        combined = Combined(observation_space, sizes, activation=activation, layer_norm=layer_norm)
-        initialise(combined.parts, init, activation="relu", generator=generator)
-        initialise(combined.layers, init, activation=activation, generator=generator)
-        return combined
-    cnn: nn.Module = convolutional.CNNS[chosen](observation_space, sizes, layer_norm=layer_norm)
-    initialise(cnn, init, activation="relu", generator=generator)
-    return cnn
+    return sizes
 
 
 def default_sizes(name: str | nn.Module, observation_space: gym.Space[Any]) -> tuple[int, ...]:
@@ -95,8 +98,6 @@ def automatic(observation_space: gym.Space[Any]) -> str:
 
 def checked(module: object, name: str) -> nn.Module:
     """The module, if it is a backbone."""
-    from torch import nn
-
     if not isinstance(module, nn.Module) or not isinstance(getattr(module, "out_features", None), int):
         raise ValueError(f"backbone {name} must be an nn.Module with an integer attribute out_features")
     return module
@@ -104,8 +105,6 @@ def checked(module: object, name: str) -> nn.Module:
 
 def _class(path: str) -> Any:
     """A class of a module that has been imported: a name, which a checkpoint may hold, never runs foreign code."""
-    from torch import nn
-
     module_name, _, class_name = path.partition(":")
     if module_name not in sys.modules:
         raise ValueError(f"backbone {path} is code outside gymnast: import {module_name} first, or give --trust")

@@ -91,7 +91,6 @@ class PQN:
             eps=config.optimizer_eps,
             captured=config.cuda_graphs,
         )
-        whole = isinstance(self._network, Plain) and self._network.whole
         self._update = Update(
             self.loss,
             self.weights,
@@ -99,7 +98,7 @@ class PQN:
             max_grad_norm=config.max_grad_norm,
             max_grad_value=None,
             compile=config.compile,
-            gradient=self.gradient if whole else None,
+            gradient=self.gradient if isinstance(self._network, Plain) else None,
         )
         self._captured = Captured(self._learn) if config.cuda_graphs else None
 

@@ -55,16 +55,8 @@ def evaluate(
     finally:
         if made is not env:
             made.close()
-    return Evaluation(
-        made.id,
-        name or type(agent).__name__,
-        seed,
-        agent.env_step,
-        tuple(returns),
-        tuple(lengths),
-        played,
-        trained_frame_skip or made.frame_skip,
-    )
+    frame_skip, called = trained_frame_skip or made.frame_skip, name or type(agent).__name__
+    return Evaluation(made.id, called, seed, agent.env_step, tuple(returns), tuple(lengths), played, frame_skip)
 
 
 def greedy_actor(agent: Agent, env: Env, *, seed: int, protocol: str | None = None) -> Actor:
