@@ -5,9 +5,10 @@
     python benchmarks/atari_dqn.py --only gymnast-rainbow --threads 1 --profile
 
 The Nature CNN, batch 32, one update every 4 env steps, a replay of 20,000 transitions, which holds 4,000
-(`--learning-starts`) when learning begins; the timed steps follow `--warm-up` more. The contenders take turns within a round, and each is timed after its warm-up; all have the same number
-of torch's threads. Stable-Baselines3 and Tianshou come with `pip install -e .[bench]`, or lie in another environment's
-interpreter (`--peer-python`). `--only` runs one contender, `--profile` prints its time by torch's operators.
+(`--learning-starts`) when learning begins; the timed steps follow `--warm-up` more. The contenders take turns within a
+round; all have the same number of torch's threads. Stable-Baselines3 and Tianshou come with `pip install -e .[bench]`,
+or lie in another environment's interpreter (`--peer-python`). `--only` runs one contender, `--profile` prints its time
+by torch's operators.
 """
 
 from __future__ import annotations

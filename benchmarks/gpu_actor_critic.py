@@ -182,14 +182,14 @@ def pace(agent: ActorCritic, bench: Bench) -> float:
     for _ in range(CHECKED):
         again(agent)
     bench.wait()
-    spent, calls = list[float](), 1
+    spent, calls, seconds = list[float](), 1, 0.02 if bench.small else 0.2
     for _ in range(6):
         began = time.perf_counter()
         for _ in range(calls):
             again(agent)
         bench.wait()
         spent.append((time.perf_counter() - began) / calls)
-        calls = min(max(int(0.2 / spent[-1]), 1), 200)
+        calls = min(max(int(seconds / spent[-1]), 1), 200)
     return statistics.median(spent[1:])
 
 

@@ -212,7 +212,7 @@ def _our_loop(name: str, options: dict[str, Any], bench: Bench) -> dict[str, Any
     from gymnast.envs import make
     from gymnast.training.loop import Loop
 
-    before, steps = (80, 40) if bench.small else (2_000, 8_000)
+    before, steps = (48, 24) if bench.small else (2_000, 8_000)
     config = DQNConfig(**{**options, "learning_starts": before // 2}, replay_size=100_000 if not bench.small else 2_000)
     env = make("ALE/Pong-v5", ENVS, device=str(bench.device), seed=0)
     agent = DQN(env.single_observation_space, env.single_action_space, config, num_envs=ENVS, device=bench.device)
