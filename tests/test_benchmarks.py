@@ -1,4 +1,4 @@
-"""Every script under benchmarks/ runs, with tiny sizes, as a command of its own; what it measures is no fact to test."""
+"""Every script under benchmarks/ runs with tiny sizes as a command of its own; its figures are not tested."""
 
 import os
 import subprocess
