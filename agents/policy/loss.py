@@ -2,9 +2,8 @@
 
 `actor_critic_loss` is the definition, for every network, distribution and device. `categorical` and `gaussian` are its
 closed form, values and gradient, for small networks on the CPU, where a hundred calls of torch handle a few thousand
-numbers. Tests hold them equal to the plain loss and autograd. An update of 256 rows is 2.7 to 2.9 times as fast as by
-autograd, of which the layers' own backward pass gives 1.2 to 1.4; one of 32 rows 3.8 to 4.3 times
-(`python benchmarks/actor_critic_parts.py`).
+numbers. Tests hold them equal to the plain loss and autograd. A gradient of 256 rows is 3.2 to 3.4 times as fast as by
+autograd, of which the layers' own backward pass gives 1.2 to 1.4 (`python benchmarks/fast.py`).
 """
 
 from __future__ import annotations
