@@ -28,7 +28,7 @@ __all__ = ["TrainOptions", "__version__", "evaluate", "load", "resume", "train"]
 _HOMES = {
     "TrainOptions": "settings.options",
     "evaluate": "evaluation.play",
-    "load": "storage.checkpoint",
+    "load": "storage.rebuild",
     "resume": "training.train",
     "train": "training.train",
 }
