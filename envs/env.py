@@ -70,7 +70,7 @@ class Env(ABC):
     @property
     def episode(self) -> list[int]:
         """The number of the episode that each row is in, counted over all rows since the last `reset`."""
-        raise NotImplementedError(f"{self.id} does not number its episodes")
+        raise NotImplementedError(f"{self.id} does not support numbered episodes")
 
     def snapshot(self) -> dict[str, Any]:
         """All that `restore` needs: tensors, numbers, strings, lists and dicts of them (no NumPy values)."""

@@ -66,7 +66,9 @@ def make(
         return NativeEnv(id, id=_vector_name(id), seed=sequence)
     if isinstance(id, gym.vector.VectorEnv):
         if num_envs not in (1, id.num_envs) or options or max_episode_steps or render or vectorization != "auto":
-            raise ValueError("num_envs, options, max_episode_steps, render, vectorization: a VectorEnv has its own")
+            raise ValueError(
+                "num_envs, options, max_episode_steps, render and vectorization cannot be set for a VectorEnv"
+            )
         return VectorAdapter(id, id=_vector_name(id), seed=sequence, device=device)
     own = native_id(id, device, native=native, vectorization=vectorization) if isinstance(id, str) else None
     if isinstance(id, str) and _is_atari(id):
@@ -108,7 +110,7 @@ def native_id(
         return None
     alone = own == spec.id and spec.entry_point is None
     if alone and native is False:
-        raise ValueError(f"native: {spec.id} has no version but the device-native one")
+        raise ValueError(f"native: {spec.id} has only a device-native version")
     if alone or native is not None:
         wanted = alone or bool(native)
     else:
@@ -122,7 +124,7 @@ def native_id(
 def _other_version(id: str, native: bool | None) -> None:
     """An id that has no device-native version: ValueError where that was asked for."""
     if native:
-        raise ValueError(f"native: {id} has no device-native version; `gymnast list envs` names those that have")
+        raise ValueError(f"native: {id} has no device-native version; see gymnast list envs")
 
 
 def full_id(id: str) -> str:
@@ -157,7 +159,7 @@ def _native(
     """The vector environment of an id's own entry point."""
     if not isinstance(source, EnvSpec) or source.vector_entry_point is None:
         name = single.name_of(source)
-        raise ValueError(f"vectorization native: {name} has no vector entry point of its own; use serial or async")
+        raise ValueError(f"vectorization native: {name} has no vector entry point; use serial or async")
     options = dict(options)
     if render:
         single.prepare_rendering()

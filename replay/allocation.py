@@ -74,7 +74,9 @@ def map_file(path: str, sizes: list[int], *, replay_size: int) -> list[np.ndarra
         finally:
             os.close(file)
     except FileExistsError:
-        raise ValueError(f"replay_path {path} exists: name a file that does not, the replay makes its own") from None
+        raise ValueError(
+            f"replay_path {path} exists: name a file that does not exist, the replay creates its own"
+        ) from None
     except OSError as error:
         raise ValueError(f"replay_path {path} cannot be used: {error.strerror}") from None
     memory.madvise(mmap.MADV_RANDOM)  # frames are read here and there: what lies beside them is not worth reading

@@ -116,7 +116,7 @@ class Episodes:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over a state; ValueError where it is of another number of rows."""
         if len(state["position"]) != self.num_envs:
-            raise ValueError(f"the checkpoint's episodes are of {len(state['position'])} rows, not {self.num_envs}")
+            raise ValueError(f"the checkpoint has episodes of {len(state['position'])} rows, not {self.num_envs}")
         self.clear()
         self._position.copy_(state["position"])
         self.lengths = list(state["lengths"])

@@ -58,7 +58,7 @@ class Layout:
             same = (before[:, 1:] == after[:, :-1]).flatten(1).all(1)
             if not (same if active is None else same | ~active).all():
                 raise ValueError(
-                    f"observations are no stacks of {self.stack} frames, the newest last: set frame_stack 1"
+                    f"observations are not stacks of {self.stack} frames with the newest last: set frame_stack 1"
                 )
 
     def split(self, obs: Obs) -> list[Tensor]:
@@ -104,8 +104,8 @@ def _leaves(space: gym.Space[Any], path: tuple[str, ...], stack: int) -> list[Le
         return [leaf for key, part in named for leaf in _leaves(part, (*path, str(key)), 1)]
     if space.shape is None or space.dtype is None:
         raise ValueError(
-            f"a replay cannot keep a {type(space).__name__} observation; "
-            "Box, Discrete, MultiDiscrete, MultiBinary and Dict or Tuple of them fit"
+            f"a replay cannot store a {type(space).__name__} observation; "
+            "use Box, Discrete, MultiDiscrete, MultiBinary, or a Dict or Tuple of them"
         )
     shape = tuple(space.shape)
     dtype = np.dtype(space.dtype)

@@ -64,7 +64,7 @@ class Rollout:
         """Take over a state; ValueError where it is of another shape."""
         if state["weight"].shape != self.weight.shape:
             kept, mine = (tuple(shape) for shape in (state["weight"].shape, self.weight.shape))
-            raise ValueError(f"the checkpoint's rollout is {kept[0]} steps of {kept[1]} rows, this one's {mine}")
+            raise ValueError(f"the checkpoint's rollout is {kept[0]} steps of {kept[1]} rows, this one is {mine}")
         device = self.weight.device
         self.weight.copy_(state["weight"])
         self.length = state["length"]

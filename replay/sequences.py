@@ -224,7 +224,7 @@ class SequenceReplay:
         """Take over the state of an equally built replay; ValueError where it does not fit."""
         mine, theirs = self._arrays(), state.get("sequences", {}).get("arrays", {})
         if {name: array.shape for name, array in mine.items()} != {name: tuple(t.shape) for name, t in theirs.items()}:
-            raise ValueError("the replay in this state was kept with another recurrent memory, period or replay_size")
+            raise ValueError("the saved replay has another recurrent state, period or replay_size")
         self.ring.load_state_dict(state)
         for name, array in mine.items():
             array[:] = theirs[name].numpy()

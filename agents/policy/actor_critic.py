@@ -170,7 +170,9 @@ class ActorCritic:
     def _life_lost(self, step: Step) -> Tensor:
         """Rows that have fewer lives than before, bool [N]."""
         if step.lives is None:
-            raise LearningError("life_loss needs an environment that tells lives, as Atari's do: set life_loss False")
+            raise LearningError(
+                "life_loss needs an environment that reports lives, as Atari's do; set life_loss to False"
+            )
         before, self._lives = self._lives, torch.where(step.ended, 0, step.lives)
         return torch.zeros_like(step.terminated) if before is None else step.lives < before
 
@@ -316,4 +318,4 @@ def _check_sizes(config: ActorCriticConfig, samples: int, device: torch.device) 
     if config.minibatches > samples:
         raise ValueError(f"minibatches must be <= {samples}, the samples of a rollout, got {config.minibatches}")
     if config.cuda_graphs and device.type != "cuda":
-        raise ValueError(f"cuda_graphs needs a device cuda, got {device}")
+        raise ValueError(f"cuda_graphs needs device cuda, got {device}")

@@ -33,7 +33,7 @@ def optimal_q(
         q = new
         if delta <= tolerance:
             return q
-    raise ValueError(f"values do not settle within {MAX_SWEEPS} sweeps at gamma {gamma:g}; take a gamma below 1")
+    raise ValueError(f"values do not converge within {MAX_SWEEPS} sweeps at gamma {gamma:g}; use a gamma below 1")
 
 
 def optimal_stages(table: TransitionTable, gamma: float, *, horizon: int) -> np.ndarray:
@@ -107,7 +107,7 @@ def solve(onward: np.ndarray, reward: np.ndarray, gamma: float) -> np.ndarray:
             break
         ends = more
     if (reward[~ends] != 0.0).any():
-        raise ValueError("the policy collects rewards for ever, which has no value at gamma 1; give a horizon")
+        raise ValueError("the policy collects rewards forever, so its value at gamma 1 is undefined; set a horizon")
     values = np.zeros(len(reward))
     values[ends] = np.linalg.solve((identity - onward)[np.ix_(ends, ends)], reward[ends])
     return values

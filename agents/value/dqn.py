@@ -57,7 +57,7 @@ class DQN:
     ) -> None:
         if not isinstance(action_space, spaces.Discrete):
             raise ValueError(
-                f"dqn needs Discrete actions, got {action_space}; a wrapper that numbers the actions would fit"
+                f"dqn needs Discrete actions, got {action_space}; use a wrapper that enumerates the actions"
             )
         self.observation_space, self.action_space = observation_space, action_space
         self.config = config = config or DQNConfig()
@@ -133,7 +133,9 @@ class DQN:
             memory_size, path = self.online.memory_size, config.replay_path
             return SequenceReplay(layout, sampler, transitions, shape, **sizes, memory_size=memory_size, path=path)
         if config.replay_path is not None:
-            raise ValueError(f"replay_path needs device cpu, got {self.device}: the replay lies in the device's memory")
+            raise ValueError(
+                f"replay_path needs device cpu, got {self.device}: on other devices the replay is kept in device memory"
+            )
         generator = torch.Generator(self.device).manual_seed(torch_seed(self._replay_seed))
         on_device = DevicePrioritized(generator, alpha=config.priority_alpha, beta=self.beta, ranked=ranked)
         chosen_sampler = on_device if config.prioritized else DeviceUniform(generator)
@@ -182,7 +184,9 @@ class DQN:
     def _life_lost(self, step: Step) -> Tensor | None:
         """Rows that have fewer lives than before, None in the first step."""
         if step.lives is None:
-            raise LearningError("life_loss needs an environment that tells lives, as Atari's do: set life_loss False")
+            raise LearningError(
+                "life_loss needs an environment that reports lives, as Atari's do; set life_loss to False"
+            )
         before, self._lives = self._lives, torch.where(step.ended, 0, step.lives)
         return None if before is None else step.lives < before
 
@@ -302,8 +306,6 @@ class DQN:
 
 def _check_device(config: DQNConfig, device: torch.device) -> None:
     if config.recurrent != "none" and device.type != "cpu":
-        raise ValueError(
-            f"recurrent {config.recurrent} needs the device cpu, which sequences are kept on, got {device}"
-        )
+        raise ValueError(f"recurrent {config.recurrent} needs device cpu, where sequences are stored, got {device}")
     if config.cuda_graphs and device.type != "cuda":
-        raise ValueError(f"cuda_graphs needs a device cuda, got {device}")
+        raise ValueError(f"cuda_graphs needs device cuda, got {device}")

@@ -52,7 +52,7 @@ class PQN:
     ) -> None:
         if not isinstance(action_space, spaces.Discrete):
             raise ValueError(
-                f"pqn needs Discrete actions, got {action_space}; ppo takes any, a wrapper could number them"
+                f"pqn needs Discrete actions, got {action_space}; use ppo, or a wrapper that enumerates the actions"
             )
         self.observation_space, self.action_space = observation_space, action_space
         self.config = config = config or PQNConfig()
@@ -142,7 +142,9 @@ class PQN:
     def _life_lost(self, step: Step) -> Tensor:
         """Rows that have fewer lives than before, bool [N]."""
         if step.lives is None:
-            raise LearningError("life_loss needs an environment that tells lives, as Atari's do: set life_loss False")
+            raise LearningError(
+                "life_loss needs an environment that reports lives, as Atari's do; set life_loss to False"
+            )
         before, self._lives = self._lives, torch.where(step.ended, 0, step.lives)
         return torch.zeros_like(step.terminated) if before is None else step.lives < before
 
@@ -277,7 +279,7 @@ def _check_sizes(config: PQNConfig, num_envs: int, device: torch.device) -> None
     if config.minibatches > samples:
         raise ValueError(f"minibatches must be <= {samples}, the steps of a rollout, got {config.minibatches}")
     if config.cuda_graphs and device.type != "cuda":
-        raise ValueError(f"cuda_graphs needs a device cuda, got {device}")
+        raise ValueError(f"cuda_graphs needs device cuda, got {device}")
 
 
 def _flat(field: Tensor) -> Tensor:

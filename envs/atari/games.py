@@ -215,7 +215,7 @@ class Atari(Env):
                 obs, _, terminated, truncated, _ = self._receive()
                 begin = terminated | truncated
         if not np.array_equal(obs, snapshot["obs"].numpy()):
-            raise ValueError(f"{self.id} did not come back to the stored observation: was it made with other options?")
+            raise ValueError(f"{self.id} did not reproduce the stored observation: was it made with other options?")
         self._rng.bit_generator.state = snapshot["rng"]
         self._episode, self._episodes_begun = list(snapshot["episode"]), snapshot["episodes_begun"]
         self._episode_seeds = list(snapshot["episode_seeds"])
@@ -245,7 +245,7 @@ class Atari(Env):
         if self._sent:  # ale-py would mix the two up
             raise RuntimeError(f"{self.id}: send was called twice without receive")
         if actions.min() < 0 or actions.max() >= self._num_actions:  # an invalid action would hang the native threads
-            raise ValueError(f"actions of {self.id} must lie in 0..{self._num_actions - 1}, got {actions.tolist()}")
+            raise ValueError(f"actions of {self.id} must be in 0..{self._num_actions - 1}, got {actions.tolist()}")
         self._native.send(actions)
         self._sent = True
         self._history.append(actions)

@@ -73,7 +73,7 @@ def atari_name(id: str) -> AtariName:
     if not ale and version in ("0", "4"):
         skips = "skips 4 frames" if kind else "skips 2 to 4 frames at random"
         raise ValueError(
-            f"{id} {skips} by itself, which the frame_skip option would do a second time; "
+            f"{id} already {skips}, and the frame_skip option would skip again; "
             f"use ALE/{game}-v5 (sticky actions) or {game}NoFrameskip-v4 (none)"
         )
     raise ValueError(f"unknown Atari id {id!r}; use {game}, ALE/{game}-v5 or {game}NoFrameskip-v4")

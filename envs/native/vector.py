@@ -87,7 +87,7 @@ class NativeVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
             raise ValueError(f"seed must be from 0 to 2**63 - 1, got {seed}")
         if rows is not None:
             if seed is not None:
-                raise ValueError("reset_mask and seed do not go together: a seed is that of all rows")
+                raise ValueError("reset_mask cannot be combined with seed, which seeds all rows")
             self.world = world.restart(self.game, self.world, torch.as_tensor(rows, device=self.device))
         elif seed is None:
             self._start(next_keys(self.world.key))
@@ -98,7 +98,7 @@ class NativeVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
     def reset_keys(self, keys: Tensor) -> tuple[Obs, Infos]:
         """Begin anew with episodes by these keys, int64 [N], of `draws.row_keys` or `draws.keys_of`."""
         if keys.shape != (self.num_envs,):
-            raise ValueError(f"there must be {self.num_envs} keys, one for each row, got {len(keys)}")
+            raise ValueError(f"expected {self.num_envs} keys, one per row, got {len(keys)}")
         self.seeds = None
         self._start(keys.to(self.device))
         return self.observe()
@@ -183,6 +183,6 @@ class _Compiled:
             return self._run(*args)
         except torch._dynamo.exc.TorchDynamoException as error:
             cause = str(error).strip().split("\n", maxsplit=1)[0]
-            warnings.warn(f"compile: steps run uncompiled, as they could not be compiled ({cause})", stacklevel=3)
+            warnings.warn(f"compile: steps run uncompiled, because compiling failed ({cause})", stacklevel=3)
             self._run = world.advance
             return self._run(*args)

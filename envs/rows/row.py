@@ -111,7 +111,9 @@ class Row:
     def restore(self, state: dict[str, Any]) -> Any:
         """Bring back a snapshot of an equally built environment; the observation where it was replayed, else None."""
         if state["method"] != self.method:
-            raise ValueError(f"a snapshot by {state['method']} does not fit an environment restored by {self.method}")
+            raise ValueError(
+                f"a snapshot made by {state['method']} cannot restore an environment that uses {self.method}"
+            )
         self.reseeds = state["reseeds"]
         self.seed = state["seed"]
         self.extras = tuple(state["extras"])

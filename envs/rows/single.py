@@ -38,7 +38,7 @@ def resolve(id: str) -> EnvSpec:
         return gym.registry[get_env_id(namespace, base, latest)]
     near = difflib.get_close_matches(name, [*gym.registry, *atari_games()], 1, cutoff=0.5)
     hint = f"; did you mean {near[0]}?" if near else ""
-    raise ValueError(f"unknown environment {id!r}{hint} (`gymnast list envs` names all)")
+    raise ValueError(f"unknown environment {id!r}{hint} (see gymnast list envs)")
 
 
 def build(
@@ -59,7 +59,7 @@ def build(
         raise ValueError(failure(source, error)) from error
     if render and env.render_mode != "rgb_array":
         env.close()
-        raise ValueError(f"environment {name_of(source)} cannot draw frames: it has no render_mode rgb_array")
+        raise ValueError(f"environment {name_of(source)} cannot render frames: it has no render_mode rgb_array")
     return env
 
 

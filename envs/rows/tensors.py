@@ -89,7 +89,9 @@ def check_shape(space: gym.Space[Any], observation: Any, name: str) -> None:
         for _, key, part in children(space):
             check_shape(part, observation[key], name)
     elif np.shape(observation) != space.shape:
-        raise ValueError(f"{name} gave an observation of shape {np.shape(observation)}, its space says {space.shape}")
+        raise ValueError(
+            f"{name} returned an observation of shape {np.shape(observation)}, but its space has shape {space.shape}"
+        )
 
 
 def row_actions(space: gym.Space[Any]) -> Callable[[Tensor], list[Any]]:

@@ -66,7 +66,7 @@ class Bandit(gym.Env[Any, Any]):
             draw = np.random.default_rng(problem)
             means = draw.normal(size=arms).tolist() if kind == "gaussian" else draw.random(arms).tolist()
         if len(means) != arms:
-            raise ValueError(f"means must hold one number for each of the {arms} arms, got {len(means)}")
+            raise ValueError(f"means must contain one number for each of the {arms} arms, got {len(means)}")
         if not np.isfinite(means).all() or (kind == "bernoulli" and not all(0 <= mean <= 1 for mean in means)):
             limits = "between 0 and 1" if kind == "bernoulli" else "finite"
             raise ValueError(f"means must be {limits}, got {list(means)}")

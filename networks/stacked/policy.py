@@ -26,7 +26,7 @@ class StackedActorCritic:
     def __init__(self, network: ActorCriticNetwork) -> None:
         for trunk in (network.actor, network.critic):
             if trunk is not None and (type(trunk.backbone) is not MLP or trunk.core is not None):
-                raise ValueError("a stacked actor-critic needs trunks of fully connected layers: backbone mlp fits")
+                raise ValueError("a stacked actor-critic needs fully connected trunks: use backbone mlp")
         if network.norm is not None:
             raise ValueError("a stacked actor-critic does not normalise observations")
         self.network = network.requires_grad_(False)
