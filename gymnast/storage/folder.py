@@ -31,7 +31,7 @@ def check_space(out: str, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed + LOG_BYTES:
         short = f"its checkpoints need {needed / 1e6:,.0f} MB and {free / 1e6:,.0f} MB are free"
-        raise UsageError(f"--out {out}: {short}; a smaller replay needs less")
+        raise UsageError(f"--out {out}: {short}; a smaller replay needs less space")
 
 
 def create(out: str, *, env: str, agent: str, name: str | None, seed: int) -> Path:

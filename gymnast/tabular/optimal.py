@@ -22,7 +22,7 @@ def against_optimal(agent: Agent, env: Env, *, horizon: int) -> dict[str, Any]:
     """
     table = env.transition_table()
     if table is None:
-        raise ValueError(f"against_optimal needs a known transition table, which {env.id} does not have")
+        raise ValueError(f"against_optimal needs a known transition table, and {env.id} has none")
     gamma = getattr(getattr(agent, "config", None), "gamma", None)
     if isinstance(agent, TD):
         return _prediction_error(agent, table)
@@ -50,7 +50,7 @@ def against_optimal(agent: Agent, env: Env, *, horizon: int) -> dict[str, Any]:
 def _prediction_error(agent: TD, table: TransitionTable) -> dict[str, float]:
     learned = agent.value_table()
     if learned.ndim > 1:
-        raise ValueError("against_optimal compares stationary values; this agent learned one table per time to go")
+        raise ValueError("against_optimal compares stationary values; this agent learned one table per remaining step")
     truth = evaluate_policy(table, agent.policy, gamma=agent.config.gamma)
     return {
         "largest_value_error": float(np.abs(learned - truth).max()),

@@ -69,7 +69,7 @@ def _table(agent: Agent | np.ndarray) -> np.ndarray:
     values = getattr(agent, "value_table", None)
     read = values or getattr(agent, "q_table", None)
     if read is None:
-        raise ValueError(f"picture needs an agent with a table of values, {type(agent).__name__} has none")
+        raise ValueError(f"picture needs an agent with a table of values, and {type(agent).__name__} has none")
     table = np.asarray(read())
     return np.asarray(table[0]) if table.ndim > (1 if values else 2) else table
 

@@ -57,7 +57,7 @@ class Parts:
         config = agents.default_config(name) if config is None else config
         if options.protocol is not None and not isinstance(options.env if env is None else env, str):
             raise ValueError(
-                f"protocol {options.protocol} is for Atari games by id, not for an environment of your own"
+                f"protocol {options.protocol} is for Atari games given by id, not for a custom environment"
             )
         options, config = under_protocol.resolve(options, config)
         seeds = Seeds.of(options.seed)
@@ -65,7 +65,7 @@ class Parts:
         on_host = workers or getattr(cls, "on_host", False)
         device = pick_device("cpu" if on_host and options.device == "auto" else options.device)
         if workers and device != "cpu":
-            raise ValueError(f"--device {device} does not fit workers, which share weights in the CPU's memory")
+            raise ValueError(f"--device {device} cannot be combined with workers, which share weights in CPU memory")
         limit_threads(options.threads)
         compiled = bool(getattr(config, "compile", False))
         made_env = make_env(
@@ -73,13 +73,13 @@ class Parts:
         )
         stack.callback(made_env.close)
         if workers and isinstance(env, gym.vector.VectorEnv):
-            raise ValueError("workers need an environment that each can build: an id or a function, not a VectorEnv")
+            raise ValueError("workers need an environment that each can build (an id or a function), not a VectorEnv")
         if workers and (options.exact_resume or options.overlap):
             word = "exact_resume" if options.exact_resume else "overlap"
-            raise ValueError(f"{word} does not fit workers, whose steps have no order")
+            raise ValueError(f"{word} cannot be combined with workers, whose steps have no order")
         if options.exact_resume and not made_env.exact_resume:
             raise ValueError(
-                f"exact_resume: {made_env.id} cannot be restored exactly, a resume would begin new episodes"
+                f"exact_resume: {made_env.id} cannot be restored exactly; resuming would begin new episodes"
             )
         if options.overlap and not made_env.overlaps:
             raise ValueError(f"overlap: {made_env.id} steps in this process; use vectorization async, or an Atari game")

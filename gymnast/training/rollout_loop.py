@@ -45,7 +45,7 @@ class DeviceRollout:
     def __call__(self) -> int:
         """Fill an empty rollout; the transitions that were taken."""
         if self.agent.steps_left != self.steps:
-            raise ValueError(f"the rollout holds {self.steps - self.agent.steps_left} steps: it must be empty")
+            raise ValueError(f"the rollout holds {self.steps - self.agent.steps_left} steps; it must be empty")
         taken = self.steps * self.env.num_envs
         until = self.agent.env_step + taken
         if self._play is None:
