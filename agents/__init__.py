@@ -1,4 +1,4 @@
-"""What learns: a small stateful class per family, pure functions for the maths; each is imported when asked for."""
+"""Agents: a small stateful class per family, and pure functions for the maths; imported on first use."""
 
 from __future__ import annotations
 

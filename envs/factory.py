@@ -51,7 +51,7 @@ def make(
 
     `id` is a registered Gymnasium id (`module:Id` imports the module first), an Atari game, a function that builds a
     `gym.Env`, or a `gym.vector.VectorEnv`. `vectorization`: serial (in this process), async (worker processes), native
-    (the id's own vector entry point), or auto, a rule that was measured. `options` go to the environment's constructor;
+    (the id's own vector entry point), or auto, a measured rule. `options` are passed to the environment's constructor;
     `max_episode_steps` replaces the registered time limit. With `render=True`, `Env.render` gives frames. `native`
     says whether an id that has a device-native version is played in that: by default on any device but the CPU. With
     `compile` a step of a device-native environment is one compiled function; other environments know nothing of it.
@@ -74,7 +74,7 @@ def make(
     if isinstance(id, str) and _is_atari(id):
         if vectorization not in ("auto", "native"):
             raise ValueError(f"vectorization of Atari games must be auto or native (ale-py's own), got {vectorization}")
-        from gymnast.envs.atari.games import make_atari  # ale-py's emulators: nothing else needs them
+        from gymnast.envs.atari.games import make_atari  # ale-py's emulators, which nothing else needs
 
         return make_atari(id, num_envs, device=device, seed=sequence, options=options, **settings)
     if own is not None:
@@ -128,13 +128,13 @@ def _other_version(id: str, native: bool | None) -> None:
 
 
 def full_id(id: str) -> str:
-    """The id of the environment that `make` builds: `Pong` is `ALE/Pong-v5`; ValueError where there is none."""
+    """The id of the environment that `make` builds: `Pong` is `ALE/Pong-v5`; ValueError if it does not exist."""
     registration.register()
     return atari_id(id) if _is_atari(id) else single.resolve(id).id
 
 
 def automatic(source: single.Source, num_envs: int) -> str:
-    """The vectorization that `auto` stands for: serial, but native from the number of rows at which it was faster."""
+    """The vectorization chosen by `auto`: serial, or native from the number of rows at which it was faster."""
     if not isinstance(source, EnvSpec) or source.vector_entry_point is None:
         return "serial"
     if isinstance(source.vector_entry_point, NativeEntry):  # `native_id` has seen to it
@@ -143,7 +143,7 @@ def automatic(source: single.Source, num_envs: int) -> str:
 
 
 def _is_atari(id: str) -> bool:
-    """Whether an id means an Atari game, and no environment that someone else registered under such a name."""
+    """Whether an id is an Atari game, not an environment that someone else registered under such a name."""
     spec = gym.registry.get(id)
     return is_atari(id) and (spec is None or str(spec.entry_point).startswith("ale_py"))
 
@@ -208,7 +208,7 @@ def _check(
 
 
 def _device(name: str | torch.device) -> torch.device:
-    """The device in full (`cuda` is the current GPU), checked to be there."""
+    """The full name of the device (`cuda` is the current GPU), after checking that it exists."""
     try:
         device = torch.device(name)
         return torch.empty(0, device=device).device

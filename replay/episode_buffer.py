@@ -1,4 +1,4 @@
-"""Whole episodes: the steps of each row wait until its episode ends, and are then handed out together."""
+"""Whole episodes: the steps of each row are kept until its episode ends, then returned together."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Episodes:
         return nested_fields({name: buffer[:steps] for name, buffer in self._finished.items()}), lengths
 
     def clear(self) -> None:
-        """Begin anew, in the same memory."""
+        """Clear it, keeping the memory."""
         self.lengths, self._longest = [], 0
         self._position.zero_()
 

@@ -1,4 +1,4 @@
-"""How observations lie in a replay: one array per part, and one frame where an observation is a stack of them."""
+"""Storage layout of observations in a replay: one array per part, and single frames of stacked observations."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Layout:
         self.frame_bytes = sum(leaf.nbytes for leaf in self.leaves)
 
     def check_stack(self, obs: Obs, next_obs: Obs, active: Tensor | None) -> None:
-        """ValueError where `next_obs` is not `obs` with one frame more and the oldest one less."""
+        """Raise ValueError if `next_obs` is not `obs` shifted by one frame."""
         for before, after in zip(self.split(obs), self.split(next_obs), strict=True):
             same = (before[:, 1:] == after[:, :-1]).flatten(1).all(1)
             if not (same if active is None else same | ~active).all():

@@ -1,4 +1,4 @@
-"""On-policy memory: the last T steps of N rows in tensors that are allocated once."""
+"""On-policy memory: the last T steps of N rows, in tensors that are allocated once."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Rollout:
         self._rows[name][self.length - 1].copy_(value)
 
     def clear(self) -> None:
-        """Begin anew, in the same memory."""
+        """Clear it, keeping the memory."""
         self.length = 0
         self.weight.fill_(1.0)
 

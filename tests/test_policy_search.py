@@ -507,7 +507,9 @@ def test_actions_lie_in_the_space(dtype: Any) -> None:
 def test_other_action_spaces_are_refused() -> None:
     with pytest.raises(ValueError, match=r"a policy cannot act in a Text space; use Discrete, .* or Box$"):
         chooser(spaces.Text(3))
-    with pytest.raises(ValueError, match=r"a policy cannot act in a Box of uint8; .*MultiDiscrete fits$"):
+    with pytest.raises(
+        ValueError, match=r"a policy cannot act in a Box of uint8; use a Box of floats or MultiDiscrete$"
+    ):
         chooser(spaces.Box(0, 255, (2,), np.uint8))
 
 
@@ -588,7 +590,7 @@ def test_a_state_of_another_agent_is_refused() -> None:
     state = agent.state_dict()
     with pytest.raises(ValueError, match="the checkpoint's policy has 3 parameters, this agent's has 4"):
         HillClimbing(spaces.Box(-1, 1, (3,)), spaces.Box(-1, 1, (1,)), agent.config).load_state_dict(state)
-    with pytest.raises(ValueError, match="the checkpoint has 2 environments, this agent 1"):
+    with pytest.raises(ValueError, match="the checkpoint has 2 environments, this agent has 1"):
         linear(HillClimbing, HillClimbingConfig()).load_state_dict(state)
     with pytest.raises(ValueError, match="num_envs must be 2, the agent's, to explore, got 3"):
         agent.actor(3, explore=True, seed=0)

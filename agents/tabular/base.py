@@ -41,7 +41,7 @@ class TabularAgent(ABC):
     """
 
     on_host = True
-    """With no device named it runs on the CPU, whatever there is."""
+    """With device auto it runs on the CPU, even where there is a GPU."""
 
     config: TabularConfig
     tables = 1

@@ -68,7 +68,7 @@ def evaluate_policy(
     """Exact values of a policy, float64 [S]: by a linear solve, or step by step up to a horizon, which a time limit is.
 
     `policy` holds an action for each state, int [S], or probabilities [S, A]; with a horizon also one of either for
-    each of its steps, with a leading axis. ValueError where a policy collects rewards for ever at gamma 1.
+    each of its steps, with a leading axis. ValueError where a policy collects rewards forever at gamma 1.
     """
     policy = probabilities(policy, table.probability.shape[1])
     if horizon is None:

@@ -1,4 +1,4 @@
-"""Environments made of single Gymnasium environments: what the serial one and the one with worker processes share."""
+"""Environments made of single Gymnasium environments: the common part of serial and worker-process ones."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class RowsEnv(Env):
         return list(self._episode)
 
     def _step(self, stepped: list[Stepped]) -> Step:
-        """The step that the rows have taken, with new episodes where one ended."""
+        """The step that the rows took, with new episodes where one ended."""
         observations: list[Any] = []
         rewards: list[float] = []
         ended = False

@@ -62,7 +62,7 @@ class Row:
         self._actions: list[Any] = []
 
     def reset(self, seed: int | None = None, *, reseed: bool = False) -> Begun:
-        """Begin an episode: with a given seed, with the row's own next one (`reseed`), or going on unseeded."""
+        """Begin an episode with a given seed, with the row's own next one (`reseed`), or without a new seed."""
         long_replay = self.method == "replay" and len(self._actions) >= RESEED_AFTER
         if seed is None and (reseed or self.seed is None or long_replay):
             key = (*self._seeds.spawn_key, self.reseeds)

@@ -1,4 +1,4 @@
-"""How far an agent is from optimal, where the environment is known: exact values on its table, regret of a bandit."""
+"""Distance from the optimum in known environments: exact values on a table, regret of a bandit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gymnast.envs.step import TransitionTable
 
 
 def against_optimal(agent: Agent, env: Env, *, horizon: int) -> dict[str, Any]:
-    """Compare what an agent learned with the truth on the environment's table; ValueError where there is none.
+    """Compare an agent's table with the exact solution of the environment; ValueError if it has no known table.
 
     Exact returns are undiscounted, of episodes of at most `horizon` steps; in FrozenLake they are chances of success.
     For a prediction agent the truth is the value of its policy.

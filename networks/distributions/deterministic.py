@@ -1,4 +1,4 @@
-"""What the outputs of a deterministic policy mean: one action for each kind of action space."""
+"""Actions from the outputs of a deterministic policy, for each kind of action space."""
 
 from __future__ import annotations
 

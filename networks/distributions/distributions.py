@@ -1,4 +1,4 @@
-"""What the outputs of a policy head mean: a distribution over actions for each kind of action space."""
+"""Distributions over actions from the outputs of a policy head, one for each kind of action space."""
 
 from __future__ import annotations
 
