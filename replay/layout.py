@@ -40,7 +40,7 @@ class Layout:
     Floats are kept as float32, integers and booleans as they are.
 
     Raises:
-        ValueError: a space that has no tensors, or one that is no stack of so many frames.
+        ValueError: for a space without tensors, or one that is not a stack of `stack` frames.
     """
 
     def __init__(self, space: gym.Space[Any], *, stack: int = 1) -> None:

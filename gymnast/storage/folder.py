@@ -46,7 +46,7 @@ def create(out: str, *, env: str, agent: str, name: str | None, seed: int) -> Pa
             return path
         except FileExistsError:
             if name is not None or not parent.is_dir():
-                hint = f"; go on with it by `gymnast resume {path}`, or choose another --name" if path.is_dir() else ""
+                hint = f"; continue it with `gymnast resume {path}`, or choose another --name" if path.is_dir() else ""
                 raise UsageError(f"{path} exists already{hint}") from None
             number += 1
             path = parent / f"{chosen}-{number}"
