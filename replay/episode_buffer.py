@@ -135,7 +135,7 @@ class Episodes:
 
 
 def _larger(buffer: Tensor, size: int, filled: int) -> Tensor:
-    """A buffer of so many steps with the filled ones of another in front."""
+    """A buffer of the given number of steps that starts with the filled ones of another."""
     larger = buffer.new_zeros((size, *buffer.shape[1:]))
     larger[:filled] = buffer[:filled]
     return larger

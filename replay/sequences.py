@@ -41,7 +41,7 @@ class SequenceBatch:
     memory: Tensor
     """float32 [B, M], what the actor remembered before the first step."""
     prefix_obs: Any
-    """[B, P, ...], or a nested dict of such: seen for the memory's sake alone."""
+    """[B, P, ...], or a nested dict of such: only for warming up the recurrent state."""
     prefix_start: Tensor
     """bool [B, P], where an episode begins."""
     obs: Any

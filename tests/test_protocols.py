@@ -125,7 +125,7 @@ def test_a_protocol_overrides_what_the_id_implies(name: str, env: str) -> None:
         assert note is None
     else:
         assert note is not None
-        assert note.endswith(f"with sticky {PROTOCOLS[name].sticky} (the id alone means {implied})")
+        assert note.endswith(f"with sticky {PROTOCOLS[name].sticky} (the id implies {implied})")
     made.close()
 
 
@@ -260,7 +260,7 @@ def test_a_run_is_stamped_throughout(tmp_path: Path, short: None, capsys: pytest
     """Rows 21 and 25."""
     path = run(tmp_path, "nature")
     said = [line for line in capsys.readouterr().err.splitlines() if "the id alone" in line]
-    assert said == ["protocol nature plays ALE/Pong-v5 with sticky 0.0 (the id alone means 0.25)"]
+    assert said == ["protocol nature plays ALE/Pong-v5 with sticky 0.0 (the id implies 0.25)"]
     config = json.loads((path / "config.json").read_text())
     assert config["protocol"] == PROTOCOLS["nature"].as_json()
     assert config["run"]["protocol"] == "nature"

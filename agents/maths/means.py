@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 ROUNDING = 1e-6
-"""Of a mean: deviations smaller than it come of rounding alone."""
+"""Fraction of a mean below which deviations are only rounding errors."""
 
 
 def shares(count: Tensor) -> Tensor:

@@ -53,7 +53,7 @@ def greedy_policy(q: np.ndarray, *, tolerance: float = 1e-9) -> np.ndarray:
 
 
 def policy_model(table: TransitionTable, policy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Expected reward [S] and probabilities [S, S] of going on to a state, under a policy [S, A]."""
+    """Expected reward [S] and transition probabilities [S, S], under a policy [S, A]."""
     size = table.probability.shape[0]
     weight = policy[:, :, None] * table.probability  # [S, A, K]
     onward = np.zeros((size, size))

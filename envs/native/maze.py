@@ -32,7 +32,7 @@ class Maze(Game):
     """Find the way from the start to the goal of a map of your own.
 
     ## Description
-    A gridworld of walls `#`, free cells `.`, starts `S`, goals `G` and traps `T`. The map that it has by itself is the
+    A gridworld of walls `#`, free cells `.`, starts `S`, goals `G` and traps `T`. The default map is the
     maze of Sutton & Barto (2018, "Reinforcement learning", figure 8.2).
 
     ## Action Space

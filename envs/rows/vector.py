@@ -252,6 +252,6 @@ class VectorAdapter(Env):
 def _clears(env: VectorEnv) -> bool:
     """Whether a masked reset right after an end clears the reset that NEXT_STEP has pending.
 
-    Gymnasium's asynchronous one does so with shared memory alone (1.4.0).
+    Gymnasium's asynchronous one does so only with shared memory (1.4.0).
     """
     return type(env) is SyncVectorEnv or (type(env) is AsyncVectorEnv and env.shared_memory)

@@ -15,7 +15,7 @@ class Bandit(gym.Env[Any, Any]):
 
     ## Description
     The k-armed testbed of Sutton & Barto (2018, section 2.3), or Bernoulli arms. Which bandit it is depends on `means`
-    or on `problem`, never on the reset seed, which draws the rewards alone: so parallel rows, training and evaluation
+    or on `problem`, never on the reset seed, which only draws the rewards. So parallel rows, training and evaluation
     face the same arms.
 
     ## Action Space
@@ -32,7 +32,7 @@ class Bandit(gym.Env[Any, Any]):
     The only one.
 
     ## Episode End
-    Never by itself; the registered id truncates after 1000 pulls.
+    Never; the registered id truncates after 1000 pulls.
 
     ## Arguments
     `kind` (`gaussian` or `bernoulli`), `arms` (10), `means` (one for each arm; drawn when None: standard normal for

@@ -88,4 +88,4 @@ def note(protocol: str | None, env: str) -> str | None:
     name, sticky = atari_name(env), check(protocol).sticky
     if name.sticky == sticky:
         return None
-    return f"protocol {protocol} plays {name.id} with sticky {sticky} (the id alone means {name.sticky})"
+    return f"protocol {protocol} plays {name.id} with sticky {sticky} (the id implies {name.sticky})"

@@ -117,7 +117,7 @@ def is_finished(item: Planned) -> bool:
 
 
 def prepare(item: Planned) -> None:
-    """Make way for a run that is not finished: without a checkpoint to go on from, its folder is removed.
+    """Make way for a run that is not finished: without a checkpoint to resume from, its folder is removed.
 
     Raises UsageError where another process is training in it.
     """

@@ -52,7 +52,7 @@ class StackedActorCritic:
         return output, self._value(parts, obs, of_actor)
 
     def value(self, parameters: Tensor, obs: Obs) -> Tensor:
-        """The values alone, [M, B, V]."""
+        """Only the values, [M, B, V]."""
         parts, shared = self.split(parameters), None
         if self.network.critic is None:
             shared = self._features("actor", self.network.actor, parts, obs)

@@ -32,7 +32,7 @@ class DeviceSampler(Protocol):
         ...
 
     def draw(self, uniform: Tensor) -> tuple[Tensor, Tensor]:
-        """Slots int64 [B] and weights float32 [B] for numbers from [0, 1), float64 [B]; a function of tensors alone."""
+        """Slots int64 [B] and weights float32 [B] for numbers from [0, 1), float64 [B]; a function of tensors only."""
         ...
 
     def update(self, index: Tensor, error: Tensor) -> None:
