@@ -1,4 +1,4 @@
-"""What learns: a small stateful class per family, pure functions for the maths; each is imported when asked for."""
+"""Agents: a small stateful class per family, and pure functions for the maths; imported on first use."""
 
 from __future__ import annotations
 
@@ -57,21 +57,24 @@ CLASSES: dict[str, AgentEntry] = {
         "gymnast.agents.tabular.learners:ExpectedSarsa", "SARSA with the expectation over next actions"
     ),
     "double-q-learning": AgentEntry(
-        "gymnast.agents.tabular.learners:DoubleQLearning", "two tables, one chooses and the other values"
+        "gymnast.agents.tabular.learners:DoubleQLearning",
+        "Q-learning with two tables: one chooses, the other evaluates",
     ),
     "n-step-sarsa": AgentEntry("gymnast.agents.tabular.learners:NStepSarsa", "SARSA with n-step returns"),
     "td": AgentEntry("gymnast.agents.tabular.learners:TD", "TD prediction of the value of a fixed policy"),
-    "value-iteration": AgentEntry("gymnast.agents.tabular.planning:ValueIteration", "planning on the transition table"),
+    "value-iteration": AgentEntry(
+        "gymnast.agents.tabular.planning:ValueIteration", "planning by value iteration on a known table"
+    ),
     "policy-iteration": AgentEntry(
-        "gymnast.agents.tabular.planning:PolicyIteration", "planning on the transition table"
+        "gymnast.agents.tabular.planning:PolicyIteration", "planning by policy iteration on a known table"
     ),
     "ucb": AgentEntry("gymnast.agents.tabular.bandits:UCB", "upper confidence bounds, for bandits"),
     "thompson": AgentEntry("gymnast.agents.tabular.bandits:Thompson", "Thompson sampling, for bandits"),
     "reinforce": AgentEntry(
-        "gymnast.agents.policy.reinforce:Reinforce", "policy gradient of whole episodes (Williams 1992)"
+        "gymnast.agents.policy.reinforce:Reinforce", "REINFORCE: policy gradient of whole episodes (Williams 1992)"
     ),
     "hill-climbing": AgentEntry(
-        "gymnast.agents.search.hill_climbing:HillClimbing", "the best policy, perturbed by noise"
+        "gymnast.agents.search.hill_climbing:HillClimbing", "search by perturbing the best policy so far"
     ),
     "ga": AgentEntry("gymnast.agents.search.evolution:GeneticAlgorithm", "genetic algorithm (Such et al. 2017)"),
     "es": AgentEntry(

@@ -23,6 +23,8 @@ class Lives:
             LearningError: the environment does not tell lives.
         """
         if step.lives is None:
-            raise LearningError("life_loss needs an environment that tells lives, as Atari's do: set life_loss False")
+            raise LearningError(
+                "life_loss needs an environment that reports lives, as Atari's do; set life_loss to False"
+            )
         before, self.left = self.left, torch.where(step.ended, 0, step.lives)
         return torch.zeros_like(step.terminated) if before is None else step.lives < before

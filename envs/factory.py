@@ -52,7 +52,7 @@ def make(
 
     `id` is a registered Gymnasium id (`module:Id` imports the module first), an Atari game, a function that builds a
     `gym.Env`, or a `gym.vector.VectorEnv`. `vectorization`: serial (in this process), async (worker processes), native
-    (the id's own vector entry point), or auto, a rule that was measured. `options` go to the environment's constructor;
+    (the id's own vector entry point), or auto, a measured rule. `options` are passed to the environment's constructor;
     `max_episode_steps` replaces the registered time limit. With `render=True`, `Env.render` gives frames. `native`
     says whether an id that has a device-native version is played in that: by default on any device but the CPU. With
     `compile` a step of a device-native environment is one compiled function; other environments know nothing of it.
@@ -93,7 +93,7 @@ def _adapted(env: gym.vector.VectorEnv[Any, Any, Any], wanted: _Wanted) -> Env:
         return NativeEnv(env, id=_vector_name(env), seed=wanted.seed)
     other = wanted.options or wanted.max_episode_steps or wanted.render or wanted.vectorization != "auto"
     if wanted.num_envs not in (1, env.num_envs) or other:
-        raise ValueError("num_envs, options, max_episode_steps, render, vectorization: a VectorEnv has its own")
+        raise ValueError("num_envs, options, max_episode_steps, render and vectorization cannot be set for a VectorEnv")
     return VectorAdapter(env, id=_vector_name(env), seed=wanted.seed, device=wanted.device)
 
 
@@ -102,7 +102,7 @@ def _atari(id: str, wanted: _Wanted) -> Env:
     if wanted.vectorization not in ("auto", "native"):
         kind = wanted.vectorization
         raise ValueError(f"vectorization of Atari games must be auto or native (ale-py's own), got {kind}")
-    from gymnast.envs.atari.games import make_atari  # ale-py's emulators: nothing else needs them
+    from gymnast.envs.atari.games import make_atari  # ale-py's emulators, which nothing else needs
 
     return make_atari(
         id,
@@ -147,7 +147,7 @@ def native_id(
         return None
     alone = own == spec.id and spec.entry_point is None
     if alone and native is False:
-        raise ValueError(f"native: {spec.id} has no version but the device-native one")
+        raise ValueError(f"native: {spec.id} has only a device-native version")
     if alone or native is not None:
         wanted = alone or bool(native)
     else:
@@ -161,17 +161,17 @@ def native_id(
 def _other_version(id: str, native: bool | None) -> None:
     """An id that has no device-native version: ValueError where that was asked for."""
     if native:
-        raise ValueError(f"native: {id} has no device-native version; `gymnast list envs` names those that have")
+        raise ValueError(f"native: {id} has no device-native version; see gymnast list envs")
 
 
 def full_id(id: str) -> str:
-    """The id of the environment that `make` builds: `Pong` is `ALE/Pong-v5`; ValueError where there is none."""
+    """The id of the environment that `make` builds: `Pong` is `ALE/Pong-v5`; ValueError if it does not exist."""
     registration.register()
     return atari_id(id) if _is_atari(id) else single.resolve(id).id
 
 
 def automatic(source: single.Source, num_envs: int) -> str:
-    """The vectorization that `auto` stands for: serial, but native from the number of rows at which it was faster."""
+    """The vectorization chosen by `auto`: serial, or native from the number of rows at which it was faster."""
     if not isinstance(source, EnvSpec) or source.vector_entry_point is None:
         return "serial"
     if isinstance(source.vector_entry_point, NativeEntry):  # `native_id` has seen to it
@@ -180,7 +180,7 @@ def automatic(source: single.Source, num_envs: int) -> str:
 
 
 def _is_atari(id: str) -> bool:
-    """Whether an id means an Atari game, and no environment that someone else registered under such a name."""
+    """Whether an id is an Atari game, not an environment that someone else registered under such a name."""
     spec = gym.registry.get(id)
     return is_atari(id) and (spec is None or str(spec.entry_point).startswith("ale_py"))
 
@@ -189,7 +189,7 @@ def _native(source: single.Source, wanted: _Wanted) -> gym.vector.VectorEnv[Any,
     """The vector environment of an id's own entry point."""
     if not isinstance(source, EnvSpec) or source.vector_entry_point is None:
         name = single.name_of(source)
-        raise ValueError(f"vectorization native: {name} has no vector entry point of its own; use serial or async")
+        raise ValueError(f"vectorization native: {name} has no vector entry point; use serial or async")
     options = dict(wanted.options)
     if wanted.render:
         single.prepare_rendering()
@@ -232,7 +232,7 @@ def _check(
 
 
 def _device(name: str | torch.device) -> torch.device:
-    """The device in full (`cuda` is the current GPU), checked to be there."""
+    """The full name of the device (`cuda` is the current GPU), after checking that it exists."""
     try:
         device = torch.device(name)
         return torch.empty(0, device=device).device

@@ -19,17 +19,17 @@ from gymnast.networks.layers.init import initialise
 from gymnast.networks.layers.inputs import has_image, is_image
 
 NETWORKS = {
-    "auto": "nature-cnn where observations are uint8 images [C, H, W], combined where parts of them are, else mlp",
-    "mlp": "fully connected layers (hidden_sizes, activation) over any observation, flattened to one vector",
+    "auto": "nature-cnn for uint8 images [C, H, W], combined if parts of the observation are images, otherwise mlp",
+    "mlp": "fully connected layers (hidden_sizes, activation) over any observation, flattened to a vector",
     "nature-cnn": "the three convolutions and 512 units of Mnih et al. 2015, over images [C, H, W]",
     "efficient-cnn": "two convolutions with stride 5 and 256 units (van Hasselt et al. 2019), over images [C, H, W]",
     "minatar-cnn": "one convolution and 128 units (Young & Tian 2019), over small images [H, W, C]",
-    "combined": "nature-cnn's convolutions over each image of a Dict or Tuple; all parts together into 512 units",
+    "combined": "nature-cnn's convolutions over each image of a Dict or Tuple; all parts are merged into 512 units",
     "module:Class": "your own nn.Module with out_features, built as Class(observation_space)",
 }
-"""What `build` takes, and one line on each."""
+"""The names that `build` takes, with one line on each."""
 SIZES = {"mlp": (120, 84), "nature-cnn": (512,), "efficient-cnn": (256,), "minatar-cnn": (128,), "combined": (512,)}
-"""Units of the fully connected layers of each, unless `hidden_sizes` says otherwise."""
+"""Units of the fully connected layers of each backbone, unless `hidden_sizes` is set."""
 
 
 def build(
@@ -85,7 +85,7 @@ def _sizes(name: str, hidden_sizes: Sequence[int] | None) -> tuple[int, ...]:
 
 
 def default_sizes(name: str | nn.Module, observation_space: gym.Space[Any]) -> tuple[int, ...]:
-    """Units of the fully connected layers that a backbone has unless told otherwise; () for a user's own."""
+    """Default units of a backbone's fully connected layers; () for a user's own backbone."""
     return SIZES.get(automatic(observation_space) if name == "auto" else name, ()) if isinstance(name, str) else ()
 
 
@@ -107,10 +107,10 @@ def _class(path: str) -> Any:
     """A class of a module that has been imported: a name, which a checkpoint may hold, never runs foreign code."""
     module_name, _, class_name = path.partition(":")
     if module_name not in sys.modules:
-        raise ValueError(f"backbone {path} is code outside gymnast: import {module_name} first, or give --trust")
+        raise ValueError(f"backbone {path} is code from outside gymnast: import {module_name} first, or pass --trust")
     found = getattr(sys.modules[module_name], class_name, None)
     if found is None:
         raise ValueError(f"backbone {path}: {module_name} has no {class_name}")
     if not isinstance(found, type) or not issubclass(found, nn.Module):
-        raise ValueError(f"backbone {path} is no nn.Module")
+        raise ValueError(f"backbone {path} is not an nn.Module")
     return found

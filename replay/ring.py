@@ -217,7 +217,7 @@ class Ring:
         wanted = {name: array.shape[1:] for name, array in self._arrays().items() if name != "mask"}
         found = {name: tuple(array.shape[1:]) for name, array in theirs.items() if name != "mask"}
         if len(state["streams"]["slot"]) != self.num_envs or wanted != found or state["slots"] != self.slots:
-            raise ValueError("the replay in this state was kept with another num_envs, replay_size or observation")
+            raise ValueError("the saved replay has another num_envs, replay_size or observation space")
         if "mask" in theirs and self.mask is None:
             self._keep_masks(theirs["mask"].shape[1])
         for name, array in self._arrays().items():

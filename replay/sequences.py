@@ -41,7 +41,7 @@ class SequenceBatch:
     memory: Tensor
     """float32 [B, M], what the actor remembered before the first step."""
     prefix_obs: Any
-    """[B, P, ...], or a nested dict of such: seen for the memory's sake alone."""
+    """[B, P, ...], or a nested dict of such: only for warming up the recurrent state."""
     prefix_start: Tensor
     """bool [B, P], where an episode begins."""
     obs: Any
@@ -219,7 +219,7 @@ class SequenceReplay:
         """Take over the state of an equally built replay; ValueError where it does not fit."""
         mine, theirs = self._arrays(), state.get("sequences", {}).get("arrays", {})
         if {name: array.shape for name, array in mine.items()} != {name: tuple(t.shape) for name, t in theirs.items()}:
-            raise ValueError("the replay in this state was kept with another recurrent memory, period or replay_size")
+            raise ValueError("the saved replay has another recurrent state, period or replay_size")
         self.ring.load_state_dict(state)
         for name, array in mine.items():
             array[:] = theirs[name].numpy()

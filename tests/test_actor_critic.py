@@ -271,7 +271,7 @@ def test_every_space_trains_with_valid_actions(observations: Any, actions: Any, 
     ("changes", "message"),
     [
         ({"minibatches": 9}, "minibatches must be <= 8, the samples of a rollout, got 9"),
-        ({"cuda_graphs": True}, "cuda_graphs needs a device cuda, got cpu"),
+        ({"cuda_graphs": True}, "cuda_graphs needs device cuda, got cpu"),
     ],
 )
 def test_sizes_that_do_not_fit_are_refused(changes: dict[str, Any], message: str) -> None:

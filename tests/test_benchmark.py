@@ -145,7 +145,7 @@ def test_the_replay_of_finished_runs_is_removed_where_it_is_not_kept(
     assert (
         main(["benchmark", SMALL[0], "--agents", "dqn", "--seeds", "1", "--out", str(tmp_path), "--steps", "200"]) == 2
     )
-    assert "is done with 100 env steps, and has no checkpoint to go on from" in capsys.readouterr().err
+    assert "finished at 100 env steps and has no checkpoint to resume from" in capsys.readouterr().err
 
 
 def test_an_interrupted_benchmark_leaves_no_report(
@@ -153,7 +153,7 @@ def test_an_interrupted_benchmark_leaves_no_report(
 ) -> None:
     monkeypatch.setattr(jobs, "run", Runner(exit_code=130))
     assert main(["benchmark", *SMALL, "--agents", "dqn", "--steps", "100", "--out", str(tmp_path)]) == 130
-    assert capsys.readouterr().out == "stopped; the same command goes on\n"
+    assert capsys.readouterr().out == "stopped; run the same command to continue\n"
     assert not (tmp_path / "reports" / "benchmark" / "report.md").exists()
 
 
@@ -172,7 +172,7 @@ def test_one_benchmark_of_a_name_at_a_time(tmp_path: Path, capsys: pytest.Captur
         (["classic"], "benchmark needs --agents AGENT [AGENT ...]"),
         (["classic", "--agents"], "--agents must name at least one agent, got none"),
         (["classic", "--agents", "dqn", "dqn"], "--agents takes each name once, got dqn dqn"),
-        (["classic", "--agents", "dqm"], "unknown agent 'dqm'; there are "),
+        (["classic", "--agents", "dqm"], "unknown agent 'dqm'; choose from "),
         (["classic", "--agents", "dqn", "--seeds", "0"], "--seeds must be >= 1, got 0"),
         (["classic", "--agents", "dqn", "--protocol", "nature"], "protocol nature is for Atari games"),
         (["CartPol-v1", "--agents", "dqn"], "unknown environment 'CartPol-v1'; did you mean CartPole-v1?"),

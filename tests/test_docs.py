@@ -1,4 +1,7 @@
-"""Every code block of README.md and CONTRIBUTING.md runs."""
+"""The code blocks of README.md, docs/ and CONTRIBUTING.md run, and the pages name files that exist.
+
+Blocks marked `sh` and `python` are run; those marked `bash` take too long. CONTRIBUTING's examples have other tests.
+"""
 
 import re
 import shlex
@@ -8,49 +11,88 @@ from pathlib import Path
 
 import pytest
 
-from gymnast.cli.main import main
+from gymnast.cli.main import COMMANDS, main
+from gymnast.populations import request as population
+from gymnast.settings import flags, request
 from gymnast.storage.metrics_log import read
+from gymnast.suites.options import AblateOptions, BenchmarkOptions
 
 ROOT = Path(__file__).resolve().parent.parent
+PAGES = ("README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
+EXAMPLES = ("monte_carlo.py", "mine.py", "chase.py")
+"""Files of a reader that the pages name."""
 
 
 def blocks(page: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("number", range(len(blocks("README.md", "python"))))
-def test_readme_python(
-    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    exec(compile(blocks("README.md", "python")[number], "README.md", "exec"), {"__name__": "__main__"})
-    assert capsys.readouterr().out.strip()
+def commands(page: str, language: str) -> list[str]:
+    lines = [line for block in blocks(page, language) for line in block.splitlines() if line.strip()]
+    assert all(line.startswith("gymnast ") for line in lines)
+    return lines
 
 
-def stories() -> list[list[str]]:
-    """The commands of README.md; those that name a folder below runs/ go on with what the ones before them left."""
+def stories(page: str) -> list[list[str]]:
+    """The commands of a page; those that name a folder below runs/ go on with what the ones before them left."""
     told: list[list[str]] = []
-    for command in "\n".join(blocks("README.md", "sh")).splitlines():
+    for command in commands(page, "sh"):
         if " runs/" in command:
             told[-1].append(command)
-        elif command.strip():
+        else:
             told.append([command])
     return told
 
 
-def test_readme_has_commands() -> None:
-    assert sum(map(len, stories())) >= 5
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("page", "block"), [(page, block) for page in PAGES for block in blocks(page, "python")], ids=lambda text: text[:9]
+)
+def test_python(
+    page: str, block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    exec(compile(block, page, "exec"), {"__name__": "__main__"})
+    assert capsys.readouterr().out.strip()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("commands", stories(), ids=lambda commands: " ".join(commands[0].split()[1:3]))
-def test_readme_commands(commands: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "story", [story for page in PAGES for story in stories(page)], ids=lambda story: " ".join(story[0].split()[1:5])
+)
+def test_commands(story: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for command in commands:
-        name, *words = shlex.split(command)
-        assert name == "gymnast"
-        assert main(words) == 0, command
+    for command in story:
+        assert main(shlex.split(command)[1:]) == 0, command
+
+
+def test_readme_has_examples() -> None:
+    assert len(commands("README.md", "sh")) >= 5
+    assert len(blocks("README.md", "python")) >= 2
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "bash")])
+def test_long_commands_are_understood(page: str) -> None:
+    """The options of the commands that take too long to run are known and allowed."""
+    for command in commands(page, "bash"):
+        _, name, agent, *words = command.split()
+        if name == "train":
+            of = f"train {agent}"
+            (population.resolve if population.is_asked(words) else request.resolve)(agent, words, of=of)
+        elif name in ("benchmark", "ablate"):
+            cls = {"benchmark": BenchmarkOptions, "ablate": AblateOptions}[name]
+            flags.build(cls, flags.parse([agent, *words], flags.flags_of(cls), of=name), of=name)
+        else:
+            assert name in COMMANDS
+
+
+@pytest.mark.parametrize("page", [*PAGES, "CONTRIBUTING.md"])
+def test_names_files_that_exist(page: str) -> None:
+    text = re.sub(r"^```.*?^```", "", (ROOT / page).read_text(), flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text):
+        assert ((ROOT / page).parent / target).exists(), target
+    for name in re.findall(r"`([\w/]+(?:\.py|/))`", text):
+        assert name in EXAMPLES or (ROOT / name).exists(), name
 
 
 def test_readme_error() -> None:

@@ -42,11 +42,11 @@ def test_a_failure_is_named_and_the_others_go_on(tmp_path: Path, capsys: pytest.
     assert outcome.exit_code == 0
     assert list(outcome.failures) == ["second"]
     assert {task.title for task in done} == {"first", "third"}
-    assert outcome.failures["second"].startswith("unknown list 'suits'; there are ")
+    assert outcome.failures["second"].startswith("unknown list 'suits'; choose from ")
     assert outcome.failures["second"].endswith("did you mean suites?")
     said = capsys.readouterr().err
-    assert "first is done (" in said
-    assert "third is done (4/5)" in said or "first is done (4/5)" in said
+    assert "first finished (" in said
+    assert "third finished (4/5)" in said or "first finished (4/5)" in said
     assert "second failed: unknown list 'suits'" in said
 
 

@@ -136,7 +136,7 @@ def test_a_lost_life_is_a_terminal_state_to_the_learner() -> None:
     agent, steps = filled(replace(SMALL, life_loss=True), lives=lives)
     reward, targets = torch.stack([step.reward for step in steps]), agent.targets()
     assert (targets == reward).nonzero().tolist() == [[1, 0], [4, 2]]
-    with pytest.raises(LearningError, match="tells lives"):
+    with pytest.raises(LearningError, match="reports lives"):
         filled(replace(SMALL, life_loss=True))
 
 
@@ -307,7 +307,7 @@ def test_evaluation_leaves_the_agent_as_it_was() -> None:
 REFUSED: dict[str, Callable[[], Any]] = {
     "pqn needs Discrete actions, got Box": lambda: PQN(BOX, spaces.Box(-1, 1, (2,))),
     "minibatches must be <= 6": lambda: PQN(BOX, ACTIONS, replace(SMALL, minibatches=7)),
-    "cuda_graphs needs a device cuda": lambda: PQN(BOX, ACTIONS, replace(SMALL, cuda_graphs=True)),
+    "cuda_graphs needs device cuda": lambda: PQN(BOX, ACTIONS, replace(SMALL, cuda_graphs=True)),
     "td_lambda must be between 0 and 1, got 2": lambda: replace(SMALL, td_lambda=2),
     "epochs must be >= 1, got 0": lambda: replace(SMALL, epochs=0),
     "reward_scale must be > 0, got 0": lambda: replace(SMALL, reward_scale=0),

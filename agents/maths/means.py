@@ -11,7 +11,7 @@ from torch import Tensor
 
 Array = NDArray[Any]
 ROUNDING = 1e-6
-"""Of a mean: deviations smaller than it come of rounding alone."""
+"""Fraction of a mean below which deviations are only rounding errors."""
 
 
 def shares(count: Tensor) -> Tensor:

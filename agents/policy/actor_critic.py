@@ -294,4 +294,4 @@ def _check_sizes(config: ActorCriticConfig, samples: int, device: torch.device) 
     if config.minibatches > samples:
         raise ValueError(f"minibatches must be <= {samples}, the samples of a rollout, got {config.minibatches}")
     if config.cuda_graphs and device.type != "cuda":
-        raise ValueError(f"cuda_graphs needs a device cuda, got {device}")
+        raise ValueError(f"cuda_graphs needs device cuda, got {device}")

@@ -59,7 +59,7 @@ def actor_critic_network(
     sizes = MLP_SIZES if config.hidden_sizes is None and mlp else config.hidden_sizes
     shared = config.trunk == "shared" or (config.trunk == "auto" and has_image(observation_space))
     if not isinstance(backbone, str) and not shared:
-        raise ValueError("a backbone that is given as a module is one trunk: trunk shared fits")
+        raise ValueError("a backbone passed as a module is a single trunk; use trunk shared")
     trunk = partial(_trunk, backbone, observation_space, config, generator, hidden_sizes=sizes)
     network = ActorCriticNetwork(
         trunk(),

@@ -152,7 +152,7 @@ class Population:
         It acts by the weights that are learned, or by those that are given.
         """
         if num_envs % self.members:
-            raise ValueError(f"num_envs must be a multiple of {self.members}, the members, got {num_envs}")
+            raise ValueError(f"num_envs must be a multiple of {self.members}, the number of members, got {num_envs}")
         given = seed if isinstance(seed, Sequence) else seed_sequence(seed).spawn(self.members)
         noise = self._make_noise([torch_seed(seed_sequence(one)) for one in given], self.device)
         rows: Tensor = self.parameters

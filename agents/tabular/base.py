@@ -236,7 +236,7 @@ class TabularAgent(HostAgent, ABC):
     def state_dict(self) -> dict[str, Any]:
         """Tables, counts and what waits in unfinished episodes."""
         if self._queue:
-            raise ValueError("a step is stored but not learned; call learn before state_dict")
+            raise ValueError("a stored step has not been learned from; call learn before state_dict")
         rows = {name: torch.from_numpy(array.copy()) for name, array in self._row_arrays().items()}
         tables = {name: torch.from_numpy(array.copy()) for name, array in self._table_arrays().items()}
         return {
@@ -252,7 +252,7 @@ class TabularAgent(HostAgent, ABC):
         for name, array in self._table_arrays().items():
             if state["tables"][name].shape != array.shape:
                 given = tuple(state["tables"][name].shape)
-                raise ValueError(f"the checkpoint's {name} table has shape {given}, this agent's {array.shape}")
+                raise ValueError(f"the checkpoint's {name} table has shape {given}, this agent's has {array.shape}")
         fits = len(state["rows"]["clock"]) == self.num_envs
         loaded = {**state["tables"], **(state["rows"] if fits else {})}
         for name, array in {**self._table_arrays(), **(self._row_arrays() if fits else {})}.items():

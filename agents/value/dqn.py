@@ -54,7 +54,7 @@ class DQN:
     ) -> None:
         if not isinstance(action_space, spaces.Discrete):
             raise ValueError(
-                f"dqn needs Discrete actions, got {action_space}; a wrapper that numbers the actions would fit"
+                f"dqn needs Discrete actions, got {action_space}; use a wrapper that enumerates the actions"
             )
         self.observation_space, self.action_space = observation_space, action_space
         self.config = config = config or DQNConfig()
@@ -298,8 +298,6 @@ class DQN:
 
 def _check_device(config: DQNConfig, device: torch.device) -> None:
     if config.recurrent != "none" and device.type != "cpu":
-        raise ValueError(
-            f"recurrent {config.recurrent} needs the device cpu, which sequences are kept on, got {device}"
-        )
+        raise ValueError(f"recurrent {config.recurrent} needs device cpu, where sequences are stored, got {device}")
     if config.cuda_graphs and device.type != "cuda":
-        raise ValueError(f"cuda_graphs needs a device cuda, got {device}")
+        raise ValueError(f"cuda_graphs needs device cuda, got {device}")

@@ -55,7 +55,9 @@ def build_replay(
         shape = SequenceShape(config.burn_in, config.sequence_length, config.sequence_period)
         return SequenceReplay(layout, sampler, transitions, shape, **sizes, memory_size=memory_size, path=path)
     if config.replay_path is not None:
-        raise ValueError(f"replay_path needs device cpu, got {device}: the replay lies in the device's memory")
+        raise ValueError(
+            f"replay_path needs device cpu, got {device}: on other devices the replay is kept in device memory"
+        )
     generator = torch.Generator(device).manual_seed(torch_seed(seed))
     on_device: DeviceSampler = (
         DevicePrioritized(generator, **priorities) if config.prioritized else DeviceUniform(generator)

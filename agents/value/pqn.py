@@ -53,7 +53,7 @@ class PQN:
     ) -> None:
         if not isinstance(action_space, spaces.Discrete):
             raise ValueError(
-                f"pqn needs Discrete actions, got {action_space}; ppo takes any, a wrapper could number them"
+                f"pqn needs Discrete actions, got {action_space}; use ppo, or a wrapper that enumerates the actions"
             )
         self.observation_space, self.action_space = observation_space, action_space
         self.config = config = config or PQNConfig()
@@ -276,7 +276,7 @@ def _check_sizes(config: PQNConfig, num_envs: int, device: torch.device) -> None
     if config.minibatches > samples:
         raise ValueError(f"minibatches must be <= {samples}, the steps of a rollout, got {config.minibatches}")
     if config.cuda_graphs and device.type != "cuda":
-        raise ValueError(f"cuda_graphs needs a device cuda, got {device}")
+        raise ValueError(f"cuda_graphs needs device cuda, got {device}")
 
 
 def _flat(field: Tensor) -> Tensor:

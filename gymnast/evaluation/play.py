@@ -60,7 +60,7 @@ def evaluate(
 
 
 def greedy_actor(agent: Agent, env: Env, *, seed: int, protocol: str | None = None) -> Actor:
-    """An actor for an evaluation, with a protocol's epsilon; ValueError where agent or environment do not fit it."""
+    """An actor for an evaluation, with a protocol's epsilon; ValueError if agent or environment do not match it."""
     named = None if protocol is None else protocols.check(protocol)
     if named is not None:
         _check_fit(agent, env, named)
@@ -78,8 +78,8 @@ def _check_fit(agent: Agent, env: Env, protocol: Protocol) -> None:
     found = protocols.of(env, None)
     for name in protocols.PLAYED:
         if found is None or getattr(found, name) != getattr(protocol, name):
-            what = "it is no Atari game" if found is None else f"{name} is {getattr(found, name)}"
-            raise ValueError(f"{env.id} was not made under the protocol {protocol.label}: {what}")
+            what = "it is not an Atari game" if found is None else f"{name} is {getattr(found, name)}"
+            raise ValueError(f"{env.id} was not made with the protocol {protocol.label}: {what}")
     for kind, theirs, ours in (
         ("actions", env.single_action_space, agent.action_space),
         ("observations", env.single_observation_space, agent.observation_space),

@@ -85,7 +85,7 @@ def _anywhere(config: ActorCriticConfig) -> ActorCriticConfig:
 def read_member(path: Path, seed: int) -> tuple[About, dict[str, Any]]:
     """The member of a run with this seed as `checkpoint.read_agent` gives a single agent; UsageError."""
     if not (path / ALL).is_file():
-        raise UsageError(f"--member needs the run of a population, and {path} has no {ALL}")
+        raise UsageError(f"--member needs a population run, and {path} has no {ALL}")
     about, content = checkpoint.read(path / ALL)
     kept = content["population"]
     if seed not in kept["seeds"]:

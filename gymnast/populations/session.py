@@ -144,7 +144,7 @@ class PopulationSession:
                 best = int(self.scores.argmax())
                 self.members.write_best(best, self.kept, float(self.scores[best]))
         except OSError as error:
-            self.panel.message(f"the members were not written: {error.strerror or error}; those before are kept")
+            self.panel.message(f"the members were not written: {error.strerror or error}; the previous ones are kept")
 
     def record_final(self, record: dict[str, Any]) -> None:
         self._metrics.write({"kind": "final", "env_step": self.population.member_step, **record})

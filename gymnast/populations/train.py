@@ -147,7 +147,7 @@ def _run(parts: _Parts, path: Path, stack: ExitStack) -> PopulationResult:
         if session.interrupts.received is None:
             raise
         exit_code = session.interrupts.exit_code
-        panel.message(f"stopped at once, after env step {population.member_step:,} of each member")
+        panel.message(f"stopped immediately, after env step {population.member_step:,} of each member")
     there = {name: file for name, file in files.items() if file.exists()}
     return PopulationResult(path, exit_code, population.member_step, returns, lines, there)
 

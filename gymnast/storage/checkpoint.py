@@ -146,7 +146,7 @@ def read(path: Path) -> tuple[About, dict[str, Any]]:
     except (OSError, RuntimeError, EOFError, KeyError, ValueError) as error:
         raise UsageError(f"{path} is damaged or not a checkpoint: {first_line(error)}") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise UsageError(f"{path} is not a checkpoint of gymnast")
+        raise UsageError(f"{path} is not a gymnast checkpoint")
     try:
         about = About(**json.loads(content["about"]))
     except (KeyError, TypeError, ValueError):

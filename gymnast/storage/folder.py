@@ -33,7 +33,7 @@ def check_space(out: str, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed + LOG_BYTES:
         short = f"its checkpoints need {needed / 1e6:,.0f} MB and {free / 1e6:,.0f} MB are free"
-        raise UsageError(f"--out {out}: {short}; a smaller replay needs less")
+        raise UsageError(f"--out {out}: {short}; a smaller replay needs less space")
 
 
 def create(out: str, *, env: str, agent: str, name: str | None, seed: int) -> Path:
@@ -48,7 +48,7 @@ def create(out: str, *, env: str, agent: str, name: str | None, seed: int) -> Pa
             return path
         except FileExistsError:
             if name is not None or not parent.is_dir():
-                hint = f"; go on with it by `gymnast resume {path}`, or choose another --name" if path.is_dir() else ""
+                hint = f"; continue it with `gymnast resume {path}`, or choose another --name" if path.is_dir() else ""
                 raise UsageError(f"{path} exists already{hint}") from None
             number += 1
             path = parent / f"{chosen}-{number}"

@@ -20,8 +20,8 @@ def agent_class(about: About, *, agent: type[Any] | None = None, trust: bool = F
     if agents.is_builtin(about.agent) or trust:
         return agents.agent_class(about.agent)
     raise UsageError(
-        f"the agent {about.agent} is code outside gymnast, which is not run unasked: "
-        "give --trust, or load(path, agent=Class) in Python"
+        f"the agent {about.agent} is code from outside gymnast; "
+        "pass --trust to run it, or load(path, agent=Class) in Python"
     )
 
 
@@ -33,7 +33,7 @@ def config_of(about: About, agent: type[Any], *, trust: bool = False) -> Any:
     try:
         config = agents.config_class(agent)(**{key: _tuples(value) for key, value in about.config.items()})
     except (TypeError, ValueError) as error:
-        raise UsageError(f"the checkpoint's {about.agent} does not fit this version of gymnast: {error}") from None
+        raise UsageError(f"the checkpoint's {about.agent} does not match this version of gymnast: {error}") from None
     if trust:
         agents.import_backbone(config)
     return config
@@ -86,6 +86,6 @@ def load_agent(agent: Agent, state: dict[str, Any], path: Path, *, replay: bool 
     try:
         agent.load_state_dict(replay_blocks.without_frames(own, path, device=device))
     except (KeyError, ValueError, RuntimeError, TypeError, IndexError) as error:
-        raise UsageError(f"{path} does not fit its own description: {first_line(error)}") from None
+        raise UsageError(f"{path} does not match its own description: {first_line(error)}") from None
     if "files" in own.get("replay", {}):
         replay_blocks.read_frames(own["replay"], path, agent.state_dict()["replay"]["arrays"])

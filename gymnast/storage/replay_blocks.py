@@ -206,7 +206,9 @@ def _read_file(path: Path, parts: list[Tensor], crc: int) -> None:
     try:
         size = path.stat().st_size
         if size != sum(part.nbytes for part in parts):
-            raise UsageError(f"the replay file {path} is damaged: it has {size:,} bytes; the run cannot go on from it")
+            raise UsageError(
+                f"the replay file {path} is damaged: it has {size:,} bytes; the run cannot be resumed from it"
+            )
         with open(path, "rb") as file:
             for part in parts:
                 there = part if part.device.type == "cpu" and part.is_contiguous() else torch.empty_like(part).cpu()
@@ -218,4 +220,4 @@ def _read_file(path: Path, parts: list[Tensor], crc: int) -> None:
     except OSError as error:
         raise UsageError(f"the replay file {path} cannot be read: {error.strerror or error}") from None
     if found != crc:
-        raise UsageError(f"the replay file {path} is damaged: its checksum does not fit")
+        raise UsageError(f"the replay file {path} is damaged: its checksum does not match")

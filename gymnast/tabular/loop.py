@@ -105,9 +105,9 @@ def run(agent: Agent, actor: Actor, env: Env, *, steps: int) -> Episodes:
     The environment was reset, the actor explores, and every stored step was learned from.
     """
     if not (isinstance(agent, TabularAgent) and isinstance(actor, TabularActor) and isinstance(env, SerialEnv)):
-        raise ValueError("the compiled loop takes what supports() said yes to")
+        raise ValueError("the compiled loop takes only what supports() accepts")
     if not actor.explore:
-        raise ValueError("the compiled loop trains: it takes an actor that explores")
+        raise ValueError("the compiled loop trains, so it needs an actor that explores")
     from gymnast.tabular import kernel
 
     if env not in _dynamics:

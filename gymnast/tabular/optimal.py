@@ -1,4 +1,4 @@
-"""How far an agent is from optimal, where the environment is known: exact values on its table, regret of a bandit."""
+"""Distance from the optimum in known environments: exact values on a table, regret of a bandit."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class KnownArms(Protocol):
 
 
 def against_optimal(agent: Agent, env: Env, *, horizon: int) -> dict[str, Any]:
-    """Compare what an agent learned with the truth on the environment's table; ValueError where there is none.
+    """Compare an agent's table with the exact solution of the environment; ValueError if it has no known table.
 
     Exact returns are undiscounted, of episodes of at most `horizon` steps; in FrozenLake they are chances of success.
     For a prediction agent the truth is the value of its policy.
     """
     table = env.transition_table()
     if table is None:
-        raise ValueError(f"against_optimal needs a known transition table, which {env.id} does not have")
+        raise ValueError(f"against_optimal needs a known transition table, and {env.id} has none")
     if isinstance(agent, TD):
         return _prediction_error(agent, table)
     config = agent.config if isinstance(agent, ConfiguredAgent) else None
@@ -58,7 +58,7 @@ def against_optimal(agent: Agent, env: Env, *, horizon: int) -> dict[str, Any]:
 def _prediction_error(agent: TD, table: TransitionTable) -> dict[str, float]:
     learned = agent.value_table()
     if learned.ndim > 1:
-        raise ValueError("against_optimal compares stationary values; this agent learned one table per time to go")
+        raise ValueError("against_optimal compares stationary values; this agent learned one table per remaining step")
     truth = evaluate_policy(table, agent.policy, gamma=agent.config.gamma)
     return {
         "largest_value_error": float(np.abs(learned - truth).max()),

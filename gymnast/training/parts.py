@@ -70,7 +70,7 @@ class Parts:
         env_like = options.env if env is None else env
         if options.protocol is not None and not isinstance(env_like, str):
             raise ValueError(
-                f"protocol {options.protocol} is for Atari games by id, not for an environment of your own"
+                f"protocol {options.protocol} is for Atari games given by id, not for a custom environment"
             )
         options, config = under_protocol.resolve(options, config)
         seeds = Seeds.of(options.seed)
@@ -140,7 +140,7 @@ def _device(cls: type[Any], config: Any, *, wanted: str) -> str:
     on_host = workers or issubclass(cls, HostAgent)
     device = pick_device("cpu" if on_host and wanted == "auto" else wanted)
     if workers and device != "cpu":
-        raise ValueError(f"--device {device} does not fit workers, which share weights in the CPU's memory")
+        raise ValueError(f"--device {device} cannot be combined with workers, which share weights in CPU memory")
     return device
 
 
@@ -148,12 +148,12 @@ def _check_env(made_env: Env, env_like: EnvLike, *, options: TrainOptions, confi
     """ValueError where the environment cannot do what the options ask of it."""
     workers = _workers(config)
     if workers and isinstance(env_like, gym.vector.VectorEnv):
-        raise ValueError("workers need an environment that each can build: an id or a function, not a VectorEnv")
+        raise ValueError("workers need an environment that each can build (an id or a function), not a VectorEnv")
     if workers and (options.exact_resume or options.overlap):
         word = "exact_resume" if options.exact_resume else "overlap"
-        raise ValueError(f"{word} does not fit workers, whose steps have no order")
+        raise ValueError(f"{word} cannot be combined with workers, whose steps have no order")
     if options.exact_resume and not made_env.exact_resume:
-        raise ValueError(f"exact_resume: {made_env.id} cannot be restored exactly, a resume would begin new episodes")
+        raise ValueError(f"exact_resume: {made_env.id} cannot be restored exactly; resuming would begin new episodes")
     if options.overlap and not made_env.overlaps:
         raise ValueError(f"overlap: {made_env.id} steps in this process; use vectorization async, or an Atari game")
 

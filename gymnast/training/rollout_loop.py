@@ -55,7 +55,7 @@ class DeviceRollout:
         """Fill an empty rollout; the transitions that were taken."""
         rollout = self.rollout
         if rollout.length:
-            raise ValueError(f"the rollout holds {rollout.length} steps: it must be empty")
+            raise ValueError(f"the rollout holds {rollout.length} steps; it must be empty")
         taken = rollout.steps * self.env.num_envs
         until = self.agent.env_step + taken
         if self._play is None:

@@ -166,7 +166,7 @@ class Session:
             self.failed_saves.pop(kind, None)
         except OSError as error:
             self.failed_saves[kind] = f"checkpoint {name} was not written: {error.strerror or error}"
-            self.panel.message(f"{self.failed_saves[kind]}; the one before is kept")
+            self.panel.message(f"{self.failed_saves[kind]}; the previous one is kept")
 
     def _state(self) -> RunState:
         loop, records = self.loop, self.records

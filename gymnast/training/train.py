@@ -81,11 +81,9 @@ def resume(
             last = LastCheckpoint(path / "checkpoints")
             about, state = last.read()
             if about.env_step >= options.steps and _has_final(path):  # without one, its final evaluation is missing
-                raise UsageError(f"{path} has done its {options.steps:,} env steps; go on with a larger --steps")
+                raise UsageError(f"{path} has finished its {options.steps:,} env steps; pass a larger --steps")
             if not trust and ":" in options.env:
-                raise UsageError(
-                    f"the env {options.env} is code outside gymnast, which is not run unasked: give --trust"
-                )
+                raise UsageError(f"the env {options.env} is code from outside gymnast; pass --trust to run it")
             made = rebuild.agent_class(about, agent=agent, trust=trust)
             config = rebuild.config_of(about, made, trust=trust)
             parts = Parts.make(made, options, config, env=None, stack=stack, name=about.agent)
@@ -141,7 +139,7 @@ def _run(parts: Parts, path: Path, *, last: LastCheckpoint, state: RunState | No
                 files |= _leave(parts, path, session)
                 exit_code = 1 if session.failed_saves else 0
             else:
-                panel.message(f"stopped at env step {session.env_step:,}; go on by: gymnast resume {path}")
+                panel.message(f"stopped at env step {session.env_step:,}; to continue: gymnast resume {path}")
     except (RunError, LearningError, WorkerError) as error:
         panel.message(str(error))
     except KeyboardInterrupt:
@@ -149,9 +147,9 @@ def _run(parts: Parts, path: Path, *, last: LastCheckpoint, state: RunState | No
             raise
         exit_code = session.interrupts.exit_code
         if session.trained:
-            panel.message(f"stopped in the final evaluation; evaluate by: gymnast evaluate {path}")
+            panel.message(f"stopped in the final evaluation; to repeat it: gymnast evaluate {path}")
         else:  # a second SIGINT
-            panel.message(f"stopped at once, without a new checkpoint, at env step {session.env_step:,} of {path}")
+            panel.message(f"stopped immediately, without a new checkpoint, at env step {session.env_step:,} of {path}")
     finally:
         session.records.writers.close(exit_code)
     return RunResult(path, exit_code, session.env_step, final, files)
@@ -163,7 +161,7 @@ def _announce(parts: Parts, panel: Panel) -> None:
     if overridden is not None:
         panel.message(overridden)
     if isinstance(parts.env, NativeEnv) and parts.env.id != parts.env_like:
-        panel.message(f"playing {parts.env.id}, device-native; --no-native plays {parts.env_like}")
+        panel.message(f"using the device-native {parts.env.id}; pass --no-native for {parts.env_like}")
 
 
 def _session(
@@ -175,7 +173,7 @@ def _session(
         parts.env.reset()
     if state is not None:
         if state.env is None:
-            panel.message(f"{parts.env.id} cannot be restored exactly: going on with fresh episodes")
+            panel.message(f"{parts.env.id} cannot be restored exactly: resuming with new episodes")
         loop.load_state_dict(state.loop)
     writers = _writers(parts, path, state, env_step=loop.env_step)
     session = Session(parts, loop, last=last, records=RunLog(path, loop, writers), panel=panel)

@@ -222,7 +222,7 @@ class DeviceRing:
             self._keep_masks(theirs["mask"].shape[1])
             mine = self._arrays()
         if len(state["streams"]["slot"]) != self.num_envs or mine.keys() != theirs.keys() or used > self.slots:
-            raise ValueError("the replay in this state was kept with another num_envs, replay_size or observation")
+            raise ValueError("the saved replay has another num_envs, replay_size or observation space")
         for name, array in mine.items():
             array[:used] = theirs[name]
             array[used:] = 0
