@@ -1,22 +1,18 @@
-"""Backbones by name."""
+"""Backbones by name. Listing the names takes no torch: what needs it is imported by the functions that build."""
 
 from __future__ import annotations
 
 import difflib
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
-import torch
 from gymnasium import spaces
-from torch import nn
 
-from gymnast.networks.backbones.combined import Combined
-from gymnast.networks.backbones.convolutional import CNNS
-from gymnast.networks.backbones.mlp import MLP
-from gymnast.networks.layers.init import initialise
-from gymnast.networks.layers.inputs import has_image, is_image
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 NETWORKS = {
     "auto": "nature-cnn for uint8 images [C, H, W], combined if parts of the observation are images, otherwise mlp",
@@ -52,6 +48,11 @@ def build(
     Raises:
         ValueError: an unknown name (with the nearest one), or an observation space that the backbone does not fit.
     """
+    from gymnast.networks.backbones.combined import Combined
+    from gymnast.networks.backbones.convolutional import CNNS
+    from gymnast.networks.backbones.mlp import MLP
+    from gymnast.networks.layers.init import initialise
+
     if not isinstance(name, str):
         return checked(name, type(name).__name__)
     if ":" in name:
@@ -91,6 +92,8 @@ def default_sizes(name: str | nn.Module, observation_space: gym.Space[Any]) -> t
 
 def automatic(observation_space: gym.Space[Any]) -> str:
     """The backbone that `auto` stands for."""
+    from gymnast.networks.layers.inputs import has_image, is_image
+
     if isinstance(observation_space, spaces.Dict | spaces.Tuple):
         return "combined" if has_image(observation_space) else "mlp"
     return "nature-cnn" if is_image(observation_space) else "mlp"
@@ -98,6 +101,8 @@ def automatic(observation_space: gym.Space[Any]) -> str:
 
 def checked(module: object, name: str) -> nn.Module:
     """The module, if it is a backbone."""
+    from torch import nn
+
     if not isinstance(module, nn.Module) or not isinstance(getattr(module, "out_features", None), int):
         raise ValueError(f"backbone {name} must be an nn.Module with an integer attribute out_features")
     return module
@@ -105,6 +110,8 @@ def checked(module: object, name: str) -> nn.Module:
 
 def _class(path: str) -> Any:
     """A class of a module that has been imported: a name, which a checkpoint may hold, never runs foreign code."""
+    from torch import nn
+
     module_name, _, class_name = path.partition(":")
     if module_name not in sys.modules:
         raise ValueError(f"backbone {path} is code from outside gymnast: import {module_name} first, or pass --trust")
