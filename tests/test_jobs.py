@@ -16,7 +16,7 @@ from gymnast.suites.jobs import Task
 DRIVER = """
 import sys
 from pathlib import Path
-from gymnast import board, jobs
+from gymnast.suites import board, jobs
 out = sys.argv[1]
 words = ("train", "q-learning", "--env", "gymnast/Chain-v0", "--steps", "1000000000000", "--out", out, "--name", "a")
 with board.Board(runs=1, done=0, steps=10) as shown:
