@@ -120,7 +120,7 @@ WRITER = """
 import sys, torch
 from dataclasses import replace
 from pathlib import Path
-from gymnast import checkpoint
+from gymnast.storage import checkpoint
 from gymnast.agents import ActorCriticConfig, DQNConfig
 from tests.test_checkpoint import ABOUT
 number = 0
