@@ -129,7 +129,7 @@ def _bind(kind: str, numbers: list[float], like: str, *, name: str, low: float, 
     if positive:
         raise ValueError(f"{name}: {positive[0]} must be > 0, got {like!r}")
     if not 0.0 < bound.get("warmup", 0.3) < 1.0:
-        raise ValueError(f"{name}: warmup must lie between 0 and 1, got {like!r}")
+        raise ValueError(f"{name}: warmup must be between 0 and 1, got {like!r}")
     return partial(function, **bound)
 
 

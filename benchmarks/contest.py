@@ -60,7 +60,7 @@ def parser(doc: str | None, contenders: Collection[str], *, envs: Sequence[int])
     made.add_argument("--rounds", type=int, default=3)
     made.add_argument("--steps", type=int, help="timed env steps of each contender and round")
     made.add_argument("--peer-python", default=sys.executable, help="interpreter that the peers are installed in")
-    made.add_argument("--only", nargs="+", choices=contenders, default=list(contenders), help="run these alone")
+    made.add_argument("--only", nargs="+", choices=contenders, default=list(contenders), help="run only these")
     made.add_argument("--profile", action="store_true", help="with one --only: its time by torch's operators")
     made.add_argument("--json", type=Path, help="write the figures here")
     made.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
@@ -104,7 +104,8 @@ def measure(script: str, name: str, python: str, options: Mapping[str, Any]) -> 
         print(f"{name}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}", file=sys.stderr)
         return None
     result: Result = json.loads(done.stdout.strip().splitlines()[-1])
-    setting = f"{options['games']}, " * ("games" in options) + f"{threads} threads, {options['envs']} envs"
+    game = [options["games"]] if "games" in options else []
+    setting = ", ".join([*game, f"{threads} threads", f"{options['envs']} envs"])
     rate, cpu = result["steps_per_second"], result["cpu_ms"]
     print(f"{name}, {setting}: {rate:.1f} steps/s, {cpu:.4g} CPU ms/step", file=sys.stderr, flush=True)
     return result

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from gpu_learner import where
+from gpu_report import where
 from scipy.stats import trim_mean
 
 from gymnast.envs import make
@@ -61,7 +61,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--agents", nargs="+", choices=tuple(STEPS), default=["pqn", "ppo"])
     parser.add_argument("--games", nargs="+", choices=GAMES)
-    parser.add_argument("--seeds", type=int, help="so many, from 0 on")
+    parser.add_argument("--seeds", type=int, help="number of seeds, from 0 on")
     parser.add_argument("--steps", type=int, help="env steps of a run, of both agents")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=1)

@@ -28,7 +28,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import on first use: worker processes need none of torch."""
+    """Import on first use: worker processes do not need torch."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f"gymnast.envs.{_HOMES[name]}"), name)

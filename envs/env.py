@@ -1,4 +1,4 @@
-"""The interface that every environment of gymnast has: N rows stepped together, one stream of true transitions."""
+"""The interface of every gymnast environment: N rows stepped together as one stream of true transitions."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ class Env(ABC):
     """
 
     id: str
-    """The Gymnasium id (or a name for a function or an object that was given)."""
+    """The Gymnasium id, or a name for a given function or object."""
     num_envs: int
     device: torch.device
     single_observation_space: gym.Space[Any]
     single_action_space: gym.Space[Any]
     frame_skip: int = 1
-    """Emulator frames of one env step."""
+    """Emulator frames per env step."""
     render_fps: float = 30.0
-    """Frames of `render` in a second of the environment's own time."""
+    """Frames of `render` per second of the environment's own time."""
 
     obs: Obs
-    """The current observation: what `reset` returned, or `obs` of the last step, or what `restore` brought back."""
+    """The current observation: from `reset`, the last step's `obs`, or from `restore`."""
     start: Tensor
     """Rows of `obs` that begin an episode, bool [N]."""
     action_mask: Tensor | None = None
@@ -42,9 +42,9 @@ class Env(ABC):
     seeds_episodes: bool = False
     """Whether `reset(episode_seeds=...)` is supported."""
     overlaps: bool = False
-    """Whether the rows step by themselves between `send` and `receive`."""
+    """Whether the rows step in the background between `send` and `receive`."""
     exact_resume: bool = False
-    """Whether `snapshot` and `restore` bring back exactly the same future."""
+    """Whether `snapshot` and `restore` reproduce exactly the same future."""
 
     @abstractmethod
     def reset(self, *, episode_seeds: Sequence[int] | None = None) -> Obs:
@@ -57,27 +57,27 @@ class Env(ABC):
 
     @abstractmethod
     def step(self, action: Tensor) -> Step:
-        """Take one action in each row; `action` [N, ...] lies in the action space (its `start` included)."""
+        """Take one action in each row; `action` [N, ...] is in the action space (including its `start`)."""
 
     def send(self, action: Tensor) -> None:
-        """Begin a step, which nothing but `receive` may follow: `step` is both, one after the other."""
-        raise NotImplementedError(f"{self.id} steps only while its caller waits")
+        """Begin a step; only `receive` may follow. `step` is one after the other."""
+        raise NotImplementedError(f"{self.id} steps only synchronously")
 
     def receive(self) -> Step:
         """Wait for the step that `send` began."""
-        raise NotImplementedError(f"{self.id} steps only while its caller waits")
+        raise NotImplementedError(f"{self.id} steps only synchronously")
 
     @property
     def episode(self) -> list[int]:
         """The number of the episode that each row is in, counted over all rows since the last `reset`."""
-        raise NotImplementedError(f"{self.id} does not number its episodes")
+        raise NotImplementedError(f"{self.id} does not support numbered episodes")
 
     def snapshot(self) -> dict[str, Any]:
         """All that `restore` needs: tensors, numbers, strings, lists and dicts of them (no NumPy values)."""
         raise NotImplementedError(f"{self.id} cannot be restored exactly")
 
     def restore(self, snapshot: dict[str, Any]) -> None:
-        """Bring back the state of a snapshot, `obs`, `start` and `action_mask` included."""
+        """Restore the state of a snapshot, including `obs`, `start` and `action_mask`."""
         raise NotImplementedError(f"{self.id} cannot be restored exactly")
 
     def transition_table(self) -> TransitionTable | None:

@@ -41,7 +41,7 @@ NATIVE: dict[str, tuple[str, int | None]] = {
     "gymnast/MinAtar-Asterix-v1": ("gymnast.envs.native.minatar_asterix:Asterix", None),
     "gymnast/MinAtar-Seaquest-v1": ("gymnast.envs.native.minatar_seaquest:Seaquest", None),
 }
-"""The rules and time limit of each id that is device-native: played as tensors, all rows at once."""
+"""The rules and time limit of each device-native id: stepped as tensors, all rows at once."""
 NATIVE_OF = {
     "CartPole-v1": "gymnast/CartPole-v1",
     "Acrobot-v1": "gymnast/Acrobot-v1",
@@ -60,9 +60,9 @@ NATIVE_OF = {
     "MinAtar/Asterix-v1": "gymnast/MinAtar-Asterix-v1",
     "MinAtar/Seaquest-v1": "gymnast/MinAtar-Seaquest-v1",
 }
-"""The device-native version of an id that has one."""
+"""Device-native versions, by the id of the original."""
 MINATAR = ("asterix", "breakout", "freeway", "seaquest", "space_invaders")
-"""The games of MinAtar (Young and Tian 2019), whose ids Gymnasium 1.0 and later do not find by themselves."""
+"""The games of MinAtar (Young and Tian 2019), whose ids Gymnasium 1.0 and later do not find automatically."""
 
 
 @dataclass(frozen=True)
@@ -81,15 +81,15 @@ class NativeEntry:
 def register_native(
     id: str, game: str, max_episode_steps: int | None = None, *, entry_point: str | None = None
 ) -> None:
-    """Make a device-native environment known to Gymnasium: `gymnasium.make_vec(id, num_envs=..., device=...)`.
+    """Register a device-native environment with Gymnasium: `gymnasium.make_vec(id, num_envs=..., device=...)`.
 
-    `game` is "module:Class" of its rules; `entry_point` of a single environment of the same id, where there is one.
+    `game` is "module:Class" of its rules, `entry_point` that of a single environment with the same id, if any.
     """
     gym.register(id, entry_point=entry_point, vector_entry_point=NativeEntry(game), max_episode_steps=max_episode_steps)
 
 
 def register() -> None:
-    """Make gymnast's ids known to Gymnasium; calling it twice is harmless."""
+    """Register gymnast's ids with Gymnasium; calling it twice is harmless."""
     for id, (entry_point, limit) in OWN.items():
         if id not in gym.registry and id not in NATIVE:
             gym.register(id, entry_point=entry_point, max_episode_steps=limit)
@@ -101,5 +101,5 @@ def register() -> None:
     for game in MINATAR:
         id = f"MinAtar/{game.title().replace('_', '')}-v1"
         if id not in gym.registry:
-            settings = {"game": game, "use_minimal_action_set": True}  # what v1 means, v0 has all six actions
+            settings = {"game": game, "use_minimal_action_set": True}  # the meaning of v1; v0 has all six actions
             gym.register(id, entry_point="minatar.gym:BaseEnv", kwargs=settings)

@@ -1,4 +1,4 @@
-"""What an environment hands to the loop and to the agents: the only part of `envs` that agents know."""
+"""The types that environments pass to the loop and to agents; agents know no other part of `envs`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ the space's own numbers (its `start` included).
 
 @dataclass(slots=True)
 class Step:
-    """One step of N environments; every tensor lies on the environment's device and belongs to the caller.
+    """One step of N environments; every tensor is on the environment's device and belongs to the caller.
 
     Nothing here is ever written again by the environment, so a step may be kept. Where no episode ended, `obs` and
     `next_obs` may be the same tensor and constant rows may be shared between steps: read them, do not write them.
@@ -32,7 +32,7 @@ class Step:
     next_obs: Obs
     """The true successor of the action, [N, ...]: the final observation where the episode ended."""
     reward: Tensor
-    """float32 [N], exactly what the environment gave, never clipped."""
+    """float32 [N], exactly as returned by the environment, never clipped."""
     terminated: Tensor
     """The episode ended in a terminal state, bool [N]: no bootstrap."""
     truncated: Tensor
@@ -56,7 +56,7 @@ class Step:
 
     @property
     def ended(self) -> Tensor:
-        """Rows whose episode ended here, bool [N]: for resets and logs alone, learning uses `terminated`."""
+        """Rows whose episode ended here, bool [N]: only for resets and logs; learning uses `terminated`."""
         return self.terminated | self.truncated
 
 
@@ -76,7 +76,7 @@ class TransitionTable:
 
 
 def map_obs(function: Callable[[Tensor], Tensor], obs: Obs) -> Obs:
-    """Apply a function to each tensor of an observation; the nesting stays."""
+    """Apply a function to each tensor of an observation, keeping the nesting."""
     if isinstance(obs, dict):
         return {key: map_obs(function, value) for key, value in obs.items()}
     return function(obs)

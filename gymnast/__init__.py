@@ -6,7 +6,7 @@
     agent = load(result.path)
     print(evaluate(agent, "CartPole-v1").mean_return)
 
-Importing gymnast makes its environments known to Gymnasium (`gymnast/Catch-v0`, …); torch is imported on first use.
+Importing gymnast registers its environments with Gymnasium (`gymnast/Catch-v0`, …); torch is imported on first use.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = ["TrainOptions", "__version__", "evaluate", "load", "resume", "train"]
 _HOMES = {
     "TrainOptions": "settings.options",
     "evaluate": "evaluation.play",
-    "load": "storage.checkpoint",
+    "load": "storage.rebuild",
     "resume": "training.train",
     "train": "training.train",
 }

@@ -7,24 +7,24 @@ from threadpoolctl import threadpool_limits
 
 
 def limit_threads(count: int) -> None:
-    """Let torch and NumPy's BLAS compute with so many threads: more of them than idle cores wait for each other."""
+    """Limit torch and NumPy's BLAS to `count` threads; more threads than idle cores wait for each other."""
     torch.set_num_threads(count)
     threadpool_limits(count)
 
 
 def pick_device(name: str) -> str:
-    """`auto` is the GPU where there is one; ValueError names a device that is not there."""
+    """Resolve `auto` to a GPU if available; ValueError for a device that does not exist."""
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     kind = name.split(":")[0]
     present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not present.get(kind, False):
         there = ", ".join(key for key, value in present.items() if value)
-        raise ValueError(f"--device {name} is not available here; there is {there}")
+        raise ValueError(f"--device {name} is not available here; choose from {there}")
     if (
         kind == "cuda"
         and torch.device(name).index is not None
         and torch.device(name).index >= torch.cuda.device_count()
     ):
-        raise ValueError(f"--device {name}: there are {torch.cuda.device_count()} CUDA devices")
+        raise ValueError(f"--device {name}does not exist: {torch.cuda.device_count()} CUDA devices found")
     return name

@@ -1,3 +1,3 @@
-"""The version, where whatever writes it down can import it without the package's own names."""
+"""The version, in a module that can be imported without the rest of the package."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""What is computed: backbones turn observations into features, heads turn features into what an agent needs."""
+"""Networks: backbones turn observations into features, heads turn features into an agent's outputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Backbones by name."""
+"""Backbones by name. Listing the names takes no torch: what needs it is imported by the functions that build."""
 
 from __future__ import annotations
 
@@ -10,25 +10,22 @@ from typing import TYPE_CHECKING, Any
 import gymnasium as gym
 from gymnasium import spaces
 
-from gymnast.networks.backbones import convolutional
-from gymnast.networks.layers.inputs import has_image, is_image
-
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
 NETWORKS = {
-    "auto": "nature-cnn where observations are uint8 images [C, H, W], combined where parts of them are, else mlp",
-    "mlp": "fully connected layers (hidden_sizes, activation) over any observation, flattened to one vector",
+    "auto": "nature-cnn for uint8 images [C, H, W], combined if parts of the observation are images, otherwise mlp",
+    "mlp": "fully connected layers (hidden_sizes, activation) over any observation, flattened to a vector",
     "nature-cnn": "the three convolutions and 512 units of Mnih et al. 2015, over images [C, H, W]",
     "efficient-cnn": "two convolutions with stride 5 and 256 units (van Hasselt et al. 2019), over images [C, H, W]",
     "minatar-cnn": "one convolution and 128 units (Young & Tian 2019), over small images [H, W, C]",
-    "combined": "nature-cnn's convolutions over each image of a Dict or Tuple; all parts together into 512 units",
+    "combined": "nature-cnn's convolutions over each image of a Dict or Tuple; all parts are merged into 512 units",
     "module:Class": "your own nn.Module with out_features, built as Class(observation_space)",
 }
-"""What `build` takes, and one line on each."""
+"""The names that `build` takes, with one line on each."""
 SIZES = {"mlp": (120, 84), "nature-cnn": (512,), "efficient-cnn": (256,), "minatar-cnn": (128,), "combined": (512,)}
-"""Units of the fully connected layers of each, unless `hidden_sizes` says otherwise."""
+"""Units of the fully connected layers of each backbone, unless `hidden_sizes` is set."""
 
 
 def build(
@@ -51,8 +48,9 @@ def build(
     Raises:
         ValueError: an unknown name (with the nearest one), or an observation space that the backbone does not fit.
     """
-    from gymnast.networks.backbones import mlp as backbones
     from gymnast.networks.backbones.combined import Combined
+    from gymnast.networks.backbones.convolutional import CNNS
+    from gymnast.networks.backbones.mlp import MLP
     from gymnast.networks.layers.init import initialise
 
     if not isinstance(name, str):
@@ -60,34 +58,42 @@ def build(
     if ":" in name:
         return checked(_class(name)(observation_space), name)
     chosen = automatic(observation_space) if name == "auto" else name
-    if chosen not in SIZES:
+    sizes = _sizes(chosen, hidden_sizes)
+    if chosen in CNNS:
+        cnn: nn.Module = CNNS[chosen](observation_space, sizes, layer_norm=layer_norm)
+        initialise(cnn, init, activation="relu", generator=generator)
+        return cnn
+    if chosen == "mlp":
+        mlp = MLP(observation_space, sizes, activation=activation, layer_norm=layer_norm)
+        initialise(mlp, init, activation=activation, generator=generator)
+        return mlp
+    combined = Combined(observation_space, sizes, activation=activation, layer_norm=layer_norm)
+    initialise(combined.parts, init, activation="relu", generator=generator)
+    initialise(combined.layers, init, activation=activation, generator=generator)
+    return combined
+
+
+def _sizes(name: str, hidden_sizes: Sequence[int] | None) -> tuple[int, ...]:
+    """Units of the fully connected layers of a named backbone, checked with its name."""
+    if name not in SIZES:
         near = difflib.get_close_matches(name, NETWORKS, 1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise ValueError(f"backbone must be one of {', '.join(NETWORKS)}, got {name!r}{hint}")
-    sizes = SIZES[chosen] if hidden_sizes is None else tuple(hidden_sizes)
+    sizes = SIZES[name] if hidden_sizes is None else tuple(hidden_sizes)
     if any(size < 1 for size in sizes):
         raise ValueError(f"hidden_sizes must be numbers >= 1, got {sizes}")
-    if chosen == "mlp":
-        mlp = backbones.MLP(observation_space, sizes, activation=activation, layer_norm=layer_norm)
-        initialise(mlp, init, activation=activation, generator=generator)
-        return mlp
-    if chosen == "combined":
-        combined = Combined(observation_space, sizes, activation=activation, layer_norm=layer_norm)
-        initialise(combined.parts, init, activation="relu", generator=generator)
-        initialise(combined.layers, init, activation=activation, generator=generator)
-        return combined
-    cnn: nn.Module = convolutional.CNNS[chosen](observation_space, sizes, layer_norm=layer_norm)
-    initialise(cnn, init, activation="relu", generator=generator)
-    return cnn
+    return sizes
 
 
 def default_sizes(name: str | nn.Module, observation_space: gym.Space[Any]) -> tuple[int, ...]:
-    """Units of the fully connected layers that a backbone has unless told otherwise; () for a user's own."""
+    """Default units of a backbone's fully connected layers; () for a user's own backbone."""
     return SIZES.get(automatic(observation_space) if name == "auto" else name, ()) if isinstance(name, str) else ()
 
 
 def automatic(observation_space: gym.Space[Any]) -> str:
     """The backbone that `auto` stands for."""
+    from gymnast.networks.layers.inputs import has_image, is_image
+
     if isinstance(observation_space, spaces.Dict | spaces.Tuple):
         return "combined" if has_image(observation_space) else "mlp"
     return "nature-cnn" if is_image(observation_space) else "mlp"
@@ -108,10 +114,10 @@ def _class(path: str) -> Any:
 
     module_name, _, class_name = path.partition(":")
     if module_name not in sys.modules:
-        raise ValueError(f"backbone {path} is code outside gymnast: import {module_name} first, or give --trust")
+        raise ValueError(f"backbone {path} is code from outside gymnast: import {module_name} first, or pass --trust")
     found = getattr(sys.modules[module_name], class_name, None)
     if found is None:
         raise ValueError(f"backbone {path}: {module_name} has no {class_name}")
     if not isinstance(found, type) or not issubclass(found, nn.Module):
-        raise ValueError(f"backbone {path} is no nn.Module")
+        raise ValueError(f"backbone {path} is not an nn.Module")
     return found

@@ -1,1 +1,1 @@
-"""What is remembered: rings of transitions, how they are sampled, how steps become transitions."""
+"""Replay: rings of transitions, samplers, and building transitions from steps."""

@@ -46,9 +46,9 @@ def check_memory(needed: int, device: torch.device, *, replay_size: int) -> None
 
 
 def map_file(path: str, sizes: list[int], *, replay_size: int) -> list[np.ndarray]:
-    """Arrays of so many bytes, zero at first, in a file of its own that vanishes with the process, however that ends.
+    """Arrays of these sizes in bytes, initially zero, in a file that vanishes with the process, however it ends.
 
-    The file is made anew and its name deleted as soon as it is mapped: its room is free again when the process is
+    The file is created and its name deleted as soon as it is mapped: its space is free again when the process is
     gone, no other run can open it, and nothing stale is left to clean up. Its room is reserved at once where the
     system can, because a disk that fills up later would kill the process. A file that exists is never touched.
 
@@ -74,7 +74,9 @@ def map_file(path: str, sizes: list[int], *, replay_size: int) -> list[np.ndarra
         finally:
             os.close(file)
     except FileExistsError:
-        raise ValueError(f"replay_path {path} exists: name a file that does not, the replay makes its own") from None
+        raise ValueError(
+            f"replay_path {path} exists: name a file that does not exist, the replay creates its own"
+        ) from None
     except OSError as error:
         raise ValueError(f"replay_path {path} cannot be used: {error.strerror}") from None
     memory.madvise(mmap.MADV_RANDOM)  # frames are read here and there: what lies beside them is not worth reading

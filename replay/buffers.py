@@ -1,4 +1,4 @@
-"""The memory that sampled batches are gathered into: made once, because page faults cost more than the copy."""
+"""Buffers for sampled batches: allocated once, because page faults cost more than the copy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whole episodes: the steps of each row wait until its episode ends, and are then handed out together."""
+"""Whole episodes: the steps of each row are kept until its episode ends, then returned together."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Episodes:
         return nested_fields({name: buffer[:steps] for name, buffer in self._finished.items()}), lengths
 
     def clear(self) -> None:
-        """Begin anew, in the same memory."""
+        """Clear it, keeping the memory."""
         self.lengths, self._longest = [], 0
         self._position.zero_()
 
@@ -116,7 +116,7 @@ class Episodes:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over a state; ValueError where it is of another number of rows."""
         if len(state["position"]) != self.num_envs:
-            raise ValueError(f"the checkpoint's episodes are of {len(state['position'])} rows, not {self.num_envs}")
+            raise ValueError(f"the checkpoint has episodes of {len(state['position'])} rows, not {self.num_envs}")
         self.clear()
         self._position.copy_(state["position"])
         self.lengths = list(state["lengths"])
@@ -135,7 +135,7 @@ class Episodes:
 
 
 def _larger(buffer: Tensor, size: int, filled: int) -> Tensor:
-    """A buffer of so many steps with the filled ones of another in front."""
+    """A buffer of the given number of steps that starts with the filled ones of another."""
     larger = buffer.new_zeros((size, *buffer.shape[1:]))
     larger[:filled] = buffer[:filled]
     return larger

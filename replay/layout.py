@@ -1,4 +1,4 @@
-"""How observations lie in a replay: one array per part, and one frame where an observation is a stack of them."""
+"""Storage layout of observations in a replay: one array per part, and single frames of stacked observations."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Layout:
     Floats are kept as float32, integers and booleans as they are.
 
     Raises:
-        ValueError: a space that has no tensors, or one that is no stack of so many frames.
+        ValueError: for a space without tensors, or one that is not a stack of `stack` frames.
     """
 
     def __init__(self, space: gym.Space[Any], *, stack: int = 1) -> None:
@@ -53,12 +53,12 @@ class Layout:
         self.frame_bytes = sum(leaf.nbytes for leaf in self.leaves)
 
     def check_stack(self, obs: Obs, next_obs: Obs, active: Tensor | None) -> None:
-        """ValueError where `next_obs` is not `obs` with one frame more and the oldest one less."""
+        """Raise ValueError if `next_obs` is not `obs` shifted by one frame."""
         for before, after in zip(self.split(obs), self.split(next_obs), strict=True):
             same = (before[:, 1:] == after[:, :-1]).flatten(1).all(1)
             if not (same if active is None else same | ~active).all():
                 raise ValueError(
-                    f"observations are no stacks of {self.stack} frames, the newest last: set frame_stack 1"
+                    f"observations are not stacks of {self.stack} frames with the newest last: set frame_stack 1"
                 )
 
     def split(self, obs: Obs) -> list[Tensor]:
@@ -104,8 +104,8 @@ def _leaves(space: gym.Space[Any], path: tuple[str, ...], stack: int) -> list[Le
         return [leaf for key, part in named for leaf in _leaves(part, (*path, str(key)), 1)]
     if space.shape is None or space.dtype is None:
         raise ValueError(
-            f"a replay cannot keep a {type(space).__name__} observation; "
-            "Box, Discrete, MultiDiscrete, MultiBinary and Dict or Tuple of them fit"
+            f"a replay cannot store a {type(space).__name__} observation; "
+            "use Box, Discrete, MultiDiscrete, MultiBinary, or a Dict or Tuple of them"
         )
     shape = tuple(space.shape)
     dtype = np.dtype(space.dtype)

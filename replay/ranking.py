@@ -1,8 +1,7 @@
 """Rank-based priorities, exact: the slots in the order of their priorities, in sorted blocks, compiled by Numba.
 
-To find a place takes two binary searches, to take or leave it moves part of one block, and to find a rank takes the
-blocks' sizes. Nothing is ever stale, and what is drawn depends on the priorities alone, not on how the blocks came to
-be.
+Finding a place takes two binary searches, inserting or removing moves part of one block, and finding a rank reads the
+blocks' sizes. Nothing is ever stale, and draws depend only on the priorities, not on the history of the blocks.
 """
 
 from __future__ import annotations

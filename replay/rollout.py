@@ -1,4 +1,4 @@
-"""On-policy memory: the last T steps of N rows in tensors that are allocated once."""
+"""On-policy memory: the last T steps of N rows, in tensors that are allocated once."""
 
 from __future__ import annotations
 
@@ -41,12 +41,16 @@ class Rollout:
             self.weight[step] = active
         self.length += 1
 
+    def filled(self) -> None:
+        """Count all steps as filled: a recording has written them, which counts nothing on the host."""
+        self.length = self.steps
+
     def overwrite(self, name: str, value: Tensor) -> None:
         """Another value [N, ...] of the last step."""
         self._rows[name][self.length - 1].copy_(value)
 
     def clear(self) -> None:
-        """Begin anew, in the same memory."""
+        """Clear it, keeping the memory."""
         self.length = 0
         self.weight.fill_(1.0)
 
@@ -64,7 +68,7 @@ class Rollout:
         """Take over a state; ValueError where it is of another shape."""
         if state["weight"].shape != self.weight.shape:
             kept, mine = (tuple(shape) for shape in (state["weight"].shape, self.weight.shape))
-            raise ValueError(f"the checkpoint's rollout is {kept[0]} steps of {kept[1]} rows, this one's {mine}")
+            raise ValueError(f"the checkpoint's rollout is {kept[0]} steps of {kept[1]} rows, this one is {mine}")
         device = self.weight.device
         self.weight.copy_(state["weight"])
         self.length = state["length"]

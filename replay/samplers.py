@@ -1,4 +1,4 @@
-"""Samplers choose which transitions an update learns from, and what their losses are weighted by."""
+"""Samplers choose the transitions of an update and the weights of their losses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gymnast.replay.ranking import Ranking
 from gymnast.replay.sum_tree import SumTree
 
 EPS = 1e-6
-"""Added to every error, so that none is never replayed."""
+"""Added to every error, so that every transition can be replayed."""
 
 
 class Sampler(Protocol):
@@ -23,11 +23,11 @@ class Sampler(Protocol):
     """Memory of one slot."""
 
     def allocate(self, slots: int) -> None:
-        """Make room for a ring of so many slots; called once."""
+        """Allocate memory for a ring of `slots` slots; called once."""
         ...
 
     def anneal(self, env_step: int) -> None:
-        """Set what a schedule of the env step decides."""
+        """Set the values of schedules over env steps."""
         ...
 
     def changed(self, slots: np.ndarray, ready: np.ndarray) -> None:

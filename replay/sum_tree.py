@@ -2,7 +2,7 @@
 
 Eight children of a node lie side by side, a cache line of float64, so a million slots are seven levels: node x has the
 children 8 (x - 6) to 8 (x - 6) + 7, the root is node 7, and the leaves are the last `slots` nodes. A node is always the
-sum of its children, taken in the same order, never a running total: the tree is a function of its leaves alone.
+sum of its children, taken in the same order, never a running total: the tree is a function of its leaves only.
 """
 
 from __future__ import annotations

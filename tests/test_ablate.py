@@ -87,6 +87,6 @@ def test_the_figure_has_a_panel_for_each_part_and_the_final_scores(tmp_path: Pat
 
 def test_what_ablate_refuses(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["ablate", "dqn", "--env", "CartPole-v1"]) == 2
-    assert capsys.readouterr().err == "gymnast: ablate takes rainbow apart, got dqn\n"
+    assert capsys.readouterr().err == "gymnast: ablate takes only rainbow, got dqn\n"
     assert main(["ablate", "rainbow"]) == 2
     assert capsys.readouterr().err == "gymnast: ablate needs --env ID [ID ...]\n"

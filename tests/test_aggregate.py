@@ -152,5 +152,5 @@ def test_a_curve_is_the_statistic_at_each_moment() -> None:
 
 def test_no_game_and_no_score_are_refused() -> None:
     for scores in ([], games([1], [])):
-        with pytest.raises(ValueError, match="at least one game, and a score in each"):
+        with pytest.raises(ValueError, match="at least one game is needed"):
             Pooled.of(scores)

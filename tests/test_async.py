@@ -166,9 +166,9 @@ def test_no_worker_outlives_a_killed_parent(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"compile": True}, "compile does not fit workers"),
-        ({"normalise_obs": True}, "normalise_obs does not fit workers"),
-        ({"optimizer": "rmsprop"}, "workers need an optimizer whose statistics can be shared: a3c-rmsprop, adam, sgd"),
+        ({"compile": True}, "compile cannot be combined with workers"),
+        ({"normalise_obs": True}, "normalise_obs cannot be combined with workers"),
+        ({"optimizer": "rmsprop"}, "workers need an optimizer with shareable statistics \\(a3c-rmsprop, adam, sgd\\)"),
     ],
 )
 def test_options_that_do_not_fit_workers_are_refused(changes: dict[str, Any], message: str) -> None:
@@ -178,8 +178,8 @@ def test_options_that_do_not_fit_workers_are_refused(changes: dict[str, Any], me
 
 def test_runs_that_do_not_fit_workers_are_refused(tmp_path: Path) -> None:
     for changes, message in (
-        ({"exact_resume": True}, "exact_resume does not fit workers"),
-        ({"overlap": True}, "overlap does not fit workers"),
+        ({"exact_resume": True}, "exact_resume cannot be combined with workers"),
+        ({"overlap": True}, "overlap cannot be combined with workers"),
     ):
         with pytest.raises(UsageError, match=message):
             train("a3c", options(tmp_path, **changes), FAST)

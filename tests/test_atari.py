@@ -318,7 +318,7 @@ def test_a_snapshot_of_another_setup_is_refused():
     play(env, 20)
     with pytest.raises(ValueError, match="holds 2 environments, not 1"):
         make_atari("Pong", 1).restore(env.snapshot())
-    with pytest.raises(ValueError, match="did not come back to the stored observation"):
+    with pytest.raises(ValueError, match="did not reproduce the stored observation"):
         make_atari("Pong", 2, options={"frame_skip": 3}).restore(env.snapshot())
 
 
@@ -408,8 +408,8 @@ def test_other_ids_are_not_atari(id):
         ("ALE/Pong-v4", "unknown Atari id 'ALE/Pong-v4'; use Pong, ALE/Pong-v5 or PongNoFrameskip-v4"),
         ("Pong-v5", "unknown Atari id 'Pong-v5'; use Pong, ALE/Pong-v5 or PongNoFrameskip-v4"),
         ("PongNoFrameskip", "unknown Atari id 'PongNoFrameskip'; use Pong"),
-        ("Pong-v4", "Pong-v4 skips 2 to 4 frames at random by itself, which the frame_skip option would do a second"),
-        ("PongDeterministic-v4", "PongDeterministic-v4 skips 4 frames by itself, which the frame_skip option would"),
+        ("Pong-v4", "Pong-v4 already skips 2 to 4 frames at random, and the frame_skip option would"),
+        ("PongDeterministic-v4", "PongDeterministic-v4 already skips 4 frames, and the frame_skip option would"),
     ],
 )
 def test_wrong_ids_fail_in_one_line(id, message):
@@ -454,7 +454,7 @@ def test_misuse_is_told_instead_of_hanging():
     env = make_atari("Pong", 2)
     env.reset()
     for bad in ([0, 6], [-1, 0]):
-        with pytest.raises(ValueError, match=r"actions of ALE/Pong-v5 must lie in 0\.\.5, got"):
+        with pytest.raises(ValueError, match=r"actions of ALE/Pong-v5 must be in 0\.\.5, got"):
             env.step(torch.tensor(bad))
     env.step(torch.tensor([0, 5]))
     with pytest.raises(ValueError, match="was not made with render=True"):

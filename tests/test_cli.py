@@ -331,10 +331,10 @@ def test_a_users_own_agent(
         ("./my_agent.py:Mne", "./my_agent.py has no class Mne; did you mean Mine?"),
         ("./my_agent.py:not_a_class", "not_a_class is a int, not a class"),
         ("./my_agent.py:Half", "Half is not an agent, it has no actor, store, updates_due, scheduled"),
-        ("./my_agent.py:Bare", "no parameter `config` that is annotated with a dataclass"),
-        ("./my_agent.py:Clash", "ClashConfig.steps has the name of another option"),
+        ("./my_agent.py:Bare", "needs a parameter `config` annotated with a dataclass"),
+        ("./my_agent.py:Clash", "ClashConfig.steps has the same name as another option"),
         ("./broken.py:Mine", "cannot import broken.py: ZeroDivisionError: division by zero (broken.py, line 2)"),
-        ("no_such_module:Mine", "no module no_such_module; write ./file.py:Class for a file"),
+        ("no_such_module:Mine", "no module no_such_module; use ./file.py:Class for a file"),
         ("./my_agent.py", "unknown agent './my_agent.py'"),
     ],
 )
@@ -387,7 +387,7 @@ def test_help_shows_every_option_of_an_agent(capsys: pytest.CaptureFixture[str])
     config_class = agents.config_class(agents.agent_class("dqn"))
     for flag in flags.flags_of(PresetOptions, TrainOptions, config_class).values():
         assert f"{flag.name} " in text or f"{flag.name}," in text
-    assert "Largest Euclidean norm of the gradient. (default: 10.0)" in " ".join(text.replace("│", " ").split())
+    assert "Clip the gradient to this Euclidean norm. (default: 10.0)" in " ".join(text.replace("│", " ").split())
     assert text.index("run options") < text.index("--eval-every") < text.index("agent options")
 
 
@@ -483,7 +483,7 @@ def test_python_m_gymnast() -> None:
     failed = gymnast("lst")
     assert (failed.returncode, failed.stdout) == (2, "")
     assert failed.stderr == (
-        "gymnast: unknown command 'lst'; there are train, resume, evaluate, benchmark, ablate, report, list; "
+        "gymnast: unknown command 'lst'; choose from train, resume, evaluate, benchmark, ablate, report, list; "
         "did you mean list?\n"
     )
 

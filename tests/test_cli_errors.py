@@ -46,16 +46,16 @@ def refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 UNKNOWN = [
     (
         ["trian"],
-        "unknown command 'trian'; there are train, resume, evaluate, benchmark, ablate, report, list; "
+        "unknown command 'trian'; choose from train, resume, evaluate, benchmark, ablate, report, list; "
         "did you mean train?",
     ),
     (["--verison"], "unknown option '--verison'"),
     (["train"], "train needs an agent first: gymnast train AGENT --env ID"),
     (["train", "--env", "CartPole-v1", "dqn"], "train needs an agent first"),
     (["train", "dqnn", "--env", "CartPole-v1"], "did you mean dqn?"),
-    (["train", "zebra", "--env", "CartPole-v1"], "unknown agent 'zebra'; there are q-learning, sarsa"),
+    (["train", "zebra", "--env", "CartPole-v1"], "unknown agent 'zebra'; choose from q-learning, sarsa"),
     (["train", "DQN", "--env", "CartPole-v1"], "did you mean dqn?"),
-    (["list", "agent"], "unknown list 'agent'; there are agents, envs, networks, presets, "),
+    (["list", "agent"], "unknown list 'agent'; choose from agents, envs, networks, presets, "),
     (["list", "agent"], "; did you mean agents?"),
     (["list"], "list needs agents|envs|networks|presets|protocols|scores|suites"),
     (["list", "agents", "envs"], "list does not take 'envs'"),
@@ -68,7 +68,7 @@ UNKNOWN = [
     ([*TRAIN, "--batch-size", "5"], "train q-learning has no option --batch-size"),
     ([*TRAIN, "--no-vidoe"], "did you mean --no-video?"),
     (["train", "q-learning", "extra", "--env", "X"], "train q-learning does not take 'extra'"),
-    ([*DQN, "--preset", "cartpol"], "unknown preset 'cartpol'; there are"),
+    ([*DQN, "--preset", "cartpol"], "unknown preset 'cartpol'; choose from"),
     ([*DQN, "--preset", "cartpol"], "did you mean cartpole?"),
     ([*TRAIN, "--preset", "cartpole"], "the preset cartpole is for dqn, "),
     ([*TRAIN, "--preset", "cartpole"], ", not for q-learning"),
@@ -110,8 +110,8 @@ WRONG = [
     ([*TRAIN, "--device", "cuda:x"], "--device must be auto, cpu, cuda, cuda:N or mps, got cuda:x"),
     ([*TRAIN, "--stop-return", "nan", "--eval-every", "5"], "--stop-return must be a finite number, got nan"),
     ([*TRAIN, "--stop-return", "-inf", "--eval-every", "5"], "--stop-return must be a finite number, got -inf"),
-    ([*TRAIN, "--name", "../x"], "--name must be the name of one folder, got '../x'"),
-    ([*TRAIN, "--name", ""], "--name must be the name of one folder, got ''"),
+    ([*TRAIN, "--name", "../x"], "--name must be a single folder name, got '../x'"),
+    ([*TRAIN, "--name", ""], "--name must be a single folder name, got ''"),
     ([*TRAIN, "--out", ""], "--out must be a folder, got ''"),
     ([*TRAIN, "--env-options", "{"], "--env-options must be a JSON object such as"),
     ([*TRAIN, "--env-options", "[1]"], "got [1]"),
@@ -133,7 +133,7 @@ WRONG = [
 ]
 
 CONTRADICTIONS = [
-    ([*TRAIN, "--stop-return", "1"], "--stop-return needs scheduled evaluations: give --eval-every a value > 0 too"),
+    ([*TRAIN, "--stop-return", "1"], "--stop-return needs scheduled evaluations: set --eval-every to a value > 0"),
     ([*TRAIN, "--wandb-project", "x"], "--wandb-project x has no effect without wandb in track"),
     ([*TRAIN, "--wandb-mode", "offline"], "--wandb-mode offline has no effect without wandb in track"),
     ([*TRAIN, "--keep-checkpoints", "2"], "--keep-checkpoints 2 has no effect while --checkpoint-every is 0"),
@@ -203,7 +203,7 @@ def test_nearest() -> None:
 def test_a_nested_config_is_refused() -> None:
     inner = dataclasses.make_dataclass("Inner", [("x", int, 1)])
     outer = dataclasses.make_dataclass("Outer", [("inner", inner, dataclasses.field(default_factory=inner))])
-    with pytest.raises(UsageError, match=r"Outer\.inner is a dataclass; a config is flat, one flag a field"):
+    with pytest.raises(UsageError, match=r"Outer\.inner is a dataclass; a config must be flat, one flag per field"):
         flags.flags_of(outer)
 
 

@@ -162,7 +162,7 @@ def test_weights_depend_on_the_generator_alone() -> None:
     ("space", "options", "message"),
     [
         (IMAGE, {"activation": "rulu"}, "activation must be one of relu, tanh"),
-        (spaces.Box(-1, 1, (2,)), {}, "backbone combined needs a uint8 image .* among the parts .*; mlp fits any"),
+        (spaces.Box(-1, 1, (2,)), {}, "backbone combined needs a uint8 image .* among the parts .*; mlp takes any"),
         (spaces.Dict({"a": spaces.Box(0, 255, (3, 20, 20), np.uint8)}), {}, "of at least 36x36 pixels"),
         (spaces.Dict({"a": IMAGE, "b": spaces.Text(3)}), {}, "a network cannot read a Text observation"),
         (spaces.Dict({"a": IMAGE}), {"hidden_sizes": (0,)}, "hidden_sizes must be numbers >= 1"),

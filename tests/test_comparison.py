@@ -96,8 +96,8 @@ def test_protocols_do_not_mix(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     )
     assert main(["report", str(tmp_path / "runs"), "--out", str(tmp_path / "report")]) == 2
     assert capsys.readouterr().err == (
-        "gymnast: different protocols are not put in one report: ALE/Pong-v5 dqn seed 0 is rainbow, "
-        "ALE/Pong-v5 dqn seed 1 is dopamine; report them apart\n"
+        "gymnast: runs of different protocols cannot share a report: ALE/Pong-v5 dqn seed 0 is rainbow, "
+        "ALE/Pong-v5 dqn seed 1 is dopamine; report them separately\n"
     )
     assert not (tmp_path / "report").exists()
 
@@ -160,10 +160,10 @@ def test_folders_are_searched_and_hidden_ones_are_not(tmp_path: Path) -> None:
     assert gather.find([str(tmp_path / "runs"), str(run)]) == [run]
 
 
-@pytest.mark.parametrize("name", ["no folder", "holds no run"])
+@pytest.mark.parametrize("name", ["no folder", "contains no run"])
 def test_a_path_without_runs(name: str, tmp_path: Path) -> None:
     path = tmp_path / "x"
-    if name == "holds no run":
+    if name == "contains no run":
         path.mkdir()
     with pytest.raises(UsageError, match=name):
         gather.find([str(path)])

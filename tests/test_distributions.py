@@ -345,17 +345,17 @@ def test_it_compiles_without_a_break(name: str) -> None:
 @pytest.mark.parametrize(
     ("space", "squash", "message"),
     [
-        (spaces.Text(4), False, "cannot act in a Text space; Discrete, MultiDiscrete, MultiBinary and Box fit"),
+        (spaces.Text(4), False, "cannot act in a Text space; use Discrete, MultiDiscrete, MultiBinary or Box"),
         (spaces.Dict({"a": spaces.Discrete(2)}), False, "cannot act in a Dict space"),
         (
             spaces.Box(0, 9, (2,), np.int64),
             False,
-            "cannot act in a Box of int64; a Box of floats or MultiDiscrete fits",
+            "cannot act in a Box of int64; use a Box of floats or MultiDiscrete",
         ),
         (UNBOUNDED, True, "squash needs a Box with finite bounds"),
         (spaces.Box(1.0, 1.0, (1,)), True, "squash needs a Box with finite bounds, low < high"),
         (spaces.Discrete(2), True, "squash needs a Box with finite bounds, got Discrete"),
-        (spaces.Box(-np.inf, np.inf, (20, 20)), True, "squash=False fits"),
+        (spaces.Box(-np.inf, np.inf, (20, 20)), True, "use squash=False"),
     ],
 )
 def test_what_does_not_fit_is_refused(space: Any, squash: bool, message: str) -> None:

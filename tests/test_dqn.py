@@ -256,7 +256,7 @@ def test_a_lost_life_ends_learning_but_not_the_episode() -> None:
     bootstraps = learner.replay.bootstrap[learner.replay.ready]
     assert bootstraps.tolist() == [1, 0, 1, 0, 1, 1]
     assert not ends.any()
-    with pytest.raises(ValueError, match="life_loss needs an environment that tells lives"):
+    with pytest.raises(ValueError, match="life_loss needs an environment that reports lives"):
         learner.store(obs, Acted(torch.tensor([0])), step(obs))
 
 
@@ -360,6 +360,7 @@ def test_an_agent_that_only_acts_keeps_no_replay() -> None:
     learner = agent(dataclasses.replace(SMALL, replay_size=10**13))
     obs = torch.zeros(1, 2)
     learner.actor(1, explore=False, seed=0).act(obs, torch.ones(1, dtype=torch.bool))
+    assert learner.replay is None
     assert "replay" not in learner.state_dict()
     with pytest.raises(ValueError, match=r"replay_size 10,000,000,000,000 needs .* GB"):
         learner.actor(1, explore=True, seed=0)
@@ -496,7 +497,7 @@ def test_images_that_are_no_stacks_are_refused() -> None:
     images = spaces.Box(0, 255, (4, 40, 40), np.uint8)
     learner = DQN(images, spaces.Discrete(2), SMALL, seed=0)
     obs, other = (torch.randint(0, 255, (1, 4, 40, 40), dtype=torch.uint8) for _ in range(2))
-    with pytest.raises(ValueError, match="no stacks of 4 frames, the newest last: set frame_stack 1"):
+    with pytest.raises(ValueError, match="not stacks of 4 frames with the newest last: set frame_stack 1"):
         learner.store(obs, Acted(torch.tensor([0])), step(other))
     whole = DQN(images, spaces.Discrete(2), dataclasses.replace(SMALL, frame_stack=1), seed=0)
     whole.store(obs, Acted(torch.tensor([0])), step(other))

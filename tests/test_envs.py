@@ -169,7 +169,7 @@ def test_an_observation_of_the_wrong_shape_is_refused() -> None:
         ({"id": "Pong", "vectorization": "async"}, "vectorization of Atari games must be auto or native"),
         ({"id": lambda: 3}, "the function gave a int, not a gymnasium.Env"),
         ({"id": "gymnast/Bandit-v0", "render": True}, "gymnast/Bandit-v0 cannot be made: .*nothing to show"),
-        ({"id": Scripted, "render": True}, "Scripted cannot draw frames"),
+        ({"id": Scripted, "render": True}, "Scripted cannot render frames"),
     ],
 )
 def test_bad_arguments_are_one_line(arguments: dict[str, Any], message: str) -> None:
@@ -294,7 +294,7 @@ def test_seeds_belong_to_episodes_not_to_rows() -> None:
 
 
 def test_native_envs_refuse_episode_seeds() -> None:
-    with pytest.raises(ValueError, match="cannot seed single episodes"):
+    with pytest.raises(ValueError, match="cannot seed individual episodes"):
         envs.make("CartPole-v1", 2, vectorization="native").reset(episode_seeds=[1])
 
 
@@ -388,7 +388,7 @@ def test_render_needs_render() -> None:
 
 def test_a_vector_env_brings_its_own_settings() -> None:
     vector = gym.make_vec("CartPole-v1", 2, vectorization_mode="sync")
-    with pytest.raises(ValueError, match="a VectorEnv has its own"):
+    with pytest.raises(ValueError, match="cannot be set for a VectorEnv"):
         envs.make(vector, 3)
     assert envs.make(vector, 2).id == "CartPole-v1"
 

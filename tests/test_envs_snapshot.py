@@ -155,7 +155,7 @@ def test_a_replay_that_leads_elsewhere_is_refused_by_name() -> None:
     env = envs.make(Forgetful)
     env.reset()
     run(env, 5, seed=0)
-    with pytest.raises(ValueError, match="Forgetful cannot be restored: the same seed and actions led to another"):
+    with pytest.raises(ValueError, match="Forgetful cannot be restored: the same seed and actions led to a different"):
         env.restore(env.snapshot())
 
 
@@ -198,9 +198,9 @@ def test_a_snapshot_of_other_sizes_or_kinds_is_refused() -> None:
     two, three, walk = envs.make("Taxi-v4", 2), envs.make("Taxi-v4", 3), envs.make(Walk, 2)
     for env in (two, three, walk):
         env.reset()
-    with pytest.raises(ValueError, match="a snapshot of 2 envs does not fit num_envs=3"):
+    with pytest.raises(ValueError, match="a snapshot of 2 environments cannot be restored with num_envs=3"):
         three.restore(two.snapshot())
-    with pytest.raises(ValueError, match="a snapshot by state does not fit an environment restored by replay"):
+    with pytest.raises(ValueError, match="a snapshot made by state cannot restore an environment that uses replay"):
         walk.restore(two.snapshot())
 
 

@@ -16,7 +16,7 @@ from gymnast.suites.jobs import Task
 DRIVER = """
 import sys
 from pathlib import Path
-from gymnast import board, jobs
+from gymnast.suites import board, jobs
 out = sys.argv[1]
 words = ("train", "q-learning", "--env", "gymnast/Chain-v0", "--steps", "1000000000000", "--out", out, "--name", "a")
 with board.Board(runs=1, done=0, steps=10) as shown:
@@ -42,11 +42,11 @@ def test_a_failure_is_named_and_the_others_go_on(tmp_path: Path, capsys: pytest.
     assert outcome.exit_code == 0
     assert list(outcome.failures) == ["second"]
     assert {task.title for task in done} == {"first", "third"}
-    assert outcome.failures["second"].startswith("unknown list 'suits'; there are ")
+    assert outcome.failures["second"].startswith("unknown list 'suits'; choose from ")
     assert outcome.failures["second"].endswith("did you mean suites?")
     said = capsys.readouterr().err
-    assert "first is done (" in said
-    assert "third is done (4/5)" in said or "first is done (4/5)" in said
+    assert "first finished (" in said
+    assert "third finished (4/5)" in said or "first finished (4/5)" in said
     assert "second failed: unknown list 'suits'" in said
 
 

@@ -222,7 +222,7 @@ def test_an_environment_in_this_process_is_refused_in_one_line(tmp_path: Path) -
     assert not (tmp_path / "runs").exists()
     env = make("CartPole-v1", 1)
     for call in (lambda: env.send(torch.zeros(1)), env.receive):
-        with pytest.raises(NotImplementedError, match="CartPole-v1 steps only while its caller waits"):
+        with pytest.raises(NotImplementedError, match="CartPole-v1 steps only synchronously"):
             call()
 
 

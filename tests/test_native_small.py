@@ -243,10 +243,10 @@ def test_the_default_maze_has_a_goal_fourteen_steps_away() -> None:
         ("gymnast/Maze-v0", {"observation": "rgb"}, "observation must be cell or board, got 'rgb'"),
         ("gymnast/Maze-v0", {"map": "S.G/.."}, "map must have rows of one length, at least 1, got 'S.G/..'"),
         ("gymnast/Maze-v0", {"map": []}, "map must have rows of one length, at least 1, got ''"),
-        ("gymnast/Maze-v0", {"map": "SxG"}, "map must be made of # . S G T, got 'x'"),
+        ("gymnast/Maze-v0", {"map": "SxG"}, "map must contain only # . S G T, got 'x'"),
         ("gymnast/Maze-v0", {"map": ".G"}, "map must have a start S"),
-        ("gymnast/Maze-v0", {"map": "S#G"}, "map must have a way from each start S to a goal G"),
-        ("gymnast/Maze-v0", {"map": "S.G/##./STG"}, "map must have a way from each start S to a goal G"),
+        ("gymnast/Maze-v0", {"map": "S#G"}, "map must have a path from each start S to a goal G"),
+        ("gymnast/Maze-v0", {"map": "S.G/##./STG"}, "map must have a path from each start S to a goal G"),
     ],
 )
 def test_bad_options_fail_in_one_line(id: str, options: dict[str, Any], message: str) -> None:

@@ -123,11 +123,11 @@ def test_papers_rmsprop_goes_on_from_its_state(name: str) -> None:
         ("adm", None, "optimizer must be one of .*, got 'adm'; did you mean adam?"),
         ("Adam", None, "got 'Adam'; did you mean adam?"),
         ("a3c-rmspro", None, "did you mean a3c-rmsprop?"),
-        ("lbfgs", None, "optimizer lbfgs does not fit: it needs a closure"),
+        ("lbfgs", None, "optimizer lbfgs cannot be used: it needs a closure"),
         ("sparseadam", None, "sparse gradients"),
         ("adafactor", None, "one flat vector"),
         ("muon", None, "one flat vector"),
-        ("sgd", 1e-8, "optimizer_eps does not fit: sgd has no epsilon"),
+        ("sgd", 1e-8, "optimizer_eps has no effect: sgd has no epsilon"),
     ],
 )
 def test_what_does_not_fit_is_refused(name: str, eps: float | None, message: str) -> None:

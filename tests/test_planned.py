@@ -61,13 +61,17 @@ def test_presets_and_options_are_kept_and_runs_are_of_one_length(tmp_path: Path)
 @pytest.mark.parametrize(
     ("agent", "words", "message"),
     [
-        ("dqn", (*WORDS, "--steps", "5"), "--steps cannot stand after --"),
+        ("dqn", (*WORDS, "--steps", "5"), "--steps cannot be used after --"),
         ("dqn", (*WORDS, "--batch-siz", "5"), "train dqn has no option --batch-siz; did you mean --batch-size?"),
         ("dqn", ("--env", "CartPol-v1"), "unknown environment 'CartPol-v1'; did you mean CartPole-v1?"),
-        ("dqn", (*WORDS, "--protocol", "nature"), "protocol nature is for Atari games, and gymnast/Chain-v0 is none"),
+        (
+            "dqn",
+            (*WORDS, "--protocol", "nature"),
+            "protocol nature is for Atari games, and gymnast/Chain-v0 is not one",
+        ),
         ("dqn", (*WORDS, "--batch-size", "0"), "--batch-size must be >= 1, got 0"),
         ("dnq", WORDS, "unknown agent 'dnq'"),
-        ("value-iteration", ("--env", "gymnast/Chain-v0"), "value-iteration plans and takes no env steps"),
+        ("value-iteration", ("--env", "gymnast/Chain-v0"), "value-iteration plans without env steps"),
     ],
 )
 def test_what_train_would_refuse_is_refused_at_once(agent: str, words: tuple[str, ...], message: str) -> None:
@@ -133,8 +137,8 @@ def test_what_a_kill_in_the_middle_of_replacing_left_is_removed(tmp_path: Path) 
         (("--env", "gymnast/Chain-v0", "--learning-rate", "0.1"), 1000, "--learning-rate is 0.1 there, and 0.01 here"),
         ((*WORDS, "--double"), 1000, "--double is True there, and not given here"),
         (("--env", "CartPole-v1", *WORDS[2:]), 1000, "--env is CartPole-v1 there, and gymnast/Chain-v0 here"),
-        ((*WORDS, "--gone", "1"), 1000, "of its command, train has no option --gone"),
-        (WORDS, 2000, "is a run of 2,000 env steps, 1,000 are asked for"),
+        ((*WORDS, "--gone", "1"), 1000, "its command is not valid: train has no option --gone"),
+        (WORDS, 2000, "is a run of 2,000 env steps, but 1,000 are requested"),
     ],
 )
 def test_a_folder_of_another_request_is_refused(
@@ -159,13 +163,13 @@ def test_a_folder_that_is_no_run_is_left_alone(tmp_path: Path) -> None:
     wanted = item(tmp_path)
     wanted.path.mkdir(parents=True)
     (wanted.path / "thesis.tex").touch()
-    with pytest.raises(UsageError, match=r"is in the way: it is no run"):
+    with pytest.raises(UsageError, match=r"exists and is not a run"):
         planned_run.check(wanted)
 
 
 def test_a_finished_run_without_a_checkpoint_is_not_extended(tmp_path: Path) -> None:
     lying(item(tmp_path), last=False)
-    with pytest.raises(UsageError, match=r"is done with 1,000 env steps, and has no checkpoint to go on from"):
+    with pytest.raises(UsageError, match=r"finished at 1,000 env steps and has no checkpoint to resume from"):
         planned_run.check(item(tmp_path, steps=2000))
 
 

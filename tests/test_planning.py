@@ -113,7 +113,7 @@ def test_evaluation_equals_sampling() -> None:
 def test_endless_policy_has_no_value() -> None:
     table = table_of("CliffWalking-v1")
     into_the_wall = np.tile([0.0, 0.0, 0.0, 1.0], (48, 1))
-    with pytest.raises(ValueError, match="for ever"):
+    with pytest.raises(ValueError, match="forever"):
         evaluate_policy(table, into_the_wall, gamma=1.0)
     assert solve(np.eye(1), np.zeros(1), 1.0) == 0.0
 

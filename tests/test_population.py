@@ -202,7 +202,7 @@ def test_statistics_of_episodes_are_the_members_own() -> None:
 
 def test_there_is_a_key_for_each_row() -> None:
     env = training_env(TrainOptions(env=CARTPOLE, num_envs=2), [Seeds.of(0)], device="cpu", compile=False)
-    with pytest.raises(ValueError, match="there must be 2 keys, one for each row, got 3"):
+    with pytest.raises(ValueError, match="expected 2 keys, one per row, got 3"):
         env.reset_keys(torch.zeros(3, dtype=torch.int64))
 
 
@@ -253,19 +253,19 @@ def test_whole_rollouts_are_the_loop_s_steps() -> None:
 @pytest.mark.parametrize(
     ("changes", "vary", "message"),
     [
-        ({"recurrent": "lstm"}, {}, "recurrent lstm does not fit a population"),
-        ({"target_kl": 0.1}, {}, "target_kl 0.1 does not fit a population"),
-        ({"advantage": "vtrace"}, {}, "advantage vtrace does not fit a population"),
-        ({"workers": 2, "optimizer": "a3c-rmsprop"}, {}, "workers 2 does not fit"),
-        ({"cuda_graphs": True}, {}, "cuda_graphs needs a device cuda"),
+        ({"recurrent": "lstm"}, {}, "recurrent lstm cannot be used in a population"),
+        ({"target_kl": 0.1}, {}, "target_kl 0.1 cannot be used in a population"),
+        ({"advantage": "vtrace"}, {}, "advantage vtrace cannot be used in a population"),
+        ({"workers": 2, "optimizer": "a3c-rmsprop"}, {}, "workers 2 cannot be used"),
+        ({"cuda_graphs": True}, {}, "cuda_graphs needs device cuda"),
         ({"minibatches": 100}, {}, "minibatches must be <= 64"),
-        ({}, {"value_coef": (1.0, 1.0)}, "value_coef cannot differ between members; learning_rate, gamma"),
+        ({}, {"value_coef": (1.0, 1.0)}, "value_coef cannot vary between members; learning_rate, gamma"),
         ({}, {"gamma": (0.9,)}, "gamma needs 2 numbers"),
         ({}, {"gamma": (0.9, 1.5)}, "gamma must be between 0 and 1, got 1.5"),
         (
             {"optimizer": "sgd", "optimizer_eps": None},
             {"learning_rate": (0.1, 0.2)},
-            "learning_rate may differ between",
+            "learning_rate can vary between",
         ),
     ],
 )
@@ -279,8 +279,8 @@ def test_what_a_population_does_not_have_is_refused(changes: dict[str, Any], var
 @pytest.mark.parametrize(
     ("observations", "actions", "message"),
     [
-        (VECTOR, spaces.MultiDiscrete([2, 3]), "Discrete space or of a Box"),
-        (spaces.Box(0, 255, (4, 84, 84), np.uint8), spaces.Discrete(2), "fully connected layers"),
+        (VECTOR, spaces.MultiDiscrete([2, 3]), "needs Discrete or Box actions"),
+        (spaces.Box(0, 255, (4, 84, 84), np.uint8), spaces.Discrete(2), "fully connected trunks"),
     ],
 )
 def test_spaces_that_do_not_fit_are_refused(observations: Any, actions: Any, message: str) -> None:

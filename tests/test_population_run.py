@@ -99,11 +99,9 @@ def test_what_was_trained_on_a_gpu_loads_anywhere(tmp_path: Path) -> None:
     best: Any = load(tmp_path / "checkpoints" / "best.pt")
     assert torch.equal(best.weights.data, weights["parameters"][1])
     assert not best.config.cuda_graphs
-    about, content = read_member(tmp_path, 5)
+    about, state = read_member(tmp_path, 5)
     assert (about.run["seed"], about.config["cuda_graphs"]) == (5, False)
-    assert torch.equal(
-        content["agent"]["network"]["policy.weight"], population.network_state(weights, 0)["policy.weight"]
-    )
+    assert torch.equal(state["network"]["policy.weight"], population.network_state(weights, 0)["policy.weight"])
 
 
 def test_the_kept_members_are_those_of_single_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -173,25 +171,25 @@ def test_a_population_learns(tmp_path: Path) -> None:
     ("words", "message"),
     [
         ("train dqn --env {} --seeds 0:2", "--seeds trains ppo and a2c as a population, not dqn"),
-        ("train ppo --env {} --seeds 0:2 --seed 1", "--seed does not go with --seeds"),
-        ("train ppo --env {} --seeds 0:2 --track wandb", "--track does not go with --seeds"),
-        ("train ppo --env {} --seeds 0:2 --no-native", "--no-native does not go with --seeds"),
-        ("train ppo --env {} --seeds 0:2 --video", "--video does not go with --seeds"),
+        ("train ppo --env {} --seeds 0:2 --seed 1", "--seed cannot be combined with --seeds"),
+        ("train ppo --env {} --seeds 0:2 --track wandb", "--track cannot be combined with --seeds"),
+        ("train ppo --env {} --seeds 0:2 --no-native", "--no-native cannot be combined with --seeds"),
+        ("train ppo --env {} --seeds 0:2 --video", "--video cannot be combined with --seeds"),
         ("train ppo --env {} --seeds 3", "--seeds must be A:B, the seeds from A to B - 1, got '3'"),
-        ("train ppo --env {} --seeds 3:3", "--seeds A:B need A < B, got 3:3"),
+        ("train ppo --env {} --seeds 3:3", "--seeds A:B needs A < B, got 3:3"),
         ("train ppo --env {} --vary gamma=0.9", "--vary needs --seeds A:B"),
         ("train ppo --env {} --seeds 0:2 --vary gamma", "--vary takes name=low:high, name=low:high:log or name=a,b,c"),
         (
             "train ppo --env {} --seeds 0:2 --vary gamma=0.9 --gamma 0.8",
             "--gamma and --vary gamma are the same setting",
         ),
-        ("train ppo --env {} --seeds 0:2 --vary gamma=0.9 gamma=0.8", "--vary has gamma twice"),
-        ("train ppo --env {} --seeds 0:2 --vary gama=0.9", "gama cannot differ between members; learning_rate, gamma"),
+        ("train ppo --env {} --seeds 0:2 --vary gamma=0.9 gamma=0.8", "--vary sets gamma twice"),
+        ("train ppo --env {} --seeds 0:2 --vary gama=0.9", "gama cannot vary between members; learning_rate, gamma"),
         ("train ppo --env {} --seeds 0:2 --vary gamma=0.9,1.5", "gamma must be between 0 and 1, got 1.5"),
-        ("train ppo --env {} --seeds 0:2 --recurrent lstm", "recurrent lstm does not fit a population"),
+        ("train ppo --env {} --seeds 0:2 --recurrent lstm", "recurrent lstm cannot be used in a population"),
         ("train ppo --env FrozenLake-v2 --seeds 0:2", "FrozenLake-v2"),
         ("train ppo --env Ant-v5 --seeds 0:2", "Ant-v5 has no device-native version"),
-        ("evaluate . --member 3", "--member needs the run of a population"),
+        ("evaluate . --member 3", "--member needs a population run"),
     ],
 )
 def test_wrong_input_is_one_line(

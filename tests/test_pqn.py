@@ -136,7 +136,7 @@ def test_a_lost_life_is_a_terminal_state_to_the_learner() -> None:
     agent, steps = filled(replace(SMALL, life_loss=True), lives=lives)
     reward, targets = torch.stack([step.reward for step in steps]), agent.targets()
     assert (targets == reward).nonzero().tolist() == [[1, 0], [4, 2]]
-    with pytest.raises(LearningError, match="tells lives"):
+    with pytest.raises(LearningError, match="reports lives"):
         filled(replace(SMALL, life_loss=True))
 
 
@@ -156,7 +156,7 @@ def test_ignored_rows_have_no_weight() -> None:
 def test_every_step_is_learned_from_once_an_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     agent, _ = filled()
     seen: list[Tensor] = []
-    monkeypatch.setattr(agent, "_update", lambda batch, noise: (seen.append(batch.numbers[:, 0]), {}))
+    monkeypatch.setattr(agent, "_update", lambda batch, noise: (seen.append(batch.target), {}))
     targets = agent.targets().flatten().sort().values
     agent.learn()
     assert len(seen) == 6
@@ -286,7 +286,7 @@ def test_a_state_goes_round_and_the_next_updates_are_the_same() -> None:
     assert torch.equal(agent.weights.data, other.weights.data)
     without = {name: part for name, part in agent.state_dict().items() if name != "replay"}
     other.load_state_dict(without)
-    assert other.steps_left == 6
+    assert other.rollout.length == 0
 
 
 def test_evaluation_leaves_the_agent_as_it_was() -> None:
@@ -307,7 +307,7 @@ def test_evaluation_leaves_the_agent_as_it_was() -> None:
 REFUSED: dict[str, Callable[[], Any]] = {
     "pqn needs Discrete actions, got Box": lambda: PQN(BOX, spaces.Box(-1, 1, (2,))),
     "minibatches must be <= 6": lambda: PQN(BOX, ACTIONS, replace(SMALL, minibatches=7)),
-    "cuda_graphs needs a device cuda": lambda: PQN(BOX, ACTIONS, replace(SMALL, cuda_graphs=True)),
+    "cuda_graphs needs device cuda": lambda: PQN(BOX, ACTIONS, replace(SMALL, cuda_graphs=True)),
     "td_lambda must be between 0 and 1, got 2": lambda: replace(SMALL, td_lambda=2),
     "epochs must be >= 1, got 0": lambda: replace(SMALL, epochs=0),
     "reward_scale must be > 0, got 0": lambda: replace(SMALL, reward_scale=0),

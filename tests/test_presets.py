@@ -48,7 +48,7 @@ def test_later_presets_override_earlier_ones(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_an_unknown_preset_names_the_nearest() -> None:
-    with pytest.raises(UsageError, match=r"unknown preset 'taxy'; there are .*; did you mean taxi\?"):
+    with pytest.raises(UsageError, match=r"unknown preset 'taxy'; choose from .*; did you mean taxi\?"):
         presets.apply(["taxy"], "q-learning")
 
 

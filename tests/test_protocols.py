@@ -125,7 +125,7 @@ def test_a_protocol_overrides_what_the_id_implies(name: str, env: str) -> None:
         assert note is None
     else:
         assert note is not None
-        assert note.endswith(f"with sticky {PROTOCOLS[name].sticky} (the id alone means {implied})")
+        assert note.endswith(f"with sticky {PROTOCOLS[name].sticky} (the id implies {implied})")
     made.close()
 
 
@@ -138,15 +138,15 @@ def test_without_a_protocol_nothing_changes() -> None:
 @pytest.mark.parametrize(
     ("changes", "config", "message"),
     [
-        ({"env": "CartPole-v1"}, SMALL, "protocol nature is for Atari games, and CartPole-v1 is none"),
+        ({"env": "CartPole-v1"}, SMALL, "protocol nature is for Atari games, and CartPole-v1 is not one"),
         (
             {"env_options": '{"sticky": 0.25}'},
             SMALL,
-            "sticky of env_options 0.25 contradicts the protocol nature, which has 0.0",
+            "sticky of env_options 0.25 contradicts the protocol nature, which uses 0.0",
         ),
         ({"env_options": '{"screen": 42}'}, SMALL, "screen of env_options 42 contradicts the protocol nature"),
         ({"env_options": '{"frameskip": 4}'}, SMALL, "Atari has no option frameskip; did you mean frame_skip?"),
-        ({"max_episode_steps": 4499}, SMALL, "max_episode_steps 4499 contradicts the protocol nature, which has 4500"),
+        ({"max_episode_steps": 4499}, SMALL, "max_episode_steps 4499 contradicts the protocol nature, which uses 4500"),
         ({}, dataclasses.replace(SMALL, eval_epsilon=0.1), "eval_epsilon 0.1 contradicts the protocol nature"),
     ],
 )
@@ -163,7 +163,7 @@ def test_what_agrees_with_a_protocol_is_taken() -> None:
 
 
 def test_a_protocol_is_not_for_environments_of_ones_own() -> None:
-    with pytest.raises(UsageError, match="protocol nature is for Atari games by id"):
+    with pytest.raises(UsageError, match="protocol nature is for Atari games given by id"):
         training.train("dqn", options("nature"), SMALL, env=lambda: None)  # type: ignore[arg-type,return-value]
 
 
@@ -260,7 +260,7 @@ def test_a_run_is_stamped_throughout(tmp_path: Path, short: None, capsys: pytest
     """Rows 21 and 25."""
     path = run(tmp_path, "nature")
     said = [line for line in capsys.readouterr().err.splitlines() if "the id alone" in line]
-    assert said == ["protocol nature plays ALE/Pong-v5 with sticky 0.0 (the id alone means 0.25)"]
+    assert said == ["protocol nature plays ALE/Pong-v5 with sticky 0.0 (the id implies 0.25)"]
     config = json.loads((path / "config.json").read_text())
     assert config["protocol"] == PROTOCOLS["nature"].as_json()
     assert config["run"]["protocol"] == "nature"
@@ -289,7 +289,7 @@ def test_a_run_without_a_name_says_what_it_does(tmp_path: Path) -> None:
     found = report.evaluate_path(EvaluateOptions(path=str(path), episodes=2))
     assert found.as_json()["protocol_settings"] == stamp
     assert "protocol custom: skip 2, sticky 0.25" in found.as_text()
-    assert "published scores are of other protocols" in found.as_text()
+    assert "published scores use other protocols" in found.as_text()
 
 
 def test_other_runs_have_no_protocol(tmp_path: Path) -> None:
@@ -371,9 +371,9 @@ def test_an_environment_of_another_protocol_is_refused() -> None:
     agent = dqn_of(make_atari("Pong"))
     for given, reason in (({}, "sticky is 0.25"), ({"frame_skip": 5}, "frame_skip is 5")):
         env = make_atari("Pong", options=given)
-        with pytest.raises(ValueError, match=f"ALE/Pong-v5 was not made under the protocol nature: {reason}"):
+        with pytest.raises(ValueError, match=f"ALE/Pong-v5 was not made with the protocol nature: {reason}"):
             evaluate(agent, env, episodes=1, protocol="nature")
-    with pytest.raises(ValueError, match="CartPole-v1 was not made under the protocol nature: it is no Atari game"):
+    with pytest.raises(ValueError, match="CartPole-v1 was not made with the protocol nature: it is not an Atari game"):
         evaluate(agent, make_env("CartPole-v1", 1), episodes=1, protocol="nature")
 
 

@@ -142,7 +142,7 @@ def test_a_full_disk_warns_once_and_the_records_follow_when_there_is_space(
         assert read(path) == rows(2)  # the torn third one is not read
     warnings = capsys.readouterr().err.splitlines()
     assert len(warnings) == 1
-    assert "training goes on" in warnings[0]
+    assert "training continues" in warnings[0]
     position = log.position()
     for record in rows(2, start=10):
         log.write(record)

@@ -192,7 +192,7 @@ def test_every_step_is_handed_out_once_with_its_whole_episode(inactive: bool) ->
             found += [part.tolist() for part in fields["obs"]["a"].split(lengths)]
     assert found == expected
     assert max(map(len, found)) > 20
-    with pytest.raises(ValueError, match="the checkpoint's episodes are of 3 rows, not 2"):
+    with pytest.raises(ValueError, match="the checkpoint has episodes of 3 rows, not 2"):
         Episodes(2, device=torch.device("cpu")).load_state_dict(memory.state_dict())
 
 

@@ -74,7 +74,7 @@ def test_one_cycle_is_continuous_at_its_peak() -> None:
         ("linear:2:0:10", "x must be between 0 and 1, got linear:2:0:10"),
         ("piecewise:0:1:0:0", "with rising steps"),
         ("piecewise:0:1:5", "with rising steps"),
-        ("one-cycle:1:10:1.5", "warmup must lie between 0 and 1"),
+        ("one-cycle:1:10:1.5", "warmup must be between 0 and 1"),
         (float("nan"), "x must be between 0 and 1, got nan"),
         ("nan", "x must be between 0 and 1, got nan"),
         (-0.1, "x must be between 0 and 1"),

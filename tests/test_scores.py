@@ -91,7 +91,7 @@ def test_every_game_is_found_by_each_of_its_ids() -> None:
 
 
 def test_unknown_games_are_refused_by_name() -> None:
-    message = "no published scores of 'pnog': it is none of the Atari-57 games; did you mean pong?"
+    message = "no published scores for 'pnog': it is not one of the Atari-57 games; did you mean pong?"
     for function in (scores.reference, scores.published, lambda game: scores.human_normalized(game, 0.0)):
         with pytest.raises(ValueError, match=message.replace("?", r"\?")):
             function("pnog")

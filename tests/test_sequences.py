@@ -236,7 +236,7 @@ def test_a_state_brings_back_the_same_samples() -> None:
         assert torch.equal(one.replay.sample().index, other.replay.sample().index)
         other.check(other.replay._buffers.batch)
     smaller = World(5, num_envs=2, stack=3, n=2, shape=SequenceShape(2, 4, 2), rows=30)
-    with pytest.raises(ValueError, match="another recurrent memory, period or replay_size"):
+    with pytest.raises(ValueError, match="another recurrent state, period or replay_size"):
         smaller.replay.load_state_dict(one.replay.state_dict())
 
 

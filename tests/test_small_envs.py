@@ -157,7 +157,7 @@ def test_bandit_stays_the_same_bandit_under_any_reset_seed():
         (lambda: Memory(render_mode="human"), "render_mode must be None or rgb_array, got 'human'"),
         (lambda: Bandit("poisson"), "kind must be gaussian or bernoulli, got 'poisson'"),
         (lambda: Bandit(arms=0), "arms must be >= 1, got 0"),
-        (lambda: Bandit(arms=2, means=[1.0]), "means must hold one number for each of the 2 arms, got 1"),
+        (lambda: Bandit(arms=2, means=[1.0]), "means must contain one number for each of the 2 arms, got 1"),
         (lambda: Bandit("bernoulli", means=[0.5, 1.5]), r"means must be between 0 and 1, got \[0.5, 1.5\]"),
         (lambda: Bandit(means=[float("nan")]), r"means must be finite, got \[nan\]"),
     ],

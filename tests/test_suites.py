@@ -51,9 +51,12 @@ def test_a_suite_or_ids() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["atari5", "CartPole-v1"], "the suite atari5 stands alone, got atari5 CartPole-v1"),
+        (
+            ["atari5", "CartPole-v1"],
+            "the suite atari5 cannot be combined with other environments, got atari5 CartPole-v1",
+        ),
         (["atrai5"], "unknown suite 'atrai5'; did you mean atari5?"),
-        (["CartPole-v1", "CartPole-v1"], "an id is given twice in CartPole-v1 CartPole-v1"),
+        (["CartPole-v1", "CartPole-v1"], "an id appears twice in CartPole-v1 CartPole-v1"),
     ],
 )
 def test_what_is_refused(words: list[str], message: str) -> None:

@@ -128,7 +128,7 @@ def test_without_a_compiler_the_update_runs_uncompiled() -> None:
     settings = {"cpp.cxx": (None, "/nowhere/c++"), "force_disable_caches": True}
     with (
         torch._inductor.config.patch(settings),
-        pytest.warns(UserWarning, match=r"compile: this runs uncompiled.*No working C\+\+ compiler") as said,
+        pytest.warns(UserWarning, match=r"compile: running uncompiled.*No working C\+\+ compiler") as said,
     ):
         metrics = [compiled.learn() for _ in range(3)]
     assert len([warning for warning in said if "compile:" in str(warning.message)]) == 1
@@ -138,7 +138,7 @@ def test_without_a_compiler_the_update_runs_uncompiled() -> None:
 
 def test_what_cannot_be_compiled_runs_as_it_is() -> None:
     function = Compiled(lambda x: x.item() + 1 if x.sum() > 0 else x, otherwise=lambda x: x + 10)
-    with pytest.warns(UserWarning, match="compile: this runs uncompiled") as said:
+    with pytest.warns(UserWarning, match="compile: running uncompiled") as said:
         assert [function(torch.ones(1)).item() for _ in range(3)] == [11, 11, 11]
     assert len(said) == 1
     assert "\n" not in str(said[0].message)
@@ -156,8 +156,8 @@ def test_learning_rate_follows_its_schedule() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"cuda_graphs": True}, "cuda_graphs needs a device cuda, got cpu"),
-        ({"cuda_graphs": True, "optimizer": "adagrad"}, "cuda_graphs does not fit optimizer adagrad"),
+        ({"cuda_graphs": True}, "cuda_graphs needs device cuda, got cpu"),
+        ({"cuda_graphs": True, "optimizer": "adagrad"}, "cuda_graphs cannot be combined with optimizer adagrad"),
         ({"compile": True, "recurrent": "lstm"}, "compile needs recurrent none, got lstm"),
     ],
 )

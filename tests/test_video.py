@@ -73,7 +73,7 @@ def test_no_frames_no_file_and_closing_twice(tmp_path):
     [
         (np.zeros((8, 8), np.uint8), r"a frame must be uint8 \[H, W, 3\], got uint8 \[8, 8\]"),
         (np.zeros((8, 8, 3)), r"a frame must be uint8 \[H, W, 3\], got float64 \[8, 8, 3\]"),
-        (np.zeros((8, 10, 3), np.uint8), r"all frames must have one size, got \[8, 10, 3\] after \[32, 32, 3\]"),
+        (np.zeros((8, 10, 3), np.uint8), r"all frames must have the same size, got \[8, 10, 3\] after \[32, 32, 3\]"),
     ],
 )
 def test_wrong_frames_are_refused(tmp_path, frame, message):

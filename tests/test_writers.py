@@ -160,7 +160,7 @@ def test_a_writer_that_raises_is_named_once_and_dropped_and_the_others_go_on(
     made.close(0)
     assert points(tmp_path, "x") == [(10, 10.0), (20, 20.0)]
     lines = capsys.readouterr().err.splitlines()
-    assert lines == [f"gymnast: failing failed and is dropped, training goes on: RuntimeError: no {fails} today"]
+    assert lines == [f"gymnast: failing failed and is switched off, training continues: RuntimeError: no {fails} today"]
     assert calls.count(fails) == (2 if fails == "close" else 1)  # a dropped one is closed, to free what it holds
 
 
@@ -181,7 +181,7 @@ def test_a_full_disk_drops_tensorboard_in_one_line(tmp_path: Path, capsys: pytes
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("gymnast: tensorboard failed and is dropped, training goes on: OSError")
+    assert line.startswith("gymnast: tensorboard failed and is switched off, training continues: OSError")
     kept = points(tmp_path, "x")
     assert kept == [(step, 1.0) for step in range(len(kept))]
     assert len(kept) > 5
@@ -207,7 +207,7 @@ def test_training_with_a_failing_writer_ends_with_the_same_log_and_weights(
     assert log.count(b'"kind":"train"') == 3
     states = [checkpoint.read(run.path / "checkpoints" / "last.pt")[1]["agent"] for run in (plain, tracked)]
     assert repr(states[0]) == repr(states[1])
-    assert capfd.readouterr().err.count("failed and is dropped") == 2
+    assert capfd.readouterr().err.count("failed and is switched off") == 2
 
 
 def test_an_unknown_writer_is_refused(tmp_path: Path) -> None:
@@ -229,11 +229,11 @@ def test_nothing_heavy_is_imported_before_it_is_chosen() -> None:
 SCRIPT = """
     import json, sys, time
     from pathlib import Path
-    from gymnast import writers
+    from gymnast.output import trackers
     from gymnast.output.trackers import Writers
 
-    writers.WANDB_INIT_SECONDS = 3
-    writers.WANDB_FINISH_SECONDS = 3
+    trackers.WANDB_INIT_SECONDS = 3
+    trackers.WANDB_FINISH_SECONDS = 3
     began = time.monotonic()
     given = json.loads(sys.argv[1])
     made = Writers(
@@ -325,7 +325,7 @@ def test_wandb_without_login_or_without_network_logs_offline_and_says_so_once(tm
     for environ in ({}, unreachable):
         done, lines = wandb_run(given, tmp_path, **environ)
         (line,) = [line for line in lines if line.startswith("gymnast:")]
-        assert line.startswith("gymnast: wandb logs offline, send it later by `wandb sync ")
+        assert line.startswith("gymnast: wandb logs offline, upload later with `wandb sync ")
         assert [row["env_step"] for row in history(tmp_path, done["state"]["wandb_id"])] == [10]
         assert done["seconds"] < 30
 

@@ -20,7 +20,7 @@ def linear_recurrence(x: Tensor, a: Tensor) -> Tensor:
     reach, a = 1, a[:-1]
     while reach < len(x):
         x = torch.cat([torch.addcmul(x[:-reach], a, x[reach:]), x[-reach:]])
-        a = a[:-reach] * a[reach:]  # [T - 2 reach, ...], what y is worth so many steps earlier
+        a = a[:-reach] * a[reach:]  # [T - 2 reach, ...], the weight of y this many steps earlier
         reach *= 2
     return x
 

@@ -35,7 +35,7 @@ class Compiled(Generic[P, R]):
             return self._run(*args, **kwargs)
         except torch._dynamo.exc.TorchDynamoException as error:  # raised before anything has run
             cause = str(error).strip().split("\n", maxsplit=1)[0]
-            warnings.warn(f"compile: this runs uncompiled, as it could not be compiled ({cause})", stacklevel=2)
+            warnings.warn(f"compile: running uncompiled, because compiling failed ({cause})", stacklevel=2)
             self._run = self._otherwise
             return self._run(*args, **kwargs)
 

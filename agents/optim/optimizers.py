@@ -94,15 +94,15 @@ def check(name: str, eps: float | None, *, captured: bool = False) -> None:
     `captured`: its step is to be part of a CUDA graph.
     """
     if name in NOT_FLAT:
-        raise ValueError(f"optimizer {name} does not fit: {NOT_FLAT[name]}; use one of {', '.join(names())}")
+        raise ValueError(f"optimizer {name} cannot be used: {NOT_FLAT[name]}; use one of {', '.join(names())}")
     if name not in names():
         near = difflib.get_close_matches(name, names(), 1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise ValueError(f"optimizer must be one of {', '.join(names())}, got {name!r}{hint}")
     if eps is not None and "eps" not in _parameters(name):
-        raise ValueError(f"optimizer_eps does not fit: {name} has no epsilon")
+        raise ValueError(f"optimizer_eps has no effect: {name} has no epsilon")
     if captured and name not in CAPTURED and "capturable" not in _parameters(name):
-        raise ValueError(f"cuda_graphs does not fit optimizer {name}, whose step is run by the host; adam fits")
+        raise ValueError(f"cuda_graphs cannot be combined with optimizer {name}, which steps on the host; use adam")
 
 
 def build(

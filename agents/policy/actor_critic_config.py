@@ -1,4 +1,4 @@
-"""What may be set of A2C, PPO and A3C."""
+"""Settings of A2C, PPO and A3C."""
 
 from __future__ import annotations
 
@@ -13,93 +13,93 @@ from gymnast.networks.layers.init import INITS
 from gymnast.networks.layers.recurrent import Cell
 
 SHARED = tuple(INITIAL)
-"""Optimizers that `workers` may have."""
+"""Optimizers that A3C's workers can share."""
 
 
 @dataclass(frozen=True)
 class ActorCriticConfig:
-    """Proximal policy optimisation (Schulman et al. 2017); A2C and A3C (Mnih et al. 2016) are changes to it."""
+    """Proximal policy optimisation (Schulman et al. 2017); A2C and A3C (Mnih et al. 2016) are variations of it."""
 
     policy_loss: Literal["clipped", "plain"] = "clipped"
-    """PPO's clipped ratio of probabilities, or the plain policy gradient."""
+    """PPO's clipped surrogate, or the plain policy gradient."""
     rollout_steps: int = 128
-    """Steps of each environment between two times of learning (A3C's t_max)."""
+    """Steps of each environment per rollout (A3C's t_max)."""
     epochs: int = 4
-    """Times that a rollout is learned from."""
+    """Passes over each rollout."""
     minibatches: int = 4
-    """Parts that a rollout is divided into at random in each epoch; each is one update."""
+    """Random minibatches per epoch, one update each."""
     gamma: float = 0.99
-    """Discount of one step."""
+    """Discount per step."""
     gae_lambda: float = 0.95
-    """Weight of longer returns in advantages (generalised advantage estimation); 1 for full returns."""
+    """Lambda of generalised advantage estimation: 0 for one-step advantages, 1 for full returns."""
     advantage: Literal["gae", "vtrace"] = "gae"
-    """Advantages of the policy that acted, or (V-trace) corrected to today's policy before each epoch."""
+    """Advantages of the acting policy (gae), or corrected to the current policy before each epoch (vtrace)."""
     normalise_advantages: bool = True
-    """Shift and scale the advantages of each minibatch to mean 0 and variance 1."""
+    """Normalise the advantages of each minibatch to mean 0 and variance 1."""
     clip: ScheduleLike = 0.2
-    """How far the clipped ratio may go from 1: a number or a schedule of the env step."""
+    """Clip range of the probability ratio around 1: a number or a schedule over env steps."""
     value_clip: ScheduleLike | None = None
-    """How far values may go from the old ones before their loss stops; not at all clipped by default."""
+    """Clip range of values around the old values: a number or a schedule over env steps. Default: no clipping."""
     value_coef: float = 0.5
     """Weight of the value loss, half the squared error."""
     entropy_coef: ScheduleLike = 0.0
-    """Weight of the entropy bonus: a number or a schedule of the env step."""
+    """Weight of the entropy bonus: a number or a schedule over env steps."""
     target_kl: float | None = None
-    """End the epochs once the policy has gone further than this from the one that acted (mean KL, nats)."""
+    """Stop the epochs early once the mean KL divergence from the acting policy exceeds this, in nats."""
     learning_rate: ScheduleLike = 3e-4
-    """Step size: a number or a schedule of the env step, name:number:number…"""
+    """Step size: a number or a schedule over env steps, such as linear:1e-3:1e-4:100000."""
     optimizer: str = "adam"
-    """Any elementwise optimizer of torch in lower case, a3c-rmsprop (epsilon inside the root) or nature-rmsprop."""
+    """Any elementwise torch optimizer in lower case, or a3c-rmsprop or nature-rmsprop (epsilon inside the root)."""
     optimizer_eps: float | None = 1e-5
-    """The optimizer's epsilon; none for its own."""
+    """Epsilon of the optimizer; None for the optimizer's own."""
     max_grad_norm: float | None = 0.5
-    """Largest Euclidean norm of the gradient."""
+    """Clip the gradient to this Euclidean norm."""
     max_grad_value: float | None = None
-    """Largest absolute value of each of the gradient's entries."""
+    """Clip each entry of the gradient to this absolute value."""
     backbone: str = "auto"
-    """Network below the heads: auto, mlp, nature-cnn, efficient-cnn, minatar-cnn, combined, or module:Class."""
+    """Network below the heads: auto, mlp, nature-cnn, efficient-cnn, minatar-cnn, combined or module:Class."""
     hidden_sizes: tuple[int, ...] | None = None
-    """Units of the fully connected layers. By default the backbone's own (MLP: 64 64)."""
+    """Units of the fully connected layers. Default: the backbone's (MLP: 64 64)."""
     activation: str = "tanh"
-    """Activation of the fully connected layers of mlp and combined: relu, tanh, elu, gelu, silu."""
+    """Activation of mlp's and combined's fully connected layers: relu, tanh, elu, gelu or silu."""
     init: Literal["orthogonal", "he", "xavier", "torch"] = "orthogonal"
-    """Initial weights; those of the policy's last layer are a hundredth of it."""
+    """Initial weights; the policy's last layer is scaled by 0.01."""
     trunk: Literal["auto", "shared", "separate"] = "auto"
-    """Whether policy and value share all but their last layers; auto does where there are images."""
+    """Whether policy and value share all layers but the last; auto shares them for image observations."""
     recurrent: Literal["none"] | Cell = "none"
-    """A recurrent layer after the backbone that remembers what was seen since the episode began."""
+    """Recurrent layer after the backbone; its state is reset when an episode begins."""
     memory_size: int = 128
     """Units of the recurrent layer."""
     sequence_length: int | None = None
-    """Steps that gradients flow back through time where it is recurrent; by default the whole rollout."""
+    """Steps of truncated backpropagation through time with a recurrent layer. Default: the whole rollout."""
     squash: bool = False
-    """Actions of a bounded Box through tanh, whose density is exact; otherwise they are clipped into the bounds."""
+    """Squash the actions of a bounded Box by tanh, with exact log-probabilities; without it they are clipped."""
     log_std_init: float = 0.0
-    """Initial logarithm of the standard deviation of actions of a Box."""
+    """Initial log standard deviation of Box actions."""
     action_masks: bool = True
-    """Choose among allowed actions alone, in acting and learning, where the environment says which they are."""
+    """Act and learn only with allowed actions, where the environment provides action masks."""
     eval_sample: bool = False
-    """Evaluate by drawing actions as in training, not by the most probable ones."""
+    """Sample actions in evaluations, as in training, instead of taking the most probable ones."""
     normalise_obs: bool = False
-    """Shift and scale float observations by the mean and deviation of those seen so far, clipped to 10."""
+    """Normalise float observations by their running mean and standard deviation, clipped to [-10, 10]."""
     normalise_rewards: bool = False
-    """Divide rewards by the deviation of their discounted sums so far, clipped to 10; logs keep the true ones."""
+    """Divide rewards by the running deviation of discounted returns, clipped to [-10, 10]; logs keep the true ones."""
     clip_rewards: bool = False
-    """Learn from rewards clipped to [-1, 1]; logs and evaluations keep the true ones."""
+    """Clip rewards to [-1, 1] for learning; logs and evaluations keep the true rewards."""
     life_loss: bool = False
-    """Learn as if a lost life were the end, where the environment tells lives; episodes go on."""
+    """Learn as if losing a life ended the episode, where the environment reports lives; episodes continue."""
     intrinsic: Literal["none", "rnd", "counts"] = "none"
-    """A reward for what is new: distance of a network from a random one (Burda et al. 2019), or 1/sqrt(visits)."""
+    """Novelty reward: rnd, the error in predicting a random network (Burda et al. 2019); counts, 1/sqrt(visits)."""
     intrinsic_coef: float = 1.0
-    """Weight of its advantages, which have a value of their own and do not end with episodes."""
+    """Weight of the novelty advantages; they have their own value head and continue across episode ends."""
     intrinsic_gamma: float = 0.99
-    """Its discount."""
+    """Discount of the novelty reward."""
     workers: int = 0
-    """Processes that act and learn at once on weights that they share (A3C); 0 learns in this process alone."""
+    """Processes that act and learn concurrently on shared weights (A3C); 0 learns only in this process."""
     compile: bool = False
-    """Update by code that torch.compile made of it: sooner done each time, after a minute of compiling at the start."""
+    """Compile the update with torch.compile: faster updates after about a minute of compiling at the start."""
     cuda_graphs: bool = False
-    """On a GPU, record all updates of a rollout once and replay them: no time passes between kernels."""
+    """On a GPU, record all updates of a rollout once and replay them, which removes the gaps between kernels."""
 
     def __post_init__(self) -> None:
         for name in ("rollout_steps", "epochs", "minibatches", "memory_size", "sequence_length"):
@@ -148,19 +148,22 @@ class ActorCriticConfig:
                 )
             for name in ("compile", "cuda_graphs"):
                 if getattr(self, name):
-                    raise ValueError(f"{name} needs recurrent none, got {self.recurrent}: where episodes end, it reads")
+                    raise ValueError(
+                        f"{name} needs recurrent none, got {self.recurrent}: it reads episode ends on the host"
+                    )
         if self.cuda_graphs and self.target_kl is not None:
-            raise ValueError("target_kl does not fit cuda_graphs: a recorded update cannot end early")
+            raise ValueError("target_kl cannot be combined with cuda_graphs: a recorded update cannot stop early")
         if self.cuda_graphs and self.intrinsic != "none":
-            raise ValueError(f"intrinsic {self.intrinsic} does not fit cuda_graphs, which nothing may be read in")
+            raise ValueError(
+                f"intrinsic {self.intrinsic} cannot be combined with cuda_graphs, where the host cannot read values"
+            )
         if self.workers:
             for name in ("compile", "cuda_graphs", "normalise_obs"):
                 if getattr(self, name):
-                    raise ValueError(f"{name} does not fit workers, which learn by themselves on the CPU")
+                    raise ValueError(f"{name} cannot be combined with workers, which learn separately on the CPU")
             if self.optimizer not in SHARED:
                 raise ValueError(
-                    f"workers need an optimizer whose statistics can be shared: {', '.join(SHARED)}; "
-                    f"got {self.optimizer}"
+                    f"workers need an optimizer with shareable statistics ({', '.join(SHARED)}), got {self.optimizer}"
                 )
         if self.policy_loss == "plain" and self.epochs > 1 and self.advantage == "gae":
             raise ValueError(f"policy_loss plain needs epochs 1 or advantage vtrace, got epochs {self.epochs}")

@@ -1,4 +1,4 @@
-"""What may be set of REINFORCE."""
+"""REINFORCE's settings."""
 
 from __future__ import annotations
 
@@ -17,65 +17,65 @@ class ReinforceConfig:
     """REINFORCE (Williams 1992): the policy gradient of whole episodes."""
 
     episodes: int = 8
-    """Finished episodes of each update, which is one step of the optimizer on all of their steps."""
+    """Finished episodes per update; each update is one optimizer step on all of their steps."""
     baseline: Literal["value", "mean", "none"] = "value"
-    """What is taken from returns: a learned value of the observation, the mean of returns so far, or nothing."""
+    """Baseline subtracted from returns: a learned value of the observation, the running mean return, or none."""
     baseline_rate: float = 0.1
-    """Weight of an update's returns in the mean, once it is less than that of one among all updates so far."""
+    """Smallest weight of an update's returns in the running mean; the first updates are averaged equally."""
     returns: Literal["to-go", "total"] = "to-go"
-    """What weighs an action: the discounted rewards that follow it, or those of its whole episode."""
+    """Return that weights an action: the discounted rewards after it (to-go) or of its whole episode (total)."""
     gamma: float = 0.99
-    """Discount of one step."""
+    """Discount per step."""
     normalise_advantages: bool = False
-    """Shift and scale the weights of an update's actions to mean 0 and variance 1."""
+    """Normalise the action weights of each update to mean 0 and variance 1."""
     value_coef: float = 0.5
-    """Weight of the value loss, half the squared error, where the baseline is a value."""
+    """Weight of the value loss, half the squared error, with baseline value."""
     entropy_coef: ScheduleLike = 0.0
-    """Weight of the entropy bonus: a number or a schedule of the env step."""
+    """Weight of the entropy bonus: a number or a schedule over env steps."""
     learning_rate: ScheduleLike = 1e-3
-    """Step size: a number or a schedule of the env step, name:number:number…"""
+    """Step size: a number or a schedule over env steps, such as linear:1e-3:1e-4:100000."""
     optimizer: str = "adam"
-    """Any elementwise optimizer of torch in lower case, a3c-rmsprop (epsilon inside the root) or nature-rmsprop."""
+    """Any elementwise torch optimizer in lower case, or a3c-rmsprop or nature-rmsprop (epsilon inside the root)."""
     optimizer_eps: float | None = None
-    """The optimizer's epsilon; by default its own."""
+    """Epsilon of the optimizer. Default: the optimizer's own."""
     max_grad_norm: float | None = None
-    """Largest Euclidean norm of the gradient, which is a sum over the steps of an episode."""
+    """Clip the gradient, a sum over each episode's steps, to this Euclidean norm."""
     max_grad_value: float | None = None
-    """Largest absolute value of each of the gradient's entries."""
+    """Clip each entry of the gradient to this absolute value."""
     backbone: str = "auto"
-    """Network below the heads: auto, mlp, nature-cnn, efficient-cnn, minatar-cnn, combined, or module:Class."""
+    """Network below the heads: auto, mlp, nature-cnn, efficient-cnn, minatar-cnn, combined or module:Class."""
     hidden_sizes: tuple[int, ...] | None = None
-    """Units of the fully connected layers. By default the backbone's own (MLP: 64 64)."""
+    """Units of the fully connected layers. Default: the backbone's (MLP: 64 64)."""
     activation: str = "tanh"
-    """Activation of the fully connected layers of mlp and combined: relu, tanh, elu, gelu, silu."""
+    """Activation of mlp's and combined's fully connected layers: relu, tanh, elu, gelu or silu."""
     init: Literal["orthogonal", "he", "xavier", "torch"] = "orthogonal"
-    """Initial weights; those of the policy's last layer are a hundredth of it."""
+    """Initial weights; the policy's last layer is scaled by 0.01."""
     trunk: Literal["auto", "shared", "separate"] = "auto"
-    """Whether policy and value share all but their last layers; auto does where there are images."""
+    """Whether policy and value share all layers but the last; auto shares them for image observations."""
     recurrent: Literal["none"] | Cell = "none"
-    """A recurrent layer after the backbone; gradients flow back through all of an episode."""
+    """Recurrent layer after the backbone; gradients flow back through the whole episode."""
     memory_size: int = 128
     """Units of the recurrent layer."""
     squash: bool = False
-    """Actions of a bounded Box through tanh, whose density is exact; otherwise they are clipped into the bounds."""
+    """Squash the actions of a bounded Box by tanh, with exact log-probabilities; without it they are clipped."""
     log_std_init: float = 0.0
-    """Initial logarithm of the standard deviation of actions of a Box."""
+    """Initial log standard deviation of Box actions."""
     action_masks: bool = True
-    """Choose among allowed actions alone, in acting and learning, where the environment says which they are."""
+    """Act and learn only with allowed actions, where the environment provides action masks."""
     eval_sample: bool = False
-    """Evaluate by drawing actions as in training, not by the most probable ones."""
+    """Sample actions in evaluations, as in training, instead of taking the most probable ones."""
     normalise_obs: bool = False
-    """Shift and scale float observations by the mean and deviation of those seen so far, clipped to 10."""
+    """Normalise float observations by their running mean and standard deviation, clipped to [-10, 10]."""
     clip_rewards: bool = False
-    """Learn from rewards clipped to [-1, 1]; logs and evaluations keep the true ones."""
+    """Clip rewards to [-1, 1] for learning; logs and evaluations keep the true rewards."""
     intrinsic: Literal["none", "rnd", "counts"] = "none"
-    """A reward for what is new: distance of a network from a random one (Burda et al. 2019), or 1/sqrt(visits)."""
+    """Novelty reward: rnd, the error in predicting a random network (Burda et al. 2019); counts, 1/sqrt(visits)."""
     intrinsic_coef: float = 1.0
-    """Weight of its returns, which have a baseline of their own."""
+    """Weight of the novelty returns; they have their own baseline."""
     intrinsic_gamma: float = 0.99
-    """Its discount."""
+    """Discount of the novelty reward."""
     compile: bool = False
-    """Update by code that torch.compile made of it, once for each power of two that the steps of an update reach."""
+    """Compile the update with torch.compile, once for each power of two of steps per update."""
 
     def __post_init__(self) -> None:
         for name in ("episodes", "memory_size"):
@@ -100,9 +100,13 @@ class ReinforceConfig:
             schedule(getattr(self, name), name=name)
         optimizers.check(self.optimizer, self.optimizer_eps)
         if self.trunk == "separate" and self.baseline != "value":
-            raise ValueError(f"trunk separate needs baseline value, got {self.baseline}: there is one head to learn")
+            raise ValueError(
+                f"trunk separate needs baseline value, got {self.baseline}: without a value there is only one head"
+            )
         if self.recurrent != "none" and self.compile:
-            raise ValueError(f"compile needs recurrent none, got {self.recurrent}: each length would be compiled anew")
+            raise ValueError(
+                f"compile needs recurrent none, got {self.recurrent}: every episode length would be compiled separately"
+            )
 
     def _check_choices(self) -> None:
         choices: dict[str, tuple[str, ...]] = {

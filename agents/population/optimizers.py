@@ -56,6 +56,6 @@ def build(
     if not isinstance(rate, Tensor):
         return optimizers.build(name, parameter, lr=rate, eps=eps, captured=captured)
     if name not in PER_MEMBER:
-        raise ValueError(f"learning_rate may differ between members with {', '.join(PER_MEMBER)}, not with {name}")
+        raise ValueError(f"learning_rate can vary between members only with {', '.join(PER_MEMBER)}, not with {name}")
     options: dict[str, Any] = {"lr": rate} if eps is None else {"lr": rate, "eps": eps}
     return PER_MEMBER[name]([parameter], **options)

@@ -40,18 +40,20 @@ def check(
         raise ValueError("a population needs at least one seed")
     for name, off in REFUSED.items():
         if getattr(config, name) != off:
-            raise ValueError(f"{name} {getattr(config, name)} does not fit a population, which has {name} {off} alone")
+            raise ValueError(
+                f"{name} {getattr(config, name)} cannot be used in a population, which supports only {name} {off}"
+            )
     if config.cuda_graphs and device.type != "cuda":
-        raise ValueError(f"cuda_graphs needs a device cuda, got {device}")
+        raise ValueError(f"cuda_graphs needs device cuda, got {device}")
     if not isinstance(distribution, Categorical | Gaussian):
-        raise ValueError("a population needs the actions of a Discrete space or of a Box")
+        raise ValueError("a population needs Discrete or Box actions")
     if config.minibatches > samples:
         raise ValueError(f"minibatches must be <= {samples}, the samples of a rollout, got {config.minibatches}")
     for name, values in vary.items():
         if name not in VARIED:
-            raise ValueError(f"{name} cannot differ between members; {', '.join(VARIED)} can")
+            raise ValueError(f"{name} cannot vary between members; {', '.join(VARIED)} can")
         if len(values) != members:
-            raise ValueError(f"{name} needs {members} numbers, one for each member, got {len(values)}")
+            raise ValueError(f"{name} needs {members} numbers, one per member, got {len(values)}")
 
 
 class MemberSettings:

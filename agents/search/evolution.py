@@ -19,17 +19,17 @@ class GeneticAlgorithmConfig(PolicySearchConfig):
     """Genetic algorithm (Such et al. 2017)."""
 
     population_size: int = 100
-    """Policies of a generation, the elite among them."""
+    """Policies per generation, including the elite."""
     parents: int = 20
-    """The best of them, from which the next generation comes."""
+    """Best policies of a generation, from which the next one is bred."""
     sigma: ScheduleLike = 0.05
-    """Standard deviation of a mutation: a number or a schedule of the env step."""
+    """Standard deviation of mutations: a number or a schedule over env steps."""
     crossover: float = 0.0
-    """Probability that a child has two parents, and each of its parameters from either of them."""
+    """Probability that a child has two parents and takes each parameter from either of them."""
     elite_candidates: int = 10
-    """The best of a generation, which play again for the place of the elite that lives on unchanged."""
+    """Best policies of a generation that play again to become the elite, which survives unchanged."""
     elite_episodes: int = 3
-    """Episodes that each of these plays for it; with 0 the best of the generation is the elite."""
+    """Extra episodes of each elite candidate; with 0 the best of the generation is the elite."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -49,20 +49,19 @@ class EvolutionStrategiesConfig(PolicySearchConfig):
     """Evolution strategies (Salimans et al. 2017)."""
 
     population_size: int = 16
-    """Policies of a generation: half of them are the centre plus noise, the others the centre minus the same noise."""
+    """Policies per generation: half are the centre plus noise, half the centre minus the same noise."""
     sigma: ScheduleLike = 0.2
-    """Standard deviation of the noise: a number or a schedule of the env step."""
+    """Standard deviation of the noise: a number or a schedule over env steps."""
     optimizer: str = "adam"
-    """Any elementwise optimizer of torch in lower case, or nature-rmsprop, which follows the estimated gradient."""
+    """Optimizer of the estimated gradient: any elementwise torch optimizer in lower case, or nature-rmsprop."""
     learning_rate: ScheduleLike = 0.05
-    """Step size: a number or a schedule of the env step, name:number:number…"""
+    """Step size: a number or a schedule over env steps, such as linear:1e-3:1e-4:100000."""
     optimizer_eps: float | None = None
-    """The optimizer's epsilon; by default its own."""
+    """Epsilon of the optimizer. Default: the optimizer's own."""
     weight_decay: float = 0.0
-    """Times the parameters, what is taken from the estimated gradient: it keeps them small beside the noise.
-
-    Salimans et al. have 0.005. Where all candidates are equally good, adam makes full steps of it alone.
-    """
+    """Weight decay: this times the parameters is subtracted from the estimated gradient, so that they stay small
+    compared with the noise. Salimans et al. use 0.005. Where all candidates are equally good, adam takes full-sized
+    steps on the decay only."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -78,19 +77,19 @@ class EvolutionStrategiesConfig(PolicySearchConfig):
 
 
 def best_first(fitness: Tensor) -> Tensor:
-    """Indices from the fittest to the least fit, int64 [C]; of equals the first comes first."""
+    """Indices from the fittest to the least fit, int64 [C]; ties keep their order."""
     return fitness.argsort(descending=True, stable=True)
 
 
 def crossed(first: Tensor, second: Tensor, rate: float, generator: torch.Generator) -> Tensor:
-    """Uniform crossover, [C, P]: with probability `rate` a row takes each entry from either, else all of the first."""
+    """Uniform crossover, [C, P]: with probability `rate` a row mixes entries of both parents, else copies the first."""
     uniform = torch.rand(first.shape, generator=generator, device=first.device)
     crosses = torch.rand((len(first), 1), generator=generator, device=first.device) < rate
     return torch.where(crosses & (uniform < 0.5), second, first)
 
 
 def centred_ranks(fitness: Tensor) -> Tensor:
-    """Ranks from -0.5 (the least) to 0.5, [C] with C > 1; equals share the mean of theirs (Salimans et al. 2017)."""
+    """Ranks from -0.5 (lowest) to 0.5, [C] with C > 1; ties get their mean rank (Salimans et al. 2017)."""
     ordered = fitness.sort().values
     below = torch.searchsorted(ordered, fitness)
     up_to = torch.searchsorted(ordered, fitness, right=True)
@@ -100,8 +99,8 @@ def centred_ranks(fitness: Tensor) -> Tensor:
 def es_gradient(shaped: Tensor, noise: Tensor, sigma: float) -> Tensor:
     """Ascent direction [P], 1/(C sigma) times the sum of fitness times noise (Salimans et al. 2017, algorithm 1).
 
-    The noise [C/2, P] is antithetic: the first half of the shaped fitness [C] is that of the centre plus sigma times
-    the noise, the second half that of the centre minus it.
+    The noise [C/2, P] is antithetic: the first half of the shaped fitness [C] belongs to the centre plus sigma times
+    the noise, the second half to the centre minus it.
     """
     plus, minus = shaped.chunk(2)
     return (plus - minus) @ noise / (len(shaped) * sigma)
@@ -110,9 +109,9 @@ def es_gradient(shaped: Tensor, noise: Tensor, sigma: float) -> Tensor:
 class GeneticAlgorithm(PolicySearch):
     """Truncation selection and Gaussian mutations, with an elite (Such et al. 2017, algorithm 1).
 
-    The first generation is freshly initialised. Then the elite lives on, and every other policy is one of the parents,
-    chosen at random, plus noise. The best of a generation play again for the place of the elite, which is a selection
-    and an update of its own; so the elite of before has to win by new episodes.
+    The first generation is freshly initialised. After that the elite survives, and every other policy is a random
+    parent plus noise. The best of a generation play again to become the elite, in a selection and update of its own,
+    so the previous elite has to win in new episodes.
     """
 
     config: GeneticAlgorithmConfig
@@ -122,18 +121,18 @@ class GeneticAlgorithm(PolicySearch):
         self.sigma = schedule(self.config.sigma, name="sigma")
         self.elite = self.first.clone()
         self.generations = 0
-        """Generations that have been selected from."""
+        """Generations completed so far."""
         self.population = torch.zeros(0, self.network.size, device=self.device)
-        """The policies of the generation, the elite of before first; [C, P]."""
+        """The policies of the generation, the previous elite first; [C, P]."""
         self.fitness = torch.zeros(0, dtype=torch.float64)
-        """Their mean returns, [C], while the best of them play again; empty before."""
+        """Their mean returns, [C], while the best of them play again; empty before that."""
 
     @property
     def parameters(self) -> Tensor:
         return self.elite
 
     def propose(self) -> None:
-        """The first generation, or one from the elite alone."""
+        """The first generation, or one bred only from the elite."""
         if self.generations:
             self._breed(self.elite.unsqueeze(0))
         else:
@@ -159,7 +158,7 @@ class GeneticAlgorithm(PolicySearch):
         return metrics
 
     def _breed(self, parents: Tensor) -> None:
-        """A generation from parents [T, P]."""
+        """Breed a generation from parents [T, P]."""
         count, generator = self.config.population_size - 1, self.generator
         first, second = torch.randint(len(parents), (2, count), generator=generator, device=self.device)
         children = parents[first]
@@ -213,7 +212,7 @@ class EvolutionStrategies(PolicySearch):
             self.config.optimizer, self.centre, lr=self.learning_rate(0), eps=self.config.optimizer_eps
         )
         self.directions = torch.zeros(0, self.network.size, device=self.device)
-        """The noise of the generation, [C/2, P], for a standard deviation of 1."""
+        """The generation's noise at standard deviation 1, [C/2, P]."""
         self.spread = 0.0
         """Its standard deviation."""
 
@@ -226,7 +225,7 @@ class EvolutionStrategies(PolicySearch):
         self.begin(range(self.config.population_size), self.config.episodes)
 
     def candidate(self, index: int) -> Tensor:
-        """The first half of the candidates goes into the directions, the second half into their opposites."""
+        """The first half of the candidates moves along the directions, the second half against them."""
         pairs = len(self.directions)
         spread = self.spread if index < pairs else -self.spread
         return self.parameters + spread * self.directions[index % pairs]

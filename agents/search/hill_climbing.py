@@ -1,4 +1,4 @@
-"""Hill climbing: perturb the best policy so far, and keep what is better."""
+"""Hill climbing: perturb the best policy so far, and keep improvements."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from gymnast.agents.search.policy_search import PolicySearch, PolicySearchConfig
 
 @dataclass(frozen=True)
 class HillClimbingConfig(PolicySearchConfig):
-    """Hill climbing with a noise that adapts: smaller after a success, larger after a failure."""
+    """Hill climbing with adaptive noise: smaller after a success, larger after a failure."""
 
     episodes: int = 3  # the best of many single episodes would be the luckiest
-    """Episodes of each candidate in a generation; its fitness is their mean return, which is not discounted."""
+    """Episodes per candidate and generation; its fitness is their mean undiscounted return."""
     population_size: int = 8
-    """Perturbations of the best policy that are tried in a generation."""
+    """Perturbations of the best policy tried per generation."""
     reevaluate: bool = True
-    """Play the best policy again beside them, and judge it by all of its episodes: luck does not last."""
+    """Play the best policy again in each generation and judge it by all of its episodes, so that luck does not last."""
     noise_scale: float = 0.2
-    """Standard deviation of the Gaussian perturbations at first."""
+    """Initial standard deviation of the Gaussian perturbations."""
     min_noise_scale: float = 0.1
-    """Least standard deviation."""
+    """Smallest standard deviation."""
     max_noise_scale: float = 0.2
     """Largest standard deviation."""
     noise_shrink: float = 0.9
-    """Factor of the standard deviation when a perturbation was better than the best."""
+    """Factor of the standard deviation after a perturbation beat the best policy."""
     noise_growth: float = 1.1
-    """Factor of the standard deviation when none was."""
+    """Factor of the standard deviation after none did."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least(self, 1, "population_size", "noise_growth")
         if not 0.0 < self.min_noise_scale <= self.noise_scale <= self.max_noise_scale < math.inf:
             raise ValueError(
-                "noise_scale must lie between min_noise_scale > 0 and max_noise_scale, "
+                "noise_scale must be between min_noise_scale > 0 and max_noise_scale, "
                 f"got {self.noise_scale}, {self.min_noise_scale} and {self.max_noise_scale}"
             )
         if not 0.0 < self.noise_shrink <= 1.0:
@@ -49,10 +49,10 @@ class HillClimbingConfig(PolicySearchConfig):
 
 
 class HillClimbing(PolicySearch):
-    """Keeps the best parameters; the steepest of several Gaussian steps is taken where it leads upwards.
+    """Keeps the best parameters and takes the best of several Gaussian steps if it improves on them.
 
-    A generation is the best policy itself (where it is played again, and in the first one) and its perturbations. A
-    return that is only as good as the best's is no success, so that a plateau is searched ever further away.
+    A generation is the best policy itself (if it is re-evaluated, and in the first generation) and its perturbations. A
+    return that only equals the best is a failure, so a plateau is searched at growing distance.
     """
 
     config: HillClimbingConfig
@@ -61,10 +61,10 @@ class HillClimbing(PolicySearch):
     def prepare(self) -> None:
         self.best = self.first.clone()
         self.best_return, self.best_count = 0.0, 0
-        """Mean return of the best policy, and over how many generations it was taken."""
+        """Mean return of the best policy, and the number of generations it is taken over."""
         self.noise_scale = self.config.noise_scale
         self.steps = torch.zeros(0, self.network.size, device=self.device)
-        """Perturbations of the generation for a standard deviation of 1, [C, P]; that of the best itself is 0."""
+        """The generation's perturbations at standard deviation 1, [C, P]; the best policy's own is 0."""
 
     @property
     def parameters(self) -> Tensor:

@@ -25,22 +25,22 @@ from gymnast.networks.stacked.network import Stacked, flat_vector, with_output
 
 @dataclass(frozen=True)
 class PolicySearchConfig:
-    """What every policy search's config has."""
+    """Settings of every policy search."""
 
     episodes: int = 1
-    """Episodes of each candidate in a generation; its fitness is their mean return, which is not discounted."""
+    """Episodes per candidate and generation; its fitness is their mean undiscounted return."""
     backbone: str = "auto"
-    """Network below the policy's linear output: a name that `gymnast list networks` has, or module:Class."""
+    """Network below the policy's linear output: a name from gymnast list networks, or module:Class."""
     hidden_sizes: tuple[int, ...] | None = (32, 32)
-    """Units of the fully connected layers: none at all for a linear policy, None for the backbone's own."""
+    """Units of the fully connected layers: no numbers for a linear policy, None for the backbone's own."""
     activation: str = "tanh"
     """Activation of the fully connected layers: relu, tanh, elu, gelu, silu."""
     init: Literal["orthogonal", "he", "xavier", "torch"] = "xavier"
     """Initial weights."""
     output_scale: float = 1.0
-    """Factor of the output layer's initial weights: with a small one noise alone decides at first."""
+    """Factor of the output layer's initial weights; with a small one only the noise decides at first."""
     action_masks: bool = True
-    """Choose among allowed actions alone, where the environment says which of its Discrete actions they are."""
+    """Act only with allowed Discrete actions, where the environment provides action masks."""
 
     def __post_init__(self) -> None:
         at_least(self, 1, "episodes")
@@ -54,21 +54,21 @@ class PolicySearchConfig:
 
 
 def at_least(config: Any, low: int, *names: str) -> None:
-    """ValueError for the first of the config's fields that is smaller than `low`."""
+    """Raise ValueError for the first field of the config that is smaller than `low`."""
     for name in names:
         if not getattr(config, name) >= low:
             raise ValueError(f"{name} must be >= {low}, got {getattr(config, name)}")
 
 
 class PolicySearch(ABC):
-    """The part that policy searches share: the policy network, and which row of the environment plays which candidate.
+    """Base of policy searches: the policy network, and the assignment of candidates to rows of the environment.
 
-    Each of N rows plays one candidate for whole episodes (`Trials`); once every candidate of a generation has its
-    episodes, one update is due. Rows that are left without work until then play the candidate that they have, and
-    what comes of it is not used. An environment needs a time limit: a policy may never end an episode by itself.
+    Each of N rows plays one candidate for whole episodes (`Trials`); once every candidate of a generation has played
+    its episodes, one update is due. Until then idle rows keep playing their candidate, and the result is not used. An
+    environment needs a time limit: a policy might never end an episode.
 
     Raises:
-        ValueError: spaces that a policy network does not fit.
+        ValueError: for spaces that a policy network does not fit.
     """
 
     config: PolicySearchConfig
@@ -100,21 +100,21 @@ class PolicySearch(ABC):
         self.generator = torch.Generator(self.device).manual_seed(torch_seed(noise_seed))
         """Draws all noise."""
         self.rows = self.first.expand(num_envs, -1).clone()
-        """The parameters that each row acts by, [N, P]."""
+        """The parameters that each row acts with, [N, P]."""
         self.trials = Trials(num_envs)
         self.env_step = self.updates = 0
         self.prepare()
 
-    # What a search says of itself.
+    # What each search defines.
 
     @abstractmethod
     def prepare(self) -> None:
-        """Set up what is learned, from the initial parameters."""
+        """Set up the learned state from the initial parameters."""
 
     @property
     @abstractmethod
     def parameters(self) -> Tensor:
-        """What has been learned, and evaluations act by: [P]."""
+        """The learned parameters, which evaluations use: [P]."""
 
     @abstractmethod
     def propose(self) -> None:
@@ -126,21 +126,21 @@ class PolicySearch(ABC):
 
     @abstractmethod
     def select(self, fitness: Tensor) -> Metrics:
-        """Learn from the mean returns of the candidates begun with, float64 [C], and begin anew."""
+        """Learn from the candidates' mean returns, float64 [C], and begin a new round."""
 
     @abstractmethod
     def scheduled(self) -> dict[str, float]: ...
 
     @abstractmethod
     def learned(self) -> dict[str, Any]:
-        """What has been learned, as a part of the state."""
+        """The learned part of the state."""
 
     @abstractmethod
     def load_learned(self, state: dict[str, Any]) -> None: ...
 
     @abstractmethod
     def generation(self) -> dict[str, Any]:
-        """The candidates of the generation under way, as a part of the state."""
+        """The part of the state that holds the current generation's candidates."""
 
     @abstractmethod
     def load_generation(self, state: dict[str, Any]) -> None: ...
@@ -148,12 +148,12 @@ class PolicySearch(ABC):
     # What they share.
 
     def begin(self, candidates: Sequence[int], episodes: int) -> None:
-        """Have these candidates played for so many episodes each."""
+        """Have each of these candidates play `episodes` episodes."""
         for row, index in self.trials.begin(candidates, episodes):
             self.rows[row] = self.candidate(index)
 
     def initial(self, count: int) -> Tensor:
-        """Parameters of so many freshly initialised networks, [count, P]."""
+        """Parameters of `count` freshly initialised networks, [count, P]."""
         return torch.stack([flat_vector(self._new_network()) for _ in range(count)]).to(self.device)
 
     def noise(self, count: int) -> Tensor:
@@ -161,15 +161,15 @@ class PolicySearch(ABC):
         return torch.randn(count, self.network.size, generator=self.generator, device=self.device)
 
     def actor(self, num_envs: int, *, explore: bool, seed: int | np.random.SeedSequence) -> PolicyActor:
-        """The candidates with `explore` (rows as the agent has them), else what has been learned."""
+        """An actor of the candidates with `explore` (as many rows as the agent has), else of the learned parameters."""
         if explore and num_envs != self.num_envs:
-            raise ValueError(f"the agent has candidates for {self.num_envs} environments, got {num_envs}")
+            raise ValueError(f"num_envs must be {self.num_envs}, the agent's, to explore, got {num_envs}")
         if explore and not self.trials.candidates:
-            self.propose()  # too much memory is said before training begins
+            self.propose()  # running out of memory is reported before training begins
         return PolicyActor(self, explore=explore)
 
     def store(self, obs: Obs, acted: Acted, step: Step) -> None:
-        """Take in the episodes that ended, however they did; nothing else of a step matters."""
+        """Record the episodes that ended, however they ended; nothing else of a step matters."""
         self.env_step += step.num_active
         if step.num_ended == 0 or step.episode_return is None:
             return
@@ -180,17 +180,17 @@ class PolicySearch(ABC):
                 self.rows[row] = self.candidate(index)
 
     def updates_due(self, env_step: int) -> int:
-        """1 once all episodes have ended that the candidates are judged by."""
+        """1 once all episodes of the candidates have ended."""
         return int(self.trials.complete)
 
     def learn(self) -> Metrics:
-        """One selection; the next candidates are taken by rows in which no episode is under way."""
+        """Make one selection; rows with no episode in progress take the next candidates."""
         metrics = self.select(self.trials.fitness())
         self.updates += 1
         return metrics
 
     def state_dict(self) -> dict[str, Any]:
-        """What has been learned; under "replay" the generation under way."""
+        """The learned state, with the current generation under "replay"."""
         state = {
             **self.learned(),
             "generator": self.generator.get_state(),
@@ -204,7 +204,7 @@ class PolicySearch(ABC):
         return {**state, "replay": under_way}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over a state; without a "replay" a new generation begins from what had been learned."""
+        """Load a state; without "replay" a new generation begins from the learned state."""
         self.load_learned(state)
         restore_generator(self.generator, state["generator"])
         self._init_generator.set_state(state["init_generator"].cpu())
@@ -216,10 +216,10 @@ class PolicySearch(ABC):
             self.rows.copy_(state["replay"]["rows"])
 
     def own(self, parameters: Tensor) -> Tensor:
-        """A copy of loaded parameters [..., P] on the agent's device; ValueError where they are of another network."""
+        """A copy of loaded parameters [..., P] on the agent's device; ValueError if they belong to another network."""
         if parameters.shape[-1] != self.network.size:
             raise ValueError(
-                f"the checkpoint's policy has {parameters.shape[-1]} parameters, this agent's {self.network.size}"
+                f"the checkpoint's policy has {parameters.shape[-1]} parameters, this agent's has {self.network.size}"
             )
         return parameters.to(self.device, copy=True)
 
@@ -237,9 +237,9 @@ class PolicySearch(ABC):
 
 
 class PolicyActor:
-    """Acts by the candidates of the agent's rows while it explores, else by what the agent has learned.
+    """Acts with the candidates of the agent's rows while exploring, else with the agent's learned parameters.
 
-    Policies are deterministic, so it has no generator and no memory.
+    Policies are deterministic, so it has neither generator nor recurrent state.
     """
 
     def __init__(self, agent: PolicySearch, *, explore: bool) -> None:

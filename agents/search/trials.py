@@ -10,26 +10,26 @@ from torch import Tensor
 
 
 class Trials:
-    """A round of whole episodes, the same number for each candidate, shared out among N rows.
+    """A round of whole episodes, the same number for each candidate, distributed over N rows.
 
-    A row plays one candidate until its episode ends and then takes the next episode that nobody has begun. A row that
-    finds none plays on, with results that are not used, and takes part again where an episode of it begins in a later
-    round. So no episode has two candidates, and a candidate's episodes are whichever were begun, long or short.
+    A row plays one candidate until its episode ends and then takes the next episode that no row has begun. A row that
+    finds none keeps playing, its results unused, and takes part again when one of its episodes begins in a later
+    round. So no episode has two candidates, and every episode begun for a candidate counts, however long it is.
     """
 
     def __init__(self, num_envs: int) -> None:
         self.candidates: list[int] = []
-        """The candidates of the round, in the order in which they are played; empty before the first one."""
+        """The candidates of the round in playing order; empty before the first round."""
         self.episodes = 1
-        """Episodes of each."""
+        """Episodes per candidate."""
         self.returns: list[float] = []
-        """Of the round's episodes, those of a candidate side by side; 0 where one has not ended."""
+        """Returns of the round's episodes, grouped by candidate; 0 for an episode that has not ended."""
         self.begun = self.ended = 0
-        """How many of the episodes."""
+        """How many of these episodes have begun and ended."""
         self.episode: list[int | None] = [None] * num_envs
-        """Which of the episodes each row plays, None for one that does not count."""
+        """The episode that each row plays, None for one that does not count."""
         self.waiting = set(range(num_envs))
-        """Rows without work in whose episode no action has been chosen yet: a new round may still have it."""
+        """Idle rows whose episode has no action yet: a new round may still use it."""
 
     @property
     def complete(self) -> bool:
@@ -37,7 +37,7 @@ class Trials:
         return bool(self.candidates) and self.ended == len(self.returns)
 
     def begin(self, candidates: Sequence[int], episodes: int) -> list[tuple[int, int]]:
-        """A new round; the waiting rows take part at once: (row, candidate) of each."""
+        """Begin a new round and return (row, candidate) for each waiting row, which takes part at once."""
         self.candidates, self.episodes = list(candidates), episodes
         self.returns = [0.0] * (len(candidates) * episodes)
         self.begun = self.ended = 0
@@ -45,7 +45,7 @@ class Trials:
         return [(row, candidate) for row, candidate in taken if candidate is not None]
 
     def end(self, row: int, episode_return: float) -> int | None:
-        """An episode of this row ended; the candidate that it plays from now on, None for the one that it has."""
+        """Record the end of this row's episode and return its next candidate, None to keep the one it has."""
         episode = self.episode[row]
         if episode is not None:
             self.returns[episode] = episode_return
@@ -63,7 +63,7 @@ class Trials:
         return self.candidates[(self.begun - 1) // self.episodes]
 
     def fitness(self) -> Tensor:
-        """Mean return of each candidate of the round in its order, float64 [C]."""
+        """Mean return of each candidate in the round's order, float64 [C]."""
         return torch.tensor(self.returns, dtype=torch.float64).view(-1, self.episodes).mean(1)
 
     def state_dict(self) -> dict[str, Any]:
@@ -78,9 +78,11 @@ class Trials:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over a state; ValueError where it is of another number of rows."""
+        """Load a state; ValueError if it has another number of rows."""
         if len(state["episode"]) != len(self.episode):
-            raise ValueError(f"the checkpoint has {len(state['episode'])} environments, this agent {len(self.episode)}")
+            raise ValueError(
+                f"the checkpoint has {len(state['episode'])} environments, this agent has {len(self.episode)}"
+            )
         self.candidates, self.episodes = list(state["candidates"]), state["episodes"]
         self.returns, self.begun, self.ended = list(state["returns"]), state["begun"], state["ended"]
         self.episode, self.waiting = list(state["episode"]), set(state["waiting"])

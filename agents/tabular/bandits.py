@@ -1,4 +1,4 @@
-"""Agents for bandits: one state, k arms. What they pulled is in `counts`; its regret is up to who knows the means."""
+"""Agents for bandits: one state, k arms. `counts` holds the pulls; computing regret needs the true means."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gymnast.agents.base import Acted, LearningError, Metrics
+from gymnast.agents.base import Acted, HostAgent, LearningError, Metrics
 from gymnast.agents.tabular.discretize import States
 from gymnast.envs.step import Obs, Step
 
@@ -22,7 +22,7 @@ class UCBConfig:
     """Upper confidence bounds (UCB1, Auer et al. 2002)."""
 
     c: float = math.sqrt(2.0)
-    """Width of the confidence bounds; sqrt(2) is right for rewards between 0 and 1."""
+    """Width of the confidence bounds; sqrt(2) suits rewards between 0 and 1."""
 
     def __post_init__(self) -> None:
         if not self.c >= 0.0:
@@ -34,11 +34,11 @@ class ThompsonConfig:
     """Thompson sampling (Thompson 1933)."""
 
     posterior: Literal["gaussian", "beta"] = "gaussian"
-    """Gaussian rewards of known variance, or rewards 0 and 1 with a uniform prior."""
+    """gaussian for rewards of known variance, beta for rewards 0 and 1 with a uniform prior."""
     reward_std: float = 1.0
-    """Standard deviation of a gaussian arm's rewards."""
+    """Standard deviation of the rewards of a gaussian arm."""
     prior_std: float = 10.0
-    """Standard deviation of a gaussian arm's mean before any pull, around 0."""
+    """Prior standard deviation of the mean of a gaussian arm, around 0."""
 
     def __post_init__(self) -> None:
         if self.posterior not in ("gaussian", "beta"):
@@ -48,11 +48,8 @@ class ThompsonConfig:
                 raise ValueError(f"{name} must be > 0, got {getattr(self, name)}")
 
 
-class BanditAgent(ABC):
-    """The part that bandit agents share: pulls and rewards of each arm, added up over all rows."""
-
-    on_host = True
-    """With no device named it runs on the CPU, whatever there is."""
+class BanditAgent(HostAgent, ABC):
+    """Base of bandit agents: pulls and rewards of each arm, summed over all rows."""
 
     config: UCBConfig | ThompsonConfig
 
@@ -133,14 +130,14 @@ class BanditAgent(ABC):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         if state["pulls"].shape != self.pulls.shape:
-            raise ValueError(f"the checkpoint has {len(state['pulls'])} arms, this agent {len(self.pulls)}")
+            raise ValueError(f"the checkpoint has {len(state['pulls'])} arms, this agent has {len(self.pulls)}")
         self.pulls[...] = state["pulls"].numpy()
         self.sums[...] = state["sums"].numpy()
         self.env_step, self.updates = state["env_step"], state["updates"]
 
 
 class BanditActor:
-    """Pulls arms; without exploring, the one with the best mean reward."""
+    """Pulls arms; without exploration, the arm with the best mean reward."""
 
     def __init__(self, agent: BanditAgent, num_envs: int, *, explore: bool, seed: int | np.random.SeedSequence) -> None:
         self.agent = agent
@@ -167,7 +164,7 @@ class UCB(BanditAgent):
     config: UCBConfig
 
     def choose(self, rng: np.random.Generator) -> int:
-        """The arm with the highest bound, one of them at random where several have it."""
+        """The arm with the highest bound; ties are broken at random."""
         total = max(int(self.pulls.sum()), 1)
         bounds = self.means() + self.config.c * np.sqrt(math.log(total) / np.maximum(self.pulls, 1))
         bounds = np.where(self.pulls == 0, np.inf, bounds)
@@ -181,7 +178,7 @@ class Thompson(BanditAgent):
 
     def store(self, obs: Obs, acted: Acted, step: Step) -> None:
         if self.config.posterior == "beta" and bool(((step.reward != 0.0) & (step.reward != 1.0)).any()):
-            raise LearningError("posterior beta takes rewards 0 and 1 only; use gaussian")
+            raise LearningError("posterior beta takes only rewards 0 and 1; use gaussian")
         super().store(obs, acted, step)
 
     def choose(self, rng: np.random.Generator) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -13,29 +13,29 @@ from gymnast.agents.tabular import exploration
 
 @dataclass(frozen=True)
 class TabularConfig:
-    """What every tabular agent's config has."""
+    """Settings of every tabular agent."""
 
     alpha: ScheduleLike = 0.1
-    """Step size, or its schedule over env steps."""
+    """Step size: a number or a schedule over env steps."""
     gamma: float = 0.99
-    """Discount of one step; an average-reward objective does without."""
+    """Discount per step; the average-reward objective has none."""
     objective: Literal["discounted", "finite-horizon", "average-reward"] = "discounted"
-    """Sum of discounted rewards; the rewards of the first `horizon` steps, with a table for each time to go; or reward
-    per step, where an episode's end leads to the next one's first state."""
+    """Maximise the discounted return, the return of the first `horizon` steps (with one table per remaining step), or
+    the reward per step, where the end of an episode leads to the first state of the next one."""
     horizon: int | None = None
-    """Steps that a finite-horizon objective counts."""
+    """Steps counted by the finite-horizon objective."""
     average_step: float = 0.1
-    """Step size of the average reward, as a factor of alpha."""
+    """Step size of the average reward, as a multiple of alpha."""
     initial_q: float = 0.0
-    """Every value before the first update; a high one explores by optimism."""
+    """Initial value of every entry; a high value explores by optimism."""
     action_masks: bool = True
-    """Choose among, and bootstrap from, only the actions that the environment's action mask allows."""
+    """Act and bootstrap only with actions that the environment's action mask allows."""
     bins: tuple[int, ...] = (10,)
-    """Bins of each Box dimension of the observation, or one number for all."""
+    """Bins of each Box dimension of the observation, or one number for all dimensions."""
     low: tuple[float, ...] = ()
-    """Lower bounds of the Box dimensions (one, or one each) in place of the space's own."""
+    """Lower bounds of the Box dimensions, one for all or one each, in place of the space's own."""
     high: tuple[float, ...] = ()
-    """Upper bounds of the Box dimensions (one, or one each) in place of the space's own."""
+    """Upper bounds of the Box dimensions, one for all or one each, in place of the space's own."""
 
     def __post_init__(self) -> None:
         schedule(self.alpha, name="alpha", high=1.0)
@@ -44,7 +44,9 @@ class TabularConfig:
         if self.objective not in ("discounted", "finite-horizon", "average-reward"):
             raise ValueError(f"objective must be discounted, finite-horizon or average-reward, got {self.objective!r}")
         if (self.horizon is not None) != (self.objective == "finite-horizon"):
-            raise ValueError(f"horizon goes with objective finite-horizon, got {self.horizon} and {self.objective}")
+            raise ValueError(
+                f"horizon needs objective finite-horizon and vice versa, got {self.horizon} and {self.objective}"
+            )
         if self.horizon is not None and self.horizon < 1:
             raise ValueError(f"horizon must be >= 1, got {self.horizon}")
         if not self.average_step > 0.0:
@@ -55,19 +57,19 @@ class TabularConfig:
 
 @dataclass(frozen=True)
 class ControlConfig(TabularConfig):
-    """What every tabular agent that explores has."""
+    """Settings of every tabular agent that explores."""
 
     exploration: Literal["epsilon-greedy", "boltzmann", "count", "ucb", "thompson", "greedy"] = "epsilon-greedy"
-    """How training explores. count takes the largest Q + kappa / (1 + N), ucb that of Q + kappa * sqrt(ln N(s) / N),
-    thompson the best draw from N(Q, kappa**2 / (1 + N)), with N the visits of a state and action."""
+    """How training explores. With N the visits of a state and action, count maximises Q + kappa / (1 + N), ucb
+    maximises Q + kappa * sqrt(ln N(s) / N), and thompson maximises a draw from Normal(Q, kappa**2 / (1 + N))."""
     epsilon: ScheduleLike = 0.1
-    """Probability of a random action, or its schedule over env steps."""
+    """Probability of a random action: a number or a schedule over env steps."""
     temperature: ScheduleLike = 1.0
-    """Temperature of boltzmann, or its schedule over env steps."""
+    """Temperature of boltzmann: a number or a schedule over env steps."""
     kappa: float = 1.0
-    """Strength of count, ucb and thompson."""
+    """Exploration strength of count, ucb and thompson."""
     ties: Literal["random", "first"] = "random"
-    """Which of equally good actions training takes; evaluation takes the first."""
+    """How training breaks ties between equally good actions; evaluation takes the first."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -83,10 +85,10 @@ class ControlConfig(TabularConfig):
 
 @dataclass(frozen=True)
 class TraceConfig(ControlConfig):
-    """What every agent with eligibility traces has."""
+    """Settings of every agent with eligibility traces."""
 
     trace_decay: float = 0.0
-    """Lambda of the eligibility traces; 0 does without them."""
+    """Lambda of the eligibility traces; 0 switches them off."""
     trace: Literal["accumulating", "replacing"] = "replacing"
     """Whether a visit adds 1 to a pair's eligibility or sets it to 1."""
 
@@ -95,8 +97,18 @@ class TraceConfig(ControlConfig):
         check_trace(self.trace_decay, self.trace)
 
 
+@runtime_checkable
+class TracedConfig(Protocol):
+    """A config of an agent that may have eligibility traces."""
+
+    @property
+    def trace_decay(self) -> float: ...
+    @property
+    def trace(self) -> str: ...
+
+
 def check_trace(trace_decay: float, trace: str) -> None:
-    """Raise ValueError where trace options make no sense."""
+    """Raise ValueError for invalid trace options."""
     if not 0.0 <= trace_decay <= 1.0:
         raise ValueError(f"trace_decay must be between 0 and 1, got {trace_decay}")
     if trace not in ("accumulating", "replacing"):
@@ -114,7 +126,7 @@ class Explorer:
 
     @classmethod
     def of(cls, config: TabularConfig) -> Explorer:
-        """The exploration that a config describes; a config without one is of a given policy."""
+        """The exploration that a config describes; a config without one follows a given policy."""
         if not isinstance(config, ControlConfig):
             return cls(exploration.POLICY, schedule(0.0, name="epsilon"), False, None)
         like: tuple[ScheduleLike, str | None] = {

@@ -33,7 +33,7 @@ def optimal_q(
         q = new
         if delta <= tolerance:
             return q
-    raise ValueError(f"values do not settle within {MAX_SWEEPS} sweeps at gamma {gamma:g}; take a gamma below 1")
+    raise ValueError(f"values do not converge within {MAX_SWEEPS} sweeps at gamma {gamma:g}; use a gamma below 1")
 
 
 def optimal_stages(table: TransitionTable, gamma: float, *, horizon: int) -> np.ndarray:
@@ -53,7 +53,7 @@ def greedy_policy(q: np.ndarray, *, tolerance: float = 1e-9) -> np.ndarray:
 
 
 def policy_model(table: TransitionTable, policy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Expected reward [S] and probabilities [S, S] of going on to a state, under a policy [S, A]."""
+    """Expected reward [S] and transition probabilities [S, S], under a policy [S, A]."""
     size = table.probability.shape[0]
     weight = policy[:, :, None] * table.probability  # [S, A, K]
     onward = np.zeros((size, size))
@@ -68,7 +68,7 @@ def evaluate_policy(
     """Exact values of a policy, float64 [S]: by a linear solve, or step by step up to a horizon, which a time limit is.
 
     `policy` holds an action for each state, int [S], or probabilities [S, A]; with a horizon also one of either for
-    each of its steps, with a leading axis. ValueError where a policy collects rewards for ever at gamma 1.
+    each of its steps, with a leading axis. ValueError where a policy collects rewards forever at gamma 1.
     """
     policy = probabilities(policy, table.probability.shape[1])
     if horizon is None:
@@ -107,7 +107,7 @@ def solve(onward: np.ndarray, reward: np.ndarray, gamma: float) -> np.ndarray:
             break
         ends = more
     if (reward[~ends] != 0.0).any():
-        raise ValueError("the policy collects rewards for ever, which has no value at gamma 1; give a horizon")
+        raise ValueError("the policy collects rewards forever, so its value at gamma 1 is undefined; set a horizon")
     values = np.zeros(len(reward))
     values[ends] = np.linalg.solve((identity - onward)[np.ix_(ends, ends)], reward[ends])
     return values

@@ -21,12 +21,12 @@ class QLearningConfig(TraceConfig):
     """Q-learning (Watkins 1989); with `trace_decay` Watkins's Q(lambda)."""
 
     bootstrap_bonus: bool = False
-    """With exploration count, let the bootstrap too take the maximum of Q + kappa / (1 + N)."""
+    """With exploration count, bootstrap from the maximum of Q + kappa / (1 + N) too."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.bootstrap_bonus and self.exploration != "count":
-            raise ValueError(f"bootstrap_bonus goes with exploration count, got {self.exploration!r}")
+            raise ValueError(f"bootstrap_bonus needs exploration count, got {self.exploration!r}")
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class ExpectedSarsaConfig(TraceConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.exploration == "thompson":
-            raise ValueError("exploration thompson has no probabilities that expected-sarsa could average over")
+            raise ValueError("expected-sarsa needs action probabilities, which exploration thompson does not have")
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class NStepSarsaConfig(ControlConfig):
     """n-step SARSA (Sutton & Barto 2018, section 7.2)."""
 
     n_step: int = 4
-    """Rewards in a return before it bootstraps."""
+    """Number of rewards in a return before it bootstraps."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -67,9 +67,9 @@ class TDConfig(TabularConfig):
     """TD(0), or TD(lambda), prediction of the values of a policy (Sutton 1988)."""
 
     policy: str = "uniform"
-    """The policy whose values are learned, and which acts: uniform, or a .npy file of probabilities [S, A]."""
+    """Policy that acts and whose values are learned: uniform, or a .npy file of probabilities [S, A]."""
     trace_decay: float = 0.0
-    """Lambda of the eligibility traces; 0 does without them."""
+    """Lambda of the eligibility traces; 0 switches them off."""
     trace: Literal["accumulating", "replacing"] = "accumulating"
     """Whether a visit adds 1 to a state's eligibility or sets it to 1."""
 
@@ -182,7 +182,7 @@ class TD(TabularAgent):
         return self.policy[state % self.states.size].tolist()  # type: ignore[no-any-return]
 
     def q_table(self) -> np.ndarray:
-        raise ValueError("td learns values of states, not of actions; see value_table")
+        raise ValueError("td learns state values, not action values; see value_table")
 
     def value_table(self) -> np.ndarray:
         """V, float64 [S] ([horizon, S] under a finite horizon)."""
@@ -207,5 +207,5 @@ def read_policy(policy: str, states: int, actions: int) -> np.ndarray:
     if table.shape != (states, actions):
         raise ValueError(f"policy {policy} must have shape ({states}, {actions}), got {table.shape}")
     if (table < 0.0).any() or not np.allclose(table.sum(1), 1.0):
-        raise ValueError(f"policy {policy} must hold probabilities that sum to 1 in each row")
+        raise ValueError(f"policy {policy} must contain probabilities that sum to 1 in each row")
     return table

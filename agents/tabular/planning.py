@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gymnast.agents.base import Acted, LearningError, Metrics
+from gymnast.agents.base import Acted, HostAgent, LearningError, Metrics
 from gymnast.agents.tabular.discretize import States
 from gymnast.agents.tabular.dynamic_programming import (
     MAX_SWEEPS,
@@ -40,12 +40,12 @@ __all__ = [
 
 @dataclass(frozen=True)
 class PlanningConfig:
-    """What every planning agent has."""
+    """Settings of every planning agent."""
 
     gamma: float = 0.99
-    """Discount of one step."""
+    """Discount per step."""
     tolerance: float = 1e-10
-    """Largest change of a value in the last sweep."""
+    """Stop once no value changes by more than this in a sweep."""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.gamma <= 1.0:
@@ -59,9 +59,9 @@ class ValueIterationConfig(PlanningConfig):
     """Value iteration (Bellman 1957)."""
 
     iterate: Literal["values", "q-values"] = "values"
-    """Sweep over the values of states or of actions: what tolerance is measured on."""
+    """Sweep over state values or action values; tolerance applies to these."""
     horizon: int | None = None
-    """Plan for this many steps, backwards, instead of for ever."""
+    """Plan backwards for this many steps instead of an infinite horizon."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -76,7 +76,7 @@ class PolicyIterationConfig(PlanningConfig):
     """Policy iteration (Howard 1960)."""
 
     evaluation: Literal["exact", "iterative"] = "exact"
-    """Evaluate each policy by a linear solve, or by sweeps down to tolerance."""
+    """Evaluate each policy by a linear solve, or by sweeps until tolerance is met."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -84,11 +84,8 @@ class PolicyIterationConfig(PlanningConfig):
             raise ValueError(f"evaluation must be exact or iterative, got {self.evaluation!r}")
 
 
-class PlanningAgent(ABC):
-    """The part that planning agents share: they act greedily on their plan and learn nothing from experience."""
-
-    on_host = True
-    """With no device named it runs on the CPU, whatever there is."""
+class PlanningAgent(HostAgent, ABC):
+    """Base of planning agents: they act greedily on their plan and learn nothing from experience."""
 
     config: PlanningConfig
 
@@ -110,14 +107,18 @@ class PlanningAgent(ABC):
         self.states = States(observation_space)
         self.device = torch.device(device)
         self.first_action = int(action_space.start)  # type: ignore[attr-defined]
-        stages = getattr(config, "horizon", None) or 1
-        self.q = np.zeros((stages, self.states.size, int(action_space.n)))  # type: ignore[attr-defined]
+        self.q = np.zeros((self.stages, self.states.size, int(action_space.n)))  # type: ignore[attr-defined]
         self.env_step = 0
         self.updates = 0
 
+    @property
+    def stages(self) -> int:
+        """Tables of the plan: one, or one for each step of a horizon."""
+        return 1
+
     @abstractmethod
     def plan(self, table: TransitionTable) -> Iterator[dict[str, float]]:
-        """Plan; one item for each sweep, with the largest change of a value as `delta`."""
+        """Plan, yielding one item per sweep, with the largest change of a value as `delta`."""
 
     def _sweep(self, delta: float) -> dict[str, float]:
         self.updates += 1
@@ -149,7 +150,9 @@ class PlanningAgent(ABC):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         if state["q"].shape != self.q.shape:
-            raise ValueError(f"the checkpoint's table has shape {tuple(state['q'].shape)}, this agent's {self.q.shape}")
+            raise ValueError(
+                f"the checkpoint's table has shape {tuple(state['q'].shape)}, this agent's has {self.q.shape}"
+            )
         self.q[...] = state["q"].numpy()
         self.env_step, self.updates = state["env_step"], state["updates"]
 
@@ -176,9 +179,13 @@ class PlanningActor:
 
 
 class ValueIteration(PlanningAgent):
-    """v(s) becomes max_a sum p (r + gamma v(s')), all states at once, until nothing moves (S&B 2018, eq. 4.10)."""
+    """Sets v(s) to max_a sum p (r + gamma v(s')) for all states at once until it converges (S&B 2018, eq. 4.10)."""
 
     config: ValueIterationConfig
+
+    @property
+    def stages(self) -> int:
+        return self.config.horizon or 1
 
     def plan(self, table: TransitionTable) -> Iterator[dict[str, float]]:
         config = self.config
@@ -192,11 +199,11 @@ class ValueIteration(PlanningAgent):
             if config.horizon is None and delta <= config.tolerance:
                 return
         if config.horizon is None:
-            raise LearningError(f"values do not settle at gamma {config.gamma:g}; take a gamma below 1 or a horizon")
+            raise LearningError(f"values do not converge at gamma {config.gamma:g}; use a gamma below 1 or a horizon")
 
 
 class PolicyIteration(PlanningAgent):
-    """Evaluate the policy, make it greedy, until it no longer changes (Sutton & Barto 2018, section 4.3)."""
+    """Evaluates the policy and makes it greedy until it no longer changes (Sutton & Barto 2018, section 4.3)."""
 
     config: PolicyIterationConfig
 
@@ -217,7 +224,7 @@ class PolicyIteration(PlanningAgent):
             policy = np.where((better | undecided)[:, None], greedy_policy(self.q[0]), policy)
 
     def _evaluate(self, table: TransitionTable, policy: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """Values of a policy, exactly or by sweeps that start from the last one's."""
+        """Values of a policy, exactly or by sweeps that start from the previous policy's values."""
         reward, onward = policy_model(table, policy)
         if self.config.evaluation == "exact":
             return solve(onward, reward, self.config.gamma)
@@ -227,4 +234,4 @@ class PolicyIteration(PlanningAgent):
             values = new
             if settled:
                 return values
-        raise LearningError(f"a policy's values do not settle at gamma {self.config.gamma:g}; take a gamma below 1")
+        raise LearningError(f"a policy's values do not converge at gamma {self.config.gamma:g}; use a gamma below 1")

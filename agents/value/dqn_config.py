@@ -1,10 +1,11 @@
-"""What a DQN is made of: the parts of Rainbow, network, optimizer, replay and periods."""
+"""DQN's settings: the parts of Rainbow, network, optimizer, replay and periods."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from gymnast.agents.optim import optimizers
 from gymnast.agents.schedules import ScheduleLike, schedule
@@ -21,59 +22,59 @@ class DQNConfig:
     """Deep Q-network (Mnih et al. 2015); the flags add Rainbow's parts (Hessel et al. 2018)."""
 
     double: bool = False
-    """The online network chooses the next action, the target network values it (van Hasselt et al. 2016)."""
+    """Choose the next action by the online network and evaluate it by the target network (van Hasselt et al. 2016)."""
     dueling: bool = False
-    """Two streams, the state's value and the actions' advantages (Wang et al. 2016)."""
+    """Split the head into two streams: state value and advantages (Wang et al. 2016)."""
     dueling_aggregation: Aggregation = "mean"
-    """What the advantages are counted from: their mean over actions, or their max."""
+    """Baseline subtracted from the advantages: their mean over actions, or their maximum."""
     prioritized: bool = False
-    """Replay the more often what was the more surprising (Schaul et al. 2016)."""
+    """Sample surprising transitions more often (Schaul et al. 2016)."""
     priority: Literal["proportional", "rank"] = "proportional"
-    """What the probability of a transition is proportional to: its error, or one over its error's rank."""
+    """Priority of a transition: its absolute error (proportional), or one over the rank of its error (rank)."""
     priority_alpha: float = 0.6
-    """Exponent of the priorities; 0 is uniform."""
+    """Exponent of the priorities; 0 samples uniformly."""
     priority_beta: ScheduleLike = "linear:0.4:1:100000"
-    """Exponent of the importance weights, a schedule of the env step; 1 corrects wholly."""
+    """Exponent of the importance weights, a number or a schedule over env steps; 1 corrects fully."""
     noisy: bool = False
-    """Noise of a learned size on the head's weights explores (Fortunato et al. 2018)."""
+    """Explore by learned noise on the head's weights (Fortunato et al. 2018)."""
     noise: Noise = "factorised"
-    """Kind of that noise: factorised (one number an input and an output), or independent (one a weight)."""
+    """Noise of noisy layers: factorised (one number per input and per output) or independent (one per weight)."""
     noisy_sigma: float = 0.5
-    """Initial size of factorised noise, times 1/sqrt(inputs)."""
+    """Initial scale of factorised noise, multiplied by 1/sqrt(inputs)."""
     noisy_epsilon: ScheduleLike = 0.0
-    """Probability of a random action beside noisy layers: a number or a schedule of the env step."""
+    """Probability of a random action with noisy layers: a number or a schedule over env steps."""
     n_step: int = 1
-    """Rewards that a target sums before it bootstraps."""
+    """Number of rewards summed in a target before it bootstraps."""
     values: Literal["scalar", "rescaled", "categorical", "quantile", "implicit"] = "scalar"
-    """What is learned of returns: their mean (scalar; rescaled, R2D2's), or their distribution (C51, QR-DQN, IQN)."""
+    """Predict mean returns (scalar, or R2D2's rescaled) or their distribution (C51, QR-DQN and IQN, in this order)."""
     atoms: int = 51
-    """Atoms of the categorical distribution."""
+    """Number of atoms of the categorical distribution."""
     v_min: float = -10.0
-    """Least return of the categorical distribution."""
+    """Smallest return of the categorical distribution."""
     v_max: float = 10.0
     """Largest return of the categorical distribution."""
     quantiles: int = 200
-    """Quantiles of the quantile distribution, or drawn for an implicit one."""
+    """Quantiles learned by quantile values, or drawn per update by implicit ones."""
     kappa: float = 1.0
-    """Where the quantile Huber loss turns from a square into a line; 0 for the plain quantile loss."""
+    """Threshold at which the quantile Huber loss becomes linear; 0 for the plain quantile loss."""
     recurrent: Literal["none"] | Cell = "none"
-    """A recurrent layer that remembers what was seen, learned from sequences (R2D2, Kapturowski et al. 2019)."""
+    """Add a recurrent layer and learn from sequences (R2D2, Kapturowski et al. 2019)."""
     memory_size: int = 128
     """Units of the recurrent layer."""
     sequence_length: int = 20
-    """Steps of a sequence that are learned from."""
+    """Steps of a sequence that the loss covers."""
     burn_in: int = 10
-    """Steps before those, which only bring the memory up to date."""
+    """Steps before these that only warm up the recurrent state."""
     sequence_period: int = 10
-    """Steps from the beginning of a sequence to that of the next one."""
+    """Steps between the starts of consecutive sequences."""
     priority_eta: float = 0.9
-    """Share of the largest error in the priority of a sequence; the rest is the mean's."""
+    """Weight of the largest error in a sequence's priority; the mean error has the rest."""
     action_masks: bool = True
-    """Choose among allowed actions alone, in acting and in targets, where the environment says which they are."""
+    """Act and bootstrap only with allowed actions, where the environment provides action masks."""
     backbone: str = "auto"
-    """Network below the head: auto, mlp, nature-cnn, efficient-cnn, minatar-cnn, combined, or module:Class."""
+    """Network below the head: auto, mlp, nature-cnn, efficient-cnn, minatar-cnn, combined or module:Class."""
     hidden_sizes: tuple[int, ...] | None = None
-    """Units of the fully connected layers; the last is the head's. By default the backbone's own (MLP: 120 84)."""
+    """Units of the fully connected layers; the last one belongs to the head. Default: the backbone's (MLP: 120 84)."""
     activation: str = "relu"
     """Activation of the fully connected layers: relu, tanh, elu, gelu, silu."""
     init: Literal["orthogonal", "he", "xavier", "torch"] = "torch"
@@ -81,103 +82,97 @@ class DQNConfig:
     loss: Literal["huber", "mse"] = "huber"
     """Loss of the TD error, for scalar values."""
     optimizer: str = "adam"
-    """Any elementwise optimizer of torch in lower case, or nature-rmsprop (epsilon inside the root, centred)."""
+    """Any elementwise torch optimizer in lower case, or nature-rmsprop (centred, epsilon inside the root)."""
     learning_rate: ScheduleLike = 1e-4
-    """Step size: a number or a schedule of the env step, name:number:number…"""
+    """Step size: a number or a schedule over env steps, such as linear:1e-3:1e-4:100000."""
     optimizer_eps: float | None = None
-    """The optimizer's epsilon; by default its own."""
+    """Epsilon of the optimizer. Default: the optimizer's own."""
     max_grad_norm: float | None = 10.0
-    """Largest Euclidean norm of the gradient."""
+    """Clip the gradient to this Euclidean norm."""
     max_grad_value: float | None = None
-    """Largest absolute value of each of the gradient's entries."""
+    """Clip each entry of the gradient to this absolute value."""
     gamma: float = 0.99
-    """Discount of one step."""
+    """Discount per step."""
     epsilon: ScheduleLike = "linear:1:0.05:10000"
-    """Probability of a random action without noisy layers: a number or a schedule of the env step."""
+    """Probability of a random action without noisy layers: a number or a schedule over env steps."""
     eval_epsilon: float = 0.0
     """Probability of a random action in evaluations."""
     batch_size: int = 32
-    """Transitions of an update, or sequences of one where it is recurrent."""
+    """Transitions per update; sequences per update with a recurrent layer."""
     replay_size: int = 100_000
-    """Slots of the replay; an episode takes one for each action and frame_stack more."""
+    """Slots of the replay; an episode takes one per action plus frame_stack."""
     replay_path: str | None = None
-    """File that maps the replay's frames to disk, new and gone with the run; by default they lie in memory."""
+    """File for the replay's frames, created for the run and deleted with it; by default they stay in memory."""
     frame_stack: int = 0
-    """Frames stacked in an observation, which the replay keeps once each; 0 is 4 for uint8 [4, H, W], else 1."""
+    """Frames stacked in an observation, each stored once; 0 means 4 for uint8 [4, H, W] and 1 otherwise."""
     learning_starts: int = 1_000
     """Env steps before the first update."""
     train_period: int = 4
-    """Env steps between two times of learning."""
+    """Env steps between learning phases."""
     updates_per_train: int = 1
-    """Updates each time."""
+    """Updates per learning phase."""
     target_period: int = 1_000
-    """Env steps between two updates of the target network."""
+    """Env steps between updates of the target network."""
     tau: float = 1.0
-    """How far the target network goes towards the online one each time; 1 copies it."""
+    """Step of the target network towards the online one at each of its updates; 1 copies it."""
     clip_rewards: bool = False
-    """Learn from rewards clipped to [-1, 1]; logs and evaluations keep the true ones."""
+    """Clip rewards to [-1, 1] for learning; logs and evaluations keep the true rewards."""
     life_loss: bool = False
-    """Learn as if a lost life were the end, where the environment tells lives; episodes go on."""
+    """Learn as if losing a life ended the episode, where the environment reports lives; episodes continue."""
     bf16: bool = False
-    """Compute convolutions in bfloat16, sooner done and less exact; weights and all else stay float32."""
+    """Compute convolutions in bfloat16: faster and less exact; weights and everything else stay float32."""
     compile: bool = False
-    """Update by code that torch.compile made of it: sooner done each time, after a minute of compiling at the start."""
+    """Compile the update with torch.compile: faster updates after about a minute of compiling at the start."""
     cuda_graphs: bool = False
-    """On a GPU, record an update once and replay it: no time passes between its kernels."""
+    """On a GPU, record an update once and replay it, which removes the gaps between kernels."""
 
     def __post_init__(self) -> None:
-        for name in (
-            "batch_size",
-            "replay_size",
-            "train_period",
-            "updates_per_train",
-            "target_period",
-            "n_step",
-            "quantiles",
-            "memory_size",
-            "sequence_length",
-            "sequence_period",
-        ):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
-        for name in ("learning_starts", "frame_stack", "burn_in"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}")
-        for name in ("gamma", "eval_epsilon", "priority_alpha", "priority_eta"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ValueError(f"{name} must be between 0 and 1, got {getattr(self, name)}")
-        for name in ("max_grad_norm", "max_grad_value", "optimizer_eps"):
-            value = getattr(self, name)
-            if value is not None and not 0.0 < value < float("inf"):
-                raise ValueError(f"{name} must be > 0, got {value}")
-        if self.hidden_sizes is not None and (not self.hidden_sizes or min(self.hidden_sizes) < 1):
-            raise ValueError(f"hidden_sizes must be at least one number >= 1, got {self.hidden_sizes}")
-        if self.activation not in ACTIVATIONS:
-            raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {self.activation!r}")
-        if not 0.0 < self.tau <= 1.0:
-            raise ValueError(f"tau must be > 0 and <= 1, got {self.tau}")
-        choices = {"loss": LOSSES, "init": INITS, "values": VALUES, "priority": ("proportional", "rank")}
-        choices |= {"noise": get_args(Noise), "dueling_aggregation": get_args(Aggregation)}
-        choices |= {"recurrent": ("none", *get_args(Cell))}
-        for name, known in choices.items():
+        for words, fits, names in RANGES:
+            for name in names:
+                if not fits(getattr(self, name)):
+                    raise ValueError(f"{name} must be {words}, got {getattr(self, name)}")
+        for name, known in CHOICES.items():
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
+        if self.hidden_sizes is not None and (not self.hidden_sizes or min(self.hidden_sizes) < 1):
+            raise ValueError(f"hidden_sizes must be at least one number >= 1, got {self.hidden_sizes}")
         if self.sequence_period > self.sequence_length:
             raise ValueError(
                 f"sequence_period must be <= sequence_length {self.sequence_length}, got {self.sequence_period}"
             )
-        if self.atoms < 2:
-            raise ValueError(f"atoms must be >= 2, got {self.atoms}")
         if not (math.isfinite(self.v_min) and math.isfinite(self.v_max) and self.v_min < self.v_max):
             raise ValueError(f"v_min must be finite and below v_max, got {self.v_min} and {self.v_max}")
-        for name in ("kappa", "noisy_sigma"):
-            if not 0.0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}")
         schedule(self.learning_rate, name="learning_rate")
         for name in ("epsilon", "noisy_epsilon", "priority_beta"):
             schedule(getattr(self, name), name=name, high=1.0)
         optimizers.check(self.optimizer, self.optimizer_eps, captured=self.cuda_graphs)
         if self.compile and self.recurrent != "none":
             raise ValueError(
-                f"compile needs recurrent none, got {self.recurrent}: every step would be compiled by itself"
+                f"compile needs recurrent none, got {self.recurrent}: every step would be compiled separately"
             )
+
+
+COUNTS = ("batch_size", "replay_size", "train_period", "updates_per_train", "target_period", "n_step", "quantiles")
+SEQUENCES = ("memory_size", "sequence_length", "sequence_period")
+SHARES = ("gamma", "eval_epsilon", "priority_alpha", "priority_eta")
+OPTIONAL = ("max_grad_norm", "max_grad_value", "optimizer_eps")
+RANGES: tuple[tuple[str, Callable[[Any], bool], tuple[str, ...]], ...] = (
+    (">= 1", lambda value: value >= 1, COUNTS + SEQUENCES),
+    (">= 2", lambda value: value >= 2, ("atoms",)),
+    (">= 0", lambda value: value >= 0, ("learning_starts", "frame_stack", "burn_in")),
+    (">= 0", lambda value: 0.0 <= value < math.inf, ("kappa", "noisy_sigma")),
+    ("> 0", lambda value: value is None or 0.0 < value < math.inf, OPTIONAL),
+    ("> 0 and <= 1", lambda value: 0.0 < value <= 1.0, ("tau",)),
+    ("between 0 and 1", lambda value: 0.0 <= value <= 1.0, SHARES),
+)
+"""The allowed values of options that are numbers: in words, as a test, and the options they hold for."""
+CHOICES: dict[str, Collection[str]] = {
+    "activation": ACTIVATIONS,
+    "loss": LOSSES,
+    "init": INITS,
+    "values": VALUES,
+    "priority": ("proportional", "rank"),
+    "noise": get_args(Noise),
+    "dueling_aggregation": get_args(Aggregation),
+    "recurrent": ("none", *get_args(Cell)),
+}

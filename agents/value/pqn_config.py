@@ -1,4 +1,4 @@
-"""What may be set of PQN."""
+"""PQN's settings."""
 
 from __future__ import annotations
 
@@ -16,49 +16,49 @@ class PQNConfig:
     """Parallelised Q-network (Gallici et al. 2024): Q(lambda) without replay and without a target network."""
 
     rollout_steps: int = 32
-    """Steps of each environment between two times of learning."""
+    """Steps of each environment per rollout."""
     epochs: int = 2
-    """Times that a rollout is learned from."""
+    """Passes over each rollout."""
     minibatches: int = 16
-    """Parts that a rollout is divided into at random in each epoch; each is one update."""
+    """Random minibatches per epoch, one update each."""
     gamma: float = 0.99
-    """Discount of one step."""
+    """Discount per step."""
     td_lambda: float = 0.65
     """Weight of longer returns in targets: 0 for one-step Q-learning, 1 for full returns."""
     learning_rate: ScheduleLike = 5e-4
-    """Step size: a number or a schedule of the env step, name:number:number…"""
+    """Step size: a number or a schedule over env steps, such as linear:1e-3:1e-4:100000."""
     optimizer: str = "radam"
-    """Any elementwise optimizer of torch in lower case, a3c-rmsprop or nature-rmsprop (epsilon inside the root)."""
+    """Any elementwise torch optimizer in lower case, or a3c-rmsprop or nature-rmsprop (epsilon inside the root)."""
     optimizer_eps: float | None = None
-    """The optimizer's epsilon; by default its own."""
+    """Epsilon of the optimizer. Default: the optimizer's own."""
     max_grad_norm: float | None = 10.0
-    """Largest Euclidean norm of the gradient."""
+    """Clip the gradient to this Euclidean norm."""
     epsilon: ScheduleLike = "linear:1:0.05:100000"
-    """Probability of a random action, the same in a whole rollout: a number or a schedule of the env step."""
+    """Probability of a random action, constant within a rollout: a number or a schedule over env steps."""
     eval_epsilon: float = 0.0
     """Probability of a random action in evaluations."""
     action_masks: bool = True
-    """Choose among allowed actions alone, in acting and in targets, where the environment says which they are."""
+    """Act and bootstrap only with allowed actions, where the environment provides action masks."""
     backbone: str = "auto"
-    """Network below the action values: auto, mlp, nature-cnn, efficient-cnn, minatar-cnn, combined, or module:Class."""
+    """Network below the action values: auto, mlp, nature-cnn, efficient-cnn, minatar-cnn, combined or module:Class."""
     hidden_sizes: tuple[int, ...] | None = None
-    """Units of the fully connected layers. By default the backbone's own (MLP: 128 128)."""
+    """Units of the fully connected layers. Default: the backbone's (MLP: 128 128)."""
     activation: str = "relu"
-    """Activation of the fully connected layers of mlp and combined: relu, tanh, elu, gelu, silu."""
+    """Activation of mlp's and combined's fully connected layers: relu, tanh, elu, gelu or silu."""
     layer_norm: bool = True
-    """Normalise what each layer gives before its activation (Ba et al. 2016); in place of a target network."""
+    """Apply layer normalisation before each activation (Ba et al. 2016); it replaces the target network."""
     init: Literal["orthogonal", "he", "xavier", "torch"] = "he"
     """Initial weights."""
     reward_scale: float = 1.0
-    """Learn from rewards times this; logs and evaluations keep the true ones."""
+    """Multiply rewards by this for learning; logs and evaluations keep the true rewards."""
     clip_rewards: bool = False
-    """Learn from rewards clipped to [-1, 1], before they are scaled; logs and evaluations keep the true ones."""
+    """Clip rewards to [-1, 1] for learning, before scaling; logs and evaluations keep the true rewards."""
     life_loss: bool = False
-    """Learn as if a lost life were the end, where the environment tells lives; episodes go on."""
+    """Learn as if losing a life ended the episode, where the environment reports lives; episodes continue."""
     compile: bool = False
-    """Update by code that torch.compile made of it: sooner done each time, after a minute of compiling at the start."""
+    """Compile the update with torch.compile: faster updates after about a minute of compiling at the start."""
     cuda_graphs: bool = False
-    """On a GPU, record all updates of a rollout once and replay them: no time passes between kernels."""
+    """On a GPU, record all updates of a rollout once and replay them, which removes the gaps between kernels."""
 
     def __post_init__(self) -> None:
         for name in ("rollout_steps", "epochs", "minibatches"):

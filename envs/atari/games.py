@@ -41,7 +41,7 @@ def make_atari(
     """Build N environments of one game; `options` are the fields of `AtariOptions`.
 
     `max_episode_steps` cuts episodes off earlier than `max_frames` does. Raises ValueError in one line for an unknown
-    game, an id that skips frames by itself, and wrong options.
+    game, an id that already skips frames, and wrong options.
     """
     name, chosen = atari_name(id), AtariOptions.from_dict(options or {})
     chosen = replace(chosen, sticky=name.sticky) if chosen.sticky is None else chosen
@@ -215,7 +215,7 @@ class Atari(Env):
                 obs, _, terminated, truncated, _ = self._receive()
                 begin = terminated | truncated
         if not np.array_equal(obs, snapshot["obs"].numpy()):
-            raise ValueError(f"{self.id} did not come back to the stored observation: was it made with other options?")
+            raise ValueError(f"{self.id} did not reproduce the stored observation: was it made with other options?")
         self._rng.bit_generator.state = snapshot["rng"]
         self._episode, self._episodes_begun = list(snapshot["episode"]), snapshot["episodes_begun"]
         self._episode_seeds = list(snapshot["episode_seeds"])
@@ -245,14 +245,14 @@ class Atari(Env):
         if self._sent:  # ale-py would mix the two up
             raise RuntimeError(f"{self.id}: send was called twice without receive")
         if actions.min() < 0 or actions.max() >= self._num_actions:  # an invalid action would hang the native threads
-            raise ValueError(f"actions of {self.id} must lie in 0..{self._num_actions - 1}, got {actions.tolist()}")
+            raise ValueError(f"actions of {self.id} must be in 0..{self._num_actions - 1}, got {actions.tolist()}")
         self._native.send(actions)
         self._sent = True
         self._history.append(actions)
 
     def _receive(self) -> tuple[NDArray[Any], ...]:
         """What came of it: obs, reward, terminated, truncated, lives."""
-        if not self._sent:  # ale-py would wait for ever
+        if not self._sent:  # ale-py would wait forever
             raise RuntimeError(f"{self.id}: receive was called without send")
         self._sent = False
         obs, reward, terminated, _, info = self._native.recv()
@@ -271,7 +271,7 @@ class Atari(Env):
         return self._channels(obs)
 
     def _next_seed(self, row: int, *, always: bool = False) -> int:
-        """Number the row's next episode and choose its seed, -1 to let the emulator's generator go on."""
+        """Number the row's next episode and choose its seed, -1 to let the emulator's generator continue."""
         number = self._episodes_begun
         self._episode[row] = number
         self._episodes_begun += 1

@@ -1,4 +1,4 @@
-"""Atari ids: what a name says about the game and about sticky actions."""
+"""Atari ids: the game and the sticky actions that a name implies."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from functools import cache
 from ale_py import roms
 
 MULTIPLAYER = frozenset({"combat", "joust", "maze_craze", "warlords"})
-"""ROMs that ale-py has no single-player version of."""
+"""ROMs without a single-player version in ale-py."""
 ID = re.compile(
     r"(?:ale_py:)?(?P<ale>ALE/)?(?P<game>[A-Za-z0-9]+?)(?P<kind>NoFrameskip|Deterministic)?(?:-v(?P<v>\d+))?"
 )
 STICKY = {"0": 0.25, "4": 0.0, "5": 0.25}
-"""The probability of a repeated action that a version stands for in Gymnasium (Machado et al. 2018 ask for 0.25)."""
+"""The probability of a repeated action that a version implies in Gymnasium (Machado et al. 2018 ask for 0.25)."""
 
 
 @dataclass(frozen=True, slots=True)
 class AtariName:
-    """What an id says."""
+    """The meaning of an id."""
 
     id: str
-    """The id in full, with what it leaves out: `Pong` is `ALE/Pong-v5`."""
+    """The full id: `Pong` is `ALE/Pong-v5`."""
     rom: str
     sticky: float
 
 
 @cache
 def atari_games() -> dict[str, str]:
-    """Every game by the name that its ids bear, and its ROM: `MsPacman` is `ms_pacman`."""
+    """Every game by its name in ids, with its ROM: `MsPacman` is `ms_pacman`."""
     names = (rom for rom in sorted(roms.get_all_rom_ids()) if rom not in MULTIPLAYER)
     return {rom.title().replace("_", ""): rom for rom in names}
 
 
 def is_atari(id: str) -> bool:
-    """Whether an id means an Atari game, misspelt ones under `ALE/` and `NoFrameskip` included."""
+    """Whether an id is an Atari game, including misspelt ones under `ALE/` and `NoFrameskip`."""
     match = ID.fullmatch(id)
     if match is None:
         return id.removeprefix("ale_py:").startswith("ALE/")
@@ -46,12 +46,12 @@ def is_atari(id: str) -> bool:
 
 
 def atari_id(id: str) -> str:
-    """The id in full: `Pong` gives `ALE/Pong-v5`. Raises ValueError as `atari_name` does."""
+    """The full id: `Pong` gives `ALE/Pong-v5`. Raises ValueError like `atari_name`."""
     return atari_name(id).id
 
 
 def atari_name(id: str) -> AtariName:
-    """What an id means. Raises ValueError in one line for unknown games and for ids that skip frames by themselves.
+    """The meaning of an id. Raises ValueError for unknown games and for ids that already skip frames.
 
     `Pong` and `ALE/Pong-v5` have sticky actions (0.25), `PongNoFrameskip-v4` has none (0), `PongNoFrameskip-v0` 0.25.
     `Pong-v0`, `Pong-v4` (2 to 4 frames at random) and `PongDeterministic-v4` are refused: they would skip twice.
@@ -73,7 +73,7 @@ def atari_name(id: str) -> AtariName:
     if not ale and version in ("0", "4"):
         skips = "skips 4 frames" if kind else "skips 2 to 4 frames at random"
         raise ValueError(
-            f"{id} {skips} by itself, which the frame_skip option would do a second time; "
+            f"{id} already {skips}, and the frame_skip option would skip again; "
             f"use ALE/{game}-v5 (sticky actions) or {game}NoFrameskip-v4 (none)"
         )
     raise ValueError(f"unknown Atari id {id!r}; use {game}, ALE/{game}-v5 or {game}NoFrameskip-v4")

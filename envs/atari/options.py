@@ -1,4 +1,4 @@
-"""How an Atari game is played, and one-line errors for what cannot be asked for."""
+"""Options of an Atari game, with one-line errors for unsupported ones."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ GYMNASIUM_NAMES = {
 }
 NOT_HERE = {
     "reward_clipping": "rewards are never clipped by the environment; clip them in the agent's config",
-    "episodic_life": "an episode is a whole game; let the agent's config end its learning targets at lost lives",
+    "episodic_life": "an episode is a whole game; set life_loss in the agent's config to end targets at lost lives",
 }
 
 
 @dataclass(frozen=True)
 class AtariOptions:
-    """How a game is played; the defaults are those of Hessel et al. (2018), with sticky actions as the id says."""
+    """Options of a game; the defaults are those of Hessel et al. (2018), with sticky actions as the id implies."""
 
     frame_skip: int = 4
     """Emulator frames that each action lasts; the last two are max-pooled."""
@@ -43,11 +43,11 @@ class AtariOptions:
     screen: int = 84
     """Height and width of an observation in pixels."""
     stack: int = 4
-    """Observations that are stacked; after a reset the older ones are black."""
+    """Number of stacked observations; after a reset the older ones are black."""
     grayscale: bool = True
-    """One channel a frame; RGB has three, and stacks are [3 stack, height, width]."""
+    """One channel per frame; RGB has three, and stacks are [3 stack, height, width]."""
     threads: int = 0
-    """Emulator threads; 0: one for each core, but no more than environments."""
+    """Emulator threads; 0: one per core, but no more than environments."""
 
     def __post_init__(self) -> None:
         smallest = {"frame_skip": 1, "noop_max": 0, "max_frames": 1, "screen": 1, "stack": 1, "threads": 0}
@@ -63,7 +63,7 @@ class AtariOptions:
 
     @classmethod
     def from_dict(cls, options: dict[str, Any]) -> AtariOptions:
-        """The options that a dict describes. Raises ValueError for an unknown one, with the name it has here."""
+        """The options given by a dict. Raises ValueError for an unknown option, naming its equivalent here."""
         known = [field.name for field in fields(cls)]
         for name in options:
             if name in NOT_HERE:

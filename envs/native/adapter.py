@@ -51,7 +51,7 @@ class NativeEnv(Env):
         return self.obs
 
     def reset_keys(self, keys: Tensor) -> None:
-        """Begin anew with episodes by these keys, int64 [N]; `reset` goes on from them."""
+        """Begin episodes with these keys, int64 [N]; later `reset` calls continue from them."""
         self.env.reset_keys(keys)
         self._began = True
         self._see(self._all)

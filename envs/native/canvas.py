@@ -37,5 +37,5 @@ class Canvas:
 
 
 def cells(colours: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """A board of cells, [rows, columns, 3], each drawn as a square of so many pixels."""
+    """A board of cells, [rows, columns, 3], each drawn as a square of `size` pixels."""
     return colours.repeat(size, 0).repeat(size, 1)

@@ -25,7 +25,7 @@ def row_keys(seed: int, num_envs: int, *, device: torch.device) -> Tensor:
 
 
 def keys_of(seeds: Tensor) -> Tensor:
-    """The key of an episode that is seeded by itself, int64 [...]; other ones than those of rows."""
+    """The key of an individually seeded episode, int64 [...]; distinct from the keys of rows."""
     return mix(~mix(seeds))
 
 

@@ -55,7 +55,7 @@ class Game(ABC):
 
     def render(self, state: State) -> np.ndarray:
         """A picture of one row, whose tensors are [...] on the CPU: uint8 [H, W, 3]."""
-        raise NotImplementedError(f"{type(self).__name__} cannot be drawn")
+        raise NotImplementedError(f"{type(self).__name__} cannot render")
 
     def transition_table(self) -> TransitionTable | None:
         """The known dynamics of a finite game, or None."""

@@ -32,7 +32,7 @@ class Maze(Game):
     """Find the way from the start to the goal of a map of your own.
 
     ## Description
-    A gridworld of walls `#`, free cells `.`, starts `S`, goals `G` and traps `T`. The map that it has by itself is the
+    A gridworld of walls `#`, free cells `.`, starts `S`, goals `G` and traps `T`. The default map is the
     maze of Sutton & Barto (2018, "Reinforcement learning", figure 8.2).
 
     ## Action Space
@@ -142,7 +142,7 @@ def _read(map: str | Sequence[str]) -> np.ndarray:
     letters = np.array([list(row) for row in rows])
     unknown = sorted(set(letters.ravel().tolist()) - set("#.SGT"))
     if unknown:
-        raise ValueError(f"map must be made of # . S G T, got {unknown[0]!r}")
+        raise ValueError(f"map must contain only # . S G T, got {unknown[0]!r}")
     if not (letters == "S").any():
         raise ValueError("map must have a start S")
     return letters
@@ -166,4 +166,4 @@ def _check_ways(starts: np.ndarray, target: np.ndarray, ends: np.ndarray, letter
     for _ in range(len(letters)):
         near = near | (near[target].any(1) & ~ends)
     if not near[starts].all():
-        raise ValueError("map must have a way from each start S to a goal G")
+        raise ValueError("map must have a path from each start S to a goal G")

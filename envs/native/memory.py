@@ -18,7 +18,7 @@ class Memory(Game):
     The rules of `gymnast.envs.small.memory.Memory`, all rows at once.
 
     ## Action Space
-    `Discrete(cues)`: the answer; it counts in the last step alone.
+    `Discrete(cues)`: the answer; only the last step counts.
 
     ## Observation Space
     `Box(0, 1, (cues + 1,), float32)`: the cue as one-hot in the first observation, zeros in the corridor, and a last

@@ -40,7 +40,7 @@ class MinAtar(Game):
     """A game of MinAtar (Young & Tian 2019, arXiv:1903.03176): a board of 10 x 10 cells, a channel for each kind of
     object.
 
-    A cell is numbered 10 * row + column. State tensors bear the names that MinAtar's own attributes have.
+    A cell is numbered 10 * row + column. State tensors have the names of MinAtar's own attributes.
 
     Raises:
         ValueError: `sticky` is no probability.

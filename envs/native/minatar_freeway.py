@@ -18,7 +18,7 @@ class Freeway(MinAtar):
 
     ## Description
     MinAtar's Freeway (Young & Tian 2019), all rows at once. The chicken can move at every third step; a car that hits
-    it sends it back to the bottom. Each lane has one car, which drives around the board, one cell at every so many
+    it sends it back to the bottom. Each lane has one car, which drives around the board, one cell every few
     steps. Whenever the chicken reaches the top, it starts again and all cars get new speeds and directions.
 
     ## Action Space

@@ -224,7 +224,7 @@ def _entrance(dx: Tensor) -> Tensor:
 
 
 def _restarted(timer: Tensor, interval: Tensor | int) -> Tensor:
-    """A timer one step later, that begins anew at 0."""
+    """A timer one step later, restarting at 0."""
     return countdown(torch.where(timer == 0, interval, timer))
 
 

@@ -64,7 +64,7 @@ class FrozenLake(TableGame):
         reward_schedule: tuple[float, float, float] = (1, 0, 0),
     ) -> None:
         if desc is None and map_name not in MAPS:
-            raise ValueError(f"map_name must be one of {', '.join(MAPS)} where there is no desc, got {map_name!r}")
+            raise ValueError(f"map_name must be one of {', '.join(MAPS)} without desc, got {map_name!r}")
         env = FrozenLakeEnv(
             desc=list(MAPS[map_name] if desc is None else desc),
             is_slippery=is_slippery,
@@ -176,7 +176,9 @@ class Taxi(TableGame):
         fickle_passenger: bool = False,
     ) -> None:
         if fickle_passenger:
-            raise ValueError("fickle_passenger must be False: the device-native Taxi plays the table, which has none")
+            raise ValueError(
+                "fickle_passenger must be False: the device-native Taxi is a transition table, which cannot express it"
+            )
         self._env = TaxiEnv(is_rainy=is_rainy, rainy_probability=rainy_probability)
         table = _table(self._env)
         allowed = np.array([self._env.action_mask(state) for state in range(len(table.initial))], np.bool_)

@@ -28,8 +28,8 @@ GAMES = 256
 class NativeVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
     """N games of one kind, stepped together as tensors on one device.
 
-    Autoreset is SAME_STEP: `info["final_obs"]` [N, ...] holds each row's true successor (of rows that go on too),
-    `info["_final_obs"]` bool [N] says which rows ended. `reset(options={"reset_mask": mask})` begins anew in some rows.
+    Autoreset is SAME_STEP: `info["final_obs"]` [N, ...] holds each row's true successor (of continuing rows too),
+    `info["_final_obs"]` bool [N] says which rows ended. `reset(options={"reset_mask": mask})` resets some rows.
     What a row experiences depends on the seed, its number and its actions: not on N, nor on the device where the game
     is discrete. `game` is a class of rules or "module:Class"; further keywords are its own. With `compile` a step is
     one compiled function (on a CPU where that is faster). Observations of a Dict or Tuple space are dicts of tensors,
@@ -81,13 +81,13 @@ class NativeVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         """Rows that ended in the last step and the states in which they did; kept where there are pictures."""
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Obs, Infos]:
-        """Begin anew: by a seed, or as the seed before goes on. Observations [N, ...] and an empty dict."""
+        """Begin new episodes, by a seed or continuing the previous one. Observations [N, ...] and an empty dict."""
         rows = None if not options else options.get("reset_mask")
         if seed is not None and not 0 <= seed < 2**63:
             raise ValueError(f"seed must be from 0 to 2**63 - 1, got {seed}")
         if rows is not None:
             if seed is not None:
-                raise ValueError("reset_mask and seed do not go together: a seed is that of all rows")
+                raise ValueError("reset_mask cannot be combined with seed, which seeds all rows")
             self.world = world.restart(self.game, self.world, torch.as_tensor(rows, device=self.device))
         elif seed is None:
             self._start(next_keys(self.world.key))
@@ -96,15 +96,15 @@ class NativeVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         return self.observe()
 
     def reset_keys(self, keys: Tensor) -> tuple[Obs, Infos]:
-        """Begin anew with episodes by these keys, int64 [N], of `draws.row_keys` or `draws.keys_of`."""
+        """Begin episodes with these keys, int64 [N], of `draws.row_keys` or `draws.keys_of`."""
         if keys.shape != (self.num_envs,):
-            raise ValueError(f"there must be {self.num_envs} keys, one for each row, got {len(keys)}")
+            raise ValueError(f"expected {self.num_envs} keys, one per row, got {len(keys)}")
         self.seeds = None
         self._start(keys.to(self.device))
         return self.observe()
 
     def reset_by(self, seeds: Tensor) -> tuple[Obs, Infos]:
-        """Begin anew, with seeds int64 [K] of the episodes by their number (counted over all rows as they begin)."""
+        """Begin episodes with seeds int64 [K] by episode number (counted over all rows as they begin)."""
         self.seeds = seeds = seeds.to(self.device)
         keys, count = row_keys(0, self.num_envs, device=self.device), min(len(seeds), self.num_envs)
         keys[:count] = keys_of(seeds[:count])
@@ -183,6 +183,6 @@ class _Compiled:
             return self._run(*args)
         except torch._dynamo.exc.TorchDynamoException as error:
             cause = str(error).strip().split("\n", maxsplit=1)[0]
-            warnings.warn(f"compile: steps run uncompiled, as they could not be compiled ({cause})", stacklevel=3)
+            warnings.warn(f"compile: steps run uncompiled, because compiling failed ({cause})", stacklevel=3)
             self._run = world.advance
             return self._run(*args)

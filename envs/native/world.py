@@ -55,9 +55,9 @@ def begin(game: Game, key: Tensor) -> World:
 def advance(
     game: Game, world: World, action: Tensor, limit: int | None, seeds: Tensor | None = None
 ) -> tuple[World, Moved]:
-    """Take an action [N, ...] in each row, and begin anew where the episode ended.
+    """Take an action [N, ...] in each row, and begin a new episode where one ended.
 
-    `limit` truncates episodes at so many steps. `seeds`, int64 [K], are those of the episodes by their number.
+    `limit` truncates episodes at that many steps. `seeds`, int64 [K], are the seeds of the episodes by number.
     """
     after, reward, terminated = _play(game, world, action)
     length, total = world.length + 1, world.total + reward

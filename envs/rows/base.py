@@ -1,4 +1,4 @@
-"""Environments made of single Gymnasium environments: what the serial one and the one with worker processes share."""
+"""Environments made of single Gymnasium environments: the common part of serial and worker-process ones."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class RowsEnv(Env):
         return list(self._episode)
 
     def _step(self, stepped: list[Stepped]) -> Step:
-        """The step that the rows have taken, with new episodes where one ended."""
+        """The step that the rows took, with new episodes where one ended."""
         observations: list[Any] = []
         rewards: list[float] = []
         ended = False
@@ -211,12 +211,14 @@ class RowsEnv(Env):
         if not self.exact_resume:
             super().restore(snapshot)
         if len(snapshot["rows"]) != self.num_envs:
-            raise ValueError(f"a snapshot of {len(snapshot['rows'])} envs does not fit num_envs={self.num_envs}")
+            raise ValueError(
+                f"a snapshot of {len(snapshot['rows'])} environments cannot be restored with num_envs={self.num_envs}"
+            )
         self._final_frames = NO_FRAMES
         observations = self._restore_rows(tensors.tensors_to_arrays(snapshot["rows"]))
         self.obs = map_obs(lambda tensor: tensor.to(self.device), snapshot["obs"])
         if observations[0] is not None and not tensors.equal(self._batch(observations), self.obs):
-            raise ValueError(f"{self.id} cannot be restored: the same seed and actions led to another observation")
+            raise ValueError(f"{self.id} cannot be restored: the same seed and actions led to a different observation")
         mask = snapshot["action_mask"]
         self.start = snapshot["start"].to(self.device)
         self.action_mask = None if mask is None else mask.to(self.device)

@@ -1,4 +1,4 @@
-"""What runs in a worker process: some rows, and a loop that answers commands. No torch here: a worker starts faster."""
+"""Code of a worker process: some rows and a loop that answers commands. Without torch, so that it starts faster."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gymnast.envs.rows.row import Row
 
 
 def serve(connection: Connection, name: str, pickled: bytes, seeds: Sequence[np.random.SeedSequence]) -> None:
-    """Build one row per seed and answer `(command, argument)` until told to close, or until the parent is gone."""
+    """Build one row per seed and answer `(command, argument)` until asked to close or the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides what it means
     rows: list[Row] = []
     try:

@@ -1,4 +1,4 @@
-"""N environments in worker processes: for environments that cost more than the way to another process."""
+"""N environments in worker processes, for environments that cost more than inter-process communication."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from gymnast.envs.step import Step
 ANSWER_TIMEOUT = 120.0
 """Seconds after which a worker that lives but does not answer counts as hung."""
 START_TIMEOUT = 300.0
-"""Seconds that a worker has to import everything and to build its environments."""
+"""Seconds that a worker gets to import everything and build its environments."""
 CLOSE_TIMEOUT = 5.0
-"""Seconds that workers have to close their environments before they are killed."""
+"""Seconds that workers get to close their environments before they are killed."""
 
 
 class WorkerError(EnvError):
-    """A worker process died, hung, or raised: the message names the environment and the cause."""
+    """A worker process died, hung or raised; the message names the environment and the cause."""
 
 
 class WorkerTraceback(Exception):  # noqa: N818 - shown as the cause of a WorkerError, never raised

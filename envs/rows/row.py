@@ -78,7 +78,7 @@ class Row:
         self._actions: list[Any] = []
 
     def reset(self, seed: int | None = None, *, reseed: bool = False) -> Begun:
-        """Begin an episode: with a given seed, with the row's own next one (`reseed`), or going on unseeded."""
+        """Begin an episode with a given seed, with the row's own next one (`reseed`), or without a new seed."""
         long_replay = self.method == "replay" and len(self._actions) >= RESEED_AFTER
         if seed is None and (reseed or self.seed is None or long_replay):
             key = (*self._seeds.spawn_key, self.reseeds)
@@ -180,7 +180,9 @@ class Row:
     def restore(self, state: dict[str, Any]) -> Any:
         """Bring back a snapshot of an equally built environment; the observation where it was replayed, else None."""
         if state["method"] != self.method:
-            raise ValueError(f"a snapshot by {state['method']} does not fit an environment restored by {self.method}")
+            raise ValueError(
+                f"a snapshot made by {state['method']} cannot restore an environment that uses {self.method}"
+            )
         self.reseeds = state["reseeds"]
         self.seed = state["seed"]
         self.extras = tuple(state["extras"])

@@ -1,4 +1,4 @@
-"""N environments stepped one after the other in this process: the fastest way for cheap ones."""
+"""N environments stepped one after the other in this process: fastest for cheap environments."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ Source: TypeAlias = "EnvSpec | Callable[..., gym.Env[Any, Any]]"
 
 
 def resolve(id: str) -> EnvSpec:
-    """The spec of a registered id; ValueError names the nearest id. An id without its version means the highest one."""
+    """The spec of a registered id; ValueError names the nearest id. Without a version the highest one is used."""
     module, _, name = id.rpartition(":")
     if module:
         try:
@@ -39,7 +39,7 @@ def resolve(id: str) -> EnvSpec:
         return gym.registry[get_env_id(namespace, base, latest)]
     near = difflib.get_close_matches(name, [*gym.registry, *atari_games()], 1, cutoff=0.5)
     hint = f"; did you mean {near[0]}?" if near else ""
-    raise ValueError(f"unknown environment {id!r}{hint} (`gymnast list envs` names all)")
+    raise ValueError(f"unknown environment {id!r}{hint} (see gymnast list envs)")
 
 
 def build(
@@ -59,9 +59,9 @@ def build(
     except Exception as error:
         raise ValueError(failure(source, error)) from error
     if render and env.render_mode != "rgb_array":
-        with suppress(Exception):  # what is wrong with the render mode is the one thing to say
+        with suppress(Exception):  # the missing render mode is the one thing to say
             env.close()
-        raise ValueError(f"environment {name_of(source)} cannot draw frames: it has no render_mode rgb_array")
+        raise ValueError(f"environment {name_of(source)} cannot render frames: it has no render_mode rgb_array")
     return env
 
 
@@ -80,7 +80,7 @@ def failure(source: Source, error: Exception) -> str:
 
 
 def name_of(source: Source) -> str:
-    """The id, or what an environment made by a function is called."""
+    """The id, or a name for an environment made by a function."""
     if isinstance(source, EnvSpec):
         return source.id
     function = source.func if isinstance(source, partial) else source
@@ -88,6 +88,6 @@ def name_of(source: Source) -> str:
 
 
 def prepare_rendering() -> None:
-    """Let pygame draw frames without a display, and keep its banner out of our output."""
+    """Let pygame render without a display, and keep its banner out of the output."""
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")

@@ -1,4 +1,4 @@
-"""What of a Gymnasium environment has to be kept so that it goes on exactly; no torch here, workers use it."""
+"""The state of a Gymnasium environment needed to continue it exactly; without torch, because workers use it."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ WRAPPERS: dict[type[gym.Wrapper[Any, Any, Any, Any]], str | None] = {
     OrderEnforcing: "_has_reset",
     PassiveEnvChecker: None,
 }
-"""Wrappers that leave the dynamics alone, and the attribute in which they keep count."""
+"""Wrappers that do not change the dynamics, and the attribute that holds their counter."""
 
 
 def method(env: gym.Env[Any, Any]) -> Method:
-    """How an environment can be brought back; a class or a wrapper that is not known exactly is replayed."""
+    """How an environment can be restored; classes and wrappers that are not known exactly are replayed."""
     if all(type(wrapper) in WRAPPERS for wrapper in wrappers(env)) and has_state(env.unwrapped):
         return "state"
     return "none" if env.spec is not None and env.spec.nondeterministic else "replay"
@@ -68,7 +68,7 @@ def take(env: AnyEnv) -> dict[str, Any]:
 
 
 def put_back(env: AnyEnv, taken: dict[str, Any]) -> None:
-    """Bring back what `take` gave, in an environment built in the same way that may never have been reset."""
+    """Restore the result of `take` in an environment built the same way, which may never have been reset."""
     base: Any = env.unwrapped
     env.reset()  # what wrappers set up at their first reset (Gymnasium's checker) is there then
     base.np_random = np.random.Generator(np.random.PCG64())

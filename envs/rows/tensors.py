@@ -1,4 +1,4 @@
-"""Gymnasium's observations and actions to tensors and back; nothing handed out shares memory with an environment."""
+"""Gymnasium's observations and actions to tensors and back; the results never share memory with an environment."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TENSOR_DTYPES: dict[Any, np.dtype[Any]] = {
     np.dtype(np.uint32): np.dtype(np.int64),
     np.dtype(np.uint64): np.dtype(np.int64),
 }
-"""NumPy dtypes of observations that become another one as tensors; all others stay what they are."""
+"""NumPy dtypes of observations that change as tensors; all others are kept."""
 
 Batcher = Callable[[Sequence[Any]], Obs]
 """Copies N single observations into one batched observation."""

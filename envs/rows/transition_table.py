@@ -1,4 +1,4 @@
-"""The known dynamics of Gymnasium's toy text (and of whatever has the same `P`) as arrays."""
+"""The known dynamics of Gymnasium's toy text (and of any environment with the same `P`) as arrays."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gymnast.envs.step import TransitionTable
 
 
 def transition_table(env: gym.Env[Any, Any], limit: float) -> TransitionTable | None:
-    """The table of an environment with `P` and `initial_state_distrib`, None where it has none or where it would lie.
+    """The table of an environment with `P` and `initial_state_distrib`, None if it has none or it would be wrong.
 
     It would lie under a wrapper that may change rewards or states, and with Taxi's fickle passenger, who changes the
     destination outside the table.

@@ -66,7 +66,7 @@ class VectorAdapter(Env):
 
     def reset(self, *, episode_seeds: Sequence[int] | None = None) -> Obs:
         if episode_seeds is not None:
-            raise ValueError(f"{self.id} cannot seed single episodes: make it with vectorization serial or async")
+            raise ValueError(f"{self.id} cannot seed individual episodes: use vectorization serial or async")
         key = (*self._seeds.spawn_key, self._resets)
         seed = int(np.random.SeedSequence(self._seeds.entropy, spawn_key=key).generate_state(1)[0])
         self._resets += 1
@@ -181,7 +181,7 @@ class VectorAdapter(Env):
     def _final_obs(self, infos: dict[str, Any], rows: np.ndarray) -> Obs:
         """The final observations of these rows: one object per row (Gymnasium), or a whole batch (ale-py)."""
         if "final_obs" not in infos:
-            raise RuntimeError(f"{self.id} says SAME_STEP but gave no final_obs when an episode ended")
+            raise RuntimeError(f"{self.id} declares SAME_STEP but returned no final_obs when an episode ended")
         final = infos["final_obs"]
         if isinstance(final, np.ndarray) and final.dtype == object:
             return self._batch([final[row] for row in rows])
@@ -262,6 +262,6 @@ class VectorAdapter(Env):
 def _clears(env: VectorEnv) -> bool:
     """Whether a masked reset right after an end clears the reset that NEXT_STEP has pending.
 
-    Gymnasium's asynchronous one does so with shared memory alone (1.4.0).
+    Gymnasium's asynchronous one does so only with shared memory (1.4.0).
     """
     return type(env) is SyncVectorEnv or (type(env) is AsyncVectorEnv and env.shared_memory)

@@ -15,7 +15,7 @@ class Bandit(gym.Env[Any, Any]):
 
     ## Description
     The k-armed testbed of Sutton & Barto (2018, section 2.3), or Bernoulli arms. Which bandit it is depends on `means`
-    or on `problem`, never on the reset seed, which draws the rewards alone: so parallel rows, training and evaluation
+    or on `problem`, never on the reset seed, which only draws the rewards. So parallel rows, training and evaluation
     face the same arms.
 
     ## Action Space
@@ -32,7 +32,7 @@ class Bandit(gym.Env[Any, Any]):
     The only one.
 
     ## Episode End
-    Never by itself; the registered id truncates after 1000 pulls.
+    Never; the registered id truncates after 1000 pulls.
 
     ## Arguments
     `kind` (`gaussian` or `bernoulli`), `arms` (10), `means` (one for each arm; drawn when None: standard normal for
@@ -66,7 +66,7 @@ class Bandit(gym.Env[Any, Any]):
             draw = np.random.default_rng(problem)
             means = draw.normal(size=arms).tolist() if kind == "gaussian" else draw.random(arms).tolist()
         if len(means) != arms:
-            raise ValueError(f"means must hold one number for each of the {arms} arms, got {len(means)}")
+            raise ValueError(f"means must contain one number for each of the {arms} arms, got {len(means)}")
         if not np.isfinite(means).all() or (kind == "bernoulli" and not all(0 <= mean <= 1 for mean in means)):
             limits = "between 0 and 1" if kind == "bernoulli" else "finite"
             raise ValueError(f"means must be {limits}, got {list(means)}")

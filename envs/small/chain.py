@@ -32,7 +32,7 @@ class Chain(gym.Env[Any, Any]):
     State 0.
 
     ## Episode End
-    Terminated by going left in state 0 or right in the last state. Never truncated by itself.
+    Terminated by going left in state 0 or right in the last state. Never truncated without a time limit.
 
     ## Arguments
     `length` (5), at least 1; `left_reward`; `right_reward`. `P` and `initial_state_distrib` describe it as Gymnasium's

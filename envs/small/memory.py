@@ -16,10 +16,10 @@ class Memory(gym.Env[NDArray[np.float32], Any]):
 
     ## Description
     The T-maze of Bakker (2002, "Reinforcement learning with long short-term memory") without its walls: what matters
-    was seen `delay` steps ago, so a policy of the last observation alone does no better than chance.
+    was seen `delay` steps ago, so a policy of only the last observation does no better than chance.
 
     ## Action Space
-    `Discrete(cues)`: the answer; it counts in the last step alone.
+    `Discrete(cues)`: the answer; only the last step counts.
 
     ## Observation Space
     `Box(0, 1, (cues + 1,), float32)`: the cue as one-hot in the first observation, zeros in the corridor, and a last

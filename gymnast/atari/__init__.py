@@ -1,1 +1,1 @@
-"""How Atari is played and scored: protocols, reference and published scores."""
+"""Playing and scoring Atari: protocols, reference and published scores."""

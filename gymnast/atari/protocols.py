@@ -1,7 +1,7 @@
-"""Atari protocols by name, each as its paper plays and scores the games; and what a run or an evaluation really does.
+"""Named Atari protocols, each as its paper plays and scores games, and the settings that a run actually uses.
 
-A score means little without these settings: sticky actions, the cap on frames or the evaluation's epsilon change it by
-factors. So every result says its protocol, and one that fits no paper is "custom" and says all of its settings.
+A score means little without these settings: sticky actions, the frame cap or the evaluation's epsilon can change it
+several-fold. So every result states its protocol; one that matches no paper is "custom" and lists all of its settings.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Protocol:
     """How Atari games are played, what the learner sees of them, and how a trained agent is scored."""
 
     name: str | None = None
-    """The name in `PROTOCOLS`; None for settings that are no paper's."""
+    """The name in `PROTOCOLS`; None for settings that match no paper."""
     frame_skip: int = 4
     """Emulator frames that each action lasts."""
     sticky: float
@@ -38,9 +38,9 @@ class Protocol:
     screen: int = 84
     """Height and width of an observation in pixels."""
     stack: int = 4
-    """Observations that are stacked."""
+    """Number of stacked observations."""
     grayscale: bool = True
-    """One channel a frame."""
+    """One channel per frame."""
     clip_rewards: bool | None = True
     """The learner sees rewards clipped to [-1, 1]; scores never are. None: the agent has no such setting."""
     life_loss: bool | None
@@ -50,7 +50,7 @@ class Protocol:
     by_mode: bool = True
     """Evaluations act greedily but for `eval_epsilon`, and do not sample from the policy."""
     paper: str = ""
-    """Where the settings are from."""
+    """Source of the settings."""
 
     def as_json(self) -> dict[str, Any]:
         """Name and settings: the stamp of a run."""
@@ -68,9 +68,9 @@ class Protocol:
         return {name: getattr(self, name) for name in PLAYED}
 
     def as_text(self) -> str:
-        """All settings in one line of words."""
-        lives = {None: "lives are the agent's own affair", True: "a lost life ends the learner's targets"}
-        clipping = {None: "rewards as the agent likes", True: "rewards clipped for the learner"}
+        """All settings in one line of text."""
+        lives = {None: "the agent has no setting for lives", True: "a lost life ends the learner's targets"}
+        clipping = {None: "the agent has no reward clipping", True: "rewards clipped for the learner"}
         parts = (
             f"skip {self.frame_skip}",
             f"sticky {self.sticky:g}",
@@ -79,18 +79,18 @@ class Protocol:
             "all 18 actions" if self.full_action_space else "minimal actions",
             f"at most {self.max_frames:,} frames",
             f"{self.stack} {'grey' if self.grayscale else 'RGB'} screens of {self.screen}x{self.screen}",
-            lives.get(self.life_loss, "lives are not told to the learner"),
+            lives.get(self.life_loss, "the learner ignores lives"),
             clipping.get(self.clip_rewards, "true rewards for the learner"),
-            f"evaluated {'by mode' if self.by_mode else 'by sampling'}"
+            f"evaluated {'greedily' if self.by_mode else 'by sampling'}"
             + ("" if self.eval_epsilon is None else f" with epsilon {self.eval_epsilon:g}"),
         )
         return ", ".join(parts)
 
 
 PLAYED = tuple(field.name for field in dataclasses.fields(AtariOptions) if field.name != "threads")
-"""The options of an Atari environment that a protocol fixes: all but how many threads compute it."""
+"""The options of an Atari environment that a protocol fixes: all but the number of threads."""
 LEARNER = ("clip_rewards", "life_loss", "eval_epsilon")
-"""The fields of an agent's config that a protocol fixes, where the config has them."""
+"""The fields of an agent's config that a protocol fixes, if the config has them."""
 
 PROTOCOLS: dict[str, Protocol] = {
     protocol.label: protocol
@@ -102,7 +102,7 @@ PROTOCOLS: dict[str, Protocol] = {
             max_frames=18_000,
             life_loss=True,
             eval_epsilon=0.05,
-            paper="Mnih et al. 2015, methods and extended table 1; its evaluations' cap holds in training too",
+            paper="Mnih et al. 2015, methods and extended table 1; the cap of its evaluations applies to training too",
         ),
         Protocol(
             name="rainbow",
@@ -111,7 +111,7 @@ PROTOCOLS: dict[str, Protocol] = {
             max_frames=108_000,
             life_loss=True,
             eval_epsilon=0.0,
-            paper="Hessel et al. 2018, no-op starts; epsilon 0, as its noisy networks explore by themselves",
+            paper="Hessel et al. 2018, no-op starts; epsilon 0, because noisy networks explore without it",
         ),
         Protocol(
             name="dopamine",
@@ -120,7 +120,7 @@ PROTOCOLS: dict[str, Protocol] = {
             max_frames=108_000,
             life_loss=False,
             eval_epsilon=0.001,
-            paper="Castro et al. 2018, the defaults; published curves are of training episodes, with epsilon 0.01",
+            paper="Castro et al. 2018, the defaults; published curves show training episodes, with epsilon 0.01",
         ),
         Protocol(
             name="machado",
@@ -131,29 +131,31 @@ PROTOCOLS: dict[str, Protocol] = {
             max_frames=18_000,
             life_loss=False,
             eval_epsilon=0.01,
-            paper="Machado et al. 2018; scores there are of training episodes, so with the last exploration's epsilon",
+            paper="Machado et al. 2018; its scores are of training episodes, with the final exploration epsilon",
         ),
     )
 }
 
 
 def check(name: str) -> Protocol:
-    """The protocol of a name. Raises ValueError with the nearest one."""
+    """The protocol with this name. Raises ValueError, naming the nearest one."""
     if name not in PROTOCOLS:
         raise ValueError(f"protocol must be one of {', '.join(PROTOCOLS)}, got {name!r}{nearest(name, PROTOCOLS)}")
     return PROTOCOLS[name]
 
 
 def of(env: Env, config: Any, *, eval_epsilon: float | None = None) -> Protocol | None:
-    """What is really done: the settings of an environment and of an agent's config, with the name that they fit.
+    """The settings of an environment and an agent's config, with the name of the protocol that they match.
 
-    None where the environment is no Atari game. `eval_epsilon` takes the place of the config's.
+    None if the environment is not an Atari game. `eval_epsilon` replaces the config's.
     """
-    options = getattr(env, "options", None)
-    if not isinstance(options, AtariOptions):
+    from gymnast.envs.atari.games import Atari  # brings ale-py and torch, which names of protocols do without
+
+    if not isinstance(env, Atari):
         return None
+    options = env.options
     values = {name: getattr(options, name) for name in PLAYED}
-    cap = getattr(env, "max_episode_steps", options.max_frames) * options.frame_skip
+    cap = env.max_episode_steps * options.frame_skip
     learner = {name: getattr(config, name, None) for name in LEARNER}
     learner["eval_epsilon"] = learner["eval_epsilon"] if eval_epsilon is None else eval_epsilon
     found = Protocol(**{**values, **learner, "max_frames": min(cap, options.max_frames)})
@@ -162,11 +164,11 @@ def of(env: Env, config: Any, *, eval_epsilon: float | None = None) -> Protocol 
 
 
 def stamp(found: Protocol | None) -> dict[str, Any] | None:
-    """What stands in config.json and checkpoints: name (None for "custom") and settings; None where it is no Atari."""
+    """The entry in config.json and checkpoints: name (None for "custom") and settings; None if it is not Atari."""
     return None if found is None else found.as_json()
 
 
 def _same(found: Protocol, named: Protocol) -> bool:
-    """Whether settings are a protocol's; what an agent has no setting for cannot differ."""
+    """Whether settings match a protocol; settings that the agent does not have cannot differ."""
     theirs = named.as_json()
     return all(value in (None, theirs[name]) for name, value in found.as_json().items() if name != "name")

@@ -1,6 +1,6 @@
 """Reference and published scores of the Atari-57 games, each column with its paper and its protocol.
 
-Scores under different protocols do not compare: `COLUMNS` says which are which, and whatever prints one says so.
+Scores under different protocols are not comparable: `COLUMNS` names each protocol, and so does every printed table.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ NO_OP_STARTS = "no-op starts, 108,000 frames at most, no sticky actions"
 
 @dataclass(frozen=True)
 class Column:
-    """Where a column of scores is from."""
+    """Source of a column of scores."""
 
     paper: str
     conditions: str
-    """How the scores were made, in words."""
+    """How the scores were obtained."""
     protocol: str | None = None
-    """The protocol that plays games alike (papers chose evaluation epsilons of their own); None where none does."""
+    """The protocol that plays games the same way, None if none does (papers chose their own evaluation epsilons)."""
 
 
 @dataclass(frozen=True)
 class Reference:
-    """The two scores that human-normalized scores are measured between."""
+    """The two reference scores of human-normalized scores."""
 
     random: float
     human: float
@@ -59,13 +59,13 @@ COLUMNS: dict[str, Column] = {
     "a3c": Column("Fortunato et al. 2018 (their baseline)", NO_OP_STARTS, "rainbow"),
     "ppo_40m_frames": Column("Schulman et al. 2017", "mean of the last 100 training episodes at 40M frames, 49 games"),
 }
-"""Each column of the table, in its order: the two references, then published agents."""
+"""The columns of the table in order: the two references, then published agents."""
 SOURCE = f"{WANG}, as Rainbow and its successors use them"
 
 
 @cache
 def table() -> dict[str, dict[str, float]]:
-    """Scores by game (`ms_pacman`) and column; what a paper does not give is left out."""
+    """Scores by game (`ms_pacman`) and column; scores that a paper does not give are left out."""
     text = resources.files("gymnast.atari").joinpath("data/atari57.csv").read_text()
     rows = list(csv.DictReader(text.splitlines()))
     return {row["game"]: {name: float(row[name]) for name in COLUMNS if row[name]} for row in rows}
@@ -78,7 +78,7 @@ def game_of(name: str) -> str | None:
 
 
 def reference(game: str) -> Reference:
-    """Random and human score of a game, by name or id. Raises ValueError where it is none of the 57."""
+    """Random and human score of a game, by name or id. Raises ValueError if it is not one of the 57."""
     row = table()[_known(game)]
     return Reference(row["random"], row["human"], SOURCE)
 
@@ -90,7 +90,7 @@ def human_normalized(game: str, score: float) -> float:
 
 
 def human_gap(game: str, score: float) -> float:
-    """1 - min(human-normalized score, 1): how far below a human, 0 from there on.
+    """1 - min(human-normalized score, 1): the distance below human level, 0 at or above it.
 
     Its mean over games and seeds is the optimality gap with gamma = 1 (Agarwal et al. 2021, section 4.3).
     """
@@ -98,7 +98,7 @@ def human_gap(game: str, score: float) -> float:
 
 
 def published(game: str) -> dict[str, Published]:
-    """What papers report for a game, by agent, each with paper and protocol. Raises ValueError as `reference` does."""
+    """Published scores of a game by agent, each with paper and protocol. Raises ValueError like `reference`."""
     row = table()[_known(game)]
     return {name: Published(score, COLUMNS[name]) for name, score in row.items() if name not in ("random", "human")}
 
@@ -111,5 +111,7 @@ def _plain_names() -> dict[str, str]:
 def _known(game: str) -> str:
     found = game_of(game)
     if found is None:
-        raise ValueError(f"no published scores of {game!r}: it is none of the Atari-57 games{nearest(game, table())}")
+        raise ValueError(
+            f"no published scores for {game!r}: it is not one of the Atari-57 games{nearest(game, table())}"
+        )
     return found

@@ -1,4 +1,4 @@
-"""What `gymnast evaluate` says of a run or a checkpoint: returns, a video, and how far from optimal it is."""
+"""`gymnast evaluate`: returns of a run or checkpoint, a video, and the distance from the optimum."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from gymnast.tabular.optimal import against_optimal, bandit_regret
 
 @dataclass(frozen=True)
 class Report:
-    """An evaluation and what was asked for beside it."""
+    """An evaluation and the requested extras."""
 
     checkpoint: Path
     evaluation: Evaluation
@@ -42,33 +42,33 @@ class Report:
         return "\n".join([*lines, *self._published_lines()])
 
     def _published(self) -> dict[str, dict[str, Any]]:
-        """What papers report for the game, each with its protocol; empty for other environments."""
+        """Published scores of the game, each with its protocol; empty for other environments."""
         if self.evaluation.protocol is None or scores.game_of(self.evaluation.env) is None:
             return {}
         found = scores.published(self.evaluation.env)
         return {name: {"score": item.score, **dataclasses.asdict(item.column)} for name, item in found.items()}
 
     def _published_lines(self) -> list[str]:
-        """Published scores under the same protocol alone: others would not compare."""
+        """Published scores under the same protocol; others are not comparable."""
         published, protocol = self._published(), self.evaluation.protocol
         if not published or protocol is None:
             return []
         same = [f"{name} {item['score']:g}" for name, item in published.items() if item["protocol"] == protocol.label]
         if not same:
-            return ["published scores are of other protocols: gymnast list scores"]
-        return [f"published under this protocol (papers and frames: gymnast list scores): {', '.join(same)}"]
+            return ["published scores use other protocols; see gymnast list scores"]
+        return [f"published under this protocol (papers and frames: see gymnast list scores): {', '.join(same)}"]
 
 
 def evaluate_path(options: EvaluateOptions) -> Report:
     """Evaluate a run's best checkpoint (or a checkpoint file) on its own environment; UsageError in one line."""
-    file, about, content = _read(options)
+    file, about, state = _read(options)
     if ":" in about.env and not options.trust:
-        raise UsageError(f"the env {about.env} is code outside gymnast, which is not run unasked: give --trust")
+        raise UsageError(f"the env {about.env} is code from outside gymnast; pass --trust to run it")
     try:
         device = pick_device(options.device)
         cls = rebuild.agent_class(about, trust=options.trust)
         agent = rebuild.build(about, cls, device=device, trust=options.trust)
-        rebuild.load_agent(agent, content, file)
+        rebuild.load_agent(agent, state, file)
         env = _env(about, device, options, rows=min(options.num_envs, options.episodes), render=False)
     except (ValueError, OSError) as error:
         raise UsageError(first_line(error)) from error
@@ -91,17 +91,17 @@ def evaluate_path(options: EvaluateOptions) -> Report:
 
 
 def _read(options: EvaluateOptions) -> tuple[Path, About, dict[str, Any]]:
-    """The checkpoint that is asked for: where it lies, what it says of itself, and its state."""
+    """The checkpoint that is asked for: where it lies, its description, and its agent's state."""
     if options.member is not None:
         from gymnast.populations.files import ALL, read_member  # the agents of a population: no other run needs them
 
         return Path(options.path) / ALL, *read_member(Path(options.path), options.member)
     file = checkpoint.find(options.path)
-    return file, *checkpoint.read(file)
+    return file, *checkpoint.read_agent(file)
 
 
 def _env(about: About, device: str, options: EvaluateOptions, *, rows: int, render: bool) -> Env:
-    """The environment that the run trained in, or one under the protocol that was asked for in its place."""
+    """The environment that the run trained in, or one under the requested protocol."""
     given = json.loads(about.run.get("env_options") or "{}")
     limit = about.run.get("max_episode_steps")
     if options.protocol is not None:
@@ -118,7 +118,7 @@ def _env(about: About, device: str, options: EvaluateOptions, *, rows: int, rend
 
 
 def _extras(agent: Agent, env: Env, about: About, options: EvaluateOptions, *, device: str) -> dict[str, Any]:
-    """What was asked for beside the returns; first, so that what cannot be had is said before a long evaluation."""
+    """The requested extras; computed first, so that impossible requests fail before a long evaluation."""
     extras: dict[str, Any] = {}
     if about.protocol is not None:
         extras["trained_protocol"] = about.protocol["name"] or "custom"

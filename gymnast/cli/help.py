@@ -1,4 +1,4 @@
-"""The help of a command: tyro's, from the fields of dataclasses and the docstrings under them."""
+"""The help of a command, shown by tyro from the fields of dataclasses and the docstrings under them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from gymnast.settings.flags import flags_of
 def show_help(
     prog: str, description: str, groups: Mapping[str, type[Any]], *, defaults: Mapping[str, Any] | None = None
 ) -> None:
-    """Print every flag of the dataclasses with default and help; `defaults` replace those of the fields."""
+    """Print every flag of the dataclasses with its default and help; `defaults` replace the fields' own."""
     import tyro
 
     shown = [(title, _help_class(title, cls, defaults or {})) for title, cls in groups.items()]
-    # A single group is given bare, so that tyro does not need a field for it.
+    # A single group is passed bare, so that tyro does not need a field for it.
     whole: Any = shown[0][1] if len(shown) == 1 else dataclasses.make_dataclass("Options", shown)
     try:
         tyro.cli(whole, prog=prog, description=description, args=["--help"], config=(tyro.conf.OmitArgPrefixes,))
@@ -30,7 +30,7 @@ def show_help(
 
 
 def field_docs(cls: type[Any]) -> dict[str, str]:
-    """The docstrings under a dataclass's fields, inherited ones included; empty where there is no source."""
+    """The docstrings under a dataclass's fields, including inherited ones; empty without source code."""
     docs: dict[str, str] = {}
     for base in reversed(cls.__mro__[:-1]):
         try:
@@ -47,7 +47,7 @@ def field_docs(cls: type[Any]) -> dict[str, str]:
 
 
 def _help_class(title: str, cls: type[Any], defaults: Mapping[str, Any]) -> type[Any]:
-    """The dataclass as tyro shows it: the same fields and help, and no checks."""
+    """The dataclass as tyro shows it: the same fields and help, without checks."""
     import tyro
 
     docs = field_docs(cls)
@@ -57,7 +57,7 @@ def _help_class(title: str, cls: type[Any], defaults: Mapping[str, Any]) -> type
         kind: Any = positional[flag.type] if flag.positional else bool if flag.switch else flag.type
         default = defaults.get(name, flag.default)
         undecided = flag.switch and default is None
-        hint = "(default: as it fits)" if undecided else None
+        hint = "(default: auto)" if undecided else None
         about = tyro.conf.arg(help=docs.get(name, ""), metavar=flag.positional or flag.metavar, help_behavior_hint=hint)
         default = False if undecided else default
         given: Any = {} if default is dataclasses.MISSING else {"default_factory": partial(_same, default)}

@@ -59,7 +59,7 @@ def _content(what: str) -> dict[str, Any]:
 
 
 def _scores_text() -> str:
-    """The table, and under it where each column is from: scores of different protocols do not compare."""
+    """The table, followed by the source of each column: scores of different protocols are not comparable."""
     names_ = list(scores.COLUMNS)
     rows = [["game", *names_]]
     rows += [
@@ -68,7 +68,7 @@ def _scores_text() -> str:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     notes = [
-        f"{name}: {column.paper}; {column.conditions} (protocol {column.protocol or 'of its own'})"
+        f"{name}: {column.paper}; {column.conditions} (protocol {column.protocol or 'its own'})"
         for name, column in scores.COLUMNS.items()
     ]
     return "\n".join([*lines, "", *notes])
@@ -76,10 +76,10 @@ def _scores_text() -> str:
 
 def _preset_lines(name: str) -> list[str]:
     preset = presets.PRESETS[name]
-    lines = [f"{name:<22}{preset.help}"]
+    lines = [f"{name:<24}{preset.help}"]
     if preset.run:
-        lines.append(f"{'  run':<22}{_settings(preset.run)}")
-    lines += [f"  {agent:<20}{_settings(changes)}" for agent, changes in preset.agent.items() if changes]
+        lines.append(f"{'  run':<24}{_settings(preset.run)}")
+    lines += [f"  {agent:<22}{_settings(changes)}" for agent, changes in preset.agent.items() if changes]
     return lines
 
 
@@ -91,7 +91,7 @@ def _suite_lines(name: str) -> list[str]:
 
 
 def _settings(changes: dict[str, Any]) -> str:
-    """Changes as they would be written on the command line."""
+    """Changes as written on the command line."""
     return " ".join(_flag(name.replace("_", "-"), value) for name, value in changes.items())
 
 
@@ -102,7 +102,7 @@ def _flag(name: str, value: Any) -> str:
 
 
 def _envs() -> dict[str, list[str]]:
-    """Ids of the registry by family; of several versions of one environment, all that are registered."""
+    """Registered ids by family, including every registered version of an environment."""
     import gymnasium as gym
 
     import gymnast.envs  # noqa: F401 - registers gymnast's own ids and Atari's

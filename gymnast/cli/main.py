@@ -32,14 +32,14 @@ from gymnast.version import __version__
 USAGE = """\
 usage: gymnast COMMAND ...
 
-  gymnast train AGENT --env ID [options]       train an agent; leaves a run folder
-  gymnast resume RUN [--steps N]               go on with a run from its last checkpoint
+  gymnast train AGENT --env ID [options]       train an agent and write a run folder
+  gymnast resume RUN [--steps N]               resume a run from its last checkpoint
   gymnast evaluate RUN_OR_CHECKPOINT           play episodes with the trained agent
-  gymnast benchmark SUITE_OR_IDS --agents A B  train agents in many environments, and report
-  gymnast ablate rainbow --env ID [ID ...]     Rainbow whole and in parts, and report
-  gymnast report RUN_OR_FOLDER ...             compare runs: tables and pictures
+  gymnast benchmark SUITE_OR_IDS --agents A B  train agents in many environments and report
+  gymnast ablate rainbow --env ID [ID ...]     compare Rainbow and its parts and report
+  gymnast report RUN_OR_FOLDER ...             compare runs in tables and figures
   gymnast list agents|envs|networks|presets|protocols|scores|suites
-                                               what there is
+                                               list what is available
 
   gymnast COMMAND --help                       the options of a command
   gymnast train AGENT --help                   all options of an agent
@@ -48,7 +48,7 @@ usage: gymnast COMMAND ...
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code: 0, 1 for a run that failed, 2 for wrong input, 128 + a signal."""
+    """Run one command and return its exit code: 0, 1 for a failed run, 2 for wrong input, 128 + a signal's number."""
     words = sys.argv[1:] if argv is None else list(argv)
     try:
         code = _dispatch(words)
@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(error, 1)
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # the reader has seen enough; what is still buffered must not complain at exit
+    except BrokenPipeError:  # the reader closed the pipe; buffered output must not raise at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
 
@@ -80,19 +80,19 @@ def _dispatch(words: list[str]) -> int:
     command = COMMANDS.get(words[0])
     if command is None:
         kind = "option" if words[0].startswith("-") else "command"
-        raise UsageError(f"unknown {kind} {words[0]!r}; there are {', '.join(COMMANDS)}{nearest(words[0], COMMANDS)}")
+        raise UsageError(f"unknown {kind} {words[0]!r}; choose from {', '.join(COMMANDS)}{nearest(words[0], COMMANDS)}")
     return command(words[1:])
 
 
 def _train(words: list[str]) -> int:
     if not words or words[0].startswith("-"):
         if _asks_help(words):
-            about = "\n".join(f"{name:<20}{entry.help}" for name, entry in agents.AGENTS.items())
-            about = f"Train an agent. Each has options of its own: gymnast train AGENT --help\n\n{about}"
+            about = f"Agents: {', '.join(agents.AGENTS)}; gymnast list agents describes them."
+            about = f"Train an agent. For the options of an agent: gymnast train AGENT --help\n\n{about}"
             show_help("gymnast train AGENT", about, {"preset": PresetOptions, "run": TrainOptions})
             return 0
         raise UsageError(
-            f"train needs an agent first: gymnast train AGENT --env ID; there are {', '.join(agents.AGENTS)}"
+            f"train needs an agent first: gymnast train AGENT --env ID; choose from {', '.join(agents.AGENTS)}"
         )
     agent, of = words[0], f"train {words[0]}"
     agents.search_here()
@@ -218,7 +218,7 @@ def _report(words: list[str]) -> int:
 
 
 def _suite_options(words: list[str], cls: type[Any], *, of: str) -> tuple[Any, list[str]]:
-    """The options of a command that starts many runs, None after its help, and the words after `--`, for every run."""
+    """The options of a command that starts many runs (None after its help), and the words after `--` for every run."""
     own, extra = words, []
     if "--" in words:
         own, extra = words[: words.index("--")], words[words.index("--") + 1 :]
@@ -245,13 +245,13 @@ def _asks_help(words: Sequence[str]) -> bool:
 
 
 def _preset_values(words: Sequence[str], every: dict[str, flags.Flag], agent: str) -> dict[str, Any]:
-    """What the presets beside `--help` set, so that help shows the defaults that would hold."""
+    """Values of the presets given with `--help`, so that help shows the resulting defaults."""
     rest = [word for word in words if word not in ("-h", "--help")]
     return presets.apply(flags.parse(rest, every, of=f"train {agent}").get("preset", ()), agent)
 
 
 def _print_resolved(agent: str, options: TrainOptions, config: Any) -> None:
-    """Every option as it will be used, and the default where it is another one."""
+    """Print every option as it will be used, and the default if it differs."""
     for title, settings in (("run", options), (agent, config)):
         print(title)
         for name, flag in flags.flags_of(type(settings)).items():
@@ -263,7 +263,7 @@ def _print_resolved(agent: str, options: TrainOptions, config: Any) -> None:
 
 
 def _shown(value: Any) -> str:
-    """A value as it is written after its flag."""
+    """A value as written after its flag."""
     if isinstance(value, (tuple, list)):
         return " ".join(str(item) for item in value) or "-"
     return "-" if value is None or value == "" else str(value)

@@ -1,7 +1,7 @@
-"""`python -m gymnast.cli.watched ...`: the command line, ended with the process that started it, however that one ends.
+"""`python -m gymnast.cli.watched ...`: the command line, which ends when the process that started it ends.
 
 The starter holds the other end of standard input. When it is gone, killed or not, the pipe closes, and this process
-ends at once: its run goes on from its last checkpoint when the starter is started again.
+ends at once: its run resumes from its last checkpoint when the starter runs again.
 """
 
 from __future__ import annotations

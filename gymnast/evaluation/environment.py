@@ -15,7 +15,7 @@ from gymnast.envs.rows.single import resolve
 from gymnast.settings import under_protocol
 
 STEP_LIMIT = 10_000
-"""Time limit of an evaluation episode where the environment has none: a greedy policy may walk in circles for ever."""
+"""Time limit of an evaluation episode where the environment has none: a greedy policy may walk in circles forever."""
 
 
 def time_limit(env: str) -> int:

@@ -1,1 +1,1 @@
-"""What a person watches: the panel, TensorBoard and W&B, videos."""
+"""Output for people: the panel, TensorBoard and W&B, videos."""

@@ -1,4 +1,4 @@
-"""A small animated GIF of a video, for viewers that show images but no videos."""
+"""A small animated GIF of a video, for viewers that show only images."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Gif:
 
 
 def gif_of(path: Path, *, fps: float, max_frames: int = 300, max_side: int = 240) -> Gif:
-    """The first part of a video, frames dropped so that about 10 a second of its own time remain, scaled down."""
-    # Both take a while to import and are needed only where there is a video.
+    """The first part of a video, scaled down, with frames dropped to about 10 per second of its own time."""
+    # Both take a while to import and are needed only for videos.
     import av
     from PIL import Image
 

@@ -1,6 +1,6 @@
-"""What a run shows while it runs: a live panel on a terminal, else one plain line every few seconds.
+"""Progress of a run: a live panel on a terminal, otherwise one plain line every few seconds.
 
-All of it goes to stderr, like any progress report: stdout stays free for results (`--json`, pipes).
+Everything goes to stderr, so that stdout stays free for results (`--json`, pipes).
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from rich.text import Text
 LIVE_PERIOD = 0.5
 PLAIN_PERIOD = 5.0
 SPEED_WINDOW = 15.0
-"""Seconds over which steps/s and its split are taken."""
+"""Seconds over which steps/s and its split are measured."""
 BARS = "▁▂▃▄▅▆▇█"
 MAX_WIDTH = 110
-"""Columns of the live panel on a wide terminal."""
+"""Width of the live panel on a wide terminal, in columns."""
 
 
 @dataclass(frozen=True)
 class PanelState:
-    """A run at one moment; what is not known yet is empty or None, and shown as "-"."""
+    """A run at one moment; unknown values are empty or None and shown as "-"."""
 
     env_step: int
     total_steps: int
@@ -51,7 +51,7 @@ class PanelState:
 
 @dataclass(frozen=True)
 class Speed:
-    """Steps a second, where the time went (fractions that sum to 1), seconds left; over the last seconds."""
+    """Steps per second over the last seconds, where the time went (fractions that sum to 1), and seconds left."""
 
     steps_per_second: float = math.nan
     split: Mapping[str, float] = field(default_factory=dict)
@@ -59,7 +59,7 @@ class Speed:
 
 
 class ProgressConsole(Console):
-    """A console that falls silent when nobody reads it any more, where rich's own ends the process."""
+    """A console that goes silent when its stream is closed; rich's own would end the process."""
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
@@ -110,11 +110,11 @@ class Panel:
             self._live = None
 
     def due(self, now: float) -> bool:
-        """Whether it is time for another state."""
+        """Whether another state is due."""
         return now >= self._next
 
     def update(self, state: PanelState) -> None:
-        """Show a state, now."""
+        """Show a state immediately."""
         now = self._clock()
         speed = self._meter.take(now, state)
         self._next = now + self._period
@@ -127,7 +127,7 @@ class Panel:
             self._guard(lambda: live.update(frame, refresh=True))
 
     def message(self, text: str) -> None:
-        """A line that stays: above the panel, or among the plain lines."""
+        """Print a permanent line, above the panel or among the plain lines."""
         self._print(text)
 
     def _print(self, text: str) -> None:
@@ -136,7 +136,7 @@ class Panel:
     def _guard(self, show: Callable[[], object]) -> bool:
         try:
             show()
-        except (OSError, ValueError):  # a terminal that is gone, a full disk under a redirected stderr, a closed file
+        except (OSError, ValueError):  # a closed terminal or file, or a full disk under a redirected stderr
             self._console.quiet = True
             return False
         return True
@@ -166,7 +166,7 @@ class _Meter:
 
 
 def plain_line(state: PanelState, speed: Speed) -> str:
-    """One ASCII line: for logs, pipes and dumb terminals."""
+    """One ASCII line, for logs, pipes and dumb terminals."""
     parts = [
         f"step {state.env_step:,}/{state.total_steps:,} ({_fraction(state):.0%})",
         f"{number(speed.steps_per_second)} steps/s ({_split(speed)})" if speed.split else "- steps/s",
@@ -218,14 +218,14 @@ def sparkline(values: Sequence[float], *, width: int) -> str:
 
 
 def number(value: float | None) -> str:
-    """Four significant digits, thousands with commas; "-" for what is not known."""
+    """Four significant digits, thousands with commas; "-" if unknown."""
     if value is None or math.isnan(value):
         return "-"
     return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.4g}"
 
 
 def duration(seconds: float) -> str:
-    """h:mm:ss, "-" where it is not known."""
+    """h:mm:ss, "-" if unknown."""
     if not math.isfinite(seconds):
         return "-"
     minutes, second = divmod(round(seconds), 60)
@@ -250,5 +250,5 @@ def _pairs(values: Mapping[str, float]) -> Iterator[str]:
 
 
 def _row(parts: Sequence[str] | Iterator[str]) -> Text:
-    """Parts beside each other, broken between them only."""
+    """Parts side by side, with line breaks only between them."""
     return Text("  ".join(part.replace(" ", "\N{NO-BREAK SPACE}") for part in parts))

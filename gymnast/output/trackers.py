@@ -1,4 +1,4 @@
-"""TensorBoard and Weights & Biases. Whatever goes wrong in one of them, training and the local log go on."""
+"""TensorBoard and Weights & Biases. If one of them fails, training and the local log continue."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from typing import Any, Protocol
 from gymnast.output.gif import gif_of
 
 WANDB_INIT_SECONDS = 20
-"""How long a run waits for W&B's server at its start before it logs offline."""
+"""Seconds to wait for W&B's server at the start of a run before logging offline."""
 WANDB_FINISH_SECONDS = 60
-"""How long a run's end waits for uploads; what is left can be sent by `wandb sync`."""
+"""Seconds to wait for uploads at the end of a run; `wandb sync` can send the rest."""
 
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What a writer is told of the run."""
+    """The run, as writers see it."""
 
     run_dir: Path
     config: Mapping[str, Any]
@@ -31,13 +31,13 @@ class RunInfo:
     project: str
     mode: str
     env_step: int
-    """Where the run starts or goes on: nothing after it is kept of what was written before."""
+    """Where the run starts or resumes: earlier records after this step are dropped."""
     state: Mapping[str, Any] = field(default_factory=dict)
-    """What `Writers.state` gave at that step."""
+    """The result of `Writers.state` at that step."""
 
 
 class Writer(Protocol):
-    """One place that a run is logged to; any of these may raise."""
+    """A destination of a run's logs; any method may raise."""
 
     def scalars(self, env_step: int, values: Mapping[str, float]) -> None: ...
 
@@ -46,14 +46,14 @@ class Writer(Protocol):
     def summary(self, values: Mapping[str, Any]) -> None: ...
 
     def state(self) -> dict[str, Any]:
-        """Plain JSON that a resumed run's writer needs to go on."""
+        """Plain JSON that the writer of a resumed run needs to continue."""
         ...
 
     def close(self, exit_code: int) -> None: ...
 
 
 class Writers:
-    """All writers of a run. One that raises, in whatever call, is named once on stderr and dropped.
+    """All writers of a run. A writer that raises in any call is reported once on stderr and dropped.
 
     `names` are keys of WRITERS; `env_step` and `state` are those of the checkpoint that a run is resumed from. `mode`
     ("online", "offline" or "disabled") is W&B's. Raises ValueError for an unknown name.
@@ -96,12 +96,12 @@ class Writers:
         self._each(lambda writer: writer.summary(values))
 
     def state(self) -> dict[str, Any]:
-        """Plain JSON for a checkpoint; what a dropped writer last knew is kept."""
+        """Plain JSON for a checkpoint; includes the last state of a dropped writer."""
         self._each(lambda writer: self._state.update(writer.state()))
         return dict(self._state)
 
     def close(self, exit_code: int) -> None:
-        """Write out and end everything; calling it twice is harmless."""
+        """Flush and close everything; calling it twice is harmless."""
         self._each(lambda writer: writer.close(exit_code))
         self._writers.clear()
 
@@ -112,15 +112,15 @@ class Writers:
             except Exception as error:
                 _warn_dropped(name, error)
                 del self._writers[name]
-                with contextlib.suppress(Exception):  # it has failed already: this only frees what it holds
+                with contextlib.suppress(Exception):  # it has already failed; this only frees its resources
                     writer.close(1)
 
 
 class TensorBoard:
     """An event file in the run's folder, written record by record in the caller's thread.
 
-    TensorBoard's own writers hand records to a thread, whose failure (a full disk) is a traceback on stderr and in some
-    cases a hang; a record here is some 50 µs and either written or an OSError.
+    TensorBoard's own writers pass records to a thread, whose failure (a full disk) prints a traceback and in some cases
+    hangs. Here a record takes about 50 µs and is either written or raises OSError.
     """
 
     def __init__(self, info: RunInfo) -> None:
@@ -128,14 +128,14 @@ class TensorBoard:
         from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignore[import-untyped]
 
         self._event, self._summary = event_pb2.Event, summary_pb2.Summary
-        # Readers take files in the order of their names, so a resumed run's must come after the first one's.
+        # Readers process files in the order of their names, so a resumed run's file must come after the first one's.
         name = f"events.out.tfevents.{time.time():017.6f}.{os.getpid()}.gymnast"
         self._file = open(info.run_dir / name, "xb")  # noqa: SIM115 - open as long as the run
         self._writer = RecordWriter(self._file)
         self._env_step = info.env_step
         self._write(file_version="brain.Event:2")
         if info.state.get("tensorboard"):
-            # Readers drop every step from this one on that they find in earlier files.
+            # Readers drop steps from this one on in earlier files.
             self._write(step=info.env_step + 1, session_log=event_pb2.SessionLog(status=event_pb2.SessionLog.START))
         else:
             self._text("config", _markdown(info.config))
@@ -174,10 +174,10 @@ class TensorBoard:
 
 
 class WandB:
-    """A Weights & Biases run, continued under the same id by a resumed run.
+    """A Weights & Biases run; a resumed run continues it under the same id.
 
-    Where the server does not answer within WANDB_INIT_SECONDS, or nobody is logged in, the run is logged offline, to
-    be sent later by `wandb sync`. With `mode` "online" the environment variable WANDB_MODE decides.
+    If the server does not answer within WANDB_INIT_SECONDS, or nobody is logged in, the run is logged offline and can
+    be sent later with `wandb sync`. With `mode` "online" the environment variable WANDB_MODE decides.
     """
 
     def __init__(self, info: RunInfo) -> None:
@@ -195,10 +195,10 @@ class WandB:
             wandb.teardown()  # the failed attempt still holds the run's id
             self._run = self._start("offline")
             sync = self._run.settings.sync_dir
-            _warn(f"wandb logs offline, send it later by `wandb sync {sync}`: {_one_line(error)}")
+            _warn(f"wandb logs offline, upload later with `wandb sync {sync}`: {_one_line(error)}")
         if not self._run.offline and self._run.url:
             print(f"wandb: {self._run.url}", file=sys.stderr)
-        # Also W&B's own step is the env step, so that what a resumed run logs again is not added a second time.
+        # W&B's own step is the env step too, so that records which a resumed run repeats are not added twice.
         self._run.define_metric("env_step", hidden=True)
         self._run.define_metric("*", step_metric="env_step")
 
@@ -251,7 +251,7 @@ def _markdown(config: Mapping[str, Any]) -> str:
 
 
 def _warn_dropped(name: str, error: Exception) -> None:
-    _warn(f"{name} failed and is dropped, training goes on: {_one_line(error)}")
+    _warn(f"{name} failed and is switched off, training continues: {_one_line(error)}")
 
 
 def _warn(text: str) -> None:

@@ -1,4 +1,4 @@
-"""Video files: h264 in mp4, written frame by frame, with no display and no program beside PyAV's own library."""
+"""Video files: h264 in mp4, written frame by frame through PyAV, without a display or other programs."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ QUALITY = {"crf": "20", "preset": "veryfast"}
 
 
 class VideoWriter:
-    """Writes frames into an mp4 file as they come; the file bears its name only once it is whole.
+    """Writes frames to an mp4 file as they come; the file gets its name only once it is complete.
 
-    The folder is made where it is missing. Used as a context manager it discards the unfinished file when its block
-    raises. Frames are uint8 [H, W, 3] and all of one size; an odd height or width is padded with one black line,
-    since the encoder takes even ones alone. `fps` is frames per second, and may be a fraction.
+    A missing folder is created. As a context manager it discards the unfinished file when its block raises. Frames are
+    uint8 [H, W, 3] and all of the same size; an odd height or width is padded with one black line, because the encoder
+    takes only even sizes. `fps` is frames per second, and may be a fraction.
     """
 
     def __init__(self, path: str | os.PathLike[str], fps: float) -> None:
@@ -35,13 +35,13 @@ class VideoWriter:
         self._shape: tuple[int, ...] = ()
 
     def add(self, frame: NDArray[np.uint8]) -> None:
-        """Append one frame, uint8 [H, W, 3]. Raises ValueError for another shape or type than the first one's."""
+        """Append one frame, uint8 [H, W, 3]. Raises ValueError if its shape or type differs from the first one's."""
         if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
             raise ValueError(f"a frame must be uint8 [H, W, 3], got {frame.dtype} {list(frame.shape)}")
         if self._container is None:
             self._open(frame.shape)
         if frame.shape != self._shape:
-            raise ValueError(f"all frames must have one size, got {list(frame.shape)} after {list(self._shape)}")
+            raise ValueError(f"all frames must have the same size, got {list(frame.shape)} after {list(self._shape)}")
         height, width = frame.shape[:2]
         if height % 2 or width % 2:
             frame = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)))
@@ -50,7 +50,7 @@ class VideoWriter:
         self.frames += 1
 
     def close(self) -> None:
-        """Finish the file and give it its name; without a frame there is no file. Calling it twice is harmless."""
+        """Finish the file and name it; without frames no file is written. Calling it twice is harmless."""
         if self._container is None:
             return
         container, self._container = self._container, None
@@ -59,7 +59,7 @@ class VideoWriter:
         os.replace(self._part, self.path)
 
     def discard(self) -> None:
-        """Throw away what was written since the last `close`."""
+        """Discard everything written since the last `close`."""
         if self._container is not None:
             container, self._container = self._container, None
             container.close()

@@ -50,7 +50,9 @@ def is_asked(words: Sequence[str]) -> bool:
 def resolve(agent: str, words: Sequence[str], *, of: str) -> PopulationRequest:
     """The population that the words ask for; UsageError, which names `of`."""
     if agent not in AGENTS:
-        raise UsageError(f"--seeds trains {' and '.join(AGENTS)} as a population, not {agent}; benchmark --seeds fits")
+        raise UsageError(
+            f"--seeds trains {' and '.join(AGENTS)} as a population, not {agent}; use gymnast benchmark --seeds"
+        )
     given = flags.parse(words, request.train_flags(agent) | flags.flags_of(PopulationOptions), of=of)
     own = {name: given.pop(name) for name in ("seeds", "vary") if name in given}
     options = PopulationOptions(**own)
@@ -58,11 +60,11 @@ def resolve(agent: str, words: Sequence[str], *, of: str) -> PopulationRequest:
         raise UsageError("--vary needs --seeds A:B, the members of a population")
     for name in NOT_HERE:
         if name in given:
-            raise UsageError(f"--{name.replace('_', '-')} does not go with --seeds")
+            raise UsageError(f"--{name.replace('_', '-')} cannot be combined with --seeds")
     if given.get("native") is False:
-        raise UsageError("--no-native does not go with --seeds: a population acts in a device-native environment")
+        raise UsageError("--no-native cannot be combined with --seeds: populations need a device-native environment")
     if given.get("video"):
-        raise UsageError("--video does not go with --seeds; afterwards: gymnast evaluate RUN --video FOLDER")
+        raise UsageError("--video cannot be combined with --seeds; run gymnast evaluate RUN --video FOLDER afterwards")
     try:
         members = spread.seeds(options.seeds)
     except ValueError as error:
@@ -79,8 +81,8 @@ def _vary(texts: Sequence[str], members: int, given: dict[str, Any]) -> dict[str
         except ValueError as error:
             raise UsageError(f"--{first_line(error)}") from None
         if name in found:
-            raise UsageError(f"--vary has {name} twice")
+            raise UsageError(f"--vary sets {name} twice")
         if name in given:
-            raise UsageError(f"--{name.replace('_', '-')} and --vary {name} are the same setting: give one of them")
+            raise UsageError(f"--{name.replace('_', '-')} and --vary {name} are the same setting; use one of them")
         found[name] = values
     return found

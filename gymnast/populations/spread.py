@@ -15,7 +15,7 @@ def seeds(text: str) -> range:
         raise ValueError(f"seeds must be A:B, the seeds from A to B - 1, got {text!r}")
     first, end = int(found[1]), int(found[2])
     if end <= first:
-        raise ValueError(f"seeds A:B need A < B, got {text}")
+        raise ValueError(f"seeds A:B needs A < B, got {text}")
     return range(first, end)
 
 
@@ -34,7 +34,7 @@ def spread(text: str, members: int) -> tuple[str, Values]:
         return name, tuple(turns[member % len(turns)] for member in range(members))
     low, high, *kind = values.split(":")
     if kind not in ([], ["log"]):
-        raise ValueError(f"vary takes log alone after name=low:high:, got {text!r}")
+        raise ValueError(f"vary takes only log after name=low:high:, got {text!r}")
     ends = _number(low, text), _number(high, text)
     if kind and min(ends) <= 0.0:
         raise ValueError(f"vary needs numbers > 0 for log, got {text!r}")

@@ -1,1 +1,1 @@
-"""What runs are compared by: tables, statistics and figures."""
+"""Comparing runs: tables, statistics and figures."""

@@ -1,4 +1,4 @@
-"""`gymnast report`: what finished runs of several agents, games and seeds say together."""
+"""`gymnast report`: compares finished runs of several agents, games and seeds."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from gymnast.reports.gather import Run
 from gymnast.reports.statistics import Array, Band, Interval
 
 POINTS = 50
-"""Moments of a learning curve."""
+"""Points of a learning curve."""
 PAIRS = 5
-"""Agents up to which every pair is compared; of more, each is compared with the last one."""
+"""Up to this many agents, every pair is compared; with more, each is compared with the last one."""
 
 
 @dataclass(frozen=True)
 class Scale:
-    """The scores that a normalized score measures between: 0 at `low`, 1 at `high`."""
+    """The range of a normalized score: 0 at `low`, 1 at `high`."""
 
     low: float
     high: float
@@ -37,7 +37,7 @@ class Scale:
 
 @dataclass(frozen=True)
 class Table:
-    """Runs by agent and game, in the order in which they came."""
+    """Runs by agent and game, in their given order."""
 
     runs: tuple[Run, ...]
     agents: tuple[str, ...]
@@ -45,7 +45,7 @@ class Table:
     human: bool
     """Whether scores are human-normalized; else each game's lowest and highest mean return stand for 0 and 1."""
     evaluated: bool
-    """Whether curves are of evaluations; else of the training episodes."""
+    """Whether curves show evaluations; otherwise training episodes."""
     scales: Mapping[str, Scale]
 
     @staticmethod

@@ -65,7 +65,7 @@ def find(paths: Sequence[str]) -> list[Path]:
                 inside.append(Path(folder))
                 below.clear()
         if not inside:
-            raise UsageError(f"{path} holds no run: there is no config.json in it")
+            raise UsageError(f"{path} contains no run: it has no config.json")
         found |= dict.fromkeys(inside)
     return list(found)
 
@@ -171,9 +171,9 @@ def _check_protocols(runs: Sequence[Run]) -> None:
         different = _differences(first.protocol, item.protocol)
         if different:
             raise UsageError(
-                f"different protocols are not put in one report: {first.title} is "
+                f"runs of different protocols cannot share a report: {first.title} is "
                 f"{protocol_name(first.protocol, different)}, {item.title} is "
-                f"{protocol_name(item.protocol, different)}; report them apart"
+                f"{protocol_name(item.protocol, different)}; report them separately"
             )
 
 

@@ -1,4 +1,4 @@
-"""One report of many runs: tables, figures and the words between them."""
+"""One report on many runs: tables, figures and text."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Written:
     files: tuple[Path, ...]
 
     def as_text(self) -> str:
-        """The aggregates, and where everything lies."""
+        """The aggregates and the paths of the files."""
         from gymnast.reports import tables
 
         return "\n".join([tables.aggregates(self.comparison), "", *(str(path) for path in self.files)])
@@ -60,14 +60,14 @@ def write(
 
 @dataclass(frozen=True, kw_only=True)
 class ReportOptions:
-    """Compare finished runs: tables as Markdown and CSV, pictures as PNG; runs of different protocols are refused."""
+    """Compare finished runs: tables as Markdown and CSV, figures as PNG. Runs of different protocols are refused."""
 
     paths: tuple[str, ...] = field(metadata={"positional": "RUN_OR_FOLDER"})
-    """Folders of runs, or folders that hold such."""
+    """Run folders, or folders that contain run folders."""
     out: str = "report"
     """Folder to write to."""
     resamples: int = 2_000
-    """Bootstrap resamples behind each interval."""
+    """Bootstrap resamples per interval."""
     seed: int = 0
     """Seed of the bootstrap."""
 

@@ -47,7 +47,7 @@ class Pooled:
         """Raises ValueError where there is no game, or one without a score."""
         counts = np.array([len(game) for game in scores], dtype=np.int64)
         if not len(counts) or not counts.all():
-            raise ValueError("there must be at least one game, and a score in each")
+            raise ValueError("at least one game is needed, with a score in each")
         pooled = np.concatenate([np.asarray(game, dtype=np.float64) for game in scores])
         return Pooled(pooled, np.repeat(np.arange(len(counts)), counts), counts)
 

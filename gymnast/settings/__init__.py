@@ -1,1 +1,1 @@
-"""What a run is asked to be: options, flags, seeds, names of agents, presets."""
+"""The settings of a run: options, flags, seeds, names of agents, presets."""

@@ -1,4 +1,4 @@
-"""Names of agents: a static table of gymnast's own, and `module:Class` or `./file.py:Class` for anybody else's."""
+"""Names of agents: gymnast's own, and `module:Class` or `./file.py:Class` for yours."""
 
 from __future__ import annotations
 
@@ -11,64 +11,33 @@ import traceback
 import typing
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
+from gymnast.agents import CLASSES, AgentEntry
 from gymnast.errors import UsageError, nearest
-from gymnast.settings.algorithms import ALGORITHMS, PATHS
-
-
-class AgentEntry(NamedTuple):
-    """Where an agent's class lies and what it is."""
-
-    path: str
-    help: str
-
+from gymnast.settings.algorithms import ALGORITHMS
 
 AGENTS: dict[str, AgentEntry] = {
-    "q-learning": AgentEntry("gymnast.agents.tabular.learners:QLearning", "Q-learning, off-policy control in a table"),
-    "sarsa": AgentEntry("gymnast.agents.tabular.learners:Sarsa", "SARSA, on-policy control in a table"),
-    "expected-sarsa": AgentEntry(
-        "gymnast.agents.tabular.learners:ExpectedSarsa", "SARSA with the expectation over next actions"
-    ),
-    "double-q-learning": AgentEntry(
-        "gymnast.agents.tabular.learners:DoubleQLearning", "two tables, one chooses and the other values"
-    ),
-    "n-step-sarsa": AgentEntry("gymnast.agents.tabular.learners:NStepSarsa", "SARSA with n-step returns"),
-    "td": AgentEntry("gymnast.agents.tabular.learners:TD", "TD prediction of the value of a fixed policy"),
-    "value-iteration": AgentEntry("gymnast.agents.tabular.planning:ValueIteration", "planning on the transition table"),
-    "policy-iteration": AgentEntry(
-        "gymnast.agents.tabular.planning:PolicyIteration", "planning on the transition table"
-    ),
-    "ucb": AgentEntry("gymnast.agents.tabular.bandits:UCB", "upper confidence bounds, for bandits"),
-    "thompson": AgentEntry("gymnast.agents.tabular.bandits:Thompson", "Thompson sampling, for bandits"),
-    "reinforce": AgentEntry(
-        "gymnast.agents.policy.reinforce:Reinforce", "policy gradient of whole episodes (Williams 1992)"
-    ),
-    "hill-climbing": AgentEntry(
-        "gymnast.agents.search.hill_climbing:HillClimbing", "the best policy, perturbed by noise"
-    ),
-    "ga": AgentEntry("gymnast.agents.search.evolution:GeneticAlgorithm", "genetic algorithm (Such et al. 2017)"),
-    "es": AgentEntry(
-        "gymnast.agents.search.evolution:EvolutionStrategies", "evolution strategies (Salimans et al. 2017)"
-    ),
-    **{name: AgentEntry(PATHS[algorithm.base], algorithm.help) for name, algorithm in ALGORITHMS.items()},
+    **{name: entry for name, entry in CLASSES.items() if name not in ALGORITHMS},
+    **{name: AgentEntry(CLASSES[kind.base].path, kind.help) for name, kind in ALGORITHMS.items()},
 }
+"""The classes of gymnast's own, and the algorithms that are settings of one."""
 
 METHODS = ("actor", "store", "updates_due", "learn", "scheduled", "state_dict", "load_state_dict")
 
 
 def is_builtin(name: str) -> bool:
-    """Whether the name is one of gymnast's own agents; nothing is imported."""
+    """Whether the name is one of gymnast's own agents; imports nothing."""
     return name in AGENTS
 
 
 def agent_class(name: str) -> type[Any]:
-    """The class of an agent's name, imported; UsageError says what is wrong with the name or the class."""
+    """Import and return the class of an agent's name; UsageError explains a wrong name or class."""
     path = AGENTS[name].path if name in AGENTS else name
     module_name, separator, class_name = path.rpartition(":")
     if not separator or not module_name or not class_name:
         raise UsageError(
-            f"unknown agent {name!r}; there are {', '.join(AGENTS)}, or module:Class, ./file.py:Class"
+            f"unknown agent {name!r}; choose from {', '.join(AGENTS)}, or module:Class, ./file.py:Class"
             f"{nearest(name, AGENTS)}"
         )
     module = _file(module_name) if module_name.endswith(".py") else _module(module_name)
@@ -85,9 +54,9 @@ def agent_class(name: str) -> type[Any]:
 
 
 def config_class(agent: type[Any]) -> type[Any]:
-    """The dataclass that annotates the agent's attribute `config`, or else the parameter `config` of its `__init__`.
+    """The dataclass that annotates the agent's attribute `config`, or else its `__init__`'s parameter `config`.
 
-    `| None` aside; UsageError without one.
+    `| None` is ignored. Raises UsageError if there is none.
     """
     try:
         hint = typing.get_type_hints(agent).get("config") or typing.get_type_hints(agent.__init__).get("config")
@@ -97,31 +66,31 @@ def config_class(agent: type[Any]) -> type[Any]:
         part for part in (hint, *typing.get_args(hint)) if inspect.isclass(part) and dataclasses.is_dataclass(part)
     ]
     if len(found) != 1:
-        raise UsageError(f"{agent.__name__}.__init__ has no parameter `config` that is annotated with a dataclass")
+        raise UsageError(f"{agent.__name__}.__init__ needs a parameter `config` annotated with a dataclass")
     return found[0]
 
 
 def default_config(name: str) -> Any:
-    """The config of an agent's name: what the algorithm switches on, and else the defaults."""
+    """The config of an agent's name: the algorithm's changes over the defaults."""
     changes = ALGORITHMS[name].changes if name in ALGORITHMS else {}
     return config_class(agent_class(name))(**changes)
 
 
 def import_backbone(config: Any) -> None:
-    """Import the module of a config's `backbone` that is `module:Class`: networks look it up and import nothing."""
+    """Import the module of a `module:Class` backbone; networks look the class up and import nothing."""
     module_name, separator, _ = str(getattr(config, "backbone", "")).partition(":")
     if separator:
         _module(module_name)
 
 
 def name_of(agent: type[Any]) -> str:
-    """The name that `agent_class` finds the class by."""
+    """The name under which `agent_class` finds the class."""
     path = f"{agent.__module__}:{agent.__qualname__}"
     return next((name for name, entry in AGENTS.items() if entry.path == path), path)
 
 
 def help_of(name: str) -> str:
-    """One line about an agent: the table's, or the first of the class's docstring."""
+    """One line about an agent, from the table or the first line of the class's docstring."""
     if name in AGENTS:
         return AGENTS[name].help
     return (inspect.getdoc(agent_class(name)) or name).splitlines()[0]
@@ -139,7 +108,7 @@ def _module(name: str) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
-            raise UsageError(f"no module {name}; write ./file.py:Class for a file") from None
+            raise UsageError(f"no module {name}; use ./file.py:Class for a file") from None
         raise UsageError(f"cannot import {name}: {_where(error)}") from error
     except Exception as error:
         raise UsageError(f"cannot import {name}: {_where(error)}") from error
@@ -168,7 +137,7 @@ def _file(name: str) -> ModuleType:
 
 
 def _where(error: Exception) -> str:
-    """The error in one line, with the line of code that it came from."""
+    """The error in one line, with the line of code that raised it."""
     text = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
     frames = traceback.extract_tb(error.__traceback__)
     if isinstance(error, SyntaxError) or not frames:

@@ -1,4 +1,4 @@
-"""The algorithms that are settings of another one: names of agents and of presets, changes to the plain config."""
+"""Algorithms that are settings of another one: they are names of agents and presets, and change its plain config."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from gymnast.agents import CLASSES
+
 
 class Algorithm(NamedTuple):
-    """What an algorithm changes in the config of the one that it is made of, whatever the environment."""
+    """Changes of an algorithm to the config of its base, whatever the environment."""
 
     help: str
     changes: dict[str, Any]
     base: str = "dqn"
-    """The algorithm whose plain config it changes; its own name where it changes nothing."""
+    """The algorithm whose plain config it changes; its own name if it changes nothing."""
     run: Mapping[str, Any] = MappingProxyType({})
-    """Changes to the options of a run that it makes no sense without."""
+    """Changes to the run's options that it needs to make sense."""
 
 
 RAINBOW = {
@@ -27,7 +29,7 @@ RAINBOW = {
     "n_step": 3,
     "values": "categorical",
 }
-"""Hessel et al. 2018, table 1: what does not depend on the environment."""
+"""Hessel et al. 2018, table 1: the settings that do not depend on the environment."""
 
 R2D2 = {
     "recurrent": "lstm",
@@ -40,7 +42,7 @@ R2D2 = {
     "values": "rescaled",
     "train_period": 16,
 }
-"""Kapturowski et al. 2019, section 2.3 and appendix; a batch of sequences is many transitions, so fewer of them."""
+"""Kapturowski et al. 2019, section 2.3 and appendix; a batch of sequences has many transitions, so fewer updates."""
 
 A2C = {
     "policy_loss": "plain",
@@ -53,47 +55,35 @@ A2C = {
     "optimizer": "a3c-rmsprop",
     "entropy_coef": 0.01,
 }
-"""Mnih et al. 2016, algorithm S3 and section 8; the step size is that of its synchronous form (Wu et al. 2017)."""
-
-PATHS = {
-    "dqn": "gymnast.agents.value.dqn:DQN",
-    "pqn": "gymnast.agents.value.pqn:PQN",
-    "ppo": "gymnast.agents.policy.actor_critic:ActorCritic",
-}
-"""The class of each base."""
+"""Mnih et al. 2016, algorithm S3 and section 8; the step size is that of the synchronous form (Wu et al. 2017)."""
 
 ALGORITHMS: dict[str, Algorithm] = {
-    "dqn": Algorithm("deep Q-network (Mnih et al. 2015)", {}),
+    "dqn": Algorithm(CLASSES["dqn"].help, {}),
     "double-dqn": Algorithm("DQN with double Q-learning (van Hasselt et al. 2016)", {"double": True}),
     "dueling-dqn": Algorithm(
-        "double DQN with streams for value and advantages (Wang et al. 2016)", {"double": True, "dueling": True}
+        "double DQN with separate value and advantage streams (Wang et al. 2016)", {"double": True, "dueling": True}
     ),
     "per": Algorithm(
         "double DQN with proportional prioritized replay (Schaul et al. 2016)", {"double": True, "prioritized": True}
     ),
-    "noisy-dqn": Algorithm("DQN that explores by noisy layers (Fortunato et al. 2018)", {"noisy": True}),
+    "noisy-dqn": Algorithm("DQN that explores with noisy layers (Fortunato et al. 2018)", {"noisy": True}),
     "n-step-dqn": Algorithm("DQN with three-step targets", {"n_step": 3}),
-    "c51": Algorithm("distribution over 51 returns (Bellemare et al. 2017)", {"values": "categorical"}),
-    "qr-dqn": Algorithm("200 quantiles of the return (Dabney et al. 2018)", {"values": "quantile"}),
-    "iqn": Algorithm("quantiles at random fractions (Dabney et al. 2018b)", {"values": "implicit", "quantiles": 64}),
-    "rainbow": Algorithm("all of double, dueling, prioritized, noisy, 3-step, C51 (Hessel et al. 2018)", RAINBOW),
+    "c51": Algorithm("DQN with a distribution over 51 returns (Bellemare et al. 2017)", {"values": "categorical"}),
+    "qr-dqn": Algorithm("DQN with 200 quantiles of the return (Dabney et al. 2018)", {"values": "quantile"}),
+    "iqn": Algorithm(
+        "DQN with quantiles at random fractions (Dabney et al. 2018b)", {"values": "implicit", "quantiles": 64}
+    ),
+    "rainbow": Algorithm("DQN with double, dueling, prioritized, noisy, 3-step and C51 (Hessel et al. 2018)", RAINBOW),
     "der": Algorithm(
         "data-efficient Rainbow: more updates, 20-step targets (van Hasselt et al. 2019)",
         RAINBOW | {"n_step": 20, "noisy_sigma": 0.1},
     ),
-    "r2d2": Algorithm(
-        "an LSTM that learns from sequences with burn-in and stored state (Kapturowski et al. 2019)", R2D2
-    ),
-    "pqn": Algorithm(
-        "parallelised Q-network: Q(lambda) without replay or target network (Gallici et al. 2024)",
-        {},
-        "pqn",
-        {"num_envs": 32},
-    ),
-    "ppo": Algorithm("proximal policy optimisation (Schulman et al. 2017)", {}, "ppo", {"num_envs": 8}),
-    "a2c": Algorithm("advantage actor-critic, in step (Mnih et al. 2016)", A2C, "ppo", {"num_envs": 8}),
+    "r2d2": Algorithm("recurrent DQN: LSTM, sequences with burn-in and stored state (Kapturowski et al. 2019)", R2D2),
+    "pqn": Algorithm(CLASSES["pqn"].help, {}, "pqn", {"num_envs": 32}),
+    "ppo": Algorithm(CLASSES["ppo"].help, {}, "ppo", {"num_envs": 8}),
+    "a2c": Algorithm("synchronous advantage actor-critic (Mnih et al. 2016)", A2C, "ppo", {"num_envs": 8}),
     "a3c": Algorithm(
-        "asynchronous advantage actor-critic: processes on shared weights (Mnih et al. 2016)",
+        "asynchronous advantage actor-critic: processes with shared weights (Mnih et al. 2016)",
         A2C | {"workers": 4, "max_grad_norm": 40.0},
         "ppo",
     ),

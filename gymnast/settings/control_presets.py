@@ -58,7 +58,7 @@ CLASSIC: dict[str, dict[str, Any]] = {
         "v_max": 100.0,
         "atoms": 101,
         "noisy_sigma": 0.1,
-        "noisy_epsilon": "linear:1:0:5000",  # small noise alone leaves some seeds with one action for ever
+        "noisy_epsilon": "linear:1:0:5000",  # with only small noise some seeds get stuck with one action
         "priority_beta": "linear:0.4:1:50000",
     },
     "qr-dqn": {"quantiles": 51},
@@ -117,7 +117,7 @@ PENDULUM: dict[str, dict[str, Any]] = {
     },
 }
 MOUNTAINCAR: dict[str, dict[str, Any]] = {
-    # Its reward says nothing until the top is reached: novelty leads there.
+    # The reward carries no information until the top is reached; novelty leads there.
     "ppo": {
         "num_envs": 16,
         "rollout_steps": 128,

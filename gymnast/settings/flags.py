@@ -1,7 +1,7 @@
-"""Frozen dataclasses as flags: `--n-step 3` sets the field `n_step`. tyro converts the values.
+"""Turns frozen dataclasses into flags: `--n-step 3` sets the field `n_step`. tyro converts the values.
 
-tyro's own errors are boxes of several lines, and nan passes it; so the flags are found here, and each mistake is one
-line that names the option, the value, what is allowed and the nearest valid name.
+tyro reports errors in boxes of several lines and accepts nan. So the flags are parsed here, and each mistake gives one
+line that names the option, the value, the allowed values and the nearest valid name.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class Flag:
     default: Any
     """The default, or `dataclasses.MISSING`."""
     positional: str | None = None
-    """What usage calls a value that stands without a flag."""
+    """Name in the usage text of a value without a flag."""
     metavar: str | None = None
-    """What usage calls the value of a flag, where its type does not say it."""
+    """Name in the usage text of the flag's value, if its type does not suffice."""
 
     @property
     def name(self) -> str:
@@ -40,25 +40,25 @@ class Flag:
 
     @property
     def switch(self) -> bool:
-        """Whether it stands alone, and `--no-` before it is its opposite."""
+        """Whether it takes no value, and `--no-` negates it."""
         return self.type in (bool, bool | None)
 
     @property
     def arity(self) -> int | None:
-        """Values that it takes: 0 for a switch, None for any number."""
+        """Number of values that it takes: 0 for a switch, None for any number."""
         return 0 if self.switch else max(_arities(self.type), key=lambda count: math.inf if count is None else count)
 
 
 @dataclass(frozen=True)
 class Given:
-    """What stands on the command line: flags as they are written, each with the words after it."""
+    """The words of a command line: flags as written, each with the words after it."""
 
     loose: list[str]
     flags: list[tuple[str, list[str]]]
 
 
 def flags_of(*classes: type[Any]) -> dict[str, Flag]:
-    """The flags of dataclasses by field name; UsageError where two of them have one field name."""
+    """The flags of dataclasses by field name; UsageError if two of them share a field name."""
     flags: dict[str, Flag] = {}
     for cls in classes:
         hints = typing.get_type_hints(cls, include_extras=True)
@@ -66,9 +66,11 @@ def flags_of(*classes: type[Any]) -> dict[str, Flag]:
             if not field.init:
                 continue
             if field.name in flags:
-                raise UsageError(f"{cls.__name__}.{field.name} has the name of another option; rename the field")
+                raise UsageError(f"{cls.__name__}.{field.name} has the same name as another option; rename the field")
             if dataclasses.is_dataclass(hints[field.name]):
-                raise UsageError(f"{cls.__name__}.{field.name} is a dataclass; a config is flat, one flag a field")
+                raise UsageError(
+                    f"{cls.__name__}.{field.name} is a dataclass; a config must be flat, one flag per field"
+                )
             shown = {key: field.metadata[key] for key in ("positional", "metavar") if key in field.metadata}
             flags[field.name] = Flag(field.name, hints[field.name], default_of(field), **shown)
     return flags
@@ -79,7 +81,7 @@ def default_of(field: dataclasses.Field[Any]) -> Any:
 
 
 def parse(words: Sequence[str], flags: Mapping[str, Flag], *, of: str) -> dict[str, Any]:
-    """The values that the words give, by field name; `of` names the command in errors. Raises UsageError."""
+    """The values given by the words, by field name; `of` names the command in errors. Raises UsageError."""
     values: dict[str, Any] = {}
     spelled = {flag.name: flag for flag in flags.values() if not flag.positional}
     positionals = [flag for flag in flags.values() if flag.positional]
@@ -96,7 +98,7 @@ def parse(words: Sequence[str], flags: Mapping[str, Flag], *, of: str) -> dict[s
             texts, loose = texts[:count], loose + texts[count:]
         values[flag.field] = not negated if flag.switch and not texts else _value(flag, texts)
     if len(loose) > room:
-        raise UsageError(f"{of} does not take {loose[len(positionals)]!r}; options are written --name value")
+        raise UsageError(f"{of} does not take {loose[len(positionals)]!r}; write options as --name value")
     values |= {flag.field: text for flag, text in zip(positionals, loose, strict=False)}
     if many and len(loose) >= len(positionals):
         values[positionals[-1].field] = tuple(loose[len(positionals) - 1 :])
@@ -104,7 +106,7 @@ def parse(words: Sequence[str], flags: Mapping[str, Flag], *, of: str) -> dict[s
 
 
 def build(cls: type[Any], values: Mapping[str, Any], *, of: str) -> Any:
-    """An instance of the dataclass from its share of the values; UsageError names what is missing or not allowed."""
+    """Build the dataclass from its share of the values; UsageError names a missing or invalid value."""
     fields = {field.name: field for field in dataclasses.fields(cls) if field.init}
     flags = flags_of(cls)
     for name, field in fields.items():
@@ -130,7 +132,7 @@ def _split(words: Sequence[str]) -> Given:
 
 
 def _find(name: str, spelled: Mapping[str, Flag], *, of: str) -> tuple[Flag, bool]:
-    """The flag of a spelling, and whether it is a switch's `--no-` form; underscores stand for dashes."""
+    """The flag of a spelling, and whether it is a switch's `--no-` form; underscores count as dashes."""
     dashed = "--" + name.lstrip("-").replace("_", "-")
     positive = "--" + dashed.removeprefix("--no-")
     if name.startswith("--"):
@@ -180,7 +182,7 @@ def _refuse(flag: Flag, texts: list[str]) -> NoReturn:
 
 
 def describe(kind: Any) -> str:
-    """A type in words: what a flag takes."""
+    """A type in words, for error messages."""
     plain = {int: "an integer", float: "a number", str: "text", bool: "True or False", type(None): "None"}
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is typing.Annotated:
@@ -197,7 +199,7 @@ def describe(kind: Any) -> str:
 
 
 def _members(kind: Any) -> list[Any]:
-    """The plain types that a type is made of."""
+    """The plain types that a type consists of."""
     if typing.get_origin(kind) is Literal:
         return [kind]
     parts = [argument for argument in typing.get_args(kind) if argument is not ...]
@@ -250,7 +252,7 @@ def _numbers(value: Any) -> Iterator[Any]:
 
 
 def _with_flags(message: str, flags: Mapping[str, Flag]) -> str:
-    """A config's message with fields as the flags that set them, so that the user reads what they can write."""
+    """A config's message with field names replaced by flags, as the user writes them."""
     first = next(iter(message.splitlines()), "not allowed")
     names = sorted((name for name in flags if "_" in name), key=len, reverse=True)
     if names:

@@ -1,7 +1,7 @@
-"""Presets of environment families for DQN, PPO, PQN and their variants; the numbers of a paper where it has some.
+"""Presets of environment families for DQN, PPO, PQN and their variants, with a paper's numbers where it gives any.
 
-A family has changes for all of them under "dqn" or "ppo", and further ones for single algorithms. Periods are in
-env steps (4 frames each in Atari). The schedules of epsilon hold where no noisy layers explore.
+A family has changes for all variants under "dqn" or "ppo", and further ones for single algorithms. Periods are in env
+steps (4 frames each in Atari). The schedules of epsilon apply without noisy layers.
 """
 
 from __future__ import annotations

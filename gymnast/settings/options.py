@@ -1,4 +1,4 @@
-"""What the subcommands take: frozen dataclasses whose fields are flags and whose field docstrings are the help."""
+"""Options of the subcommands: frozen dataclasses whose fields are flags and whose field docstrings are their help."""
 
 from __future__ import annotations
 
@@ -22,60 +22,60 @@ KEEP_CHECKPOINTS = 5
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """A training run; every period and count of steps is in env steps, summed over all environments."""
+    """Options of a training run. All periods and step counts are in env steps, summed over all environments."""
 
     env: str = field(metadata={"metavar": "ID"})
-    """Gymnasium id, or module:Id to import a module that registers it."""
+    """Gymnasium id, or module:Id to import the module that registers it."""
     steps: int = 100_000
     """Env steps to train for."""
     num_envs: int = 1
-    """Environments stepped together."""
+    """Number of environments stepped together."""
     seed: int = 0
-    """Seed of every random stream of the run."""
+    """Seed of all of the run's random numbers."""
     device: str = "auto"
-    """auto (a GPU where there is one), cpu, cuda, cuda:N or mps."""
+    """auto (a GPU if available), cpu, cuda, cuda:N or mps."""
     name: str | None = None
-    """Name of the run's folder; without one, its seed and the time."""
+    """Name of the run's folder. Default: the seed and the time."""
     out: str = "runs"
-    """Folder in which runs are kept, as OUT/ENV/AGENT/NAME."""
+    """Folder for runs; a run is written to OUT/ENV/AGENT/NAME."""
     track: tuple[Track, ...] = ()
-    """Where to log beside the run's own metrics.jsonl: tensorboard, wandb or both."""
+    """Log to tensorboard, wandb or both, in addition to metrics.jsonl."""
     eval_every: int = 0
-    """Env steps between evaluations of the greedy policy; 0 evaluates at the end alone."""
+    """Env steps between evaluations of the greedy policy; 0 evaluates only at the end."""
     eval_episodes: int = 10
-    """Episodes of each evaluation."""
+    """Episodes per evaluation."""
     eval_envs: int = 8
-    """Environments that an evaluation steps together, at most."""
+    """Maximum number of environments that an evaluation steps together."""
     checkpoint_every: int = 0
-    """Env steps between periodic checkpoints; 0 keeps the best and the last alone."""
+    """Env steps between periodic checkpoints; 0 keeps only the best and the last."""
     keep_checkpoints: int = KEEP_CHECKPOINTS
-    """Periodic checkpoints to keep; the oldest is deleted first."""
+    """Number of periodic checkpoints to keep; the oldest is deleted first."""
     log_every: int = 1_000
     """Env steps between records of metrics.jsonl."""
     stop_return: float | None = None
     """Stop once a scheduled evaluation reaches this mean return."""
     vectorization: Vectorization = "auto"
-    """How environments are stepped: serial (in this process), async (worker processes), native (the id's own)."""
+    """How to step environments: serial (this process), async (worker processes) or native (the id's vector version)."""
     native: bool | None = None
-    """Play the id's device-native version, all environments as tensors; by default on a GPU, where there is one."""
+    """Use the id's device-native version, which steps all environments as tensors. Default: on a GPU, if it exists."""
     env_options: str = ""
     """Arguments of the environment's constructor, as a JSON object."""
     max_episode_steps: int | None = None
-    """Time limit of an episode, in place of the id's own."""
+    """Time limit per episode, in place of the id's own."""
     protocol: str | None = None
-    """Atari protocol to train and score under, over what presets and the id say; see gymnast list protocols."""
+    """Atari protocol to train and score under; overrides presets and the id. See gymnast list protocols."""
     video: bool = True
     """Record one episode of the final policy."""
     threads: int = 1
-    """Threads that torch and NumPy compute with on the CPU."""
+    """CPU threads of torch and NumPy."""
     overlap: bool = False
-    """Learn while environments step (async, Atari): the action under way was chosen before the updates that are due."""
+    """Learn while environments step (async, Atari); the pending action was chosen before these updates."""
     exact_resume: bool = False
-    """Refuse an environment that cannot be resumed exactly; without this such a run resumes with fresh episodes."""
+    """Refuse an environment that cannot be resumed exactly; otherwise such a run resumes with new episodes."""
     wandb_project: str = WANDB_PROJECT
     """Project on Weights & Biases."""
     wandb_mode: WandbMode = "online"
-    """online, offline (to be synced later) or disabled."""
+    """Mode of Weights & Biases: online, offline (to sync later) or disabled."""
 
     def __post_init__(self) -> None:
         if not self.env:
@@ -104,10 +104,10 @@ class TrainOptions:
         if not math.isfinite(self.stop_return):
             raise ValueError(f"stop_return must be a finite number, got {self.stop_return}")
         if self.eval_every == 0:
-            raise ValueError("stop_return needs scheduled evaluations: give eval_every a value > 0 too")
+            raise ValueError("stop_return needs scheduled evaluations: set eval_every to a value > 0")
 
     def _check_idle(self) -> None:
-        """An option that would have no effect is a mistake."""
+        """Refuse options that would have no effect."""
         if "wandb" not in self.track and self.wandb_project != WANDB_PROJECT:
             raise ValueError(f"wandb_project {self.wandb_project} has no effect without wandb in track")
         if "wandb" not in self.track and self.wandb_mode != "online":
@@ -118,26 +118,26 @@ class TrainOptions:
 
 @dataclass(frozen=True)
 class PopulationOptions:
-    """Many agents at once in one process, each with a seed of its own (ppo and a2c, in device-native environments)."""
+    """Train many agents in one process, each with its own seed (ppo and a2c, in device-native environments)."""
 
     seeds: str = field(default="", metadata={"metavar": "A:B"})
-    """Train an agent for each seed from A to B - 1, all at once; --steps and --num-envs are those of each."""
+    """Train one agent for each seed from A to B - 1, all at once; --steps and --num-envs apply to each agent."""
     vary: tuple[str, ...] = ()
-    """Settings that differ between them: name=low:high or name=low:high:log spread, name=a,b,c taken in turns."""
+    """Settings that differ between agents: name=low:high[:log] for a range, name=a,b,c to cycle through values."""
 
 
 @dataclass(frozen=True)
 class ResumeOptions:
-    """Go on with a run from its last checkpoint, exactly as if it had never stopped."""
+    """Resume a run from its last checkpoint, exactly as if it had never stopped."""
 
     run: str = field(metadata={"positional": "RUN"})
     """Folder of the run."""
     steps: int | None = None
-    """New total of env steps; without it the run's own."""
+    """New total of env steps. Default: the run's own."""
     device: str | None = None
-    """Another device than the run's: auto, cpu, cuda, cuda:N or mps."""
+    """Device to use instead of the run's: auto, cpu, cuda, cuda:N or mps."""
     trust: bool = False
-    """Run an agent or environment outside gymnast that the run's config names."""
+    """Import the agent or environment from outside gymnast that the run's config names."""
 
     def __post_init__(self) -> None:
         if self.steps is not None:
@@ -148,32 +148,32 @@ class ResumeOptions:
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """Play whole episodes with the greedy policy of a run's best checkpoint, or of one checkpoint file."""
+    """Play whole episodes with the greedy policy of a run's best checkpoint or of a checkpoint file."""
 
     path: str = field(metadata={"positional": "RUN_OR_CHECKPOINT"})
     """Folder of a run, or a checkpoint file."""
     member: int | None = None
-    """Of the run of a population, the agent with this seed; without it the best one."""
+    """Seed of the population member to play. Default: the best member."""
     episodes: int = 100
-    """Episodes to play, each with a seed of its own."""
+    """Episodes to play, each with its own seed."""
     num_envs: int = 8
-    """Environments stepped together; the result does not depend on it."""
+    """Number of environments stepped together; it does not change the result."""
     seed: int = 0
-    """Seed that the episodes' seeds come from."""
+    """Seed from which the episodes' seeds are drawn."""
     protocol: str | None = None
     """Atari protocol to score under instead of the run's own; see gymnast list protocols."""
     video: str | None = None
     """Folder to write a video of one episode to."""
     against_optimal: bool = False
-    """Compare with the optimal policy, computed on the environment's transition table."""
+    """Compare with the optimal policy, computed from the environment's transition table."""
     picture: str | None = None
-    """File (png, pdf or svg) to draw values and greedy actions to, on the environment's grid."""
+    """File (png, pdf or svg) for a drawing of values and greedy actions on the environment's grid."""
     json: bool = False
     """Print one JSON object."""
     device: str = "cpu"
     """auto, cpu, cuda, cuda:N or mps."""
     trust: bool = False
-    """Run an agent or environment outside gymnast that the checkpoint names."""
+    """Import the agent or environment from outside gymnast that the checkpoint names."""
 
     def __post_init__(self) -> None:
         _at_least("episodes", self.episodes, 1)
@@ -188,17 +188,17 @@ class EvaluateOptions:
 
 @dataclass(frozen=True)
 class ListOptions:
-    """What gymnast knows: agents, environments, networks, presets, Atari protocols, published scores or suites."""
+    """List agents, environments, networks, presets, Atari protocols, published scores or suites."""
 
     what: str = field(metadata={"positional": "agents|envs|networks|presets|protocols|scores|suites"})
-    """What to list."""
+    """The list to print."""
     json: bool = False
     """Print JSON."""
 
     def __post_init__(self) -> None:
         if self.what not in LISTS:
             raise ValueError(
-                f"unknown list {self.what!r}; there are {', '.join(LISTS)}{nearest(self.what, LISTS)}",
+                f"unknown list {self.what!r}; choose from {', '.join(LISTS)}{nearest(self.what, LISTS)}",
             )
 
 
@@ -215,7 +215,7 @@ def check_device(device: str) -> None:
 
 def check_folder_name(name: str | None) -> None:
     if name is not None and (not name or name.startswith(".") or "/" in name or "\\" in name or "\0" in name):
-        raise ValueError(f"name must be the name of one folder, got {name!r}")
+        raise ValueError(f"name must be a single folder name, got {name!r}")
 
 
 def _check_env_options(text: str) -> None:
@@ -231,7 +231,7 @@ def _check_env_options(text: str) -> None:
 
 @dataclass(frozen=True)
 class PresetOptions:
-    """Settings that go together; explicit flags override them."""
+    """Named groups of settings; explicit flags override them."""
 
     preset: tuple[str, ...] = ()
-    """Presets, applied from left to right; see gymnast list presets."""
+    """Presets, applied from left to right. See gymnast list presets."""

@@ -1,4 +1,4 @@
-"""Presets: settings that go together, by name. `--preset A B` applies them from left to right, then explicit flags."""
+"""Presets: named groups of settings. `--preset A B` applies them from left to right, then explicit flags."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from gymnast.settings.algorithms import ALGORITHMS
 
 @dataclass(frozen=True)
 class Preset:
-    """Changes to the options of a run and to the config of each agent that it fits."""
+    """Changes to the options of a run and to the configs of the agents that it supports."""
 
     help: str
     agent: dict[str, dict[str, Any]]
-    """Changes to the config of each agent that the preset is for."""
+    """Changes to the config, by agent."""
     run: dict[str, Any] = field(default_factory=dict)
     """Changes to TrainOptions."""
 
@@ -27,7 +27,7 @@ CONTROL = ("q-learning", "sarsa", "expected-sarsa", "double-q-learning", "n-step
 PRESETS: dict[str, Preset] = {
     **{name: Preset(algorithm.help, {algorithm.base: algorithm.changes}) for name, algorithm in ALGORITHMS.items()},
     "cartpole": Preset(
-        "CartPole-v1 until it is solved (mean greedy return of 475 over 100 episodes) with a margin",
+        "CartPole-v1 until solved (mean greedy return of 475 over 100 episodes), with a margin",
         control_presets.CARTPOLE,
         run={"steps": 50_000, "eval_every": 2_500, "eval_episodes": 100, "stop_return": 490.0},
     ),
@@ -40,7 +40,7 @@ PRESETS: dict[str, Preset] = {
         "Acrobot-v1", control_presets.ACROBOT, run={"steps": 300_000, "eval_every": 25_000, "eval_episodes": 20}
     ),
     "lunarlander": Preset(
-        "LunarLander-v3, whose physics come with gymnasium[box2d]",
+        "LunarLander-v3 (needs gymnasium[box2d])",
         control_presets.LUNARLANDER,
         run={"steps": 1_000_000, "eval_every": 100_000, "eval_episodes": 20},
     ),
@@ -61,27 +61,27 @@ PRESETS: dict[str, Preset] = {
         run={"steps": 5_000_000, "eval_every": 100_000, "eval_episodes": 30},
     ),
     "atari": Preset(
-        "Atari games as each algorithm's paper has them; 200 million frames, 8 GB of memory",
+        "Atari with the settings of each algorithm's paper; 200 million frames, 8 GB of memory",
         game_presets.ATARI,
         run={"steps": 50_000_000, "eval_every": 250_000, "eval_episodes": 30, "checkpoint_every": 1_000_000},
     ),
     "atari100k": Preset(
-        "Atari games in 100,000 env steps, as van Hasselt et al. 2019 have them",
+        "Atari in 100,000 env steps, with the settings of van Hasselt et al. 2019",
         game_presets.ATARI100K,
         run={"steps": 100_000, "eval_every": 10_000, "eval_episodes": 10},
     ),
     "frozenlake": Preset(
-        "FrozenLake-v1, slippery: steps that shrink, and an exploration that ends",
+        "FrozenLake-v1, slippery: decreasing step sizes, and exploration that ends",
         {agent: {"alpha": "inverse:0.5:20000", "epsilon": "linear:1:0.01:1500000"} for agent in CONTROL},
         run={"steps": 2_000_000, "eval_every": 200_000, "eval_episodes": 100, "log_every": 20_000},
     ),
     "taxi": Preset(
-        "Taxi: steps that shrink slowly, and an exploration that ends",
+        "Taxi: slowly decreasing step sizes, and exploration that ends",
         {agent: {"alpha": "inverse:0.5:100000", "epsilon": "linear:1:0.01:1500000"} for agent in CONTROL},
         run={"steps": 2_000_000, "eval_every": 200_000, "eval_episodes": 100, "log_every": 20_000},
     ),
     "cliffwalking": Preset(
-        "CliffWalking-v1 as in Sutton & Barto 2018, example 6.6; steps shrink, so that SARSA settles on its path",
+        "CliffWalking-v1 as in Sutton & Barto 2018, example 6.6; decreasing step sizes let SARSA converge to its path",
         {
             agent: {"gamma": 1.0, "epsilon": 0.1, "alpha": 0.5 if "q-learning" in agent else "inverse:0.5:20000"}
             for agent in CONTROL
@@ -89,7 +89,7 @@ PRESETS: dict[str, Preset] = {
         run={"steps": 1_000_000, "eval_every": 100_000, "log_every": 10_000},
     ),
     "blackjack": Preset(
-        "Blackjack-v1: undiscounted, and noisy, so steps that shrink",
+        "Blackjack-v1: undiscounted, with decreasing step sizes because it is noisy",
         {agent: {"gamma": 1.0, "alpha": "inverse:0.1:50000", "epsilon": "linear:1:0.1:300000"} for agent in CONTROL},
         run={"steps": 500_000, "eval_every": 100_000, "eval_episodes": 10_000, "eval_envs": 16, "log_every": 5_000},
     ),
@@ -97,10 +97,11 @@ PRESETS: dict[str, Preset] = {
 
 
 def apply(names: Sequence[str], agent: str) -> dict[str, Any]:
-    """The fields that presets set for an agent, of run and config together; later presets override earlier ones.
+    """The fields of run and config that presets set for an agent; later presets override earlier ones.
 
-    An algorithm is an agent and a preset; what it switches on outlives the preset of an environment family, which may
-    have further settings for it. Raises UsageError for an unknown preset and for one that is not made for the agent.
+    An algorithm is both an agent and a preset; its settings take precedence over the preset of an environment family,
+    which may have further settings for it. Raises UsageError for an unknown preset or one that does not support the
+    agent.
     """
     key = ALGORITHMS[agent].base if agent in ALGORITHMS else agent
     algorithm = next((name for name in reversed([agent, *names]) if name in ALGORITHMS), None)
@@ -108,7 +109,7 @@ def apply(names: Sequence[str], agent: str) -> dict[str, Any]:
     values: dict[str, Any] = dict(ALGORITHMS[agent].run) | own if agent in ALGORITHMS else {}
     for name in names:
         if name not in PRESETS:
-            raise UsageError(f"unknown preset {name!r}; there are {', '.join(PRESETS)}{nearest(name, PRESETS)}")
+            raise UsageError(f"unknown preset {name!r}; choose from {', '.join(PRESETS)}{nearest(name, PRESETS)}")
         preset = PRESETS[name]
         if key not in preset.agent:
             algorithms = [other for other, kind in ALGORITHMS.items() if kind.base in preset.agent]

@@ -1,4 +1,4 @@
-"""What the words after `gymnast train AGENT` ask for, resolved and checked without starting anything."""
+"""Resolves and checks the words after `gymnast train AGENT`, without starting anything."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from gymnast.settings.options import PresetOptions, TrainOptions
 
 @dataclass(frozen=True)
 class Request:
-    """A training run as it was asked for."""
+    """A requested training run."""
 
     agent: str
     options: TrainOptions
     config: Any
     presets: tuple[str, ...]
     given: dict[str, Any]
-    """What the words themselves set, by field name: neither defaults nor what the presets say."""
+    """Values set by the words themselves, by field name, without defaults and presets."""
 
 
 def train_flags(agent: str) -> dict[str, flags.Flag]:
-    """Every flag of `gymnast train AGENT`; UsageError where there is no such agent."""
+    """Every flag of `gymnast train AGENT`; UsageError for an unknown agent."""
     return flags.flags_of(PresetOptions, TrainOptions, agents.config_class(agents.agent_class(agent)))
 
 
 def resolve(agent: str, words: Sequence[str], *, of: str) -> Request:
-    """The run that the words ask for: presets from left to right, then flags. Raises UsageError, which names `of`."""
+    """The requested run: presets from left to right, then flags. Raises UsageError, which names `of`."""
     return resolved(agent, flags.parse(words, train_flags(agent), of=of), of=of)
 
 
 def resolved(agent: str, given: dict[str, Any], *, of: str) -> Request:
-    """As `resolve`, from what the words themselves set, by field name."""
+    """Like `resolve`, from values by field name instead of words."""
     chosen = given.get("preset", ())
     config_class = agents.config_class(agents.agent_class(agent))
     own = {name: value for name, value in given.items() if name != "preset"}

@@ -1,4 +1,4 @@
-"""Every stream of a run, from its one seed."""
+"""All random streams of a run, from one seed."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Seeds:
-    """Every stream of a run, spawned from its one seed."""
+    """All random streams of a run, spawned from one seed."""
 
     env: np.random.SeedSequence
     agent: np.random.SeedSequence
     actor: np.random.SeedSequence
     torch: int
     eval: int
-    """Of the evaluations during training, the same each time so that they compare."""
+    """Of the evaluations during training; the same each time, so that they are comparable."""
     test: int
-    """Of the final evaluation: not the seeds for which the best checkpoint was chosen."""
+    """Of the final evaluation; differs from the seeds that chose the best checkpoint."""
 
     @staticmethod
     def of(seed: int) -> Seeds:

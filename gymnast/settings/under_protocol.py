@@ -18,9 +18,9 @@ Config = TypeVar("Config")
 
 
 def over(values: Mapping[str, Any], given: Mapping[str, Any], config: type[Any]) -> dict[str, Any]:
-    """What presets set (`values`), with a protocol's settings of the learner over them.
+    """The presets' values with a protocol's settings of the learner applied over them.
 
-    `given` are the explicit flags: UsageError where one of them contradicts the protocol that they or the presets name.
+    `given` are the explicit flags. Raises UsageError if one of them contradicts the named protocol.
     """
     name = given.get("protocol", values.get("protocol"))
     if name not in PROTOCOLS:  # none, or one that TrainOptions refuses
@@ -34,10 +34,10 @@ def over(values: Mapping[str, Any], given: Mapping[str, Any], config: type[Any])
 
 
 def resolve(options: TrainOptions, config: Config) -> tuple[TrainOptions, Config]:
-    """Options and config with the settings of `options.protocol`; resolving twice is the same as once.
+    """Options and config with the settings of `options.protocol`; resolving twice changes nothing.
 
-    What the environment's id implies and a config's default give way; anything else that contradicts the protocol is
-    refused, since then it would not be that protocol. Raises ValueError, also for an environment that is no Atari game.
+    The protocol overrides what the environment's id implies and the config's defaults. Raises ValueError for anything
+    else that contradicts it, and for an environment that is not an Atari game.
     """
     if options.protocol is None:
         return options, config
@@ -52,11 +52,11 @@ def resolve(options: TrainOptions, config: Config) -> tuple[TrainOptions, Config
 
 
 def play(protocol: Protocol, env: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The environment's options under a protocol; ValueError where one that was given contradicts it."""
+    """The environment's options under a protocol; ValueError if a given option contradicts it."""
     from gymnast.envs.atari.names import is_atari  # ale-py, which the quick commands do without
 
     if not is_atari(env):
-        raise ValueError(f"protocol {protocol.label} is for Atari games, and {env} is none")
+        raise ValueError(f"protocol {protocol.label} is for Atari games, and {env} is not one")
     AtariOptions.from_dict(dict(given))
     for name, value in protocol.env_options.items():
         if given.get(name, value) != value:
@@ -76,11 +76,11 @@ def _learner(protocol: Protocol, config: Config) -> Config:
 
 
 def _contradiction(name: str, option: str, value: Any, wanted: Any) -> str:
-    return f"{option} {value} contradicts the protocol {name}, which has {wanted}; leave one of them out"
+    return f"{option} {value} contradicts the protocol {name}, which uses {wanted}; drop one of them"
 
 
 def note(protocol: str | None, env: str) -> str | None:
-    """The line that says where a named protocol overrides what an Atari id implies, or None where it does not."""
+    """A line saying that a named protocol overrides what an Atari id implies, None if it does not."""
     if protocol is None:
         return None
     from gymnast.envs.atari.names import atari_name
@@ -88,4 +88,4 @@ def note(protocol: str | None, env: str) -> str | None:
     name, sticky = atari_name(env), check(protocol).sticky
     if name.sticky == sticky:
         return None
-    return f"protocol {protocol} plays {name.id} with sticky {sticky} (the id alone means {name.sticky})"
+    return f"protocol {protocol} plays {name.id} with sticky {sticky} (the id implies {name.sticky})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import json
 import os
@@ -9,13 +10,14 @@ import platform
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from gymnast.errors import UsageError
+from gymnast.settings.options import TrainOptions
 from gymnast.version import __version__
 
 LOG_BYTES = 10_000_000
@@ -31,7 +33,7 @@ def check_space(out: str, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed + LOG_BYTES:
         short = f"its checkpoints need {needed / 1e6:,.0f} MB and {free / 1e6:,.0f} MB are free"
-        raise UsageError(f"--out {out}: {short}; a smaller replay needs less")
+        raise UsageError(f"--out {out}: {short}; a smaller replay needs less space")
 
 
 def create(out: str, *, env: str, agent: str, name: str | None, seed: int) -> Path:
@@ -46,7 +48,7 @@ def create(out: str, *, env: str, agent: str, name: str | None, seed: int) -> Pa
             return path
         except FileExistsError:
             if name is not None or not parent.is_dir():
-                hint = f"; go on with it by `gymnast resume {path}`, or choose another --name" if path.is_dir() else ""
+                hint = f"; continue it with `gymnast resume {path}`, or choose another --name" if path.is_dir() else ""
                 raise UsageError(f"{path} exists already{hint}") from None
             number += 1
             path = parent / f"{chosen}-{number}"
@@ -62,6 +64,31 @@ def folder(out: str, *, env: str, agent: str) -> Path:
 def _folder_name(name: str) -> str:
     """An id as one folder's name: `ALE/Pong-v5` is `ALE-Pong-v5`, `./my.py:Mine` is `my.py-Mine`."""
     return name.removeprefix("./").replace("/", "-").replace(":", "-").lstrip(".")
+
+
+def config_json(
+    agent: str,
+    config: Any,
+    *,
+    options: TrainOptions,
+    presets: Sequence[str],
+    command: Sequence[str],
+    protocol: dict[str, Any] | None = None,
+    population: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The content of config.json: all that repeats the run. `config` is the agent's."""
+    return {
+        "agent": agent,
+        "config": dataclasses.asdict(config),
+        "run": dataclasses.asdict(options),
+        **({} if population is None else {"population": population}),
+        "protocol": protocol,
+        "presets": list(presets),
+        "command": list(command),
+        "versions": versions(),
+        "commit": commit(),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
 
 
 def write_config(path: Path, config: dict[str, Any]) -> None:

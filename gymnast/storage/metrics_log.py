@@ -65,7 +65,9 @@ class MetricsLog:
         except OSError as error:
             if not self._warned:
                 self._warned = True
-                self._warn(f"{error.strerror}; training goes on, the records wait in memory until they can be written")
+                self._warn(
+                    f"{error.strerror}; training continues, and records are kept in memory until they can be written"
+                )
 
     def _cut(self, size: int) -> None:
         if size < os.fstat(self._file.fileno()).st_size:

@@ -1,7 +1,7 @@
 """`gymnast ablate rainbow`: DQN with each part of Rainbow, and Rainbow without each (Hessel et al. 2018, figures 1, 3).
 
-Every variant is the agent `dqn` or `rainbow` with the settings that it has in the environment's presets, and one flag.
-Without noisy layers Rainbow explores by its preset's schedule of epsilon.
+Every variant is the agent `dqn` or `rainbow` with its settings in the environment's presets, and one flag. Without
+noisy layers Rainbow explores by its preset's epsilon schedule.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PARTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "n-step": (("--n-step", "3"), ("--n-step", "1")),
     "distributional": (("--values", "categorical"), ("--values", "scalar")),
 }
-"""The flags that switch each part of Rainbow on in DQN, and off in Rainbow."""
+"""Flags that switch each part of Rainbow on in DQN, and off in Rainbow."""
 VARIANTS: tuple[Variant, ...] = (
     Variant("DQN", "dqn", folder="plain"),
     *(Variant(f"DQN + {part}", "dqn", words=on, folder=f"with-{part}") for part, (on, _) in PARTS.items()),
@@ -33,9 +33,9 @@ VARIANTS: tuple[Variant, ...] = (
 
 
 def ablate(options: AblateOptions, extra: Sequence[str] = ()) -> int:
-    """Run what is missing of the 14 variants, and write a report with one figure of them all; the exit code.
+    """Run the missing ones of the 14 variants, write a report with one figure of all, and return the exit code.
 
-    `extra` are words of `gymnast train` for every run. Raises UsageError before anything starts.
+    `extra` are options of `gymnast train` for every run. Raises UsageError before anything starts.
     """
     chosen = suites.choose(options.env)
     name = options.name or f"ablate-{options.agent}"
@@ -43,7 +43,7 @@ def ablate(options: AblateOptions, extra: Sequence[str] = ()) -> int:
 
 
 def figure(found: Comparison) -> Any:
-    """For each game, a panel of learning curves for each part, and beside them the final scores of all variants."""
+    """For each game, a panel of learning curves per part, next to the final scores of all variants."""
     games = found.table.games
     looks = colours(found.table.agents)
     drawn = figures.new_figure(15.0, 6.4 * len(games) + 0.6)
@@ -75,6 +75,6 @@ def figure(found: Comparison) -> Any:
 
 
 def colours(agents: Sequence[str]) -> dict[str, str]:
-    """One colour for DQN, one for Rainbow, and one each for what has a part more and a part less."""
+    """Colours of DQN, Rainbow, DQN with a part and Rainbow without one."""
     plain = {"DQN": "black", "Rainbow": "crimson"}
     return {agent: plain.get(agent, "tab:blue" if agent.startswith("DQN") else "tab:orange") for agent in agents}

@@ -1,7 +1,7 @@
-"""`gymnast benchmark`: agents in every environment of a suite, with seeds, so many runs at a time, then one report.
+"""`gymnast benchmark`: trains agents in every environment of a suite with several seeds, then writes one report.
 
-Nothing but the runs' folders says what is done, so a benchmark that was killed at any moment is started again by the
-same command: finished runs are left alone, the others go on from their last checkpoint.
+Progress is recorded only in the runs' folders, so the same command restarts a benchmark that was killed at any moment:
+finished runs are left alone, and the others resume from their last checkpoint.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from gymnast.suites.suites import Chosen
 
 @dataclass(frozen=True)
 class Variant:
-    """What is compared: an agent, and the flags that make it this variant."""
+    """One side of a comparison: an agent and the flags of this variant."""
 
     label: str
     agent: str
     words: tuple[str, ...] = ()
     folder: str = ""
-    """Stands in the names of its runs' folders where several variants are of one agent."""
+    """Part of the runs' folder names if several variants share an agent."""
 
 
 def benchmark(options: BenchmarkOptions, extra: Sequence[str] = ()) -> int:
-    """Run what is missing of the benchmark and write its report; the exit code of the command.
+    """Run the missing runs of the benchmark, write its report, and return the command's exit code.
 
-    `extra` are words of `gymnast train` for every run. Raises UsageError before anything starts.
+    `extra` are options of `gymnast train` for every run. Raises UsageError before anything starts.
     """
     variants = [Variant(agent, agent) for agent in options.agents]
     chosen = suites.choose(options.envs)
@@ -54,10 +54,10 @@ def carry_out(
     extra: Sequence[str],
     draw: Mapping[str, Callable[[Comparison], Any]] | None = None,
 ) -> int:
-    """Run each variant in each environment with each seed, those that are not finished, and write one report.
+    """Run each variant in each environment with each seed unless finished, and write one report.
 
-    `draw` are further pictures of the report, by file name. Returns 0, or 1 where a run failed, or 128 + the signal
-    that stopped it; then, and where no run is finished, there is no report.
+    `draw` are further figures of the report, by file name. Returns 0, 1 if a run failed, or 128 + the number of the
+    signal that stopped it. After a signal, or if no run is finished, no report is written.
     """
     runs = plan(options, chosen, variants, name=name, extra=extra)
     for item in runs:
@@ -67,15 +67,15 @@ def carry_out(
         report.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"--out {options.out}: {error.strerror}") from None
-    with run.locked(report):  # one benchmark of a name at a time
+    with run.locked(report):  # one benchmark per name at a time
         outcome = _run_missing(options, runs)
     if outcome.exit_code:
-        print("stopped; the same command goes on")
+        print("stopped; run the same command to continue")
         return outcome.exit_code
     finished = [item for item in runs if planned_run.is_finished(item)]
     if finished:
         lacking = [item.title for item in runs if item not in finished]
-        order = [variant.label for variant in variants]  # also where the first one's first run is missing
+        order = [variant.label for variant in variants]  # even if the first variant's first run is missing
         labels = {item.path: item.label for item in sorted(finished, key=lambda item: order.index(item.label))}
         print(write(labels, report, title=name, missing=lacking, draw=draw).as_text())
     for title, line in outcome.failures.items():
@@ -95,7 +95,7 @@ def _run_missing(options: SuiteOptions, runs: Sequence[Planned]) -> Outcome:
         if item in missing:
             planned_run.prepare(item)
         else:
-            tidy(item)  # a kill may have come between the end of the run and this
+            tidy(item)  # a kill may have come right after the end of the run
     tasks = [planned_run.task(item) for item in missing]
     steps = sum(task.steps - task.env_step() for task in tasks)
     with Board(runs=len(runs), done=len(runs) - len(missing), steps=steps) as board:
@@ -105,7 +105,7 @@ def _run_missing(options: SuiteOptions, runs: Sequence[Planned]) -> Outcome:
 def plan(
     options: SuiteOptions, chosen: Chosen, variants: Sequence[Variant], *, name: str, extra: Sequence[str]
 ) -> list[Planned]:
-    """Every run, by seed first so that an early look sees all environments; UsageError before anything starts."""
+    """Every run, ordered by seed first so that early results cover all environments. Raises UsageError."""
     preset = chosen.preset if options.preset is None else options.preset
     protocol = options.protocol or chosen.protocol
     common = [*(("--preset", *preset) if preset else ()), *(("--protocol", protocol) if protocol else ())]

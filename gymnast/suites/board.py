@@ -1,4 +1,4 @@
-"""What many runs show while they run: on a terminal a bar for each, else a line when one begins and ends."""
+"""Progress of many runs: a bar for each on a terminal, otherwise a line when one starts and ends."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from rich.text import Text
 from gymnast.output.panel import ProgressConsole, duration
 
 PERIOD = 0.5
-"""Seconds between two drawings."""
+"""Seconds between updates."""
 
 
 class Board:
     """Progress of many runs on stderr; a context manager."""
 
     def __init__(self, *, runs: int, done: int, steps: int) -> None:
-        """`runs` in all, of which `done` were finished before; `steps` are the env steps of those that are not."""
+        """`runs` in total, of which `done` were already finished; `steps` are the env steps of the others."""
         self._runs, self._done, self._steps = runs, done, steps
         self._past = 0  # env steps of the runs that have ended since
-        self._first: dict[str, int] = {}  # where each run was when it began here
+        self._first: dict[str, int] = {}  # where each run started here
         self._totals: dict[str, int] = {}
         self._console = ProgressConsole(stderr=True)
         plain = self._console.is_dumb_terminal or self._console.options.ascii_only or not sys.stderr.isatty()
@@ -45,26 +45,26 @@ class Board:
             self._live.stop()
 
     def message(self, text: str) -> None:
-        """A line that stays."""
+        """Print a permanent line."""
         try:
             self._console.print(Text(text), soft_wrap=True)
-        except (OSError, ValueError):  # a terminal that is gone: the runs go on
+        except (OSError, ValueError):  # the terminal is gone; the runs continue
             self._console.quiet = True
 
     def started(self, title: str, *, total: int, env_step: int) -> None:
-        """A run begins, or goes on from a step."""
+        """A run starts, or resumes from a step."""
         self._first[title], self._totals[title] = env_step, total
         if self._live is None:
-            self.message(f"{title} {f'goes on from {env_step:,}' if env_step else 'begins'}")
+            self.message(f"{title} {f'resumed from {env_step:,}' if env_step else 'started'}")
 
     def ended(self, title: str, failure: str | None) -> None:
-        """A run has ended, with what it said if it failed."""
+        """A run has ended; `failure` is its message if it failed."""
         self._past += self._totals.pop(title) - self._first[title]
         self._done += failure is None
-        self.message(f"{title} {'is done' if failure is None else f'failed: {failure}'} ({self._done}/{self._runs})")
+        self.message(f"{title} {'finished' if failure is None else f'failed: {failure}'} ({self._done}/{self._runs})")
 
     def show(self, env_steps: Mapping[str, int]) -> None:
-        """Draw how far the runs are that are running, where it is time to."""
+        """Show the progress of the current runs, if an update is due."""
         now = time.monotonic()
         if self._live is None or now - self._shown < PERIOD:
             return

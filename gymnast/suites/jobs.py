@@ -1,4 +1,4 @@
-"""Many training runs as processes, so many at a time: started, watched, and stopped with the process that runs them."""
+"""Starts and watches training runs as parallel processes, and stops them with the process that runs them."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from gymnast.suites.board import Board
 from gymnast.training.interrupts import Interrupts
 
 POLL = 0.1
-"""Seconds between two looks at the processes."""
+"""Seconds between polls of the processes."""
 STOP_SECONDS = 25.0
-"""Seconds that runs have for their last checkpoint after a signal."""
+"""Seconds that runs get for their last checkpoint after a signal."""
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 @dataclass(frozen=True)
 class Task:
-    """One run to start, or to go on with."""
+    """One run to start or resume."""
 
     title: str
     words: tuple[str, ...]
-    """What stands after `gymnast`."""
+    """The words after `gymnast`."""
     path: Path
-    """The run's folder; what the run says goes to a file beside it, named .log."""
+    """The run's folder; its output goes to a .log file next to it."""
     steps: int
 
     @property
@@ -38,23 +38,23 @@ class Task:
         return self.path.with_name(f"{self.path.name}.log")
 
     def env_step(self) -> int:
-        """How far the run is, by its own records."""
+        """The env steps done so far, by the run's own records."""
         record = last_record(self.path / "metrics.jsonl")
         return 0 if record is None else int(record.get("env_step", 0))
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How it went."""
+    """The result of all tasks."""
 
     failures: dict[str, str]
-    """The last line that a failed run said, by its title."""
+    """The last output line of each failed run, by its title."""
     exit_code: int
-    """0, or 128 + the signal that stopped everything."""
+    """0, or 128 + the number of the signal that stopped everything."""
 
 
 def run(tasks: Sequence[Task], *, jobs: int, board: Board, done: Callable[[Task], None]) -> Outcome:
-    """Run every task, `jobs` at a time; a failed one does not keep the others from running.
+    """Run every task, `jobs` in parallel; a failed one does not stop the others.
 
     `done` is called with each task that did not fail.
     After SIGINT or SIGTERM the runs write their checkpoints and end; a second SIGINT ends them at once.
@@ -78,7 +78,7 @@ def run(tasks: Sequence[Task], *, jobs: int, board: Board, done: Callable[[Task]
                 board.show({task.title: task.env_step() for task in running})
                 time.sleep(POLL)
             if running:
-                board.message("stopping; the runs write their checkpoints")
+                board.message("stopping; the runs are writing checkpoints")
             _stop(list(running.values()))
         finally:
             for process in running.values():
@@ -96,7 +96,7 @@ def _start(task: Task) -> subprocess.Popen[bytes]:
             stdout=subprocess.DEVNULL,
             stderr=log,
             env={**os.environ, **ONE_THREAD},
-            start_new_session=True,  # a Ctrl-C in the terminal is for this process, which passes it on once
+            start_new_session=True,  # Ctrl-C in the terminal goes only to this process, which forwards it once
         )
 
 
@@ -107,7 +107,7 @@ def _end(process: subprocess.Popen[bytes]) -> int:
 
 
 def _stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:
-    """Ask the processes to end, and wait until they have or the time is up."""
+    """Ask the processes to end, and wait for them until the time is up."""
     for process in processes:
         process.terminate()
     deadline = time.monotonic() + STOP_SECONDS
@@ -119,7 +119,7 @@ def _stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:
 
 
 def _why(task: Task, code: int) -> str:
-    """The last line that a run said, or what ended it."""
+    """The last output line of a run, or the signal that ended it."""
     lines = [line.strip() for line in task.log.read_text(errors="replace").splitlines() if line.strip()]
-    said = lines[-1].removeprefix("gymnast: ") if lines else "it said nothing"
+    said = lines[-1].removeprefix("gymnast: ") if lines else "no output"
     return said if code > 0 else f"killed by signal {-code}; its last line: {said}"

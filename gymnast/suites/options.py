@@ -1,4 +1,4 @@
-"""What `gymnast benchmark`, `ablate` and `report` take: frozen dataclasses whose field docstrings are the help."""
+"""Options of `gymnast benchmark` and `ablate`: frozen dataclasses whose field docstrings are their help."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from gymnast.settings.options import check_device, check_folder_name
 
 @dataclass(frozen=True, kw_only=True)
 class SuiteOptions:
-    """Many runs, and a report of them. Options of `gymnast train` for every run come last, after `--`."""
+    """Many runs, and a report on them. Options of `gymnast train` for every run follow after `--`."""
 
     steps: int | None = None
-    """Env steps of each run; without it, those of the preset."""
+    """Env steps per run. Default: the preset's."""
     seeds: int = 3
-    """Runs of each agent in each environment, with seeds 0, 1, 2 and so on."""
+    """Runs per agent and environment, with seeds 0, 1, 2 and so on."""
     jobs: int = 1
-    """Runs at a time, each a process with one torch thread."""
+    """Runs in parallel, each a process with one torch thread."""
     preset: tuple[str, ...] | None = None
-    """Presets of every run, applied from left to right; without it, those of the suite."""
+    """Presets of every run, applied from left to right. Default: the suite's."""
     protocol: str | None = None
-    """Atari protocol; without it, the suite's."""
+    """Atari protocol. Default: the suite's."""
     num_envs: int | None = None
-    """Environments that each run steps together."""
+    """Number of environments that each run steps together."""
     eval_every: int | None = None
-    """Env steps between evaluations; without it the preset's, or a twentieth of the run if that has none in it."""
+    """Env steps between evaluations. Default: the preset's, or a twentieth of the run if that would give none."""
     checkpoint_every: int | None = None
-    """Env steps between checkpoints, which a run that was killed goes on from; without it a twentieth of the run."""
+    """Env steps between checkpoints, from which a killed run resumes. Default: a twentieth of the run."""
     keep_replay: bool = True
-    """Keep the replay memory of finished runs, gigabytes of each on Atari, so that more steps can follow."""
+    """Keep the replay memory of finished runs (gigabytes per run on Atari), so that they can be extended."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:N or mps."""
     out: str = "runs"
-    """Folder for the runs, as OUT/ENV/AGENT/NAME-seedN, and the report, as OUT/reports/NAME."""
+    """Folder for the runs (OUT/ENV/AGENT/NAME-seedN) and the report (OUT/reports/NAME)."""
     name: str | None = None
-    """First part of the names of the runs' folders; without it the suite's name."""
+    """Prefix of the runs' folder names. Default: the suite's name."""
 
     def __post_init__(self) -> None:
         for name in ("steps", "seeds", "jobs", "num_envs", "eval_every", "checkpoint_every"):
@@ -49,13 +49,13 @@ class SuiteOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class BenchmarkOptions(SuiteOptions):
-    """Train agents in every environment of a suite, go on with what is missing, and report.
+    """Train agents in every environment of a suite, resume missing runs, and report.
 
-    Options of `gymnast train` that are to hold for every run come last, after `--`.
+    Options of `gymnast train` for every run follow after `--`.
     """
 
     envs: tuple[str, ...] = field(metadata={"positional": "SUITE_OR_IDS"})
-    """A suite of gymnast list suites, or environment ids."""
+    """A suite from gymnast list suites, or environment ids."""
     agents: tuple[str, ...] = field(metadata={"metavar": "AGENT [AGENT ...]"})
     """Agents to compare."""
 
@@ -71,19 +71,19 @@ class BenchmarkOptions(SuiteOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class AblateOptions(SuiteOptions):
-    """Plain DQN, DQN with each part of Rainbow, Rainbow without each part, and Rainbow: 14 variants, and a report.
+    """Compare DQN, DQN with each part of Rainbow, Rainbow without each part, and Rainbow: 14 variants and a report.
 
-    Options of `gymnast train` that are to hold for every run come last, after `--`.
+    Options of `gymnast train` for every run follow after `--`.
     """
 
     agent: str = field(metadata={"positional": "rainbow"})
-    """What to take apart."""
+    """The agent to ablate."""
     env: tuple[str, ...] = field(metadata={"metavar": "ID [ID ...]"})
     """Environments to train in, or a suite."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.agent != "rainbow":
-            raise ValueError(f"ablate takes rainbow apart, got {self.agent}")
+            raise ValueError(f"ablate takes only rainbow, got {self.agent}")
         if not self.env:
             raise ValueError("env must be environment ids or a suite, got none")

@@ -1,4 +1,4 @@
-"""One run of a benchmark: the words that start it, its folder, and what that folder says is still to be done."""
+"""One run of a benchmark: the words that start it, its folder, and the work that remains."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from gymnast.agents.base import Planner
 from gymnast.envs.factory import full_id
 from gymnast.errors import UsageError, first_line
 from gymnast.settings import agents, flags, under_protocol
 from gymnast.settings.request import resolve, train_flags
 from gymnast.storage import folder
+from gymnast.storage.last import LastCheckpoint
 from gymnast.storage.metrics_log import last_record
-from gymnast.storage.replay_blocks import FOLDER
 from gymnast.suites.jobs import Task
 from gymnast.suites.options import SuiteOptions
 
@@ -33,21 +34,21 @@ LOCK_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Planned:
-    """A run that is asked for."""
+    """A requested run."""
 
     label: str
     agent: str
     env: str
     words: tuple[str, ...]
-    """What stands after `gymnast train AGENT`, but for seed and folder."""
+    """The words after `gymnast train AGENT`, except seed and folder."""
     steps: int
     chosen: frozenset[str]
-    """Options that were chosen here because nobody asked for anything."""
+    """Options chosen here because none were given."""
     seed: int = 0
     path: Path = Path()
 
     def at(self, seed: int, out: str, name: str) -> Planned:
-        """The same with another seed, in a folder of its own."""
+        """The same run with another seed, in its own folder."""
         return replace(self, seed=seed, path=folder.folder(out, env=self.env, agent=self.agent) / name)
 
     @property
@@ -56,15 +57,15 @@ class Planned:
 
 
 def plan(label: str, agent: str, words: Sequence[str], options: SuiteOptions) -> Planned:
-    """The run that the words ask for, in full; raises UsageError for whatever `gymnast train` would refuse in them."""
-    if hasattr(agents.agent_class(agent), "plan"):
-        raise UsageError(f"{agent} plans and takes no env steps: there is nothing to benchmark")
+    """The run that the words request; raises UsageError for everything that `gymnast train` would refuse."""
+    if issubclass(agents.agent_class(agent), Planner):
+        raise UsageError(f"{agent} plans without env steps, so it cannot be benchmarked")
     of = f"train {agent}"
     given = flags.parse(words, train_flags(agent), of=of)
     reserved = given.keys() & {"steps", "stop_return", "out", "name", "seed"}
     if reserved:
-        raise UsageError(f"--{min(reserved).replace('_', '-')} cannot stand after --")
-    words = [*words, "--stop-return", "None"]  # all runs are of one length
+        raise UsageError(f"--{min(reserved).replace('_', '-')} cannot be used after --")
+    words = [*words, "--stop-return", "None"]  # all runs have the same length
     for name in ("steps", "eval_every", "checkpoint_every"):
         if (value := getattr(options, name)) is not None:
             words += ["--" + name.replace("_", "-"), str(value)]
@@ -89,33 +90,35 @@ def plan(label: str, agent: str, words: Sequence[str], options: SuiteOptions) ->
 
 
 def check(item: Planned) -> None:
-    """UsageError where the folder holds something that this run cannot be made of."""
+    """Raise UsageError if the folder contains something that this run cannot continue."""
     path = item.path
     if not path.exists():
         return
     if not (path / "config.json").is_file():
         if all(entry.name.startswith(".") for entry in path.iterdir()):
-            return  # killed before it began
-        raise UsageError(f"{path} is in the way: it is no run; choose another --name")
+            return  # killed before it started
+        raise UsageError(f"{path} exists and is not a run; choose another --name")
     kept = folder.read_config(path)
     difference = _difference(item, kept)
     if difference:
-        raise UsageError(f"{path} is a run of another kind: {difference}; choose another --name")
+        raise UsageError(f"{path} is a different run: {difference}; choose another --name")
     steps = kept["run"]["steps"]
     if steps > item.steps:
-        raise UsageError(f"{path} is a run of {steps:,} env steps, {item.steps:,} are asked for; choose another --name")
+        raise UsageError(
+            f"{path} is a run of {steps:,} env steps, but {item.steps:,} are requested; choose another --name"
+        )
     if steps < item.steps and not _last(item).is_file() and _final(path) is not None:
-        raise UsageError(f"{path} is done with {steps:,} env steps, and has no checkpoint to go on from")
+        raise UsageError(f"{path} finished at {steps:,} env steps and has no checkpoint to resume from")
 
 
 def is_finished(item: Planned) -> bool:
-    """Whether the run has been trained for all steps that are asked for, and evaluated."""
+    """Whether the run has been trained for all requested steps, and evaluated."""
     final = _final(item.path)
     return final is not None and final["env_step"] >= item.steps
 
 
 def prepare(item: Planned) -> None:
-    """Make way for a run that is not finished: without a checkpoint to go on from, its folder is removed.
+    """Make way for a run that is not finished: without a checkpoint to resume from, its folder is removed.
 
     Raises UsageError where another process is training in it.
     """
@@ -126,14 +129,14 @@ def prepare(item: Planned) -> None:
     with ExitStack() as stack:
         _lock(item.path, stack)
         if not _last(item).is_file():
-            item.path.rename(stale)  # at once, so that a kill in the middle leaves nothing half removed in the way
+            item.path.rename(stale)  # atomically, so that a kill leaves nothing half removed
             shutil.rmtree(stale)
 
 
 def task(item: Planned) -> Task:
-    """The process that starts the run, or goes on with it."""
+    """The process that starts or resumes the run."""
     if _last(item).is_file():
-        words = ["resume", str(item.path), "--steps", str(item.steps), "--trust"]  # the user has named it all just now
+        words = ["resume", str(item.path), "--steps", str(item.steps), "--trust"]  # the user has just named all of it
     else:
         words = ["train", item.agent, *item.words, "--seed", str(item.seed)]
         words += ["--out", str(item.path.parents[2]), "--name", item.path.name]
@@ -141,13 +144,12 @@ def task(item: Planned) -> Task:
 
 
 def discard(path: Path) -> None:
-    """Remove what only more steps would need of a finished run: its last checkpoint, and the replay memory."""
-    (path / "checkpoints" / "last.pt").unlink(missing_ok=True)
-    shutil.rmtree(path / "checkpoints" / FOLDER, ignore_errors=True)
+    """Remove the last checkpoint and replay memory of a finished run, which only more steps would need."""
+    LastCheckpoint(path / "checkpoints").discard()
 
 
 def _last(item: Planned) -> Path:
-    return item.path / "checkpoints" / "last.pt"
+    return LastCheckpoint(item.path / "checkpoints").path
 
 
 def _final(path: Path) -> dict[str, Any] | None:
@@ -156,7 +158,7 @@ def _final(path: Path) -> dict[str, Any] | None:
 
 
 def _difference(item: Planned, kept: dict[str, Any]) -> str | None:
-    """What the run in the folder was asked for otherwise, in words; None where it is the same."""
+    """How the run in the folder differs from the requested one, in words; None if they are the same."""
     command = kept.get("command", [])
     known = train_flags(item.agent)
     try:
@@ -164,7 +166,7 @@ def _difference(item: Planned, kept: dict[str, Any]) -> str | None:
             return f"it was not started by gymnast train {item.agent}"
         there = flags.parse(command[3:], known, of="train")
     except UsageError as error:
-        return f"of its command, {first_line(error)}"
+        return f"its command is not valid: {first_line(error)}"
     here = flags.parse(item.words, known, of="train")
     for name in sorted((here.keys() | there.keys()) - FREE - item.chosen):
         if there.get(name) != here.get(name):
@@ -174,7 +176,7 @@ def _difference(item: Planned, kept: dict[str, Any]) -> str | None:
 
 
 def _lock(path: Path, stack: ExitStack) -> None:
-    """Hold the run's folder; a run that was killed with its benchmark may take a moment to be gone."""
+    """Lock the run's folder; a run that was killed with its benchmark may take a moment to end."""
     deadline = time.monotonic() + LOCK_SECONDS
     while True:
         try:

@@ -1,4 +1,4 @@
-"""Suites: lists of environments that are run and reported together, each with its usual presets and protocol."""
+"""Suites: lists of environments run and reported together, each with its usual preset and protocol."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Suite:
     help: str
     envs: tuple[str, ...]
     preset: str
-    """The family of presets that fits them."""
+    """The preset that fits them."""
     protocol: str | None = None
-    """The Atari protocol that its published figures are of."""
+    """The Atari protocol of its published figures."""
     needs: str | None = None
-    """The package that registers the ids, where it is not one of gymnast's own dependencies."""
+    """The package that registers the ids, if it is not one of gymnast's dependencies."""
 
 
 def _atari(games: str) -> tuple[str, ...]:
@@ -60,7 +60,7 @@ SUITES: dict[str, Suite] = {
 
 @dataclass(frozen=True)
 class Chosen:
-    """The environments of a request, and what their suite says of them."""
+    """The requested environments, with their suite's preset and protocol."""
 
     envs: tuple[str, ...]
     name: str
@@ -70,7 +70,7 @@ class Chosen:
 
 
 def choose(words: Sequence[str]) -> Chosen:
-    """The environments that a suite's name or a list of ids stands for.
+    """The environments named by a suite or a list of ids.
 
     Raises UsageError for a suite whose package is missing, for a suite among other words, and for an id given twice.
     """
@@ -81,10 +81,10 @@ def choose(words: Sequence[str]) -> Chosen:
         return Chosen(suite.envs, words[0], (suite.preset,), suite.protocol)
     for word in words:
         if word in SUITES:
-            raise UsageError(f"the suite {word} stands alone, got {' '.join(words)}")
+            raise UsageError(f"the suite {word} cannot be combined with other environments, got {' '.join(words)}")
         near = nearest(word, SUITES)
         if near and not word[:1].isupper() and not any(mark in word for mark in "/:-"):
             raise UsageError(f"unknown suite {word!r}{near}")
     if len(set(words)) < len(words):
-        raise UsageError(f"an id is given twice in {' '.join(words)}")
+        raise UsageError(f"an id appears twice in {' '.join(words)}")
     return Chosen(tuple(words), "benchmark")

@@ -1,1 +1,1 @@
-"""The compiled loop over a known transition table, and what such a table tells exactly."""
+"""The compiled loop over a known transition table, and exact results from such a table."""

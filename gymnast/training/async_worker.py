@@ -123,4 +123,4 @@ def pickled(cls: type[Any], options: Any, config: Any, env_like: Any) -> bytes:
     try:
         return cloudpickle.dumps((cls, options, config, env_like))  # type: ignore[no-any-return]
     except (TypeError, AttributeError, pickle.PicklingError) as error:
-        raise ValueError(f"workers: the environment cannot go to another process ({first_line(error)})") from None
+        raise ValueError(f"workers: the environment cannot be sent to another process ({first_line(error)})") from None

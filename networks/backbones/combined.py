@@ -42,7 +42,7 @@ class Combined(nn.Module):
         if not any(is_image(space) for space in leaves.values()):
             raise ValueError(
                 "backbone combined needs a uint8 image [C, H, W] of at least 36x36 pixels among the parts of the "
-                "observation; mlp fits any observation"
+                "observation; mlp takes any observation"
             )
         self.paths = list(leaves)
         parts = [

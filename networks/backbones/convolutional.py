@@ -37,7 +37,7 @@ class ConvNet(nn.Module):
         super().__init__()
         space = observation_space
         if not isinstance(space, spaces.Box) or len(space.shape) != 3:
-            raise ValueError(f"backbone {name} needs images [C, H, W], got {space}; mlp fits any observation")
+            raise ValueError(f"backbone {name} needs images [C, H, W], got {space}; mlp takes any observation")
         channels, height, width = space.shape
         self.scale = 1 / 255 if space.dtype == np.uint8 else 1.0
         self.bf16 = False  # compute the convolutions in bfloat16; all weights stay float32
@@ -48,9 +48,7 @@ class ConvNet(nn.Module):
             height, width = ((size - kernel) // stride + 1 for size in (height, width))
             channels = out_channels
             if min(height, width) < 1:
-                raise ValueError(
-                    f"backbone {name} needs larger images than {space.shape[1]}x{space.shape[2]}; mlp fits"
-                )
+                raise ValueError(f"backbone {name} needs larger images than {space.shape[1]}x{space.shape[2]}; use mlp")
         self.layers = dense([channels * height * width, *hidden_sizes])
         self.norms = norms(hidden_sizes, layer_norm)
         self.out_features = int(hidden_sizes[-1] if hidden_sizes else channels * height * width)
@@ -61,7 +59,9 @@ class ConvNet(nn.Module):
         features: Tensor = pixels(obs).mul_(self.scale)
         with torch.autocast(features.device.type, torch.bfloat16, enabled=self.bf16):
             for convolution, norm in zip(self.convolutions, self.channel_norms, strict=True):
-                features = torch.relu_(norm(convolution(features)))
+                features = norm(convolution(features))
+                # Not in place on a normalised image, which is a view: autograd would copy its gradient, pixel by pixel.
+                features = torch.relu_(features) if isinstance(norm, nn.Identity) else torch.relu(features)
         features = features.flatten(1).float()
         for layer, norm in zip(self.layers, self.norms, strict=True):
             features = torch.relu(norm(layer(features)))
@@ -101,7 +101,7 @@ class MinAtarCNN(nn.Module):
         super().__init__()
         space = observation_space
         if not isinstance(space, spaces.Box) or len(space.shape) != 3:
-            raise ValueError(f"backbone minatar-cnn needs images [H, W, C], got {space}; mlp fits any observation")
+            raise ValueError(f"backbone minatar-cnn needs images [H, W, C], got {space}; mlp takes any observation")
         height, width, channels = space.shape
         channels_first = spaces.Box(0, 1, (channels, height, width), np.float32)
         convolutions = ((16, 3, 1),)

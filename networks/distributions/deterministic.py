@@ -1,4 +1,4 @@
-"""What the outputs of a deterministic policy mean: one action for each kind of action space."""
+"""Actions from the outputs of a deterministic policy, for each kind of action space."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def chooser(action_space: gym.Space[Any], *, device: torch.device | str = "cpu")
         return math.prod(space.shape), _multi_binary(space)
     if not isinstance(space, spaces.Box):
         kind = type(space).__name__
-        raise ValueError(f"a policy cannot act in a {kind} space; Discrete, MultiDiscrete, MultiBinary and Box fit")
+        raise ValueError(f"a policy cannot act in a {kind} space; use Discrete, MultiDiscrete, MultiBinary or Box")
     if not np.issubdtype(space.dtype, np.floating):
-        raise ValueError(f"a policy cannot act in a Box of {space.dtype}; a Box of floats or MultiDiscrete fits")
+        raise ValueError(f"a policy cannot act in a Box of {space.dtype}; use a Box of floats or MultiDiscrete")
     return math.prod(space.shape), _box(space, torch.device(device))
 
 

@@ -1,4 +1,4 @@
-"""What the outputs of a policy head mean: a distribution over actions for each kind of action space."""
+"""Distributions over actions from the outputs of a policy head, one for each kind of action space."""
 
 from __future__ import annotations
 
@@ -87,16 +87,14 @@ def distribution(
     device, space = torch.device(device), action_space
     if isinstance(space, spaces.Box):
         if not np.issubdtype(space.dtype, np.floating):
-            raise ValueError(f"a policy cannot act in a Box of {space.dtype}; a Box of floats or MultiDiscrete fits")
+            raise ValueError(f"a policy cannot act in a Box of {space.dtype}; use a Box of floats or MultiDiscrete")
         if not squash:
             return Gaussian(space, device=device)
         if not (np.isfinite(space.low) & np.isfinite(space.high) & (space.low < space.high)).all():
-            raise ValueError(
-                f"squash needs a Box with finite bounds, low < high, got {_line(space)}; squash=False fits"
-            )
+            raise ValueError(f"squash needs a Box with finite bounds, low < high, got {_line(space)}; use squash=False")
         return SquashedGaussian(space, device=device)
     if squash:
-        raise ValueError(f"squash needs a Box with finite bounds, got {_line(space)}; squash=False fits")
+        raise ValueError(f"squash needs a Box with finite bounds, got {_line(space)}; use squash=False")
     if isinstance(space, spaces.Discrete):
         return Categorical(space)
     if isinstance(space, spaces.MultiDiscrete):
@@ -104,7 +102,7 @@ def distribution(
     if isinstance(space, spaces.MultiBinary):
         return Bernoulli(space)
     raise ValueError(
-        f"a policy cannot act in a {type(space).__name__} space; Discrete, MultiDiscrete, MultiBinary and Box fit"
+        f"a policy cannot act in a {type(space).__name__} space; use Discrete, MultiDiscrete, MultiBinary or Box"
     )
 
 

@@ -23,7 +23,7 @@ class FlatParameters:
         self.module = module
         parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
         if len({(parameter.dtype, parameter.device) for parameter in parameters}) != 1:
-            raise ValueError("a network needs parameters that learn, all of one dtype and on one device")
+            raise ValueError("a network needs trainable parameters, all of one dtype and on one device")
         self._learned = parameters
         size = sum(parameter.numel() for parameter in parameters)
         self.data = torch.empty(size, dtype=parameters[0].dtype, device=parameters[0].device)

@@ -1,1 +1,1 @@
-"""From features to what an agent needs."""
+"""From features to action values, policies and values."""

@@ -71,7 +71,7 @@ class DuelingHead(nn.Module):
     """Two streams, the state's value and the actions' advantages (Wang et al. 2016); [B, F] to [B, A, K].
 
     `aggregation` says what is taken from the advantages, so that they are determined: their mean over actions (eq. 9)
-    or their maximum (eq. 8); with K > 1 of each output by itself. The two streams' gradients enter the features scaled
+    or their maximum (eq. 8); with K > 1 per output. The two streams' gradients enter the features scaled
     by 1/sqrt(2), as section 4.2 has it.
     """
 
@@ -101,7 +101,7 @@ class DuelingHead(nn.Module):
 
 
 class ImplicitHead(nn.Module):
-    """Quantiles at fractions tau that are drawn anew each time (IQN, Dabney et al. 2018b, eq. 4); [B, A, 2K].
+    """Quantiles at fractions tau that are drawn afresh each time (IQN, Dabney et al. 2018b, eq. 4); [B, A, 2K].
 
     The first K outputs of an action are its quantile values, the other K the fractions that they belong to. The
     fractions are the columns of the noise from `offset` on, K for each of the B / R rows that share a row of it;
@@ -148,7 +148,7 @@ class QNetwork(nn.Module):
 class RecurrentQNetwork(QNetwork):
     """A backbone, a recurrent core and a head (Hausknecht & Stone 2015).
 
-    `step` goes on by one observation, to act; `features` and `read` go over sequences, to learn. Called as any Q
+    `step` takes one observation, for acting; `features` and `read` take sequences, for learning. Called as any Q
     network it values first observations, which nothing is remembered of.
     """
 

@@ -22,7 +22,7 @@ GAINS = {
 def initialise(
     module: nn.Module, name: str, *, activation: str | None, generator: torch.Generator, gain: float | None = None
 ) -> None:
-    """Draw the weights of all linear, convolutional and recurrent layers of a module anew, on the CPU.
+    """Redraw the weights of all linear, convolutional and recurrent layers of a module, on the CPU.
 
     `orthogonal` (Saxe et al. 2014) and `xavier` (Glorot & Bengio 2010, uniform) are scaled by the gain of the
     activation that follows (1 for None) unless `gain` says otherwise; `he` (He et al. 2015, normal) by its own; their

@@ -50,7 +50,7 @@ class Vector(nn.Module):
         else:
             raise ValueError(
                 f"a network cannot read a {type(space).__name__} observation; "
-                "Box, Discrete, MultiDiscrete, MultiBinary and Dict or Tuple of them fit"
+                "use Box, Discrete, MultiDiscrete, MultiBinary, or a Dict or Tuple of them"
             )
 
     def forward(self, obs: Obs) -> Tensor:

@@ -29,7 +29,7 @@ class StackedNorm:
     def __init__(self, observation_space: gym.Space[Any], members: int, *, device: torch.device) -> None:
         space = observation_space
         if isinstance(space, spaces.Dict | spaces.Tuple):
-            raise ValueError("normalise_obs of a population needs observations of one part, not a Dict or Tuple")
+            raise ValueError("normalise_obs in a population needs plain observations, not a Dict or Tuple")
         self.members, self.device = members, device
         self.moments: Moments | None = None
         if isinstance(space, spaces.Box) and np.issubdtype(space.dtype, np.floating):

@@ -26,7 +26,7 @@ class StackedActorCritic:
     def __init__(self, network: ActorCriticNetwork) -> None:
         for trunk in (network.actor, network.critic):
             if trunk is not None and (type(trunk.backbone) is not MLP or trunk.core is not None):
-                raise ValueError("a stacked actor-critic needs trunks of fully connected layers: backbone mlp fits")
+                raise ValueError("a stacked actor-critic needs fully connected trunks: use backbone mlp")
         if network.norm is not None:
             raise ValueError("a stacked actor-critic does not normalise observations")
         self.network = network.requires_grad_(False)
@@ -52,7 +52,7 @@ class StackedActorCritic:
         return output, self._value(parts, obs, of_actor)
 
     def value(self, parameters: Tensor, obs: Obs) -> Tensor:
-        """The values alone, [M, B, V]."""
+        """Only the values, [M, B, V]."""
         parts, shared = self.split(parameters), None
         if self.network.critic is None:
             shared = self._features("actor", self.network.actor, parts, obs)

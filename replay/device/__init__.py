@@ -1,1 +1,1 @@
-"""Replay that lives on the GPU."""
+"""Replay in GPU memory."""

@@ -1,4 +1,4 @@
-"""Samplers of `samplers.py` where all tensors lie on a device: fixed shapes, and nothing is read by the host."""
+"""The samplers of `samplers.py` with all tensors on a device: fixed shapes, and the host reads nothing."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class DeviceSampler(Protocol):
     """Memory of one slot."""
 
     def allocate(self, slots: int, device: torch.device) -> None:
-        """Make room for a ring of so many slots; called once."""
+        """Allocate memory for a ring of `slots` slots; called once."""
         ...
 
     def anneal(self, env_step: int) -> None:
-        """Set what a schedule of the env step decides."""
+        """Set the values of schedules over env steps."""
         ...
 
     def changed(self, slots: Tensor, ready: Tensor) -> None:
@@ -32,7 +32,7 @@ class DeviceSampler(Protocol):
         ...
 
     def draw(self, uniform: Tensor) -> tuple[Tensor, Tensor]:
-        """Slots int64 [B] and weights float32 [B] for numbers from [0, 1), float64 [B]; a function of tensors alone."""
+        """Slots int64 [B] and weights float32 [B] for numbers from [0, 1), float64 [B]; a function of tensors only."""
         ...
 
     def update(self, index: Tensor, error: Tensor) -> None:

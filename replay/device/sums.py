@@ -14,7 +14,7 @@ class DeviceSums:
     """A mass for each slot, and one that is always 0 for the slot after the last, which stands for none.
 
     Two short running sums and two searches find a slot, where one running sum over a million slots would be read and
-    written each time. Whatever changes, the sums of its blocks are taken anew, so no rounding error is carried on.
+    written each time. Whatever changes, the sums of its blocks are recomputed, so no rounding error accumulates.
     """
 
     slot_bytes = 4
