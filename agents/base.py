@@ -1,16 +1,21 @@
-"""The interface that every agent has: the loop, evaluation and checkpoints know no more of an agent than this."""
+"""The interface that every agent has, `Agent` and `Actor`, and the interfaces that some agents have besides.
+
+The loop, evaluation and checkpoints need `Agent` and `Actor` only. For the others they ask with `isinstance`; an agent
+that lacks one trains all the same.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import gymnasium as gym
 import numpy as np
 import torch
 from torch import Tensor
 
-from gymnast.envs.step import Obs, Step
+from gymnast.envs.step import Obs, Step, TransitionTable
 
 Metrics: TypeAlias = dict[str, Tensor]
 """Named 0-d tensors; reading one synchronises with the device, so only what is logged is read."""
@@ -98,6 +103,115 @@ class Agent(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over a state of an equally configured agent; raises ValueError where it does not fit."""
         ...
+
+
+@runtime_checkable
+class Planner(Protocol):
+    """An agent that plans on the environment's known transition table, and takes no env step in training."""
+
+    def plan(self, table: TransitionTable) -> Iterator[dict[str, float]]:
+        """Plan; one item per sweep, with the numbers to log."""
+        ...
+
+
+@runtime_checkable
+class ActionValueTable(Protocol):
+    """An agent with a table of action values."""
+
+    def q_table(self) -> np.ndarray:
+        """Q, float64 [S, A] ([horizon, S, A] under a finite horizon, the first step first)."""
+        ...
+
+
+@runtime_checkable
+class StateValueTable(Protocol):
+    """An agent with a table of state values."""
+
+    def value_table(self) -> np.ndarray:
+        """V, float64 [S] ([horizon, S] under a finite horizon, the first step first)."""
+        ...
+
+
+@runtime_checkable
+class VisitCounts(Protocol):
+    """An agent that counts its training actions."""
+
+    counts: np.ndarray
+    """int64 [S, A], how often each action was taken in each state."""
+
+
+@runtime_checkable
+class EpsilonGreedyAgent(Protocol):
+    """An agent whose evaluations can take a random action now and then, as Atari protocols ask."""
+
+    def epsilon_greedy(self, num_envs: int, *, epsilon: float, seed: int | np.random.SeedSequence) -> Actor:
+        """`actor` with `explore=False`, but with probability epsilon it takes a random action."""
+        ...
+
+
+class Replay(Protocol):
+    """A replay memory, to those who ask only for its size."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes when it is full."""
+        ...
+
+
+@runtime_checkable
+class ReplayAgent(Protocol):
+    """An agent with a replay memory."""
+
+    device: torch.device
+
+    @property
+    def replay(self) -> Replay | None:
+        """None until training begins: an agent that only acts needs none."""
+        ...
+
+
+class HostAgent:
+    """Base class of agents that run on the CPU where the user names no device: a GPU would not speed them up."""
+
+
+@runtime_checkable
+class ConfiguredAgent(Protocol):
+    """An agent that keeps its config."""
+
+    @property
+    def config(self) -> Any: ...
+
+
+@runtime_checkable
+class DiscountedConfig(Protocol):
+    """A config with a discount."""
+
+    @property
+    def gamma(self) -> float: ...
+
+
+@runtime_checkable
+class CompiledConfig(Protocol):
+    """A config that says whether to compile the agent's functions; a device-native environment's are then too."""
+
+    @property
+    def compile(self) -> bool: ...
+
+
+@runtime_checkable
+class CudaGraphsConfig(Protocol):
+    """A config that says whether to record updates, and rollouts in device-native environments, as CUDA graphs."""
+
+    @property
+    def cuda_graphs(self) -> bool: ...
+
+
+@runtime_checkable
+class AsynchronousConfig(Protocol):
+    """A config with the number of processes that train on shared weights; 0 trains in this process."""
+
+    @property
+    def workers(self) -> int: ...
 
 
 def seed_sequence(seed: int | np.random.SeedSequence) -> np.random.SeedSequence:

@@ -1,20 +1,35 @@
-"""From a rollout to the samples that an actor-critic learns from."""
+"""From a rollout to the samples that an agent learns from."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
-from gymnast.agents.maths.means import shares
 from gymnast.envs.step import Obs, map_obs
 
 
+class Behaviour(NamedTuple):
+    """Steps as the policy that acted saw them: what an actor-critic's loss compares the policy of now with.
+
+    The learner, its compiled loss and populations share these fields; a population's have a leading axis of members.
+    """
+
+    log_prob: Tensor
+    """[B], of the actions when they were drawn."""
+    advantage: Tensor
+    """[B]."""
+    value: Tensor
+    """[B, V]."""
+    target: Tensor
+    """[B, V], the estimated returns that values learn."""
+
+
 class Samples(NamedTuple):
-    """S samples, and minibatches of them: steps, or sequences of L steps where the policy is recurrent.
+    """S samples of an actor-critic, and minibatches of them: steps, or sequences of L steps of a recurrent policy.
 
     In a minibatch the steps of its sequences follow each other, B = S * L rows; before that they are [S, L, ...].
     """
@@ -22,8 +37,9 @@ class Samples(NamedTuple):
     obs: Obs
     raw: Tensor
     """[B, ...], actions as they were drawn."""
-    numbers: Tensor
-    """float32 [B, 3 + 2 V], see `columns`."""
+    old: Behaviour
+    weight: Tensor
+    """float32 [B], 1 for rows that count, else 0."""
     mask: Tensor | None = None
     """bool [B, A], the actions that were allowed."""
     start: Tensor | None = None
@@ -31,24 +47,29 @@ class Samples(NamedTuple):
     memory: Tensor | None = None
     """[S, M], before the first step of each sequence."""
 
-    @property
-    def columns(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Log-probability when drawn, advantage, share of the mean, each [B]; old values and targets, each [B, V]."""
-        columns = self.numbers.t().contiguous()
-        log_prob, advantage, count = columns[:3].unbind(0)
-        old_value, target = columns[3:].t().chunk(2, 1)
-        return log_prob, advantage, shares(count), old_value, target
+
+class ValueSamples(NamedTuple):
+    """Samples of action values and minibatches of them, all [B, ...]."""
+
+    obs: Obs
+    action: Tensor
+    target: Tensor
+    weight: Tensor
+    """float32 [B], 1 for rows that count, else 0."""
 
 
-def minibatches(samples: Samples, count: int, generator: torch.Generator) -> Iterator[Samples]:
-    """So many parts of the samples, chosen at random and of equal size within one; every sample is in one of them."""
-    numbers = samples.numbers
+AnySamples = TypeVar("AnySamples", Samples, ValueSamples)
+
+
+def minibatches(samples: AnySamples, count: int, generator: torch.Generator) -> Iterator[AnySamples]:
+    """`count` random parts of the samples, of equal size within one; every sample is in one of them."""
     if count == 1:
-        yield as_steps(samples)
+        yield samples
         return
-    order = torch.rand(len(numbers), generator=generator, device=numbers.device).argsort()
+    weight = samples.weight
+    order = torch.rand(len(weight), generator=generator, device=weight.device).argsort()
     for index in order.tensor_split(count):
-        yield as_steps(_map(samples, partial(torch.Tensor.index_select, dim=0, index=index)))
+        yield _map(samples, partial(torch.Tensor.index_select, dim=0, index=index))
 
 
 def cut(fields: Samples, length: int | None) -> Samples:
@@ -92,5 +113,11 @@ def as_steps(samples: Samples) -> Samples:
     return plain._replace(start=samples.start, memory=samples.memory)
 
 
-def _map(samples: Samples, function: Callable[[Tensor], Tensor]) -> Samples:
-    return Samples(*(None if part is None else map_obs(function, part) for part in samples))  # type: ignore[arg-type]
+def _map(samples: AnySamples, function: Callable[[Tensor], Tensor]) -> AnySamples:
+    return type(samples)(*(_mapped(part, function) for part in samples))
+
+
+def _mapped(part: Any, function: Callable[[Tensor], Tensor]) -> Any:
+    if isinstance(part, Behaviour):
+        return Behaviour(*(function(field) for field in part))
+    return None if part is None else map_obs(function, part)

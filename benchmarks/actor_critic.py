@@ -82,25 +82,13 @@ class Task:
 
 def run_gymnast(task: Task, profiler: Profiler) -> Result:
     """Our own loop, as `gymnast train` runs it, and where its time went."""
-    from gymnast.agents import ActorCritic, ActorCriticConfig
+    from gymnast.agents import ActorCritic
     from gymnast.envs import make
-    from gymnast.settings.algorithms import A2C
     from gymnast.training.loop import Loop
 
-    algorithm = task.algorithm
-    parts: dict[str, Any] = dict(A2C) if task.name == "a2c" else {"clip": CLIP}
-    parts |= {name: getattr(algorithm, name) for name in ("rollout_steps", "epochs", "minibatches", "gae_lambda")}
-    config = ActorCriticConfig(
-        **parts | {"learning_rate": algorithm.learning_rate, "entropy_coef": algorithm.entropy_coef},
-        gamma=GAMMA,
-        value_coef=VALUE_COEF,
-        max_grad_norm=MAX_GRAD_NORM,
-        optimizer_eps=EPS,
-        clip_rewards=task.env == "pong",
-        compile=task.compile,
-    )
     env = make(GAMES[task.env], task.envs, seed=0)
-    agent = ActorCritic(env.single_observation_space, env.single_action_space, config, num_envs=task.envs, seed=0)
+    spaces = env.single_observation_space, env.single_action_space
+    agent = ActorCritic(*spaces, _config(task), num_envs=task.envs, seed=0)
     env.reset()
     loop = Loop(agent, agent.actor(task.envs, explore=True, seed=0), env)
     loop.advance(task.rollout, lambda: False)
@@ -122,6 +110,24 @@ def run_gymnast(task: Task, profiler: Profiler) -> Result:
     spent["rest of learning"] = spent.pop("learn") - spent["updates"]
     spent = {name: vars(loop.seconds)[name] - looped[name] for name in ("act", "env")} | spent
     return {**result, "ms": {name: 1e3 * seconds / (task.rollouts * task.rollout) for name, seconds in spent.items()}}
+
+
+def _config(task: Task) -> Any:
+    from gymnast.agents import ActorCriticConfig
+    from gymnast.settings.algorithms import A2C
+
+    algorithm = task.algorithm
+    parts: dict[str, Any] = dict(A2C) if task.name == "a2c" else {"clip": CLIP}
+    parts |= {name: getattr(algorithm, name) for name in ("rollout_steps", "epochs", "minibatches", "gae_lambda")}
+    return ActorCriticConfig(
+        **parts | {"learning_rate": algorithm.learning_rate, "entropy_coef": algorithm.entropy_coef},
+        gamma=GAMMA,
+        value_coef=VALUE_COEF,
+        max_grad_norm=MAX_GRAD_NORM,
+        optimizer_eps=EPS,
+        clip_rewards=task.env == "pong",
+        compile=task.compile,
+    )
 
 
 def run_stable_baselines3(task: Task, profiler: Profiler) -> Result:

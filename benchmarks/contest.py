@@ -104,7 +104,8 @@ def measure(script: str, name: str, python: str, options: Mapping[str, Any]) -> 
         print(f"{name}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}", file=sys.stderr)
         return None
     result: Result = json.loads(done.stdout.strip().splitlines()[-1])
-    setting = f"{options['games']}, " * ("games" in options) + f"{threads} threads, {options['envs']} envs"
+    game = [options["games"]] if "games" in options else []
+    setting = ", ".join([*game, f"{threads} threads", f"{options['envs']} envs"])
     rate, cpu = result["steps_per_second"], result["cpu_ms"]
     print(f"{name}, {setting}: {rate:.1f} steps/s, {cpu:.4g} CPU ms/step", file=sys.stderr, flush=True)
     return result

@@ -99,30 +99,13 @@ def run_tianshou(period: int, steps: int) -> dict[str, Any]:
     """Tianshou's DQN, by its off-policy trainer."""
     import gymnasium
     import torch
-    from tianshou.algorithm import DQN
-    from tianshou.algorithm.modelfree.dqn import DiscreteQLearningPolicy
-    from tianshou.algorithm.optim import AdamOptimizerFactory
     from tianshou.data import Collector, VectorReplayBuffer
     from tianshou.env import DummyVectorEnv
     from tianshou.trainer import OffPolicyTrainerParams
-    from tianshou.utils.net.common import Net
 
     torch.set_num_threads(1)
     envs = DummyVectorEnv([lambda: gymnasium.make("CartPole-v1")])
-    space = gymnasium.make("CartPole-v1")
-    policy = DiscreteQLearningPolicy(
-        model=Net(state_shape=(4,), action_shape=2, hidden_sizes=list(HIDDEN)),
-        action_space=space.action_space,
-        observation_space=space.observation_space,
-        eps_training=EPSILON,
-    )
-    algorithm = DQN(
-        policy=policy,
-        optim=AdamOptimizerFactory(lr=LEARNING_RATE),
-        target_update_freq=max(TARGET // period, 1),
-        is_double=False,
-        huber_loss_delta=1.0,
-    )
+    algorithm = _tianshou_dqn(period)
     collector = Collector(algorithm, envs, VectorReplayBuffer(BUFFER, 1), exploration_noise=True)
     collector.reset()
     collector.collect(n_step=STARTS, random=True)
@@ -145,6 +128,29 @@ def run_tianshou(period: int, steps: int) -> dict[str, Any]:
     timed = Timed(steps)
     train(steps)
     return timed.result()
+
+
+def _tianshou_dqn(period: int) -> Any:
+    import gymnasium
+    from tianshou.algorithm import DQN
+    from tianshou.algorithm.modelfree.dqn import DiscreteQLearningPolicy
+    from tianshou.algorithm.optim import AdamOptimizerFactory
+    from tianshou.utils.net.common import Net
+
+    space = gymnasium.make("CartPole-v1")
+    policy = DiscreteQLearningPolicy(
+        model=Net(state_shape=(4,), action_shape=2, hidden_sizes=list(HIDDEN)),
+        action_space=space.action_space,
+        observation_space=space.observation_space,
+        eps_training=EPSILON,
+    )
+    return DQN(
+        policy=policy,
+        optim=AdamOptimizerFactory(lr=LEARNING_RATE),
+        target_update_freq=max(TARGET // period, 1),
+        is_double=False,
+        huber_loss_delta=1.0,
+    )
 
 
 def update_parts(updates: int = 2_000) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""The actor-critic learner on a GPU: python benchmarks/gpu_actor_critic.py [--device cuda]
+"""The actor-critic learner on a GPU: python benchmarks/gpu_actor_critic.py [--device cuda] [--modes …]
 
     learn   updates a second, and microseconds of all that is learned from one rollout: PPO with an MLP and with the
             Nature CNN, A2C with an MLP; eager, compiled, captured, both. "compiled" is LeanRL's loop without its
@@ -18,14 +18,14 @@ import argparse
 import importlib.util
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
-from gpu_learner import line, where, write
+from gpu_report import finish, line, where, write
 from gymnasium import spaces
 from torch import Tensor
 
@@ -84,15 +84,15 @@ SMALL = (
 class Bench:
     """Where it is measured, and how long it may still go on."""
 
-    def __init__(self, device: torch.device) -> None:
-        self.device, self.small = device, device.type != "cuda"
+    def __init__(self, device: torch.device, modes: Sequence[str]) -> None:
+        self.device, self.small, self.chosen = device, device.type != "cuda", modes
         self.began = time.perf_counter()
         self.rows: list[dict[str, Any]] = []
 
     def modes(self, *names: str) -> Iterator[str]:
-        """Those of these ways to learn that there are here and that there is time for."""
+        """Those of these ways to learn that were chosen, fit the device and the time left."""
         for name in names or MODES:
-            if self.small and MODES[name].get("cuda_graphs"):
+            if name not in self.chosen or (self.small and MODES[name].get("cuda_graphs")):
                 continue
             if time.perf_counter() - self.began > BUDGET:
                 print(f"  {name} is left out: more than {BUDGET:.0f} s have gone")
@@ -182,14 +182,14 @@ def pace(agent: ActorCritic, bench: Bench) -> float:
     for _ in range(CHECKED):
         again(agent)
     bench.wait()
-    spent, calls = list[float](), 1
+    spent, calls, seconds = list[float](), 1, 0.02 if bench.small else 0.2
     for _ in range(6):
         began = time.perf_counter()
         for _ in range(calls):
             again(agent)
         bench.wait()
         spent.append((time.perf_counter() - began) / calls)
-        calls = min(max(int(0.2 / spent[-1]), 1), 200)
+        calls = min(max(int(seconds / spent[-1]), 1), 200)
     return statistics.median(spent[1:])
 
 
@@ -232,11 +232,11 @@ def _loop(game: str, envs: int, mode: str, bench: Bench) -> dict[str, Any]:
     return {**row, "ok": bool(agent.weights.data.isfinite().all())}
 
 
-def measure(device: torch.device) -> list[dict[str, Any]]:
+def measure(device: torch.device, *, modes: Sequence[str] = tuple(MODES)) -> list[dict[str, Any]]:
     """All rows."""
     if device.type == "cpu":
         torch.set_num_threads(1)
-    bench = Bench(device)
+    bench = Bench(device, modes)
     learn(bench)
     loop(bench)
     print(f"  {time.perf_counter() - bench.began:.0f} s")
@@ -246,13 +246,11 @@ def measure(device: torch.device) -> list[dict[str, Any]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda")
-    device = torch.device(parser.parse_args().device)
-    rows = measure(device)
-    print(f"\n{where(device)}, torch {torch.__version__}")
-    for row in rows:
-        print(f"  {'ok  ' if row['ok'] else 'FAIL'} {line(row)}")
-    if not all(row["ok"] for row in rows):
-        raise SystemExit(1)
+    parser.add_argument("--modes", nargs="+", choices=MODES, default=tuple(MODES), help="ways to learn")
+    arguments = parser.parse_args()
+    device = torch.device(arguments.device)
+    rows = measure(device, modes=arguments.modes)
+    finish(rows, f"{where(device)}, torch {torch.__version__}")
 
 
 if __name__ == "__main__":

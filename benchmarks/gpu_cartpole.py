@@ -98,7 +98,7 @@ def solve(options: argparse.Namespace) -> list[Row]:
             num_envs = options.envs or values["num_envs"]
             timed = Timed(agents.agent_class(name), config, num_envs, seed, options)
             judge, mean = make_env(GAME, EPISODES, device=options.device), 0.0
-            while mean < SOLVED and timed.loop.env_step < 2 * values["steps"]:
+            while mean < SOLVED and timed.loop.env_step < (options.solve_steps or 2 * values["steps"]):
                 timed.advance(timed.loop.env_step + options.every)
                 mean = evaluate(timed.agent, judge, episodes=EPISODES, seed=10_000 + seed, name=name).mean_return
             row = {"check": f"solve, {name}", "seed": seed, "envs": num_envs, **timed.result()}
@@ -187,6 +187,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10)))
     parser.add_argument("--envs", type=int, help="environments of solve; by default the preset's")
     parser.add_argument("--every", type=int, default=5_000, help="env steps between two evaluations")
+    parser.add_argument("--solve-steps", type=int, help="env steps after which solve gives up; twice the preset's")
     parser.add_argument("--pace-steps", type=int, default=PACE_STEPS, help="env steps of pace")
     parser.add_argument("--compile", action="store_true", help="compile environment and updates")
     parser.add_argument("--threads", type=int, default=2, help="torch's threads")

@@ -32,16 +32,13 @@ from typing import Any
 import contest
 from contest import Profiler, Result
 from gpu_envs_peers import run_gymnax, run_pgx
-
-from benchmarks.gpu_envs_task import Task
+from gpu_envs_task import Task
 
 CLASSIC = ("CartPole-v1", "Acrobot-v1", "MountainCar-v0")
 MINATAR = ("Asterix", "Breakout", "Freeway", "Seaquest", "SpaceInvaders")
 GAMES = (*CLASSIC, *(f"MinAtar/{name}-v1" for name in MINATAR))
 FEW, MANY = (2**11, 2**14), (2**17, 2**20)
 STEPS, CPU_STEPS, SYNC_STEPS = 1_000, 100, 20
-BLOCK = 32
-"""Steps of one CUDA graph."""
 TARGETS: contest.Targets = {
     "gymnast": {"gymnax": 1.0, "pgx": None, "gymnasium": 50.0},
     "gymnast-eager": {"gymnax": None, "gymnasium": None},
@@ -49,98 +46,30 @@ TARGETS: contest.Targets = {
 
 
 def run_gymnast(task: Task, profiler: Profiler, *, compile: bool = True) -> Result:
-    """Our rules by `world.advance`, without a `Step` around them."""
+    """Our rules, without a `Step` around them."""
     import torch
-
-    from gymnast.agents.optim.compiled import Captured
-    from gymnast.envs import make
-    from gymnast.envs.native import world
-    from gymnast.envs.native.adapter import NativeEnv
-    from gymnast.envs.native.draws import Draws, row_keys
+    from gpu_envs_play import Play, wait
 
     began = time.perf_counter()
-    env = make(task.game, task.envs, device=task.device, native=True)
-    assert isinstance(env, NativeEnv)
-    game, limit, actions = env.env.game, env.env.limit, int(env.single_action_space.n)  # type: ignore[attr-defined]
-
-    def body(now: world.World, key: Any, counter: Any, obs: Any, total: Any) -> tuple[Any, ...]:
-        action = Draws(key, counter).integer(0, actions)
-        following, moved = world.advance(game, now, action, limit)
-        return following, counter + 1, moved.obs, total + moved.reward
-
-    compile = compile and (game.compiles_on_cpu or env.device.type != "cpu")
-    step = torch.compile(body, fullgraph=True, dynamic=False) if compile else body
-    key = row_keys(1, task.envs, device=env.device)
-    kept = (env.env.world, torch.zeros_like(key), env.obs, torch.zeros(task.envs, device=env.device))
-
-    def play(count: int) -> None:
-        nonlocal kept
-        for _ in range(count):
-            now, *rest = kept
-            kept = step(now, key, *rest)
-
-    def block() -> None:
-        """So many steps, and the result back to where the recording finds it."""
-        nonlocal kept
-        held = kept
-        play(BLOCK)
-        for place, value in zip(_leaves(held), _leaves(kept), strict=True):
-            place.copy_(value)
-        kept = held
-
-    def run(count: int) -> int:
-        if recorded is None:
-            play(count)
-            return count
-        for _ in range(-(-count // BLOCK)):
-            recorded(())
-        return -(-count // BLOCK) * BLOCK
-
-    recorded = Captured(block) if env.device.type == "cuda" else None
-    if recorded is not None:
-        kept = _like(kept)
+    game = Play(task, compile=compile)
     with torch.no_grad():
-        run(5 if recorded is None else 5 * BLOCK)
-        _wait(env.device)
+        game.run(5 * game.block)
+        wait(game.device)
 
         def timed_play() -> int:
-            count = run(task.steps)
-            _wait(env.device)
+            count = game.run(task.steps)
+            wait(game.device)
             return count
 
         with profiler:
             result = task.timed(began, timed_play)
-    if env.device.type == "cuda":
+    if game.device.type == "cuda":
         result["MiB"] = torch.cuda.max_memory_allocated() / 2**20
     return result
 
 
 def run_eager(task: Task, profiler: Profiler) -> Result:
     return run_gymnast(task, profiler, compile=False)
-
-
-def _leaves(value: Any) -> list[Any]:
-    """All tensors of a nesting of tuples and dicts, in order."""
-    if isinstance(value, (tuple, dict)):
-        return [leaf for part in (value.values() if isinstance(value, dict) else value) for leaf in _leaves(part)]
-    return [value]
-
-
-def _like(value: Any) -> Any:
-    """The same nesting with tensors of its own: no two of them may be one that a recording writes to."""
-    if isinstance(value, dict):
-        return {name: _like(part) for name, part in value.items()}
-    if isinstance(value, tuple):
-        parts = [_like(part) for part in value]
-        return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
-    return value.clone()
-
-
-def _wait(device: Any) -> None:
-    import torch
-
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def run_gymnasium(task: Task, profiler: Profiler) -> Result:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from contest import Profiler, Result
 
 if TYPE_CHECKING:
-    from gpu_envs import Task
+    from gpu_envs_task import Task
 
 PGX_NAMES = {"SpaceInvaders": "space_invaders"}
 """Games whose name there is more than the lower case of ours."""

@@ -1,6 +1,6 @@
 """What the host does in a training stretch: launches for each step, waits for the device, memory.
 
-    python benchmarks/gpu_launches.py [--device cuda] [--envs 4096] [--eager] [--json FILE]
+    python benchmarks/gpu_launches.py [--device cuda] [--envs 4096] [--agents ppo …] [--eager] [--json FILE]
 
 PPO, A2C and PQN in the device-native CartPole-v1, rollouts and updates recorded on a GPU (`--eager`: not): kernels and
 graphs that the host launches for each step of the environments (by torch's profiler), memory of the device, and what
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from gpu_learner import where
+from gpu_report import where
 from torch.profiler import ProfilerActivity, profile
 
 from gymnast.agents.optim.compiled import WARM_UP
@@ -24,6 +24,7 @@ from gymnast.envs import make
 from gymnast.settings import agents
 from gymnast.training.loop import Loop
 
+AGENTS = ("ppo", "a2c", "pqn")
 ROLLOUTS = 4
 
 
@@ -77,12 +78,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--envs", type=int)
-    parser.add_argument("--eager", action="store_true", help="recorded nothing")
+    parser.add_argument("--agents", nargs="+", choices=AGENTS, default=AGENTS)
+    parser.add_argument("--eager", action="store_true", help="record nothing")
     parser.add_argument("--json", type=Path, help="write the figures here")
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
     cuda, rows = device.type == "cuda", []
-    for agent in ("ppo", "a2c", "pqn"):
+    for agent in arguments.agents:
         row = stretch(agent, arguments.envs or (4096 if cuda else 64), device, graphs=cuda and not arguments.eager)
         rows.append(row)
         print(

@@ -1,4 +1,4 @@
-"""The learner on a GPU, in one command: python benchmarks/gpu_learner.py [NAME ...] [--device cuda] [--small]
+"""The learner on a GPU, in one command: python benchmarks/gpu_learner.py [NAME ...] [--device cuda] [--modes …]
 
     rainbow   microseconds of a Rainbow update (Nature CNN, batch 32, a prioritized replay of a million frames on the
               device): captured, compiled, both, neither, and in bfloat16 where the config has it; the target is 250
@@ -17,24 +17,21 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import importlib.util
-import json
-import os
 import statistics
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from gpu_fill import fill, fill_by_steps
+from gpu_report import finish, line, where, write
 from gymnasium import spaces
 from torch import Tensor
 
 from gymnast.agents import DQN, DQNConfig
-from gymnast.agents.base import Acted
 from gymnast.agents.optim.compiled import Captured, Compiled
-from gymnast.envs.step import Step
 from gymnast.replay.device.ring import DeviceRing
 from gymnast.replay.device.samplers import DevicePrioritized
 from gymnast.replay.layout import Layout
@@ -71,6 +68,8 @@ class Bench:
 
     device: torch.device
     small: bool
+    chosen: tuple[str, ...] = tuple(MODES)
+    """The ways to run an update that are measured, where they fit."""
 
     @property
     def frames(self) -> int:
@@ -80,7 +79,7 @@ class Bench:
     def modes(self) -> dict[str, dict[str, bool]]:
         """The ways to run an update that there are here."""
         cuda = self.device.type == "cuda"
-        modes = {name: options for name, options in MODES.items() if options.keys() <= KNOWN}
+        modes = {name: MODES[name] for name in self.chosen if MODES[name].keys() <= KNOWN}
         return {name: options for name, options in modes.items() if cuda or not options.get("cuda_graphs")}
 
     def time(self, name: str, function: Callable[[], Any]) -> dict[str, Any]:
@@ -90,7 +89,7 @@ class Bench:
             function()
         self.wait()
         first = time.perf_counter() - began
-        blocks, calls = (5, 3) if self.small else (30, 200 if self.device.type == "cuda" else 20)
+        blocks, calls = (2, 1) if self.small else (30, 200 if self.device.type == "cuda" else 20)
         spent = []
         for _ in range(blocks):
             self.wait()
@@ -126,8 +125,9 @@ def mlp(bench: Bench) -> list[dict[str, Any]]:
 
 def _update(name: str, space: spaces.Box, config: DQNConfig, bench: Bench) -> dict[str, Any]:
     agent = DQN(space, spaces.Discrete(6), config, num_envs=ENVS, device=bench.device)
-    if isinstance(agent.replay, DeviceRing):
-        _fill(agent.replay)
+    replay = agent.allocate()
+    if isinstance(replay, DeviceRing):
+        fill(replay)
     else:
         fill_by_steps(agent, 100)
     row = _said(bench.time(name, agent.learn))
@@ -146,10 +146,12 @@ def replay(bench: Bench) -> list[dict[str, Any]]:
         ("by rank", DevicePrioritized, True),
     ):
         for compiled in (True, False):
+            if compiled and not any(options.get("compile") for options in bench.modes().values()):
+                continue
             sampler = candidate(torch.Generator(bench.device), alpha=0.5, beta=lambda env_step: 0.4, ranked=ranked)
             sizes = {"size": bench.frames, "num_envs": ENVS, "batch_size": 32}
             ring = DeviceRing(Layout(ATARI, stack=4), sampler, NStep(3, 0.99), **sizes, device=bench.device)
-            _fill(ring)
+            fill(ring)
             if compiled:
                 ring.compile(Compiled)
             error = torch.rand(32, device=bench.device)
@@ -211,7 +213,7 @@ def _our_loop(name: str, options: dict[str, Any], bench: Bench) -> dict[str, Any
     from gymnast.envs import make
     from gymnast.training.loop import Loop
 
-    before, steps = (200, 80) if bench.small else (2_000, 8_000)
+    before, steps = (48, 24) if bench.small else (2_000, 8_000)
     config = DQNConfig(**{**options, "learning_starts": before // 2}, replay_size=100_000 if not bench.small else 2_000)
     env = make("ALE/Pong-v5", ENVS, device=str(bench.device), seed=0)
     agent = DQN(env.single_observation_space, env.single_action_space, config, num_envs=ENVS, device=bench.device)
@@ -257,48 +259,9 @@ def _peer_loop(name: str, bench: Bench) -> dict[str, Any]:
     return {"check": name, "steps_per_second": steps / (time.perf_counter() - began), "ok": True}
 
 
-def _fill(ring: DeviceRing) -> None:
-    """Make every slot a transition: random frames, rewards, ends and priorities, without the steps in between."""
-    for frames in ring.frames:
-        if frames.dtype == torch.uint8:
-            frames.random_(0, 256)
-        else:
-            frames.normal_()
-    ring.action.random_(0, 6)
-    ring.reward.normal_()
-    ring.bootstrap.fill_(1.0)
-    ring.stop.bernoulli_(0.01)
-    ring.ready.fill_(True)
-    ring.ready[-1] = False
-    ring.adds = ring.slots
-    update = type(ring.sampler).update  # not the compiled one, which is for batches
-    for part in torch.arange(ring.slots, device=ring.slot.device).split(8_192):
-        ring.sampler.changed(part, ring.ready)
-        update(ring.sampler, part, torch.rand(len(part), device=part.device))
-
-
-def fill_by_steps(agent: DQN, steps: int) -> None:
-    """Store steps of one endless episode in each stream."""
-    shape, rows, device = agent.observation_space.shape or (), agent.num_envs, agent.device
-    stack = torch.zeros((rows, *shape), dtype=torch.uint8 if len(shape) == 3 else torch.float32, device=device)
-    no = torch.zeros(rows, dtype=torch.bool, device=device)
-    for _ in range(steps):
-        frame = torch.randint(0, 255, (rows, *shape), device=device).to(stack.dtype)
-        following = torch.cat([stack[:, 1:], frame[:, -1:]], 1)
-        reward = torch.randn(rows, device=device)
-        step = Step(following, no, following, reward, no, no, num_active=rows, num_ended=0)
-        agent.store(stack, Acted(torch.randint(0, 6, (rows,), device=device)), step)
-        stack = following
-
-
 def _said(row: dict[str, Any]) -> dict[str, Any]:
     print(f"  {line(row)}", flush=True)
     return row
-
-
-def line(row: dict[str, Any]) -> str:
-    numbers = ", ".join(f"{key} {value:,.1f}" for key, value in row.items() if key not in ("check", "ok"))
-    return f"{row['check']:66} {numbers}"
 
 
 MEASURES: dict[str, Callable[[Bench], list[dict[str, Any]]]] = {
@@ -313,12 +276,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(MEASURES)}; all by default")
     parser.add_argument("--device", default="cuda")
+    parser.add_argument("--modes", nargs="+", choices=MODES, default=tuple(MODES), help="ways to run an update")
     parser.add_argument("--small", action="store_true", help="few frames and calls, to try the measurements themselves")
     arguments = parser.parse_args()
     unknown = set(arguments.names) - set(MEASURES)
     if unknown:
         parser.error(f"unknown measure {sorted(unknown)[0]!r}; there are {', '.join(MEASURES)}")
-    bench = Bench(torch.device(arguments.device), arguments.small)
+    bench = Bench(torch.device(arguments.device), arguments.small, tuple(arguments.modes))
     if bench.device.type == "cpu":
         torch.set_num_threads(1)
     rows: list[dict[str, Any]] = []
@@ -327,28 +291,7 @@ def main() -> None:
         print(f"{name}, after {time.perf_counter() - began:.0f} s", flush=True)
         rows += MEASURES[name](bench)
         write("gpu_learner", rows, bench.device)
-    print(f"\n{where(bench.device)}, torch {torch.__version__}, {time.perf_counter() - began:.0f} s")
-    for row in rows:
-        print(f"  {'ok  ' if row['ok'] else 'FAIL'} {line(row)}")
-    if not all(row["ok"] for row in rows):
-        raise SystemExit(1)
-
-
-def where(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
-
-
-def write(name: str, rows: list[dict[str, Any]], device: torch.device) -> None:
-    """Put the figures into a file of this name."""
-    content = {"device": where(device), "torch": torch.__version__, "rows": rows}
-    (folder() / f"{name}.json").write_text(json.dumps(content, indent=1))
-
-
-def folder() -> Path:
-    """Where figures go: $OUT, or runs/gpu."""
-    out = Path(os.environ.get("OUT", "runs/gpu"))
-    out.mkdir(parents=True, exist_ok=True)
-    return out
+    finish(rows, f"{where(bench.device)}, torch {torch.__version__}, {time.perf_counter() - began:.0f} s")
 
 
 if __name__ == "__main__":

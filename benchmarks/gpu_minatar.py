@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from gpu_learner import where
+from gpu_report import where
 from scipy.stats import trim_mean
 
 from gymnast.envs import make

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from gpu_learner import where
+from gpu_report import where
 
 from gymnast.agents import ActorCriticConfig
 from gymnast.agents.population.population import Population

@@ -1,6 +1,6 @@
 """What the agents reach: every seed of the runs that RESULTS.md reports, by the command line's own functions.
 
-python benchmarks/learning.py [cartpole] [taxi] [cliff] [frozenlake] [--seeds 5] [--json FILE]
+python benchmarks/learning.py [cartpole] [taxi] [cliff] [frozenlake] [--seeds 5] [--steps N] [--json FILE]
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import io
 import json
 import tempfile
 import time
+from functools import partial
 from typing import Any
 
 from gymnast import TrainOptions, evaluate, load, train
@@ -20,9 +21,9 @@ from gymnast.settings import agents as names
 from gymnast.settings import presets
 
 
-def run(agent: str, env: str, preset: str, *, seed: int, out: str, **changes: Any) -> tuple[Any, float]:
+def run(agent: str, env: str, preset: str, *, seed: int, out: str, steps: int | None) -> tuple[Any, float]:
     """One run of `gymnast train AGENT --env ENV --preset PRESET --seed SEED`, quietly; result and seconds."""
-    values = presets.apply([preset], agent) | changes
+    values = presets.apply([preset], agent) | ({} if steps is None else {"steps": steps})
     fields = TrainOptions.__dataclass_fields__
     options = TrainOptions(env=env, seed=seed, out=out, video=False, **{k: v for k, v in values.items() if k in fields})
     config = names.config_class(names.agent_class(agent))(**{k: v for k, v in values.items() if k not in fields})
@@ -32,11 +33,11 @@ def run(agent: str, env: str, preset: str, *, seed: int, out: str, **changes: An
     return result, time.perf_counter() - began
 
 
-def cartpole(seeds: int, out: str) -> list[dict[str, Any]]:
+def cartpole(seeds: int, out: str, *, steps: int | None) -> list[dict[str, Any]]:
     """DQN on CartPole-v1: env steps until a scheduled evaluation's mean of 100 episodes is >= 475; then fresh seeds."""
     rows = []
     for seed in range(seeds):
-        result, seconds = run("dqn", "CartPole-v1", "cartpole", seed=seed, out=out)
+        result, seconds = run("dqn", "CartPole-v1", "cartpole", seed=seed, out=out, steps=steps)
         agent = load(result.path)
         fresh = [evaluate(agent, "CartPole-v1", episodes=100, seed=1_000 + k).mean_return for k in range(3)]
         row = {
@@ -57,14 +58,16 @@ def cartpole(seeds: int, out: str) -> list[dict[str, Any]]:
     return rows
 
 
-def tabular(env: str, preset: str, agents: list[str], seeds: int, out: str) -> list[dict[str, Any]]:
+def tabular(
+    env: str, preset: str, agents: list[str], *, seeds: int, out: str, steps: int | None
+) -> list[dict[str, Any]]:
     """Greedy policies of tabular agents, by exact evaluation on the environment's table, beside the optimum."""
     table = make(env).transition_table()
     assert table is not None
     rows = []
     for agent in agents:
         for seed in range(seeds):
-            result, seconds = run(agent, env, preset, seed=seed, out=out)
+            result, seconds = run(agent, env, preset, seed=seed, out=out, steps=steps)
             learner: Any = load(result.path)
             policy = learner.q_table().argmax(1)
             optimal = optimal_q(table, learner.config.gamma).argmax(1)
@@ -83,15 +86,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", default=[], metavar="PART")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--steps", type=int, help="env steps of a run; the preset's by default")
     parser.add_argument("--json")
     arguments = parser.parse_args()
     control = ["q-learning", "expected-sarsa", "double-q-learning"]
     with tempfile.TemporaryDirectory() as out:
+        table = partial(tabular, seeds=arguments.seeds, out=out, steps=arguments.steps)
         parts = {
-            "cartpole": lambda: cartpole(arguments.seeds, out),
-            "taxi": lambda: tabular("Taxi-v4", "taxi", control, arguments.seeds, out),
-            "cliff": lambda: tabular("CliffWalking-v1", "cliffwalking", ["q-learning", "sarsa"], arguments.seeds, out),
-            "frozenlake": lambda: tabular("FrozenLake-v1", "frozenlake", control, arguments.seeds, out),
+            "cartpole": lambda: cartpole(arguments.seeds, out, steps=arguments.steps),
+            "taxi": lambda: table("Taxi-v4", "taxi", control),
+            "cliff": lambda: table("CliffWalking-v1", "cliffwalking", ["q-learning", "sarsa"]),
+            "frozenlake": lambda: table("FrozenLake-v1", "frozenlake", control),
         }
         results = {}
         for name in arguments.parts or parts:

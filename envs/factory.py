@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -60,36 +61,72 @@ def make(
     registration.register()
     _check(num_envs, vectorization, max_episode_steps, seed)
     sequence = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
-    device, options = _device(device), dict(options or {})
-    settings: dict[str, Any] = {"max_episode_steps": max_episode_steps, "render": render}
-    if isinstance(id, NativeVectorEnv):
-        return NativeEnv(id, id=_vector_name(id), seed=sequence)
+    wanted = _Wanted(
+        num_envs, _device(device), sequence, vectorization, dict(options or {}), max_episode_steps, render=render
+    )
     if isinstance(id, gym.vector.VectorEnv):
-        if num_envs not in (1, id.num_envs) or options or max_episode_steps or render or vectorization != "auto":
-            raise ValueError(
-                "num_envs, options, max_episode_steps, render and vectorization cannot be set for a VectorEnv"
-            )
-        return VectorAdapter(id, id=_vector_name(id), seed=sequence, device=device)
-    own = native_id(id, device, native=native, vectorization=vectorization) if isinstance(id, str) else None
-    if isinstance(id, str) and _is_atari(id):
-        if vectorization not in ("auto", "native"):
-            raise ValueError(f"vectorization of Atari games must be auto or native (ale-py's own), got {vectorization}")
-        from gymnast.envs.atari.games import make_atari  # ale-py's emulators, which nothing else needs
+        return _adapted(id, wanted)
+    if not isinstance(id, str):
+        return _in_rows(id, wanted)
+    own = native_id(id, wanted.device, native=native, vectorization=vectorization)
+    if _is_atari(id):
+        return _atari(id, wanted)
+    return _in_rows(single.resolve(id), wanted) if own is None else _device_native(own, wanted, compile=compile)
 
-        return make_atari(id, num_envs, device=device, seed=sequence, options=options, **settings)
-    if own is not None:
-        return NativeEnv(
-            _native_vector(own, num_envs, options, device=device, compile=compile, **settings), id=own, seed=sequence
-        )
-    source = single.resolve(id) if isinstance(id, str) else id
-    name = single.name_of(source)
-    kind = automatic(source, num_envs) if vectorization == "auto" else vectorization
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What `make` was asked for beside the environment."""
+
+    num_envs: int
+    device: torch.device
+    seed: np.random.SeedSequence
+    vectorization: str
+    options: dict[str, Any]
+    max_episode_steps: int | None
+    render: bool
+
+
+def _adapted(env: gym.vector.VectorEnv[Any, Any, Any], wanted: _Wanted) -> Env:
+    """A vector environment that exists already."""
+    if isinstance(env, NativeVectorEnv):
+        return NativeEnv(env, id=_vector_name(env), seed=wanted.seed)
+    other = wanted.options or wanted.max_episode_steps or wanted.render or wanted.vectorization != "auto"
+    if wanted.num_envs not in (1, env.num_envs) or other:
+        raise ValueError("num_envs, options, max_episode_steps, render and vectorization cannot be set for a VectorEnv")
+    return VectorAdapter(env, id=_vector_name(env), seed=wanted.seed, device=wanted.device)
+
+
+def _atari(id: str, wanted: _Wanted) -> Env:
+    """A game in ale-py's own vector environment."""
+    if wanted.vectorization not in ("auto", "native"):
+        kind = wanted.vectorization
+        raise ValueError(f"vectorization of Atari games must be auto or native (ale-py's own), got {kind}")
+    from gymnast.envs.atari.games import make_atari  # ale-py's emulators, which nothing else needs
+
+    return make_atari(
+        id,
+        wanted.num_envs,
+        device=wanted.device,
+        seed=wanted.seed,
+        options=wanted.options,
+        max_episode_steps=wanted.max_episode_steps,
+        render=wanted.render,
+    )
+
+
+def _in_rows(source: single.Source, wanted: _Wanted) -> Env:
+    """N single environments, or an id's own vector entry point."""
+    name, seed, device = single.name_of(source), wanted.seed, wanted.device
+    kind = automatic(source, wanted.num_envs) if wanted.vectorization == "auto" else wanted.vectorization
     if kind == "native":
-        return VectorAdapter(_native(source, num_envs, options, **settings), id=name, seed=sequence, device=device)
-    build = partial(single.build, source, options, **settings)
+        return VectorAdapter(_native(source, wanted), id=name, seed=seed, device=device)
+    build = partial(
+        single.build, source, wanted.options, max_episode_steps=wanted.max_episode_steps, render=wanted.render
+    )
     if kind == "async":
-        return WorkersEnv(name, build, num_envs, seed=sequence, device=device)
-    return SerialEnv(name, [build() for _ in range(num_envs)], seed=sequence, device=device)
+        return WorkersEnv(name, build, wanted.num_envs, seed=seed, device=device)
+    return SerialEnv(name, [build() for _ in range(wanted.num_envs)], seed=seed, device=device)
 
 
 def native_id(
@@ -148,50 +185,37 @@ def _is_atari(id: str) -> bool:
     return is_atari(id) and (spec is None or str(spec.entry_point).startswith("ale_py"))
 
 
-def _native(
-    source: single.Source,
-    num_envs: int,
-    options: dict[str, Any],
-    *,
-    max_episode_steps: int | None,
-    render: bool,
-) -> gym.vector.VectorEnv[Any, Any, Any]:
+def _native(source: single.Source, wanted: _Wanted) -> gym.vector.VectorEnv[Any, Any, Any]:
     """The vector environment of an id's own entry point."""
     if not isinstance(source, EnvSpec) or source.vector_entry_point is None:
         name = single.name_of(source)
         raise ValueError(f"vectorization native: {name} has no vector entry point; use serial or async")
-    options = dict(options)
-    if render:
+    options = dict(wanted.options)
+    if wanted.render:
         single.prepare_rendering()
         options["render_mode"] = "rgb_array"
-    if max_episode_steps is not None:
-        options["max_episode_steps"] = max_episode_steps
+    if wanted.max_episode_steps is not None:
+        options["max_episode_steps"] = wanted.max_episode_steps
     try:
-        return gym.make_vec(source, num_envs, vectorization_mode="vector_entry_point", **options)
+        return gym.make_vec(source, wanted.num_envs, vectorization_mode="vector_entry_point", **options)
     except Exception as error:
         raise ValueError(single.failure(source, error)) from error
 
 
-def _native_vector(
-    id: str,
-    num_envs: int,
-    options: dict[str, Any],
-    *,
-    device: torch.device,
-    compile: bool,
-    max_episode_steps: int | None,
-    render: bool,
-) -> NativeVectorEnv:
+def _device_native(id: str, wanted: _Wanted, *, compile: bool) -> NativeEnv:
+    """A device-native environment of our own."""
     spec = gym.registry[id]
-    settings = {**spec.kwargs, **options, "render_mode": "rgb_array" if render else None}
-    limit = max_episode_steps or spec.max_episode_steps
+    settings = {**spec.kwargs, **wanted.options, "render_mode": "rgb_array" if wanted.render else None}
+    limit = wanted.max_episode_steps or spec.max_episode_steps
     assert isinstance(spec.vector_entry_point, NativeEntry)
     try:
-        env = spec.vector_entry_point(num_envs, device=device, max_episode_steps=limit, compile=compile, **settings)
+        env = spec.vector_entry_point(
+            wanted.num_envs, device=wanted.device, max_episode_steps=limit, compile=compile, **settings
+        )
     except Exception as error:
         raise ValueError(single.failure(spec, error)) from error
     env.spec = spec
-    return env
+    return NativeEnv(env, id=id, seed=wanted.seed)
 
 
 def _check(

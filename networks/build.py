@@ -1,4 +1,4 @@
-"""Backbones by name."""
+"""Backbones by name. Listing the names takes no torch: what needs it is imported by the functions that build."""
 
 from __future__ import annotations
 
@@ -9,9 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 from gymnasium import spaces
-
-from gymnast.networks.backbones import convolutional
-from gymnast.networks.layers.inputs import has_image, is_image
 
 if TYPE_CHECKING:
     import torch
@@ -51,8 +48,9 @@ def build(
     Raises:
         ValueError: an unknown name (with the nearest one), or an observation space that the backbone does not fit.
     """
-    from gymnast.networks.backbones import mlp as backbones
     from gymnast.networks.backbones.combined import Combined
+    from gymnast.networks.backbones.convolutional import CNNS
+    from gymnast.networks.backbones.mlp import MLP
     from gymnast.networks.layers.init import initialise
 
     if not isinstance(name, str):
@@ -60,25 +58,31 @@ def build(
     if ":" in name:
         return checked(_class(name)(observation_space), name)
     chosen = automatic(observation_space) if name == "auto" else name
-    if chosen not in SIZES:
+    sizes = _sizes(chosen, hidden_sizes)
+    if chosen in CNNS:
+        cnn: nn.Module = CNNS[chosen](observation_space, sizes, layer_norm=layer_norm)
+        initialise(cnn, init, activation="relu", generator=generator)
+        return cnn
+    if chosen == "mlp":
+        mlp = MLP(observation_space, sizes, activation=activation, layer_norm=layer_norm)
+        initialise(mlp, init, activation=activation, generator=generator)
+        return mlp
+    combined = Combined(observation_space, sizes, activation=activation, layer_norm=layer_norm)
+    initialise(combined.parts, init, activation="relu", generator=generator)
+    initialise(combined.layers, init, activation=activation, generator=generator)
+    return combined
+
+
+def _sizes(name: str, hidden_sizes: Sequence[int] | None) -> tuple[int, ...]:
+    """Units of the fully connected layers of a named backbone, checked with its name."""
+    if name not in SIZES:
         near = difflib.get_close_matches(name, NETWORKS, 1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise ValueError(f"backbone must be one of {', '.join(NETWORKS)}, got {name!r}{hint}")
-    sizes = SIZES[chosen] if hidden_sizes is None else tuple(hidden_sizes)
+    sizes = SIZES[name] if hidden_sizes is None else tuple(hidden_sizes)
     if any(size < 1 for size in sizes):
         raise ValueError(f"hidden_sizes must be numbers >= 1, got {sizes}")
-    if chosen == "mlp":
-        mlp = backbones.MLP(observation_space, sizes, activation=activation, layer_norm=layer_norm)
-        initialise(mlp, init, activation=activation, generator=generator)
-        return mlp
-    if chosen == "combined":
-        combined = Combined(observation_space, sizes, activation=activation, layer_norm=layer_norm)
-        initialise(combined.parts, init, activation="relu", generator=generator)
-        initialise(combined.layers, init, activation=activation, generator=generator)
-        return combined
-    cnn: nn.Module = convolutional.CNNS[chosen](observation_space, sizes, layer_norm=layer_norm)
-    initialise(cnn, init, activation="relu", generator=generator)
-    return cnn
+    return sizes
 
 
 def default_sizes(name: str | nn.Module, observation_space: gym.Space[Any]) -> tuple[int, ...]:
@@ -88,6 +92,8 @@ def default_sizes(name: str | nn.Module, observation_space: gym.Space[Any]) -> t
 
 def automatic(observation_space: gym.Space[Any]) -> str:
     """The backbone that `auto` stands for."""
+    from gymnast.networks.layers.inputs import has_image, is_image
+
     if isinstance(observation_space, spaces.Dict | spaces.Tuple):
         return "combined" if has_image(observation_space) else "mlp"
     return "nature-cnn" if is_image(observation_space) else "mlp"

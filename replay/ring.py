@@ -59,45 +59,40 @@ class Ring:
         slot_bytes = SCALAR_BYTES + sampler.slot_bytes + (0 if path else layout.frame_bytes)
         check_memory(slots * slot_bytes, CPU, replay_size=size)
         sampler.allocate(slots)
-        sizes = [slots * leaf.nbytes for leaf in layout.leaves]
-        # NumPy's zeros take no memory until they are written, and lie in huge pages, from which a gather is faster.
-        stores = map_file(path, sizes, replay_size=size) if path else [np.zeros(size, np.uint8) for size in sizes]
-        self._bytes = [store.reshape(slots, leaf.nbytes) for store, leaf in zip(stores, layout.leaves, strict=True)]
-        self.frames = [
-            np.ndarray((slots, *leaf.shape), torch.empty(0, dtype=leaf.dtype).numpy().dtype, store)
-            for store, leaf in zip(stores, layout.leaves, strict=True)
-        ]
-        self.action = np.zeros(slots, np.int64)
-        self.reward = np.zeros(slots, np.float32)
-        self.bootstrap = np.zeros(slots, np.float32)  # 1 - terminated
-        self.stop = np.zeros(slots, np.bool_)  # a window ends with this step
-        self.ready = np.zeros(slots, np.bool_)
-        self.mask: np.ndarray | None = None  # bool [slots, A], actions allowed in the observation of a slot
+        self._allocate_frames(path, size)
         self.block = BLOCK
-        self.touched = np.zeros(-(-slots // BLOCK), np.int64)  # of each block of slots, the last `add` into it
-        self.adds = 0
-        self._streams = np.zeros((3, num_envs), np.int64)
-        self.slot, self.fresh, self.length = self._streams  # `ring_kernels.py` says what they are
-        self.slot[:], self.fresh[:] = range(slots - num_envs, slots), 1
-        self._counts = np.zeros(5, np.int64)
+        sizes = {"stack": self.stack, "n": self.n, "block": self.block}
+        self._data = kernels.allocate(slots, num_envs, gamma=transitions.gamma, **sizes)
+        self._struct = kernels.struct_of(self._data)
+        self.action, self.reward, self.bootstrap, self.stop, self.ready, self.touched = self._data[:6]
+        self.slot, self.fresh, self.length, _ = self._data.streams  # `ring_kernels.py` says what they are
+        self.mask: np.ndarray | None = None  # bool [slots, A], actions allowed in the observation of a slot
         self.count = 0  # slots that are ready
         self.used = 0  # slots that have ever been written: [0, used)
+        self.adds = 0
         self._begins = num_envs  # streams whose next observation is an episode's first
-        self._cut = np.zeros(num_envs, np.bool_)
-        self._moves = np.zeros((num_envs * (self.stack + 1), 2), np.int64)
-        self._changed = np.zeros(num_envs * (3 * self.stack + 2 * self.n), np.int64)
         self._expected: Obs = None  # the observation that the last step returned
         self._unchecked = STACK_CHECKS if self.stack > 1 else 0
         self._prepare(batch_size)
 
+    def _allocate_frames(self, path: str | None, size: int) -> None:
+        """Make room for the frames of all slots, one array a leaf, and see the same memory as bytes."""
+        slots, leaves = self.slots, self.layout.leaves
+        sizes = [slots * leaf.nbytes for leaf in leaves]
+        # NumPy's zeros take no memory until they are written, and lie in huge pages, from which a gather is faster.
+        stores = map_file(path, sizes, replay_size=size) if path else [np.zeros(size, np.uint8) for size in sizes]
+        self._bytes = [store.reshape(slots, leaf.nbytes) for store, leaf in zip(stores, leaves, strict=True)]
+        self.frames = [
+            np.ndarray((slots, *leaf.shape), torch.empty(0, dtype=leaf.dtype).numpy().dtype, store)
+            for store, leaf in zip(stores, leaves, strict=True)
+        ]
+
     def _prepare(self, batch_size: int) -> None:
         """Make the buffers of a batch, as the kernels take them."""
-        self._powers = np.array([self.transitions.gamma**power for power in range(self.n + 1)], np.float32)
         self._buffers = Buffers(self.layout, batch_size=batch_size, n=self.n, stride=self.num_envs, device=CPU)
         batch = self._buffers.batch
-        self._index, self._weight, self._action = (part.numpy() for part in (batch.index, batch.weight, batch.action))
-        self._reward, self._discount = batch.reward.numpy(), batch.discount.numpy()
-        self._successor = np.zeros(batch_size, np.int64)
+        self._index, self._weight = batch.index.numpy(), batch.weight.numpy()
+        self._windows = windows_into(batch.action, batch.reward, batch.discount)
         self._gathers = []
         for leaf, frames in enumerate(self._bytes):
             outs = [np.zeros((batch_size, 0, frames.shape[1]), np.uint8)] * 2
@@ -105,6 +100,10 @@ class Ring:
                 shape = (batch_size, len(gather.offsets), frames.shape[1])
                 outs[gather.successors] = np.ndarray(shape, np.uint8, gather.parts[leaf].numpy())
             self._gathers.append((frames, *outs))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._struct = kernels.struct_of(self._data)  # a copy's arrays have addresses of their own
 
     def add(
         self,
@@ -126,52 +125,38 @@ class Ring:
         episode; `next_mask` bool [N, A] are the actions allowed in `next_obs`, None where all are; `following` is what
         is acted on next (`step.obs`). Rows that are not `active` are left out.
         """
-        self.adds += 1
-        if self._unchecked:
-            self._unchecked -= 1
-            self.layout.check_stack(obs, next_obs, active)
-        after = self._rows(next_obs)
-        before = after
-        if self._begins or obs is not self._expected:
-            before = self._rows(obs)
-        if obs is not self._expected:
-            for frames, part in zip(self._bytes, before, strict=True):
-                kernels.differ(frames, self._streams, self._cut, self.stack, part.data_ptr())
+        before, after = self._parts(obs, next_obs, active)
         self._expected = following
         rows = self.num_envs
         action, reward = dense(action, torch.int64, rows), dense(reward, torch.float32, rows)
         terminated, truncated = dense(terminated, torch.bool, rows), dense(truncated, torch.bool, rows)
         life_lost = None if life_lost is None else dense(life_lost, torch.bool, rows)
         active = None if active is None else dense(active, torch.bool, rows)
-        kernels.store(
-            self._streams,
-            self._counts,
-            self.action,
-            self.reward,
-            self.bootstrap,
-            self.stop,
-            self.ready,
-            self.touched,
-            self._cut,
-            self._moves,
-            self._changed,
-            self.stack,
-            self.n,
-            self.block,
-            self.adds,
-            action.data_ptr(),
-            reward.data_ptr(),
-            terminated.data_ptr(),
-            truncated.data_ptr(),
-            0 if life_lost is None else life_lost.data_ptr(),
-            0 if active is None else active.data_ptr(),
-        )
-        self.count, self.used, _, changes, self._begins = self._counts.tolist()
+        lost, acting = 0 if life_lost is None else life_lost.data_ptr(), 0 if active is None else active.data_ptr()
+        ends, cuts = terminated.data_ptr(), truncated.data_ptr()
+        kernels.store(self._struct, action.data_ptr(), reward.data_ptr(), ends, cuts, lost, acting)
+        self.count, self.used, self.adds, _, changes, self._begins = self._data.counts.tolist()
         for frames, old, new in zip(self._bytes, before, after, strict=True):
-            kernels.copy(frames, self._moves, self._counts, old.data_ptr(), new.data_ptr(), rows * self.stack)
+            kernels.copy(self._struct, frames, old.data_ptr(), new.data_ptr())
         if next_mask is not None or self.mask is not None:
             self._store_mask(next_mask, active)
-        self.sampler.changed(self._changed[:changes], self.ready)
+        self.sampler.changed(self._data.changed[:changes], self.ready)
+
+    def _parts(self, obs: Obs, next_obs: Obs, active: Tensor | None) -> tuple[list[Tensor], list[Tensor]]:
+        """The parts of both observations as the kernels read them; `obs` is read only where it may be new.
+
+        Marks the streams whose `obs` is not what the last step led to, as after a reset from outside.
+        """
+        if self._unchecked:
+            self._unchecked -= 1
+            self.layout.check_stack(obs, next_obs, active)
+        after = self._rows(next_obs)
+        if obs is self._expected:
+            return (self._rows(obs) if self._begins else after), after
+        before = self._rows(obs)
+        for frames, part in zip(self._bytes, before, strict=True):
+            kernels.differ(self._struct, frames, part.data_ptr())
+        return before, after
 
     def _rows(self, obs: Obs) -> list[Tensor]:
         """The parts of an observation as the kernels read them."""
@@ -201,24 +186,17 @@ class Ring:
             raise ValueError("nothing to sample: no transition is complete yet")
         batch, index = self._buffers.batch, self._index
         self.sampler.sample(self.ready[: self.used], self.count, index, self._weight)
-        kernels.windows(
-            index,
-            self.action,
-            self.reward,
-            self.bootstrap,
-            self.stop,
-            self._powers,
-            self.num_envs,
-            self._action,
-            self._reward,
-            self._discount,
-            self._successor,
-        )
+        kernels.windows(self._struct, index, *self._windows)
+        successor = self._windows.successor
         if self.mask is not None and batch.next_mask is not None:
-            np.take(self.mask, self._successor, axis=0, out=batch.next_mask.numpy(), mode="clip")
+            np.take(self.mask, successor, axis=0, out=batch.next_mask.numpy(), mode="clip")
         for frames, obs, next_obs in self._gathers:
-            kernels.gather(frames, index, self._successor, 1 - self.stack, self.num_envs, obs, next_obs)
+            kernels.gather(self._struct, frames, index, successor, obs, next_obs)
         return batch
+
+    def windows(self, index: np.ndarray, out: kernels.Windows) -> None:
+        """Fill `out` with the transitions of the slots `index`, int64 [B]."""
+        kernels.windows(self._struct, index, *out)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything, without the slots never written; the tensors share the ring's memory."""
@@ -249,7 +227,8 @@ class Ring:
         for name in STREAMS:
             getattr(self, name)[:] = state["streams"][name]
         self.count, self.used, self.adds, self._expected = state["count"], used, state["adds"], None
-        self._counts[:2], self._begins = (self.count, self.used), int(self.fresh.sum())
+        self._data.counts[:3] = self.count, self.used, self.adds
+        self._begins = int(self.fresh.sum())
         self.touched[:] = state["touched"].numpy()
         self.sampler.load_state_dict(state["sampler"])
 
@@ -262,6 +241,12 @@ class Ring:
         frames = {f"frames{number}": array for number, array in enumerate(self.frames)}
         scalars = {name: getattr(self, name) for name in ("action", "reward", "bootstrap", "stop", "ready")}
         return {**frames, **scalars, **({} if self.mask is None else {"mask": self.mask})}
+
+
+def windows_into(action: Tensor, reward: Tensor, discount: Tensor) -> kernels.Windows:
+    """Windows that lie in the memory of a batch's tensors."""
+    chosen = action.view(-1).numpy()
+    return kernels.Windows(chosen, reward.view(-1).numpy(), discount.view(-1).numpy(), np.zeros_like(chosen))
 
 
 def slots_for(size: int, num_envs: int, *, stack: int, n: int) -> int:

@@ -1,12 +1,13 @@
 """The loops of `ring.py` over rows, frames and samples, compiled by Numba.
 
-Tensors that come in come as addresses, because to hand over an array costs more than to store a row: the ring has seen
-that they are dense, on the CPU, and of the right type and size. Frames are bytes here, whatever they hold.
+What comes in at every step comes as addresses, because to hand over an array costs more than to store a row: the ring
+has checked that the tensors are dense, on the CPU, and of the right type and size, and gives its own arrays as one
+struct of their addresses. Frames are bytes here, whatever they hold.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -14,11 +15,74 @@ from numba.core import types
 from numba.extending import intrinsic
 from numba.np.numpy_support import carray
 
-SLOT, FRESH, LENGTH = range(3)
-"""Rows of `streams`: slot written last; whether an episode begins that is not stored yet; transitions since a stop."""
-COUNT, USED, MOVES, CHANGES, BEGINS = range(5)
-"""Of `counts`: slots that are ready, slots ever written; of one `store`: frames to copy, slots whose being ready
-changed; and streams in which an episode begins next."""
+SLOT, FRESH, LENGTH, CUT = range(4)
+"""Rows of `streams`: the slot written last; whether an episode begins that is not stored yet; transitions since a stop;
+whether the stream was reset from outside."""
+COUNT, USED, ADDS, MOVES, CHANGES, BEGINS = range(6)
+"""Of `counts`: slots that are ready, slots ever written, calls of `store`; of the last one: frames to copy, slots whose
+being ready changed; and streams in which an episode begins next."""
+
+
+class Arrays(NamedTuple):
+    """A ring of S slots in N streams but for its frames."""
+
+    action: np.ndarray  # int64 [S]
+    reward: np.ndarray  # float32 [S]
+    bootstrap: np.ndarray  # float32 [S], 1 - terminated
+    stop: np.ndarray  # bool [S], a window ends with this step
+    ready: np.ndarray  # bool [S]
+    touched: np.ndarray  # int64 [blocks], of each block of slots the last `store` into it
+    powers: np.ndarray  # float32 [n + 1], gamma**0 …
+    streams: np.ndarray  # int64 [4, N]
+    counts: np.ndarray  # int64 [6]
+    moves: np.ndarray  # int64 [N * (stack + 1), 2], from which frame of obs, then of next_obs, to which slot
+    changed: np.ndarray  # int64 [N * (3 * stack + 2 * n)], slots
+    slots: int
+    num_envs: int
+    stack: int
+    n: int
+    block: int
+
+
+class Windows(NamedTuple):
+    """Transitions of B slots."""
+
+    action: np.ndarray  # int64 [B]
+    reward: np.ndarray  # float32 [B], summed over the window
+    discount: np.ndarray  # float32 [B]
+    successor: np.ndarray  # int64 [B], the slots of the observations after the windows
+
+
+STRUCT = np.dtype([(name, np.int64) for name in Arrays._fields])
+
+
+def allocate(slots: int, num_envs: int, *, stack: int, n: int, gamma: float, block: int) -> Arrays:
+    """The arrays of an empty ring."""
+    arrays = Arrays(
+        action=np.zeros(slots, np.int64),
+        reward=np.zeros(slots, np.float32),
+        bootstrap=np.zeros(slots, np.float32),
+        stop=np.zeros(slots, np.bool_),
+        ready=np.zeros(slots, np.bool_),
+        touched=np.zeros(-(-slots // block), np.int64),
+        powers=np.array([gamma**power for power in range(n + 1)], np.float32),
+        streams=np.zeros((4, num_envs), np.int64),
+        counts=np.zeros(6, np.int64),
+        moves=np.zeros((num_envs * (stack + 1), 2), np.int64),
+        changed=np.zeros(num_envs * (3 * stack + 2 * n), np.int64),
+        slots=slots,
+        num_envs=num_envs,
+        stack=stack,
+        n=n,
+        block=block,
+    )
+    arrays.streams[SLOT], arrays.streams[FRESH] = range(slots - num_envs, slots), 1
+    return arrays
+
+
+def struct_of(arrays: Arrays) -> np.ndarray:
+    """What the kernels take for the arrays, STRUCT [1]; it does not keep them alive."""
+    return np.array([tuple(part.ctypes.data if isinstance(part, np.ndarray) else part for part in arrays)], STRUCT)
 
 
 def _as_pointer(typing_context: Any, address: Any) -> Any:
@@ -32,120 +96,110 @@ pointer: Any = intrinsic(_as_pointer)
 
 
 @njit(cache=True, nogil=True)
+def _arrays(struct: np.ndarray) -> Arrays:
+    at = struct[0]
+    slots, num_envs, stack, n = at.slots, at.num_envs, at.stack, at.n
+    return Arrays(
+        carray(pointer(at.action), slots, np.int64),
+        carray(pointer(at.reward), slots, np.float32),
+        carray(pointer(at.bootstrap), slots, np.float32),
+        carray(pointer(at.stop), slots, np.bool_),
+        carray(pointer(at.ready), slots, np.bool_),
+        carray(pointer(at.touched), (slots - 1) // at.block + 1, np.int64),
+        carray(pointer(at.powers), n + 1, np.float32),
+        carray(pointer(at.streams), (4, num_envs), np.int64),
+        carray(pointer(at.counts), 6, np.int64),
+        carray(pointer(at.moves), (num_envs * (stack + 1), 2), np.int64),
+        carray(pointer(at.changed), num_envs * (3 * stack + 2 * n), np.int64),
+        slots,
+        num_envs,
+        stack,
+        n,
+        at.block,
+    )
+
+
+@njit(cache=True, nogil=True)
 def store(
-    streams: np.ndarray,  # int64 [3, N]
-    counts: np.ndarray,  # int64 [5]
-    action: np.ndarray,
-    reward: np.ndarray,
-    bootstrap: np.ndarray,
-    stop: np.ndarray,
-    ready: np.ndarray,
-    touched: np.ndarray,
-    cut: np.ndarray,  # bool [N], streams that were reset from outside
-    moves: np.ndarray,  # int64 [N * (stack + 1), 2], out: from which frame of obs, then of next_obs, to which slot
-    changed: np.ndarray,  # int64 [N * (3 * stack + 2 * n)], out
-    stack: int,
-    n: int,
-    block: int,
-    adds: int,
-    actions: int,
-    rewards: int,
-    terminated: int,
-    truncated: int,
-    life_lost: int,
-    active: int,
+    struct: np.ndarray, action: int, reward: int, terminated: int, truncated: int, life_lost: int, active: int
 ) -> None:
-    """Store all of a step but its frames; the last six are addresses of tensors [N], 0 where there is none."""
-    slots, num_envs = len(ready), streams.shape[1]
-    chosen, gained = carray(pointer(actions), num_envs, np.int64), carray(pointer(rewards), num_envs, np.float32)
+    """Store all of a step but its frames, from the addresses of tensors [N], 0 where there is none."""
+    ring = _arrays(struct)
+    num_envs, stack, streams, counts = ring.num_envs, ring.stack, ring.streams, ring.counts
+    actions, rewards = carray(pointer(action), num_envs, np.int64), carray(pointer(reward), num_envs, np.float32)
     ends, cuts = carray(pointer(terminated), num_envs, np.uint8), carray(pointer(truncated), num_envs, np.uint8)
     losses, runs = carray(pointer(life_lost), num_envs, np.uint8), carray(pointer(active), num_envs, np.uint8)
+    counts[ADDS] += 1
     counts[MOVES] = counts[CHANGES] = counts[BEGINS] = 0
     for row in range(num_envs):
-        if cut[row]:
-            cut[row] = False
-            streams[FRESH, row] = 1
+        if streams[CUT, row]:
+            streams[CUT, row], streams[FRESH, row] = 0, 1
             if streams[LENGTH, row]:
-                _close(row, (streams[SLOT, row] - num_envs) % slots, True, streams, counts, stop, ready, changed, n)
+                _close(ring, row, (streams[SLOT, row] - num_envs) % ring.slots, True)
         if active == 0 or runs[row]:
-            first = stack if streams[FRESH, row] else 0  # frames of the episode's first observation
-            for frame in range(first + 1):
-                slot = streams[SLOT, row]
-                if frame == first:
-                    lost = ends[row] or (life_lost != 0 and losses[row])
-                    action[slot], reward[slot], bootstrap[slot] = chosen[row], gained[row], 0.0 if lost else 1.0
-                    _write(row, slot, (num_envs + row + 1) * stack - 1, streams, counts, ready, moves, changed, stack)
-                    streams[LENGTH, row] += 1
-                    _close(row, slot, lost or cuts[row] != 0, streams, counts, stop, ready, changed, n)
-                else:
-                    _write(row, slot, row * stack + frame, streams, counts, ready, moves, changed, stack)
-                touched[streams[SLOT, row] // block] = adds
+            for frame in range(stack if streams[FRESH, row] else 0):  # of the episode's first observation
+                _write(ring, row, row * stack + frame)
+            slot = streams[SLOT, row]
+            lost = ends[row] or (life_lost != 0 and losses[row])
+            ring.action[slot], ring.reward[slot], ring.bootstrap[slot] = (
+                actions[row],
+                rewards[row],
+                0.0 if lost else 1.0,
+            )
+            _write(ring, row, (num_envs + row + 1) * stack - 1)
+            streams[LENGTH, row] += 1
+            _close(ring, row, slot, lost or cuts[row] != 0)
             streams[FRESH, row] = ends[row] or cuts[row]
         counts[BEGINS] += streams[FRESH, row]
 
 
 @njit(cache=True, nogil=True)
-def _write(
-    row: int,
-    slot: int,
-    source: int,
-    streams: np.ndarray,
-    counts: np.ndarray,
-    ready: np.ndarray,
-    moves: np.ndarray,
-    changed: np.ndarray,
-    stack: int,
-) -> None:
-    """Give a frame the slot after `slot`; the stacks that lose a frame by it are ready no longer."""
-    slots, num_envs = len(ready), streams.shape[1]
-    slot = slot + num_envs if slot + num_envs < slots else slot + num_envs - slots
-    streams[SLOT, row] = slot
-    move = counts[MOVES]
-    moves[move, 0], moves[move, 1] = source, slot
-    counts[MOVES] += 1
-    counts[USED] = max(counts[USED], slot + 1)
-    for _ in range(stack):
-        if ready[slot]:
-            ready[slot] = False
-            changed[counts[CHANGES]] = slot
-            counts[CHANGES] += 1
-            counts[COUNT] -= 1
-        slot = slot + num_envs if slot + num_envs < slots else slot + num_envs - slots
+def _next(ring: Arrays, slot: int) -> int:
+    return slot + ring.num_envs if slot + ring.num_envs < ring.slots else slot + ring.num_envs - ring.slots
 
 
 @njit(cache=True, nogil=True)
-def _close(
-    row: int,
-    slot: int,
-    stops: bool,
-    streams: np.ndarray,
-    counts: np.ndarray,
-    stop: np.ndarray,
-    ready: np.ndarray,
-    changed: np.ndarray,
-    n: int,
-) -> None:
+def _change(ring: Arrays, slot: int, ready: bool) -> None:
+    if ring.ready[slot] != ready:
+        ring.ready[slot] = ready
+        ring.changed[ring.counts[CHANGES]] = slot
+        ring.counts[CHANGES] += 1
+        ring.counts[COUNT] += 1 if ready else -1
+
+
+@njit(cache=True, nogil=True)
+def _write(ring: Arrays, row: int, source: int) -> None:
+    """Give a frame the stream's next slot; the stacks that lose a frame by it are ready no longer."""
+    slot = _next(ring, ring.streams[SLOT, row])
+    ring.streams[SLOT, row] = slot
+    move = ring.counts[MOVES]
+    ring.moves[move, 0], ring.moves[move, 1] = source, slot
+    ring.counts[MOVES] += 1
+    ring.counts[USED] = max(ring.counts[USED], slot + 1)
+    ring.touched[slot // ring.block] = ring.counts[ADDS]
+    for _ in range(ring.stack):
+        _change(ring, slot, False)
+        slot = _next(ring, slot)
+
+
+@njit(cache=True, nogil=True)
+def _close(ring: Arrays, row: int, slot: int, stops: bool) -> None:
     """Mark the transitions whose windows are complete now that the step in `slot` is stored."""
-    slots, num_envs = len(ready), streams.shape[1]
-    stop[slot] = stops
-    for back in range(0 if stops else n - 1, min(n, streams[LENGTH, row])):
-        complete = (slot - back * num_envs) % slots
-        if not ready[complete]:
-            ready[complete] = True
-            changed[counts[CHANGES]] = complete
-            counts[CHANGES] += 1
-            counts[COUNT] += 1
+    ring.stop[slot] = stops
+    for back in range(0 if stops else ring.n - 1, min(ring.n, ring.streams[LENGTH, row])):
+        _change(ring, (slot - back * ring.num_envs) % ring.slots, True)
     if stops:
-        streams[LENGTH, row] = 0
+        ring.streams[LENGTH, row] = 0
 
 
 @njit(cache=True, nogil=True)
-def copy(frames: np.ndarray, moves: np.ndarray, counts: np.ndarray, before: int, after: int, rows: int) -> None:
-    """Copy frames (bytes [slots, size]) as `store` said, from dense tensors of `rows` frames at two addresses."""
-    size = frames.shape[1]
+def copy(struct: np.ndarray, frames: np.ndarray, before: int, after: int) -> None:
+    """Copy frames (bytes [S, size]) as `store` said, from dense observations at two addresses."""
+    ring = _arrays(struct)
+    size, rows = frames.shape[1], ring.num_envs * ring.stack
     old, new = carray(pointer(before), (rows, size), np.uint8), carray(pointer(after), (rows, size), np.uint8)
-    for move in range(counts[MOVES]):
-        source, slot = moves[move]
+    for move in range(ring.counts[MOVES]):
+        source, slot = ring.moves[move]
         if source < rows:
             for byte in range(size):
                 frames[slot, byte] = old[source, byte]
@@ -155,61 +209,55 @@ def copy(frames: np.ndarray, moves: np.ndarray, counts: np.ndarray, before: int,
 
 
 @njit(cache=True, nogil=True)
-def differ(frames: np.ndarray, streams: np.ndarray, cut: np.ndarray, stack: int, obs: int) -> None:
-    """Mark in `cut` the streams in the midst of an episode whose newest stack is not the row of the tensor `obs`."""
-    slots, size = frames.shape
-    num_envs = streams.shape[1]
-    rows = carray(pointer(obs), (num_envs, stack, size), np.uint8)
-    for row in range(num_envs):
-        for frame in range(0 if streams[FRESH, row] else stack):
-            slot = (streams[SLOT, row] + (frame + 1 - stack) * num_envs) % slots
+def differ(struct: np.ndarray, frames: np.ndarray, obs: int) -> None:
+    """Mark as cut the streams in the midst of an episode whose newest stack is not the row of `obs`, at an address."""
+    ring = _arrays(struct)
+    stack, size = ring.stack, frames.shape[1]
+    rows = carray(pointer(obs), (ring.num_envs, stack, size), np.uint8)
+    for row in range(ring.num_envs):
+        for frame in range(0 if ring.streams[FRESH, row] else stack):
+            slot = (ring.streams[SLOT, row] + (frame + 1 - stack) * ring.num_envs) % ring.slots
             for byte in range(size):
                 if frames[slot, byte] != rows[row, frame, byte]:
-                    cut[row] = True
+                    ring.streams[CUT, row] = 1
 
 
 @njit(cache=True, nogil=True)
 def windows(
-    index: np.ndarray,  # int64 [B]
+    struct: np.ndarray,
+    index: np.ndarray,
     action: np.ndarray,
-    reward: np.ndarray,
-    bootstrap: np.ndarray,
-    stop: np.ndarray,
-    powers: np.ndarray,  # float32 [n + 1], gamma**0 …
-    stride: int,
-    chosen: np.ndarray,  # int64 [B], out
-    total: np.ndarray,  # float32 [B], out
-    discount: np.ndarray,  # float32 [B], out
-    successor: np.ndarray,  # int64 [B], out: slots
+    total: np.ndarray,
+    discount: np.ndarray,
+    successor: np.ndarray,
 ) -> None:
-    """`NStep.build` for one sample after another, and the actions."""
-    slots = len(action)
+    """The transitions (`NStep`) of the slots `index`, int64 [B], into arrays as in `Windows`."""
+    ring = _arrays(struct)
     for row in range(len(index)):
         last = index[row]
-        chosen[row], gained, power = action[last], reward[last], 1
-        while power < len(powers) - 1 and not stop[last]:
-            last = last + stride if last + stride < slots else last + stride - slots
-            gained += powers[power] * reward[last]
+        action[row], gained, power = ring.action[last], ring.reward[last], 1
+        while power < ring.n and not ring.stop[last]:
+            last = _next(ring, last)
+            gained += ring.powers[power] * ring.reward[last]
             power += 1
-        total[row], discount[row] = gained, powers[power] * bootstrap[last]
-        successor[row] = last + stride if last + stride < slots else last + stride - slots
+        total[row], discount[row] = gained, ring.powers[power] * ring.bootstrap[last]
+        successor[row] = _next(ring, last)
 
 
 @njit(cache=True, nogil=True)
 def gather(
-    frames: np.ndarray,  # bytes [slots, size]
+    struct: np.ndarray,
+    frames: np.ndarray,  # bytes [S, size]
     index: np.ndarray,
     successor: np.ndarray,
-    first: int,
-    stride: int,
     obs: np.ndarray,  # bytes [B, frames, size], out
     next_obs: np.ndarray,  # bytes [B, frames or 0, size], out
 ) -> None:
-    """Gather a batch's frames, those of each sample from its slot's (and its successor's) `first`-th neighbour on.
+    """Gather a batch's frames: of each sample from `stack - 1` before its slot on, and before its successor on.
 
     Obs and next_obs of a sample one after the other, so that what they share is read from memory once.
     """
-    slots, size = frames.shape
+    slots, stride, size, first = struct[0].slots, struct[0].num_envs, frames.shape[1], 1 - struct[0].stack
     for row in range(len(index)):
         for frame in range(obs.shape[1]):
             slot = (index[row] + (first + frame) * stride) % slots

@@ -41,6 +41,10 @@ class Rollout:
             self.weight[step] = active
         self.length += 1
 
+    def filled(self) -> None:
+        """Count all steps as filled: a recording has written them, which counts nothing on the host."""
+        self.length = self.steps
+
     def overwrite(self, name: str, value: Tensor) -> None:
         """Another value [N, ...] of the last step."""
         self._rows[name][self.length - 1].copy_(value)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from gymnast.replay.allocation import check_memory
 from gymnast.replay.layout import Layout, Obs
-from gymnast.replay.ring import SCALAR_BYTES, Ring
+from gymnast.replay.ring import SCALAR_BYTES, Ring, windows_into
 from gymnast.replay.samplers import Sampler, Uniform
 from gymnast.replay.transitions import NStep
 
@@ -193,14 +193,9 @@ class SequenceReplay:
         begin = self._begin(index)
         slots = (begin[:, None] + np.arange(self.steps) * ring.num_envs) % ring.slots  # [B, P + L + n]
         learned = slots[:, shape.burn_in : shape.burn_in + shape.length]  # [B, L]
-        reward, discount, following = ring.transitions.build(
-            learned.ravel(), reward=ring.reward, bootstrap=ring.bootstrap, stop=ring.stop, stride=ring.num_envs
-        )
-        following = (following % ring.slots).reshape(learned.shape)
+        ring.windows(learned.ravel(), buffers.windows)
+        following = buffers.windows.successor.reshape(learned.shape)
         _fill(batch.memory, self.memory[index])
-        _fill(batch.action, ring.action[learned])
-        _fill(batch.reward, reward.reshape(learned.shape))
-        _fill(batch.discount, discount.reshape(learned.shape))
         _fill(batch.successor, (following - begin[:, None]) % ring.slots // ring.num_envs - shape.burn_in)
         _fill(batch.valid, self.valid[learned])
         _fill(batch.prefix_start, self.start[slots[:, : shape.burn_in]])
@@ -270,6 +265,7 @@ class _Buffers:
             weight=torch.ones(batch_size),
             index=torch.zeros(batch_size, dtype=torch.int64),
         )
+        self.windows = windows_into(self.batch.action, self.batch.reward, self.batch.discount)
 
 
 def _fill(tensor: Tensor, values: np.ndarray) -> None:

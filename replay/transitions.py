@@ -32,28 +32,12 @@ class Batch:
 
 @dataclass(frozen=True)
 class NStep:
-    """Builds transitions of n steps from single ones (n = 1: the single ones); ends stop a window.
+    """Transitions of n steps from stored single ones (n = 1: the single ones); ends stop a window.
 
-    The arrays may be NumPy's or torch's.
+    R = r_0 + gamma r_1 + … over m <= n steps, and the discount gamma**m * bootstrap of the last of them (Sutton & Barto
+    2018, eq. 7.1), where `bootstrap` is 1 - terminated. The rings build them: `ring_kernels.windows` on the CPU,
+    `windows` in `device/ring.py` on a device.
     """
 
     n: int
     gamma: float
-
-    def build(
-        self, index: Any, *, reward: Any, bootstrap: Any, stop: Any, stride: int
-    ) -> tuple[Any, Any, Any]:  # int [B] -> float32 [B], float32 [B], int [B]
-        """Discounted reward sums, discounts and where the successors lie.
-
-        R = r_0 + gamma r_1 + … over m <= n steps, and gamma**m * bootstrap of the last of them (Sutton & Barto 2018,
-        eq. 7.1). `bootstrap` is 1 - terminated, `stop` true on the last step of a window; the step after slot i lies
-        at i + stride, counted in a circle; the successors are not yet taken modulo the number of slots.
-        """
-        size = len(reward)
-        total, discount, last, going = reward[index], self.gamma * bootstrap[index], index, True
-        for power in range(1, self.n):
-            going = going & ~stop[last]
-            last = (last + stride * going) % size
-            total = total + self.gamma**power * reward[last] * going
-            discount = discount * ~going + self.gamma ** (power + 1) * bootstrap[last] * going
-        return total, discount, last + stride

@@ -13,7 +13,7 @@ import torch
 from gymnasium import spaces
 
 from gymnast.agents import ActorCritic, ActorCriticConfig
-from gymnast.agents.samples import Samples, as_steps, cut, minibatches, uncut
+from gymnast.agents.samples import Behaviour, Samples, as_steps, cut, minibatches, uncut
 from gymnast.envs import make
 from gymnast.envs.step import Step
 from gymnast.evaluation.play import evaluate
@@ -40,10 +40,13 @@ def batch(agent: ActorCritic, rows: int = 12, *, masked: bool = False) -> Sample
         output = agent.distribution.masked(output, mask)
     raw, log_prob = agent.distribution.act(output, generator(3))
     log_prob = log_prob + 0.4 * torch.randn(rows, generator=generator(4))
-    numbers = torch.randn(rows, 3 + 2 * value.shape[1], generator=generator(5))
-    numbers[:, 0], numbers[:, 2] = log_prob, 1.0
-    numbers[:2, 2] = 0.0
-    return Samples(obs, raw, numbers, mask)
+    advantage, (old_value, target) = (
+        torch.randn(rows, generator=generator(5)),
+        torch.randn(2, *value.shape, generator=generator(6)),
+    )
+    weight = torch.ones(rows)
+    weight[:2] = 0.0
+    return Samples(obs, raw, Behaviour(log_prob, advantage, old_value, target), weight, mask)
 
 
 CASES: dict[str, dict[str, Any]] = {
@@ -62,8 +65,6 @@ CASES: dict[str, dict[str, Any]] = {
 def test_closed_form_equals_autograd(case: str, actions: spaces.Space[Any], masked: bool) -> None:
     config = ActorCriticConfig(**({"hidden_sizes": (16, 8), "entropy_coef": 0.05, "init": "torch"} | CASES[case]))
     agent = ActorCritic(BOX, actions, config, num_envs=4)
-    for name, value in agent._now.items():
-        value.fill_(getattr(agent, name)(0))
     samples = batch(agent, masked=masked and isinstance(actions, spaces.Discrete))
     assert agent._update._gradient is not None
     log_ratio, metrics = agent._update._gradient(samples, None)
@@ -86,9 +87,8 @@ def test_at_ratio_one_ppo_has_the_gradient_of_a2c() -> None:
         agent = ActorCritic(BOX, spaces.Discrete(4), ActorCriticConfig(**(same | changes)), num_envs=4)
         samples = batch(agent)
         with torch.no_grad():
-            samples.numbers[:, 0] = agent.distribution.log_prob(agent.network(samples.obs)[0], samples.raw)
+            samples.old.log_prob[:] = agent.distribution.log_prob(agent.network(samples.obs)[0], samples.raw)
         agent.plain = None
-        agent._now["clip"].fill_(0.2)
         agent.loss(samples, None)[0].backward()
         gradients.append(agent.weights.grad.clone())
     torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-5, atol=1e-7)
@@ -126,7 +126,8 @@ def test_estimates_equal_torch_s(recurrent: Any, inactive: bool) -> None:
     explained = agent.estimates.seen["explained_variance"]
     agent.estimates.compiled = False
     plain = agent.estimates.samples(agent.rollout.fields["value"])
-    torch.testing.assert_close(fast.numbers, plain.numbers, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(fast.old, plain.old, rtol=1e-4, atol=1e-5)
+    assert torch.equal(fast.weight, plain.weight)
     torch.testing.assert_close(explained, agent.estimates.seen["explained_variance"], rtol=1e-3, atol=1e-4)
 
 
@@ -141,9 +142,8 @@ def test_the_policy_that_acted_is_the_one_that_is_learned_from(recurrent: Any) -
         samples = as_steps(agent.estimates.samples(agent.rollout.fields["value"]))
         output, value = agent._outputs(samples)
         log_prob = agent.distribution.log_prob(output, samples.raw)
-        old_log_prob, _, _, old_value, _ = samples.columns
-        torch.testing.assert_close(log_prob, old_log_prob, rtol=1e-4, atol=1e-5)
-        torch.testing.assert_close(value, old_value, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(log_prob, samples.old.log_prob, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(value, samples.old.value, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("truncated", [False, True])
@@ -155,7 +155,7 @@ def test_truncation_bootstraps_and_termination_does_not(truncated: bool) -> None
     ends = (no, yes) if truncated else (yes, no)
     agent.store(obs, acted, Step(first, yes, final, torch.tensor([2.0]), *ends, 1, 1))
     agent.estimates.see()
-    target = agent.estimates.samples(agent.rollout.fields["value"]).numbers[0, 4].item()
+    target = agent.estimates.samples(agent.rollout.fields["value"]).old.target.item()
     with torch.no_grad():
         value = agent.network(final)[1].item()
     assert target == pytest.approx(2.0 + 0.99 * value if truncated else 2.0, abs=1e-5)
@@ -165,16 +165,18 @@ def test_minibatches_hold_every_sample_once() -> None:
     fields = Samples(
         obs={"a": torch.arange(24.0).view(6, 4, 1)},
         raw=torch.arange(24).view(6, 4),
-        numbers=torch.arange(24.0).view(6, 4, 1).expand(6, 4, 5).contiguous(),
+        old=Behaviour(*(torch.arange(24.0).view(shape) for shape in ((6, 4), (6, 4), (6, 4, 1), (6, 4, 1)))),
+        weight=torch.arange(24.0).view(6, 4),
         start=torch.zeros(6, 4, dtype=torch.bool),
         memory=torch.arange(24.0).view(6, 4, 1),
     )
     for length in (None, 3):
         given = fields if length else fields._replace(start=None, memory=None)
-        parts = list(minibatches(cut(given, length), 3, generator()))
+        parts = [as_steps(part) for part in minibatches(cut(given, length), 3, generator())]
         assert sorted(int(x) for part in parts for x in part.raw) == list(range(24))
         for part in parts:
-            assert part.obs["a"][:, 0].tolist() == part.raw.tolist() == part.numbers[:, 4].tolist()
+            assert part.obs["a"][:, 0].tolist() == part.raw.tolist() == part.weight.tolist()
+            assert all(field.flatten().tolist() == part.raw.tolist() for field in part.old)
             if length:
                 sequences = part.raw.view(-1, 3)
                 assert ((sequences[:, 1:] - sequences[:, :-1]) == 4).all()

@@ -20,7 +20,7 @@ from gymnast.errors import UsageError
 from gymnast.settings.options import TrainOptions
 from gymnast.storage import checkpoint, rebuild
 from gymnast.storage.checkpoint import About
-from gymnast.training.train import train
+from gymnast.training.train import resume, train
 
 ABOUT = About("dqn", {}, "CartPole-v1", 7, {"type": "Discrete", "n": 2, "start": 0}, {"type": "Discrete"}, {}, {})
 
@@ -120,7 +120,7 @@ WRITER = """
 import sys, torch
 from dataclasses import replace
 from pathlib import Path
-from gymnast import checkpoint
+from gymnast.storage import checkpoint
 from gymnast.agents import ActorCriticConfig, DQNConfig
 from tests.test_checkpoint import ABOUT
 number = 0
@@ -176,3 +176,30 @@ def test_what_was_trained_with_graphs_in_many_environments_is_loaded_on_the_cpu(
     obs, start = torch.ones(1, 4), torch.ones(1, dtype=torch.bool)
     actions = [agent.actor(1, explore=False, seed=0).act(obs, start).action for agent in agents]
     assert torch.equal(*actions)
+
+
+def test_last_keeps_its_layout(tmp_path: Path) -> None:
+    """Runs of earlier builds are resumed: a name may be added, with a value for files without it, but none changed."""
+    options = TrainOptions(env="CartPole-v1", steps=16, eval_episodes=1, video=False, out=str(tmp_path))
+    last = train("dqn", options, DQNConfig(replay_size=100, hidden_sizes=(8,))).path / "checkpoints" / "last.pt"
+    content = checkpoint.read(last)[1]
+    parts = ["format", "about", "agent", "actor", "env", "loop", "torch_rng", "cuda_rng", "session"]
+    assert list(content) == parts
+    assert list(content["session"]) == ["next", "best", "metrics", "timing", "seconds", "writers"]
+    assert {"arrays", "block", "touched", "files"} <= content["agent"]["replay"].keys()
+    assert content["agent"]["replay"]["files"].keys() == {"saves", "blocks"}
+    assert "replay" not in checkpoint.read(last.with_name("best.pt"))[1]["agent"]
+
+
+def test_a_last_without_all_parts_is_refused_in_one_line(tmp_path: Path) -> None:
+    path = train("q-learning", TrainOptions(env="FrozenLake-v1", steps=16, video=False, out=str(tmp_path))).path
+    last = path / "checkpoints" / "last.pt"
+    shutil.copy(last.with_name("best.pt"), last)
+    with pytest.raises(UsageError, match=r"last.pt does not hold the state of a run: 'actor'"):
+        resume(path, steps=32)
+
+
+def test_a_file_without_an_agent_is_refused_in_one_line(tmp_path: Path) -> None:
+    checkpoint.save(tmp_path / "members.pt", ABOUT, {"population": {}})
+    with pytest.raises(UsageError, match=r"members.pt does not hold the state of an agent"):
+        rebuild.load(tmp_path / "members.pt")

@@ -4,13 +4,14 @@ Blocks marked `sh` and `python` are run; those marked `bash` take too long. CONT
 """
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from gymnast.cli.main import COMMANDS
+from gymnast.cli.main import COMMANDS, main
 from gymnast.populations import request as population
 from gymnast.settings import flags, request
 from gymnast.storage.metrics_log import read
@@ -32,25 +33,37 @@ def commands(page: str, language: str) -> list[str]:
     return lines
 
 
-def run(arguments: list[str], folder: Path, **kwargs: object) -> subprocess.CompletedProcess:
-    return subprocess.run(arguments, cwd=folder, capture_output=True, text=True, timeout=300, check=False, **kwargs)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")])
-def test_python(page: str, tmp_path: Path) -> None:
-    for block in blocks(page, "python"):
-        done = run([sys.executable, "-c", block], tmp_path)
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.strip()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "sh")])
-def test_commands(page: str, tmp_path: Path) -> None:
+def stories(page: str) -> list[list[str]]:
+    """The commands of a page; those that name a folder below runs/ go on with what the ones before them left."""
+    told: list[list[str]] = []
     for command in commands(page, "sh"):
-        done = run(["bash", "-c", command.replace("gymnast ", f"{sys.executable} -m gymnast ", 1)], tmp_path)
-        assert done.returncode == 0, f"{command}\n{done.stderr}"
+        if " runs/" in command:
+            told[-1].append(command)
+        else:
+            told.append([command])
+    return told
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("page", "block"), [(page, block) for page in PAGES for block in blocks(page, "python")], ids=lambda text: text[:9]
+)
+def test_python(
+    page: str, block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    exec(compile(block, page, "exec"), {"__name__": "__main__"})
+    assert capsys.readouterr().out.strip()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "story", [story for page in PAGES for story in stories(page)], ids=lambda story: " ".join(story[0].split()[1:5])
+)
+def test_commands(story: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for command in story:
+        assert main(shlex.split(command)[1:]) == 0, command
 
 
 def test_readme_has_examples() -> None:
@@ -85,25 +98,27 @@ def test_names_files_that_exist(page: str) -> None:
 def test_readme_error() -> None:
     shown = next(block for block in blocks("README.md", "text") if block.startswith("$ gymnast"))
     command, answer = shown.strip().splitlines()
-    done = run([sys.executable, "-m", *command.removeprefix("$ ").split()], ROOT)
+    words = [sys.executable, "-m", *command.removeprefix("$ ").split()]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert (done.returncode, done.stderr.strip(), done.stdout) == (2, answer, "")
 
 
-def test_contributing_agent_trains_and_resumes(tmp_path: Path) -> None:
+def test_contributing_agent_trains_and_resumes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     (source,) = (block for block in blocks("CONTRIBUTING.md", "python") if "class MonteCarlo" in block)
     code = source.split('"""\n', 1)[1].split("class MonteCarloActor")[0]
     assert sum(bool(line.strip()) for line in code.splitlines()) <= 60
     (tmp_path / "monte_carlo.py").write_text(source)
-    gymnast = [sys.executable, "-m", "gymnast"]
+    monkeypatch.chdir(tmp_path)
     command = (
         "train ./monte_carlo.py:MonteCarlo --env gymnast/Chain-v0 --epsilon 0.2 --steps 20000 --name run --no-video"
     )
-    done = run([*gymnast, *command.split()], tmp_path)
-    assert done.returncode == 0, done.stderr
+    assert main(command.split()) == 0
     (path,) = (tmp_path / "runs" / "gymnast-Chain-v0").glob("*/run")
     final = next(record for record in read(path / "metrics.jsonl") if record["kind"] == "final")
     assert final["mean_return"] == 1.0  # the far end of the chain; the near one pays 0.1
-    refused = run([*gymnast, "resume", str(path), "--steps", "21000"], tmp_path)
-    assert (refused.returncode, "--trust" in refused.stderr) == (2, True)
-    done = run([*gymnast, "resume", str(path), "--steps", "21000", "--trust"], tmp_path)
-    assert done.returncode == 0, done.stderr
+    capsys.readouterr()
+    assert main(["resume", str(path), "--steps", "21000"]) == 2
+    assert "--trust" in capsys.readouterr().err
+    assert main(["resume", str(path), "--steps", "21000", "--trust"]) == 0

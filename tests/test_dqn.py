@@ -360,6 +360,7 @@ def test_an_agent_that_only_acts_keeps_no_replay() -> None:
     learner = agent(dataclasses.replace(SMALL, replay_size=10**13))
     obs = torch.zeros(1, 2)
     learner.actor(1, explore=False, seed=0).act(obs, torch.ones(1, dtype=torch.bool))
+    assert learner.replay is None
     assert "replay" not in learner.state_dict()
     with pytest.raises(ValueError, match=r"replay_size 10,000,000,000,000 needs .* GB"):
         learner.actor(1, explore=True, seed=0)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import gymnast
+
 ROOT = Path(__file__).resolve().parent.parent
 ALLOWED = {
     "agents": {"agents", "networks", "replay", "envs.step"},
@@ -207,3 +209,8 @@ def test_the_four_folders_are_seen_through_links() -> None:
         link = ROOT / "gymnast" / folder
         assert link.is_symlink()
         assert link.resolve() == ROOT / folder
+
+
+@pytest.mark.parametrize("name", gymnast.__all__)
+def test_what_users_import_is_found(name: str) -> None:
+    assert getattr(gymnast, name) is not None

@@ -1,8 +1,11 @@
 """A network of the user's own, named on the command line, and never imported because a checkpoint names it."""
 
-import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+
+from gymnast.cli.main import main
 
 SOURCE = """
 from torch import nn
@@ -20,24 +23,28 @@ class Small(nn.Module):
 """
 
 
-def gymnast(folder: Path, words: str) -> subprocess.CompletedProcess:
-    start = "import sys; from gymnast.cli.main import main; sys.exit(main(sys.argv[1:]))"
-    command = [sys.executable, "-c", start, *words.split()]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
-
-
-def test_own_backbone(tmp_path: Path) -> None:
+def test_own_backbone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "nets.py").write_text(SOURCE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def gymnast(words: str) -> tuple[int, str, str]:
+        """Exit code, output and errors of a command, which finds the user's module not imported yet."""
+        sys.modules.pop("nets", None)
+        code = main(words.split())
+        return (code, *capsys.readouterr())
+
     options = "--steps 60 --learning-starts 20 --no-video --name r"
-    trained = gymnast(tmp_path, f"train dqn --env CartPole-v1 --backbone nets:Small {options}")
-    assert trained.returncode == 0, trained.stderr
+    code, _, said = gymnast(f"train dqn --env CartPole-v1 --backbone nets:Small {options}")
+    assert code == 0, said
     run = "runs/CartPole-v1/dqn/r"
-    refused = gymnast(tmp_path, f"evaluate {run} --episodes 1")
-    assert (refused.returncode, refused.stdout) == (2, "")
-    assert "--trust" in refused.stderr
-    assert len(refused.stderr.splitlines()) == 1
-    trusted = gymnast(tmp_path, f"evaluate {run} --episodes 1 --trust")
-    assert trusted.returncode == 0, trusted.stderr
-    assert trusted.stdout.startswith("imported")
-    wrong = gymnast(tmp_path, "train dqn --env CartPole-v1 --backbone nets:Smal --steps 60")
-    assert (wrong.returncode, wrong.stderr) == (2, "gymnast: backbone nets:Smal: nets has no Smal\n")
+    code, shown, said = gymnast(f"evaluate {run} --episodes 1")
+    assert (code, shown) == (2, "")
+    assert "--trust" in said
+    assert len(said.splitlines()) == 1
+    assert "nets" not in sys.modules
+    code, shown, said = gymnast(f"evaluate {run} --episodes 1 --trust")
+    assert code == 0, said
+    assert shown.startswith("imported")
+    code, _, said = gymnast("train dqn --env CartPole-v1 --backbone nets:Smal --steps 60")
+    assert (code, said) == (2, "gymnast: backbone nets:Smal: nets has no Smal\n")

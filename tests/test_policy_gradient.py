@@ -12,7 +12,7 @@ import torch
 from numpy.testing import assert_allclose
 from torch import Tensor
 
-from gymnast.agents.maths import means
+from gymnast.agents.maths import means, returns
 from gymnast.agents.maths import policy_gradient as pg
 from gymnast.agents.maths.returns import discounted_returns, gae, lambda_returns, linear_recurrence, vtrace
 
@@ -109,7 +109,7 @@ def test_doubling_and_the_loop_are_the_same(steps: int, monkeypatch: pytest.Monk
     x, a = torch.randn(2, steps, 4, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     results = []
     for limit in (0, steps):
-        monkeypatch.setattr(pg, "LOOP_UP_TO", limit)
+        monkeypatch.setattr(returns, "LOOP_UP_TO", limit)
         results.append(linear_recurrence(x, a))
     torch.testing.assert_close(*results, rtol=1e-10, atol=1e-10)
 
@@ -146,7 +146,7 @@ def test_an_end_at_every_index(how: str, index: int, lam: float) -> None:
         fields["next_value"][index] = 7.0  # of the final observation, which the next row does not begin with
         if how != "truncated":
             fields["discount"][index] = 0.0
-    advantage, returns = gae(**fields, lam=lam), lambda_returns(fields, lam)
+    advantage, returns = gae(**fields, lam=lam), lambda_returns_of(fields, lam)
     assert_allclose(advantage, loop_gae(fields, lam), rtol=1e-5, atol=1e-6)
     assert_allclose(returns, loop_lambda(fields, lam), rtol=1e-5, atol=1e-6)
     log_ratio = torch.randn(6, 1, generator=torch.Generator().manual_seed(1))
@@ -158,7 +158,7 @@ def test_an_end_at_every_index(how: str, index: int, lam: float) -> None:
     for name in ("reward", "value", "next_value"):  # nothing of what comes after is seen before
         other[name][index + 1 :] = 100.0
     assert torch.equal(gae(**other, lam=lam)[: index + 1], advantage[: index + 1])
-    assert torch.equal(lambda_returns(other, lam)[: index + 1], returns[: index + 1])
+    assert torch.equal(lambda_returns_of(other, lam)[: index + 1], returns[: index + 1])
     assert torch.equal(vtrace(log_ratio, **other)[0][: index + 1], target[: index + 1])
     other["next_value"][index] = 50.0  # the value of the final observation counts after a truncation alone
     seen = not torch.equal(gae(**other, lam=lam)[index], advantage[index])
@@ -173,12 +173,12 @@ def lambda_returns_of(fields: dict[str, Tensor], lam: float | Tensor) -> Tensor:
 @pytest.mark.parametrize("lam", [0.0, 0.5, 1.0])
 def test_advantages_and_returns_are_the_loops(steps: int, lam: float) -> None:
     fields = rollout(steps, seed=steps)
-    advantage, returns = gae(**fields, lam=lam), lambda_returns(fields, lam)
+    advantage, returns = gae(**fields, lam=lam), lambda_returns_of(fields, lam)
     assert_allclose(advantage, loop_gae(fields, lam), rtol=1e-5, atol=1e-5)
     assert_allclose(returns, loop_lambda(fields, lam), rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(advantage + fields["value"], returns, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(gae(**fields, lam=torch.tensor(lam)), advantage)
-    torch.testing.assert_close(lambda_returns(fields, torch.tensor(lam)), returns)
+    torch.testing.assert_close(lambda_returns_of(fields, torch.tensor(lam)), returns)
 
 
 def test_returns_are_those_of_lambda_one() -> None:
@@ -219,7 +219,7 @@ def test_vtrace_by_hand() -> None:
 def test_vtrace_of_the_policy_that_acted(lam: float) -> None:
     fields = rollout(30)
     target, advantage = vtrace(torch.zeros(30, 3), **fields, lam=lam)
-    torch.testing.assert_close(target, lambda_returns(fields, lam), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(target, lambda_returns_of(fields, lam), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(advantage, gae(**fields, lam=lam), rtol=1e-4, atol=1e-5)
 
 
@@ -369,7 +369,7 @@ def test_estimates_compile_without_a_break(steps: int) -> None:
         returns = discounted_returns(fields["reward"], fields["discount"], fields["next_value"][-1])
         return (
             gae(**fields, lam=lam),
-            lambda_returns(fields, lam),
+            lambda_returns_of(fields, lam),
             returns,
             *vtrace(log_ratio, **fields),
         )

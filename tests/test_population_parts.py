@@ -85,6 +85,7 @@ def test_nothing_is_read_on_the_host(game: Any, vary: Any) -> None:
     made: Any = (env.single_observation_space, env.single_action_space, config)
     population = Population(*made, seeds=range(members), num_envs=rows, device=device, noise=CounterNoise, vary=vary)
     actor = population.actor(members * rows, explore=True, seed=0)
+    assert actor.generators == ()  # counted noise needs none; a recording is told of none
     DeviceRollout(population, actor, env, EndedEpisodes(10, device=device), record=False)()
     metrics = population.learn()
     assert {value.shape for value in metrics.values()} == {torch.Size([members])}

@@ -99,11 +99,9 @@ def test_what_was_trained_on_a_gpu_loads_anywhere(tmp_path: Path) -> None:
     best: Any = load(tmp_path / "checkpoints" / "best.pt")
     assert torch.equal(best.weights.data, weights["parameters"][1])
     assert not best.config.cuda_graphs
-    about, content = read_member(tmp_path, 5)
+    about, state = read_member(tmp_path, 5)
     assert (about.run["seed"], about.config["cuda_graphs"]) == (5, False)
-    assert torch.equal(
-        content["agent"]["network"]["policy.weight"], population.network_state(weights, 0)["policy.weight"]
-    )
+    assert torch.equal(state["network"]["policy.weight"], population.network_state(weights, 0)["policy.weight"])
 
 
 def test_the_kept_members_are_those_of_single_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -156,7 +156,7 @@ def test_ignored_rows_have_no_weight() -> None:
 def test_every_step_is_learned_from_once_an_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     agent, _ = filled()
     seen: list[Tensor] = []
-    monkeypatch.setattr(agent, "_update", lambda batch, noise: (seen.append(batch.numbers[:, 0]), {}))
+    monkeypatch.setattr(agent, "_update", lambda batch, noise: (seen.append(batch.target), {}))
     targets = agent.targets().flatten().sort().values
     agent.learn()
     assert len(seen) == 6
@@ -286,7 +286,7 @@ def test_a_state_goes_round_and_the_next_updates_are_the_same() -> None:
     assert torch.equal(agent.weights.data, other.weights.data)
     without = {name: part for name, part in agent.state_dict().items() if name != "replay"}
     other.load_state_dict(without)
-    assert other.steps_left == 6
+    assert other.rollout.length == 0
 
 
 def test_evaluation_leaves_the_agent_as_it_was() -> None:

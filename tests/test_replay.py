@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 from typing import Any
 
@@ -12,10 +13,12 @@ from gymnasium import spaces
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gymnast.replay import ring_kernels
+from gymnast.replay.device import ring as device_ring
 from gymnast.replay.device.samplers import DeviceUniform
 from gymnast.replay.layout import Layout
 from gymnast.replay.ring import Ring
-from gymnast.replay.ring_kernels import windows
+from gymnast.replay.ring_kernels import Arrays, Windows
 from gymnast.replay.samplers import Prioritized, Uniform
 from gymnast.replay.transitions import NStep
 from tests.replay_world import GAMMA, Every, World, check, make
@@ -128,21 +131,44 @@ def test_state_of_another_size_or_observation_is_refused_and_changes_nothing() -
         assert (other.count, other.used, other.ready.any()) == (0, 0, False)
 
 
-def test_n_step_by_hand() -> None:
+@pytest.mark.parametrize("build", ["numba", "torch"])
+def test_n_step_by_hand(build: str) -> None:
     # Slots of one stream: rewards 1, 2, 4, 8; the third step ends in a terminal state.
+    build_windows = {"numba": by_numba, "torch": by_torch}[build]
     reward, bootstrap = np.array([1, 2, 4, 8], np.float32), np.array([1, 1, 0, 1], np.float32)
-    stop = np.array([False, False, True, False])
-    build = NStep(3, 0.5).build
-    total, discount, successor = build(np.arange(3), reward=reward, bootstrap=bootstrap, stop=stop, stride=1)
+    stop, nstep = np.array([False, False, True, False]), NStep(3, 0.5)
+    total, discount, successor = build_windows(np.arange(3), nstep, reward, bootstrap, stop, stride=1)
     assert total.tolist() == [1 + 1 + 1, 2 + 2, 4]
     assert discount.tolist() == [0, 0, 0]
     assert successor.tolist() == [3, 3, 3]
     # Truncated there instead: the bootstrap stays, discounted by as many steps as were taken.
-    total, discount, successor = build(
-        np.arange(3), reward=reward, bootstrap=np.ones(4, np.float32), stop=stop, stride=1
-    )
+    total, discount, successor = build_windows(np.arange(3), nstep, reward, np.ones(4, np.float32), stop, stride=1)
     assert total.tolist() == [3, 4, 4]
     assert discount.tolist() == [0.125, 0.25, 0.5]
+
+
+def by_numba(index: Any, nstep: NStep, reward: Any, bootstrap: Any, stop: Any, *, stride: int) -> list[np.ndarray]:
+    """The transitions of slots as the ring on the CPU builds them."""
+    ring = make_columns(nstep, stride, reward=reward, bootstrap=bootstrap, stop=stop)
+    out = Windows(*(np.zeros(len(index), kind) for kind in (np.int64, np.float32, np.float32, np.int64)))
+    ring_kernels.windows(ring_kernels.struct_of(ring), index, *out)
+    return [out.reward, out.discount, out.successor]
+
+
+def by_torch(index: Any, nstep: NStep, reward: Any, bootstrap: Any, stop: Any, *, stride: int) -> list[np.ndarray]:
+    """The same as a ring on a device builds them."""
+    columns = {"reward": torch.from_numpy(reward), "bootstrap": torch.from_numpy(bootstrap)}
+    built = device_ring.windows(torch.from_numpy(index), nstep, **columns, stop=torch.from_numpy(stop), stride=stride)
+    return [built[0].numpy(), built[1].numpy(), built[2].numpy() % len(reward)]
+
+
+def make_columns(nstep: NStep, stride: int, **columns: np.ndarray) -> Arrays:
+    """The arrays of a ring of one frame a stack, with these columns."""
+    slots = len(columns["reward"])
+    ring = ring_kernels.allocate(slots, stride, stack=1, n=nstep.n, gamma=nstep.gamma, block=4)
+    for name, column in columns.items():
+        getattr(ring, name)[:] = column
+    return ring
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])
@@ -228,23 +254,30 @@ def test_priorities_follow_what_is_ready(
         check(ring, world)
 
 
-def test_compiled_windows_equal_the_builder() -> None:
+def test_windows_are_equal_on_the_cpu_and_on_a_device() -> None:
     """Bit for bit, on arrays of any content."""
     rng = np.random.default_rng(0)
     for n in range(1, 6):
         slots, stride = 60, 3
         reward, bootstrap = rng.normal(size=slots).astype(np.float32), (rng.random(slots) < 0.8).astype(np.float32)
-        stop, action, index = rng.random(slots) < 0.2, rng.integers(9, size=slots), rng.integers(slots, size=400)
-        powers = np.array([GAMMA**power for power in range(n + 1)], np.float32)
-        chosen, successor = np.zeros(400, np.int64), np.zeros(400, np.int64)
-        total, discount = np.zeros(400, np.float32), np.zeros(400, np.float32)
-        arrays = (index, action, reward, bootstrap, stop)
-        windows(*arrays, powers, stride, chosen, total, discount, successor)
-        built = NStep(n, GAMMA).build(index, reward=reward, bootstrap=bootstrap, stop=stop, stride=stride)
-        np.testing.assert_array_equal(chosen, action[index])
-        np.testing.assert_array_equal(total, built[0])
-        np.testing.assert_array_equal(discount, built[1].astype(np.float32))
-        np.testing.assert_array_equal(successor, built[2] % slots)
+        stop, index, nstep = rng.random(slots) < 0.2, rng.integers(slots, size=400), NStep(n, GAMMA)
+        one = by_numba(index, nstep, reward, bootstrap, stop, stride=stride)
+        other = by_torch(index, nstep, reward, bootstrap, stop, stride=stride)
+        for ours, theirs in zip(one, other, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_copy_of_a_ring_leaves_the_ring_alone() -> None:
+    """The kernels are given addresses: a copy's are those of its own arrays."""
+    ring = make("numpy", num_envs=2, stack=1, n=1, size=20, batch_size=8)
+    world = World(np.random.default_rng(0), num_envs=2, stack=1, n=1, capacity=10)
+    ring.add(**world.step(waits=False))
+    before = copy.deepcopy(ring.state_dict())
+    other = copy.deepcopy(ring)
+    other.add(**world.step(waits=False))
+    assert (ring.count, other.adds) == (2, 2)
+    for name, array in before["arrays"].items():
+        assert torch.equal(ring.state_dict()["arrays"][name], array)
 
 
 def test_what_is_stored_is_a_copy_of_whatever_layout_and_type() -> None:

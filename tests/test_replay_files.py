@@ -27,7 +27,7 @@ from gymnast.replay.ring import Ring
 from gymnast.replay.samplers import Prioritized
 from gymnast.replay.transitions import NStep
 from gymnast.storage import checkpoint, rebuild, replay_blocks
-from gymnast.storage.replay_blocks import ReplayFiles
+from gymnast.storage.last import LastCheckpoint, RunState, SessionState
 from gymnast.training.train import resume, train
 from tests.replay_world import World
 from tests.test_checkpoint import ABOUT
@@ -72,16 +72,22 @@ class Memory:
         for name, array in self.arrays.items():
             array[: self.used] = replay["arrays"][name]
 
-    def content(self) -> dict[str, Any]:
-        return {"agent": self.state_dict()}
+    def run_state(self) -> RunState:
+        return state_of(self.state_dict())
 
     def copy(self) -> dict[str, torch.Tensor]:
         return {name: array[: self.used].clone() for name, array in self.arrays.items()}
 
 
+def state_of(agent: dict[str, Any]) -> RunState:
+    """A run of which nothing but the agent is looked at."""
+    session = SessionState(next={}, best=None, metrics=0, timing=0, seconds=0.0, writers={})
+    return RunState(agent, actor={}, env=None, loop={}, torch_rng=torch.get_rng_state(), cuda_rng=[], session=session)
+
+
 def loaded(path: Path, **sizes: Any) -> Memory:
     memory = Memory(**sizes)
-    replay_blocks.load_agent(memory, checkpoint.read(path)[1], path)
+    rebuild.load_agent(memory, LastCheckpoint(path.parent).read()[1].agent, path, replay=True)
     return memory
 
 
@@ -97,7 +103,7 @@ def files(path: Path) -> dict[str, int]:
 def test_what_was_saved_comes_back(tmp_path: Path) -> None:
     memory, path = Memory(), tmp_path / "last.pt"
     memory.write(*range(11))
-    ReplayFiles(tmp_path).save(path, ABOUT, memory.content())
+    LastCheckpoint(tmp_path).save(ABOUT, memory.run_state())
     again = loaded(path)
     assert equal(again, memory.copy())
     assert (again.used, again.adds, again.touched.tolist()) == (11, 1, [1, 1, 1, 0])
@@ -112,16 +118,16 @@ def frames_in(path: Path) -> dict[str, torch.Tensor]:
 
 
 def test_only_changed_blocks_are_written_and_old_ones_deleted(tmp_path: Path) -> None:
-    memory, path, saver = Memory(), tmp_path / "last.pt", ReplayFiles(tmp_path)
+    memory, path, saver = Memory(), tmp_path / "last.pt", LastCheckpoint(tmp_path)
     memory.write(*range(6))
-    saver.save(path, ABOUT, memory.content())
+    saver.save(ABOUT, memory.run_state())
     first = files(path)
     assert sorted(first) == ["000001-0000000000.frames", "000001-0000000004.frames"]
-    saver.save(path, ABOUT, memory.content())
+    saver.save(ABOUT, memory.run_state())
     assert files(path) == first
     memory.write(6)  # block 1 grows
     memory.write(9)
-    saver.save(path, ABOUT, memory.content())
+    saver.save(ABOUT, memory.run_state())
     second = files(path)
     assert sorted(second) == [
         f"{name}.frames" for name in ("000001-0000000000", "000003-0000000004", "000003-0000000008")
@@ -133,12 +139,12 @@ def test_only_changed_blocks_are_written_and_old_ones_deleted(tmp_path: Path) ->
 def test_a_resumed_run_goes_on_incrementally(tmp_path: Path) -> None:
     memory, path = Memory(), tmp_path / "last.pt"
     memory.write(*range(12))
-    ReplayFiles(tmp_path).save(path, ABOUT, memory.content())
+    LastCheckpoint(tmp_path).save(ABOUT, memory.run_state())
     before = files(path)
-    again, saver = loaded(path), ReplayFiles(tmp_path)
-    saver.restore(checkpoint.read(path)[1])
+    again, saver = loaded(path), LastCheckpoint(tmp_path)
+    saver.read()
     again.write(5)
-    saver.save(path, ABOUT, again.content())
+    saver.save(ABOUT, again.run_state())
     after = files(path)
     assert len(after.keys() & before.keys()) == 2
     assert all(after[name] == before[name] for name in after.keys() & before.keys())
@@ -149,30 +155,30 @@ def test_a_resumed_run_goes_on_incrementally(tmp_path: Path) -> None:
 def test_any_order_of_writes_saves_and_resumes(tmp_path: Path, seed: int) -> None:
     """A ring that grows, wraps and is saved and resumed at random comes back as it was at the last save."""
     random, path = np.random.default_rng(seed), tmp_path / "last.pt"
-    memory, saver, head = Memory(37), ReplayFiles(tmp_path), 0
+    memory, saver, head = Memory(37), LastCheckpoint(tmp_path), 0
     for _ in range(60):
         for _ in range(random.integers(0, 9)):
             memory.write(head)
             head = (head + 1) % 37
         if memory.used == 0:
             continue
-        saver.save(path, ABOUT, memory.content())
+        saver.save(ABOUT, memory.run_state())
         again = loaded(path, slots=37)
         assert equal(again, memory.copy())
         assert torch.equal(again.touched, memory.touched)
         named = [block["name"] for block in checkpoint.read(path)[1]["agent"]["replay"]["files"]["blocks"]]
         assert sorted(named) == sorted(files(path))
         if random.random() < 0.3:
-            memory, saver = again, ReplayFiles(tmp_path)
-            saver.restore(checkpoint.read(path)[1])
+            memory, saver = again, LastCheckpoint(tmp_path)
+            saver.read()
 
 
 def test_another_block_size_rewrites_what_no_longer_fits(tmp_path: Path) -> None:
-    memory, path, saver = Memory(), tmp_path / "last.pt", ReplayFiles(tmp_path)
+    memory, path, saver = Memory(), tmp_path / "last.pt", LastCheckpoint(tmp_path)
     memory.write(*range(14))
-    saver.save(path, ABOUT, memory.content())
+    saver.save(ABOUT, memory.run_state())
     memory.block, memory.touched = 6, torch.ones(3, dtype=torch.int64)
-    saver.save(path, ABOUT, memory.content())
+    saver.save(ABOUT, memory.run_state())
     assert [block["rows"] for block in checkpoint.read(path)[1]["agent"]["replay"]["files"]["blocks"]] == [6, 6, 2]
     assert equal(loaded(path, block=6), memory.copy())
 
@@ -209,12 +215,12 @@ def interrupt_after(calls: int, error: BaseException, monkeypatch: pytest.Monkey
     return lambda: made
 
 
-def saved_twice(tmp_path: Path) -> tuple[Memory, ReplayFiles, Path, dict[str, torch.Tensor]]:
-    memory, path, saver = Memory(), tmp_path / "last.pt", ReplayFiles(tmp_path)
+def saved_twice(tmp_path: Path) -> tuple[Memory, LastCheckpoint, Path, dict[str, torch.Tensor]]:
+    memory, path, saver = Memory(), tmp_path / "last.pt", LastCheckpoint(tmp_path)
     memory.write(*range(10))
-    saver.save(path, ABOUT, memory.content())
+    saver.save(ABOUT, memory.run_state())
     memory.write(3, 4)
-    saver.save(path, ABOUT, memory.content())
+    saver.save(ABOUT, memory.run_state())
     before = memory.copy()
     memory.write(2, 11)
     memory.write(3)
@@ -233,7 +239,7 @@ def test_a_failure_at_any_stage_leaves_the_old_checkpoint(
     with monkeypatch.context() as patched:
         calls = interrupt_after(stage, OSError(28, "No space left on device"), patched)
         try:
-            saver.save(path, ABOUT, memory.content())
+            saver.save(ABOUT, memory.run_state())
             failed = False
         except OSError:
             failed = True
@@ -245,7 +251,7 @@ def test_a_failure_at_any_stage_leaves_the_old_checkpoint(
         assert stage == 5 or stage > 9
         assert equal(loaded(path), memory.copy())
     assert calls() >= min(stage, 8)
-    saver.save(path, ABOUT, memory.content())
+    saver.save(ABOUT, memory.run_state())
     assert equal(loaded(path), memory.copy())
     assert len(files(path)) == 3
 
@@ -258,23 +264,23 @@ def test_a_kill_at_any_stage_leaves_the_old_or_the_new_checkpoint(
     with monkeypatch.context() as patched:
         interrupt_after(stage, Killed(), patched)
         with suppress(Killed):
-            saver.save(path, ABOUT, memory.content())
+            saver.save(ABOUT, memory.run_state())
     again = loaded(path)
     assert equal(again, before) or equal(again, memory.copy())
-    saver = ReplayFiles(tmp_path)
-    saver.restore(checkpoint.read(path)[1])
+    saver = LastCheckpoint(tmp_path)
+    saver.read()
     for _ in range(2):
         again.write(1, 13)
-        saver.save(path, ABOUT, again.content())
+        saver.save(ABOUT, again.run_state())
         assert equal(loaded(path), again.copy())
     assert len(files(path)) == 4
 
 
 def test_stages_are_all_of_a_save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    memory, saver, path, _ = saved_twice(tmp_path)
+    memory, saver, _, _ = saved_twice(tmp_path)
     with monkeypatch.context() as patched:
         calls = interrupt_after(0, Killed(), patched)
-        saver.save(path, ABOUT, memory.content())
+        saver.save(ABOUT, memory.run_state())
     assert 8 < calls() <= max(STAGES)
 
 
@@ -286,14 +292,14 @@ def test_after_an_interrupt_behind_the_rename_a_failing_save_harms_nothing(
     with monkeypatch.context() as patched:
         patched.setattr(checkpoint, "sync_folder", raise_in(checkpoint.sync_folder, tmp_path, KeyboardInterrupt()))
         with pytest.raises(KeyboardInterrupt):
-            saver.save(path, ABOUT, memory.content())
+            saver.save(ABOUT, memory.run_state())
     newest = memory.copy()
     assert equal(loaded(path), newest)
     memory.write(0, 9)
     with monkeypatch.context() as patched:
         patched.setattr(torch, "save", raise_in(torch.save, None, OSError("full")))
         with pytest.raises(OSError, match="full"):
-            saver.save(path, ABOUT, memory.content())
+            saver.save(ABOUT, memory.run_state())
     assert equal(loaded(path), newest)
 
 
@@ -307,10 +313,10 @@ def raise_in(function: Callable[..., Any], argument: Any, error: BaseException) 
 
 
 def test_a_full_disk_in_the_middle_of_a_block(tmp_path: Path) -> None:
-    path, saver = tmp_path / "last.pt", ReplayFiles(tmp_path)
+    path, saver = tmp_path / "last.pt", LastCheckpoint(tmp_path)
     memory = Memory(60_000, block=10_000)
     memory.write(*range(100))
-    saver.save(path, ABOUT, memory.content())
+    saver.save(ABOUT, memory.run_state())
     before, old_files = memory.copy(), files(path)
     memory.used = 60_000
     memory.touched[:] = 2
@@ -319,7 +325,7 @@ def test_a_full_disk_in_the_middle_of_a_block(tmp_path: Path) -> None:
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, hard))
         with pytest.raises(OSError, match="too large"):
-            saver.save(path, ABOUT, memory.content())
+            saver.save(ABOUT, memory.run_state())
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, handler)
@@ -339,7 +345,7 @@ def test_a_full_disk_in_the_middle_of_a_block(tmp_path: Path) -> None:
 def test_a_damaged_file_is_named_in_one_line(tmp_path: Path, damage: Callable[[Path], Any], message: str) -> None:
     memory, path = Memory(), tmp_path / "last.pt"
     memory.write(*range(12))
-    ReplayFiles(tmp_path).save(path, ABOUT, memory.content())
+    LastCheckpoint(tmp_path).save(ABOUT, memory.run_state())
     damage(tmp_path / "replay" / "000001-0000000004.frames")
     with pytest.raises(UsageError, match=message) as caught:
         loaded(path)
@@ -351,30 +357,30 @@ def test_a_damaged_file_is_named_in_one_line(tmp_path: Path, damage: Callable[[P
 def test_a_name_that_leads_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
     memory, path = Memory(), tmp_path / "last.pt"
     memory.write(0, 1)
-    ReplayFiles(tmp_path).save(path, ABOUT, memory.content())
+    LastCheckpoint(tmp_path).save(ABOUT, memory.run_state())
     content = checkpoint.read(path)[1]
     content["agent"]["replay"]["files"]["blocks"][0]["name"] = name
     with pytest.raises(UsageError, match="is damaged: the list of its replay's files"):
-        replay_blocks.load_agent(Memory(), content, path)
+        rebuild.load_agent(Memory(), content["agent"], path, replay=True)
 
 
 def test_nothing_else_in_the_folder_is_deleted(tmp_path: Path) -> None:
-    memory, saver = Memory(), ReplayFiles(tmp_path)
+    memory, saver = Memory(), LastCheckpoint(tmp_path)
     (tmp_path / "replay").mkdir()
     for name in ("notes.txt", "mine.frames"):
         (tmp_path / "replay" / name).write_text("kept")
     for slot in range(3):
         memory.write(slot)
-        saver.save(tmp_path / "last.pt", ABOUT, memory.content())
+        saver.save(ABOUT, memory.run_state())
     assert sorted(files(tmp_path / "last.pt")) == ["000003-0000000000.frames", "mine.frames", "notes.txt"]
 
 
 def test_a_replay_that_does_not_say_what_changed_is_kept_whole(tmp_path: Path) -> None:
     memory, path = Memory(), tmp_path / "last.pt"
     memory.write(*range(12))
-    content = memory.content()
-    del content["agent"]["replay"]["touched"]
-    ReplayFiles(tmp_path).save(path, ABOUT, content)
+    state = memory.run_state()
+    del state.agent["replay"]["touched"]
+    LastCheckpoint(tmp_path).save(ABOUT, state)
     assert not (tmp_path / "replay").exists()
     assert torch.equal(frames_in(path)["frames0"], memory.arrays["frames0"][:12])
 
@@ -405,16 +411,16 @@ def test_real_rings_say_all_that_changes(tmp_path: Path, kind: str, monkeypatch:
     for module in (ring, device_ring):
         monkeypatch.setattr(module, "BLOCK", 8)
     rng, path = np.random.default_rng(1), tmp_path / "last.pt"
-    world, holder, saver = World(rng, num_envs=2, stack=2, n=2, capacity=90), Holder(kind), ReplayFiles(tmp_path)
+    world, holder, saver = World(rng, num_envs=2, stack=2, n=2, capacity=90), Holder(kind), LastCheckpoint(tmp_path)
     reused = 0
     for _ in range(25):
         for _ in range(rng.integers(1, 9)):
             holder.replay.add(**world.step(waits=False))
         before = set(files(path)) if path.exists() else set()
-        saver.save(path, ABOUT, {"agent": holder.state_dict()})
+        saver.save(ABOUT, state_of(holder.state_dict()))
         reused += len(before & set(files(path)))
         again = Holder(kind)
-        replay_blocks.load_agent(again, checkpoint.read(path)[1], path)
+        rebuild.load_agent(again, LastCheckpoint(tmp_path).read()[1].agent, path, replay=True)
         same(again.state_dict(), holder.state_dict())
     assert len(files(path)) == 12
     assert reused > 100
@@ -475,8 +481,8 @@ def test_a_disk_that_fills_up_in_training_costs_no_more_than_the_newest_checkpoi
 WRITER = """
 import sys
 from pathlib import Path
-from tests.test_replay_files import ABOUT, Memory, ReplayFiles
-memory, saver = Memory(200_000, block=10_000), ReplayFiles(Path(sys.argv[1]))
+from tests.test_replay_files import ABOUT, Memory, LastCheckpoint
+memory, saver = Memory(200_000, block=10_000), LastCheckpoint(Path(sys.argv[1]))
 memory.used = 200_000
 while True:
     memory.adds += 1
@@ -486,7 +492,7 @@ while True:
     for start in range((1 - memory.adds % 2) * 10_000, 200_000, 20_000):
         for array in memory.arrays.values():
             array[start : start + 10_000] = (memory.adds - 1) % 2
-    saver.save(Path(sys.argv[1]) / "last.pt", ABOUT, memory.content())
+    saver.save(ABOUT, memory.run_state())
     print(memory.adds, flush=True)
 """
 

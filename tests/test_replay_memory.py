@@ -182,7 +182,7 @@ def test_a_file_that_exists_is_left_alone(tmp_path: Path) -> None:
 def test_dqn_maps_its_replay(tmp_path: Path) -> None:
     config = DQNConfig(replay_path=str(tmp_path / "frames"), replay_size=100)
     box = spaces.Box(-1, 1, (4,))
-    ring = DQN(box, spaces.Discrete(2), config).replay
+    ring = DQN(box, spaces.Discrete(2), config).allocate()
     assert isinstance(ring, Ring)
     base: Any = ring.frames[0]
     while isinstance(base, np.ndarray):
@@ -191,4 +191,4 @@ def test_dqn_maps_its_replay(tmp_path: Path) -> None:
     agent = DQN(box, spaces.Discrete(2), config)
     agent.device = torch.device("meta")
     with pytest.raises(ValueError, match="replay_path needs device cpu, got meta"):
-        _ = agent.replay
+        agent.allocate()

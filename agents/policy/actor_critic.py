@@ -11,8 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gymnast.agents.base import Acted, LearningError, Metrics, restore_generator, seed_sequence, torch_seed
+from gymnast.agents.base import Acted, Metrics, restore_generator, seed_sequence, torch_seed
+from gymnast.agents.lives import Lives
 from gymnast.agents.maths import policy_gradient
+from gymnast.agents.maths.means import shares
 from gymnast.agents.optim import optimizers
 from gymnast.agents.optim.compiled import Captured
 from gymnast.agents.optim.update import Update
@@ -21,6 +23,7 @@ from gymnast.agents.policy.actor_critic_network import actor_critic_network
 from gymnast.agents.policy.closed_form import closed_form
 from gymnast.agents.policy.estimates import Estimates
 from gymnast.agents.policy.hogwild import Follower, Shared
+from gymnast.agents.policy.loss import actor_critic_loss
 from gymnast.agents.policy.novelty import build_intrinsic
 from gymnast.agents.policy.policy_actor import PolicyActor
 from gymnast.agents.samples import Samples, as_steps, minibatches, uncut
@@ -58,33 +61,43 @@ class ActorCritic:
         self.length = None if config.recurrent == "none" else config.sequence_length or config.rollout_steps
         """Steps of a sample, None where each step is one."""
         _check_sizes(config, num_envs * config.rollout_steps // (self.length or 1), self.device)
-        self.values = 1 if config.intrinsic == "none" else 2
-        """V: the value of rewards, and that of novelty."""
         self.env_step = self.updates = 0
-        self.learning_rate = schedule(config.learning_rate, name="learning_rate")
-        self.clip = schedule(config.clip, name="clip")
-        self.value_clip = schedule(config.value_clip or 0.0, name="value_clip")
-        self.entropy_coef = schedule(config.entropy_coef, name="entropy_coef")
+        varied = {"value_clip": config.value_clip or 0.0}
+        varied |= {name: getattr(config, name) for name in ("learning_rate", "clip", "entropy_coef")}
+        self.schedules = {name: schedule(value, name=name) for name, value in varied.items()}
+        at_first = {name: self.schedules[name](0) for name in ("clip", "value_clip", "entropy_coef")}
+        self._now = {name: torch.tensor(value, device=self.device) for name, value in at_first.items()}
         self.distribution = distribution(action_space, squash=config.squash, device=self.device)
         init_seed, order_seed, intrinsic_seed = seed_sequence(seed).spawn(3)
+        self._build_network(config.backbone if backbone is None else backbone, init_seed)
+        self._captured = Captured(self._learn) if config.cuda_graphs else None
+        self._generator = torch.Generator(self.device).manual_seed(torch_seed(order_seed))
+        self.rollout = Rollout(config.rollout_steps, num_envs, device=self.device)
+        self.estimates = Estimates(config, self.rollout, length=self.length)
+        self.intrinsic = build_intrinsic(config.intrinsic, observation_space, self.device, intrinsic_seed)
+        self._began = 0  # env step at which the rollout began
+        self._lives = Lives()
+
+    def _build_network(self, backbone: str | nn.Module, seed: np.random.SeedSequence) -> None:
+        """The network, and what updates it."""
+        config = self.config
         self.network = actor_critic_network(
-            config.backbone if backbone is None else backbone,
-            observation_space,
+            backbone,
+            self.observation_space,
             self.distribution,
             config,
-            torch.Generator().manual_seed(torch_seed(init_seed)),
-            values=self.values,
+            torch.Generator().manual_seed(torch_seed(seed)),
+            values=1 if config.intrinsic == "none" else 2,  # that of rewards, and that of novelty
         ).to(self.device)
         self.weights = FlatParameters(self.network)
         if config.workers:  # before anybody has a view of where they are
             self.weights.data.share_memory_()  # type: ignore[no-untyped-call]
         self.plain = None if config.compile else plain_policy(self.network, self.weights)
         """The network in a faster form, where it has one."""
-        self._now = {name: torch.zeros((), device=self.device) for name in ("clip", "value_clip", "entropy_coef")}
         self.optimizer = optimizers.build(
             config.optimizer,
             self.weights.parameter,
-            lr=self.learning_rate(0),
+            lr=self.schedules["learning_rate"](0),
             eps=config.optimizer_eps,
             captured=config.cuda_graphs,
         )
@@ -97,13 +110,6 @@ class ActorCritic:
             compile=config.compile,
             gradient=None if self.plain is None else closed_form(self.plain, self.distribution, config, self._now),
         )
-        self._captured = Captured(self._learn) if config.cuda_graphs else None
-        self._generator = torch.Generator(self.device).manual_seed(torch_seed(order_seed))
-        self.rollout = Rollout(config.rollout_steps, num_envs, device=self.device)
-        self.estimates = Estimates(config, self.rollout, length=self.length)
-        self.intrinsic = build_intrinsic(config.intrinsic, observation_space, self.device, intrinsic_seed)
-        self._began = 0  # env step at which the rollout began
-        self._lives: Tensor | None = None
 
     def follow(self, shared: Shared) -> None:
         """Learn from now on what other processes learn too."""
@@ -123,7 +129,7 @@ class ActorCritic:
             raise ValueError(f"the rollout of {config.rollout_steps} steps is full: learn before storing more")
         terminated, ended = step.terminated, step.ended
         if config.life_loss:
-            lost = self._life_lost(step)
+            lost = self._lives.lost(step)
             terminated, ended = terminated | lost, ended | lost
         last = rollout.length == config.rollout_steps - 1
         value = self.estimates.last_value
@@ -151,30 +157,12 @@ class ActorCritic:
             self.estimates.last_value.copy_(value)  # where a recorded graph finds it
         self.env_step += step.num_active
 
-    @property
-    def steps_left(self) -> int:
-        """Steps of every row until the rollout is full."""
-        return self.rollout.steps - self.rollout.length
-
-    def stored(self, env_step: int) -> None:
-        """A recording has filled the rollout up to this env step: set what the host counts of it."""
-        self.rollout.length, self.env_step = self.rollout.steps, env_step
-
     def _next_value(self, obs: Obs, memory: Tensor | None) -> Tensor:
         """Values [N, V] of observations that come next, after the memory [N, M]."""
         if memory is not None:
             return self.network.step(obs, memory)[1]
         value: Tensor = (self.plain or self.network)(obs)[1]
         return value
-
-    def _life_lost(self, step: Step) -> Tensor:
-        """Rows that have fewer lives than before, bool [N]."""
-        if step.lives is None:
-            raise LearningError(
-                "life_loss needs an environment that reports lives, as Atari's do; set life_loss to False"
-            )
-        before, self._lives = self._lives, torch.where(step.ended, 0, step.lives)
-        return torch.zeros_like(step.terminated) if before is None else step.lives < before
 
     def updates_due(self, env_step: int) -> int:
         """1 once the rollout is full."""
@@ -183,9 +171,9 @@ class ActorCritic:
     def learn(self) -> Metrics:
         """All epochs and minibatches of a rollout; schedules are those of the env step at which it began."""
         began = self._began
-        optimizers.set_learning_rate(self.optimizer, self.learning_rate(began))
+        optimizers.set_learning_rate(self.optimizer, self.schedules["learning_rate"](began))
         for name, value in self._now.items():
-            value.fill_(getattr(self, name)(began))
+            value.fill_(self.schedules[name](began))
         if self._captured is None:
             metrics = self._learn()
         else:
@@ -202,7 +190,7 @@ class ActorCritic:
             log_ratio, metrics = self._update(batch, None)
             if self._captured is None:
                 self.updates += 1
-            share = batch.columns[2]
+            share = shares(batch.weight)
             if config.target_kl is not None and policy_gradient.approx_kl(log_ratio, share) > config.target_kl:
                 break
         metrics["approx_kl"] = policy_gradient.approx_kl(log_ratio, share)
@@ -221,7 +209,7 @@ class ActorCritic:
         for epoch in range(config.epochs):
             if epoch and config.advantage == "vtrace":
                 samples = self._corrected(samples)
-            yield from minibatches(samples, config.minibatches, self._generator)
+            yield from map(as_steps, minibatches(samples, config.minibatches, self._generator))
 
     @torch.no_grad()
     def _corrected(self, samples: Samples) -> Samples:
@@ -229,7 +217,7 @@ class ActorCritic:
         output, value = self._outputs(whole := as_steps(samples))
         log_prob, _ = self.distribution.log_prob_entropy(output, whole.raw)
         shape = (self.length, self.config.rollout_steps, self.num_envs)
-        return self.estimates.samples(uncut(value, *shape), uncut(log_prob - whole.columns[0], *shape))
+        return self.estimates.samples(uncut(value, *shape), uncut(log_prob - whole.old.log_prob, *shape))
 
     def _outputs(self, batch: Samples) -> tuple[Tensor, Tensor]:
         """Outputs [B, P] of samples, those of what was not allowed blocked, and values [B, V]."""
@@ -240,39 +228,27 @@ class ActorCritic:
         return (output if batch.mask is None else self.distribution.masked(output, batch.mask)), value
 
     def loss(self, batch: Samples, noise: Tensor | None) -> tuple[Tensor, Tensor, Metrics]:
-        """Loss [], log-ratio of the policies for each row [B], and what is logged (Schulman et al. 2017, eq. 9)."""
-        config = self.config
-        old_log_prob, advantage, weight, old_value, target = batch.columns
+        """`actor_critic_loss` of a minibatch."""
         output, value = self._outputs(batch)
         log_prob, entropy = self.distribution.log_prob_entropy(output, batch.raw)
-        if config.normalise_advantages:
-            advantage = policy_gradient.normalised(advantage, weight)
-        if config.policy_loss == "clipped":
-            policy = policy_gradient.clipped_surrogate(log_prob, old_log_prob, advantage, self._now["clip"], weight)
-        else:
-            policy = policy_gradient.policy_gradient_loss(log_prob, advantage, weight)
-        values = self._value_loss(value, old_value, target, weight)
-        spread = policy_gradient.entropy_loss(entropy, weight)
-        loss = policy + config.value_coef * values + self._now["entropy_coef"] * spread
-        metrics = {"loss": loss, "policy_loss": policy, "value_loss": values, "entropy": -spread}
-        metrics = {name: number.detach() for name, number in metrics.items()}
-        return loss, log_prob.detach() - old_log_prob, metrics
-
-    def _value_loss(self, value: Tensor, old_value: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-        """The sum over the V values, all [B, V], of their losses."""
-        total = weight.new_zeros(())
-        for now, old, goal in zip(value.unbind(1), old_value.unbind(1), target.unbind(1), strict=True):
-            if self.config.value_clip is None:
-                total = total + policy_gradient.value_loss(now, goal, weight)
-            else:
-                clip = self._now["value_clip"]
-                total = total + policy_gradient.clipped_value_loss(now, old, goal, clip, weight)
-        return total
+        config, now = self.config, self._now
+        return actor_critic_loss(
+            log_prob,
+            value,
+            entropy=entropy,
+            old=batch.old,
+            weight=shares(batch.weight),
+            clip=now["clip"] if config.policy_loss == "clipped" else None,
+            value_clip=None if config.value_clip is None else now["value_clip"],
+            value_coef=config.value_coef,
+            entropy_coef=now["entropy_coef"],
+            normalise=config.normalise_advantages,
+        )
 
     def scheduled(self) -> dict[str, float]:
         """Learning rate, clip and entropy coefficient at the current env step."""
         names = ("learning_rate", "clip", "entropy_coef")
-        return {name: getattr(self, name)(self.env_step) for name in names}
+        return {name: self.schedules[name](self.env_step) for name in names}
 
     def state_dict(self) -> dict[str, Any]:
         """Network, optimizer, statistics and counts; under "replay" the rollout under way."""
@@ -283,7 +259,7 @@ class ActorCritic:
             "estimates": self.estimates.state_dict(),
             "env_step": self.env_step,
             "updates": self.updates,
-            "lives": self._lives,
+            "lives": self._lives.left,
         }
         if self.intrinsic is not None:
             state["intrinsic"] = self.intrinsic.state_dict()
@@ -299,7 +275,7 @@ class ActorCritic:
         self.network.load_state_dict(state["network"])
         optimizers.load_state(self.optimizer, state["optimizer"])
         restore_generator(self._generator, state["generator"])
-        self.env_step, self.updates, self._lives = state["env_step"], state["updates"], None
+        self.env_step, self.updates, self._lives.left = state["env_step"], state["updates"], None
         self.estimates.load_state_dict(state["estimates"])
         if self.intrinsic is not None:
             self.intrinsic.load_state_dict(state["intrinsic"])
@@ -309,7 +285,7 @@ class ActorCritic:
             under_way = state["replay"]
             self.rollout.load_state_dict(under_way["rollout"])
             self.estimates.last_value.copy_(under_way["last_value"])
-            self._began, self._lives = under_way["began"], state["lives"]
+            self._began, self._lives.left = under_way["began"], state["lives"]
         if self._captured is not None:
             self._captured.forget()
 

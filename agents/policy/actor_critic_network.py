@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Protocol
 
 import gymnasium as gym
@@ -52,29 +53,14 @@ def actor_critic_network(
     *,
     values: int = 1,
 ) -> ActorCriticNetwork:
-    """Observations to the distribution's outputs and so many values; the generator draws its weights."""
+    """Observations to the distribution's outputs and to `values` values; the generator draws the weights."""
     own = default_sizes(backbone, observation_space)
     mlp = own == default_sizes("mlp", observation_space)
     sizes = MLP_SIZES if config.hidden_sizes is None and mlp else config.hidden_sizes
     shared = config.trunk == "shared" or (config.trunk == "auto" and has_image(observation_space))
     if not isinstance(backbone, str) and not shared:
         raise ValueError("a backbone passed as a module is a single trunk; use trunk shared")
-
-    def trunk() -> Trunk:
-        base = build(
-            backbone,
-            observation_space,
-            hidden_sizes=sizes,
-            activation=config.activation,
-            init=config.init,
-            generator=generator,
-        )
-        if config.recurrent == "none":
-            return Trunk(base, None)
-        core = Core(config.recurrent, int(base.out_features), config.memory_size)  # type: ignore[arg-type]
-        initialise(core, config.init, activation=None, generator=generator)
-        return Trunk(base, core)
-
+    trunk = partial(_trunk, backbone, observation_space, config, generator, hidden_sizes=sizes)
     network = ActorCriticNetwork(
         trunk(),
         None if shared else trunk(),
@@ -87,3 +73,27 @@ def actor_critic_network(
     initialise(network.policy, config.init, activation=None, generator=generator, gain=POLICY_GAIN)
     initialise(network.value, config.init, activation=None, generator=generator)
     return network
+
+
+def _trunk(
+    backbone: str | nn.Module,
+    observation_space: gym.Space[Any],
+    config: NetworkConfig,
+    generator: torch.Generator,
+    *,
+    hidden_sizes: tuple[int, ...] | None,
+) -> Trunk:
+    """A backbone and, where the config has one, a recurrent core after it."""
+    base = build(
+        backbone,
+        observation_space,
+        hidden_sizes=hidden_sizes,
+        activation=config.activation,
+        init=config.init,
+        generator=generator,
+    )
+    if config.recurrent == "none":
+        return Trunk(base, None)
+    core = Core(config.recurrent, int(base.out_features), config.memory_size)  # type: ignore[arg-type]
+    initialise(core, config.init, activation=None, generator=generator)
+    return Trunk(base, core)

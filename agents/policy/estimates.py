@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from numba import njit
+from numpy.typing import NDArray
 from torch import Tensor
 
 from gymnast.agents.base import Metrics
 from gymnast.agents.maths import means, returns
-from gymnast.agents.policy.closed_form import estimated
 from gymnast.agents.policy.reward_scale import RewardScale
-from gymnast.agents.samples import Samples, cut
+from gymnast.agents.samples import Behaviour, Samples, cut
 from gymnast.replay.rollout import Rollout
 
 if TYPE_CHECKING:
     from gymnast.agents.policy.actor_critic_config import ActorCriticConfig
+
+Array = NDArray[Any]
 
 
 class Estimates:
@@ -58,17 +62,36 @@ class Estimates:
     @torch.no_grad()
     def samples(self, value: Tensor, log_ratio: Tensor | None = None) -> Samples:
         """The rollout's samples, by these values [T, N, V] and, for V-trace, log-ratios [T, N] of the policies."""
+        fields, weight = self.rollout.fields, self.rollout.weight
         if self.compiled and self.novelty_scale is None and log_ratio is None:
-            estimates = estimated(self.rollout, self._reward, self.last_value, self.config)
-            numbers, self.seen["explained_variance"] = estimates
+            advantage, target = self._compiled()
         else:
-            numbers = self._numbers(value, log_ratio)
-        fields = self.rollout.fields
+            advantage, target = self._by_torch(value, log_ratio)
+        old = Behaviour(fields["log_prob"], advantage, fields["value"], target)
         mask, start, memory = (fields.get(name) for name in ("mask", "start", "memory"))
-        return cut(Samples(fields["obs"], fields["raw"], numbers, mask, start, memory), self.length)
+        return cut(Samples(fields["obs"], fields["raw"], old, weight, mask, start, memory), self.length)
 
-    def _numbers(self, value: Tensor, log_ratio: Tensor | None) -> Tensor:
-        """`Samples.numbers` of each step, [T, N, 3 + 2 V]."""
+    def _compiled(self) -> tuple[Tensor, Tensor]:
+        """Advantages [T, N] and targets [T, N, 1] by GAE of one stream of rewards, on the CPU."""
+        fields = self.rollout.fields
+        with_values = (self._reward, fields["value"], self.last_value, fields["final_value"])
+        reward, value, last_value, final_value = (part[..., 0].numpy() for part in with_values)
+        advantage, target, explained = estimate(
+            reward,
+            value,
+            last_value,
+            final_value,
+            fields["terminated"].numpy(),
+            fields["ended"].numpy(),
+            self.rollout.weight.numpy(),
+            self.config.gamma,
+            self.config.gae_lambda,
+        )
+        self.seen["explained_variance"] = torch.tensor(explained)
+        return torch.from_numpy(advantage), torch.from_numpy(target).unsqueeze(2)
+
+    def _by_torch(self, value: Tensor, log_ratio: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Advantages [T, N] and targets [T, N, V]."""
         config, fields, weight = self.config, self.rollout.fields, self.rollout.weight
         ended, reward = fields["ended"], self._reward
         following = torch.cat([value[1:], self.last_value.unsqueeze(0)])  # [T, N, V]
@@ -85,8 +108,7 @@ class Estimates:
             of_novelty, target = self._estimate(log_ratio, *parts)
             advantage = advantage + config.intrinsic_coef * of_novelty
             targets.append(target)
-        of_steps = torch.stack([fields["log_prob"], advantage, weight], 2)
-        return torch.cat([of_steps, fields["value"], torch.stack(targets, 2)], 2)
+        return advantage, torch.stack(targets, 2)
 
     def _estimate(self, log_ratio: Tensor | None, *parts: Tensor) -> tuple[Tensor, Tensor]:
         """Advantages and value targets from rewards, discounts, values, next values and boundaries, all [T, N]."""
@@ -109,3 +131,37 @@ class Estimates:
     def _scales(self) -> dict[str, RewardScale]:
         scales = {"scale": self.scale, "novelty_scale": self.novelty_scale}
         return {name: scale for name, scale in scales.items() if scale is not None}
+
+
+@njit(cache=True)
+def estimate(
+    reward: Array,
+    value: Array,
+    last_value: Array,
+    final_value: Array,
+    terminated: Array,
+    ended: Array,
+    weight: Array,
+    gamma: float,
+    lam: float,
+) -> tuple[Array, Array, float]:
+    """Advantages and targets [T, N] by GAE, and the explained variance; all but the last values [N] are [T, N].
+
+    `value` is that of the observation, `final_value` that of the successor where an episode ended; `last_value` [N]
+    is that of the successor of the last step.
+    """
+    steps, rows = reward.shape
+    advantages, targets = np.empty((steps, rows), np.float32), np.empty((steps, rows), np.float32)
+    for n in range(rows):
+        advantage, following = 0.0, last_value[n]
+        for t in range(steps - 1, -1, -1):
+            carried = 0.0 if ended[t, n] else gamma * lam
+            after = final_value[t, n] if ended[t, n] else following
+            bootstrap = 0.0 if terminated[t, n] else gamma * after
+            advantage = reward[t, n] + bootstrap - value[t, n] + carried * advantage
+            advantages[t, n], targets[t, n] = advantage, advantage + value[t, n]
+            following = value[t, n]
+    count = weight.reshape(-1)
+    _, _, unexplained = means.moments(advantages.reshape(-1), count)
+    _, _, variance = means.moments(targets.reshape(-1), count)
+    return advantages, targets, 1.0 - unexplained / variance if variance > 0.0 else 0.0

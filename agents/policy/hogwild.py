@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +34,18 @@ class Shared:
         for key, initial in INITIAL[name].items():
             state[key] = state.get(key, initial(weights.data)).share_memory_()
         return Shared(weights.data, {key: state[key] for key in INITIAL[name]})
+
+
+@runtime_checkable
+class SharingAgent(Protocol):
+    """An agent whose updates can go to weights that several processes share."""
+
+    weights: FlatParameters
+    optimizer: torch.optim.Optimizer
+
+    def follow(self, shared: Shared) -> None:
+        """Send all further updates to the shared weights."""
+        ...
 
 
 class Follower:

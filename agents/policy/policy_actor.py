@@ -50,6 +50,11 @@ class PolicyActor:
         self.memory = torch.zeros((num_envs, size), device=agent.device) if size else None
         """[N, M], of the observations acted on so far."""
 
+    @property
+    def generators(self) -> tuple[torch.Generator, ...]:
+        """All that it draws from: a recording has to know them."""
+        return (self.generator,)
+
     @torch.no_grad()
     def act(self, obs: Obs, start: Tensor, action_mask: Tensor | None = None) -> Acted:
         agent, before = self.agent, None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -41,10 +41,10 @@ class PopulationActor:
         self.network, self.distribution, self.parameters, self.norm = network, distribution, parameters, norm
         self.noise, self.draws, self.masks = noise, draws, masks
 
-    @cached_property
-    def generator(self) -> torch.Generator:
-        """Nothing is drawn from it; recordings ask an actor for one."""
-        return torch.Generator(self.parameters.device)
+    @property
+    def generators(self) -> Sequence[torch.Generator]:
+        """Those of its noise: a recording has to know them."""
+        return self.noise.generators
 
     @torch.no_grad()
     def act(self, obs: Obs, start: Tensor, action_mask: Tensor | None = None) -> Acted:

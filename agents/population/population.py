@@ -41,7 +41,7 @@ class Population:
 
     A member learns what an `ActorCritic` with its seed and settings learns in its N rows, up to rounding, given the
     same random numbers: with the default `noise` they are the same. `vary` gives settings that differ, M numbers each
-    (see `member_settings.VARIED`). To the loop it is one agent of M * N rows, whose metrics are [M].
+    (see `settings.VARIED`). To the loop it is one agent of M * N rows, whose metrics are [M].
 
     Raises:
         ValueError: spaces or settings that a population does not have.
@@ -72,15 +72,26 @@ class Population:
         self.env_step = self.updates = 0
         """Transitions of all members together; updates of each of them."""
         self._began = 0
+        self._settings = MemberSettings(config, self.vary, members=self.members, device=self.device)
         spawned = [seed_sequence(seed).spawn(3)[:2] for seed in seeds]  # as `ActorCritic` does
-        self.network = StackedActorCritic(self._network_of(spawned[0][0]).to(self.device))
-        rows = torch.stack([stacked(self._network_of(init)) for init, _ in spawned])
+        self._build_networks([init for init, _ in spawned])
+        self._order: Noise = noise([torch_seed(order) for _, order in spawned], self.device)
+        self.norm, self.scale = self._new_norm(), self._new_scale()
+        self._captured = Captured(self._learn) if config.cuda_graphs else None
+        self.rollout = Rollout(config.rollout_steps, self.members * num_envs, device=self.device)
+        dtype = torch.float32 if self.device.type == "mps" else torch.float64
+        self.ended = torch.zeros((2, self.members), dtype=dtype, device=self.device)
+        """Episodes that ended since it was set to zero, and the sum of their returns."""
+        if self.device.type == "cpu":
+            keep_freed_memory()
+
+    def _build_networks(self, seeds: Sequence[np.random.SeedSequence]) -> None:
+        """The networks of all members, and what updates them."""
+        config = self.config
+        self.network = StackedActorCritic(self._network_of(seeds[0]).to(self.device))
+        rows = torch.stack([stacked(self._network_of(seed)) for seed in seeds])
         self.parameters = nn.Parameter(rows.to(self.device))
         """[M, P]."""
-        self.norm = self._new_norm()
-        self._order: Noise = noise([torch_seed(order) for _, order in spawned], self.device)
-        self._settings = MemberSettings(config, self.vary, members=self.members, device=self.device)
-        self.scale = self._new_scale()
         self.optimizer = stacked_optimizers.build(
             config.optimizer,
             self.parameters,
@@ -91,13 +102,6 @@ class Population:
         self._step = optimizers.stepper(self.optimizer)
         self.loss = MemberLoss(self.network, self.distribution, config, self._settings.now)
         self._gradient = Compiled(self.loss.gradient) if config.compile else self.loss.gradient
-        self._captured = Captured(self._learn) if config.cuda_graphs else None
-        self.rollout = Rollout(config.rollout_steps, self.members * num_envs, device=self.device)
-        dtype = torch.float32 if self.device.type == "mps" else torch.float64
-        self.ended = torch.zeros((2, self.members), dtype=dtype, device=self.device)
-        """Episodes that ended since it was set to zero, and the sum of their returns."""
-        if self.device.type == "cpu":
-            keep_freed_memory()
 
     def _network_of(self, seed: np.random.SeedSequence) -> ActorCriticNetwork:
         generator = torch.Generator().manual_seed(torch_seed(seed))
@@ -189,15 +193,6 @@ class Population:
             self.ended += torch.stack([ended.sum(1), total])
         self.env_step += step.num_active
 
-    @property
-    def steps_left(self) -> int:
-        """Steps of every row until the rollout is full."""
-        return self.rollout.steps - self.rollout.length
-
-    def stored(self, env_step: int) -> None:
-        """A recording has filled the rollout up to this env step: set what the host counts of it."""
-        self.rollout.length, self.env_step = self.rollout.steps, env_step
-
     def updates_due(self, env_step: int) -> int:
         """1 once the rollout is full."""
         return int(self.rollout.full)
@@ -217,7 +212,7 @@ class Population:
     def _learn(self) -> Metrics:
         metrics = Metrics()
         for batch in self._batches():
-            grad, metrics = self._gradient(self.parameters.detach(), batch.obs, *batch[1:])
+            grad, metrics = self._gradient(self.parameters.detach(), batch)
             self._clip(grad, metrics)
             self.parameters.grad = grad
             self._step()
@@ -237,7 +232,7 @@ class Population:
     def _batches(self) -> Iterator[Batch]:
         """The minibatches of all epochs; each member has an order of its own."""
         config, whole = self.config, self._samples()
-        count = whole.numbers.shape[1]
+        count = whole.old.advantage.shape[1]
         for _ in range(config.epochs):
             if config.minibatches == 1:
                 yield whole

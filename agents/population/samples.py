@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from gymnast.agents.maths.returns import gae
+from gymnast.agents.samples import Behaviour
 from gymnast.envs.step import Obs, map_obs
 from gymnast.replay.rollout import Fields
 
@@ -19,8 +19,8 @@ class Batch(NamedTuple):
     """[M * S, ...]."""
     raw: Tensor
     """[M, S, ...], actions as they were drawn."""
-    numbers: Tensor
-    """float32 [M, S, 4]: log-probability when drawn, advantage, old value and target."""
+    old: Behaviour
+    """[M, S] and [M, S, 1]."""
     mask: Tensor | None
     """bool [M, S, A], the actions that were allowed."""
 
@@ -50,9 +50,13 @@ def samples(fields: Fields, obs: Obs, *, reward: Tensor, next_value: Tensor, gam
     discount = gamma.unsqueeze(1) * (1.0 - split(fields["terminated"]).float())  # truncation keeps the bootstrap
     following = next_value.view(members, steps, -1).transpose(0, 1)
     advantage = gae(split(reward), discount, value, following, ended, lam.unsqueeze(1))
-    numbers = torch.stack([split(fields["log_prob"]), advantage, value, advantage + value], 3)  # [T, M, N, 4]
+    log_prob, advantage, value, target = (
+        part.transpose(0, 1).flatten(1, 2)  # [T, M, N] to [M, T * N]
+        for part in (split(fields["log_prob"]), advantage, value, advantage + value)
+    )
+    old = Behaviour(log_prob, advantage, value.unsqueeze(2), target.unsqueeze(2))
     mask = by_member(fields["mask"], members) if "mask" in fields else None
-    return Batch(obs, by_member(fields["raw"], members), numbers.transpose(0, 1).flatten(1, 2), mask)
+    return Batch(obs, by_member(fields["raw"], members), old, mask)
 
 
 def chosen(whole: Batch, index: Tensor) -> Batch:
@@ -65,4 +69,5 @@ def chosen(whole: Batch, index: Tensor) -> Batch:
         return taken(part.flatten(0, 1)).view(*index.shape, *part.shape[2:])
 
     mask = None if whole.mask is None else of_members(whole.mask)
-    return Batch(map_obs(taken, whole.obs), of_members(whole.raw), of_members(whole.numbers), mask)
+    old = Behaviour(*(of_members(part) for part in whole.old))
+    return Batch(map_obs(taken, whole.obs), of_members(whole.raw), old, mask)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gymnast.agents.base import Acted, LearningError, Metrics
+from gymnast.agents.base import Acted, HostAgent, LearningError, Metrics
 from gymnast.agents.tabular.discretize import States
 from gymnast.envs.step import Obs, Step
 
@@ -48,11 +48,8 @@ class ThompsonConfig:
                 raise ValueError(f"{name} must be > 0, got {getattr(self, name)}")
 
 
-class BanditAgent(ABC):
+class BanditAgent(HostAgent, ABC):
     """Base of bandit agents: pulls and rewards of each arm, summed over all rows."""
-
-    on_host = True
-    """With device auto it runs on the CPU, even where there is a GPU."""
 
     config: UCBConfig | ThompsonConfig
 

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gymnast.agents.base import Acted, Metrics, seed_sequence
+from gymnast.agents.base import Acted, HostAgent, Metrics, seed_sequence
 from gymnast.agents.schedules import schedule
 from gymnast.agents.tabular import exploration
-from gymnast.agents.tabular.config import Explorer, TabularConfig
+from gymnast.agents.tabular.config import Explorer, TabularConfig, TracedConfig
 from gymnast.agents.tabular.discretize import States
 from gymnast.agents.tabular.updates import Rates, learn_window, make_traces, make_window, update_pair
 from gymnast.envs.step import Obs, Step
@@ -32,16 +32,13 @@ class Batch(NamedTuple):
     next_mask: np.ndarray | None  # bool [N, A]
 
 
-class TabularAgent(ABC):
+class TabularAgent(HostAgent, ABC):
     """The part that tabular agents share; each says in `_learn_row` how it learns from one transition.
 
     `store` queues a step of N rows and `learn` takes in the oldest one: each transition is learned from once, rows in
     ascending order, each seeing the updates of the rows before it. Everything lies in NumPy arrays on the host.
     Under a finite horizon the row of state s at time t is t * S + s; steps past the horizon count as its last one.
     """
-
-    on_host = True
-    """With device auto it runs on the CPU, even where there is a GPU."""
 
     config: TabularConfig
     tables = 1
@@ -79,8 +76,9 @@ class TabularAgent(ABC):
         self.counts = np.zeros((rows, self.num_actions), np.int64)
         self.allowed = np.ones((self.states.size, self.num_actions), np.bool_)
         self.average = np.zeros(1)
-        self.trace_decay = float(getattr(config, "trace_decay", 0.0))
-        self.replacing = getattr(config, "trace", None) == "replacing"
+        self.trace_decay, self.replacing = 0.0, False
+        if isinstance(config, TracedConfig):
+            self.trace_decay, self.replacing = float(config.trace_decay), config.trace == "replacing"
         self.traces = make_traces(num_envs, self.q[0].size if self.trace_decay else 0)
         self.window = make_window(num_envs, self.window_steps)
         self.clock = np.zeros(num_envs, np.int64)

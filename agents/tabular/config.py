@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -95,6 +95,16 @@ class TraceConfig(ControlConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_trace(self.trace_decay, self.trace)
+
+
+@runtime_checkable
+class TracedConfig(Protocol):
+    """A config of an agent that may have eligibility traces."""
+
+    @property
+    def trace_decay(self) -> float: ...
+    @property
+    def trace(self) -> str: ...
 
 
 def check_trace(trace_decay: float, trace: str) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gymnast.agents.base import Acted, LearningError, Metrics
+from gymnast.agents.base import Acted, HostAgent, LearningError, Metrics
 from gymnast.agents.tabular.discretize import States
 from gymnast.agents.tabular.dynamic_programming import (
     MAX_SWEEPS,
@@ -84,11 +84,8 @@ class PolicyIterationConfig(PlanningConfig):
             raise ValueError(f"evaluation must be exact or iterative, got {self.evaluation!r}")
 
 
-class PlanningAgent(ABC):
+class PlanningAgent(HostAgent, ABC):
     """Base of planning agents: they act greedily on their plan and learn nothing from experience."""
-
-    on_host = True
-    """With device auto it runs on the CPU, even where there is a GPU."""
 
     config: PlanningConfig
 
@@ -110,10 +107,14 @@ class PlanningAgent(ABC):
         self.states = States(observation_space)
         self.device = torch.device(device)
         self.first_action = int(action_space.start)  # type: ignore[attr-defined]
-        stages = getattr(config, "horizon", None) or 1
-        self.q = np.zeros((stages, self.states.size, int(action_space.n)))  # type: ignore[attr-defined]
+        self.q = np.zeros((self.stages, self.states.size, int(action_space.n)))  # type: ignore[attr-defined]
         self.env_step = 0
         self.updates = 0
+
+    @property
+    def stages(self) -> int:
+        """Tables of the plan: one, or one for each step of a horizon."""
+        return 1
 
     @abstractmethod
     def plan(self, table: TransitionTable) -> Iterator[dict[str, float]]:
@@ -181,6 +182,10 @@ class ValueIteration(PlanningAgent):
     """Sets v(s) to max_a sum p (r + gamma v(s')) for all states at once until it converges (S&B 2018, eq. 4.10)."""
 
     config: ValueIterationConfig
+
+    @property
+    def stages(self) -> int:
+        return self.config.horizon or 1
 
     def plan(self, table: TransitionTable) -> Iterator[dict[str, float]]:
         config = self.config

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from functools import cached_property
 from typing import Any
 
 import gymnasium as gym
@@ -13,12 +12,14 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from gymnast.agents.base import Acted, LearningError, Metrics, restore_generator, seed_sequence, torch_seed
+from gymnast.agents.lives import Lives
 from gymnast.agents.maths.td import allowed, chosen, weighted_mean
 from gymnast.agents.optim import optimizers
-from gymnast.agents.optim.compiled import Captured, Compiled
+from gymnast.agents.optim.compiled import Captured
 from gymnast.agents.optim.update import Update
 from gymnast.agents.schedules import schedule
 from gymnast.agents.value.dqn_config import DQNConfig
+from gymnast.agents.value.dqn_replay import Replay, build_replay
 from gymnast.agents.value.q_actor import QActor
 from gymnast.agents.value.q_network import build_values, q_network
 from gymnast.agents.value.r2d2 import RecurrentActor, sequence_loss
@@ -29,12 +30,8 @@ from gymnast.networks.fast.q_backward import Plain, fast
 from gymnast.networks.heads.q import RecurrentQNetwork
 from gymnast.networks.layers.noisy import draw_noise
 from gymnast.replay.device.ring import DeviceRing
-from gymnast.replay.device.samplers import DevicePrioritized, DeviceUniform
-from gymnast.replay.layout import Layout
-from gymnast.replay.ring import Ring
-from gymnast.replay.samplers import Prioritized, Uniform
-from gymnast.replay.sequences import SequenceBatch, SequenceReplay, SequenceShape
-from gymnast.replay.transitions import Batch, NStep
+from gymnast.replay.sequences import SequenceBatch
+from gymnast.replay.transitions import Batch
 
 
 class DQN:
@@ -63,17 +60,28 @@ class DQN:
         self.config = config = config or DQNConfig()
         self.num_envs, self.device = num_envs, torch.device(device)
         _check_device(config, self.device)
-        self.env_step = self.updates = 0
         self.first_action = int(action_space.start)
         exploration = config.noisy_epsilon if config.noisy else config.epsilon
         self.epsilon = schedule(exploration, name="epsilon", high=1.0)
         self.beta = schedule(config.priority_beta, name="priority_beta", high=1.0)
         self.learning_rate = schedule(config.learning_rate, name="learning_rate")
-        self.values = build_values(config, self.device)
         init_seed, self._replay_seed, noise_seed = seed_sequence(seed).spawn(3)
-        generator = torch.Generator().manual_seed(torch_seed(init_seed))
-        name = config.backbone if backbone is None else backbone
-        network = q_network(name, observation_space, int(action_space.n), config, self.values.outputs, generator)
+        self._build_networks(config.backbone if backbone is None else backbone, init_seed)
+        self._build_update(noise_seed)
+        self.replay: Replay | None = None
+        """None until `allocate` makes it."""
+        self.env_step = self.updates = 0
+        self._learns_from = max(config.learning_starts, self._first_complete)
+        self._updates_before = 0  # updates done when the replay was last empty
+        self._target_updates = 0
+        self._lives = Lives()
+
+    def _build_networks(self, backbone: str | nn.Module, seed: np.random.SeedSequence) -> None:
+        """The online and the target network, the forms in which they are fastest, and what their outputs mean."""
+        config, actions = self.config, int(self.action_space.n)
+        generator = torch.Generator().manual_seed(torch_seed(seed))
+        self.values = build_values(config, self.device)
+        network = q_network(backbone, self.observation_space, actions, config, self.values.outputs, generator)
         self.online = network.to(self.device)
         self.target = copy.deepcopy(self.online)
         self.weights, self.target_weights = FlatParameters(self.online), FlatParameters(self.target).freeze()
@@ -81,6 +89,11 @@ class DQN:
         self._target: Plain | nn.Module = self.target
         if not config.compile:
             self._online, self._target = fast(self.online, self.weights), fast(self.target, self.target_weights)
+        self.numpy_q = numpy_forward(self.online)
+
+    def _build_update(self, noise_seed: np.random.SeedSequence) -> None:
+        """The optimizer, the update that it steps in, and the noise of one."""
+        config = self.config
         self.optimizer = optimizers.build(
             config.optimizer,
             self.weights.parameter,
@@ -99,11 +112,6 @@ class DQN:
         self._captured = Captured(self._learn) if config.cuda_graphs else None
         self._noise_generator = torch.Generator(self.device).manual_seed(torch_seed(noise_seed))
         self._noise = self._noise_memory()
-        self.numpy_q = numpy_forward(self.online)
-        self._learns_from = max(config.learning_starts, self._first_complete)
-        self._updates_before = 0  # updates done when the replay was last empty
-        self._target_updates = 0
-        self._lives: Tensor | None = None
 
     def _noise_memory(self) -> Tensor | None:
         """The noise of an update: online network, target network, and online network in the next state; [3, 1, C].
@@ -114,48 +122,40 @@ class DQN:
         size = self.online.noise_size + self.config.batch_size * steps * self.online.fractions
         return torch.zeros((3, 1, size), device=self.device) if size else None
 
-    @cached_property
-    def replay(self) -> Ring | SequenceReplay | DeviceRing:
-        """The memory, made when training begins: an agent that only acts needs none."""
-        config, space = self.config, self.observation_space
-        images = isinstance(space, spaces.Box) and space.dtype == np.uint8 and space.shape[:1] == (4,)
-        stack = config.frame_stack or (4 if images and len(space.shape or ()) == 3 else 1)
-        layout, transitions = Layout(space, stack=stack), NStep(config.n_step, config.gamma)
-        sizes = {"size": config.replay_size, "num_envs": self.num_envs, "batch_size": config.batch_size}
-        ranked = config.priority == "rank"
-        if self.device.type == "cpu":
-            rng = np.random.Generator(np.random.PCG64(self._replay_seed))
-            prioritized = Prioritized(rng, alpha=config.priority_alpha, beta=self.beta, ranked=ranked)
-            sampler = prioritized if config.prioritized else Uniform(rng)
-            if not isinstance(self.online, RecurrentQNetwork):
-                return Ring(layout, sampler, transitions, **sizes, path=config.replay_path)
-            shape = SequenceShape(config.burn_in, config.sequence_length, config.sequence_period)
-            memory_size, path = self.online.memory_size, config.replay_path
-            return SequenceReplay(layout, sampler, transitions, shape, **sizes, memory_size=memory_size, path=path)
-        if config.replay_path is not None:
-            raise ValueError(
-                f"replay_path needs device cpu, got {self.device}: on other devices the replay is kept in device memory"
+    def allocate(self) -> Replay:
+        """The replay, made at the first call: training begins with it, and an agent that only acts needs none."""
+        if self.replay is None:
+            self.replay = build_replay(
+                self.config,
+                self.observation_space,
+                num_envs=self.num_envs,
+                device=self.device,
+                seed=self._replay_seed,
+                beta=self.beta,
+                memory_size=self.online.memory_size if isinstance(self.online, RecurrentQNetwork) else None,
             )
-        generator = torch.Generator(self.device).manual_seed(torch_seed(self._replay_seed))
-        on_device = DevicePrioritized(generator, alpha=config.priority_alpha, beta=self.beta, ranked=ranked)
-        chosen_sampler = on_device if config.prioritized else DeviceUniform(generator)
-        ring = DeviceRing(layout, chosen_sampler, transitions, **sizes, device=self.device)
-        if config.compile:
-            ring.compile(Compiled)
-        return ring
+        return self.replay
 
     def actor(self, num_envs: int, *, explore: bool, seed: int | np.random.SeedSequence) -> QActor:
         """Epsilon-greedy actions: by the schedule with `explore`, else with `eval_epsilon`."""
-        if explore:
-            _ = self.replay  # too much memory is said before training begins
-        actor = QActor if self.config.recurrent == "none" else RecurrentActor
-        return actor(self, num_envs, explore=explore, seed=seed)
+        if not explore:
+            return self.epsilon_greedy(num_envs, epsilon=self.config.eval_epsilon, seed=seed)
+        self.allocate()  # too much memory is said before training begins
+        return self._actor_class(self, num_envs, explore=True, seed=seed)
+
+    def epsilon_greedy(self, num_envs: int, *, epsilon: float, seed: int | np.random.SeedSequence) -> QActor:
+        """Greedy actions, or with probability epsilon random ones."""
+        return self._actor_class(self, num_envs, explore=False, seed=seed, eval_epsilon=epsilon)
+
+    @property
+    def _actor_class(self) -> type[QActor]:
+        return QActor if self.config.recurrent == "none" else RecurrentActor
 
     def store(self, obs: Obs, acted: Acted, step: Step) -> None:
-        config = self.config
+        config, replay = self.config, self.allocate()
         remembered: dict[str, Any] = {} if acted.memory is None else {"memory": acted.memory}
         try:
-            self.replay.add(
+            replay.add(
                 obs,
                 acted.action - self.first_action if self.first_action else acted.action,
                 reward=step.reward.clamp(-1.0, 1.0) if config.clip_rewards else step.reward,
@@ -163,7 +163,7 @@ class DQN:
                 truncated=step.truncated,
                 next_obs=step.next_obs,
                 following=step.obs,
-                life_lost=self._life_lost(step) if config.life_loss else None,
+                life_lost=self._lives.lost(step) if config.life_loss else None,
                 next_mask=step.next_action_mask if config.action_masks else None,
                 active=step.active,
                 **remembered,
@@ -181,15 +181,6 @@ class DQN:
             window += config.burn_in + config.sequence_length - 1
         return (window - 1) * self.num_envs + 1
 
-    def _life_lost(self, step: Step) -> Tensor | None:
-        """Rows that have fewer lives than before, None in the first step."""
-        if step.lives is None:
-            raise LearningError(
-                "life_loss needs an environment that reports lives, as Atari's do; set life_loss to False"
-            )
-        before, self._lives = self._lives, torch.where(step.ended, 0, step.lives)
-        return None if before is None else step.lives < before
-
     def updates_due(self, env_step: int) -> int:
         """Exactly `updates_per_train` for every `train_period` env steps since learning began, however many rows."""
         config = self.config
@@ -205,24 +196,25 @@ class DQN:
 
     def learn(self) -> Metrics:
         """One update from a batch of the replay (algorithm 1's inner part)."""
-        due_at = self._due_at(self.updates)
-        self.replay.sampler.anneal(due_at)
+        replay, due_at = self.allocate(), self._due_at(self.updates)
+        replay.sampler.anneal(due_at)
         optimizers.set_learning_rate(self.optimizer, self.learning_rate(due_at))
-        metrics = self._learn() if self._captured is None else self._replay_learn(self._captured)
+        metrics = self._learn() if self._captured is None else self._captured_learn(self._captured)
         self.updates += 1
         self._update_target(due_at)
         return metrics
 
     def _learn(self) -> Metrics:
-        """What of an update is done on the device alone, and is the same every time."""
-        batch = self.replay.sample()
+        """The part of an update that runs on the device and is the same every time."""
+        replay = self.allocate()
+        batch = replay.sample()
         if self._noise is not None:
             draw_noise(self._noise, self.config.noise, self._noise_generator, weights=self.online.noise_size)
         error, metrics = self._update(batch, self._noise)
-        self.replay.sampler.update(batch.index, error)
+        replay.sampler.update(batch.index, error)
         return metrics
 
-    def _replay_learn(self, captured: Captured[Metrics]) -> Metrics:
+    def _captured_learn(self, captured: Captured[Metrics]) -> Metrics:
         assert isinstance(self.replay, DeviceRing)
         generators = (self._noise_generator, self.replay.sampler.generator)
         return captured(generators, key=self.replay.mask is None)
@@ -280,10 +272,10 @@ class DQN:
             "target_updates": self._target_updates,
             "learns_from": self._learns_from,
             "updates_before": self._updates_before,
-            "lives": self._lives,
+            "lives": self._lives.left,
             "noise_generator": self._noise_generator.get_state(),
         }
-        return {**state, "replay": self.replay.state_dict()} if "replay" in self.__dict__ else state
+        return state if self.replay is None else {**state, "replay": self.replay.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over a state; without a "replay" learning begins again once `learning_starts` steps are stored."""
@@ -291,15 +283,15 @@ class DQN:
         self.target.load_state_dict(state["target"])
         optimizers.load_state(self.optimizer, state["optimizer"])
         self.env_step, self.updates = state["env_step"], state["updates"]
-        self._target_updates, self._lives = state["target_updates"], state["lives"]
+        self._target_updates, self._lives.left = state["target_updates"], state["lives"]
         restore_generator(self._noise_generator, state["noise_generator"])
         if "replay" in state:
-            self.replay.load_state_dict(state["replay"])
+            self.allocate().load_state_dict(state["replay"])
             self._learns_from, self._updates_before = state["learns_from"], state["updates_before"]
         else:
-            self.__dict__.pop("replay", None)
+            self.replay = None
             self._learns_from = self.env_step + max(self.config.learning_starts, self._first_complete)
-            self._updates_before, self._lives = self.updates, None
+            self._updates_before, self._lives.left = self.updates, None
         if self._captured is not None:
             self._captured.forget()
 

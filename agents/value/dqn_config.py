@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from gymnast.agents.optim import optimizers
 from gymnast.agents.schedules import ScheduleLike, schedule
@@ -126,53 +127,21 @@ class DQNConfig:
     """On a GPU, record an update once and replay it, which removes the gaps between kernels."""
 
     def __post_init__(self) -> None:
-        for name in (
-            "batch_size",
-            "replay_size",
-            "train_period",
-            "updates_per_train",
-            "target_period",
-            "n_step",
-            "quantiles",
-            "memory_size",
-            "sequence_length",
-            "sequence_period",
-        ):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
-        for name in ("learning_starts", "frame_stack", "burn_in"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}")
-        for name in ("gamma", "eval_epsilon", "priority_alpha", "priority_eta"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ValueError(f"{name} must be between 0 and 1, got {getattr(self, name)}")
-        for name in ("max_grad_norm", "max_grad_value", "optimizer_eps"):
-            value = getattr(self, name)
-            if value is not None and not 0.0 < value < float("inf"):
-                raise ValueError(f"{name} must be > 0, got {value}")
-        if self.hidden_sizes is not None and (not self.hidden_sizes or min(self.hidden_sizes) < 1):
-            raise ValueError(f"hidden_sizes must be at least one number >= 1, got {self.hidden_sizes}")
-        if self.activation not in ACTIVATIONS:
-            raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {self.activation!r}")
-        if not 0.0 < self.tau <= 1.0:
-            raise ValueError(f"tau must be > 0 and <= 1, got {self.tau}")
-        choices = {"loss": LOSSES, "init": INITS, "values": VALUES, "priority": ("proportional", "rank")}
-        choices |= {"noise": get_args(Noise), "dueling_aggregation": get_args(Aggregation)}
-        choices |= {"recurrent": ("none", *get_args(Cell))}
-        for name, known in choices.items():
+        for words, fits, names in RANGES:
+            for name in names:
+                if not fits(getattr(self, name)):
+                    raise ValueError(f"{name} must be {words}, got {getattr(self, name)}")
+        for name, known in CHOICES.items():
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
+        if self.hidden_sizes is not None and (not self.hidden_sizes or min(self.hidden_sizes) < 1):
+            raise ValueError(f"hidden_sizes must be at least one number >= 1, got {self.hidden_sizes}")
         if self.sequence_period > self.sequence_length:
             raise ValueError(
                 f"sequence_period must be <= sequence_length {self.sequence_length}, got {self.sequence_period}"
             )
-        if self.atoms < 2:
-            raise ValueError(f"atoms must be >= 2, got {self.atoms}")
         if not (math.isfinite(self.v_min) and math.isfinite(self.v_max) and self.v_min < self.v_max):
             raise ValueError(f"v_min must be finite and below v_max, got {self.v_min} and {self.v_max}")
-        for name in ("kappa", "noisy_sigma"):
-            if not 0.0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}")
         schedule(self.learning_rate, name="learning_rate")
         for name in ("epsilon", "noisy_epsilon", "priority_beta"):
             schedule(getattr(self, name), name=name, high=1.0)
@@ -181,3 +150,29 @@ class DQNConfig:
             raise ValueError(
                 f"compile needs recurrent none, got {self.recurrent}: every step would be compiled separately"
             )
+
+
+COUNTS = ("batch_size", "replay_size", "train_period", "updates_per_train", "target_period", "n_step", "quantiles")
+SEQUENCES = ("memory_size", "sequence_length", "sequence_period")
+SHARES = ("gamma", "eval_epsilon", "priority_alpha", "priority_eta")
+OPTIONAL = ("max_grad_norm", "max_grad_value", "optimizer_eps")
+RANGES: tuple[tuple[str, Callable[[Any], bool], tuple[str, ...]], ...] = (
+    (">= 1", lambda value: value >= 1, COUNTS + SEQUENCES),
+    (">= 2", lambda value: value >= 2, ("atoms",)),
+    (">= 0", lambda value: value >= 0, ("learning_starts", "frame_stack", "burn_in")),
+    (">= 0", lambda value: 0.0 <= value < math.inf, ("kappa", "noisy_sigma")),
+    ("> 0", lambda value: value is None or 0.0 < value < math.inf, OPTIONAL),
+    ("> 0 and <= 1", lambda value: 0.0 < value <= 1.0, ("tau",)),
+    ("between 0 and 1", lambda value: 0.0 <= value <= 1.0, SHARES),
+)
+"""The allowed values of options that are numbers: in words, as a test, and the options they hold for."""
+CHOICES: dict[str, Collection[str]] = {
+    "activation": ACTIVATIONS,
+    "loss": LOSSES,
+    "init": INITS,
+    "values": VALUES,
+    "priority": ("proportional", "rank"),
+    "noise": get_args(Noise),
+    "dueling_aggregation": get_args(Aggregation),
+    "recurrent": ("none", *get_args(Cell)),
+}

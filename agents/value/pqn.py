@@ -15,13 +15,14 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
-from gymnast.agents.base import Acted, LearningError, Metrics, restore_generator, seed_sequence, torch_seed
+from gymnast.agents.base import Acted, Metrics, restore_generator, seed_sequence, torch_seed
+from gymnast.agents.lives import Lives
 from gymnast.agents.maths import means, policy_gradient, returns
 from gymnast.agents.maths.td import allowed, chosen
 from gymnast.agents.optim import optimizers
 from gymnast.agents.optim.compiled import Captured
 from gymnast.agents.optim.update import Update
-from gymnast.agents.samples import Samples, minibatches
+from gymnast.agents.samples import ValueSamples, minibatches
 from gymnast.agents.schedules import schedule
 from gymnast.agents.value.pqn_config import PQNConfig
 from gymnast.agents.value.q_actor import PQNActor
@@ -63,11 +64,26 @@ class PQN:
         self.learning_rate = schedule(config.learning_rate, name="learning_rate")
         self.epsilon = schedule(config.epsilon, name="epsilon", high=1.0)
         init_seed, order_seed = seed_sequence(seed).spawn(2)
-        generator = torch.Generator().manual_seed(torch_seed(init_seed))
-        name = config.backbone if backbone is None else backbone
-        self.network = normed_q_network(name, observation_space, self.actions, config, generator).to(self.device)
+        self._build_network(config.backbone if backbone is None else backbone, init_seed)
+        self._build_update()
+        self._generator = torch.Generator(self.device).manual_seed(torch_seed(order_seed))
+        self.rollout = Rollout(config.rollout_steps, num_envs, device=self.device)
+        self.exploration = torch.zeros((), device=self.device)
+        """Epsilon of the rollout under way, []."""
+        self._lives = Lives()
+        self._begin()
+
+    def _build_network(self, backbone: str | nn.Module, seed: np.random.SeedSequence) -> None:
+        """The network, and the form in which it is fastest."""
+        config, generator = self.config, torch.Generator().manual_seed(torch_seed(seed))
+        network = normed_q_network(backbone, self.observation_space, self.actions, config, generator)
+        self.network = network.to(self.device)
         self.weights = FlatParameters(self.network)
         self._network: nn.Module | Plain = self.network if config.compile else fast(self.network, self.weights)
+
+    def _build_update(self) -> None:
+        """The optimizer, and the update that it steps in."""
+        config = self.config
         self.optimizer = optimizers.build(
             config.optimizer,
             self.weights.parameter,
@@ -75,7 +91,6 @@ class PQN:
             eps=config.optimizer_eps,
             captured=config.cuda_graphs,
         )
-        whole = isinstance(self._network, Plain) and self._network.whole
         self._update = Update(
             self.loss,
             self.weights,
@@ -83,15 +98,9 @@ class PQN:
             max_grad_norm=config.max_grad_norm,
             max_grad_value=None,
             compile=config.compile,
-            gradient=self.gradient if whole else None,
+            gradient=self.gradient if isinstance(self._network, Plain) else None,
         )
         self._captured = Captured(self._learn) if config.cuda_graphs else None
-        self._generator = torch.Generator(self.device).manual_seed(torch_seed(order_seed))
-        self.rollout = Rollout(config.rollout_steps, num_envs, device=self.device)
-        self.exploration = torch.zeros((), device=self.device)
-        """Epsilon of the rollout under way, []."""
-        self._lives: Tensor | None = None
-        self._begin()
 
     def _begin(self) -> None:
         """A new rollout; its epsilon and learning rate are those of the env step at which it begins."""
@@ -104,7 +113,11 @@ class PQN:
 
     def actor(self, num_envs: int, *, explore: bool, seed: int | np.random.SeedSequence) -> PQNActor:
         """Epsilon-greedy actions: by the schedule with `explore`, else with `eval_epsilon`."""
-        return PQNActor(self, explore=explore, seed=seed)
+        return PQNActor(self, explore=explore, seed=seed, eval_epsilon=self.config.eval_epsilon)
+
+    def epsilon_greedy(self, num_envs: int, *, epsilon: float, seed: int | np.random.SeedSequence) -> PQNActor:
+        """Greedy actions, or with probability epsilon random ones."""
+        return PQNActor(self, explore=False, seed=seed, eval_epsilon=epsilon)
 
     def best(self, obs: Obs, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         """The largest value of an allowed action [N], and that action's number from 0 on [N].
@@ -124,7 +137,7 @@ class PQN:
             raise ValueError(f"the rollout of {self.rollout.steps} steps is full: learn before storing more")
         terminated, ended = step.terminated, step.ended
         if self.config.life_loss:
-            lost = self._life_lost(step)
+            lost = self._lives.lost(step)
             terminated, ended = terminated | lost, ended | lost
         self.rollout.add(
             obs=obs,
@@ -138,24 +151,6 @@ class PQN:
             active=step.active,
         )
         self.env_step += step.num_active
-
-    def _life_lost(self, step: Step) -> Tensor:
-        """Rows that have fewer lives than before, bool [N]."""
-        if step.lives is None:
-            raise LearningError(
-                "life_loss needs an environment that reports lives, as Atari's do; set life_loss to False"
-            )
-        before, self._lives = self._lives, torch.where(step.ended, 0, step.lives)
-        return torch.zeros_like(step.terminated) if before is None else step.lives < before
-
-    @property
-    def steps_left(self) -> int:
-        """Steps of every row until the rollout is full."""
-        return self.rollout.steps - self.rollout.length
-
-    def stored(self, env_step: int) -> None:
-        """A recording has filled the rollout up to this env step: set what the host counts of it."""
-        self.rollout.length, self.env_step = self.rollout.steps, env_step
 
     def updates_due(self, env_step: int) -> int:
         """1 once the rollout is full."""
@@ -173,8 +168,12 @@ class PQN:
     def _learn(self) -> Metrics:
         """What of learning is done on the device alone, and is the same every time."""
         config, fields, metrics = self.config, self.rollout.fields, dict[str, Tensor]()
-        numbers = torch.stack([self.targets(), self.rollout.weight], 2)  # [T, N, 2]
-        samples = Samples(*(map_obs(_flat, part) for part in (fields["obs"], fields["action"], numbers)))  # type: ignore[arg-type]
+        samples = ValueSamples(
+            obs=map_obs(_flat, fields["obs"]),
+            action=_flat(fields["action"]),
+            target=_flat(self.targets()),
+            weight=_flat(self.rollout.weight),
+        )
         for _ in range(config.epochs):
             for batch in minibatches(samples, config.minibatches, self._generator):
                 _, metrics = self._update(batch, None)
@@ -214,32 +213,27 @@ class PQN:
         following = torch.cat([value[1:], value[-1:]])
         return following.view(-1).index_copy_(0, rows, final).view_as(value)
 
-    def loss(self, batch: Samples, noise: Tensor | None) -> tuple[Tensor, Tensor, Metrics]:
+    def loss(self, batch: ValueSamples, noise: Tensor | None) -> tuple[Tensor, Tensor, Metrics]:
         """Half the squared error [], the error of each sample [B], and the mean value of the actions taken."""
-        target, share = self._target(batch)
+        target, share = batch.target, means.shares(batch.weight)
         output: Tensor = self._network(batch.obs)  # type: ignore[arg-type]
-        value = chosen(output, batch.raw).squeeze(1)  # [B]
+        value = chosen(output, batch.action).squeeze(1)  # [B]
         loss = policy_gradient.value_loss(value, target, share)
         return loss, target - value.detach(), self._metrics(loss.detach(), value.detach(), share)
 
     @torch.no_grad()
-    def gradient(self, batch: Samples, noise: Tensor | None) -> tuple[Tensor, Metrics]:
+    def gradient(self, batch: ValueSamples, noise: Tensor | None) -> tuple[Tensor, Metrics]:
         """Write the gradient of `loss`; the error of each sample [B], and what is logged."""
         assert isinstance(self._network, Plain)
-        target, share = self._target(batch)
+        target, share = batch.target, means.shares(batch.weight)
         *kept, output = self._network.activations(batch.obs)  # type: ignore[arg-type]
-        action = batch.raw.unsqueeze(1)
+        action = batch.action.unsqueeze(1)
         value = output.gather(1, action).squeeze(1)
         error = target - value
         by_value = error * -share
         grad = torch.zeros_like(output).scatter_(1, action, by_value.unsqueeze(1))
         self._network.write_gradients(kept, output, grad)
         return error, self._metrics(-0.5 * torch.dot(error, by_value), value, share)
-
-    def _target(self, batch: Samples) -> tuple[Tensor, Tensor]:
-        """Targets [B], and the shares of the mean [B]."""
-        target, count = batch.numbers.t().contiguous().unbind(0)
-        return target, means.shares(count)
 
     def _metrics(self, loss: Tensor, value: Tensor, share: Tensor) -> Metrics:
         return {"loss": loss, "q": means.weighted_mean(value, share)}
@@ -257,19 +251,22 @@ class PQN:
             "env_step": self.env_step,
             "updates": self.updates,
         }
-        return {**state, "replay": {"rollout": self.rollout.state_dict(), "began": self._began, "lives": self._lives}}
+        return {
+            **state,
+            "replay": {"rollout": self.rollout.state_dict(), "began": self._began, "lives": self._lives.left},
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over a state; without a "replay" a new rollout begins."""
         self.network.load_state_dict(state["network"])
         optimizers.load_state(self.optimizer, state["optimizer"])
         restore_generator(self._generator, state["generator"])
-        self.env_step, self.updates, self._lives = state["env_step"], state["updates"], None
+        self.env_step, self.updates, self._lives.left = state["env_step"], state["updates"], None
         self._begin()
         if "replay" in state:
             self.rollout.load_state_dict(state["replay"]["rollout"])
             self._begin_at(state["replay"]["began"])
-            self._lives = state["replay"]["lives"]
+            self._lives.left = state["replay"]["lives"]
         if self._captured is not None:
             self._captured.forget()
 

@@ -71,9 +71,16 @@ class QActor:
     an evaluation is repeatable.
     """
 
-    def __init__(self, agent: OffPolicy, num_envs: int, *, explore: bool, seed: int | np.random.SeedSequence) -> None:
-        self.agent, self.num_envs, self.explore = agent, num_envs, explore
-        self.eval_epsilon = agent.config.eval_epsilon  # an evaluation under a protocol sets the protocol's
+    def __init__(
+        self,
+        agent: OffPolicy,
+        num_envs: int,
+        *,
+        explore: bool,
+        seed: int | np.random.SeedSequence,
+        eval_epsilon: float = 0.0,
+    ) -> None:
+        self.agent, self.num_envs, self.explore, self.eval_epsilon = agent, num_envs, explore, eval_epsilon
         sequence = seed_sequence(seed)
         self.rng = np.random.Generator(np.random.PCG64(sequence))
         self._actions = int(agent.action_space.n)
@@ -148,10 +155,16 @@ class PQNActor:
     While it explores, epsilon is the agent's of the rollout under way. On the CPU it tells the largest action value.
     """
 
-    def __init__(self, agent: OnPolicy, *, explore: bool, seed: int | np.random.SeedSequence) -> None:
-        self.agent, self.explore = agent, explore
-        self.eval_epsilon = agent.config.eval_epsilon  # an evaluation under a protocol sets the protocol's
+    def __init__(
+        self, agent: OnPolicy, *, explore: bool, seed: int | np.random.SeedSequence, eval_epsilon: float = 0.0
+    ) -> None:
+        self.agent, self.explore, self.eval_epsilon = agent, explore, eval_epsilon
         self.generator = torch.Generator(agent.device).manual_seed(torch_seed(seed_sequence(seed)))
+
+    @property
+    def generators(self) -> tuple[torch.Generator, ...]:
+        """All that it draws from: a recording has to know them."""
+        return (self.generator,)
 
     @torch.no_grad()
     def act(self, obs: Obs, start: Tensor, action_mask: Tensor | None = None) -> Acted:

@@ -82,8 +82,16 @@ def _following(output: Tensor, batch: SequenceBatch) -> Tensor:
 class RecurrentActor(QActor):
     """A `QActor` that remembers what its rows have seen since their episodes began."""
 
-    def __init__(self, agent: OffPolicy, num_envs: int, *, explore: bool, seed: int | np.random.SeedSequence) -> None:
-        super().__init__(agent, num_envs, explore=explore, seed=seed)
+    def __init__(
+        self,
+        agent: OffPolicy,
+        num_envs: int,
+        *,
+        explore: bool,
+        seed: int | np.random.SeedSequence,
+        eval_epsilon: float = 0.0,
+    ) -> None:
+        super().__init__(agent, num_envs, explore=explore, seed=seed, eval_epsilon=eval_epsilon)
         assert isinstance(agent.online, RecurrentQNetwork)
         self._network = agent.online
         self.memory = torch.zeros((num_envs, self._network.memory_size), device=agent.device)

@@ -149,11 +149,13 @@ def of(env: Env, config: Any, *, eval_epsilon: float | None = None) -> Protocol 
 
     None if the environment is not an Atari game. `eval_epsilon` replaces the config's.
     """
-    options = getattr(env, "options", None)
-    if not isinstance(options, AtariOptions):
+    from gymnast.envs.atari.games import Atari  # brings ale-py and torch, which names of protocols do without
+
+    if not isinstance(env, Atari):
         return None
+    options = env.options
     values = {name: getattr(options, name) for name in PLAYED}
-    cap = getattr(env, "max_episode_steps", options.max_frames) * options.frame_skip
+    cap = env.max_episode_steps * options.frame_skip
     learner = {name: getattr(config, name, None) for name in LEARNER}
     learner["eval_epsilon"] = learner["eval_epsilon"] if eval_epsilon is None else eval_epsilon
     found = Protocol(**{**values, **learner, "max_frames": min(cap, options.max_frames)})

@@ -61,14 +61,14 @@ class Report:
 
 def evaluate_path(options: EvaluateOptions) -> Report:
     """Evaluate a run's best checkpoint (or a checkpoint file) on its own environment; UsageError in one line."""
-    file, about, content = _read(options)
+    file, about, state = _read(options)
     if ":" in about.env and not options.trust:
         raise UsageError(f"the env {about.env} is code from outside gymnast; pass --trust to run it")
     try:
         device = pick_device(options.device)
         cls = rebuild.agent_class(about, trust=options.trust)
         agent = rebuild.build(about, cls, device=device, trust=options.trust)
-        rebuild.load_agent(agent, content, file)
+        rebuild.load_agent(agent, state, file)
         env = _env(about, device, options, rows=min(options.num_envs, options.episodes), render=False)
     except (ValueError, OSError) as error:
         raise UsageError(first_line(error)) from error
@@ -91,13 +91,13 @@ def evaluate_path(options: EvaluateOptions) -> Report:
 
 
 def _read(options: EvaluateOptions) -> tuple[Path, About, dict[str, Any]]:
-    """The requested checkpoint: its path, description and state."""
+    """The checkpoint that is asked for: where it lies, its description, and its agent's state."""
     if options.member is not None:
         from gymnast.populations.files import ALL, read_member  # the agents of a population: no other run needs them
 
         return Path(options.path) / ALL, *read_member(Path(options.path), options.member)
     file = checkpoint.find(options.path)
-    return file, *checkpoint.read(file)
+    return file, *checkpoint.read_agent(file)
 
 
 def _env(about: About, device: str, options: EvaluateOptions, *, rows: int, render: bool) -> Env:

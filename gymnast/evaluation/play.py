@@ -11,7 +11,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 
-from gymnast.agents.base import Actor, Agent
+from gymnast.agents.base import Actor, Agent, ConfiguredAgent, EpsilonGreedyAgent
 from gymnast.atari import protocols
 from gymnast.atari.protocols import Protocol
 from gymnast.envs.env import Env
@@ -51,20 +51,12 @@ def evaluate(
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             actor = greedy_actor(agent, made, seed=seed, protocol=protocol)
             returns, lengths = _play(actor, made, episodes, seed, interrupted)
-        played = _played(agent, made, actor, protocol)
+        played = _played(agent, made, protocol)
     finally:
         if made is not env:
             made.close()
-    return Evaluation(
-        made.id,
-        name or type(agent).__name__,
-        seed,
-        agent.env_step,
-        tuple(returns),
-        tuple(lengths),
-        played,
-        trained_frame_skip or made.frame_skip,
-    )
+    frame_skip, called = trained_frame_skip or made.frame_skip, name or type(agent).__name__
+    return Evaluation(made.id, called, seed, agent.env_step, tuple(returns), tuple(lengths), played, frame_skip)
 
 
 def greedy_actor(agent: Agent, env: Env, *, seed: int, protocol: str | None = None) -> Actor:
@@ -72,14 +64,14 @@ def greedy_actor(agent: Agent, env: Env, *, seed: int, protocol: str | None = No
     named = None if protocol is None else protocols.check(protocol)
     if named is not None:
         _check_fit(agent, env, named)
-    actor = agent.actor(env.num_envs, explore=False, seed=np.random.SeedSequence(seed))
-    if named is not None and hasattr(actor, "eval_epsilon"):
-        actor.eval_epsilon = named.eval_epsilon
-    elif named is not None and named.eval_epsilon:
+    epsilon = None if named is None else named.eval_epsilon
+    if epsilon is not None and isinstance(agent, EpsilonGreedyAgent):
+        return agent.epsilon_greedy(env.num_envs, epsilon=epsilon, seed=np.random.SeedSequence(seed))
+    if epsilon:
         raise ValueError(
             f"protocol {protocol} needs an agent with an evaluation epsilon; {type(agent).__name__} has none"
         )
-    return actor
+    return agent.actor(env.num_envs, explore=False, seed=np.random.SeedSequence(seed))
 
 
 def _check_fit(agent: Agent, env: Env, protocol: Protocol) -> None:
@@ -96,9 +88,13 @@ def _check_fit(agent: Agent, env: Env, protocol: Protocol) -> None:
             raise ValueError(f"protocol {protocol.label} plays {env.id} with {kind} {theirs}, and the agent has {ours}")
 
 
-def _played(agent: Agent, env: Env, actor: Actor, protocol: str | None) -> Protocol | None:
+def _played(agent: Agent, env: Env, protocol: str | None) -> Protocol | None:
     """What was really done, under the name that was asked for."""
-    found = protocols.of(env, getattr(agent, "config", None), eval_epsilon=getattr(actor, "eval_epsilon", None))
+    epsilon = None
+    if protocol is not None and isinstance(agent, EpsilonGreedyAgent):
+        epsilon = protocols.check(protocol).eval_epsilon
+    config = agent.config if isinstance(agent, ConfiguredAgent) else None
+    found = protocols.of(env, config, eval_epsilon=epsilon)
     return found if found is None or protocol is None else dataclasses.replace(found, name=protocol)
 
 

@@ -57,9 +57,8 @@ class Members:
         agent = ActorCritic(population.observation_space, population.action_space, config, num_envs=rows)
         agent.network.load_state_dict(population.network_state(weights, member))
         agent.env_step, agent.updates = population.member_step, population.updates
-        state = agent.state_dict()
-        del state["replay"]
-        checkpoint.save(self.path / "checkpoints" / "best.pt", self._about(member, score, config), {"agent": state})
+        about = self._about(member, score, config)
+        checkpoint.save_agent(self.path / "checkpoints" / "best.pt", about, agent.state_dict())
 
     def _about(self, member: int, score: float | None, config: ActorCriticConfig) -> About:
         options = dataclasses.replace(self.options, seed=self.seeds[member])
@@ -84,7 +83,7 @@ def _anywhere(config: ActorCriticConfig) -> ActorCriticConfig:
 
 
 def read_member(path: Path, seed: int) -> tuple[About, dict[str, Any]]:
-    """The member of a run with this seed as `checkpoint.read` gives a single agent; UsageError."""
+    """The member of a run with this seed as `checkpoint.read_agent` gives a single agent; UsageError."""
     if not (path / ALL).is_file():
         raise UsageError(f"--member needs a population run, and {path} has no {ALL}")
     about, content = checkpoint.read(path / ALL)
@@ -103,4 +102,4 @@ def read_member(path: Path, seed: int) -> tuple[About, dict[str, Any]]:
     agent.env_step = about.env_step
     state = agent.state_dict()
     del state["replay"]
-    return about, {"agent": state}
+    return about, state

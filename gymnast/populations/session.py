@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -22,14 +21,14 @@ from gymnast.reports import statistics
 from gymnast.settings.options import TrainOptions
 from gymnast.settings.seeds import Seeds
 from gymnast.storage.metrics_log import MetricsLog
-from gymnast.training.interrupts import Interrupts
+from gymnast.training.events import Event, Events
 from gymnast.training.loop import Loop
 
 Array = NDArray[np.float64]
 
 
 class PopulationSession:
-    """Advances all members from one event to the next; every period counts the env steps of each member.
+    """Trains all members at once, logs, evaluates and keeps them; every period counts the env steps of each member.
 
     Of each member the parameters of its best evaluation so far are kept, as a single run keeps its best checkpoint.
     """
@@ -40,7 +39,6 @@ class PopulationSession:
         self.members, self.options, self.loop, self.panel = members, options, loop, panel
         self.population: Population = members.population
         self.seeds = seeds
-        self.interrupts = Interrupts()
         self.kept = self.population.weights()
         """All [M, ...]."""
         count = self.population.members
@@ -52,25 +50,25 @@ class PopulationSession:
         """Over the members, of the last evaluation."""
         self._env: NativeEnv | None = None
         self._metrics = MetricsLog(members.path / "metrics.jsonl")
-        periods = {"log": options.log_every, "eval": options.eval_every}
-        self._periods = {name: period for name, period in periods.items() if period}
-        self._next = dict(self._periods)
+        events = (
+            Event("log", options.log_every, self.log),
+            Event("eval", options.eval_every, self.evaluate, repeatable=True),
+        )
+        self._events = Events(self, events, steps=options.steps, panel=panel)
+        self.interrupts = self._events.interrupts
 
     def go(self) -> None:
         """Train until the steps are done, every member has reached the stop return, or a signal came; then keep them.
 
         Raises RunError once no member is finite any more, KeyboardInterrupt for a second SIGINT.
         """
-        population, options = self.population, self.options
-        self.panel.update(self._state())
-        while True:
-            self._handle_events()
-            if population.member_step >= options.steps or self.solved or self.interrupts.received:
-                break
-            until = min([options.steps, *self._next.values()])
-            self.loop.advance(until * population.members, self._pulse)
-        self.panel.update(self._state())
+        self._events.go()
         self.save()
+
+    @property
+    def env_step(self) -> int:
+        """Of each member."""
+        return self.population.member_step
 
     @property
     def solved(self) -> bool:
@@ -78,28 +76,8 @@ class PopulationSession:
         goal = self.options.stop_return
         return goal is not None and bool((self.scores >= goal).all())
 
-    def _handle_events(self) -> None:
-        if self._due("log"):
-            self.log()
-            self._postpone("log")
-        if self._due("eval"):
-            self._postpone("eval")
-            try:
-                self.evaluate()
-            except KeyboardInterrupt:
-                if self.interrupts.received is None:
-                    raise
-
-    def _due(self, event: str) -> bool:
-        return event in self._next and self.population.member_step >= self._next[event]
-
-    def _postpone(self, event: str) -> None:
-        self._next[event] = (self.population.member_step // self._periods[event] + 1) * self._periods[event]
-
-    def _pulse(self) -> bool:
-        if self.panel.due(perf_counter()):
-            self.panel.update(self._state())
-        return self.interrupts.received is not None
+    def advance(self, until: int) -> None:
+        self.loop.advance(until * self.population.members, self._events.pulse)
 
     def log(self) -> None:
         """One record of the training so far: statistics over the members, means of their losses."""
@@ -147,7 +125,7 @@ class PopulationSession:
             self._env = evaluation_env(self.options, self.population.members, device=str(self.population.device))
         sequences = [np.random.SeedSequence(seed) for seed in seeds]
         actor = self.population.actor(self._env.num_envs, explore=False, seed=sequences, weights=weights)
-        return play(actor, self._env, seeds, interrupted=self._pulse)
+        return play(actor, self._env, seeds, interrupted=self._events.pulse)
 
     @property
     def evaluated(self) -> bool:
@@ -171,7 +149,7 @@ class PopulationSession:
     def record_final(self, record: dict[str, Any]) -> None:
         self._metrics.write({"kind": "final", "env_step": self.population.member_step, **record})
 
-    def _state(self) -> PanelState:
+    def panel_state(self) -> PanelState:
         loop, population = self.loop, self.population
         return PanelState(
             env_step=population.env_step,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -81,7 +80,15 @@ def train(
             path = folder.create(options.out, env=parts.env.id, agent=agent, name=name, seed=seeds[0])
             stack.enter_context(folder.locked(path))
             written = given or PopulationOptions(seeds=f"{seeds[0]}:{seeds[-1] + 1}")
-            folder.write_config(path, _config_json(parts, written, command=command, presets=presets))
+            config_json = folder.config_json(
+                agent,
+                parts.population.config,
+                options=options,
+                population={"seeds": written.seeds, "vary": list(written.vary)},
+                presets=presets,
+                command=command,
+            )
+            folder.write_config(path, config_json)
         except (ValueError, OSError) as error:
             raise UsageError(first_line(error)) from error
         started()
@@ -115,23 +122,6 @@ def _parts(
     )
     actor = population.actor(env.num_envs, explore=True, seed=[stream.actor for stream in streams])
     return _Parts(agent, options, seeds, streams, env, population, Loop(population, actor, env))
-
-
-def _config_json(
-    parts: _Parts, given: PopulationOptions, *, command: Sequence[str], presets: Sequence[str]
-) -> dict[str, Any]:
-    return {
-        "agent": parts.agent,
-        "config": dataclasses.asdict(parts.population.config),
-        "run": dataclasses.asdict(parts.options),
-        "population": {"seeds": given.seeds, "vary": list(given.vary)},
-        "protocol": None,
-        "presets": list(presets),
-        "command": list(command),
-        "versions": folder.versions(),
-        "commit": folder.commit(),
-        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-    }
 
 
 def _run(parts: _Parts, path: Path, stack: ExitStack) -> PopulationResult:

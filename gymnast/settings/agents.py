@@ -1,4 +1,4 @@
-"""Names of agents: a static table of gymnast's own, and `module:Class` or `./file.py:Class` for yours."""
+"""Names of agents: gymnast's own, and `module:Class` or `./file.py:Class` for yours."""
 
 from __future__ import annotations
 
@@ -11,51 +11,17 @@ import traceback
 import typing
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
+from gymnast.agents import CLASSES, AgentEntry
 from gymnast.errors import UsageError, nearest
-from gymnast.settings.algorithms import ALGORITHMS, PATHS
-
-
-class AgentEntry(NamedTuple):
-    """Where an agent's class is, and one line about it."""
-
-    path: str
-    help: str
-
+from gymnast.settings.algorithms import ALGORITHMS
 
 AGENTS: dict[str, AgentEntry] = {
-    "q-learning": AgentEntry("gymnast.agents.tabular.learners:QLearning", "Q-learning, off-policy control in a table"),
-    "sarsa": AgentEntry("gymnast.agents.tabular.learners:Sarsa", "SARSA, on-policy control in a table"),
-    "expected-sarsa": AgentEntry(
-        "gymnast.agents.tabular.learners:ExpectedSarsa", "SARSA with the expectation over next actions"
-    ),
-    "double-q-learning": AgentEntry(
-        "gymnast.agents.tabular.learners:DoubleQLearning",
-        "Q-learning with two tables: one chooses, the other evaluates",
-    ),
-    "n-step-sarsa": AgentEntry("gymnast.agents.tabular.learners:NStepSarsa", "SARSA with n-step returns"),
-    "td": AgentEntry("gymnast.agents.tabular.learners:TD", "TD prediction of the value of a fixed policy"),
-    "value-iteration": AgentEntry(
-        "gymnast.agents.tabular.planning:ValueIteration", "planning by value iteration on a known table"
-    ),
-    "policy-iteration": AgentEntry(
-        "gymnast.agents.tabular.planning:PolicyIteration", "planning by policy iteration on a known table"
-    ),
-    "ucb": AgentEntry("gymnast.agents.tabular.bandits:UCB", "upper confidence bounds, for bandits"),
-    "thompson": AgentEntry("gymnast.agents.tabular.bandits:Thompson", "Thompson sampling, for bandits"),
-    "reinforce": AgentEntry(
-        "gymnast.agents.policy.reinforce:Reinforce", "REINFORCE: policy gradient of whole episodes (Williams 1992)"
-    ),
-    "hill-climbing": AgentEntry(
-        "gymnast.agents.search.hill_climbing:HillClimbing", "search by perturbing the best policy so far"
-    ),
-    "ga": AgentEntry("gymnast.agents.search.evolution:GeneticAlgorithm", "genetic algorithm (Such et al. 2017)"),
-    "es": AgentEntry(
-        "gymnast.agents.search.evolution:EvolutionStrategies", "evolution strategies (Salimans et al. 2017)"
-    ),
-    **{name: AgentEntry(PATHS[algorithm.base], algorithm.help) for name, algorithm in ALGORITHMS.items()},
+    **{name: entry for name, entry in CLASSES.items() if name not in ALGORITHMS},
+    **{name: AgentEntry(CLASSES[kind.base].path, kind.help) for name, kind in ALGORITHMS.items()},
 }
+"""The classes of gymnast's own, and the algorithms that are settings of one."""
 
 METHODS = ("actor", "store", "updates_due", "learn", "scheduled", "state_dict", "load_state_dict")
 

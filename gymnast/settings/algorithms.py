@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from gymnast.agents import CLASSES
+
 
 class Algorithm(NamedTuple):
     """Changes of an algorithm to the config of its base, whatever the environment."""
@@ -55,15 +57,8 @@ A2C = {
 }
 """Mnih et al. 2016, algorithm S3 and section 8; the step size is that of the synchronous form (Wu et al. 2017)."""
 
-PATHS = {
-    "dqn": "gymnast.agents.value.dqn:DQN",
-    "pqn": "gymnast.agents.value.pqn:PQN",
-    "ppo": "gymnast.agents.policy.actor_critic:ActorCritic",
-}
-"""The class of each base."""
-
 ALGORITHMS: dict[str, Algorithm] = {
-    "dqn": Algorithm("deep Q-network (Mnih et al. 2015)", {}),
+    "dqn": Algorithm(CLASSES["dqn"].help, {}),
     "double-dqn": Algorithm("DQN with double Q-learning (van Hasselt et al. 2016)", {"double": True}),
     "dueling-dqn": Algorithm(
         "double DQN with separate value and advantage streams (Wang et al. 2016)", {"double": True, "dueling": True}
@@ -84,13 +79,8 @@ ALGORITHMS: dict[str, Algorithm] = {
         RAINBOW | {"n_step": 20, "noisy_sigma": 0.1},
     ),
     "r2d2": Algorithm("recurrent DQN: LSTM, sequences with burn-in and stored state (Kapturowski et al. 2019)", R2D2),
-    "pqn": Algorithm(
-        "parallelised Q-network: Q(lambda) without replay or target network (Gallici et al. 2024)",
-        {},
-        "pqn",
-        {"num_envs": 32},
-    ),
-    "ppo": Algorithm("proximal policy optimisation (Schulman et al. 2017)", {}, "ppo", {"num_envs": 8}),
+    "pqn": Algorithm(CLASSES["pqn"].help, {}, "pqn", {"num_envs": 32}),
+    "ppo": Algorithm(CLASSES["ppo"].help, {}, "ppo", {"num_envs": 8}),
     "a2c": Algorithm("synchronous advantage actor-critic (Mnih et al. 2016)", A2C, "ppo", {"num_envs": 8}),
     "a3c": Algorithm(
         "asynchronous advantage actor-critic: processes with shared weights (Mnih et al. 2016)",

@@ -94,6 +94,11 @@ def save(path: Path, about: About, state: dict[str, Any]) -> None:
     sync_folder(path.parent)
 
 
+def save_agent(path: Path, about: About, state: dict[str, Any]) -> None:
+    """`save` the state of an agent without its replay, which only `last.pt` holds."""
+    save(path, about, {"agent": {key: value for key, value in state.items() if key != "replay"}})
+
+
 def sync(path: Path) -> None:
     """Wait until what was written to a file is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -147,6 +152,14 @@ def read(path: Path) -> tuple[About, dict[str, Any]]:
     except (KeyError, TypeError, ValueError):
         raise UsageError(f"{path} is damaged: its description cannot be read") from None
     return about, content
+
+
+def read_agent(path: Path) -> tuple[About, dict[str, Any]]:
+    """A checkpoint's description and the state of its agent; UsageError also where it holds none."""
+    about, content = read(path)
+    if "agent" not in content:
+        raise UsageError(f"{path} does not hold the state of an agent")
+    return about, content["agent"]
 
 
 def find(path: str | Path) -> Path:

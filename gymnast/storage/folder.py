@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import json
 import os
@@ -9,13 +10,14 @@ import platform
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from gymnast.errors import UsageError
+from gymnast.settings.options import TrainOptions
 from gymnast.version import __version__
 
 LOG_BYTES = 10_000_000
@@ -62,6 +64,31 @@ def folder(out: str, *, env: str, agent: str) -> Path:
 def _folder_name(name: str) -> str:
     """An id as one folder's name: `ALE/Pong-v5` is `ALE-Pong-v5`, `./my.py:Mine` is `my.py-Mine`."""
     return name.removeprefix("./").replace("/", "-").replace(":", "-").lstrip(".")
+
+
+def config_json(
+    agent: str,
+    config: Any,
+    *,
+    options: TrainOptions,
+    presets: Sequence[str],
+    command: Sequence[str],
+    protocol: dict[str, Any] | None = None,
+    population: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The content of config.json: all that repeats the run. `config` is the agent's."""
+    return {
+        "agent": agent,
+        "config": dataclasses.asdict(config),
+        "run": dataclasses.asdict(options),
+        **({} if population is None else {"population": population}),
+        "protocol": protocol,
+        "presets": list(presets),
+        "command": list(command),
+        "versions": versions(),
+        "commit": commit(),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
 
 
 def write_config(path: Path, config: dict[str, Any]) -> None:

@@ -6,11 +6,11 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from gymnast.agents.base import Agent
+from gymnast.agents.base import Agent, CudaGraphsConfig, ReplayAgent
 from gymnast.errors import UsageError, first_line
 from gymnast.settings import agents
-from gymnast.storage import space_json
-from gymnast.storage.checkpoint import About, find, read
+from gymnast.storage import replay_blocks, space_json
+from gymnast.storage.checkpoint import About, find, read_agent
 
 
 def agent_class(about: About, *, agent: type[Any] | None = None, trust: bool = False) -> type[Any]:
@@ -42,7 +42,8 @@ def config_of(about: About, agent: type[Any], *, trust: bool = False) -> Any:
 def build(about: About, agent: type[Any], *, device: str, trust: bool = False) -> Agent:
     """An untrained agent as a checkpoint describes it; what needs a GPU is left out on another device."""
     config = config_of(about, agent, trust=trust)
-    if getattr(config, "cuda_graphs", False) and not device.startswith("cuda"):
+    recorded = isinstance(config, CudaGraphsConfig) and config.cuda_graphs
+    if recorded and not device.startswith("cuda"):
         config = dataclasses.replace(config, cuda_graphs=False)
     try:
         observation_space, action_space = (
@@ -68,16 +69,23 @@ def load(path: str | Path, *, device: str = "cpu", agent: type[Any] | None = Non
     of an agent that is not gymnast's own; `trust=True` imports the one that the file names. Raises UsageError.
     """
     file = find(path)
-    about, content = read(file)
+    about, state = read_agent(file)
     made = build(about, agent_class(about, agent=agent, trust=trust), device=device, trust=trust)
-    load_agent(made, content, file)
+    load_agent(made, state, file)
     return made
 
 
-def load_agent(agent: Agent, content: dict[str, Any], path: Path, *, replay: bool = False) -> None:
-    """Put a checkpoint's state into an agent, its replay only where asked; UsageError where it does not fit."""
+def load_agent(agent: Agent, state: dict[str, Any], path: Path, *, replay: bool = False) -> None:
+    """Put the state that the checkpoint at `path` holds of an agent into one, with its replay only where asked.
+
+    The frames of a replay go file by file straight into the agent's own memory. UsageError names what does not fit,
+    and a file that is missing or damaged.
+    """
+    device = agent.device if isinstance(agent, ReplayAgent) else "cpu"
+    own = {key: value for key, value in state.items() if replay or key != "replay"}
     try:
-        state = content["agent"]
-        agent.load_state_dict(state if replay else {key: value for key, value in state.items() if key != "replay"})
+        agent.load_state_dict(replay_blocks.without_frames(own, path, device=device))
     except (KeyError, ValueError, RuntimeError, TypeError, IndexError) as error:
         raise UsageError(f"{path} does not match its own description: {first_line(error)}") from None
+    if "files" in own.get("replay", {}):
+        replay_blocks.read_frames(own["replay"], path, agent.state_dict()["replay"]["arrays"])

@@ -13,8 +13,10 @@ A replay takes part by what its state says: `arrays` with the tensors frames0, f
 from __future__ import annotations
 
 import re
+import shutil
 import zlib
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,10 +24,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gymnast.agents.base import Agent
 from gymnast.errors import UsageError
-from gymnast.storage import checkpoint, rebuild
-from gymnast.storage.checkpoint import About
+from gymnast.storage import checkpoint
 
 FOLDER = "replay"
 NAME = re.compile(r"\d{6,}-\d{10}\.frames")
@@ -52,31 +52,37 @@ class ReplayFiles:
         self._saves = 0
         """Tried so far; the files of each have names of their own."""
 
-    def restore(self, content: dict[str, Any]) -> None:
-        """Go on from the checkpoint that `content` was read from."""
-        replay = content["agent"].get("replay", {})
+    def restore(self, agent: dict[str, Any], path: Path) -> None:
+        """Continue from the checkpoint at `path`, which holds this state of the agent; UsageError if it is damaged."""
+        replay = agent.get("replay", {})
         if "files" in replay:
-            self._saves, self._kept = replay["files"]["saves"], _blocks(replay)
+            with _damage_named(path):
+                self._saves, self._kept = replay["files"]["saves"], _blocks(replay)
 
-    def save(self, path: Path, about: About, content: dict[str, Any]) -> None:
-        """`checkpoint.save`, with the frames of the agent's replay in files of their own.
+    @contextmanager
+    def saved(self, agent: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Write the changed frames; the agent's state without frames, which the caller is to write into `last.pt`.
 
-        Raises OSError with the cause; the checkpoint that stood at `path` and its files are then untouched.
+        An OSError of either write leaves the files of the checkpoint before untouched.
         """
-        replay = content["agent"].get("replay", {})
+        replay = agent.get("replay", {})
         blocks: list[Block] = []
         self._saves += 1
         try:
             if "touched" in replay:
                 blocks = self._write(replay)
-                content = {**content, "agent": {**content["agent"], "replay": self._described(replay, blocks)}}
-            checkpoint.save(path, about, content)
+                agent = {**agent, "replay": self._described(replay, blocks)}
+            yield agent
         except OSError:
             self._delete(self._new_files())
             raise
         self._kept = blocks
         kept = {block.name for block in blocks}
         self._delete([file for file in self._files() if file.name not in kept])
+
+    def discard(self) -> None:
+        """Delete all files, if there are any."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _write(self, replay: dict[str, Any]) -> list[Block]:
         """Write the blocks that changed; all blocks of the replay."""
@@ -117,36 +123,37 @@ class ReplayFiles:
                 file.unlink()
 
 
-def load_agent(agent: Agent, content: dict[str, Any], path: Path) -> None:
-    """`checkpoint.load_agent` with the replay, whose frames go file by file straight into the agent's own memory.
+def without_frames(agent: dict[str, Any], path: Path, *, device: torch.device | str) -> dict[str, Any]:
+    """The state of an agent as it can be loaded before the frames of its replay: zeros that take no memory for them.
 
-    UsageError names a file that is missing or damaged, and what does not fit.
+    `path` is the checkpoint that it was read from; UsageError if the list of its files cannot be read.
     """
-    replay = content["agent"].get("replay", {})
+    replay = agent.get("replay", {})
     if "files" not in replay:
-        rebuild.load_agent(agent, content, path, replay=True)
-        return
-    try:
-        blocks = _blocks(replay)
-        used = sum(block.rows for block in blocks)
+        return agent
+    with _damage_named(path):
+        used = sum(block.rows for block in _blocks(replay))
         arrays = {
-            name: _stand_in(array, used, agent) if _is_frames(name) else array
+            name: _stand_in(array, used, device) if _is_frames(name) else array
             for name, array in replay["arrays"].items()
         }
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UsageError(f"{path} is damaged: the list of its replay's files cannot be read ({error})") from None
-    state = {**content["agent"], "replay": {**replay, "arrays": arrays}}
-    rebuild.load_agent(agent, {"agent": state}, path, replay=True)
-    frames = _frames(agent.state_dict()["replay"]["arrays"])
-    for block in blocks:
+    return {**agent, "replay": {**replay, "arrays": arrays}}
+
+
+def _stand_in(array: Tensor, used: int, device: torch.device | str) -> Tensor:
+    """Frames of `used` slots that take no memory: the true ones are read once the replay has its own for them."""
+    return torch.zeros((), dtype=array.dtype, device=device).expand(used, *array.shape[1:])
+
+
+def read_frames(replay: dict[str, Any], path: Path, arrays: dict[str, Tensor]) -> None:
+    """Read the frames of the replay in the checkpoint at `path` into `arrays`, an agent's own memory, file by file.
+
+    UsageError names a file that is missing or damaged.
+    """
+    frames = _frames(arrays)
+    for block in _blocks(replay):
         parts = [array[block.start : block.start + block.rows] for array in frames]
         _read_file(path.parent / FOLDER / block.name, parts, block.crc)
-
-
-def _stand_in(array: Tensor, used: int, agent: Agent) -> Tensor:
-    """Frames of `used` slots that take no memory: the true ones are read once the replay has its own for them."""
-    device = getattr(agent, "device", "cpu")
-    return torch.zeros((), dtype=array.dtype, device=device).expand(used, *array.shape[1:])
 
 
 def _blocks(replay: dict[str, Any]) -> list[Block]:
@@ -159,6 +166,14 @@ def _blocks(replay: dict[str, Any]) -> list[Block]:
             raise ValueError(f"slot {used} is in none")
         used += block.rows
     return blocks
+
+
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UsageError(f"{path} is damaged: the list of its replay's files cannot be read ({error})") from None
 
 
 def _is_frames(name: str) -> bool:

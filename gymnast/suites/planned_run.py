@@ -10,13 +10,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from gymnast.agents.base import Planner
 from gymnast.envs.factory import full_id
 from gymnast.errors import UsageError, first_line
 from gymnast.settings import agents, flags, under_protocol
 from gymnast.settings.request import resolve, train_flags
 from gymnast.storage import folder
+from gymnast.storage.last import LastCheckpoint
 from gymnast.storage.metrics_log import last_record
-from gymnast.storage.replay_blocks import FOLDER
 from gymnast.suites.jobs import Task
 from gymnast.suites.options import SuiteOptions
 
@@ -57,7 +58,7 @@ class Planned:
 
 def plan(label: str, agent: str, words: Sequence[str], options: SuiteOptions) -> Planned:
     """The run that the words request; raises UsageError for everything that `gymnast train` would refuse."""
-    if hasattr(agents.agent_class(agent), "plan"):
+    if issubclass(agents.agent_class(agent), Planner):
         raise UsageError(f"{agent} plans without env steps, so it cannot be benchmarked")
     of = f"train {agent}"
     given = flags.parse(words, train_flags(agent), of=of)
@@ -144,12 +145,11 @@ def task(item: Planned) -> Task:
 
 def discard(path: Path) -> None:
     """Remove the last checkpoint and replay memory of a finished run, which only more steps would need."""
-    (path / "checkpoints" / "last.pt").unlink(missing_ok=True)
-    shutil.rmtree(path / "checkpoints" / FOLDER, ignore_errors=True)
+    LastCheckpoint(path / "checkpoints").discard()
 
 
 def _last(item: Planned) -> Path:
-    return item.path / "checkpoints" / "last.pt"
+    return LastCheckpoint(item.path / "checkpoints").path
 
 
 def _final(path: Path) -> dict[str, Any] | None:

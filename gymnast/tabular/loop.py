@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -24,17 +24,16 @@ from gymnast.agents.tabular.learners import TD, DoubleQLearning, ExpectedSarsa, 
 from gymnast.envs.env import Env
 from gymnast.envs.rows.serial import SerialEnv
 from gymnast.envs.step import TransitionTable
+from gymnast.tabular import layout
+from gymnast.tabular.layout import Kind, Learner, Numbers, Plan, World
 
-if TYPE_CHECKING:
-    from gymnast.tabular.kernel import Kind, Learner, Numbers, Plan, World
-
-ALGORITHMS: dict[type[Any], int] = {  # the kernel's codes
-    QLearning: 0,
-    ExpectedSarsa: 1,
-    DoubleQLearning: 2,
-    Sarsa: 3,
-    NStepSarsa: 3,
-    TD: 4,
+ALGORITHMS: dict[type[Any], int] = {
+    QLearning: layout.Q_LEARNING,
+    ExpectedSarsa: layout.EXPECTED_SARSA,
+    DoubleQLearning: layout.DOUBLE_Q,
+    Sarsa: layout.SARSA,
+    NStepSarsa: layout.SARSA,
+    TD: layout.TD,
 }
 TOY_TEXT = "gymnasium.envs.toy_text."
 DRAWS = {  # whether steps and resets draw a random number each; only environments that are known exactly
@@ -148,8 +147,6 @@ def _read(env: SerialEnv) -> Dynamics:
 
 
 def _kind(agent: TabularAgent, dynamics: Dynamics) -> Kind:
-    from gymnast.tabular.kernel import Kind
-
     rates = agent.rates(0)
     return Kind(
         algorithm=ALGORITHMS[type(agent)],
@@ -166,8 +163,6 @@ def _kind(agent: TabularAgent, dynamics: Dynamics) -> Kind:
 
 
 def _numbers(agent: TabularAgent, dynamics: Dynamics) -> Numbers:
-    from gymnast.tabular.kernel import Numbers
-
     rates = agent.rates(0)
     bonus = agent.config.kappa if isinstance(agent, QLearning) and agent.config.bootstrap_bonus else 0.0
     limit = dynamics.table.max_episode_steps
@@ -182,8 +177,6 @@ def _numbers(agent: TabularAgent, dynamics: Dynamics) -> Numbers:
 
 
 def _plan(agent: TabularAgent, steps: int, rows: int) -> Plan:
-    from gymnast.tabular.kernel import Plan
-
     room = steps * rows
     return Plan(
         steps=steps,
@@ -214,8 +207,6 @@ def _values(schedule: schedules.Schedule, begin: int, steps: int, rows: int) -> 
 
 
 def _world(dynamics: Dynamics, snapshot: dict[str, Any], env: SerialEnv) -> World:
-    from gymnast.tabular.kernel import World
-
     table, rows = dynamics.table, snapshot["rows"]
     states, actions = table.next_state.shape[:2]
     return World(
@@ -236,8 +227,6 @@ def _world(dynamics: Dynamics, snapshot: dict[str, Any], env: SerialEnv) -> Worl
 
 
 def _learner(agent: TabularAgent, actor: TabularActor, dynamics: Dynamics) -> Learner:
-    from gymnast.tabular.kernel import Learner
-
     return Learner(
         q=agent.q,
         counts=agent.counts,

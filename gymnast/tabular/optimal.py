@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from gymnast.agents.base import Agent
+from gymnast.agents.base import ActionValueTable, Agent, ConfiguredAgent, DiscountedConfig, VisitCounts
 from gymnast.agents.tabular.dynamic_programming import evaluate_policy, optimal_q, optimal_stages
 from gymnast.agents.tabular.learners import TD
 from gymnast.envs.env import Env
 from gymnast.envs.rows.serial import SerialEnv
 from gymnast.envs.step import TransitionTable
+
+
+@runtime_checkable
+class KnownArms(Protocol):
+    """A bandit that tells what its arms pay."""
+
+    means: np.ndarray
+    """Mean reward of each arm, float64 [A]."""
 
 
 def against_optimal(agent: Agent, env: Env, *, horizon: int) -> dict[str, Any]:
@@ -23,12 +31,12 @@ def against_optimal(agent: Agent, env: Env, *, horizon: int) -> dict[str, Any]:
     table = env.transition_table()
     if table is None:
         raise ValueError(f"against_optimal needs a known transition table, and {env.id} has none")
-    gamma = getattr(getattr(agent, "config", None), "gamma", None)
     if isinstance(agent, TD):
         return _prediction_error(agent, table)
-    if gamma is None or not hasattr(agent, "q_table"):
+    config = agent.config if isinstance(agent, ConfiguredAgent) else None
+    if not (isinstance(config, DiscountedConfig) and isinstance(agent, ActionValueTable)):
         raise ValueError("against_optimal needs an agent with a table of values and a gamma")
-    q = agent.q_table()
+    gamma, q = config.gamma, agent.q_table()
     if q.ndim == 3:  # one table for each time to go
         horizon, best = len(q), optimal_stages(table, gamma, horizon=len(q))
     else:
@@ -77,8 +85,8 @@ def bandit_regret(agent: Agent, env: Env) -> dict[str, float]:
 
     The best mean minus the mean of the arm pulled, summed over pulls (Lai & Robbins 1985).
     """
-    counts = getattr(agent, "counts", None)
-    means = getattr(env.rows[0].env.unwrapped, "means", None) if isinstance(env, SerialEnv) else None
-    if means is None or not isinstance(counts, np.ndarray) or counts.shape != (1, len(means)):
+    bandit: Any = env.rows[0].env.unwrapped if isinstance(env, SerialEnv) else None
+    if not (isinstance(bandit, KnownArms) and isinstance(agent, VisitCounts)):
         return {}
-    return {"regret": float(counts[0] @ (means.max() - means))}
+    means, counts = bandit.means, agent.counts
+    return {"regret": float(counts[0] @ (means.max() - means))} if counts.shape == (1, len(means)) else {}

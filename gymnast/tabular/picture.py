@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from gymnast.agents.base import Agent
+from gymnast.agents.base import ActionValueTable, Agent, StateValueTable
 from gymnast.envs.env import Env
 from gymnast.envs.rows.serial import SerialEnv
 
@@ -66,12 +66,13 @@ def _table(agent: Agent | np.ndarray) -> np.ndarray:
     """Values [S] or Q [S, A] of an agent; of a finite horizon the first step's."""
     if isinstance(agent, np.ndarray):
         return agent
-    values = getattr(agent, "value_table", None)
-    read = values or getattr(agent, "q_table", None)
-    if read is None:
+    if isinstance(agent, StateValueTable):
+        table, ndim = agent.value_table(), 1
+    elif isinstance(agent, ActionValueTable):
+        table, ndim = agent.q_table(), 2
+    else:
         raise ValueError(f"picture needs an agent with a table of values, and {type(agent).__name__} has none")
-    table = np.asarray(read())
-    return np.asarray(table[0]) if table.ndim > (1 if values else 2) else table
+    return np.asarray(table[0] if table.ndim > ndim else table)
 
 
 def _shape(kind: str, base: Any) -> tuple[int, int]:

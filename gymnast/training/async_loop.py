@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch import multiprocessing as torch_multiprocessing
 
-from gymnast.agents.policy.hogwild import Shared
+from gymnast.agents.policy.hogwild import Shared, SharingAgent
 from gymnast.envs.rows.processes import WorkerError
 from gymnast.training.async_worker import CLAIMED, DONE, LIMIT, UPDATES, Task, pickled, work
 from gymnast.training.loop import PULSE, Loop
@@ -71,7 +71,8 @@ class AsyncLoop(Loop):
     def _start(self) -> None:
         """Spawned, not forked: a fork would copy locks that threads of torch hold, and a CUDA that was initialised."""
         parts, agent = self._parts, self._parts.agent
-        shared = Shared.of(agent.weights, parts.config.optimizer, agent.optimizer)  # type: ignore[attr-defined]
+        assert isinstance(agent, SharingAgent)  # as every agent whose config has workers
+        shared = Shared.of(agent.weights, parts.config.optimizer, agent.optimizer)
         self._counts[CLAIMED] = self._counts[DONE] = self.env_step
         self._counts[UPDATES] = agent.updates
         context = torch_multiprocessing.get_context("spawn")

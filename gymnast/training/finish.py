@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gymnast.agents.base import Planner
 from gymnast.errors import first_line
 from gymnast.evaluation import play
 from gymnast.evaluation.result import Evaluation
@@ -39,7 +40,7 @@ def _test(parts: Parts, path: Path, session: Session) -> Evaluation:
         session.evaluate()
     best = path / "checkpoints" / "best.pt"
     if best.is_file():
-        rebuild.load_agent(parts.agent, checkpoint.read(best)[1], best)
+        rebuild.load_agent(parts.agent, checkpoint.read_agent(best)[1], best)
     env = parts.eval_env()
     try:
         final = play.evaluate(
@@ -52,7 +53,7 @@ def _test(parts: Parts, path: Path, session: Session) -> Evaluation:
         )
     finally:
         env.close()
-    session.record_final(final)
+    session.records.final(final)
     return final
 
 
@@ -60,7 +61,7 @@ def _leave(parts: Parts, path: Path, session: Session) -> dict[str, Path]:
     """The files that a finished run leaves: a picture or a video that cannot be made is said, and no more than that."""
     files = {"checkpoint": path / "checkpoints" / "best.pt"}
     makers: dict[str, Callable[[], Path]] = {}
-    if not hasattr(parts.agent, "plan"):  # planning takes no env step
+    if not isinstance(parts.agent, Planner):  # planning takes no env step
         makers["curve"] = lambda: _draw(path)
     if parts.options.video:
         makers["video"] = lambda: _film(parts, path, session)
@@ -85,6 +86,5 @@ def _film(parts: Parts, path: Path, session: Session) -> Path:
         play.record(parts.agent, env, target, seed=parts.seeds.test)
     finally:
         env.close()
-    if session.writers is not None:
-        session.writers.video(parts.agent.env_step, target, env.render_fps)
+    session.records.writers.video(parts.agent.env_step, target, env.render_fps)
     return target

@@ -1,4 +1,4 @@
-"""The training loop: act, step, store, learn when due. Everything that happens now and then lies in `training.py`."""
+"""The training loop: act, step, store, learn when due. `events.py` has what happens between its steps."""
 
 from __future__ import annotations
 
@@ -104,15 +104,15 @@ class Loop:
                 now = perf_counter()
                 next_pulse = now + PULSE
 
-    def _advance_by_rollouts(self, rollout: DeviceRollout, until: int, pulse: Callable[[], bool]) -> None:
+    def _advance_by_rollouts(self, play: DeviceRollout, until: int, pulse: Callable[[], bool]) -> None:
         """Whole rollouts, so that `until` may be passed by less than one; what is begun is filled step by step."""
-        begun = (rollout.steps - rollout.agent.steps_left) % rollout.steps
-        if begun and self.env_step < until:
-            self._advance(self.env_step + (rollout.steps - begun) * self.env.num_envs, pulse)
+        rollout = play.rollout
+        if rollout.length and self.env_step < until:
+            self._advance(self.env_step + (rollout.steps - rollout.length) * self.env.num_envs, pulse)
         next_pulse = perf_counter() + PULSE
-        while self.env_step < until and rollout.agent.steps_left == rollout.steps:
+        while self.env_step < until and rollout.length == 0:
             began = perf_counter()
-            self.env_step += rollout()
+            self.env_step += play()
             played = perf_counter()
             self._learn()
             now = perf_counter()

@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import torch
 
 from gymnast import envs
-from gymnast.agents.base import Actor, Agent
+from gymnast.agents.base import (
+    Actor,
+    Agent,
+    AsynchronousConfig,
+    CompiledConfig,
+    HostAgent,
+    Planner,
+    ReplayAgent,
+)
 from gymnast.atari import protocols
 from gymnast.atari.protocols import Protocol
 from gymnast.envs.env import Env
+from gymnast.envs.factory import EnvLike
 from gymnast.evaluation import environment
 from gymnast.machine import limit_threads, pick_device
 from gymnast.settings import agents, under_protocol
@@ -25,8 +34,7 @@ from gymnast.settings.options import TrainOptions
 from gymnast.settings.seeds import Seeds
 from gymnast.storage import checkpoint, folder
 from gymnast.storage.checkpoint import About
-
-EnvLike: TypeAlias = "str | Callable[[], gym.Env[Any, Any]] | gym.vector.VectorEnv[Any, Any, Any]"
+from gymnast.tabular.optimal import bandit_regret
 
 
 @dataclass
@@ -40,7 +48,7 @@ class Parts:
     env: Env
     agent: Agent
     actor: Actor
-    env_like: Any
+    env_like: EnvLike
 
     @staticmethod
     def make(
@@ -52,59 +60,36 @@ class Parts:
         stack: ExitStack,
         name: str | None = None,
     ) -> Parts:
+        """Build all parts; ValueError in one line for whatever does not fit.
+
+        `env` takes the place of `options.env`, and `name` that of the agent's own; `stack` closes the environment.
+        """
         cls = agents.agent_class(agent) if isinstance(agent, str) else agent
         name = name or (agent if isinstance(agent, str) else agents.name_of(cls))
         config = agents.default_config(name) if config is None else config
-        if options.protocol is not None and not isinstance(options.env if env is None else env, str):
+        env_like = options.env if env is None else env
+        if options.protocol is not None and not isinstance(env_like, str):
             raise ValueError(
                 f"protocol {options.protocol} is for Atari games given by id, not for a custom environment"
             )
         options, config = under_protocol.resolve(options, config)
         seeds = Seeds.of(options.seed)
-        workers = getattr(config, "workers", 0)
-        on_host = workers or getattr(cls, "on_host", False)
-        device = pick_device("cpu" if on_host and options.device == "auto" else options.device)
-        if workers and device != "cpu":
-            raise ValueError(f"--device {device} cannot be combined with workers, which share weights in CPU memory")
+        device = _device(cls, config, wanted=options.device)
         limit_threads(options.threads)
-        compiled = bool(getattr(config, "compile", False))
-        made_env = make_env(
-            options, options.env if env is None else env, seed=seeds.env, device=device, compile=compiled
-        )
+        compiled = isinstance(config, CompiledConfig) and config.compile
+        made_env = make_env(options, env_like, seed=seeds.env, device=device, compile=compiled)
         stack.callback(made_env.close)
-        if workers and isinstance(env, gym.vector.VectorEnv):
-            raise ValueError("workers need an environment that each can build (an id or a function), not a VectorEnv")
-        if workers and (options.exact_resume or options.overlap):
-            word = "exact_resume" if options.exact_resume else "overlap"
-            raise ValueError(f"{word} cannot be combined with workers, whose steps have no order")
-        if options.exact_resume and not made_env.exact_resume:
-            raise ValueError(
-                f"exact_resume: {made_env.id} cannot be restored exactly; resuming would begin new episodes"
-            )
-        if options.overlap and not made_env.overlaps:
-            raise ValueError(f"overlap: {made_env.id} steps in this process; use vectorization async, or an Atari game")
+        _check_env(made_env, env_like, options=options, config=config)
         torch.manual_seed(seeds.torch)
-        made: Agent = cls(
-            made_env.single_observation_space,
-            made_env.single_action_space,
-            config,
-            num_envs=options.num_envs,
-            device=device,
-            seed=seeds.agent,
-        )
-        if hasattr(made, "plan") and made_env.transition_table() is None:
-            raise ValueError(
-                f"{name} plans on a known transition table, which {made_env.id} does not have; "
-                "FrozenLake-v1, CliffWalking-v1, Taxi and gymnast/Chain-v0 do"
-            )
+        made = _agent(cls, config, name=name, env=made_env, num_envs=options.num_envs, device=device, seed=seeds.agent)
         # Made here because it may ask for memory: a replay that does not fit is said before anything starts.
         actor = made.actor(options.num_envs, explore=True, seed=seeds.actor)
-        return Parts(name, options, config, seeds, made_env, made, actor, options.env if env is None else env)
+        return Parts(name, options, config, seeds, made_env, made, actor, env_like)
 
     def checkpoint_bytes(self) -> int:
         """Bytes of a checkpoint to resume from, the files of its replay included, with a replay that is full."""
-        replay = getattr(self.agent, "replay", None)
-        return _tensor_bytes(self.agent.state_dict()) + (0 if replay is None else int(replay.nbytes))
+        replay = self.agent.replay if isinstance(self.agent, ReplayAgent) else None
+        return _tensor_bytes(self.agent.state_dict()) + (0 if replay is None else replay.nbytes)
 
     def protocol(self) -> Protocol | None:
         """What is really played and learned from; None where it is no Atari game."""
@@ -121,6 +106,20 @@ class Parts:
             protocol=protocols.stamp(self.protocol()),
         )
 
+    def config_json(self, *, command: Sequence[str], presets: Sequence[str]) -> dict[str, Any]:
+        return folder.config_json(
+            self.name,
+            self.config,
+            options=self.options,
+            protocol=protocols.stamp(self.protocol()),
+            presets=presets,
+            command=command,
+        )
+
+    def measured(self) -> dict[str, float]:
+        """More numbers for the log, where the truth about the environment is known: the regret of a bandit."""
+        return bandit_regret(self.agent, self.env)
+
     def eval_env(self, *, rows: int | None = None, render: bool = False) -> Env:
         """A new environment for evaluations; where a VectorEnv is trained in, of the id that the options name."""
         options = self.options
@@ -133,6 +132,49 @@ class Parts:
             render=render,
             native=None if isinstance(self.env_like, gym.vector.VectorEnv) else options.native,
         )
+
+
+def _device(cls: type[Any], config: Any, *, wanted: str) -> str:
+    """Where the agent learns; ValueError where it cannot."""
+    workers = _workers(config)
+    on_host = workers or issubclass(cls, HostAgent)
+    device = pick_device("cpu" if on_host and wanted == "auto" else wanted)
+    if workers and device != "cpu":
+        raise ValueError(f"--device {device} cannot be combined with workers, which share weights in CPU memory")
+    return device
+
+
+def _check_env(made_env: Env, env_like: EnvLike, *, options: TrainOptions, config: Any) -> None:
+    """ValueError where the environment cannot do what the options ask of it."""
+    workers = _workers(config)
+    if workers and isinstance(env_like, gym.vector.VectorEnv):
+        raise ValueError("workers need an environment that each can build (an id or a function), not a VectorEnv")
+    if workers and (options.exact_resume or options.overlap):
+        word = "exact_resume" if options.exact_resume else "overlap"
+        raise ValueError(f"{word} cannot be combined with workers, whose steps have no order")
+    if options.exact_resume and not made_env.exact_resume:
+        raise ValueError(f"exact_resume: {made_env.id} cannot be restored exactly; resuming would begin new episodes")
+    if options.overlap and not made_env.overlaps:
+        raise ValueError(f"overlap: {made_env.id} steps in this process; use vectorization async, or an Atari game")
+
+
+def _agent(
+    cls: type[Any], config: Any, *, name: str, env: Env, num_envs: int, device: str, seed: np.random.SeedSequence
+) -> Agent:
+    """The untrained agent; ValueError where it does not fit the environment."""
+    spaces = env.single_observation_space, env.single_action_space
+    made: Agent = cls(*spaces, config, num_envs=num_envs, device=device, seed=seed)
+    if isinstance(made, Planner) and env.transition_table() is None:
+        raise ValueError(
+            f"{name} plans on a known transition table, which {env.id} does not have; "
+            "FrozenLake-v1, CliffWalking-v1, Taxi and gymnast/Chain-v0 do"
+        )
+    return made
+
+
+def _workers(config: Any) -> int:
+    """Processes that train on shared weights; 0 where this process trains."""
+    return config.workers if isinstance(config, AsynchronousConfig) else 0
 
 
 def _tensor_bytes(state: Any) -> int:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 
-from gymnast.agents.base import Actor, Agent
+from gymnast.agents.base import Actor, Agent, CudaGraphsConfig
 from gymnast.agents.optim.compiled import Captured
 from gymnast.envs.env import Env
 from gymnast.envs.native.adapter import NativeEnv
 from gymnast.envs.step import Obs
+from gymnast.replay.rollout import Rollout
 from gymnast.training.episodes import EndedEpisodes
 
 
@@ -18,13 +21,19 @@ from gymnast.training.episodes import EndedEpisodes
 class RolloutAgent(Agent, Protocol):
     """An agent that learns from rollouts of a fixed length, and stores without the host's help."""
 
-    @property
-    def steps_left(self) -> int:
-        """Steps of every row until the rollout is full."""
-        ...
+    rollout: Rollout
 
-    def stored(self, env_step: int) -> None:
-        """A recording has filled the rollout up to this env step: set what the host counts of it."""
+    @property
+    def config(self) -> CudaGraphsConfig: ...
+
+
+@runtime_checkable
+class RolloutActor(Actor, Protocol):
+    """An actor that acts without the host's help."""
+
+    @property
+    def generators(self) -> Sequence[torch.Generator]:
+        """All that it draws from: a recording has to know them."""
         ...
 
 
@@ -35,31 +44,33 @@ class DeviceRollout:
     """
 
     def __init__(
-        self, agent: RolloutAgent, actor: Actor, env: NativeEnv, ended: EndedEpisodes, *, record: bool
+        self, agent: RolloutAgent, actor: RolloutActor, env: NativeEnv, ended: EndedEpisodes, *, record: bool
     ) -> None:
         self.agent, self.actor, self.env, self.ended = agent, actor, env, ended
-        self.steps = agent.steps_left
+        self.rollout = agent.rollout
         self._play = Captured(self._steps) if record else None
         self._kept: list[Tensor] | None = None
 
     def __call__(self) -> int:
         """Fill an empty rollout; the transitions that were taken."""
-        if self.agent.steps_left != self.steps:
-            raise ValueError(f"the rollout holds {self.steps - self.agent.steps_left} steps; it must be empty")
-        taken = self.steps * self.env.num_envs
+        rollout = self.rollout
+        if rollout.length:
+            raise ValueError(f"the rollout holds {rollout.length} steps; it must be empty")
+        taken = rollout.steps * self.env.num_envs
         until = self.agent.env_step + taken
         if self._play is None:
             self._steps()
         else:
             self._hold()
-            self._play((self.actor.generator,))  # type: ignore[attr-defined]
-            self.agent.stored(until)
+            self._play(self.actor.generators)
+            rollout.filled()
+            self.agent.env_step = until
         return taken
 
     def _steps(self) -> None:
         env, agent, act = self.env, self.agent, self.actor.act
         obs, start, mask = env.obs, env.start, env.action_mask
-        for _ in range(self.steps):
+        for _ in range(self.rollout.steps):
             acted = act(obs, start, mask)
             step = env.step(acted.action)
             agent.store(obs, acted, step)
@@ -83,8 +94,9 @@ class DeviceRollout:
 
 def rollout_of(agent: Agent, actor: Actor, env: Env, ended: EndedEpisodes | None) -> DeviceRollout | None:
     """What fills an agent's rollouts in a device-native environment on a GPU, with `cuda_graphs`; None elsewhere."""
-    recorded = bool(getattr(getattr(agent, "config", None), "cuda_graphs", False))
-    if not recorded or ended is None or not isinstance(env, NativeEnv) or not isinstance(agent, RolloutAgent):
+    if ended is None or not isinstance(env, NativeEnv):
+        return None
+    if not (isinstance(agent, RolloutAgent) and agent.config.cuda_graphs and isinstance(actor, RolloutActor)):
         return None
     return DeviceRollout(agent, actor, env, ended, record=True)
 

@@ -1,13 +1,10 @@
-"""A run in progress: the loop, and what happens now and then around it: logs, evaluations, checkpoints."""
+"""A run in progress: the loop, and its events: logs, evaluations, checkpoints."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 from collections.abc import Callable
-from pathlib import Path
-from time import perf_counter
-from typing import Any
 
 import torch
 
@@ -16,58 +13,40 @@ from gymnast.errors import RunError
 from gymnast.evaluation.play import evaluate
 from gymnast.evaluation.result import Evaluation
 from gymnast.output.panel import Panel, PanelState
-from gymnast.output.trackers import Writers
-from gymnast.settings.options import TrainOptions
 from gymnast.storage import checkpoint
 from gymnast.storage.checkpoint import About
-from gymnast.storage.metrics_log import MetricsLog
-from gymnast.storage.replay_blocks import ReplayFiles
-from gymnast.tabular.optimal import bandit_regret
-from gymnast.training.interrupts import Interrupts
+from gymnast.storage.last import LastCheckpoint, RunState, SessionState
+from gymnast.training.events import Event, Events
 from gymnast.training.loop import Loop
-from gymnast.training.timing import Watch
-
-TIMING_PERIOD = 10.0
-"""Seconds between two records of timing.jsonl."""
+from gymnast.training.parts import Parts
+from gymnast.training.run_log import RunLog
 
 
 class Session:
-    """Advances the loop from one event to the next; every period counts env steps, so that no clock changes a run."""
+    """Trains one agent, and logs, evaluates and keeps it as the options say."""
 
-    def __init__(
-        self,
-        path: Path,
-        options: TrainOptions,
-        loop: Loop,
-        *,
-        describe: Callable[[], About],
-        eval_env: Callable[[], Env],
-        eval_seed: int,
-        panel: Panel,
-    ) -> None:
-        self.path = path
-        self.options = options
+    def __init__(self, parts: Parts, loop: Loop, *, last: LastCheckpoint, records: RunLog, panel: Panel) -> None:
+        self.options = parts.options
         self.loop = loop
+        self.records = records
         self.panel = panel
-        self.interrupts = Interrupts()
         self.best: float | None = None
         self.last_evaluation: Evaluation | None = None
-        self.writers: Writers | None = None
         self.trained = False
         """Whether `go` has ended, and what it learned is kept."""
         self.failed_saves: dict[str, str] = {}
         """Why the newest checkpoint of a kind is missing, where it is."""
-        self._describe = describe
-        self._make_eval_env = eval_env
+        self._parts = parts
+        self._last = last
+        self._checkpoints = last.path.parent
         self._eval_env: Env | None = None
-        self._eval_seed = eval_seed
-        self._replay_files = ReplayFiles(path / "checkpoints")
-        self._metrics = MetricsLog(path / "metrics.jsonl")
-        self._timing = MetricsLog(path / "timing.jsonl")
-        periods = {"log": options.log_every, "eval": options.eval_every, "checkpoint": options.checkpoint_every}
-        self._periods = {name: period for name, period in periods.items() if period}
-        self._next = dict(self._periods)
-        self._watch = Watch(loop)
+        events = (
+            Event("log", self.options.log_every, self.log),
+            Event("eval", self.options.eval_every, self.evaluate, repeatable=True),
+            Event("checkpoint", self.options.checkpoint_every, self._save_periodic),
+        )
+        self._events = Events(self, events, steps=self.options.steps, panel=panel)
+        self.interrupts = self._events.interrupts
 
     # The run.
 
@@ -77,18 +56,13 @@ class Session:
         Raises RunError where a loss is not finite, and KeyboardInterrupt for a second SIGINT, which may come in the
         middle of a step; the last good checkpoint is then left as it was.
         """
-        self.panel.update(self._panel_state())
-        self._go()
-        self.panel.update(self._panel_state())
+        self._events.go()
         self.save_last()
         self.trained = True
 
-    def _go(self) -> None:
-        while True:
-            self._handle_events()
-            if self.loop.env_step >= self.options.steps or self.solved or self.interrupts.received:
-                return
-            self.loop.advance(min([self.options.steps, *self._next.values()]), self._pulse)
+    @property
+    def env_step(self) -> int:
+        return self.loop.env_step
 
     @property
     def solved(self) -> bool:
@@ -96,36 +70,13 @@ class Session:
         goal, last = self.options.stop_return, self.last_evaluation
         return goal is not None and last is not None and last.mean_return >= goal
 
-    def _handle_events(self) -> None:
-        if self._due("log"):
-            self.log()
-            self._postpone("log")
-        if self._due("eval"):
-            try:
-                self.evaluate()
-            except KeyboardInterrupt:
-                if self.interrupts.received is None:
-                    raise
-                return  # a signal in its middle: it is still due, and a resume begins it anew
-            self._postpone("eval")
-        if self._due("checkpoint"):
-            self._postpone("checkpoint")  # before it is saved, so that a resumed run does not save it again
-            self._save_periodic()
-
-    def _due(self, event: str) -> bool:
-        return event in self._next and self.loop.env_step >= self._next[event]
-
-    def _postpone(self, event: str) -> None:
-        self._next[event] = (self.loop.env_step // self._periods[event] + 1) * self._periods[event]
+    def advance(self, until: int) -> None:
+        self.loop.advance(until, self._pulse)
 
     def _pulse(self) -> bool:
         """Show and record what is due by the clock; whether a signal came."""
-        now = perf_counter()
-        if self.panel.due(now):
-            self.panel.update(self._panel_state())
-        if now - self._watch.recorded_at >= TIMING_PERIOD:
-            self._log_timing()
-        return self.interrupts.received is not None
+        self.records.pulse()
+        return self._events.pulse()
 
     # Logs.
 
@@ -135,31 +86,8 @@ class Session:
         loop = self.loop
         values = {**loop.episodes.means(), **self._losses(), **loop.agent.scheduled()}
         counts: dict[str, float] = {"updates": loop.agent.updates, "episodes": loop.episodes.count}
-        counts |= bandit_regret(loop.agent, loop.env)
-        self._metrics.write({"kind": "train", "env_step": loop.env_step, **counts, **values})
-        if self.writers is not None:
-            self.writers.scalars(loop.env_step, {f"train/{name}": value for name, value in (counts | values).items()})
-        self._log_timing()
-
-    def sweep(self, number: int, metrics: dict[str, float]) -> None:
-        """One record of a sweep of planning, which takes no env step."""
-        self._metrics.write({"kind": "plan", "env_step": 0, "sweep": number, **metrics})
-        if self.writers is not None:
-            self.writers.scalars(number, {f"plan/{name}": value for name, value in metrics.items()})
-
-    def record_final(self, result: Evaluation) -> None:
-        """The last record: the kept agent on evaluation seeds of its own."""
-        values = result.as_json()
-        self._metrics.write({"kind": "final", "env_step": self.loop.env_step, **values})
-        if self.writers is not None:
-            self.writers.summary({f"final/{name}": value for name, value in values.items()})
-
-    def _log_timing(self) -> None:
-        record = self._watch.record()
-        self._timing.write(record)
-        if self.writers is not None:
-            numbers = {name: value for name, value in record.items() if name != "env_step"}
-            self.writers.scalars(self.loop.env_step, {f"time/{name}": value for name, value in numbers.items()})
+        counts |= self._parts.measured()
+        self.records.train(counts | values)
 
     def _losses(self) -> dict[str, float]:
         return {name: float(value) for name, value in self.loop.metrics.items()}
@@ -167,11 +95,11 @@ class Session:
     def _check_finite(self) -> None:
         for name, value in self._losses().items():
             if not math.isfinite(value):
-                kept = self.path / "checkpoints" / "last.pt"
+                kept = self._last.path
                 left = f"; the last good checkpoint is {kept}" if kept.is_file() else ""
                 raise RunError(f"{name} is {value} at env step {self.loop.env_step:,}: training stopped{left}")
 
-    def _panel_state(self) -> PanelState:
+    def panel_state(self) -> PanelState:
         loop, last = self.loop, self.last_evaluation
         return PanelState(
             env_step=loop.env_step,
@@ -191,25 +119,22 @@ class Session:
     def evaluate(self) -> Evaluation:
         """Evaluate on the run's evaluation seeds, log it, and keep the best agent so far as `best.pt`."""
         if self._eval_env is None:
-            self._eval_env = self._make_eval_env()
+            self._eval_env = self._parts.eval_env()
         result = evaluate(
             self.loop.agent,
             self._eval_env,
             episodes=self.options.eval_episodes,
-            seed=self._eval_seed,
-            name=self._describe().agent,
+            seed=self._parts.seeds.eval,
+            name=self._parts.name,
             interrupted=self._pulse,
         )
         self.last_evaluation = result
-        values = {name: value for name, value in result.as_json().items() if name.endswith("_return")}
-        record = {"episodes": len(result.returns), "seed": result.seed, **values, **result.stamp()}
-        self._metrics.write({"kind": "eval", "env_step": self.loop.env_step, **record})
-        if self.writers is not None:
-            self.writers.scalars(self.loop.env_step, {f"eval/{name}": value for name, value in values.items()})
+        self.records.evaluation(result)
         better = self.best is None or result.mean_return > self.best
         if better:
             self.best = result.mean_return
-            self._save("best", score=result.mean_return)
+            about = dataclasses.replace(self._parts.describe(), score=self.best, score_seed=self._parts.seeds.eval)
+            self._save_agent("best", about)
         self.panel.message(
             f"evaluation at {self.loop.env_step:,}: {result.mean_return:.2f}{' (best)' if better else ''}"
         )
@@ -218,71 +143,60 @@ class Session:
     # Checkpoints.
 
     def save_last(self) -> None:
-        """Write the checkpoint that a resume goes on from; RunError where the agent is no longer finite."""
+        """Write the checkpoint that a resumed run starts from; RunError where the agent is no longer finite."""
         self._check_finite()
-        self._save("last")
+        self._try_to_save("last", lambda: self._last.save(self._parts.describe(), self._state()))
 
     def _save_periodic(self) -> None:
         self.save_last()
-        self._save(f"step-{self.loop.env_step:010d}")
-        kept = sorted((self.path / "checkpoints").glob("step-*.pt"))
+        self._save_agent(f"step-{self.loop.env_step:010d}", self._parts.describe())
+        kept = sorted(self._checkpoints.glob("step-*.pt"))
         for old in kept[: -self.options.keep_checkpoints or None]:
             old.unlink()
 
-    def _save(self, name: str, *, score: float | None = None) -> None:
-        """Write one checkpoint, all to go on from if it is the last; without space the run goes on with the old one."""
-        state = self.loop.agent.state_dict()
-        about = dataclasses.replace(
-            self._describe(), score=score, score_seed=None if score is None else self._eval_seed
-        )
-        path, kind = self.path / "checkpoints" / f"{name}.pt", name.split("-")[0]
+    def _save_agent(self, name: str, about: About) -> None:
+        path = self._checkpoints / f"{name}.pt"
+        self._try_to_save(name, lambda: checkpoint.save_agent(path, about, self.loop.agent.state_dict()))
+
+    def _try_to_save(self, name: str, save: Callable[[], None]) -> None:
+        """Write one checkpoint; without space the run continues with the old one."""
+        kind = name.split("-")[0]
         try:
-            if name == "last":
-                self._replay_files.save(path, about, {"agent": state, **self._resume_state()})
-            else:
-                state.pop("replay", None)
-                checkpoint.save(path, about, {"agent": state})
+            save()
             self.failed_saves.pop(kind, None)
         except OSError as error:
             self.failed_saves[kind] = f"checkpoint {name} was not written: {error.strerror or error}"
             self.panel.message(f"{self.failed_saves[kind]}; the previous one is kept")
 
-    def _resume_state(self) -> dict[str, Any]:
-        loop = self.loop
-        return {
-            "actor": loop.actor.state_dict(),
-            "env": loop.env.snapshot() if loop.exact_resume else None,
-            "loop": loop.state_dict(),
-            "torch_rng": torch.get_rng_state(),
-            "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-            "session": {
-                "next": dict(self._next),
-                "best": self.best,
-                "metrics": self._metrics.position(),
-                "timing": self._timing.position(),
-                "seconds": self._watch.total,
-                "writers": {} if self.writers is None else self.writers.state(),
-            },
-        }
+    def _state(self) -> RunState:
+        loop, records = self.loop, self.records
+        return RunState(
+            agent=loop.agent.state_dict(),
+            actor=loop.actor.state_dict(),
+            env=loop.env.snapshot() if loop.exact_resume else None,
+            loop=loop.state_dict(),
+            torch_rng=torch.get_rng_state(),
+            cuda_rng=torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            session=SessionState(
+                next=self._events.state(),
+                best=self.best,
+                metrics=records.metrics.position(),
+                timing=records.timing.position(),
+                seconds=records.watch.total,
+                writers=records.writers.state(),
+            ),
+        )
 
-    def restore(self, content: dict[str, Any]) -> None:
-        """Go on from what a `last` checkpoint holds beside agent and environment."""
-        self._replay_files.restore(content)
-        self.loop.actor.load_state_dict(content["actor"])
-        self.loop.load_state_dict(content["loop"])
-        torch.set_rng_state(content["torch_rng"])
-        if content["cuda_rng"] and torch.cuda.is_available():
-            torch.cuda.set_rng_state_all(content["cuda_rng"])
-        state = content["session"]
-        for name, period in self._periods.items():
-            self._next[name] = state["next"].get(name, (self.loop.env_step // period + 1) * period)
-        self.best = state["best"]
-        self._metrics.truncate(state["metrics"])
-        self._timing.truncate(state["timing"])
-        self._watch = Watch(self.loop, total=state["seconds"])
+    def restore(self, state: RunState) -> None:
+        """Continue from a `last` checkpoint, from which agent, actor, environment and loop are restored already."""
+        torch.set_rng_state(state.torch_rng)
+        if state.cuda_rng and torch.cuda.is_available():
+            torch.cuda.set_rng_state_all(state.cuda_rng)
+        self._events.restore(state.session.next)
+        self.best = state.session.best
+        self.records.restore(state.session)
 
     def close(self) -> None:
         if self._eval_env is not None:
             self._eval_env.close()
-        self._metrics.close()
-        self._timing.close()
+        self.records.close()

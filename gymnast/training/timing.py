@@ -7,6 +7,9 @@ from time import perf_counter
 
 from gymnast.training.loop import Loop
 
+TIMING_PERIOD = 10.0
+"""Seconds between two records of timing.jsonl."""
+
 
 class Watch:
     """What timing.jsonl says: steps a second and where the time went since the last record."""

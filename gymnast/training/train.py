@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from gymnast.agents.base import LearningError
-from gymnast.atari import protocols
+from gymnast.agents.base import AsynchronousConfig, LearningError, Planner
+from gymnast.envs.env import Env
+from gymnast.envs.factory import EnvLike
 from gymnast.envs.native.adapter import NativeEnv
 from gymnast.envs.rows.processes import WorkerError
 from gymnast.errors import RunError, UsageError, first_line
@@ -18,10 +18,12 @@ from gymnast.output.panel import Panel
 from gymnast.output.trackers import Writers
 from gymnast.settings import agents, under_protocol
 from gymnast.settings.options import TrainOptions
-from gymnast.storage import checkpoint, folder, metrics_log, rebuild, replay_blocks
+from gymnast.storage import folder, metrics_log, rebuild
+from gymnast.storage.last import LastCheckpoint, RunState
 from gymnast.training.finish import RunResult, _leave, _test
 from gymnast.training.loop import Loop
-from gymnast.training.parts import EnvLike, Parts
+from gymnast.training.parts import Parts
+from gymnast.training.run_log import RunLog
 from gymnast.training.session import Session
 
 
@@ -51,9 +53,9 @@ def train(
             folder.check_space(options.out, 2 * parts.checkpoint_bytes())
             path = folder.create(options.out, env=parts.env.id, agent=parts.name, name=options.name, seed=options.seed)
             stack.enter_context(folder.locked(path))
-            folder.write_config(path, _config_json(parts, command=command, presets=presets))
+            folder.write_config(path, parts.config_json(command=command, presets=presets))
         started()
-        return _run(parts, path, None, stack)
+        return _run(parts, path, last=LastCheckpoint(path / "checkpoints"), state=None, stack=stack)
 
 
 def resume(
@@ -76,7 +78,8 @@ def resume(
             kept = folder.read_config(path)
             stack.enter_context(folder.locked(path))
             options = _options_of(kept["run"], path, steps=steps, device=device)
-            about, content = checkpoint.read(path / "checkpoints" / "last.pt")
+            last = LastCheckpoint(path / "checkpoints")
+            about, state = last.read()
             if about.env_step >= options.steps and _has_final(path):  # without one, its final evaluation is missing
                 raise UsageError(f"{path} has finished its {options.steps:,} env steps; pass a larger --steps")
             if not trust and ":" in options.env:
@@ -84,13 +87,14 @@ def resume(
             made = rebuild.agent_class(about, agent=agent, trust=trust)
             config = rebuild.config_of(about, made, trust=trust)
             parts = Parts.make(made, options, config, env=None, stack=stack, name=about.agent)
-            replay_blocks.load_agent(parts.agent, content, path / "checkpoints" / "last.pt")
-            if content["env"] is not None:
-                parts.env.restore(content["env"])
+            rebuild.load_agent(parts.agent, state.agent, last.path, replay=True)
+            parts.actor.load_state_dict(state.actor)
+            if state.env is not None:
+                parts.env.restore(state.env)
             kept["run"] = dataclasses.asdict(options)
             kept["resumed"] = [*kept.get("resumed", []), {"env_step": about.env_step, "command": list(command)}]
             folder.write_config(path, kept)
-        return _run(parts, path, content, stack)
+        return _run(parts, path, last=last, state=state, stack=stack)
 
 
 def _has_final(path: Path) -> bool:
@@ -117,51 +121,16 @@ def _options_of(kept: dict[str, Any], path: Path, *, steps: int | None, device: 
     return dataclasses.replace(options, **{key: value for key, value in changes.items() if value is not None})
 
 
-def _config_json(parts: Parts, *, command: Sequence[str], presets: Sequence[str]) -> dict[str, Any]:
-    return {
-        "agent": parts.name,
-        "config": dataclasses.asdict(parts.config),
-        "run": dataclasses.asdict(parts.options),
-        "protocol": protocols.stamp(parts.protocol()),
-        "presets": list(presets),
-        "command": list(command),
-        "versions": folder.versions(),
-        "commit": folder.commit(),
-        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-    }
-
-
-def _run(parts: Parts, path: Path, content: dict[str, Any] | None, stack: ExitStack) -> RunResult:
-    """Train, then evaluate and film what was kept."""
+def _run(parts: Parts, path: Path, *, last: LastCheckpoint, state: RunState | None, stack: ExitStack) -> RunResult:
+    """Train, from `state` on if a run is resumed, then evaluate and film what was kept."""
     panel = stack.enter_context(Panel(f"{parts.name} on {parts.env.id}  ({path})"))
-    overridden = under_protocol.note(parts.options.protocol, parts.options.env)
-    if overridden is not None:
-        panel.message(overridden)
-    if isinstance(parts.env, NativeEnv) and parts.env.id != parts.env_like:
-        panel.message(f"using the device-native {parts.env.id}; pass --no-native for {parts.env_like}")
-    loop = _loop(parts, stack)
-    if content is None or content["env"] is None:
-        parts.env.reset()
-    if content is not None and content["env"] is None:
-        panel.message(f"{parts.env.id} cannot be restored exactly: resuming with new episodes")
-    session = Session(
-        path,
-        parts.options,
-        loop,
-        describe=parts.describe,
-        eval_env=parts.eval_env,
-        eval_seed=parts.seeds.eval,
-        panel=panel,
-    )
-    stack.callback(session.close)
-    if content is not None:
-        session.restore(content)
-    session.writers = _writers(parts, path, content, env_step=loop.env_step)
+    _announce(parts, panel)
+    session = _session(parts, path, last=last, state=state, panel=panel, stack=stack)
     exit_code, final, files = 1, None, {"run": path}
     try:
         with session.interrupts:
-            if hasattr(parts.agent, "plan"):
-                _plan(parts, session)
+            if isinstance(parts.agent, Planner):
+                _plan(parts.agent, parts.env, session)
             else:
                 session.go()
             exit_code = session.interrupts.exit_code
@@ -170,7 +139,7 @@ def _run(parts: Parts, path: Path, content: dict[str, Any] | None, stack: ExitSt
                 files |= _leave(parts, path, session)
                 exit_code = 1 if session.failed_saves else 0
             else:
-                panel.message(f"stopped at env step {loop.env_step:,}; to continue: gymnast resume {path}")
+                panel.message(f"stopped at env step {session.env_step:,}; to continue: gymnast resume {path}")
     except (RunError, LearningError, WorkerError) as error:
         panel.message(str(error))
     except KeyboardInterrupt:
@@ -180,15 +149,43 @@ def _run(parts: Parts, path: Path, content: dict[str, Any] | None, stack: ExitSt
         if session.trained:
             panel.message(f"stopped in the final evaluation; to repeat it: gymnast evaluate {path}")
         else:  # a second SIGINT
-            panel.message(f"stopped immediately, without a new checkpoint, at env step {loop.env_step:,} of {path}")
+            panel.message(f"stopped immediately, without a new checkpoint, at env step {session.env_step:,} of {path}")
     finally:
-        session.writers.close(exit_code)
-    return RunResult(path, exit_code, loop.env_step, final, files)
+        session.records.writers.close(exit_code)
+    return RunResult(path, exit_code, session.env_step, final, files)
+
+
+def _announce(parts: Parts, panel: Panel) -> None:
+    """Say where the run differs from what its options suggest."""
+    overridden = under_protocol.note(parts.options.protocol, parts.options.env)
+    if overridden is not None:
+        panel.message(overridden)
+    if isinstance(parts.env, NativeEnv) and parts.env.id != parts.env_like:
+        panel.message(f"using the device-native {parts.env.id}; pass --no-native for {parts.env_like}")
+
+
+def _session(
+    parts: Parts, path: Path, *, last: LastCheckpoint, state: RunState | None, panel: Panel, stack: ExitStack
+) -> Session:
+    """What trains the parts: from the start, or from where `state` left it."""
+    loop = _loop(parts, stack)
+    if state is None or state.env is None:
+        parts.env.reset()
+    if state is not None:
+        if state.env is None:
+            panel.message(f"{parts.env.id} cannot be restored exactly: resuming with new episodes")
+        loop.load_state_dict(state.loop)
+    writers = _writers(parts, path, state, env_step=loop.env_step)
+    session = Session(parts, loop, last=last, records=RunLog(path, loop, writers), panel=panel)
+    stack.callback(session.close)
+    if state is not None:
+        session.restore(state)
+    return session
 
 
 def _loop(parts: Parts, stack: ExitStack) -> Loop:
     """The loop in this process, or one whose steps worker processes take."""
-    if not getattr(parts.config, "workers", 0):
+    if not (isinstance(parts.config, AsynchronousConfig) and parts.config.workers):
         return Loop(parts.agent, parts.actor, parts.env, overlap=parts.options.overlap)
     from gymnast.training.async_loop import AsyncLoop
 
@@ -197,7 +194,7 @@ def _loop(parts: Parts, stack: ExitStack) -> Loop:
     return loop
 
 
-def _writers(parts: Parts, path: Path, content: dict[str, Any] | None, *, env_step: int) -> Writers:
+def _writers(parts: Parts, path: Path, state: RunState | None, *, env_step: int) -> Writers:
     options = parts.options
     return Writers(
         options.track,
@@ -207,14 +204,14 @@ def _writers(parts: Parts, path: Path, content: dict[str, Any] | None, *, env_st
         project=options.wandb_project,
         mode=options.wandb_mode,
         env_step=env_step,
-        state=None if content is None else content["session"]["writers"],
+        state=None if state is None else state.session.writers,
     )
 
 
-def _plan(parts: Parts, session: Session) -> None:
+def _plan(agent: Planner, env: Env, session: Session) -> None:
     """Planning takes no env step: it sweeps over the environment's known table."""
-    table = parts.env.transition_table()
+    table = env.transition_table()
     assert table is not None  # `Parts.make` has seen to it
-    for number, metrics in enumerate(parts.agent.plan(table), start=1):  # type: ignore[attr-defined]
-        session.sweep(number, metrics)
+    for number, metrics in enumerate(agent.plan(table), start=1):
+        session.records.sweep(number, metrics)
     session.save_last()

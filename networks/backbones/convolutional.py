@@ -59,7 +59,9 @@ class ConvNet(nn.Module):
         features: Tensor = pixels(obs).mul_(self.scale)
         with torch.autocast(features.device.type, torch.bfloat16, enabled=self.bf16):
             for convolution, norm in zip(self.convolutions, self.channel_norms, strict=True):
-                features = torch.relu_(norm(convolution(features)))
+                features = norm(convolution(features))
+                # Not in place on a normalised image, which is a view: autograd would copy its gradient, pixel by pixel.
+                features = torch.relu_(features) if isinstance(norm, nn.Identity) else torch.relu(features)
         features = features.flatten(1).float()
         for layer, norm in zip(self.layers, self.norms, strict=True):
             features = torch.relu(norm(layer(features)))

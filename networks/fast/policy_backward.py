@@ -1,7 +1,10 @@
 """An actor-critic of fully connected layers with its backward pass written out, and its acting in NumPy.
 
-The same numbers as autograd's: on the CPU small networks spend their time on bookkeeping, and torch's tanh takes seven
-times as long as NumPy's. Every other network takes torch's own way.
+The gradients are autograd's: on the CPU small networks spend their time on bookkeeping, and torch's tanh takes seven
+times as long as NumPy's. Every other network uses autograd.
+
+Gain over autograd and torch's forward pass, `python benchmarks/fast.py`: PPO's gradient, with the loss in closed form,
+3.2 to 3.4 times; acting in eight rows 2.6 to 2.7 times.
 """
 
 from __future__ import annotations

@@ -1,42 +1,41 @@
-"""Plain networks with their backward pass written out: the same gradients as autograd's, in less time.
+"""Q-networks of ReLU layers with their backward pass written out: the same gradients as autograd's, in less time.
 
-Small networks spend their updates on bookkeeping, not on arithmetic, and large ones on copies of gradients: here each
-gradient is written where it belongs. Every other network takes torch's own way.
+Small networks spend their updates on bookkeeping, not on arithmetic: here each gradient is written where it belongs.
+Every other network uses autograd; convolutions gained too little from such a form (RESULTS.md).
+
+Gain of a gradient over autograd, `python benchmarks/fast.py`: DQN 1.1 to 1.2 times, PQN 1.8 to 2.0 times.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gymnast.networks.backbones.convolutional import ChannelNorm, ConvNet, pixels
 from gymnast.networks.backbones.mlp import MLP
 from gymnast.networks.fast.flat import FlatParameters
 from gymnast.networks.heads.q import QHead, QNetwork
 from gymnast.networks.layers.noisy import Linear
 
-Layer = nn.Conv2d | nn.Linear | nn.LayerNorm
+Layer = nn.Linear | nn.LayerNorm
 THIN = 16
 """Fewer inputs than this, and the weight gradient is faster by way of its transpose."""
 
 relu_backward = torch.ops.aten.threshold_backward.default
-convolution_backward = torch.ops.aten.convolution_backward.default
 layer_norm_backward = torch.ops.aten.native_layer_norm_backward.default
 
 
 class PlainLinear:
-    """A linear layer of inputs [B, ...], which it flattens."""
+    """A linear layer of inputs [B, F]."""
 
     def __init__(self, layer: nn.Linear, flat: FlatParameters) -> None:
         self.weight, self.bias = layer.weight.detach(), layer.bias.detach()
         self.weight_grad, self.bias_grad = flat.gradient(layer.weight), flat.gradient(layer.bias)
 
     def inputs(self, features: Tensor) -> Tensor:
-        return features if features.dim() == 2 else features.flatten(1)
+        return features
 
     def __call__(self, inputs: Tensor) -> Tensor:
         return functional.linear(inputs, self.weight, self.bias)
@@ -51,38 +50,8 @@ class PlainLinear:
         return grad @ self.weight if further else None
 
 
-class PlainConvolution:
-    """A convolution of channels-last images; `scale` is what the images are to be multiplied by."""
-
-    def __init__(self, layer: nn.Conv2d, flat: FlatParameters, scale: float) -> None:
-        assert layer.bias is not None
-        self.weight, self.bias = layer.weight.detach(), layer.bias.detach()
-        self.weight_grad, self.bias_grad = flat.gradient(layer.weight), flat.gradient(layer.bias)
-        self.kernel, self.stride, self.scale = layer.kernel_size, layer.stride, scale
-
-    def inputs(self, features: Tensor) -> Tensor:
-        return features
-
-    def __call__(self, inputs: Tensor) -> Tensor:
-        weight = self.weight if self.scale == 1.0 else self.weight * self.scale  # of which there is less than of images
-        return torch.conv2d(inputs, weight, self.bias, self.stride)
-
-    def backward(self, inputs: Tensor, grad: Tensor, *, further: bool) -> Tensor | None:
-        """As `PlainLinear.backward`; nothing goes further than the images that are scaled."""
-        if grad.dim() == 2:
-            sizes = zip(inputs.shape[2:], self.kernel, self.stride, strict=True)
-            grad = grad.view(len(grad), -1, *((size - kernel) // stride + 1 for size, kernel, stride in sizes))
-        grad = grad.contiguous(memory_format=torch.channels_last)
-        inputs_grad, weight_grad, _ = convolution_backward(
-            grad, inputs, self.weight, None, self.stride, [0, 0], [1, 1], False, [0, 0], 1, [further, True, False]
-        )
-        torch.mul(weight_grad, self.scale, out=self.weight_grad)
-        torch.sum(grad.permute(0, 2, 3, 1).flatten(0, 2), 0, out=self.bias_grad)  # faster than with the weights
-        return inputs_grad  # type: ignore[no-any-return]
-
-
 class PlainNorm:
-    """A layer normalisation of features [B, F], or of images over the channels of each position.
+    """A layer normalisation of features [B, F].
 
     What it keeps is its output, its inputs, and their means and reciprocal deviations.
     """
@@ -90,70 +59,60 @@ class PlainNorm:
     def __init__(self, layer: nn.LayerNorm, flat: FlatParameters) -> None:
         self.weight, self.bias = layer.weight.detach(), layer.bias.detach()
         self.weight_grad, self.bias_grad = flat.gradient(layer.weight), flat.gradient(layer.bias)
-        self.shape, self.eps, self.images = list(layer.normalized_shape), layer.eps, isinstance(layer, ChannelNorm)
+        self.shape, self.eps = list(layer.normalized_shape), layer.eps
 
     def inputs(self, features: Tensor) -> tuple[Tensor, ...]:
-        features = features.permute(0, 2, 3, 1) if self.images else features
         normal, mean, scale = torch.native_layer_norm(features, self.shape, self.weight, self.bias, self.eps)
-        return normal.permute(0, 3, 1, 2) if self.images else normal, features, mean, scale
+        return normal, features, mean, scale
 
     def __call__(self, inputs: tuple[Tensor, ...]) -> Tensor:
         return inputs[0]
 
     def backward(self, inputs: tuple[Tensor, ...], grad: Tensor, *, further: bool) -> Tensor:
         """As `PlainLinear.backward`."""
-        output, features, mean, scale = inputs
-        if self.images:
-            grad = grad.view(output.shape).permute(0, 2, 3, 1)
+        _, features, mean, scale = inputs
         grad, weight_grad, bias_grad = layer_norm_backward(
             grad, features, self.shape, mean, scale, self.weight, self.bias, [True, True, True]
         )
         self.weight_grad.copy_(weight_grad)
         self.bias_grad.copy_(bias_grad)
-        return grad.permute(0, 3, 1, 2) if self.images else grad
+        return grad
 
 
 class Plain:
-    """What `network(obs, noise)` gives, [B, A, K]; `backward` writes into the flat gradient.
+    """What `network(obs)` gives, [B, A, K]; `write_gradients` writes into the flat gradient.
 
-    `layers` are the network's, or its backbone's where the head is not plain, which then takes torch's own way.
     Gradients are overwritten where autograd adds to them: one forward and one backward pass an update.
     """
 
     def __init__(self, network: QNetwork, layers: list[Layer], flat: FlatParameters) -> None:
-        self.flat, self.backbone, self.head = flat, network.backbone, network.head
-        self.whole = all(layer is not layers[-1] for layer in self.backbone.modules())
-        scale = self.backbone.scale if isinstance(self.backbone, ConvNet) else 1.0
-        self.layers = [_plain(layer, flat, 1.0 if number else scale) for number, layer in enumerate(layers)]
-        before_norm = [isinstance(layer, nn.LayerNorm) for layer in [*layers[1:], None]]
-        self.rectified = [not before for before in before_norm]
-        self.rectified[-1] = not self.whole
+        self.flat, self.head = flat, network.head
+        self.layers = [
+            PlainNorm(layer, flat) if isinstance(layer, nn.LayerNorm) else PlainLinear(layer, flat) for layer in layers
+        ]
+        self.rectified = [not isinstance(following, nn.LayerNorm) for following in layers[1:]] + [False]
         """Whether a layer's output goes through the ReLU."""
-        # A network's parameters begin with its backbone's.
-        flat.added = flat.grad[sum(p.numel() for layer in layers for p in layer.parameters()) :]
+        flat.added = flat.grad[:0]
 
     def __call__(self, obs: Tensor, noise: Tensor | None = None) -> Tensor:
         if torch.is_grad_enabled() and self.flat.parameter.requires_grad:
             output: Tensor = _Apply.apply(self.flat.parameter, obs, self)  # type: ignore[no-untyped-call]
         else:
             output = self.activations(obs)[-1]
-        if self.whole:
-            return output.view(-1, self.head.actions, self.head.outputs)  # type: ignore[call-overload,no-any-return]
-        return self.head(output, noise)  # type: ignore[no-any-return]
+        return output.view(-1, self.head.actions, self.head.outputs)  # type: ignore[call-overload,no-any-return]
 
     def activations(self, obs: Tensor) -> list[Any]:
-        """What each layer keeps, its input for most, and the output [B, F] of the last one."""
-        features = pixels(obs) if isinstance(self.backbone, ConvNet) else obs
-        kept = list[Any]()
+        """What each layer keeps, its input for most, and the output [B, A * K] of the last one."""
+        features, kept = obs, list[Any]()
         for layer, rectified in zip(self.layers, self.rectified, strict=True):
             kept.append(layer.inputs(features))
             features = layer(kept[-1])
             if rectified:
                 features.relu_()
-        return [*kept, features.flatten(1)]
+        return [*kept, features]
 
     def write_gradients(self, kept: list[Any], output: Any, grad: Tensor) -> None:
-        """Backpropagate the gradient of the output, [B, F]."""
+        """Backpropagate the gradient of the output, [B, A * K]."""
         flowing: Tensor | None = grad
         for number in reversed(range(len(self.layers))):
             assert flowing is not None
@@ -179,39 +138,21 @@ class _Apply(torch.autograd.Function):
         return None, None, None
 
 
-def _plain(layer: Layer, flat: FlatParameters, scale: float) -> Any:
-    if isinstance(layer, nn.LayerNorm):
-        return PlainNorm(layer, flat)
-    return PlainConvolution(layer, flat, scale) if isinstance(layer, nn.Conv2d) else PlainLinear(layer, flat)
-
-
 def plain_layers(network: nn.Module) -> list[Layer] | None:
-    """The layers of a network that is nothing but ReLU layers over a flat float Box or images, else None.
+    """The layers of a network that is nothing but ReLU layers over a flat Box of floats, else None.
 
-    Layer normalisations before the ReLU are layers of their own. Where only the head of convolutions is of another
-    kind, the layers of the backbone.
+    Layer normalisations before the ReLU are layers of their own.
     """
     if type(network) is not QNetwork:
         return None
-    backbone, head, layers = network.backbone, network.head, list[Any]()
-    if type(backbone) is MLP and backbone.vector.is_identity and backbone.activation == "relu":
-        layers = _in_turn(backbone.layers, backbone.norms)
-    elif isinstance(backbone, ConvNet) and type(backbone).forward is ConvNet.forward and not backbone.bf16:
-        convolutions = _in_turn(backbone.convolutions, backbone.channel_norms)
-        layers = [*convolutions, *_in_turn(backbone.layers, backbone.norms)]
-    else:
+    backbone, head = network.backbone, network.head
+    if type(backbone) is not MLP or type(head) is not QHead or not backbone.vector.is_identity:
         return None
-    if type(head) is QHead and head.stream.activation == "relu":
-        whole = [*layers, *head.stream.hidden, head.stream.output]
-        if all(type(layer) in (nn.Conv2d, nn.Linear, Linear, nn.LayerNorm, ChannelNorm) for layer in whole):
-            return whole
-    return layers if isinstance(backbone, ConvNet) else None
-
-
-def _in_turn(layers: Iterable[nn.Module], norms: Iterable[nn.Module]) -> list[Any]:
-    """Each layer and, where it has one, its normalisation."""
-    pairs = zip(layers, norms, strict=True)
-    return [part for pair in pairs for part in pair if not isinstance(part, nn.Identity)]
+    hidden = [part for pair in zip(backbone.layers, backbone.norms, strict=True) for part in pair]
+    layers: list[Any] = [layer for layer in hidden if not isinstance(layer, nn.Identity)]
+    layers += [*head.stream.hidden, head.stream.output]
+    known = all(type(layer) in (nn.Linear, Linear, nn.LayerNorm) for layer in layers)
+    return layers if known and backbone.activation == head.stream.activation == "relu" else None
 
 
 def fast(network: QNetwork, flat: FlatParameters) -> Plain | QNetwork:
@@ -219,7 +160,4 @@ def fast(network: QNetwork, flat: FlatParameters) -> Plain | QNetwork:
     layers = plain_layers(network)
     parameters = list(network.parameters())
     learns = all(parameter.dtype == torch.float32 and parameter.grad is not None for parameter in parameters)
-    # On a GPU each of its calls would wait for Python, as autograd's do not.
-    on_cpu = flat.data.device.type == "cpu"
-    images = isinstance(network.backbone, ConvNet)
-    return Plain(network, layers, flat) if layers is not None and learns and (on_cpu or not images) else network
+    return Plain(network, layers, flat) if layers is not None and learns else network

@@ -81,15 +81,8 @@ class DeviceRing:
     ) -> None:
         """Store one step of the N streams; as `Ring.add`."""
         self.adds += 1
-        if next_mask is not None and self.mask is None:
-            self._keep_masks(next_mask.shape[1])
         active = self._all if active is None else active
-        before, after = self.layout.split(obs), self.layout.split(next_obs)
-        if self._unchecked:
-            self._unchecked -= 1
-            self.layout.check_stack(obs, next_obs, active)
-        if obs is not self._expected:
-            self._reconcile(before)
+        before, after = self._parts(obs, next_obs, active)
         self._expected = following
         ended = terminated | truncated
         cut = terminated if life_lost is None else terminated | life_lost
@@ -97,16 +90,22 @@ class DeviceRing:
         self.action[slot] = action
         self.reward[slot] = reward
         self.bootstrap[slot] = (~cut).float()
-        if self.mask is not None:
-            newest = torch.where(active, self.slot, self.slots)
-            if next_mask is None:
-                self.mask.index_fill_(0, newest, True)
-            else:
-                self.mask[newest] = next_mask
+        if next_mask is not None or self.mask is not None:
+            self._store_mask(next_mask, active)
         self.length += active
         completed = self._close(active, slot, stop=ended | cut)
         self.sampler.changed(torch.cat([stale, completed]), self.ready)
         self.fresh = torch.where(active, ended, self.fresh)
+
+    def _parts(self, obs: Obs, next_obs: Obs, active: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """The parts of both observations; cuts the streams whose `obs` is not what the last step led to."""
+        if self._unchecked:
+            self._unchecked -= 1
+            self.layout.check_stack(obs, next_obs, active)
+        before, after = self.layout.split(obs), self.layout.split(next_obs)
+        if obs is not self._expected:
+            self._reconcile(before)
+        return before, after
 
     def _append(self, rows: Tensor, obs: list[Tensor], next_obs: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Write the rows' first stacks, where an episode begins, and their newest frames.
@@ -143,8 +142,18 @@ class DeviceRing:
         self.length.masked_fill_(rows & stop, 0)
         return completed
 
+    def _store_mask(self, next_mask: Tensor | None, active: Tensor) -> None:
+        """Keep the masks of the step just stored; what was stored before the first mask allowed every action."""
+        if next_mask is not None and self.mask is None:
+            self._keep_masks(next_mask.shape[1])
+        newest = torch.where(active, self.slot, self.slots)
+        if self.mask is not None and next_mask is not None:
+            self.mask[newest] = next_mask
+        elif self.mask is not None:
+            self.mask.index_fill_(0, newest, True)
+
     def _keep_masks(self, actions: int) -> None:
-        """From now on; what was stored before allowed every action."""
+        """Make room for the masks of all slots."""
         self.mask = torch.ones((self.slots + 1, actions), dtype=torch.bool, device=self.ready.device)
         batch = self._buffers.batch
         batch.next_mask = torch.ones((len(batch.index), actions), dtype=torch.bool, device=self.ready.device)
@@ -174,8 +183,9 @@ class DeviceRing:
         index, weight = self.sampler.draw(uniform)
         batch.index.copy_(index)
         batch.weight.copy_(weight)
-        total, discount, successor = self.transitions.build(
+        total, discount, successor = windows(
             index,
+            self.transitions,
             reward=self.reward[:slots],
             bootstrap=self.bootstrap[:slots],
             stop=self.stop[:slots],
@@ -231,3 +241,22 @@ class DeviceRing:
         frames = {f"frames{number}": array for number, array in enumerate(self.frames)}
         scalars = {name: getattr(self, name) for name in ("action", "reward", "bootstrap", "stop", "ready")}
         return {**frames, **scalars, **({} if self.mask is None else {"mask": self.mask})}
+
+
+def windows(
+    index: Tensor, transitions: NStep, *, reward: Tensor, bootstrap: Tensor, stop: Tensor, stride: int
+) -> tuple[Tensor, Tensor, Tensor]:  # int64 [B] -> float32 [B], float32 [B], int64 [B]
+    """Discounted reward sums, discounts and where the successors lie, not yet taken modulo the number of slots.
+
+    The same as `ring_kernels.windows`, bit for bit, which a test holds equal. That one stops where a window ends; here
+    nothing may be read by the host, so every window takes n steps and masks those after its end.
+    """
+    n, gamma, size = transitions.n, transitions.gamma, len(reward)
+    total, discount, last = reward[index], gamma * bootstrap[index], index
+    going: Tensor | bool = True
+    for power in range(1, n):
+        going = going & ~stop[last]
+        last = (last + stride * going) % size
+        total = total + gamma**power * reward[last] * going
+        discount = discount * ~going + gamma ** (power + 1) * bootstrap[last] * going
+    return total, discount, last + stride

@@ -1,0 +1,75 @@
+"""The replay that a DQN learns from: a ring on the CPU, the same read as sequences, or a ring on the device."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium import spaces
+
+from gymnast.agents.base import torch_seed
+from gymnast.agents.optim.compiled import Compiled
+from gymnast.agents.schedules import Schedule
+from gymnast.agents.value.dqn_config import DQNConfig
+from gymnast.replay.device.ring import DeviceRing
+from gymnast.replay.device.samplers import DevicePrioritized, DeviceSampler, DeviceUniform
+from gymnast.replay.layout import Layout
+from gymnast.replay.ring import Ring
+from gymnast.replay.samplers import Prioritized, Sampler, Uniform
+from gymnast.replay.sequences import SequenceReplay, SequenceShape
+from gymnast.replay.transitions import NStep
+
+Replay: TypeAlias = Ring | SequenceReplay | DeviceRing
+
+
+def build_replay(
+    config: DQNConfig,
+    observation_space: gym.Space[Any],
+    *,
+    num_envs: int,
+    device: torch.device,
+    seed: np.random.SeedSequence,
+    beta: Schedule,
+    memory_size: int | None,
+) -> Replay:
+    """An empty replay; of sequences where a recurrent layer has `memory_size` numbers to remember.
+
+    Raises:
+        ValueError: more memory or disk than is free, or a size that does not fit.
+    """
+    layout = Layout(observation_space, stack=config.frame_stack or _default_stack(observation_space))
+    transitions = NStep(config.n_step, config.gamma)
+    sizes = {"size": config.replay_size, "num_envs": num_envs, "batch_size": config.batch_size}
+    priorities: dict[str, Any] = {
+        "alpha": config.priority_alpha,
+        "beta": beta,
+        "ranked": config.priority == "rank",
+    }
+    if device.type == "cpu":
+        rng, path = np.random.Generator(np.random.PCG64(seed)), config.replay_path
+        sampler: Sampler = Prioritized(rng, **priorities) if config.prioritized else Uniform(rng)
+        if memory_size is None:
+            return Ring(layout, sampler, transitions, **sizes, path=path)
+        shape = SequenceShape(config.burn_in, config.sequence_length, config.sequence_period)
+        return SequenceReplay(layout, sampler, transitions, shape, **sizes, memory_size=memory_size, path=path)
+    if config.replay_path is not None:
+        raise ValueError(
+            f"replay_path needs device cpu, got {device}: on other devices the replay is kept in device memory"
+        )
+    generator = torch.Generator(device).manual_seed(torch_seed(seed))
+    on_device: DeviceSampler = (
+        DevicePrioritized(generator, **priorities) if config.prioritized else DeviceUniform(generator)
+    )
+    ring = DeviceRing(layout, on_device, transitions, **sizes, device=device)
+    if config.compile:
+        ring.compile(Compiled)
+    return ring
+
+
+def _default_stack(space: gym.Space[Any]) -> int:
+    """Frames of an observation: 4 for uint8 [4, H, W], else 1."""
+    shape = space.shape or ()
+    images = isinstance(space, spaces.Box) and space.dtype == np.uint8
+    return 4 if images and len(shape) == 3 and shape[0] == 4 else 1

@@ -1,0 +1,140 @@
+"""Hand-written forms beside the plain ones: CPU time of a gradient, and of choosing actions.
+
+    python benchmarks/fast.py [--rounds 15] [--calls 100] [--json FILE]
+
+Two agents with the same weights, one of them confined to autograd and to torch's forward pass, compute the gradient of
+the same batch (loss, backward pass and clipping, without the optimizer's step), or choose actions for the same
+observations. They take turns within a round, on one thread; the time is the process's own, so that a busy machine
+disturbs it little. The ratio is the median over the rounds, with the lowest and the highest one. `difference` is the
+largest one between both gradients, relative to the largest entry.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gymnast.agents import DQN, PQN, ActorCritic, ActorCriticConfig, DQNConfig, PQNConfig
+from gymnast.envs import make
+from gymnast.training.loop import Loop
+
+GRADIENTS: dict[str, tuple[Any, Any, str, int]] = {
+    "DQN, MLP 120-84, batch 128": (DQN, DQNConfig(batch_size=128, learning_starts=1_000), "CartPole-v1", 1),
+    "PQN, normalised MLP": (PQN, PQNConfig(), "CartPole-v1", 32),
+    "PPO, Categorical": (ActorCritic, ActorCriticConfig(), "CartPole-v1", 8),
+    "PPO, Gaussian": (ActorCritic, ActorCriticConfig(), "Pendulum-v1", 8),
+}
+"""Agent, config, environment and number of its rows."""
+ACTING: dict[str, tuple[Any, Any, str, int]] = {
+    "DQN, MLP 120-84, 1 row": (DQN, DQNConfig(epsilon=0.05), "CartPole-v1", 1),
+    "DQN, MLP 120-84, 8 rows": (DQN, DQNConfig(epsilon=0.05), "CartPole-v1", 8),
+    "PPO, 8 rows": (ActorCritic, ActorCriticConfig(), "CartPole-v1", 8),
+}
+
+
+def confine(agent: Any) -> None:
+    """Leave an agent autograd and torch's forward pass only."""
+    if isinstance(agent, DQN):
+        agent._online, agent._target, agent.numpy_q = agent.online, agent.target, None
+    elif isinstance(agent, PQN):
+        agent._network = agent.network
+    else:
+        agent.plain = None
+    agent.weights.added = agent.weights.grad
+    agent._update._learn = agent._update._by_backward
+
+
+def pair(kind: Any, config: Any, id: str, num_envs: int) -> tuple[list[Any], list[Loop]]:
+    """The agent, the same one confined, and a loop for each."""
+    agents, loops = [], []
+    for confined in (False, True):
+        env = make(id, num_envs, seed=0)
+        agent = kind(env.single_observation_space, env.single_action_space, config, num_envs=num_envs, seed=0)
+        if confined:
+            confine(agent)
+        env.reset()
+        agents.append(agent)
+        loops.append(Loop(agent, agent.actor(num_envs, explore=True, seed=0), env))
+    return agents, loops
+
+
+def batch_of(agent: Any, loop: Loop) -> Any:
+    """The last batch of the agent's first call of `learn`."""
+    seen: list[Any] = []
+    update = agent._update
+
+    def watched(batch: Any, noise: Any) -> Any:
+        seen.append(copy.deepcopy(batch))
+        return update(batch, noise)
+
+    agent._update = watched
+    while not seen:
+        loop.advance(loop.env_step + 1, lambda: False)
+    agent._update = update
+    return seen[-1]
+
+
+def compare(calls: tuple[Callable[[], Any], Callable[[], Any]], rounds: int, count: int) -> dict[str, Any]:
+    """Microseconds of a call of each, the fast one first, and how many times the fast one's the plain one's is."""
+    times: list[list[float]] = [[], []]
+    for number in range(-1, rounds):  # the first round warms up
+        for which in (0, 1) if number % 2 else (1, 0):
+            began = time.process_time()
+            for _ in range(count):
+                calls[which]()
+            if number >= 0:
+                times[which].append(1e6 * (time.process_time() - began) / count)
+    ratios = sorted(plain / fast for fast, plain in zip(*times, strict=True))
+    fast, plain = (statistics.median(each) for each in times)
+    return {"fast_us": fast, "plain_us": plain, "ratio": statistics.median(ratios), "range": [ratios[0], ratios[-1]]}
+
+
+def gradient(case: tuple[Any, Any, str, int], rounds: int, calls: int) -> dict[str, Any]:
+    agents, loops = pair(*case)
+    batch, _ = (batch_of(agent, loop) for agent, loop in zip(agents, loops, strict=True))
+    agents[1].weights.data.copy_(agents[0].weights.data)
+    fast, plain = (agent._update._learn for agent in agents)
+    result = compare((lambda: fast(batch, None), lambda: plain(batch, None)), rounds, calls)
+    grads = [agent.weights.grad for agent in agents]
+    return {**result, "difference": float((grads[0] - grads[1]).abs().max() / grads[1].abs().max())}
+
+
+def acting(case: tuple[Any, Any, str, int], rounds: int, calls: int) -> dict[str, Any]:
+    _, loops = pair(*case)
+    obs, start = loops[0].env.obs, loops[0].env.start
+    fast, plain = (loop.actor.act for loop in loops)
+    return compare((lambda: fast(obs, start), lambda: plain(obs, start)), rounds, 5 * calls)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--calls", type=int, default=100, help="gradients in a round; five times as many actions")
+    parser.add_argument("--json", type=Path, help="write the figures here")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    figures = []
+    for what, cases, measure in (("gradient", GRADIENTS, gradient), ("acting", ACTING, acting)):
+        for name, case in cases.items():
+            result = {"what": what, "case": name, **measure(case, arguments.rounds, arguments.calls)}
+            figures.append(result)
+            low, high = result["range"]
+            print(
+                f"{what:9} {name:28} {result['fast_us']:8,.0f} us, plain {result['plain_us']:8,.0f} us"
+                f"   x{result['ratio']:.2f} ({low:.2f} to {high:.2f})"
+                + (f"   difference {result['difference']:.0e}" if "difference" in result else "")
+            )
+    if arguments.json:
+        arguments.json.write_text(json.dumps(figures, indent=1))
+
+
+if __name__ == "__main__":
+    main()

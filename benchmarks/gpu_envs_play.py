@@ -1,0 +1,103 @@
+"""Random play by the rules of a device-native environment: our contender of gpu_envs.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from gpu_envs_task import Task
+from torch import Tensor
+
+from gymnast.agents.optim.compiled import Captured
+from gymnast.envs import make
+from gymnast.envs.native import world
+from gymnast.envs.native.adapter import NativeEnv
+from gymnast.envs.native.draws import Draws, row_keys
+
+BLOCK = 32
+"""Steps of one CUDA graph."""
+
+
+class Play:
+    """N environments under random actions; on a GPU `BLOCK` steps are one CUDA graph."""
+
+    def __init__(self, task: Task, *, compile: bool) -> None:
+        env = make(task.game, task.envs, device=task.device, native=True)
+        assert isinstance(env, NativeEnv)
+        self.device = env.device
+        self.key = row_keys(1, task.envs, device=env.device)
+        compile = compile and (env.env.game.compiles_on_cpu or env.device.type != "cpu")
+        self.step = torch.compile(_step(env), fullgraph=True, dynamic=False) if compile else _step(env)
+        self.kept: tuple[Any, ...] = (
+            env.env.world,
+            torch.zeros_like(self.key),  # the counter of draws
+            env.obs,
+            torch.zeros(task.envs, device=env.device),  # the sum of rewards
+        )
+        self.recorded: Captured | None = None
+        if env.device.type == "cuda":
+            self.kept = _like(self.kept)
+            self.recorded = Captured(self._record)
+
+    @property
+    def block(self) -> int:
+        """Steps that are taken at once."""
+        return 1 if self.recorded is None else BLOCK
+
+    def run(self, count: int) -> int:
+        """Take at least this number of steps, in whole blocks; their number."""
+        blocks = -(-count // self.block)
+        if self.recorded is None:
+            self._play(count)
+        else:
+            for _ in range(blocks):
+                self.recorded(())
+        return blocks * self.block
+
+    def _play(self, count: int) -> None:
+        for _ in range(count):
+            now, *rest = self.kept
+            self.kept = self.step(now, self.key, *rest)
+
+    def _record(self) -> None:
+        """A block of steps, and the result back to where the recording finds it."""
+        held = self.kept
+        self._play(BLOCK)
+        for place, value in zip(_leaves(held), _leaves(self.kept), strict=True):
+            place.copy_(value)
+        self.kept = held
+
+
+def _step(env: NativeEnv) -> Callable[..., tuple[Any, ...]]:
+    """A random action and what follows from it: state, counter of draws, observation, sum of rewards."""
+    game, limit, actions = env.env.game, env.env.limit, int(env.single_action_space.n)  # type: ignore[attr-defined]
+
+    def step(now: world.World, key: Tensor, counter: Tensor, obs: Tensor, total: Tensor) -> tuple[Any, ...]:
+        action = Draws(key, counter).integer(0, actions)
+        following, moved = world.advance(game, now, action, limit)
+        return following, counter + 1, moved.obs, total + moved.reward
+
+    return step
+
+
+def _leaves(value: Any) -> list[Any]:
+    """All tensors of a nesting of tuples and dicts, in order."""
+    if isinstance(value, (tuple, dict)):
+        return [leaf for part in (value.values() if isinstance(value, dict) else value) for leaf in _leaves(part)]
+    return [value]
+
+
+def _like(value: Any) -> Any:
+    """The same nesting with tensors of its own: no two of them may be one that a recording writes to."""
+    if isinstance(value, dict):
+        return {name: _like(part) for name, part in value.items()}
+    if isinstance(value, tuple):
+        parts = [_like(part) for part in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
+    return value.clone()
+
+
+def wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

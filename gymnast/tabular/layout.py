@@ -1,0 +1,98 @@
+"""The tuples of arrays and numbers that the compiled loop over a known table reads and writes."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from gymnast.agents.tabular.updates import Traces, Window
+
+Q_LEARNING, EXPECTED_SARSA, DOUBLE_Q, SARSA, TD = range(5)
+"""Which update; SARSA is n-step SARSA too."""
+ACTION, BEFORE, AFTER, NOW, END = range(5)
+"""Columns of `Plan.moves`: action, state, true successor, state after a reset, 1 if terminated plus 2 if truncated."""
+
+
+class World(NamedTuple):
+    """The environment: its table, and where each of the N rows is."""
+
+    cumulative: np.ndarray  # float64 [S, A, K]
+    next_state: np.ndarray  # int64 [S, A, K]
+    reward: np.ndarray  # float64 [S, A, K], what returns add up
+    learned_reward: np.ndarray  # float64 [S, A, K], rounded to float32 as in `Step`
+    terminated: np.ndarray  # bool [S, A, K]
+    initial: np.ndarray  # float64 [S], cumulative
+    mask: np.ndarray  # bool [S, A]
+    words: np.ndarray  # uint64 [N, 4], the generators
+    state: np.ndarray  # int64 [N]
+    length: np.ndarray  # int64 [N]
+    total: np.ndarray  # float64 [N], return of the episode so far
+    last_action: np.ndarray  # int64 [N], -1 at an episode's start
+    episode: np.ndarray  # int64 [N + 1], numbers of the episodes, then how many have begun
+
+
+class Learner(NamedTuple):
+    """The agent and its exploring actor."""
+
+    q: np.ndarray  # float64 [tables, rows, A or 1]
+    counts: np.ndarray  # int64 [rows, A]
+    policy: np.ndarray  # float64 [S, A], what TD follows
+    average: np.ndarray  # float64 [1]
+    traces: Traces
+    window: Window
+    clock: np.ndarray  # int64 [2, N], the agent's and the actor's
+    words: np.ndarray  # uint64 [2, 4], the agent's generator and the actor's
+    seen: np.ndarray  # bool [S], states that were entered
+
+
+class Plan(NamedTuple):
+    """How far to go, the schedules on the way, and room for what comes out."""
+
+    steps: int  # of every row
+    alpha: np.ndarray  # float64 [steps] or [1]
+    strength: np.ndarray  # float64 [steps] or [1]
+    returns: np.ndarray  # float64 [steps * N]
+    lengths: np.ndarray  # int64 [steps * N]
+    ended: np.ndarray  # int64 [steps * N], env steps since the plan's start
+    error: np.ndarray  # float64 [1], mean |error| of the last step
+    values: np.ndarray  # float64 [2, A], scratch
+    numbers: np.ndarray  # int64 [A], scratch
+    moves: np.ndarray  # int64 [N, 5], scratch
+    rewards: np.ndarray  # float64 [N], scratch
+
+
+class Numbers(NamedTuple):
+    """Numbers that differ from run to run and need no loop of their own."""
+
+    gamma: float
+    horizon: int
+    limit: int  # steps of an episode
+    bonus: float  # kappa inside the bootstrap's maximum, 0 without
+    average: float
+    decay: float
+
+
+class Kind(NamedTuple):
+    """What a loop is compiled for."""
+
+    algorithm: int
+    exploration: int
+    random_ties: bool
+    masked: bool
+    finite: bool  # a finite horizon
+    renewal: bool  # average reward: an episode's end leads to the next one's start
+    draws: bool  # whether steps and resets take a random number each
+    traced: bool
+    replacing: bool
+    cut: bool
+
+
+class Parts(NamedTuple):
+    """All of a loop."""
+
+    kind: Kind
+    world: World
+    learner: Learner
+    plan: Plan
+    numbers: Numbers

@@ -1,0 +1,86 @@
+"""Every script under benchmarks/ runs with tiny sizes as a command of its own; its figures are not tested."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+BENCHMARKS = ROOT / "benchmarks"
+NO_PEER = "ModuleNotFoundError: No module named"
+COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "a3c": ("--workers 1 --rounds 1 --seconds 0.1", ("1 workers: ", "CartPole-v1; medians (lowest, highest round)")),
+    "actor_critic": (
+        "--only gymnast-ppo --threads 1 --envs 2 --rounds 1 --steps 10",
+        ("gymnast-ppo, 1 threads, 2 envs: ", "gymnast-ppo, ms/step: act"),
+    ),
+    "atari_dqn": (
+        "--only gymnast-dqn sb3-dqn --threads 1 --envs 2 --rounds 1 --steps 8 --learning-starts 40 --warm-up 8",
+        ("gymnast-dqn, 1 threads, 2 envs: ", "gymnast-dqn, ms/step: act", "each at its best"),
+    ),
+    "cliff": ("--seeds 1 --episodes 20", ("q-learning   while exploring", "greedy [-13.0]", "greedy: -15")),
+    "dqn": ("--periods 10 --rounds 1 --steps 20", ("one update per 10 env steps", "gymnast's us/step: act")),
+    "envs": ("--num-envs 2 --rounds 1 --seconds 0.01", ("gymnasium loop", "   2 ")),
+    "fast": ("--rounds 1 --calls 1", ("gradient  PPO, Gaussian", "acting    DQN, MLP 120-84, 8 rows")),
+    "gpu": ("--device cpu update replay", ("ok   update, MLP 120-84", "ok   replay, stack 3, 3-step")),
+    "gpu_actor_critic": ("--device cpu --modes eager", ("ok   A2C, MLP 64-64", "ok   gymnast/CartPole-v1, PPO")),
+    "gpu_cartpole": (
+        "--device cpu --threads 1 --agents ppo --seeds 0 --envs 2 --every 64 --solve-steps 64 --pace-steps 64",
+        ("check solve, ppo, seed 0", "check pace, pqn", "purejaxql itself is left out"),
+    ),
+    "gpu_envs": (
+        "--device cpu --games CartPole-v1 --envs 4 --rounds 1 --steps 2 --eager --only gymnast-eager gymnax gymnasium",
+        ("gymnast-eager, CartPole-v1, 1 threads, 4 envs: ", "ratios\n  gymnast-eager / gymnasium: x"),
+    ),
+    "gpu_launches": ("--device cpu --agents a2c --envs 2", ("agent a2c, environments 2, recorded False",)),
+    "gpu_learner": (
+        "rainbow replay loop --device cpu --small --modes eager",
+        ("ok   Rainbow update: eager", "ok   sample + re-prioritise, by rank: eager", "ok   Pong, Rainbow: eager"),
+    ),
+    "gpu_minatar": ("--device cpu --agents pqn --steps 64", ("pqn Breakout seed 0: ", "IQM over seeds")),
+    "gpu_population": ("--device cpu --members 2 --steps 512", ("no GPU: 2 members of 512 steps", "solved  ")),
+    "learning": ("frozenlake --seeds 1 --steps 500", ("== frozenlake", "'agent': 'double-q-learning', 'seed': 0")),
+    "replay": ("--contenders gymnast sb3 --transitions 200 --rounds 1", ("sample 256", "sb3: left out, " + NO_PEER)),
+    "tabular": ("--steps 100 --rounds 1", ("compiled with masks", "equal, bit for bit: True")),
+}
+"""Options of a small run, and what it prints."""
+
+
+def scripts() -> set[str]:
+    """Names of the benchmarks: the files that are commands."""
+    return {path.stem for path in BENCHMARKS.glob("*.py") if "def main(" in path.read_text()}
+
+
+def test_every_benchmark_has_a_small_run() -> None:
+    assert scripts() == set(COMMANDS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_small_run(name: str, tmp_path: Path) -> None:
+    options, shown = COMMANDS[name]
+    done = run(name, options, tmp_path)
+    assert done.returncode == 0, done.stderr
+    for text in shown:
+        assert text in done.stdout + done.stderr
+
+
+def test_a_peer_that_is_not_installed_is_named_and_left_out(tmp_path: Path) -> None:
+    """The peer's interpreter here has no packages at all."""
+    (tmp_path / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" -S -E "$@"\n')
+    (tmp_path / "python").chmod(0o755)
+    options = f"--only tianshou-ppo --threads 1 --envs 2 --rounds 1 --peer-python {tmp_path / 'python'}"
+    done = run("actor_critic", options, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith(f"tianshou-ppo: {NO_PEER} ")
+    assert "tianshou" not in done.stdout
+
+
+def run(name: str, options: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(BENCHMARKS / f"{name}.py"), *options.split()]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
