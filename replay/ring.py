@@ -62,10 +62,11 @@ class Ring:
         self._allocate_frames(path, size)
         self.block = BLOCK
         sizes = {"stack": self.stack, "n": self.n, "block": self.block}
-        self._data = kernels.allocate(slots, num_envs, gamma=transitions.gamma, **sizes)
-        self._struct = kernels.struct_of(self._data)
-        self.action, self.reward, self.bootstrap, self.stop, self.ready, self.touched = self._data[:6]
-        self.slot, self.fresh, self.length, _ = self._data.streams  # `ring_kernels.py` says what they are
+        self._data = data = kernels.allocate(slots, num_envs, gamma=transitions.gamma, **sizes)
+        self._struct = kernels.struct_of(data)
+        self.action, self.reward, self.bootstrap = data.action, data.reward, data.bootstrap
+        self.stop, self.ready, self.touched = data.stop, data.ready, data.touched
+        self.slot, self.fresh, self.length, _ = data.streams  # `ring_kernels.py` says what they are
         self.mask: np.ndarray | None = None  # bool [slots, A], actions allowed in the observation of a slot
         self.count = 0  # slots that are ready
         self.used = 0  # slots that have ever been written: [0, used)

@@ -56,10 +56,10 @@ class Plan(NamedTuple):
     lengths: np.ndarray  # int64 [steps * N]
     ended: np.ndarray  # int64 [steps * N], env steps since the plan's start
     error: np.ndarray  # float64 [1], mean |error| of the last step
-    values: np.ndarray  # float64 [2, A], scratch
-    numbers: np.ndarray  # int64 [A], scratch
-    moves: np.ndarray  # int64 [N, 5], scratch
-    rewards: np.ndarray  # float64 [N], scratch
+    scratch_values: np.ndarray  # float64 [2, A]
+    scratch_counts: np.ndarray  # int64 [A]
+    moves: np.ndarray  # int64 [N, 5], of the step under way
+    rewards: np.ndarray  # float64 [N], of the step under way
 
 
 class Numbers(NamedTuple):

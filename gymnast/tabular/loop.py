@@ -180,20 +180,20 @@ def _plan(agent: TabularAgent, steps: int, rows: int) -> Plan:
     room = steps * rows
     return Plan(
         steps=steps,
-        alpha=_values(agent.alpha, agent.env_step, steps, rows),
-        strength=_values(agent.explorer.strength, agent.env_step, steps, rows),
+        alpha=_at_steps(agent.alpha, agent.env_step, steps, rows),
+        strength=_at_steps(agent.explorer.strength, agent.env_step, steps, rows),
         returns=np.empty(room),
         lengths=np.empty(room, np.int64),
         ended=np.empty(room, np.int64),
         error=np.zeros(1),
-        values=np.empty((2, agent.num_actions)),
-        numbers=np.empty(agent.num_actions, np.int64),
+        scratch_values=np.empty((2, agent.num_actions)),
+        scratch_counts=np.empty(agent.num_actions, np.int64),
         moves=np.empty((rows, 5), np.int64),
         rewards=np.empty(rows),
     )
 
 
-def _values(schedule: schedules.Schedule, begin: int, steps: int, rows: int) -> np.ndarray:
+def _at_steps(schedule: schedules.Schedule, begin: int, steps: int, rows: int) -> np.ndarray:
     """A schedule at each step, float64 [steps], or [1] where it is constant."""
     at = range(begin, begin + steps * rows, rows)
     if isinstance(schedule, partial):

@@ -99,7 +99,7 @@ def double_value(
 def act(parts: Parts, strength: float, row: int) -> None:
     """Choose the row's action."""
     kind, world, learner, plan, given = parts
-    here, clock, q, values = world.state[row], learner.clock, learner.q, plan.values
+    here, clock, q, values = world.state[row], learner.clock, learner.q, plan.scratch_values
     entry = here
     if kind.finite:
         clock[1, row] = 0 if world.length[row] == 0 else min(clock[1, row] + 1, given.horizon - 1)
@@ -114,7 +114,7 @@ def act(parts: Parts, strength: float, row: int) -> None:
     else:
         scores = q[0, entry]
     plan.moves[row, ACTION] = select(
-        kind, strength, u, v, scores, learner.counts[entry], world.mask, here, values[0], plan.numbers
+        kind, strength, u, v, scores, learner.counts[entry], world.mask, here, values[0], plan.scratch_counts
     )
 
 
@@ -192,7 +192,9 @@ def learn_sarsa(parts: Parts, strength: float, rates: Rates, row: int, moved: Tr
     u, v = uniform(learner.words, 0), uniform(learner.words, 0)
     last_pair = 0
     if last:
-        chosen = select(kind, strength, u, v, scores, counts, world.mask, there, plan.values[0], plan.numbers)
+        chosen = select(
+            kind, strength, u, v, scores, counts, world.mask, there, plan.scratch_values[0], plan.scratch_counts
+        )
         last_pair = moved.entry * actions + chosen
     pair, reward = moved.before * actions + plan.moves[row, ACTION], plan.rewards[row]
     average, traces, window = learner.average, learner.traces, learner.window
@@ -203,7 +205,7 @@ def learn_sarsa(parts: Parts, strength: float, rates: Rates, row: int, moved: Tr
 def learn_pair(parts: Parts, strength: float, rates: Rates, row: int, moved: Transition) -> float:
     """Update the transition's pair, or its state for TD, at once; returns the error."""
     kind, world, learner, plan, given = parts
-    q, mask, values, numbers, there = learner.q, world.mask, plan.values, plan.numbers, moved.there
+    q, mask, values, numbers, there = learner.q, world.mask, plan.scratch_values, plan.scratch_counts, moved.there
     counts, average, traces = learner.counts[moved.entry], learner.average, learner.traces
     table, pair, reward = 0, moved.before * mask.shape[1] + plan.moves[row, ACTION], plan.rewards[row]
     if kind.algorithm == TD:

@@ -34,7 +34,7 @@ class RunResult:
         return "\n".join([*lines, *(f"{name:<12}{path}" for name, path in self.files.items())])
 
 
-def _test(parts: Parts, path: Path, session: Session) -> Evaluation:
+def evaluate_kept(parts: Parts, path: Path, session: Session) -> Evaluation:
     """Evaluate the kept agent on seeds that had no part in choosing it."""
     if session.best is None:  # no evaluation was scheduled: the agent as it is now is the one that is kept
         session.evaluate()
@@ -57,7 +57,7 @@ def _test(parts: Parts, path: Path, session: Session) -> Evaluation:
     return final
 
 
-def _leave(parts: Parts, path: Path, session: Session) -> dict[str, Path]:
+def leave_files(parts: Parts, path: Path, session: Session) -> dict[str, Path]:
     """The files that a finished run leaves: a picture or a video that cannot be made is said, and no more than that."""
     files = {"checkpoint": path / "checkpoints" / "best.pt"}
     makers: dict[str, Callable[[], Path]] = {}

@@ -20,7 +20,7 @@ from gymnast.settings import agents, under_protocol
 from gymnast.settings.options import TrainOptions
 from gymnast.storage import folder, metrics_log, rebuild
 from gymnast.storage.last import LastCheckpoint, RunState
-from gymnast.training.finish import RunResult, _leave, _test
+from gymnast.training.finish import RunResult, evaluate_kept, leave_files
 from gymnast.training.loop import Loop
 from gymnast.training.parts import Parts
 from gymnast.training.run_log import RunLog
@@ -135,8 +135,8 @@ def _run(parts: Parts, path: Path, *, last: LastCheckpoint, state: RunState | No
                 session.go()
             exit_code = session.interrupts.exit_code
             if not exit_code:
-                final = _test(parts, path, session)
-                files |= _leave(parts, path, session)
+                final = evaluate_kept(parts, path, session)
+                files |= leave_files(parts, path, session)
                 exit_code = 1 if session.failed_saves else 0
             else:
                 panel.message(f"stopped at env step {session.env_step:,}; to continue: gymnast resume {path}")
