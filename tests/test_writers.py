@@ -229,11 +229,11 @@ def test_nothing_heavy_is_imported_before_it_is_chosen() -> None:
 SCRIPT = """
     import json, sys, time
     from pathlib import Path
-    from gymnast import writers
+    from gymnast.output import trackers
     from gymnast.output.trackers import Writers
 
-    writers.WANDB_INIT_SECONDS = 3
-    writers.WANDB_FINISH_SECONDS = 3
+    trackers.WANDB_INIT_SECONDS = 3
+    trackers.WANDB_FINISH_SECONDS = 3
     began = time.monotonic()
     given = json.loads(sys.argv[1])
     made = Writers(
