@@ -1,6 +1,7 @@
 # Two commands: `make train` and `make test`. Both set up .venv first, with the versions of constraints.txt.
 PYTHON ?= python3
 BIN := .venv/bin
+PYTEST := $(BIN)/pytest -n 2 --dist worksteal
 
 .PHONY: train test check quick clean
 
@@ -8,7 +9,7 @@ train: .venv/installed
 	$(BIN)/gymnast train dqn --env CartPole-v1 --preset cartpole --track tensorboard
 
 test: check
-	$(BIN)/pytest -n 2
+	$(PYTEST)
 
 check: .venv/installed
 	$(BIN)/ruff check .
@@ -16,7 +17,7 @@ check: .venv/installed
 	$(BIN)/mypy
 
 quick: .venv/installed
-	$(BIN)/pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("gymnast needs Python 3.10 or newer: make PYTHON=python3.11" if sys.version_info < (3, 10) else 0)'

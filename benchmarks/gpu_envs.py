@@ -158,10 +158,10 @@ def _table(title: str, rounds: dict[str, list[Result]]) -> None:
     for name, results in rounds.items():
         middle = {key: statistics.median(result[key] for result in results) for key in results[0]}
         rates = [result["steps_per_second"] for result in results]
-        memory = f"{middle['MiB']:9.0f} MiB" if "MiB" in middle else ""
+        peak = f"{middle['MiB']:9.0f} MiB" if "MiB" in middle else ""
         print(
             f"  {name:14}{middle['steps_per_second']:16,.0f} steps/s ({min(rates):,.0f}, {max(rates):,.0f})"
-            f"{middle['compile_s']:8.1f} s to compile{memory}"
+            f"{middle['compile_s']:8.1f} s to compile{peak}"
         )
         medians[name] = middle
     contest.ratios("  ratios", medians, TARGETS)

@@ -4,7 +4,7 @@
                                 [--out FILE]
 
 Microseconds to add a step of 8 environments and of 1, to sample 32 and 256 transitions and give them new priorities
-(uniform memories only sample), and bytes of resident memory a transition. The contenders take turns within a round,
+(uniform replays only sample), and bytes of resident memory a transition. The contenders take turns within a round,
 medians of the rounds are printed, then ours beside the fastest peer of each kind. Frames are random; obs and next_obs
 are uint8 [4, 84, 84]; an episode lasts 500 steps. cpprb's compressed stacks take one environment alone. A peer that
 is not installed is named and left out; `--peer-python` runs the peers with another interpreter.
@@ -101,23 +101,23 @@ def measure(name: str, transitions: int) -> dict[str, float]:
     num_envs, figures = 1 if build is Cpprb else 8, {}
     _filled(build(4_000, num_envs, kind)).sample(BATCHES[0], np.ones(BATCHES[0], np.float32))  # imports, compiles
     before = _resident()
-    memory = build(transitions, num_envs, kind)
+    replay = build(transitions, num_envs, kind)
     for _ in range(transitions // num_envs):
-        memory.add()
-    figures["bytes"] = (_resident() - before) / (memory.stored or transitions)
-    figures[f"add {num_envs}"] = _microseconds(memory.add)
+        replay.add()
+    figures["bytes"] = (_resident() - before) / (replay.stored or transitions)
+    figures[f"add {num_envs}"] = _microseconds(replay.add)
     for batch in BATCHES:
         error = np.random.default_rng(0).random(batch).astype(np.float32)
-        figures[f"sample {batch}"] = _microseconds(lambda size=batch, error=error: memory.sample(size, error))
+        figures[f"sample {batch}"] = _microseconds(lambda size=batch, error=error: replay.sample(size, error))
     if num_envs > 1:
         figures["add 1"] = _microseconds(_filled(build(4_000, 1, kind)).add)
     return figures
 
 
-def _filled(memory: Contender) -> Contender:
+def _filled(replay: Contender) -> Contender:
     for _ in range(1_000):
-        memory.add()
-    return memory
+        replay.add()
+    return replay
 
 
 def _resident() -> int:

@@ -20,7 +20,7 @@ CGROUPS = (
 )
 
 
-def free_memory(device: torch.device) -> int:
+def free_bytes(device: torch.device) -> int:
     """Bytes that can still be allocated: free on a GPU, else in the machine and under the container's limit."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
@@ -34,9 +34,9 @@ def free_memory(device: torch.device) -> int:
     return free
 
 
-def check_memory(needed: int, device: torch.device, *, replay_size: int) -> None:
+def check_fits(needed: int, device: torch.device, *, replay_size: int) -> None:
     """Raise ValueError, with the numbers, where a replay of `needed` bytes does not fit."""
-    free = free_memory(device)
+    free = free_bytes(device)
     if needed > free - RESERVE:
         fits = max(int(replay_size * (free - RESERVE) / needed), 0)
         raise ValueError(
@@ -70,7 +70,7 @@ def map_file(path: str, sizes: list[int], *, replay_size: int) -> list[np.ndarra
                 os.posix_fallocate(file, 0, starts[-1])
             else:
                 os.ftruncate(file, starts[-1])
-            memory = mmap.mmap(file, starts[-1])
+            mapped = mmap.mmap(file, starts[-1])
         finally:
             os.close(file)
     except FileExistsError:
@@ -79,5 +79,5 @@ def map_file(path: str, sizes: list[int], *, replay_size: int) -> list[np.ndarra
         ) from None
     except OSError as error:
         raise ValueError(f"replay_path {path} cannot be used: {error.strerror}") from None
-    memory.madvise(mmap.MADV_RANDOM)  # frames are read here and there: what lies beside them is not worth reading
-    return [np.ndarray(size, np.uint8, memory, offset=start) for size, start in zip(sizes, starts, strict=False)]
+    mapped.madvise(mmap.MADV_RANDOM)  # frames are read here and there: what lies beside them is not worth reading
+    return [np.ndarray(size, np.uint8, mapped, offset=start) for size, start in zip(sizes, starts, strict=False)]

@@ -10,14 +10,14 @@ from torch import Tensor
 from gymnast.replay.rollout import Fields, flat_fields, nested_fields
 
 CHUNK = 256
-"""Steps of a row, and of all finished episodes, that there is memory for at first; it doubles where they are more."""
+"""Steps of a row, and of all finished episodes, that there is room for at first; it doubles where they are more."""
 
 
-class Episodes:
+class EpisodeBuffer:
     """Steps of N rows, apart until their episode ends; then they follow those of the episodes that ended before.
 
     Every step whose action counted is handed out once, with all others of its episode. A field that is None in the
-    first step of all is not kept. Episodes that never end are never handed out, and their memory grows.
+    first step of all is not kept. Episodes that never end are never handed out, and their buffers grow.
     """
 
     def __init__(self, num_envs: int, *, device: torch.device, chunk: int = CHUNK) -> None:
@@ -25,7 +25,7 @@ class Episodes:
         self.lengths: list[int] = []
         """Steps of each finished episode, in the order in which they ended."""
         self._position = torch.zeros(num_envs, dtype=torch.int64, device=device)  # steps of each row's own episode
-        self._first = torch.arange(num_envs, device=device)  # of each row, in the flat memory
+        self._first = torch.arange(num_envs, device=device)  # of each row, in the flat buffers
         self._capacity = 0
         self._longest = 0  # no row has more steps than this
         self._waiting: dict[str, Tensor] = {}  # [N * capacity, ...]
@@ -59,7 +59,7 @@ class Episodes:
     def take(self) -> tuple[Fields, list[int]]:
         """The steps of all finished episodes, each field [F, ...], and the length of each; then there are none.
 
-        The fields are views of memory that is written again after the next step.
+        The fields are views of buffers that are written again after the next step.
         """
         lengths, steps = self.lengths, self.steps
         self.lengths = []
@@ -81,7 +81,7 @@ class Episodes:
         self._position[row] = 0
 
     def _allocate(self, flat: dict[str, Tensor], capacity: int | None = None) -> None:
-        """Memory for rows like these values [N, ...]."""
+        """Room for rows like these values [N, ...]."""
         self._capacity = capacity or self.chunk
         self._first = torch.arange(self.num_envs, device=self.device) * self._capacity
         shapes = {name: value.shape[1:] for name, value in flat.items()}
@@ -91,7 +91,7 @@ class Episodes:
         self._finished = {name: value.new_zeros((self.chunk, *shapes[name])) for name, value in flat.items()}
 
     def _make_room(self) -> None:
-        """Twice the memory, where a row has filled its own."""
+        """Twice the room, where a row has filled its own."""
         self._longest = int(self._position.max())
         if self._longest < self._capacity:
             return

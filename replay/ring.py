@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from gymnast.replay import ring_kernels as kernels
-from gymnast.replay.allocation import check_memory, map_file
+from gymnast.replay.allocation import check_fits, map_file
 from gymnast.replay.buffers import Buffers
 from gymnast.replay.layout import Layout, Obs, dense
 from gymnast.replay.samplers import Sampler
@@ -36,7 +36,7 @@ STACK_CHECKS = 100
 class Ring:
     """`size` slots in N streams; an episode takes one slot for each action and `stack` more.
 
-    With a `path` the frames lie in a file (`memory.map_file`) and only the rest in memory.
+    With a `path` the frames lie in a file (`allocation.map_file`) and only the rest in memory.
 
     Raises:
         ValueError: more memory or disk than is free, or fewer slots than a window needs.
@@ -57,7 +57,7 @@ class Ring:
         self.num_envs, self.stack, self.n = num_envs, layout.stack, transitions.n
         self.slots = slots = slots_for(size, num_envs, stack=self.stack, n=self.n)
         slot_bytes = SCALAR_BYTES + sampler.slot_bytes + (0 if path else layout.frame_bytes)
-        check_memory(slots * slot_bytes, CPU, replay_size=size)
+        check_fits(slots * slot_bytes, CPU, replay_size=size)
         sampler.allocate(slots)
         self._allocate_frames(path, size)
         self.block = BLOCK
@@ -176,7 +176,7 @@ class Ring:
 
     def _keep_masks(self, actions: int) -> None:
         """Make room for the masks of all slots."""
-        check_memory(self.slots * actions, CPU, replay_size=self.slots)
+        check_fits(self.slots * actions, CPU, replay_size=self.slots)
         self.mask = np.ones((self.slots, actions), np.bool_)
         batch = self._buffers.batch
         batch.next_mask = torch.ones((len(batch.index), actions), dtype=torch.bool)

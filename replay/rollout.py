@@ -1,4 +1,4 @@
-"""On-policy memory: the last T steps of N rows, in tensors that are allocated once."""
+"""On-policy storage: the last T steps of N rows, in tensors that are allocated once."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gymnast.replay.allocation import check_memory
+from gymnast.replay.allocation import check_fits
 from gymnast.replay.layout import Layout, Obs
 from gymnast.replay.ring import SCALAR_BYTES, Ring, windows_into
 from gymnast.replay.samplers import Sampler, Uniform
@@ -97,7 +97,7 @@ class SequenceReplay:
         sequences = -(-(size // num_envs) // shape.period) * num_envs
         needed = (size - size % num_envs) * ((0 if path else layout.frame_bytes) + SCALAR_BYTES + 2)
         needed += sequences * (4 * memory_size + sampler.slot_bytes + 1)
-        check_memory(needed, torch.device("cpu"), replay_size=size)
+        check_fits(needed, torch.device("cpu"), replay_size=size)
         unused = Uniform(np.random.Generator(np.random.PCG64(0)))  # single transitions are not sampled
         self.ring = ring = Ring(layout, unused, transitions, size=size, num_envs=num_envs, batch_size=1, path=path)
         self.valid = np.zeros(ring.slots, np.bool_)  # the slot holds a transition
@@ -236,7 +236,7 @@ class SequenceReplay:
 
 
 class _Buffers:
-    """The memory that batches are gathered into, made once; frames [B, steps, stack, ...] and what views them."""
+    """The buffers that batches are gathered into, made once; frames [B, steps, stack, ...] and what views them."""
 
     def __init__(self, layout: Layout, shape: SequenceShape, *, n: int, batch_size: int, memory_size: int) -> None:
         learned, after = (batch_size, shape.length), shape.length + n

@@ -368,6 +368,7 @@ def test_it_learns_to_catch(config: ActorCriticConfig, steps: int) -> None:
     assert trained("gymnast/Catch-v0", config, steps) > 0.9
 
 
+@pytest.mark.slow
 def test_a_recurrent_policy_remembers_what_a_plain_one_cannot() -> None:
     config = ActorCriticConfig(rollout_steps=32, learning_rate=3e-3, entropy_coef=0.01, memory_size=32)
     assert trained("gymnast/Memory-v0", config, 15_000) < 0.4

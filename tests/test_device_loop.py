@@ -15,7 +15,7 @@ from gymnast.envs.native.adapter import NativeEnv
 from gymnast.evaluation.environment import make_env
 from gymnast.evaluation.play import _play, _play_native
 from gymnast.settings import agents
-from gymnast.training.episodes import WINDOW, EndedEpisodes, Episodes
+from gymnast.training.episodes import WINDOW, EndedEpisodes, EpisodeStatistics
 from gymnast.training.loop import Loop
 from gymnast.training.rollout_loop import DeviceRollout
 
@@ -108,9 +108,9 @@ def test_a_rollout_that_is_begun_is_filled_step_by_step() -> None:
 
 def test_episodes_are_counted_on_the_device_as_on_the_host() -> None:
     rng = np.random.default_rng(0)
-    host, ended = Episodes(), EndedEpisodes(7, device=torch.device("cpu"))
+    host, ended = EpisodeStatistics(), EndedEpisodes(7, device=torch.device("cpu"))
     host.returns, host.lengths = (type(host.returns)(maxlen=7) for _ in range(2))
-    device = Episodes(on_device=ended)
+    device = EpisodeStatistics(on_device=ended)
     device.returns, device.lengths = (type(host.returns)(maxlen=7) for _ in range(2))
     for number in range(200):
         flags = torch.from_numpy(rng.random(12) < (0.9 if number % 50 == 3 else 0.05))

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from gymnast.agents import DQN, DQNConfig
 from gymnast.agents.base import Acted
 from gymnast.agents.maths.td import chosen, huber, mse, td_target, weighted_mean
-from gymnast.agents.value.values import Scalar
+from gymnast.agents.value.values import ScalarValues
 from gymnast.envs import make
 from gymnast.envs.step import Step
 from gymnast.replay.transitions import Batch
@@ -94,15 +94,15 @@ def test_losses_by_hand() -> None:
 def test_scalar_values_by_hand() -> None:
     output = torch.tensor([[2.0], [5.0]], requires_grad=True)
     reward, discount, following = torch.tensor([1.0, 1.0]), torch.tensor([0.5, 0.0]), torch.tensor([[4.0], [9.0]])
-    loss, error = Scalar("huber").td_loss(output, reward, discount, following)
+    loss, error = ScalarValues("huber").td_loss(output, reward, discount, following)
     assert loss.tolist() == [0.5, 3.5]  # targets 3 and 1
     assert error.tolist() == [1.0, 4.0]
     assert not error.requires_grad
     loss.sum().backward()
     assert output.grad is not None
     assert output.grad.tolist() == [[-1.0], [1.0]]
-    assert Scalar("mse").td_loss(output, reward, discount, following)[0].tolist() == [1.0, 16.0]
-    assert Scalar("mse").q(torch.zeros(2, 3, 1)).shape == (2, 3)
+    assert ScalarValues("mse").td_loss(output, reward, discount, following)[0].tolist() == [1.0, 16.0]
+    assert ScalarValues("mse").q(torch.zeros(2, 3, 1)).shape == (2, 3)
 
 
 class Table(nn.Module):

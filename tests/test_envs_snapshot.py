@@ -127,8 +127,8 @@ def test_seeded_replay(build: Any) -> None:
 
 @pytest.mark.slow
 def test_worker_processes() -> None:
-    check_resume(partial(envs.make, "Blackjack-v1", 3, vectorization="async"))
-    check_resume(partial(envs.make, Walk, 3, vectorization="async"))
+    check_resume(partial(envs.make, "Blackjack-v1", 2, vectorization="async"))
+    check_resume(partial(envs.make, Walk, 2, vectorization="async"))
 
 
 def test_a_replay_stays_short(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -391,7 +391,7 @@ def test_bad_options_fail_in_one_line(changes: dict[str, Any], message: str) -> 
 
 
 def test_other_devices_are_refused() -> None:
-    with pytest.raises(ValueError, match="recurrent lstm needs the device cpu"):
+    with pytest.raises(ValueError, match="recurrent lstm needs device cpu"):
         DQN(spaces.Box(0, 1, (3,), np.float32), spaces.Discrete(2), SMALL, device="cuda")
 
 

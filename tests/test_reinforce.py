@@ -18,7 +18,7 @@ from gymnast.agents.policy.reinforce_batch import batch_of, episode_returns, ret
 from gymnast.envs import make
 from gymnast.envs.step import Step
 from gymnast.evaluation.play import evaluate
-from gymnast.replay.episode_buffer import Episodes
+from gymnast.replay.episode_buffer import EpisodeBuffer
 from gymnast.training.loop import Loop
 
 BOX = spaces.Box(-np.inf, np.inf, (3,))
@@ -160,7 +160,7 @@ def test_the_mean_is_that_of_earlier_updates() -> None:
 @pytest.mark.parametrize("inactive", [False, True])
 def test_every_step_is_handed_out_once_with_its_whole_episode(inactive: bool) -> None:
     rng, rows = np.random.default_rng(0), 3
-    memory = Episodes(rows, device=torch.device("cpu"), chunk=2)
+    buffer = EpisodeBuffer(rows, device=torch.device("cpu"), chunk=2)
     number, own = 0, [list[int]() for _ in range(rows)]
     expected, found = list[list[int]](), list[list[int]]()
     for step in range(400):
@@ -176,7 +176,7 @@ def test_every_step_is_handed_out_once_with_its_whole_episode(inactive: bool) ->
                 own[row] = []
         given = torch.from_numpy(active) if inactive else None
         count = int(ended.sum()) if step % 2 else None
-        memory.add(
+        buffer.add(
             obs={"a": values, "b": {"c": values.float().unsqueeze(1)}},
             mask=None,
             ended=torch.from_numpy(ended),
@@ -184,16 +184,16 @@ def test_every_step_is_handed_out_once_with_its_whole_episode(inactive: bool) ->
             active=given,
         )
         if step == 200:  # goes on from its state
-            state, memory = memory.state_dict(), Episodes(rows, device=torch.device("cpu"), chunk=2)
-            memory.load_state_dict(state)
-        if len(memory.lengths) > 4 or step == 399:
-            fields, lengths = memory.take()
+            state, buffer = buffer.state_dict(), EpisodeBuffer(rows, device=torch.device("cpu"), chunk=2)
+            buffer.load_state_dict(state)
+        if len(buffer.lengths) > 4 or step == 399:
+            fields, lengths = buffer.take()
             assert torch.equal(fields["obs"]["b"]["c"][:, 0].long(), fields["obs"]["a"])
             found += [part.tolist() for part in fields["obs"]["a"].split(lengths)]
     assert found == expected
     assert max(map(len, found)) > 20
     with pytest.raises(ValueError, match="the checkpoint has episodes of 3 rows, not 2"):
-        Episodes(2, device=torch.device("cpu")).load_state_dict(memory.state_dict())
+        EpisodeBuffer(2, device=torch.device("cpu")).load_state_dict(buffer.state_dict())
 
 
 @pytest.mark.parametrize("recurrent", ["lstm", "gru"])
@@ -201,7 +201,7 @@ def test_every_step_is_handed_out_once_with_its_whole_episode(inactive: bool) ->
 def test_sequences_find_the_probabilities_of_acting_again(recurrent: Any, trunk: Any) -> None:
     agent = Reinforce(BOX, spaces.Discrete(3), replace(SMALL, recurrent=recurrent, trunk=trunk, memory_size=5))
     log_prob = [a.log_prob for n in (4, 1, 7) for a in played(agent, [1.0] * n, seed=n)]
-    fields, lengths = agent.episodes.take()
+    fields, lengths = agent.buffer.take()
     target = returns_of(fields, lengths, agent._gamma)[0]
     batch = batch_of(fields, lengths, target, target, memory_size=agent.network.memory_size)
     output, _ = agent.network.sequence(batch.obs, batch.start, batch.memory)
@@ -216,7 +216,7 @@ def test_filling_up_changes_no_gradient() -> None:
         agent = Reinforce(BOX, spaces.Discrete(3), replace(SMALL, normalise_advantages=True))
         for length in (4, 7):
             played(agent, [1.0] * length, seed=length)
-        fields, lengths = agent.episodes.take()
+        fields, lengths = agent.buffer.take()
         target = returns_of(fields, lengths, agent._gamma)[0]
         batch = batch_of(fields, lengths, target, target, fill=fill)
         assert len(batch.weight) == (16 if fill else 11)
@@ -229,7 +229,7 @@ def test_clipped_rewards_and_novelty_have_returns_apart() -> None:
     config = replace(SMALL, clip_rewards=True, intrinsic="counts", intrinsic_gamma=0.5, gamma=1.0, intrinsic_coef=2.0)
     agent = Reinforce(BOX, spaces.Discrete(2), config)
     played(agent, [5.0, -0.5, -9.0])
-    fields, lengths = agent.episodes.take()
+    fields, lengths = agent.buffer.take()
     to_go, _ = returns_of(fields, lengths, agent._gamma)
     novelty = fields["reward"][:, 1].tolist()
     assert to_go[:, 0].tolist() == [-0.5, -1.5, -1.0]
@@ -289,7 +289,7 @@ def test_a_state_without_its_replay_loads() -> None:
     state = agent.state_dict()
     del state["replay"]
     agent.load_state_dict(state)
-    assert agent.episodes.lengths == []
+    assert agent.buffer.lengths == []
     assert agent.env_step == 2
 
 

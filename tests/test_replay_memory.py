@@ -55,7 +55,7 @@ def held(value: Any) -> int:
 def test_what_is_asked_for_is_what_is_held(ranked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """The arrays of a ring of 20,000 Atari slots and of its sampler, against the number that the check is given."""
     asked: list[int] = []
-    monkeypatch.setattr("gymnast.replay.ring.check_memory", lambda needed, *_, **__: asked.append(needed))
+    monkeypatch.setattr("gymnast.replay.ring.check_fits", lambda needed, *_, **__: asked.append(needed))
     ring = Ring(Layout(ATARI, stack=4), prioritized(ranked=ranked), NStep(1, 0.99), **SIZES)
     assert asked[0] == 20_000 * (7_056 + SCALAR_BYTES + ring.sampler.slot_bytes)
     assert asked[0] == pytest.approx(held(ring), rel=2e-3)  # what does not grow with the slots is beside it
@@ -79,8 +79,8 @@ def test_a_million_atari_frames_fit_in_seven_and_a_half_gigabytes(
     layout = Layout(ATARI, stack=4)
     needed = 1_000_000 * (layout.frame_bytes + SCALAR_BYTES + prioritized(ranked=ranked).slot_bytes)
     assert needed + 1_000_000 * 18 <= 7.5e9  # masks of all actions included
-    monkeypatch.setattr(allocation, "free_memory", lambda device: int(7.5e9) + allocation.RESERVE)
-    allocation.check_memory(needed, CPU, replay_size=1_000_000)
+    monkeypatch.setattr(allocation, "free_bytes", lambda device: int(7.5e9) + allocation.RESERVE)
+    allocation.check_fits(needed, CPU, replay_size=1_000_000)
 
 
 def test_too_much_memory_is_said_before_it_is_taken() -> None:
@@ -94,9 +94,9 @@ def test_container_limit_counts(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) 
     limit.write_text("1000000\n")
     used.write_text("400000\n")
     monkeypatch.setattr(allocation, "CGROUPS", ((str(limit), str(used)), (str(tmp_path / "none"), str(used))))
-    assert allocation.free_memory(CPU) == 600_000
+    assert allocation.free_bytes(CPU) == 600_000
     limit.write_text("max\n")
-    assert allocation.free_memory(CPU) > 600_000
+    assert allocation.free_bytes(CPU) > 600_000
 
 
 @pytest.mark.parametrize(("stack", "n"), [(1, 1), (3, 2)])
@@ -142,7 +142,7 @@ def test_the_file_has_its_room_at_once_no_name_and_is_gone_with_its_arrays(tmp_p
 
 def test_only_the_rest_counts_against_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
-    monkeypatch.setattr("gymnast.replay.ring.check_memory", lambda needed, *_, **__: asked.append(needed))
+    monkeypatch.setattr("gymnast.replay.ring.check_fits", lambda needed, *_, **__: asked.append(needed))
     Ring(Layout(ATARI, stack=4), prioritized(), NStep(1, 0.99), **SIZES | {"size": 96}, path=str(tmp_path / "frames"))
     assert asked == [96 * (SCALAR_BYTES + prioritized().slot_bytes)]
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from gymnast.replay import allocation as memory_module
+from gymnast.replay import allocation
 from gymnast.replay.layout import Layout
 from gymnast.replay.samplers import Prioritized, Uniform
 from gymnast.replay.sequences import SequenceBatch, SequenceReplay, SequenceShape
@@ -251,7 +251,7 @@ def test_what_is_remembered_counts_as_memory(monkeypatch: pytest.MonkeyPatch) ->
     replay = build()
     needed = 25_000 * 4 * 1024 + 100_000 * 8
     assert replay.nbytes >= needed
-    monkeypatch.setattr(memory_module, "free_memory", lambda device: memory_module.RESERVE + needed)
+    monkeypatch.setattr(allocation, "free_bytes", lambda device: allocation.RESERVE + needed)
     with pytest.raises(ValueError, match=r"replay_size 100,000 needs 0\.1\d GB"):
         build()
     made["size"] = 14

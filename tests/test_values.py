@@ -21,7 +21,14 @@ from gymnast.agents.maths.td import (
     unscale,
 )
 from gymnast.agents.value.q_network import build_values
-from gymnast.agents.value.values import VALUES, Categorical, Implicit, Quantile, Rescaled, Scalar
+from gymnast.agents.value.values import (
+    VALUES,
+    CategoricalValues,
+    ImplicitValues,
+    QuantileValues,
+    RescaledValues,
+    ScalarValues,
+)
 from gymnast.replay.transitions import Batch
 
 CPU = torch.device("cpu")
@@ -230,22 +237,22 @@ def test_scalar_and_rescaled_by_hand() -> None:
         tensor(0.5, 0.0),
         tensor([2.0], [9.0]),
     )
-    loss, error = Scalar("mse").td_loss(output, reward, discount, following)
+    loss, error = ScalarValues("mse").td_loss(output, reward, discount, following)
     assert error.tolist() == pytest.approx([abs(2.0 - 1.003), 3.0])
     assert loss.tolist() == pytest.approx([error[0].item() ** 2, 9.0])
     # Next values h^-1(2): h(8) = 2 + 0.008, so it is just below 8; its target is h(1 + 0.5 * 7.98…).
     following_value = unscale(torch.tensor(2.0)).item()
     assert following_value == pytest.approx(8 - 0.008 / (1 / 6 + 0.001), abs=1e-3)
     targets = rescale(torch.tensor([1 + 0.5 * following_value, 3.0])).tolist()
-    loss, error = Rescaled("mse").td_loss(output, reward, discount, following)
+    loss, error = RescaledValues("mse").td_loss(output, reward, discount, following)
     assert error.tolist() == pytest.approx([targets[0] - 1.003, 1.003], abs=1e-6)
     assert loss.tolist() == pytest.approx([(targets[0] - 1.003) ** 2, 1.003**2], abs=1e-6)
-    assert Rescaled("huber").q(tensor([[1.003], [0.0]])).tolist() == [pytest.approx([3.0, 0.0], abs=1e-5)]
+    assert RescaledValues("huber").q(tensor([[1.003], [0.0]])).tolist() == [pytest.approx([3.0, 0.0], abs=1e-5)]
 
 
 def test_categorical_by_hand() -> None:
     """Two atoms, 0 and 1: cross-entropy as the loss, Kullback-Leibler divergence as the error."""
-    kind = Categorical(atoms=2, v_min=0.0, v_max=1.0, device=CPU)
+    kind = CategoricalValues(atoms=2, v_min=0.0, v_max=1.0, device=CPU)
     logits = tensor([0.0, math.log(3.0)]).requires_grad_()  # probabilities 1/4, 3/4
     following = tensor([0.0, 0.0])  # 1/2, 1/2; moved to 0.25 and 0.75: 1/2, 1/2 again
     assert kind.q(logits.detach().view(1, 1, 2)).tolist() == [[pytest.approx(0.75)]]
@@ -265,7 +272,7 @@ def test_categorical_by_hand() -> None:
 
 
 def test_quantile_by_hand() -> None:
-    kind = Quantile(quantiles=2, kappa=1.0, device=CPU)
+    kind = QuantileValues(quantiles=2, kappa=1.0, device=CPU)
     assert kind.tau.tolist() == [[0.25, 0.75]]
     assert kind.q(tensor([[1.0, 3.0], [0.0, 0.0]])).tolist() == [[2.0, 0.0]]
     # Targets 1 + 0.5 * (-1, 4) = 0.5, 3: as in the loss by hand above; means 1.75 and 2.
@@ -276,7 +283,7 @@ def test_quantile_by_hand() -> None:
 
 def test_implicit_by_hand() -> None:
     """As the quantile one, with the fractions in the outputs; those of the target do not enter."""
-    kind = Implicit(kappa=1.0)
+    kind = ImplicitValues(kappa=1.0)
     assert kind.q(tensor([[1.0, 3.0, 0.1, 0.9], [0.0, 0.0, 0.1, 0.9]])).tolist() == [[2.0, 0.0]]
     output = tensor([0.0, 4.0, 0.25, 0.5]).requires_grad_()
     loss, error = kind.td_loss(output, tensor(1.0), tensor(0.5), tensor([-1.0, 4.0, 0.7, 0.3]))

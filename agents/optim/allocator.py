@@ -11,7 +11,7 @@ LARGEST = 32 * 2**20
 """The largest block that glibc keeps: activations and gradients are smaller, a replay of images is larger."""
 
 
-def keep_freed_memory() -> None:
+def keep_freed_pages() -> None:
     """Let the process keep blocks of up to 32 MiB that it frees, for the next time, instead of giving them back.
 
     Otherwise the kernel clears the pages of large activations and gradients anew in every update, which for Rainbow on

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from gymnast.agents.base import Metrics
 from gymnast.agents.optim import optimizers
-from gymnast.agents.optim.allocator import keep_freed_memory
+from gymnast.agents.optim.allocator import keep_freed_pages
 from gymnast.agents.optim.compiled import Compiled
 from gymnast.networks.fast.flat import FlatParameters, clip_norm
 
@@ -41,7 +41,7 @@ class Update:
         gradient: Gradient | None = None,
     ) -> None:
         if weights.data.device.type == "cpu":
-            keep_freed_memory()
+            keep_freed_pages()
         self.loss, self.weights, self.optimizer = loss, weights, optimizer
         self.max_grad_norm, self.max_grad_value = max_grad_norm, max_grad_value
         self._step = optimizers.stepper(optimizer)

@@ -87,7 +87,7 @@ class ActorCritic:
             self.distribution,
             config,
             torch.Generator().manual_seed(torch_seed(seed)),
-            values=1 if config.intrinsic == "none" else 2,  # that of rewards, and that of novelty
+            num_values=1 if config.intrinsic == "none" else 2,  # that of rewards, and that of novelty
         ).to(self.device)
         self.weights = FlatParameters(self.network)
         if config.workers:  # before anybody has a view of where they are

@@ -51,7 +51,7 @@ def actor_critic_network(
     config: NetworkConfig,
     generator: torch.Generator,
     *,
-    values: int = 1,
+    num_values: int = 1,
 ) -> ActorCriticNetwork:
     """Observations to the distribution's outputs and to `values` values; the generator draws the weights."""
     own = default_sizes(backbone, observation_space)
@@ -66,7 +66,7 @@ def actor_critic_network(
         None if shared else trunk(),
         outputs=distribution.outputs,
         scales=distribution.scales,
-        values=values,
+        num_values=num_values,
         log_std=config.log_std_init,
         norm=RunningNorm(observation_space) if config.normalise_obs else None,
     )

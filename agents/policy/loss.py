@@ -57,10 +57,10 @@ def actor_critic_loss(
             losses.append(policy_gradient.value_loss(now, target, weight))
         else:
             losses.append(policy_gradient.clipped_value_loss(now, before, target, value_clip, weight))
-    values = reduce(torch.add, losses)
+    value_loss = reduce(torch.add, losses)
     spread = policy_gradient.entropy_loss(entropy, weight)
-    loss = policy + value_coef * values + entropy_coef * spread
-    metrics = {"loss": loss, "policy_loss": policy, "value_loss": values, "entropy": -spread}
+    loss = policy + value_coef * value_loss + entropy_coef * spread
+    metrics = {"loss": loss, "policy_loss": policy, "value_loss": value_loss, "entropy": -spread}
     metrics = {name: number.detach() for name, number in metrics.items()}
     return loss, log_prob.detach() - old.log_prob, metrics
 

@@ -19,7 +19,7 @@ from gymnast.agents.optim.update import Update
 from gymnast.agents.policy.actor_critic_network import actor_critic_network
 from gymnast.agents.policy.novelty import build_intrinsic
 from gymnast.agents.policy.policy_actor import PolicyActor
-from gymnast.agents.policy.reinforce_batch import Batch, batch_of, returns_of
+from gymnast.agents.policy.reinforce_batch import EpisodeBatch, batch_of, returns_of
 from gymnast.agents.policy.reinforce_config import ReinforceConfig
 from gymnast.agents.policy.reward_scale import RewardScale
 from gymnast.agents.schedules import schedule
@@ -27,7 +27,7 @@ from gymnast.envs.step import Obs, Step, map_obs
 from gymnast.networks.distributions.distributions import distribution
 from gymnast.networks.fast.flat import FlatParameters
 from gymnast.networks.fast.policy_backward import plain_policy
-from gymnast.replay.episode_buffer import Episodes
+from gymnast.replay.episode_buffer import EpisodeBuffer
 
 
 class Reinforce:
@@ -75,7 +75,7 @@ class Reinforce:
         self._gamma, self._coef = torch.tensor(gammas, device=self.device), torch.tensor(coefs, device=self.device)
         self.mean_return = torch.zeros_like(self._gamma)
         """[V], the running mean of the returns that weighed actions."""
-        self.episodes = Episodes(num_envs, device=self.device)
+        self.buffer = EpisodeBuffer(num_envs, device=self.device)
         self.has_value = config.baseline == "value"
         self._build_network(config.backbone if backbone is None else backbone, init_seed)
 
@@ -88,7 +88,7 @@ class Reinforce:
             self.distribution,
             config if self.has_value else replace(config, trunk="shared"),  # a value that nobody reads has no trunk
             torch.Generator().manual_seed(torch_seed(seed)),
-            values=len(self._gamma),
+            num_values=len(self._gamma),
         ).to(self.device)
         self.weights = FlatParameters(self.network)
         self.plain = None if config.compile else plain_policy(self.network, self.weights)
@@ -113,7 +113,7 @@ class Reinforce:
     @torch.no_grad()
     def store(self, obs: Obs, acted: Acted, step: Step) -> None:
         reward = step.reward.clamp(-1.0, 1.0) if self.config.clip_rewards else step.reward
-        self.episodes.add(
+        self.buffer.add(
             obs=obs,
             raw=acted.raw,
             mask=acted.mask,
@@ -145,14 +145,14 @@ class Reinforce:
 
     def updates_due(self, env_step: int) -> int:
         """1 once so many episodes are finished."""
-        return int(len(self.episodes.lengths) >= self.config.episodes)
+        return int(len(self.buffer.lengths) >= self.config.episodes)
 
     def learn(self) -> Metrics:
         """One step of the optimizer on all steps of the finished episodes."""
         config = self.config
         optimizers.set_learning_rate(self.optimizer, self.learning_rate(self.env_step))
         self._entropy_coef.fill_(self.entropy_coef(self.env_step))
-        fields, lengths = self.episodes.take()
+        fields, lengths = self.buffer.take()
         to_go, total = returns_of(fields, lengths, self._gamma)
         weighing = to_go if config.returns == "to-go" else total
         relative = weighing - self.mean_return if config.baseline == "mean" else weighing
@@ -172,7 +172,7 @@ class Reinforce:
             self.network.norm.update(fields["obs"])
         return metrics
 
-    def loss(self, batch: Batch, noise: Tensor | None) -> tuple[Tensor, Tensor, Metrics]:
+    def loss(self, batch: EpisodeBatch, noise: Tensor | None) -> tuple[Tensor, Tensor, Metrics]:
         """Loss [], the advantages [B], and what is logged, means over steps (Williams 1992, section 4)."""
         config, weight = self.config, batch.weight
         if batch.start is None or batch.memory is None:
@@ -190,10 +190,10 @@ class Reinforce:
         loss = policy + self._entropy_coef * spread
         metrics = {"policy_loss": policy, "entropy": -spread}
         if self.has_value:
-            values = 0.5 * weight @ (value - batch.target).square().sum(1)
-            loss = loss + config.value_coef * values
+            value_loss = 0.5 * weight @ (value - batch.target).square().sum(1)
+            loss = loss + config.value_coef * value_loss
             explained = means.explained_variance(value[:, 0].detach(), batch.target[:, 0], weight)
-            metrics |= {"value_loss": values, "explained_variance": explained}
+            metrics |= {"value_loss": value_loss, "explained_variance": explained}
         metrics["loss"] = loss
         # From the mean over steps to the mean over episodes of their sums.
         return batch.length * loss, advantage, {name: number.detach() for name, number in metrics.items()}
@@ -213,7 +213,7 @@ class Reinforce:
         }
         for name, part in self._parts().items():
             state[name] = part.state_dict()
-        return {**state, "replay": self.episodes.state_dict()}
+        return {**state, "replay": self.buffer.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over a state; without a "replay" no steps wait."""
@@ -223,9 +223,9 @@ class Reinforce:
         self.env_step, self.updates = state["env_step"], state["updates"]
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
-        self.episodes.clear()
+        self.buffer.clear()
         if "replay" in state:
-            self.episodes.load_state_dict(state["replay"])
+            self.buffer.load_state_dict(state["replay"])
 
     def _parts(self) -> dict[str, Any]:
         """What keeps a state of its own, where the config asks for it."""

@@ -12,7 +12,7 @@ from gymnast.agents.maths.returns import linear_recurrence
 from gymnast.envs.step import Obs, map_obs
 
 
-class Batch(NamedTuple):
+class EpisodeBatch(NamedTuple):
     """The steps of some episodes, those of one after those of another; B of them, and V kinds of reward.
 
     Where the policy is recurrent the episodes are E sequences as long as the longest, B = E * L. Steps that only fill
@@ -68,7 +68,7 @@ def batch_of(
     *,
     memory_size: int = 0,
     fill: bool = False,
-) -> Batch:
+) -> EpisodeBatch:
     """All steps, F of them; as sequences where something is remembered, or filled up to a power of two with `fill`."""
     steps, longest, start, memory, index = len(target), max(lengths), None, None, None
     count = target.new_ones(steps)
@@ -86,7 +86,7 @@ def batch_of(
     def rows(part: Tensor) -> Tensor:
         return part if index is None else part.index_select(0, index)
 
-    return Batch(
+    return EpisodeBatch(
         map_obs(rows, fields["obs"]),
         rows(fields["raw"]),
         rows(fields["mask"]) if "mask" in fields else None,

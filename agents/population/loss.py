@@ -11,7 +11,7 @@ from gymnast.agents.base import Metrics
 from gymnast.agents.maths import policy_gradient
 from gymnast.agents.policy.actor_critic_config import ActorCriticConfig
 from gymnast.agents.policy.loss import actor_critic_loss
-from gymnast.agents.population.samples import Batch
+from gymnast.agents.population.samples import MemberSamples
 from gymnast.agents.samples import Behaviour
 from gymnast.networks.distributions.distributions import Distribution
 from gymnast.networks.stacked.policy import StackedActorCritic
@@ -29,7 +29,7 @@ class MemberLoss:
     ) -> None:
         self.network, self.distribution, self.config, self.now = network, distribution, config, now
 
-    def gradient(self, parameters: Tensor, batch: Batch) -> tuple[Tensor, Metrics]:
+    def gradient(self, parameters: Tensor, batch: MemberSamples) -> tuple[Tensor, Metrics]:
         """Gradients [M, P], each of a member's own loss, and what is logged [M]."""
 
         def total(rows: Tensor) -> tuple[Tensor, Metrics]:
@@ -39,7 +39,7 @@ class MemberLoss:
         grad, (_, metrics) = torch.func.grad_and_value(total, has_aux=True)(parameters)
         return grad, metrics
 
-    def __call__(self, parameters: Tensor, batch: Batch) -> tuple[Tensor, Metrics]:
+    def __call__(self, parameters: Tensor, batch: MemberSamples) -> tuple[Tensor, Metrics]:
         """Losses [M] and what is logged [M]."""
         output, value = self.network(parameters, batch.obs)
         if batch.mask is not None:

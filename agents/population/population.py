@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from gymnast.agents.base import Acted, Metrics, seed_sequence, torch_seed
 from gymnast.agents.optim import optimizers
-from gymnast.agents.optim.allocator import keep_freed_memory
+from gymnast.agents.optim.allocator import keep_freed_pages
 from gymnast.agents.optim.compiled import Captured, Compiled
 from gymnast.agents.policy.actor_critic_config import ActorCriticConfig
 from gymnast.agents.policy.actor_critic_network import actor_critic_network
@@ -23,7 +23,7 @@ from gymnast.agents.population import optimizers as stacked_optimizers
 from gymnast.agents.population.actor import PopulationActor
 from gymnast.agents.population.loss import MemberLoss
 from gymnast.agents.population.noise import MakeNoise, Noise, OwnGenerators
-from gymnast.agents.population.samples import Batch, chosen, obs_by_member, samples
+from gymnast.agents.population.samples import MemberSamples, chosen, obs_by_member, samples
 from gymnast.agents.population.settings import MemberSettings, check
 from gymnast.envs.step import Obs, Step
 from gymnast.networks.distributions.distributions import distribution
@@ -83,7 +83,7 @@ class Population:
         self.ended = torch.zeros((2, self.members), dtype=dtype, device=self.device)
         """Episodes that ended since it was set to zero, and the sum of their returns."""
         if self.device.type == "cpu":
-            keep_freed_memory()
+            keep_freed_pages()
 
     def _build_networks(self, seeds: Sequence[np.random.SeedSequence]) -> None:
         """The networks of all members, and what updates them."""
@@ -229,7 +229,7 @@ class Population:
             metrics["grad_norm"] = torch.linalg.vector_norm(grad, dim=1)
             grad.renorm_(2.0, 0, config.max_grad_norm)
 
-    def _batches(self) -> Iterator[Batch]:
+    def _batches(self) -> Iterator[MemberSamples]:
         """The minibatches of all epochs; each member has an order of its own."""
         config, whole = self.config, self._samples()
         count = whole.old.advantage.shape[1]
@@ -243,7 +243,7 @@ class Population:
                 yield chosen(whole, index)
 
     @torch.no_grad()
-    def _samples(self) -> Batch:
+    def _samples(self) -> MemberSamples:
         """The rollout by members, with advantages and targets."""
         fields, members = self.rollout.fields, self.members
         obs, next_obs = (obs_by_member(fields[name], members) for name in ("obs", "next_obs"))

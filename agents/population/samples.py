@@ -12,7 +12,7 @@ from gymnast.envs.step import Obs, map_obs
 from gymnast.replay.rollout import Fields
 
 
-class Batch(NamedTuple):
+class MemberSamples(NamedTuple):
     """Samples of all members, S or a minibatch of B of each."""
 
     obs: Obs
@@ -35,7 +35,9 @@ def obs_by_member(obs: Obs, members: int) -> Obs:
     return map_obs(lambda part: by_member(part, members).flatten(0, 1), obs)
 
 
-def samples(fields: Fields, obs: Obs, *, reward: Tensor, next_value: Tensor, gamma: Tensor, lam: Tensor) -> Batch:
+def samples(
+    fields: Fields, obs: Obs, *, reward: Tensor, next_value: Tensor, gamma: Tensor, lam: Tensor
+) -> MemberSamples:
     """The samples of a rollout's fields [T, M * N, ...], with advantages by GAE; gamma and lambda are [M].
 
     `obs` are the observations as the networks see them, `reward` [T, M * N] what is learned from, and `next_value`
@@ -56,10 +58,10 @@ def samples(fields: Fields, obs: Obs, *, reward: Tensor, next_value: Tensor, gam
     )
     old = Behaviour(log_prob, advantage, value.unsqueeze(2), target.unsqueeze(2))
     mask = by_member(fields["mask"], members) if "mask" in fields else None
-    return Batch(obs, by_member(fields["raw"], members), old, mask)
+    return MemberSamples(obs, by_member(fields["raw"], members), old, mask)
 
 
-def chosen(whole: Batch, index: Tensor) -> Batch:
+def chosen(whole: MemberSamples, index: Tensor) -> MemberSamples:
     """The samples with these numbers, [M, B], counted over all members."""
 
     def taken(part: Tensor) -> Tensor:  # [M * S, ...] to [M * B, ...]
@@ -70,4 +72,4 @@ def chosen(whole: Batch, index: Tensor) -> Batch:
 
     mask = None if whole.mask is None else of_members(whole.mask)
     old = Behaviour(*(of_members(part) for part in whole.old))
-    return Batch(map_obs(taken, whole.obs), of_members(whole.raw), old, mask)
+    return MemberSamples(map_obs(taken, whole.obs), of_members(whole.raw), old, mask)

@@ -19,7 +19,7 @@ from gymnast.agents.tabular.updates import Rates, learn_window, make_traces, mak
 from gymnast.envs.step import Obs, Step
 
 
-class Batch(NamedTuple):
+class TableStep(NamedTuple):
     """One step of N rows as table indices."""
 
     env_step: int  # before the step: where schedules are read
@@ -86,7 +86,7 @@ class TabularAgent(HostAgent, ABC):
         self.rng = np.random.default_rng(seed_sequence(seed).spawn(1)[0])
         self.env_step = 0
         self.updates = 0
-        self._queue: list[Batch] = []
+        self._queue: list[TableStep] = []
         self._known: tuple[Obs | None, np.ndarray] = (None, np.zeros(0, np.int64))
 
     def state_of(self, obs: Obs) -> np.ndarray:
@@ -99,38 +99,38 @@ class TabularAgent(HostAgent, ABC):
         return Rates(self.alpha(env_step), average, self.trace_decay, self.replacing, self.cuts_traces)
 
     @abstractmethod
-    def _learn_row(self, batch: Batch, row: int, rates: Rates, draws: list[float]) -> tuple[float, int]:
-        """Learn from one row of a batch; returns the sum of |error| and the number of updates."""
+    def _learn_row(self, step: TableStep, row: int, rates: Rates, draws: list[float]) -> tuple[float, int]:
+        """Learn from one row of a step; returns the sum of |error| and the number of updates."""
 
     def _learning_draws(self, rows: int) -> list[list[float]]:
         """The random numbers that learning from each row takes."""
         return [[]] * rows
 
-    def _next_row(self, batch: Batch, row: int, table: int = 0) -> tuple[list[float], list[int]]:
+    def _next_row(self, step: TableStep, row: int, table: int = 0) -> tuple[list[float], list[int]]:
         """Q-values and counts of the allowed actions in a transition's next state."""
-        state = batch.next_state[row]
+        state = step.next_state[row]
         q, counts = self.q[table, state].tolist(), self.counts[state].tolist()
-        if batch.next_mask is None or batch.next_mask[row].all():
+        if step.next_mask is None or step.next_mask[row].all():
             return q, counts
-        allowed = np.flatnonzero(batch.next_mask[row]).tolist()
+        allowed = np.flatnonzero(step.next_mask[row]).tolist()
         return [q[action] for action in allowed], [counts[action] for action in allowed]
 
-    def _update(self, batch: Batch, row: int, next_value: float, rates: Rates, table: int = 0) -> tuple[float, int]:
-        """Learn from one row of a batch, given the value of its next state."""
-        reward, discount, ended = float(batch.reward[row]), float(batch.discount[row]), bool(batch.ended[row])
-        q, pair = self.q[table], self._entry(int(batch.pair[row]))
+    def _update(self, step: TableStep, row: int, next_value: float, rates: Rates, table: int = 0) -> tuple[float, int]:
+        """Learn from one row of a step, given the value of its next state."""
+        reward, discount, ended = float(step.reward[row]), float(step.discount[row]), bool(step.ended[row])
+        q, pair = self.q[table], self._entry(int(step.pair[row]))
         error = update_pair(q, self.average, self.traces, row, pair, reward, discount, next_value, ended, rates)
         return abs(float(error)), 1
 
-    def _learn_window(self, batch: Batch, row: int, rates: Rates, draws: list[float]) -> tuple[float, int]:
-        """Take one row of a batch into its window; where it ended, the policy draws the action to bootstrap from."""
-        pair, ended = int(batch.pair[row]), bool(batch.ended[row])
+    def _learn_window(self, step: TableStep, row: int, rates: Rates, draws: list[float]) -> tuple[float, int]:
+        """Take one row of a step into its window; where it ended, the policy draws the action to bootstrap from."""
+        pair, ended = int(step.pair[row]), bool(step.ended[row])
         last_pair = 0
         if ended:
-            state, mask = int(batch.next_state[row]), None if batch.next_mask is None else batch.next_mask[row]
-            action = self.select(state, mask, draws, env_step=batch.env_step, explore=True)
+            state, mask = int(step.next_state[row]), None if step.next_mask is None else step.next_mask[row]
+            action = self.select(state, mask, draws, env_step=step.env_step, explore=True)
             last_pair = state * self.num_actions + action
-        reward, discount = float(batch.reward[row]), float(batch.discount[row])
+        reward, discount = float(step.reward[row]), float(step.discount[row])
         return learn_window(
             self.q[0], self.average, self.traces, self.window, row, pair, reward, discount, last_pair, ended, rates
         )
@@ -205,8 +205,7 @@ class TabularAgent(HostAgent, ABC):
         active = list(range(len(state))) if step.active is None else step.active.nonzero().flatten().tolist()
         pair = state * self.num_actions + action
         reward = step.reward.cpu().numpy().astype(np.float64)
-        batch = Batch(self.env_step, active, pair, reward, discount, next_state, cut, next_mask)
-        self._queue.append(batch)
+        self._queue.append(TableStep(self.env_step, active, pair, reward, discount, next_state, cut, next_mask))
         self.env_step += step.num_active
 
     def updates_due(self, env_step: int) -> int:
@@ -214,13 +213,13 @@ class TabularAgent(HostAgent, ABC):
 
     def learn(self) -> Metrics:
         """Learn from the oldest step stored; `td_error` is the mean of |error|."""
-        batch = self._queue.pop(0)
-        rates = self.rates(batch.env_step)
+        step = self._queue.pop(0)
+        rates = self.rates(step.env_step)
         total, updates = 0.0, 0
-        for row, draws in zip(batch.active, self._learning_draws(len(batch.active)), strict=True):
-            pair = int(batch.pair[row])
+        for row, draws in zip(step.active, self._learning_draws(len(step.active)), strict=True):
+            pair = int(step.pair[row])
             self.counts[pair // self.num_actions, pair % self.num_actions] += 1
-            errors, done = self._learn_row(batch, row, rates, draws)
+            errors, done = self._learn_row(step, row, rates, draws)
             total, updates = total + errors, updates + done
         self.updates += 1
         return {"td_error": torch.from_numpy(np.array(total / max(updates, 1)))}

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from gymnast.agents.tabular import exploration
-from gymnast.agents.tabular.base import Batch, TabularAgent
+from gymnast.agents.tabular.base import TableStep, TabularAgent
 from gymnast.agents.tabular.config import ControlConfig, TabularConfig, TraceConfig, check_trace
 from gymnast.agents.tabular.exploration import best, expectation, maximum, optimistic_maximum
 from gymnast.agents.tabular.updates import Rates
@@ -84,11 +84,11 @@ class QLearning(TabularAgent):
     config: QLearningConfig
     cuts_traces = True
 
-    def _learn_row(self, batch: Batch, row: int, rates: Rates, draws: list[float]) -> tuple[float, int]:
-        q, counts = self._next_row(batch, row)
+    def _learn_row(self, step: TableStep, row: int, rates: Rates, draws: list[float]) -> tuple[float, int]:
+        q, counts = self._next_row(step, row)
         bonus = self.config.bootstrap_bonus
         next_value = optimistic_maximum(q, counts, self.config.kappa) if bonus else maximum(q)
-        return self._update(batch, row, next_value, rates)
+        return self._update(step, row, next_value, rates)
 
 
 class ExpectedSarsa(TabularAgent):
@@ -96,11 +96,11 @@ class ExpectedSarsa(TabularAgent):
 
     config: ExpectedSarsaConfig
 
-    def _learn_row(self, batch: Batch, row: int, rates: Rates, draws: list[float]) -> tuple[float, int]:
-        q, counts = self._next_row(batch, row)
+    def _learn_row(self, step: TableStep, row: int, rates: Rates, draws: list[float]) -> tuple[float, int]:
+        q, counts = self._next_row(step, row)
         explorer = self.explorer
-        strength = explorer.strength(batch.env_step)
-        return self._update(batch, row, expectation(explorer.kind, q, counts, strength, explorer.random_ties), rates)
+        strength = explorer.strength(step.env_step)
+        return self._update(step, row, expectation(explorer.kind, q, counts, strength, explorer.random_ties), rates)
 
 
 class DoubleQLearning(TabularAgent):
@@ -116,12 +116,12 @@ class DoubleQLearning(TabularAgent):
     def _learning_draws(self, rows: int) -> list[list[float]]:
         return self.rng.random((rows, 2)).tolist()  # type: ignore[no-any-return]
 
-    def _learn_row(self, batch: Batch, row: int, rates: Rates, draws: list[float]) -> tuple[float, int]:
+    def _learn_row(self, step: TableStep, row: int, rates: Rates, draws: list[float]) -> tuple[float, int]:
         table = 0 if draws[0] < 0.5 else 1
-        own, counts = self._next_row(batch, row, table)
-        other, _ = self._next_row(batch, row, 1 - table)
+        own, counts = self._next_row(step, row, table)
+        other, _ = self._next_row(step, row, 1 - table)
         next_value = other[best(exploration.GREEDY, own, counts, 0.0, self.explorer.random_ties, draws[1])]
-        return self._update(batch, row, next_value, rates, table)
+        return self._update(step, row, next_value, rates, table)
 
 
 class Sarsa(TabularAgent):
@@ -136,8 +136,8 @@ class Sarsa(TabularAgent):
     def _learning_draws(self, rows: int) -> list[list[float]]:
         return self.draw(self.rng, rows)
 
-    def _learn_row(self, batch: Batch, row: int, rates: Rates, draws: list[float]) -> tuple[float, int]:
-        return self._learn_window(batch, row, rates, draws)
+    def _learn_row(self, step: TableStep, row: int, rates: Rates, draws: list[float]) -> tuple[float, int]:
+        return self._learn_window(step, row, rates, draws)
 
 
 class NStepSarsa(TabularAgent):
@@ -155,8 +155,8 @@ class NStepSarsa(TabularAgent):
     def _learning_draws(self, rows: int) -> list[list[float]]:
         return self.draw(self.rng, rows)
 
-    def _learn_row(self, batch: Batch, row: int, rates: Rates, draws: list[float]) -> tuple[float, int]:
-        return self._learn_window(batch, row, rates, draws)
+    def _learn_row(self, step: TableStep, row: int, rates: Rates, draws: list[float]) -> tuple[float, int]:
+        return self._learn_window(step, row, rates, draws)
 
 
 class TD(TabularAgent):
@@ -192,8 +192,8 @@ class TD(TabularAgent):
     def _entry(self, pair: int) -> int:
         return pair // self.num_actions
 
-    def _learn_row(self, batch: Batch, row: int, rates: Rates, draws: list[float]) -> tuple[float, int]:
-        return self._update(batch, row, float(self.q[0, batch.next_state[row], 0]), rates)
+    def _learn_row(self, step: TableStep, row: int, rates: Rates, draws: list[float]) -> tuple[float, int]:
+        return self._update(step, row, float(self.q[0, step.next_state[row], 0]), rates)
 
 
 def read_policy(policy: str, states: int, actions: int) -> np.ndarray:

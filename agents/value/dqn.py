@@ -111,9 +111,9 @@ class DQN:
         )
         self._captured = Captured(self._learn) if config.cuda_graphs else None
         self._noise_generator = torch.Generator(self.device).manual_seed(torch_seed(noise_seed))
-        self._noise = self._noise_memory()
+        self._noise = self._noise_buffer()
 
-    def _noise_memory(self) -> Tensor | None:
+    def _noise_buffer(self) -> Tensor | None:
         """The noise of an update: online network, target network, and online network in the next state; [3, 1, C].
 
         The weights' noise is shared by a batch; implicit quantiles draw fractions for each sample.
@@ -140,7 +140,7 @@ class DQN:
         """Epsilon-greedy actions: by the schedule with `explore`, else with `eval_epsilon`."""
         if not explore:
             return self.epsilon_greedy(num_envs, epsilon=self.config.eval_epsilon, seed=seed)
-        self.allocate()  # too much memory is said before training begins
+        self.allocate()  # a replay that does not fit is said before training begins
         return self._actor_class(self, num_envs, explore=True, seed=seed)
 
     def epsilon_greedy(self, num_envs: int, *, epsilon: float, seed: int | np.random.SeedSequence) -> QActor:
@@ -262,7 +262,7 @@ class DQN:
         return scheduled | ({"priority_beta": self.beta(self.env_step)} if self.config.prioritized else {})
 
     def state_dict(self) -> dict[str, Any]:
-        """Networks, optimizer and counts; under "replay" the memory, whose tensors are the agent's own."""
+        """Networks, optimizer and counts; under "replay" the replay, whose tensors are the agent's own."""
         state = {
             "online": copy.deepcopy(dict(self.online.state_dict())),
             "target": copy.deepcopy(dict(self.target.state_dict())),

@@ -8,7 +8,14 @@ import gymnasium as gym
 import torch
 from torch import nn
 
-from gymnast.agents.value.values import Categorical, Implicit, Quantile, Rescaled, Scalar, Values
+from gymnast.agents.value.values import (
+    CategoricalValues,
+    ImplicitValues,
+    QuantileValues,
+    RescaledValues,
+    ScalarValues,
+    Values,
+)
 from gymnast.networks import build, default_sizes
 from gymnast.networks.backbones.convolutional import ConvNet
 from gymnast.networks.heads.q import DuelingHead, ImplicitHead, QHead, QNetwork, RecurrentQNetwork
@@ -106,9 +113,9 @@ def _head(
 def build_values(config: DQNConfig, device: torch.device) -> Values:
     """The meaning that a config names."""
     if config.values == "categorical":
-        return Categorical(atoms=config.atoms, v_min=config.v_min, v_max=config.v_max, device=device)
+        return CategoricalValues(atoms=config.atoms, v_min=config.v_min, v_max=config.v_max, device=device)
     if config.values == "quantile":
-        return Quantile(quantiles=config.quantiles, kappa=config.kappa, device=device)
+        return QuantileValues(quantiles=config.quantiles, kappa=config.kappa, device=device)
     if config.values == "implicit":
-        return Implicit(kappa=config.kappa)
-    return Rescaled(config.loss) if config.values == "rescaled" else Scalar(config.loss)
+        return ImplicitValues(kappa=config.kappa)
+    return RescaledValues(config.loss) if config.values == "rescaled" else ScalarValues(config.loss)

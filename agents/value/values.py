@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 LOSSES = {"huber": huber, "mse": mse}
 VALUES = ("scalar", "rescaled", "categorical", "quantile", "implicit")
-"""Names of the classes below."""
+"""Names of the kinds below, as `--values` takes them."""
 
 
 class Values(Protocol):
@@ -43,7 +43,7 @@ class Values(Protocol):
         ...
 
 
-class Scalar:
+class ScalarValues:
     """One output per action, its value: plain Q-learning (Mnih et al. 2015)."""
 
     outputs = 1
@@ -59,7 +59,7 @@ class Scalar:
         return self.loss(prediction, target), (target - prediction.detach()).abs()
 
 
-class Rescaled:
+class RescaledValues:
     """One output per action, its value seen through h, which tames large ones (R2D2, Kapturowski et al. 2019)."""
 
     outputs = 1
@@ -76,7 +76,7 @@ class Rescaled:
         return self.loss(prediction, target), (target - prediction.detach()).abs()
 
 
-class Categorical:
+class CategoricalValues:
     """Logits of a distribution over K returns from v_min to v_max (C51, Bellemare et al. 2017, algorithm 1).
 
     The error is the Kullback-Leibler divergence, as Rainbow prioritizes by (Hessel et al. 2018).
@@ -96,7 +96,7 @@ class Categorical:
         return loss, (loss.detach() - entropy).clamp_(min=0.0)
 
 
-class Quantile:
+class QuantileValues:
     """Values at the midpoints of K equal shares of probability (QR-DQN, Dabney et al. 2018, algorithm 1)."""
 
     def __init__(self, *, quantiles: int, kappa: float, device: torch.device) -> None:
@@ -112,7 +112,7 @@ class Quantile:
         return quantile_huber(output, target, self.tau, kappa=self.kappa), error
 
 
-class Implicit:
+class ImplicitValues:
     """Values at K fractions that `ImplicitHead` drew, [..., 2K] (IQN, Dabney et al. 2018b, eq. 3)."""
 
     outputs = 1

@@ -46,8 +46,8 @@ WORD = 2**64 - 1
 
 
 @dataclass(frozen=True)
-class Episodes:
-    """The episodes that ended, in the order in which they did."""
+class TabularResult:
+    """What `run` gives: the episodes that ended, in that order, and metrics."""
 
     returns: np.ndarray  # float64
     lengths: np.ndarray  # int64
@@ -99,7 +99,7 @@ def _knows(env: SerialEnv) -> bool:
     )
 
 
-def run(agent: Agent, actor: Actor, env: Env, *, steps: int) -> Episodes:
+def run(agent: Agent, actor: Actor, env: Env, *, steps: int) -> TabularResult:
     """Advance agent, actor and environment by `steps` env steps, rounded up to a multiple of the number of rows.
 
     The environment was reset, the actor explores, and every stored step was learned from.
@@ -123,7 +123,7 @@ def run(agent: Agent, actor: Actor, env: Env, *, steps: int) -> Episodes:
     env.restore(_snapshot(snapshot, world, dynamics))
     metrics = {"td_error": torch.tensor(plan.error[0], dtype=torch.float64)}
     ended = plan.ended[:finished] + began
-    return Episodes(plan.returns[:finished].copy(), plan.lengths[:finished].copy(), ended, metrics)
+    return TabularResult(plan.returns[:finished].copy(), plan.lengths[:finished].copy(), ended, metrics)
 
 
 def _read(env: SerialEnv) -> Dynamics:

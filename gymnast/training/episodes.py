@@ -48,7 +48,7 @@ WINDOW = 100
 
 
 @dataclass
-class Episodes:
+class EpisodeStatistics:
     """Statistics of the training episodes that have ended."""
 
     count: int = 0

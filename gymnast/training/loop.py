@@ -14,7 +14,7 @@ from gymnast.envs.env import Env
 from gymnast.envs.native.adapter import NativeEnv
 from gymnast.envs.step import Step
 from gymnast.tabular import loop
-from gymnast.training.episodes import WINDOW, EndedEpisodes, Episodes
+from gymnast.training.episodes import WINDOW, EndedEpisodes, EpisodeStatistics
 from gymnast.training.rollout_loop import DeviceRollout, rollout_of
 
 PULSE = 0.1
@@ -47,7 +47,7 @@ class Loop:
         self.env = env
         self.overlap = overlap
         self.env_step = 0
-        self.episodes = Episodes()
+        self.episodes = EpisodeStatistics()
         if isinstance(env, NativeEnv) and env.device.type != "cpu":
             self.episodes.on_device = EndedEpisodes(WINDOW, device=env.device)
         self._rollout = rollout_of(agent, actor, env, self.episodes.on_device)

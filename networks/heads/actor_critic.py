@@ -56,14 +56,14 @@ class ActorCriticNetwork(nn.Module):
         *,
         outputs: int,
         scales: int = 0,
-        values: int = 1,
+        num_values: int = 1,
         log_std: float = 0.0,
         norm: RunningNorm | None = None,
     ) -> None:
         super().__init__()
         self.norm, self.actor, self.critic = norm, actor, critic
         self.policy = nn.Linear(actor.out_features, outputs)
-        self.value = nn.Linear((critic or actor).out_features, values)
+        self.value = nn.Linear((critic or actor).out_features, num_values)
         self.log_std = nn.Parameter(torch.full((scales,), log_std)) if scales else None
 
     @property

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gymnast.replay.allocation import check_memory
+from gymnast.replay.allocation import check_fits
 from gymnast.replay.buffers import Buffers
 from gymnast.replay.device.samplers import DeviceSampler
 from gymnast.replay.layout import Layout, Obs
@@ -39,7 +39,7 @@ class DeviceRing:
         self.layout, self.sampler, self.transitions = layout, sampler, transitions
         self.num_envs, self.stack, self.n = num_envs, layout.stack, transitions.n
         self.slots = slots = slots_for(size, num_envs, stack=self.stack, n=self.n)
-        check_memory(slots * (layout.frame_bytes + SCALAR_BYTES + sampler.slot_bytes), device, replay_size=size)
+        check_fits(slots * (layout.frame_bytes + SCALAR_BYTES + sampler.slot_bytes), device, replay_size=size)
         sampler.allocate(slots, device)
         self.frames = [torch.zeros((slots + 1, *leaf.shape), dtype=leaf.dtype, device=device) for leaf in layout.leaves]
         self.action = torch.zeros(slots + 1, dtype=torch.int64, device=device)
