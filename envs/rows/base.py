@@ -83,7 +83,7 @@ class RowsEnv(Env):
         self._extras = self._extra_names()
         self.obs = self._batch([observation for observation, _ in begun])
         self.start = self._all
-        self.action_mask = self._extra("action_mask", [extras for _, extras in begun])
+        self.action_mask = self._mask([extras for _, extras in begun], running=range(self.num_envs))
         return self.obs
 
     def _begin(self, rows: list[int], *, reseed: bool = False) -> list[Begun]:
@@ -118,7 +118,10 @@ class RowsEnv(Env):
         lives = mask = None
         if self._extras:
             extras = [row[4] for row in stepped]
-            lives, mask = self._extra("lives", extras), self._extra("action_mask", extras)
+            running = [
+                row for row, (_, _, terminated, truncated, _) in enumerate(stepped) if not terminated | truncated
+            ]
+            lives, mask = self._lives(extras), self._mask(extras, running=running)
         none = self._none
         step = Step(next_obs, none, next_obs, self._reward, none, none, self.num_envs, 0, None, lives, mask, mask)
         self._final_frames = NO_FRAMES
@@ -146,7 +149,7 @@ class RowsEnv(Env):
         for row, first in zip(rows, self._begin(rows), strict=True):
             begun[row] = first
         step.obs = self._batch([observation for observation, _ in begun])
-        step.action_mask = self._extra("action_mask", [extras for _, extras in begun])
+        step.action_mask = self._mask([extras for _, extras in begun], running=rows)
 
     def _batch(self, observations: Sequence[Any]) -> Obs:
         """One batch of the rows' observations; EnvError names the row of one that does not fit its space."""
@@ -232,13 +235,24 @@ class RowsEnv(Env):
             return super().render(row)
         return self._final_frames[row] if row in self._final_frames else self._frame(row)
 
-    def _extra(self, name: str, extras: Sequence[Any]) -> Tensor | None:
-        """`lives` [N] or `action_mask` [N, A] of all rows, None where the environment has none."""
-        if name not in self._extras:
+    def _lives(self, extras: Sequence[Any]) -> Tensor | None:
+        """Lives of all rows, int64 [N]; None where the environment has none."""
+        if "lives" not in self._extras:
             return None
-        index = self._extras.index(name)
-        dtype = np.int64 if name == "lives" else np.bool_
-        return self._tensor(np.array([values[index] for values in extras], dtype))
+        index = self._extras.index("lives")
+        return self._tensor(np.array([values[index] for values in extras], np.int64))
+
+    def _mask(self, extras: Sequence[Any], *, running: Sequence[int]) -> Tensor | None:
+        """Action masks of all rows, bool [N, A]; EnvError where a running row is allowed nothing."""
+        if "action_mask" not in self._extras:
+            return None
+        index = self._extras.index("action_mask")
+        masks = np.array([values[index] for values in extras], np.bool_)
+        for row in running:
+            if incoming.allows_none(masks[row], self.single_action_space):
+                text = f"{self.id} allows no action, in the middle of an episode"
+                raise EnvError(f"{text} ({self._where(row)})")
+        return self._tensor(masks)
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         return tensors.to_tensor(array, self.device)

@@ -22,6 +22,8 @@ class BadValue(ValueError):  # noqa: N818 - becomes an EnvError once it is known
 
 def number(value: Any, name: str) -> float:
     """A reward as a float: any number, or an array or tensor of one element."""
+    if isinstance(value, (int, float, np.integer, np.floating)):
+        return float(value)
     array = _array(value)
     if array.size != 1 or array.dtype.kind not in "biuf":
         raise BadValue(f"gave the {name} {shown(value)}, which is not one number")
@@ -30,6 +32,8 @@ def number(value: Any, name: str) -> float:
 
 def flag(value: Any, name: str) -> bool:
     """`terminated` or `truncated` as a bool: true or false, 0 or 1, or an array or tensor of one of them."""
+    if isinstance(value, np.bool_):
+        return bool(value)
     array = _array(value)
     if array.size != 1 or array.dtype.kind not in "biuf" or array.reshape(-1)[0] not in (0, 1):
         raise BadValue(f"gave {name} as {shown(value)}, which is neither true nor false")
@@ -68,12 +72,11 @@ def mask(value: Any, action_space: gym.Space[Any]) -> np.ndarray:
 
 def allows_none(allowed: np.ndarray, action_space: gym.Space[Any]) -> bool:
     """Whether a mask [A] leaves an action, or a part of it, without a choice."""
-    parts = mask_sizes(action_space)
-    if isinstance(action_space, spaces.MultiBinary):
-        return False  # a bit that may not be 1 is 0
-    if len(parts) == 1:
+    if isinstance(action_space, spaces.Discrete):
         return not allowed.any()
-    return any(not part.any() for part in np.split(allowed, np.cumsum(parts)[:-1]))
+    if not isinstance(action_space, spaces.MultiDiscrete):
+        return False  # a bit that may not be 1 is 0
+    return any(not part.any() for part in np.split(allowed, np.cumsum(mask_sizes(action_space))[:-1]))
 
 
 def mask_sizes(action_space: gym.Space[Any]) -> tuple[int, ...]:

@@ -40,6 +40,7 @@ class Row:
     __slots__ = (
         "_actions",
         "_mask_of",
+        "_mask_shape",
         "_seeds",
         "_since_seed",
         "_step",
@@ -75,6 +76,7 @@ class Row:
         self._seeds = seeds
         self._step = env.step
         self._mask_of: Callable[[Any, dict[str, Any]], Any] | None = None
+        self._mask_shape = (sum(incoming.mask_sizes(env.action_space)),)
         self._actions: list[Any] = []
 
     def reset(self, seed: int | None = None, *, reseed: bool = False) -> Begun:
@@ -99,7 +101,7 @@ class Row:
                 self._mask_of = mask_source(self.env, observation, info)
                 there = {"lives": "lives" in info, "action_mask": self._mask_of is not None}
                 self.extras = tuple(name for name in EXTRAS if there[name])
-            return observation, self._extras(observation, info, ended=False) if self.extras else None
+            return observation, self._extras(observation, info) if self.extras else None
         except Exception as error:
             raise self.fault("reset", error) from error
 
@@ -117,12 +119,12 @@ class Row:
             self.episode_return += reward
             if self.length >= self.limit:
                 truncated = True
-            extras = self._extras(observation, info, ended=terminated or truncated) if self.extras else None
+            extras = self._extras(observation, info) if self.extras else None
         except Exception as error:
             raise self.fault("step", error) from error
         return observation, reward, terminated, truncated, extras
 
-    def _extras(self, observation: Any, info: dict[str, Any], *, ended: bool) -> tuple[Any, ...]:
+    def _extras(self, observation: Any, info: dict[str, Any]) -> tuple[Any, ...]:
         """The values of `extras`; BadValue where one is missing or cannot be."""
         found: list[Any] = []
         for name in self.extras:
@@ -131,9 +133,9 @@ class Row:
                     raise BadValue("gave no 'lives' in its info, which it gave at its first reset")
                 found.append(int(incoming.number(info["lives"], "lives")))
             elif self._mask_of is not None:
-                mask = incoming.mask(self._mask_of(observation, info), self.env.action_space)
-                if not ended and incoming.allows_none(mask, self.env.action_space):
-                    raise BadValue("allows no action, in the middle of an episode")
+                mask = self._mask_of(observation, info)
+                if type(mask) is not np.ndarray or mask.shape != self._mask_shape:
+                    mask = incoming.mask(mask, self.env.action_space)
                 found.append(mask)
         return tuple(found)
 
