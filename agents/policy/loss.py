@@ -43,8 +43,8 @@ def actor_critic_loss(
     """Loss [], log-ratio of the policies for each row [B], and what is logged (Schulman et al. 2017, eq. 9).
 
     Log-probabilities and entropies are [B], values [B, V], whose losses are summed; weights [B] sum to 1. A `clip` of
-    None stands for the plain policy gradient, a `value_clip` of None for the squared error. `normalise` scales
-    advantages to mean 0 and variance 1.
+    None means the plain policy gradient, a `value_clip` of None the squared error. `normalise` scales advantages to
+    mean 0 and variance 1.
     """
     advantage = policy_gradient.normalised(old.advantage, weight) if normalise else old.advantage
     if clip is None:
@@ -66,7 +66,7 @@ def actor_critic_loss(
 
 
 class Coefficients(NamedTuple):
-    """The numbers of a compiled loss; a `clip` or `value_clip` below 0 stands for None."""
+    """The numbers of a compiled loss; a `clip` or `value_clip` below 0 means None."""
 
     clip: float
     value_clip: float
@@ -120,7 +120,7 @@ def categorical(
 def gaussian(
     output: Array, value: Array, raw: Array, old: Any, count: Array, by: Coefficients, slopes: Slopes
 ) -> tuple[float, float, float, float]:
-    """As `categorical`, for means and log standard deviations [B, 2 D] and actions [B, D]."""
+    """Like `categorical`, for means and log standard deviations [B, 2 D] and actions [B, D]."""
     rows, size = raw.shape
     log_prob, by_log_prob, spread = np.zeros(rows), np.empty(rows), 0.0
     for i in range(rows):
