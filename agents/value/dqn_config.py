@@ -165,7 +165,7 @@ RANGES: tuple[tuple[str, Callable[[Any], bool], tuple[str, ...]], ...] = (
     ("> 0 and <= 1", lambda value: 0.0 < value <= 1.0, ("tau",)),
     ("between 0 and 1", lambda value: 0.0 <= value <= 1.0, SHARES),
 )
-"""The allowed values of options that are numbers: in words, as a test, and the options they hold for."""
+"""The allowed values of options that are numbers: in words, as a test, and the options that they apply to."""
 CHOICES: dict[str, Collection[str]] = {
     "activation": ACTIVATIONS,
     "loss": LOSSES,
