@@ -18,7 +18,7 @@ from torch import Tensor
 from gymnast.envs.step import Obs, Step, TransitionTable
 
 Metrics: TypeAlias = dict[str, Tensor]
-"""Named 0-d tensors; reading one synchronises with the device, so only what is logged is read."""
+"""Named 0-d tensors; reading one synchronises with the device, so only logged ones are read."""
 
 
 @dataclass(slots=True)

@@ -123,7 +123,7 @@ class Ring:
         """Store one step of the N streams.
 
         `action` int64 [N] counted from 0; `life_lost` bool [N] cuts the bootstrap as `terminated` does, but not the
-        episode; `next_mask` bool [N, A] are the actions allowed in `next_obs`, None where all are; `following` are the
+        episode; `next_mask` bool [N, A] are the actions allowed in `next_obs`, None if all are; `following` are the
         observations to act on next (`step.obs`). Rows that are not `active` are left out.
         """
         before, after = self._parts(obs, next_obs, active)
@@ -144,7 +144,7 @@ class Ring:
         self.sampler.changed(self._data.changed[:changes], self.ready)
 
     def _parts(self, obs: Obs, next_obs: Obs, active: Tensor | None) -> tuple[list[Tensor], list[Tensor]]:
-        """The parts of both observations as the kernels read them; `obs` is read only where it may be new.
+        """The parts of both observations as the kernels read them; `obs` is read only if it may be new.
 
         Marks the streams whose `obs` is not the result of the last step, as after a reset from outside.
         """
@@ -167,7 +167,7 @@ class Ring:
         ]
 
     def _store_mask(self, next_mask: Tensor | None, active: Tensor | None) -> None:
-        """Keep the masks of the step just stored; what was stored before the first mask allowed every action."""
+        """Store the masks of the last step; everything stored before the first mask allowed every action."""
         if next_mask is not None and self.mask is None:
             self._keep_masks(next_mask.shape[1])
         rows = slice(None) if active is None else active.numpy()

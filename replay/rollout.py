@@ -14,7 +14,7 @@ Fields = dict[str, Any]  # tensors, or nested dicts of them: `envs.step.Obs`, wh
 class Rollout:
     """The data of T steps, each field [T, N, ...] on the device of its first value.
 
-    A field that is None in the first step of all is not kept. `weight` is 1 where a row's action counted, float32.
+    A field that is None in the first step of all is not kept. `weight` is 1 if a row's action counted, else 0, float32.
     """
 
     def __init__(self, steps: int, num_envs: int, *, device: torch.device) -> None:

@@ -43,7 +43,7 @@ class SequenceBatch:
     prefix_obs: Any
     """[B, P, ...], or a nested dict of these: only for warming up the recurrent state."""
     prefix_start: Tensor
-    """bool [B, P], where an episode begins."""
+    """bool [B, P], True if an episode begins."""
     obs: Any
     """[B, L + n, ...]."""
     start: Tensor

@@ -25,7 +25,7 @@ class Update:
 
     `gradient` writes the gradient of the loss, if there is a faster way than autograd.
 
-    With `compile` everything before the optimizer's step, which is one kernel of its own, is one compiled function. Its
+    With `compile` everything before the optimizer's step, which is its own kernel, is one compiled function. Its
     gradient is a transform of the loss as a function of the weights, because the compiler does not see `backward`.
     """
 

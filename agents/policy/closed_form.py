@@ -26,7 +26,7 @@ KERNELS: dict[type[Distribution], Callable[..., tuple[float, ...]]] = {
 
 
 class ClosedForm:
-    """Writes the gradient of `ActorCritic.loss` for a minibatch, and returns what the loss returns besides."""
+    """Writes the gradient of `ActorCritic.loss` for a minibatch, and returns its other results."""
 
     def __init__(
         self, plain: PlainActorCritic, distribution: Distribution, config: ActorCriticConfig, now: Mapping[str, Tensor]

@@ -39,7 +39,7 @@ def evaluate(
     """Play whole episodes with the agent's greedy policy; neither the agent nor torch's generator is changed.
 
     `env` is an id, a function that builds a `gym.Env`, or an environment made by
-    `gymnast.evaluation.environment.make_env`, which stays open. `name` is what the report calls the agent. `protocol`
+    `gymnast.evaluation.environment.make_env`, which stays open. `name` is the agent's name in the report. `protocol`
     scores an Atari agent as that protocol does, with its evaluation epsilon; `trained_frame_skip` is the frame skip of
     the training if it was another one. Raises ValueError if `episodes` is not positive or agent and environment do not
     match the protocol, and KeyboardInterrupt once `interrupted()` is true.
@@ -99,7 +99,7 @@ def _played(agent: Agent, env: Env, protocol: str | None) -> Protocol | None:
 
 
 def episode_seeds(seed: int, episodes: int) -> list[int]:
-    """The seeds of the episodes: those of a short evaluation are the first ones of a longer one."""
+    """The seeds of the episodes: a short evaluation has the first seeds of a longer one."""
     return [int(word) for word in np.random.SeedSequence(seed).generate_state(episodes)]
 
 

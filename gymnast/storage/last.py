@@ -40,7 +40,7 @@ class RunState:
     """Including its replay."""
     actor: dict[str, Any]
     env: dict[str, Any] | None
-    """A snapshot; None where the environment cannot be restored."""
+    """A snapshot; None if the environment cannot be restored."""
     loop: dict[str, Any]
     torch_rng: Tensor
     cuda_rng: list[Tensor]

@@ -1,4 +1,4 @@
-"""The training loop: act, step, store, learn when due. `events.py` has what happens between its steps."""
+"""The training loop: act, step, store, learn when due. `events.py` has everything periodic."""
 
 from __future__ import annotations
 

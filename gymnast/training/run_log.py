@@ -43,7 +43,7 @@ class RunLog:
         self._track("eval", self._loop.env_step, values)
 
     def final(self, result: Evaluation) -> None:
-        """The last record: the kept agent on evaluation seeds of its own."""
+        """The last record: the kept agent on its own evaluation seeds."""
         values = result.as_json()
         self.metrics.write({"kind": "final", "env_step": self._loop.env_step, **values})
         self.writers.summary({f"final/{name}": value for name, value in values.items()})

@@ -143,7 +143,7 @@ class DeviceRing:
         return completed
 
     def _store_mask(self, next_mask: Tensor | None, active: Tensor) -> None:
-        """Keep the masks of the step just stored; what was stored before the first mask allowed every action."""
+        """Store the masks of the last step; everything stored before the first mask allowed every action."""
         if next_mask is not None and self.mask is None:
             self._keep_masks(next_mask.shape[1])
         newest = torch.where(active, self.slot, self.slots)
