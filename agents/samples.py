@@ -75,8 +75,8 @@ def minibatches(samples: AnySamples, count: int, generator: torch.Generator) -> 
 def cut(fields: Samples, length: int | None) -> Samples:
     """Fields [T, N, ...] as samples: steps [T * N, ...], or sequences [T / L * N, L, ...] of length L.
 
-    A sequence keeps the `memory` of its first step, [S, M]. `start`, which a rollout stores for the next step, moves to
-    its own.
+    A sequence keeps the `memory` of its first step, [S, M]. `start`, which a rollout stores with the step before, is
+    shifted to its own step.
     """
     if length is None:
         return _map(fields, lambda part: part.flatten(0, 1))

@@ -11,7 +11,7 @@ from typing import Any
 
 
 class MetricsLog:
-    """An append-only file of JSON objects, one a line, in the order of `write`.
+    """An append-only file of JSON objects, one per line, in the order of `write`.
 
     Each record goes to the operating system at once. If that fails (a full disk), records are kept in memory: one
     warning on stderr, training continues, and the next record after space is available writes all of them in order.
