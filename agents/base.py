@@ -1,7 +1,7 @@
-"""The interface that every agent has, `Agent` and `Actor`, and the interfaces that some agents have besides.
+"""The interface of every agent, `Agent` and `Actor`, and the interfaces that only some agents have.
 
-The loop, evaluation and checkpoints need `Agent` and `Actor` only. For the others they ask with `isinstance`; an agent
-that lacks one trains all the same.
+The loop, evaluation and checkpoints need `Agent` and `Actor` only. They check for the others with `isinstance`; an
+agent that lacks one still trains.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from torch import Tensor
 from gymnast.envs.step import Obs, Step, TransitionTable
 
 Metrics: TypeAlias = dict[str, Tensor]
-"""Named 0-d tensors; reading one synchronises with the device, so only what is logged is read."""
+"""Named 0-d tensors; reading one synchronises with the device, so only logged ones are read."""
 
 
 @dataclass(slots=True)
 class Acted:
-    """An action and what learning needs of the moment it was chosen."""
+    """An action, and the values that learning needs from the moment it was chosen."""
 
     action: Tensor
     """[N, ...], values of the action space (a `Discrete` space's `start` included), on the actor's device."""
@@ -36,13 +36,13 @@ class Acted:
     next_memory: Tensor | None = None
     """[N, M], after it."""
     raw: Tensor | None = None
-    """[N, ...], the action as it was drawn: before clipping, squashing and numbering."""
+    """[N, ...], the action as sampled: before clipping, squashing and numbering."""
     mask: Tensor | None = None
-    """bool [N, A], the actions that were allowed, where that was heeded."""
+    """bool [N, A], the allowed actions, if the agent used a mask."""
 
 
 class LearningError(ValueError):
-    """What an agent cannot learn from, found while it learns; ends a run in one line."""
+    """An agent cannot learn from its input; ends the run with a one-line message."""
 
 
 class Actor(Protocol):
@@ -53,7 +53,7 @@ class Actor(Protocol):
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """Generator and memory: what another actor of the same agent needs to go on exactly."""
+        """Generator and recurrent state that another actor of the same agent needs to continue exactly."""
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
@@ -69,7 +69,7 @@ class Agent(Protocol):
     observation_space: gym.Space[Any]
     action_space: gym.Space[Any]
     env_step: int
-    """Transitions stored so far: what every schedule is a function of."""
+    """Transitions stored so far; all schedules are functions of it."""
     updates: int
     """Updates done so far."""
 
@@ -78,11 +78,11 @@ class Agent(Protocol):
         ...
 
     def store(self, obs: Obs, acted: Acted, step: Step) -> None:
-        """Take in one step of N rows: fixed shapes, no host synchronisation; adds `step.num_active` to `env_step`."""
+        """Store one step of N rows: fixed shapes, no host synchronisation; adds `step.num_active` to `env_step`."""
         ...
 
     def updates_due(self, env_step: int) -> int:
-        """How many calls of `learn` are due at this env step; host integers only."""
+        """Number of `learn` calls due at this env step; host integers only."""
         ...
 
     def learn(self) -> Metrics:
@@ -94,14 +94,14 @@ class Agent(Protocol):
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that learning goes on from: tensors, numbers, strings, lists and dicts of them.
+        """Everything needed to continue learning: tensors, numbers, strings, lists and dicts of them.
 
-        The key "replay" is left out of every checkpoint but the last one; a state without it loads too.
+        Of all checkpoints only the last one holds the key "replay"; a state without it loads too.
         """
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over a state of an equally configured agent; raises ValueError where it does not fit."""
+        """Load a state of an equally configured agent; raises ValueError if it does not match."""
         ...
 
 
@@ -142,19 +142,19 @@ class VisitCounts(Protocol):
 
 @runtime_checkable
 class EpsilonGreedyAgent(Protocol):
-    """An agent whose evaluations can take a random action now and then, as Atari protocols ask."""
+    """An agent whose evaluations can take occasional random actions, as Atari protocols require."""
 
     def epsilon_greedy(self, num_envs: int, *, epsilon: float, seed: int | np.random.SeedSequence) -> Actor:
-        """`actor` with `explore=False`, but with probability epsilon it takes a random action."""
+        """`actor` with `explore=False`, except that it takes a random action with probability epsilon."""
         ...
 
 
 class Replay(Protocol):
-    """A replay memory, to those who ask only for its size."""
+    """A replay memory, for callers that need only its size."""
 
     @property
     def nbytes(self) -> int:
-        """Bytes when it is full."""
+        """Bytes when full."""
         ...
 
 
@@ -171,7 +171,7 @@ class ReplayAgent(Protocol):
 
 
 class HostAgent:
-    """Base class of agents that run on the CPU where the user names no device: a GPU would not speed them up."""
+    """Base class of agents that run on the CPU unless the user names a device: a GPU would not speed them up."""
 
 
 @runtime_checkable
@@ -192,7 +192,7 @@ class DiscountedConfig(Protocol):
 
 @runtime_checkable
 class CompiledConfig(Protocol):
-    """A config that says whether to compile the agent's functions; a device-native environment's are then too."""
+    """A config that can have the agent's functions compiled, and with them those of a device-native environment."""
 
     @property
     def compile(self) -> bool: ...
@@ -220,11 +220,11 @@ def seed_sequence(seed: int | np.random.SeedSequence) -> np.random.SeedSequence:
 
 
 def torch_seed(seed: np.random.SeedSequence) -> int:
-    """What a `torch.Generator` is seeded with."""
+    """The seed of a `torch.Generator`."""
     return int(seed.generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def restore_generator(generator: torch.Generator, state: Tensor) -> None:
-    """Go on from a generator's state; one of another kind of device, whose state differs, goes on from its own."""
+    """Restore a generator's state; a generator on another kind of device, whose state differs, keeps its own."""
     if len(state) == len(generator.get_state()):
         generator.set_state(state.cpu())

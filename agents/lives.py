@@ -1,4 +1,4 @@
-"""Lives that are lost: what an agent with `life_loss` learns from as from an end, while the episode goes on."""
+"""Lost lives, which an agent with `life_loss` treats as ends in learning, while the episode continues."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ class Lives:
 
     def __init__(self) -> None:
         self.left: Tensor | None = None
-        """After the last step, int64 [N], 0 where an episode ended; None before the first one."""
+        """Lives after the last step, int64 [N], 0 if the episode ended; None before the first one."""
 
     def lost(self, step: Step) -> Tensor:
         """Rows that have fewer lives than before, bool [N]; none in the first step.
 
         Raises:
-            LearningError: the environment does not tell lives.
+            LearningError: the environment does not report lives.
         """
         if step.lives is None:
             raise LearningError(

@@ -1,4 +1,4 @@
-"""From a rollout to the samples that an agent learns from."""
+"""Turns a rollout into the samples that an agent learns from."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from gymnast.envs.step import Obs, map_obs
 
 
 class Behaviour(NamedTuple):
-    """Steps as the policy that acted saw them: what an actor-critic's loss compares the policy of now with.
+    """Steps as the acting policy saw them; an actor-critic's loss compares the current policy with it.
 
     The learner, its compiled loss and populations share these fields; a population's have a leading axis of members.
     """
 
     log_prob: Tensor
-    """[B], of the actions when they were drawn."""
+    """[B], of the actions when sampled."""
     advantage: Tensor
     """[B]."""
     value: Tensor
@@ -36,12 +36,12 @@ class Samples(NamedTuple):
 
     obs: Obs
     raw: Tensor
-    """[B, ...], actions as they were drawn."""
+    """[B, ...], actions as sampled."""
     old: Behaviour
     weight: Tensor
     """float32 [B], 1 for rows that count, else 0."""
     mask: Tensor | None = None
-    """bool [B, A], the actions that were allowed."""
+    """bool [B, A], the allowed actions."""
     start: Tensor | None = None
     """bool [S, L], the memory is zero before this step."""
     memory: Tensor | None = None
@@ -62,7 +62,7 @@ AnySamples = TypeVar("AnySamples", Samples, ValueSamples)
 
 
 def minibatches(samples: AnySamples, count: int, generator: torch.Generator) -> Iterator[AnySamples]:
-    """`count` random parts of the samples, of equal size within one; every sample is in one of them."""
+    """`count` random parts of the samples, whose sizes differ by at most one; every sample is in one part."""
     if count == 1:
         yield samples
         return
@@ -73,9 +73,10 @@ def minibatches(samples: AnySamples, count: int, generator: torch.Generator) -> 
 
 
 def cut(fields: Samples, length: int | None) -> Samples:
-    """Fields [T, N, ...] as samples: steps [T * N, ...], or sequences [T / L * N, L, ...] of a length L.
+    """Fields [T, N, ...] as samples: steps [T * N, ...], or sequences [T / L * N, L, ...] of length L.
 
-    Of `memory` the first step's is kept, [S, M]; of `start`, which says so of the next step, what it says of these.
+    A sequence keeps the `memory` of its first step, [S, M]. `start`, which a rollout stores with the step before, is
+    shifted to its own step.
     """
     if length is None:
         return _map(fields, lambda part: part.flatten(0, 1))
@@ -89,7 +90,7 @@ def cut(fields: Samples, length: int | None) -> Samples:
 
 
 def uncut(values: Tensor, length: int | None, steps: int, num_envs: int) -> Tensor:
-    """What was computed of all samples' steps, [T * N, ...], in its place in time: [T, N, ...]."""
+    """Results of all samples' steps, [T * N, ...], put back in time order: [T, N, ...]."""
     if length is None:
         return values.view(steps, num_envs, *values.shape[1:])
     return values.view(steps // length, num_envs, length, *values.shape[1:]).transpose(1, 2).flatten(0, 1)
@@ -106,7 +107,7 @@ def _sequences(field: Tensor) -> Tensor:
 
 
 def as_steps(samples: Samples) -> Samples:
-    """Sequences [S, L, ...] as the steps that they are of, [S * L, ...]; single steps as they are."""
+    """Sequences [S, L, ...] as their steps, [S * L, ...]; single steps unchanged."""
     if samples.start is None:
         return samples
     plain = _map(samples._replace(start=None, memory=None), lambda part: part.flatten(0, 1))

@@ -1,4 +1,4 @@
-"""How much memory and disk a replay may take, asked before it is allocated; and frames that lie on disk."""
+"""How much memory and disk a replay may take, checked before it is allocated; and frames on disk."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def free_bytes(device: torch.device) -> int:
 
 
 def check_fits(needed: int, device: torch.device, *, replay_size: int) -> None:
-    """Raise ValueError, with the numbers, where a replay of `needed` bytes does not fit."""
+    """Raise ValueError, with the numbers, if a replay of `needed` bytes does not fit."""
     free = free_bytes(device)
     if needed > free - RESERVE:
         fits = max(int(replay_size * (free - RESERVE) / needed), 0)
@@ -46,14 +46,14 @@ def check_fits(needed: int, device: torch.device, *, replay_size: int) -> None:
 
 
 def map_file(path: str, sizes: list[int], *, replay_size: int) -> list[np.ndarray]:
-    """Arrays of these sizes in bytes, initially zero, in a file that vanishes with the process, however it ends.
+    """Arrays of these sizes in bytes, initially zero, in a file that disappears with the process, however it ends.
 
-    The file is created and its name deleted as soon as it is mapped: its space is free again when the process is
-    gone, no other run can open it, and nothing stale is left to clean up. Its room is reserved at once where the
-    system can, because a disk that fills up later would kill the process. A file that exists is never touched.
+    The file is created and its name deleted as soon as it is mapped: its space is free again when the process is gone,
+    no other run can open it, and nothing stale is left to clean up. Its room is reserved at once if the system can,
+    because a disk that fills up later would kill the process. An existing file is never touched.
 
     Raises:
-        ValueError: it exists, cannot be made, or the disk has too little room.
+        ValueError: if it exists, cannot be made, or the disk has too little room.
     """
     starts = np.cumsum([0, *(size + -size % mmap.PAGESIZE for size in sizes)]).tolist()
     try:
@@ -79,5 +79,5 @@ def map_file(path: str, sizes: list[int], *, replay_size: int) -> list[np.ndarra
         ) from None
     except OSError as error:
         raise ValueError(f"replay_path {path} cannot be used: {error.strerror}") from None
-    mapped.madvise(mmap.MADV_RANDOM)  # frames are read here and there: what lies beside them is not worth reading
+    mapped.madvise(mmap.MADV_RANDOM)  # frames are read at random places: reading ahead is not worthwhile
     return [np.ndarray(size, np.uint8, mapped, offset=start) for size, start in zip(sizes, starts, strict=False)]

@@ -17,11 +17,11 @@ class Gather:
 
     successors: bool
     offsets: Tensor  # int64 [F], the frames of one sample, in slots from its newest
-    parts: list[Tensor]  # one a leaf, [B * F, ...]
+    parts: list[Tensor]  # one per leaf, [B * F, ...]
 
 
 class Buffers:
-    """Buffers of a batch and the gathers that fill it; obs and next_obs share the frames that they have in common."""
+    """Buffers of a batch and the gathers that fill it; obs and next_obs share their common frames."""
 
     def __init__(self, layout: Layout, *, batch_size: int, n: int, stride: int, device: torch.device) -> None:
         k = layout.stack

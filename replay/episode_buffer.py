@@ -10,11 +10,11 @@ from torch import Tensor
 from gymnast.replay.rollout import Fields, flat_fields, nested_fields
 
 CHUNK = 256
-"""Steps of a row, and of all finished episodes, that there is room for at first; it doubles where they are more."""
+"""Initial capacity, in steps, of a row and of all finished episodes; it doubles when more are needed."""
 
 
 class EpisodeBuffer:
-    """Steps of N rows, apart until their episode ends; then they follow those of the episodes that ended before.
+    """Steps of N rows, separate until their episode ends; then they follow those of the episodes that ended earlier.
 
     Every step whose action counted is handed out once, with all others of its episode. A field that is None in the
     first step of all is not kept. Episodes that never end are never handed out, and their buffers grow.
@@ -38,9 +38,9 @@ class EpisodeBuffer:
 
     @torch.no_grad()
     def add(self, *, ended: Tensor, num_ended: int | None, active: Tensor | None = None, **values: Any) -> None:
-        """One step: values [N, ...] (None is left out), which rows ended with it, and which count, bool [N].
+        """One step: values [N, ...] (None is left out), which rows ended, and which count, bool [N].
 
-        The host is asked nothing unless an episode ended (`num_ended` None: it is not known).
+        The host reads nothing unless an episode ended (`num_ended` None: unknown).
         """
         flat = dict(flat_fields(values))
         if not self._waiting:
@@ -50,14 +50,14 @@ class EpisodeBuffer:
         index = self._first + self._position
         for name, value in flat.items():
             self._waiting[name].index_copy_(0, index, value)
-        self._position += 1 if active is None else active  # what does not count is written over by the next step
+        self._position += 1 if active is None else active  # the next step overwrites rows that do not count
         self._longest += 1
         if num_ended != 0:
             for row in (ended if active is None else ended & active).nonzero().flatten().tolist():
                 self._finish(row)
 
     def take(self) -> tuple[Fields, list[int]]:
-        """The steps of all finished episodes, each field [F, ...], and the length of each; then there are none.
+        """The steps of all finished episodes, each field [F, ...], and the length of each; then removes them.
 
         The fields are views of buffers that are written again after the next step.
         """
@@ -91,7 +91,7 @@ class EpisodeBuffer:
         self._finished = {name: value.new_zeros((self.chunk, *shapes[name])) for name, value in flat.items()}
 
     def _make_room(self) -> None:
-        """Twice the room, where a row has filled its own."""
+        """Double the room if a row has filled its own."""
         self._longest = int(self._position.max())
         if self._longest < self._capacity:
             return
@@ -103,7 +103,7 @@ class EpisodeBuffer:
         self._first = torch.arange(self.num_envs, device=self.device) * self._capacity
 
     def state_dict(self) -> dict[str, Any]:
-        """The steps that wait and those that are finished."""
+        """The steps of unfinished and of finished episodes."""
         longest, steps = int(self._position.max()), self.steps
         rows = {name: buffer.view(self.num_envs, -1, *buffer.shape[1:]) for name, buffer in self._waiting.items()}
         return {
@@ -114,7 +114,7 @@ class EpisodeBuffer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over a state; ValueError where it is of another number of rows."""
+        """Load a state; ValueError if it has another number of rows."""
         if len(state["position"]) != self.num_envs:
             raise ValueError(f"the checkpoint has episodes of {len(state['position'])} rows, not {self.num_envs}")
         self.clear()

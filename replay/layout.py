@@ -35,7 +35,7 @@ class Leaf:
 
 
 class Layout:
-    """The tensors that observations of a space consist of; with `stack` > 1, frames of shape[1:] of one Box.
+    """The tensors that make up observations of a space; with `stack` > 1, frames of shape[1:] of one Box.
 
     Floats are kept as float32, integers and booleans as they are.
 
@@ -87,9 +87,9 @@ class Layout:
 
 
 def dense(tensor: Tensor, dtype: torch.dtype, size: int) -> Tensor:
-    """The tensor itself where it is dense, on the CPU and of this type, else a copy that is.
+    """The tensor itself if it is dense, on the CPU and of this type, else a copy that is.
 
-    ValueError where it has another size.
+    ValueError if it has another size.
     """
     if tensor.numel() != size:
         raise ValueError(f"the replay was made for {size} numbers, got a tensor of shape {tuple(tensor.shape)}")

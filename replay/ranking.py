@@ -18,11 +18,11 @@ SIZE = 512
 class Order(NamedTuple):
     """All slots that may be drawn, by falling priority; equal ones by slot."""
 
-    priority: np.ndarray  # float64 [slots], 0 where a slot may not be drawn
+    priority: np.ndarray  # float64 [slots], 0 if a slot may not be drawn
     keys: np.ndarray  # float64 [blocks, SIZE], the priorities of the slots in each block
     members: np.ndarray  # int32 [blocks, SIZE]
     fill: np.ndarray  # int64 [blocks], slots in each block
-    blocks: np.ndarray  # int64 [blocks], the blocks in order, then those that are free
+    blocks: np.ndarray  # int64 [blocks], the blocks in order, then the free ones
     before: np.ndarray  # int64 [blocks + 1], slots before each block of the order, filled for a draw
     used: np.ndarray  # int64 [1], blocks in the order
 
@@ -30,7 +30,7 @@ class Order(NamedTuple):
 class Ranking:
     """P(i) in proportion to 1 / rank(i)**alpha (Schaul et al. 2016, section 3.3), rank 1 for the largest priority.
 
-    Slots of equal priority have equal probabilities, the mean of those of the ranks that they take up.
+    Slots of equal priority have equal probabilities, the mean over their ranks.
     """
 
     slot_bytes = 8 + 8 + 2 * (8 + 4)  # priority, running sum of 1 / rank**alpha, two places in blocks
@@ -51,7 +51,7 @@ class Ranking:
         self.masses = self._order.priority
 
     def change(self, slots: np.ndarray, ready: np.ndarray, priority: float) -> None:
-        """Give the slots (int64 [K]) this priority where they are `ready` (bool [slots]), else none."""
+        """Give the slots (int64 [K]) this priority if they are `ready` (bool [slots]), else none."""
         _change(self._order, slots, ready, priority)
 
     def draw(self, uniform: np.ndarray, beta: float, index: np.ndarray, weight: np.ndarray) -> None:
@@ -63,14 +63,14 @@ class Ranking:
         return float(_update(self._order, index, priority))
 
     def load(self, masses: np.ndarray) -> None:
-        """Take over the priorities of all slots."""
+        """Load the priorities of all slots."""
         self.masses[:] = masses
         _fill(self._order, np.argsort(-self.masses, kind="stable")[: np.count_nonzero(self.masses)])
 
 
 @njit(cache=True, nogil=True)
 def _fill(order: Order, slots: np.ndarray) -> None:
-    """Lay slots, which come in order, into blocks, each three quarters full."""
+    """Distribute slots, given in order, over blocks that are each three quarters full."""
     size = 3 * SIZE // 4
     order.used[0] = (len(slots) + size - 1) // size
     for block in range(len(order.blocks)):
@@ -83,7 +83,7 @@ def _fill(order: Order, slots: np.ndarray) -> None:
 
 @njit(cache=True, nogil=True)
 def _repack(order: Order) -> None:
-    """Free blocks by filling the others up."""
+    """Free blocks by filling up the others."""
     slots, count = np.empty(len(order.priority), np.int64), 0
     for at in range(order.used[0]):
         block = order.blocks[at]
@@ -95,15 +95,15 @@ def _repack(order: Order) -> None:
 
 @njit(cache=True, nogil=True)
 def _before(key: float, member: int, priority: float, slot: int) -> bool:
-    """Whether (key, member) stands before (priority, slot)."""
+    """Whether (key, member) comes before (priority, slot)."""
     return key > priority or (key == priority and member < slot)
 
 
 @njit(cache=True, nogil=True)
 def _find(order: Order, priority: float, slot: int) -> tuple[int, int]:
-    """Where the first is that does not stand before (priority, slot): which block of the order, which place in it."""
+    """The position of the first that does not come before (priority, slot): block of the order, place in the block."""
     keys, members, fill, blocks = order.keys, order.members, order.fill, order.blocks
-    low, high = 0, order.used[0] - 1  # what comes after all belongs behind the last
+    low, high = 0, order.used[0] - 1  # anything after all of them belongs behind the last
     while low < high:
         middle = (low + high) // 2
         block = blocks[middle]
@@ -242,7 +242,7 @@ def _draw(
 def _update(order: Order, index: np.ndarray, priority: np.ndarray) -> float:
     largest = 0.0
     for row in range(len(index)):
-        # What was overwritten since it was sampled stays out; a loss that is not finite stops the run elsewhere.
+        # Slots overwritten since sampling stay out; a loss that is not finite stops the run elsewhere.
         if order.priority[index[row]] > 0.0 and priority[row] < np.inf:
             largest = max(largest, priority[row])
             _set(order, index[row], priority[row])

@@ -1,11 +1,11 @@
 """A ring over N streams that keeps each observation once, in NumPy arrays on the CPU.
 
-Slots lie in rows of N, one column a stream: the step after slot i of a stream is slot i + N, counted in a circle. An
-episode lies in consecutive slots of its column: its first observation, then the successor of every action, the final
-observation included. With a stack of k the k frames of the first observation come first, so every later stack, and
-every `next_obs`, is k consecutive frames and nothing is ever padded. A slot holds the newest frame of an observation
-and the action, reward and end that followed it. `ready` says which slots may be sampled: their n-step window is
-complete, and none of their frames has been overwritten.
+Slots are arranged in rows of N, one column per stream: the step after slot i of a stream is slot i + N, counted in a
+circle. An episode occupies consecutive slots of its column: its first observation, then the successor of every action,
+the final observation included. With a stack of k the k frames of the first observation come first, so every later
+stack, and every `next_obs`, is k consecutive frames and nothing is ever padded. A slot holds the newest frame of an
+observation and the action, reward and end that followed it. `ready` says which slots may be sampled: their n-step
+window is complete, and none of their frames has been overwritten.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from gymnast.replay.samplers import Sampler
 from gymnast.replay.transitions import Batch, NStep
 
 SCALAR_BYTES = 8 + 4 + 4 + 1 + 1
-"""Bytes of a slot beside its frame: action, reward, bootstrap, stop, ready."""
+"""Bytes of a slot without its frame: action, reward, bootstrap, stop, ready."""
 CPU = torch.device("cpu")
 STREAMS = ("slot", "fresh", "length")
 BLOCK = 4096
-"""Slots of a block: what an incremental checkpoint writes or leaves."""
+"""Slots of a block, the unit that an incremental checkpoint writes or leaves."""
 STACK_CHECKS = 100
-"""Steps at the start in which observations are seen to be the stacks that they are said to be."""
+"""Number of first steps in which observations are checked to be stacks as declared."""
 
 
 class Ring:
     """`size` slots in N streams; an episode takes one slot for each action and `stack` more.
 
-    With a `path` the frames lie in a file (`allocation.map_file`) and only the rest in memory.
+    With `path` the frames are in a file (`allocation.map_file`) and only the rest in memory.
 
     Raises:
-        ValueError: more memory or disk than is free, or fewer slots than a window needs.
+        ValueError: if it needs more memory or disk than is free, or has fewer slots than a window needs.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Ring:
         self._struct = kernels.struct_of(data)
         self.action, self.reward, self.bootstrap = data.action, data.reward, data.bootstrap
         self.stop, self.ready, self.touched = data.stop, data.ready, data.touched
-        self.slot, self.fresh, self.length, _ = data.streams  # `ring_kernels.py` says what they are
+        self.slot, self.fresh, self.length, _ = data.streams  # `ring_kernels.py` describes them
         self.mask: np.ndarray | None = None  # bool [slots, A], actions allowed in the observation of a slot
         self.count = 0  # slots that are ready
         self.used = 0  # slots that have ever been written: [0, used)
@@ -77,10 +77,10 @@ class Ring:
         self._prepare(batch_size)
 
     def _allocate_frames(self, path: str | None, size: int) -> None:
-        """Make room for the frames of all slots, one array a leaf, and see the same memory as bytes."""
+        """Allocate the frames of all slots, one array per leaf, with a view of the same memory as bytes."""
         slots, leaves = self.slots, self.layout.leaves
         sizes = [slots * leaf.nbytes for leaf in leaves]
-        # NumPy's zeros take no memory until they are written, and lie in huge pages, from which a gather is faster.
+        # NumPy's zeros take no memory until they are written, and are in huge pages, from which a gather is faster.
         stores = map_file(path, sizes, replay_size=size) if path else [np.zeros(size, np.uint8) for size in sizes]
         self._bytes = [store.reshape(slots, leaf.nbytes) for store, leaf in zip(stores, leaves, strict=True)]
         self.frames = [
@@ -89,7 +89,7 @@ class Ring:
         ]
 
     def _prepare(self, batch_size: int) -> None:
-        """Make the buffers of a batch, as the kernels take them."""
+        """Make the buffers of a batch in the form that the kernels take."""
         self._buffers = Buffers(self.layout, batch_size=batch_size, n=self.n, stride=self.num_envs, device=CPU)
         batch = self._buffers.batch
         self._index, self._weight = batch.index.numpy(), batch.weight.numpy()
@@ -104,7 +104,7 @@ class Ring:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._struct = kernels.struct_of(self._data)  # a copy's arrays have addresses of their own
+        self._struct = kernels.struct_of(self._data)  # a copy's arrays have their own addresses
 
     def add(
         self,
@@ -123,8 +123,8 @@ class Ring:
         """Store one step of the N streams.
 
         `action` int64 [N] counted from 0; `life_lost` bool [N] cuts the bootstrap as `terminated` does, but not the
-        episode; `next_mask` bool [N, A] are the actions allowed in `next_obs`, None where all are; `following` is what
-        is acted on next (`step.obs`). Rows that are not `active` are left out.
+        episode; `next_mask` bool [N, A] are the actions allowed in `next_obs`, None if all are; `following` are the
+        observations to act on next (`step.obs`). Rows that are not `active` are left out.
         """
         before, after = self._parts(obs, next_obs, active)
         self._expected = following
@@ -144,9 +144,9 @@ class Ring:
         self.sampler.changed(self._data.changed[:changes], self.ready)
 
     def _parts(self, obs: Obs, next_obs: Obs, active: Tensor | None) -> tuple[list[Tensor], list[Tensor]]:
-        """The parts of both observations as the kernels read them; `obs` is read only where it may be new.
+        """The parts of both observations as the kernels read them; `obs` is read only if it may be new.
 
-        Marks the streams whose `obs` is not what the last step led to, as after a reset from outside.
+        Marks the streams whose `obs` is not the result of the last step, as after a reset from outside.
         """
         if self._unchecked:
             self._unchecked -= 1
@@ -167,7 +167,7 @@ class Ring:
         ]
 
     def _store_mask(self, next_mask: Tensor | None, active: Tensor | None) -> None:
-        """Keep the masks of the step just stored; what was stored before the first mask allowed every action."""
+        """Store the masks of the last step; everything stored before the first mask allowed every action."""
         if next_mask is not None and self.mask is None:
             self._keep_masks(next_mask.shape[1])
         rows = slice(None) if active is None else active.numpy()
@@ -182,7 +182,7 @@ class Ring:
         batch.next_mask = torch.ones((len(batch.index), actions), dtype=torch.bool)
 
     def sample(self) -> Batch:
-        """Draw a batch, which the next call overwrites; ValueError where no transition is ready (`count`)."""
+        """Draw a batch, which the next call overwrites; ValueError if no transition is ready (`count`)."""
         if self.count == 0:
             raise ValueError("nothing to sample: no transition is complete yet")
         batch, index = self._buffers.batch, self._index
@@ -213,7 +213,7 @@ class Ring:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over the state of an equally built ring; ValueError where it does not fit."""
+        """Load the state of an equally built ring; ValueError if it does not match."""
         theirs, used = state["arrays"], len(state["arrays"]["action"])
         wanted = {name: array.shape[1:] for name, array in self._arrays().items() if name != "mask"}
         found = {name: tuple(array.shape[1:]) for name, array in theirs.items() if name != "mask"}
@@ -223,7 +223,7 @@ class Ring:
             self._keep_masks(theirs["mask"].shape[1])
         for name, array in self._arrays().items():
             array[:used] = theirs[name].numpy() if name in theirs else True  # no masks yet: all actions were allowed
-            if not name.startswith("frames"):  # whose memory is not touched before it is needed
+            if not name.startswith("frames"):  # its memory is not touched before it is needed
                 array[used:] = 0
         for name in STREAMS:
             getattr(self, name)[:] = state["streams"][name]
@@ -245,13 +245,13 @@ class Ring:
 
 
 def windows_into(action: Tensor, reward: Tensor, discount: Tensor) -> kernels.Windows:
-    """Windows that lie in the memory of a batch's tensors."""
+    """Windows in the memory of a batch's tensors."""
     chosen = action.view(-1).numpy()
     return kernels.Windows(chosen, reward.view(-1).numpy(), discount.view(-1).numpy(), np.zeros_like(chosen))
 
 
 def slots_for(size: int, num_envs: int, *, stack: int, n: int) -> int:
-    """Slots of a ring, a multiple of num_envs; ValueError where a stream could not hold one window."""
+    """Slots of a ring, a multiple of num_envs; ValueError if a stream could not hold one window."""
     least = (2 * stack + n + 2) * num_envs
     if size < least:
         raise ValueError(f"replay_size must be >= {least} for {num_envs} environments, got {size}")

@@ -1,8 +1,8 @@
 """The loops of `ring.py` over rows, frames and samples, compiled by Numba.
 
-What comes in at every step comes as addresses, because to hand over an array costs more than to store a row: the ring
-has checked that the tensors are dense, on the CPU, and of the right type and size, and gives its own arrays as one
-struct of their addresses. Frames are bytes here, whatever they hold.
+The tensors of every step are passed as addresses, because passing an array costs more than storing a row: the ring has
+checked that they are dense, on the CPU, and of the right type and size, and passes its own arrays as one struct of
+their addresses. Frames of any type are bytes here.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ being ready changed; and streams in which an episode begins next."""
 
 
 class Arrays(NamedTuple):
-    """A ring of S slots in N streams but for its frames."""
+    """A ring of S slots in N streams without its frames."""
 
     action: np.ndarray  # int64 [S]
     reward: np.ndarray  # float32 [S]
@@ -81,7 +81,7 @@ def allocate(slots: int, num_envs: int, *, stack: int, n: int, gamma: float, blo
 
 
 def struct_of(arrays: Arrays) -> np.ndarray:
-    """What the kernels take for the arrays, STRUCT [1]; it does not keep them alive."""
+    """The arrays as the kernels take them, STRUCT [1]; it does not keep them alive."""
     return np.array([tuple(part.ctypes.data if isinstance(part, np.ndarray) else part for part in arrays)], STRUCT)
 
 
@@ -123,7 +123,7 @@ def _arrays(struct: np.ndarray) -> Arrays:
 def store(
     struct: np.ndarray, action: int, reward: int, terminated: int, truncated: int, life_lost: int, active: int
 ) -> None:
-    """Store all of a step but its frames, from the addresses of tensors [N], 0 where there is none."""
+    """Store all of a step except its frames, from the addresses of tensors [N], 0 for a missing one."""
     ring = _arrays(struct)
     num_envs, stack, streams, counts = ring.num_envs, ring.stack, ring.streams, ring.counts
     actions, rewards = carray(pointer(action), num_envs, np.int64), carray(pointer(reward), num_envs, np.float32)
@@ -169,7 +169,7 @@ def _change(ring: Arrays, slot: int, ready: bool) -> None:
 
 @njit(cache=True, nogil=True)
 def _write(ring: Arrays, row: int, source: int) -> None:
-    """Give a frame the stream's next slot; the stacks that lose a frame by it are ready no longer."""
+    """Give a frame the stream's next slot; the stacks that thereby lose a frame are no longer ready."""
     slot = _next(ring, ring.streams[SLOT, row])
     ring.streams[SLOT, row] = slot
     move = ring.counts[MOVES]
@@ -194,7 +194,7 @@ def _close(ring: Arrays, row: int, slot: int, stops: bool) -> None:
 
 @njit(cache=True, nogil=True)
 def copy(struct: np.ndarray, frames: np.ndarray, before: int, after: int) -> None:
-    """Copy frames (bytes [S, size]) as `store` said, from dense observations at two addresses."""
+    """Copy frames (bytes [S, size]) as listed by `store`, from dense observations at two addresses."""
     ring = _arrays(struct)
     size, rows = frames.shape[1], ring.num_envs * ring.stack
     old, new = carray(pointer(before), (rows, size), np.uint8), carray(pointer(after), (rows, size), np.uint8)
@@ -210,7 +210,7 @@ def copy(struct: np.ndarray, frames: np.ndarray, before: int, after: int) -> Non
 
 @njit(cache=True, nogil=True)
 def differ(struct: np.ndarray, frames: np.ndarray, obs: int) -> None:
-    """Mark as cut the streams in the midst of an episode whose newest stack is not the row of `obs`, at an address."""
+    """Mark streams within an episode as cut if their newest stack is not the row of `obs`, at an address."""
     ring = _arrays(struct)
     stack, size = ring.stack, frames.shape[1]
     rows = carray(pointer(obs), (ring.num_envs, stack, size), np.uint8)
@@ -255,7 +255,7 @@ def gather(
 ) -> None:
     """Gather a batch's frames: of each sample from `stack - 1` before its slot on, and before its successor on.
 
-    Obs and next_obs of a sample one after the other, so that what they share is read from memory once.
+    Obs and next_obs of a sample one after the other, so that shared frames are read from memory once.
     """
     slots, stride, size, first = struct[0].slots, struct[0].num_envs, frames.shape[1], 1 - struct[0].stack
     for row in range(len(index)):

@@ -12,15 +12,15 @@ Fields = dict[str, Any]  # tensors, or nested dicts of them: `envs.step.Obs`, wh
 
 
 class Rollout:
-    """What happened in T steps, each field [T, N, ...] on the device that its first value came from.
+    """The data of T steps, each field [T, N, ...] on the device of its first value.
 
-    A field that is None in the first step of all is not kept. `weight` is 1 where a row's action counted, float32.
+    A field that is None in the first step of all is not kept. `weight` is 1 if a row's action counted, else 0, float32.
     """
 
     def __init__(self, steps: int, num_envs: int, *, device: torch.device) -> None:
         self.steps, self.num_envs = steps, num_envs
         self.length = 0
-        """Steps that are filled."""
+        """Number of filled steps."""
         self.weight = torch.ones((steps, num_envs), device=device)
         self.fields: Fields = {}
         self._rows: dict[str, list[Tensor]] = {}
@@ -30,7 +30,7 @@ class Rollout:
         return self.length == self.steps
 
     def add(self, *, active: Tensor | None = None, **values: Any) -> None:
-        """One step: values [N, ...] (None is left out), `active` bool [N] where only some rows count."""
+        """One step: values [N, ...] (None is left out), `active` bool [N] if only some rows count."""
         flat = dict(flat_fields(values))
         if not self._rows:
             self._allocate(flat)
@@ -42,11 +42,11 @@ class Rollout:
         self.length += 1
 
     def filled(self) -> None:
-        """Count all steps as filled: a recording has written them, which counts nothing on the host."""
+        """Count all steps as filled: a recording has written them, without counting on the host."""
         self.length = self.steps
 
     def overwrite(self, name: str, value: Tensor) -> None:
-        """Another value [N, ...] of the last step."""
+        """Replace a value [N, ...] of the last step."""
         self._rows[name][self.length - 1].copy_(value)
 
     def clear(self) -> None:
@@ -65,7 +65,7 @@ class Rollout:
         return {"length": self.length, "weight": self.weight.clone(), "fields": filled}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over a state; ValueError where it is of another shape."""
+        """Load a state; ValueError if it has another shape."""
         if state["weight"].shape != self.weight.shape:
             kept, mine = (tuple(shape) for shape in (state["weight"].shape, self.weight.shape))
             raise ValueError(f"the checkpoint's rollout is {kept[0]} steps of {kept[1]} rows, this one is {mine}")
@@ -79,7 +79,7 @@ class Rollout:
 
 
 def flat_fields(fields: Fields, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
-    """The tensors and their names, those of nested ones joined by a slash."""
+    """The tensors and their names, with names of nested ones joined by slashes."""
     for name, value in fields.items():
         if isinstance(value, dict):
             yield from flat_fields(value, f"{prefix}{name}/")

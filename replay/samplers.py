@@ -31,7 +31,7 @@ class Sampler(Protocol):
         ...
 
     def changed(self, slots: np.ndarray, ready: np.ndarray) -> None:
-        """Slots, int64 [K], have become ready or are so no longer, as `ready` (bool [slots]) now says."""
+        """Slots, int64 [K], have become ready or are no longer ready, as `ready` (bool [slots]) now says."""
         ...
 
     def sample(self, ready: np.ndarray, count: int, index: np.ndarray, weight: np.ndarray) -> None:
@@ -39,7 +39,7 @@ class Sampler(Protocol):
         ...
 
     def update(self, index: Tensor, error: Tensor) -> None:
-        """Take in the errors [B], >= 0 and unweighted, that the sampled transitions had."""
+        """Update with the errors [B], >= 0 and unweighted, of the sampled transitions."""
         ...
 
     def state_dict(self) -> dict[str, Any]: ...
@@ -56,16 +56,16 @@ class Uniform:
         self.rng = rng
 
     def allocate(self, slots: int) -> None:
-        """Nothing: the ring says what is ready."""
+        """Nothing: the ring says which slots are ready."""
 
     def anneal(self, env_step: int) -> None:
         """Nothing: no schedule."""
 
     def changed(self, slots: np.ndarray, ready: np.ndarray) -> None:
-        """Nothing: the ring says what is ready."""
+        """Nothing: the ring says which slots are ready."""
 
     def sample(self, ready: np.ndarray, count: int, index: np.ndarray, weight: np.ndarray) -> None:
-        # Rejection: uniform slots of which the ready ones are kept are uniform over the ready ones.
+        # Rejection: uniform slots, of which only the ready ones are kept, are uniform over the ready ones.
         filled = 0
         while filled < len(index):
             missing = len(index) - filled
@@ -114,7 +114,7 @@ class Prioritized:
         self._order.draw(self.rng.random(len(index)), self.beta, index, weight)
 
     def update(self, index: Tensor, error: Tensor) -> None:
-        """Take in errors; those of slots that are ready no longer, and those that are not finite, change nothing."""
+        """Update with errors; those of slots no longer ready, and those that are not finite, change nothing."""
         self.largest = max(self.largest, self._order.update(index.numpy(), error.float().numpy() + EPS))
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,9 +1,9 @@
-"""Sequences of a ring's slots for recurrent agents, each with the memory that the actor had where it begins.
+"""Sequences of a ring's slots for recurrent agents, each with the memory that the actor had at its start.
 
-A sequence is `burn_in + length + n` consecutive slots of one stream: what only warms the memory up, what is learned
-from, and what the last targets bootstrap from (Kapturowski et al. 2019, section 3). It begins at every `period`-th
-slot, whatever lies there, and may run over the end of an episode into the next one: `start` says where memory begins
-anew, and `valid` is 0 where a slot holds no transition, as an episode's final observation does.
+A sequence is `burn_in + length + n` consecutive slots of one stream: those that only warm up the memory, those to learn
+from, and those that the last targets bootstrap from (Kapturowski et al. 2019, section 3). One begins at every
+`period`-th slot, whatever the slot holds, and may run over the end of an episode into the next one: `start` says where
+memory is reset, and `valid` is 0 if a slot holds no transition, as an episode's final observation does.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from gymnast.replay.transitions import NStep
 
 @dataclass(frozen=True)
 class SequenceShape:
-    """How sequences lie in a stream, in slots."""
+    """The layout of sequences in a stream, in slots."""
 
     burn_in: int
     length: int
@@ -39,11 +39,11 @@ class SequenceBatch:
     """
 
     memory: Tensor
-    """float32 [B, M], what the actor remembered before the first step."""
+    """float32 [B, M], the actor's memory before the first step."""
     prefix_obs: Any
-    """[B, P, ...], or a nested dict of such: only for warming up the recurrent state."""
+    """[B, P, ...], or a nested dict of these: only for warming up the recurrent state."""
     prefix_start: Tensor
-    """bool [B, P], where an episode begins."""
+    """bool [B, P], True if an episode begins."""
     obs: Any
     """[B, L + n, ...]."""
     start: Tensor
@@ -53,24 +53,24 @@ class SequenceBatch:
     reward: Tensor
     """float32 [B, L], discounted sums over the n steps of each transition."""
     discount: Tensor
-    """float32 [B, L], what the value n steps later is multiplied by; 0 after a terminal state."""
+    """float32 [B, L], the factor of the value n steps later; 0 after a terminal state."""
     successor: Tensor
-    """int64 [B, L], which of the L + n observations that value is of."""
+    """int64 [B, L], the index of that value's observation among the L + n."""
     next_mask: Tensor | None
-    """bool [B, L, A], actions allowed there, where the environment says them."""
+    """bool [B, L, A], actions allowed there, if the environment provides them."""
     valid: Tensor
-    """float32 [B, L], 1 where a step holds a transition, 0 where it does not."""
+    """float32 [B, L], 1 if a step holds a transition, else 0."""
     weight: Tensor
     """float32 [B], the sampler's correction of each sequence's loss."""
     index: Tensor
-    """int64 [B], which sequences they are, for the sampler."""
+    """int64 [B], the sequences' indices, for the sampler."""
 
 
 class SequenceReplay:
     """A `Ring` read as sequences: the sampler draws among those whose last slot is written and none overwritten.
 
     Raises:
-        ValueError: more memory than is free, or a stream too short for a sequence at any time.
+        ValueError: if it needs more memory than is free, or a stream is too short for a sequence at any time.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class SequenceReplay:
         self.ring = ring = Ring(layout, unused, transitions, size=size, num_envs=num_envs, batch_size=1, path=path)
         self.valid = np.zeros(ring.slots, np.bool_)  # the slot holds a transition
         self.start = np.zeros(ring.slots, np.bool_)  # its observation is the first of an episode
-        # Of sequence s, that begins at the slot `_begin(s)`:
+        # Of sequence s, which begins at the slot `_begin(s)`:
         sampler.allocate(sequences)
         self.memory = torch.zeros((sequences, memory_size)).numpy()
         self.ready = np.zeros(sequences, np.bool_)
@@ -153,7 +153,7 @@ class SequenceReplay:
         self.memory[self._beginning(acted)] = memory.numpy()[rows[begins]]
 
     def _write(self, rows: np.ndarray, slots: np.ndarray) -> None:
-        """One more slot of each of these streams is written: sequences go, and others are complete."""
+        """One more slot of each of these streams is written: it removes some sequences and completes others."""
         ring = self.ring
         self.valid[slots] = self.start[slots] = False
         self.memory[self._beginning(slots)] = 0.0
@@ -210,13 +210,13 @@ class SequenceReplay:
         return batch
 
     def state_dict(self) -> dict[str, Any]:
-        """The ring's state, whose frames lie where the ring's do, and under "sequences" what is kept beside it."""
+        """The ring's state, including its frames, and under "sequences" the state of the sequences."""
         arrays = {name: torch.from_numpy(array) for name, array in self._arrays().items()}
         sequences = {"arrays": arrays, "count": self.count, "used": self.used, "sampler": self.sampler.state_dict()}
         return {**self.ring.state_dict(), "sequences": sequences}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over the state of an equally built replay; ValueError where it does not fit."""
+        """Load the state of an equally built replay; ValueError if it does not match."""
         mine, theirs = self._arrays(), state.get("sequences", {}).get("arrays", {})
         if {name: array.shape for name, array in mine.items()} != {name: tuple(t.shape) for name, t in theirs.items()}:
             raise ValueError("the saved replay has another recurrent state, period or replay_size")
@@ -236,7 +236,7 @@ class SequenceReplay:
 
 
 class _Buffers:
-    """The buffers that batches are gathered into, made once; frames [B, steps, stack, ...] and what views them."""
+    """The buffers of batches, made once; frames [B, steps, stack, ...] and their views."""
 
     def __init__(self, layout: Layout, shape: SequenceShape, *, n: int, batch_size: int, memory_size: int) -> None:
         learned, after = (batch_size, shape.length), shape.length + n

@@ -1,6 +1,6 @@
 """Proportional priorities: a tree of sums over the slots in one flat array, compiled by Numba.
 
-Eight children of a node lie side by side, a cache line of float64, so a million slots are seven levels: node x has the
+Eight children of a node are adjacent, a cache line of float64, so a million slots are seven levels: node x has the
 children 8 (x - 6) to 8 (x - 6) + 7, the root is node 7, and the leaves are the last `slots` nodes. A node is always the
 sum of its children, taken in the same order, never a running total: the tree is a function of its leaves only.
 """
@@ -14,9 +14,9 @@ ROOT = 7
 
 
 class SumTree:
-    """A mass, priority**alpha, for each slot; 0 where it may not be drawn (Schaul et al. 2016, section 3.3)."""
+    """A mass, priority**alpha, for each slot; 0 if it may not be drawn (Schaul et al. 2016, section 3.3)."""
 
-    slot_bytes = 10  # 8 for a leaf, 8 / 7 for what is above it
+    slot_bytes = 10  # 8 for a leaf, 8 / 7 for the nodes above it
 
     def __init__(self, slots: int, alpha: float) -> None:
         self.alpha = alpha
@@ -26,7 +26,7 @@ class SumTree:
         self.masses = self._tree[self._leaf : self._leaf + slots]
 
     def change(self, slots: np.ndarray, ready: np.ndarray, priority: float) -> None:
-        """Give the slots (int64 [K]) this priority where they are `ready` (bool [slots]), else none."""
+        """Give the slots (int64 [K]) this priority if they are `ready` (bool [slots]), else none."""
         _change(self._tree, self._leaf, slots, ready, priority**self.alpha)
 
     def draw(self, uniform: np.ndarray, beta: float, index: np.ndarray, weight: np.ndarray) -> None:
@@ -38,7 +38,7 @@ class SumTree:
         return float(_update(self._tree, self._leaf, self.alpha, index, priority))
 
     def load(self, masses: np.ndarray) -> None:
-        """Take over the masses of all slots."""
+        """Load the masses of all slots."""
         self.masses[:] = masses
         _rebuild(self._tree, self._leaf)
 
@@ -78,7 +78,7 @@ def _draw(tree: np.ndarray, leaf: int, uniform: np.ndarray, beta: float, index: 
         while node < leaf:
             child = 8 * (node - 6)
             for candidate in range(child, child + 8):
-                # Rounding may leave a rest at the end of all children: the last one that has a mass takes it.
+                # Rounding may leave a remainder after all children: the last one with a mass takes it.
                 if tree[candidate] > 0.0:
                     node = candidate
                     if rest < tree[candidate]:
@@ -95,7 +95,7 @@ def _update(tree: np.ndarray, leaf: int, alpha: float, index: np.ndarray, priori
     largest = 0.0
     for row in range(len(index)):
         node = leaf + index[row]
-        # What was overwritten since it was sampled stays out; a loss that is not finite stops the run elsewhere.
+        # Slots overwritten since sampling stay out; a loss that is not finite stops the run elsewhere.
         if tree[node] > 0.0 and priority[row] < np.inf:
             largest = max(largest, priority[row])
             _set(tree, node, priority[row] ** alpha)

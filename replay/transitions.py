@@ -1,4 +1,4 @@
-"""From stored steps to the transitions that a loss reads."""
+"""Builds the transitions that a loss reads from stored steps."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ class Batch:
     """B sampled transitions; the tensors are buffers that the next sample overwrites."""
 
     obs: Any
-    """[B, ...], or a nested dict of such."""
+    """[B, ...], or a nested dict of these."""
     action: Tensor
     """int64 [B], counted from 0."""
     reward: Tensor
     """float32 [B], discounted sum over the n steps of the transition."""
     discount: Tensor
-    """float32 [B], what the value of `next_obs` is multiplied by: gamma**n, or 0 after a terminal state."""
+    """float32 [B], the factor of the value of `next_obs`: gamma**n, or 0 after a terminal state."""
     next_obs: Any
     """[B, ...], n steps later, or the final observation of an episode that ended sooner."""
     weight: Tensor
     """float32 [B], the sampler's correction of each sample's loss; 1 for uniform samples."""
     next_mask: Tensor | None
-    """bool [B, A], actions allowed in `next_obs`, where the environment says them."""
+    """bool [B, A], actions allowed in `next_obs`, if the environment provides them."""
     index: Tensor
-    """int64 [B], where the transitions lie, for the sampler."""
+    """int64 [B], the slots of the transitions, for the sampler."""
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,13 @@
 Blocks marked `sh` and `python` are run; those marked `bash` take too long. CONTRIBUTING's examples have other tests.
 """
 
+import ast
+import io
 import re
 import shlex
 import subprocess
 import sys
+import tokenize
 from pathlib import Path
 
 import pytest
@@ -93,6 +96,26 @@ def test_names_files_that_exist(page: str) -> None:
         assert ((ROOT / page).parent / target).exists(), target
     for name in re.findall(r"`([\w/]+(?:\.py|/))`", text):
         assert name in EXAMPLES or (ROOT / name).exists(), name
+
+
+def code_lines(path: Path) -> int:
+    """Lines that hold code: no blank lines, comments or docstrings."""
+    source = path.read_text()
+    skipped = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    code = {line for token in tokens if token.type not in skipped for line in range(token.start[0], token.end[0] + 1)}
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            code -= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+    return len(code)
+
+
+def test_dqn_to_rainbow_is_read_in_900_lines() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    sentence = page.split("To read DQN and Rainbow end to end: ")[1].split(", 900 lines")[0]
+    files = re.findall(r"`([\w/]+\.py)`", sentence)
+    assert len(files) == 7
+    assert sum(code_lines(ROOT / file) for file in files) <= 900
 
 
 def test_readme_error() -> None:

@@ -11,11 +11,11 @@ from torch import Tensor
 
 Array = NDArray[Any]
 ROUNDING = 1e-6
-"""Fraction of a mean below which deviations are only rounding errors."""
+"""Fraction of a mean below which deviations are rounding errors."""
 
 
 def shares(count: Tensor) -> Tensor:
-    """Weights [B] that sum to 1, in proportion to counts (1 for rows that count, else 0); all 0 where none counts."""
+    """Weights [B] that sum to 1, in proportion to counts (1 for rows that count, else 0); all 0 if none counts."""
     return count / count.sum().clamp(min=1.0)
 
 
@@ -25,13 +25,13 @@ def weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
 
 
 def explained_variance(value: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """1 - Var(target - value) / Var(target) over the rows that count; []. 0 where the target does not vary."""
+    """1 - Var(target - value) / Var(target) over the rows that count; []. 0 if the target does not vary."""
     (_, unexplained), (_, variance) = _spread(target - value, weight), _spread(target, weight)
     return torch.where(variance > 0, 1.0 - unexplained / variance.clamp(min=1e-30), 0.0)
 
 
 def _spread(values: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Distances [B] to the mean and variance [] of those that count, 0 where it is but the rounding of the mean."""
+    """Distances [B] to the mean, and variance [] of counted rows, 0 if it is within the mean's rounding error."""
     mean = (values * weight).sum()  # torch.dot is off by more than `ROUNDING` from 1,000 rows on
     centred = values - mean
     variance = weighted_mean(centred.square(), weight)
@@ -40,7 +40,7 @@ def _spread(values: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
 
 @njit(cache=True)
 def moments(values: Array, count: Array) -> tuple[float, float, float]:
-    """What one count weighs, and mean and variance of those that count, as `_spread` has them; for compiled callers."""
+    """Weight of one count, and mean and variance of the rows that count, as in `_spread`; for compiled callers."""
     total = max(count.sum(), 1.0)
     mean = square = 0.0
     for i in range(len(values)):

@@ -1,9 +1,8 @@
 """The maths of policy gradients: returns, advantages and losses as functions of tensors.
 
 Time is the first axis, T; N are rows of an environment, B any rows. `discount` is gamma * (1 - terminated): truncation
-keeps the bootstrap. `boundary` marks steps that ended an episode in either way, over which nothing is carried.
-The `weight` of rows that count sums to 1 in losses and means (`shares` makes it so); rows of weight 0 may hold any
-finite number.
+keeps the bootstrap. `boundary` marks steps that ended an episode in either way; nothing is carried over them. In losses
+and means the `weight` of rows that count sums to 1 (see `shares`); rows of weight 0 may hold any finite number.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from gymnast.agents.maths.returns import Number
 
 
 def normalised(advantage: Tensor, weight: Tensor, *, eps: float = 1e-8) -> Tensor:
-    """Advantages [B] shifted and scaled to mean 0 and variance 1 of those that count; 0 where all are the same."""
+    """Advantages [B] shifted and scaled to mean 0 and variance 1 over the rows that count; 0 if all are equal."""
     centred, variance = _spread(advantage, weight)
     return torch.where(variance > 0, centred / (variance.sqrt() + eps), 0.0)
 
@@ -33,7 +32,7 @@ def clipped_surrogate(
 
     Schulman et al. 2017, eq. 7. At r = 1 its gradient is that of `policy_gradient_loss`.
     """
-    ratio = torch.where(weight > 0, log_prob - old_log_prob, 0.0).exp()  # 0 times infinity is no number
+    ratio = torch.where(weight > 0, log_prob - old_log_prob, 0.0).exp()  # 0 times infinity is NaN
     clipped = ratio.clamp(1.0 - clip, 1.0 + clip)  # type: ignore[arg-type]
     return -weighted_mean(torch.minimum(ratio * advantage, clipped * advantage), weight)
 
@@ -44,7 +43,7 @@ def value_loss(value: Tensor, target: Tensor, weight: Tensor) -> Tensor:
 
 
 def clipped_value_loss(value: Tensor, old_value: Tensor, target: Tensor, clip: Number, weight: Tensor) -> Tensor:
-    """`value_loss`, or that of the value kept within `clip` of the old one where it is larger; [B] to [].
+    """The larger of `value_loss` and the same loss of the value clipped to within `clip` of the old one; [B] to [].
 
     As in the code of Schulman et al. 2017.
     """

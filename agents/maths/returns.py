@@ -52,7 +52,7 @@ def gae(reward: Tensor, discount: Tensor, value: Tensor, next_value: Tensor, bou
 def lambda_returns(reward: Tensor, discount: Tensor, next_value: Tensor, boundary: Tensor, lam: Number) -> Tensor:
     """G_t = r_t + discount_t * ((1 - lam) * v_{t+1} + lam * G_{t+1}) (Sutton & Barto 2018, eq. 12.18); all [T, N].
 
-    At a boundary, and after the last step, the value of the successor stands for the return that follows.
+    At a boundary, and after the last step, the value of the successor replaces the return that follows.
     """
     carried = discount * lam * ~boundary
     carried = torch.cat([carried[:-1], torch.zeros_like(carried[-1:])])
@@ -74,9 +74,9 @@ def vtrace(
 ) -> tuple[Tensor, Tensor]:
     """V-trace targets and advantages (Espeholt et al. 2018, eq. 1 and section 4.2); all [T, N].
 
-    `log_ratio` is log(pi(a|x) / mu(a|x)) of the policy that learns and the one that acted. Where they are the same,
-    targets are `lambda_returns` and advantages are those of `gae`: the target that follows an action counts `lam`,
-    the value of the successor the rest.
+    `log_ratio` is log(pi(a|x) / mu(a|x)) of the learning and the acting policy. If they are equal, targets are
+    `lambda_returns` and advantages are those of `gae`: the target that follows an action counts `lam`, the value of the
+    successor the rest.
     """
     ratio = log_ratio.exp()
     delta = reward + discount * next_value - value

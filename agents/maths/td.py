@@ -1,4 +1,4 @@
-"""Losses and targets: tensors in, tensors out; they run eagerly, compiled and in a captured graph alike."""
+"""Losses and targets: tensors in, tensors out; they run eagerly, compiled or in a captured graph."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 PAIRS = 64 * 64
-"""Pairs of quantiles of a sample from which on sorting them is faster than comparing all, on the CPU."""
+"""From this number of quantile pairs per sample, sorting is faster than comparing all, on the CPU."""
 
 
 def td_target(reward: Tensor, discount: Tensor, next_value: Tensor) -> Tensor:
@@ -34,7 +34,7 @@ def chosen(output: Tensor, action: Tensor) -> Tensor:
 
 
 def allowed(q: Tensor, mask: Tensor | None) -> Tensor:
-    """Values [B, A] with -inf where the mask (bool [B, A], None allows all) says that an action may not be taken."""
+    """Values [B, A] with -inf for actions that the mask (bool [B, A], None allows all) forbids."""
     return q if mask is None else q.masked_fill(~mask, -torch.inf)
 
 
@@ -44,25 +44,25 @@ def weighted_mean(loss: Tensor, weight: Tensor) -> Tensor:
 
 
 def categorical_projection(probability: Tensor, reward: Tensor, discount: Tensor, support: Tensor) -> Tensor:
-    """The distribution of r + discount * z on the support again; [B, K], [B], [B], [K] to [B, K].
+    """The distribution of r + discount * z projected onto the support; [B, K], [B], [B], [K] to [B, K].
 
     Each atom's mass is split between its two neighbours in proportion to its nearness to them (Bellemare et al. 2017,
-    eq. 7), so that rows sum to 1 and an atom that falls on another one needs no case of its own.
+    eq. 7), so that rows sum to 1 and an atom that falls on another one needs no special case.
     """
     last = len(support) - 1
     low, spacing = support[0], (support[-1] - support[0]) / last
     moved = reward.unsqueeze(1) + discount.unsqueeze(1) * support  # [B, K]
-    position = ((moved - low) / spacing).clamp(0, last)  # counted in atoms
+    position = ((moved - low) / spacing).clamp(0, last)  # in units of atoms
     if probability.device.type != "cpu":
         return _gathered(probability, position)
-    lower = position.long().clamp_(0, last - 1)  # an index even where the position is not a number
+    lower = position.long().clamp_(0, last - 1)  # a valid index even if the position is NaN
     upper_mass = probability * (position - lower)
     projected = torch.zeros_like(probability).scatter_add_(1, lower, probability - upper_mass)
     return projected.scatter_add_(1, lower + 1, upper_mass)
 
 
 def _gathered(probability: Tensor, position: Tensor) -> Tensor:
-    """The masses that fall near each atom, all pairs compared: for devices that add scattered numbers in any order."""
+    """The mass near each atom, from all pairs of atoms: for devices that add scattered numbers in any order."""
     atoms = torch.arange(position.shape[1], device=position.device)
     distance = (position.unsqueeze(1) - atoms.unsqueeze(1)).abs()  # [B, to, from]
     return ((1.0 - distance).clamp(min=0.0) * probability.unsqueeze(1)).sum(2)
@@ -72,7 +72,8 @@ def quantile_huber(prediction: Tensor, target: Tensor, tau: Tensor, *, kappa: fl
     """Quantile regression with the Huber loss; [B, K], [B, K'], [1 or B, K] to [B].
 
     Summed over the predicted quantiles at fractions tau, averaged over the target's (Dabney et al. 2018, algorithm 1).
-    As in Dabney et al. 2018b, eq. 3, it is divided by `kappa`, so that it goes to the plain quantile loss, which 0 is.
+    As in Dabney et al. 2018b, eq. 3, it is divided by `kappa`, so that it tends to the plain quantile loss, which
+    `kappa` 0 gives.
     """
     if prediction.device.type == "cpu" and prediction.shape[1] * target.shape[1] > PAIRS:
         return _sorted_quantile_huber(prediction, target.detach(), tau, kappa=kappa)
@@ -124,6 +125,6 @@ def rescale(value: Tensor, *, eps: float = 1e-3) -> Tensor:
 def unscale(value: Tensor, *, eps: float = 1e-3) -> Tensor:
     """The inverse of `rescale`, elementwise (Pohlen et al. 2018, proposition A.2)."""
     shifted = value.abs() + 1.0 + eps
-    # (sqrt(1 + 4 eps a) - 1) / (2 eps), without the difference of two numbers that are nearly the same.
+    # (sqrt(1 + 4 eps a) - 1) / (2 eps), without subtracting two nearly equal numbers.
     root = 2.0 * shifted / (1.0 + (1.0 + 4.0 * eps * shifted).sqrt())
     return value.sign() * (root.square() - 1.0)

@@ -1,4 +1,4 @@
-"""How the C library treats memory that is freed and asked for again in every update."""
+"""Settings of the C library for memory that every update frees and allocates again."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ LARGEST = 32 * 2**20
 
 
 def keep_freed_pages() -> None:
-    """Let the process keep blocks of up to 32 MiB that it frees, for the next time, instead of giving them back.
+    """Let the process keep freed blocks of up to 32 MiB for reuse, instead of returning them to the system.
 
-    Otherwise the kernel clears the pages of large activations and gradients anew in every update, which for Rainbow on
-    the CPU takes as long as a fifth of the arithmetic. Elsewhere than with glibc it does nothing.
+    Otherwise the kernel clears the pages of large activations and gradients again in every update, which for Rainbow on
+    the CPU takes a fifth as long as the arithmetic. Without glibc it does nothing.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:

@@ -13,18 +13,18 @@ R = TypeVar("R")
 AGENTS = 256
 """Agents of a process whose updates may be compiled."""
 WARM_UP = 3
-"""Calls before a graph is recorded: the first ones allocate and compile what later ones find."""
+"""Calls before a graph is recorded: the first ones allocate and compile what later ones reuse."""
 
 
 class Compiled(Generic[P, R]):
-    """A function by `torch.compile`, as one graph for the shapes that it is called with.
+    """A function compiled by `torch.compile`, as one graph for the shapes that it is called with.
 
-    Where it cannot be compiled, `otherwise` (by default itself) runs in its place, with a warning.
+    If it cannot be compiled, `otherwise` (by default the function itself) runs in its place, with a warning.
     """
 
     def __init__(self, function: Callable[P, R], *, otherwise: Callable[P, R] | None = None) -> None:
         dynamo: Any = torch._dynamo.config
-        # It counts the compiled forms of one function over all agents of a process, and stops at eight.
+        # Dynamo counts the compiled forms of one function over all agents of a process, and stops at eight.
         name = "recompile_limit" if hasattr(dynamo, "recompile_limit") else "cache_size_limit"
         setattr(dynamo, name, max(getattr(dynamo, name), AGENTS))
         self._run: Callable[P, R] = torch.compile(function, fullgraph=True, dynamic=False)
@@ -41,10 +41,10 @@ class Compiled(Generic[P, R]):
 
 
 class Captured(Generic[R]):
-    """A function that reads and writes tensors that stay where they are, recorded once as a CUDA graph and replayed.
+    """A function that reads and writes tensors that stay in place, recorded once as a CUDA graph and replayed.
 
-    It may read nothing on the host, and draws from the given generators alone. The first calls run it as it is. What it
-    returns, the next call overwrites.
+    It may read nothing on the host, and draws only from the given generators. The first calls run it eagerly. Each call
+    overwrites the previous result.
     """
 
     def __init__(self, function: Callable[[], R]) -> None:
@@ -53,12 +53,12 @@ class Captured(Generic[R]):
         self.forget()
 
     def forget(self) -> None:
-        """Record anew: tensors were replaced."""
+        """Record again, because tensors were replaced."""
         self._graph: torch.cuda.CUDAGraph | None = None
         self._calls = 0
 
     def __call__(self, generators: Sequence[torch.Generator], *, key: object = None) -> R:
-        """Run it; another `key` than the last time's says that tensors were replaced."""
+        """Run it; a `key` that differs from the last one means that tensors were replaced."""
         if key != self._key:
             self._key = key
             self.forget()
@@ -77,7 +77,7 @@ class Captured(Generic[R]):
         return self._result
 
     def _aside(self) -> R:
-        """Run it as it is, on a stream on which a graph may be recorded later."""
+        """Run it eagerly, on a stream on which a graph may be recorded later."""
         stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         main = torch.cuda.current_stream()
         stream.wait_stream(main)

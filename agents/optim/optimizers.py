@@ -25,7 +25,7 @@ CAPTURED = ("sgd", "nature-rmsprop", "a3c-rmsprop")
 
 
 class NatureRMSprop(torch.optim.Optimizer):
-    """RMSProp as DQN's paper has it: centred, with epsilon inside the root (Graves 2013, eq. 38-40).
+    """RMSProp as in DQN's paper: centred, with epsilon inside the root (Graves 2013, eq. 38-40).
 
     mean and square are running averages of the gradient and of its square; the step is
     lr * grad / sqrt(square - mean**2 + eps). The defaults are those of Mnih et al. 2015 (extended data table 1).
@@ -56,7 +56,7 @@ class NatureRMSprop(torch.optim.Optimizer):
 
 
 class A3CRMSprop(torch.optim.Optimizer):
-    """RMSProp as A3C's paper has it: not centred, with epsilon inside the root (Mnih et al. 2016, eq. 8 and 9).
+    """RMSProp as in A3C's paper: not centred, with epsilon inside the root (Mnih et al. 2016, eq. 8 and 9).
 
     square is a running average of the gradient's square; the step is lr * grad / sqrt(square + eps). It starts at 1,
     as in the code of that time, so that the first steps are not the largest.
@@ -78,20 +78,20 @@ class A3CRMSprop(torch.optim.Optimizer):
 
 
 PAPERS = {"nature-rmsprop": NatureRMSprop, "a3c-rmsprop": A3CRMSprop, "radam": RAdam}
-"""Optimizers of papers that torch does not have, or not in a fused form."""
+"""Optimizers from papers that torch lacks, or lacks in a fused form."""
 
 
 def names() -> tuple[str, ...]:
-    """What `optimizer` may be: torch's elementwise optimizers in lower case, and the papers' RMSProp."""
+    """Valid names of `optimizer`: torch's elementwise optimizers in lower case, and the papers' RMSProp."""
     classes = [name for name, value in vars(torch.optim).items() if _is_optimizer(value)]
     torchs = {name.lower() for name in classes} - NOT_FLAT.keys() - PAPERS.keys()
     return (*sorted(torchs), *PAPERS)
 
 
 def check(name: str, eps: float | None, *, captured: bool = False) -> None:
-    """ValueError in one line where the optimizer is unknown, does not fit, or has no epsilon to set.
+    """Raise ValueError if the optimizer is unknown, cannot be used, or has no epsilon to set.
 
-    `captured`: its step is to be part of a CUDA graph.
+    `captured`: its step will be part of a CUDA graph.
     """
     if name in NOT_FLAT:
         raise ValueError(f"optimizer {name} cannot be used: {NOT_FLAT[name]}; use one of {', '.join(names())}")
@@ -108,9 +108,9 @@ def check(name: str, eps: float | None, *, captured: bool = False) -> None:
 def build(
     name: str, parameter: nn.Parameter, *, lr: float, eps: float | None = None, captured: bool = False
 ) -> torch.optim.Optimizer:
-    """An optimizer of one parameter, in its fused form where torch has one; `eps` None is the optimizer's own.
+    """An optimizer of one parameter, in its fused form if torch has one; `eps` None means the optimizer's own.
 
-    `captured`: its step is to be part of a CUDA graph, so the learning rate is a tensor.
+    `captured`: its step will be part of a CUDA graph, so the learning rate is a tensor.
     """
     check(name, eps, captured=captured)
     options: dict[str, Any] = {"lr": torch.tensor(lr, device=parameter.device) if captured else lr}
@@ -127,7 +127,7 @@ def build(
 
 
 def stepper(optimizer: torch.optim.Optimizer) -> Callable[[], None]:
-    """The optimizer's `step` without torch's wrappers, whose look for hooks and profilers takes as long as the step."""
+    """The optimizer's `step` without torch's wrappers, whose checks for hooks and profilers take as long as it."""
     step = inspect.unwrap(type(optimizer).step)
 
     def run() -> None:
@@ -138,7 +138,7 @@ def stepper(optimizer: torch.optim.Optimizer) -> Callable[[], None]:
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, value: float) -> None:
-    """Of the next steps."""
+    """Set the learning rate of the next steps."""
     group = optimizer.param_groups[0]
     if isinstance(group["lr"], torch.Tensor):
         group["lr"].fill_(value)
@@ -147,7 +147,7 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, value: float) -> None:
 
 
 def state_of(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """A copy of its state, in which the learning rate is a number."""
+    """A copy of its state, with the learning rate as a number."""
     state = copy.deepcopy(optimizer.state_dict())
     for group in state["param_groups"]:
         group["lr"] = float(group["lr"])
@@ -155,7 +155,7 @@ def state_of(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
 
 
 def load_state(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Take over a state but for the settings, which are the config's: captured steps and others load each other's."""
+    """Load a state except the settings, which are the config's: captured steps and others load each other's."""
     optimizer.load_state_dict({**copy.deepcopy(state), "param_groups": optimizer.state_dict()["param_groups"]})
 
 

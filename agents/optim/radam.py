@@ -1,4 +1,4 @@
-"""RAdam whose step is one fused kernel, as torch's own is not."""
+"""RAdam whose step is one fused kernel, unlike torch's own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RECTIFIED_FROM = 5.0
 
 
 def rectification(step: int, beta2: float) -> float:
-    """r_t of a step that is counted from 1, 0 where the variance cannot be told yet (Liu et al. 2020, algorithm 2)."""
+    """r_t of a step that is counted from 1, 0 while the variance cannot be estimated (Liu et al. 2020, algorithm 2)."""
     longest, kept = 2.0 / (1.0 - beta2) - 1.0, beta2**step
     length = longest - 2.0 * step * kept / (1.0 - kept)
     if length <= RECTIFIED_FROM:
@@ -26,8 +26,8 @@ def rectification(step: int, beta2: float) -> float:
 class RAdam(torch.optim.Optimizer):
     """Rectified Adam (Liu et al. 2020, algorithm 2): Adam with the step size lr * r_t.
 
-    While r_t is not defined (the first steps) it is momentum alone, lr * m / (1 - beta1**t). Epsilon is added to the
-    root of the corrected square, as Adam has it. On the CPU the host counts the steps; elsewhere the device does, and
+    While r_t is not defined (the first steps) it is only momentum, lr * m / (1 - beta1**t). Epsilon is added to the
+    root of the corrected square, as in Adam. On the CPU the host counts the steps; elsewhere the device does, and
     nothing is read from it, so that a step may be part of a CUDA graph.
     """
 
@@ -40,7 +40,7 @@ class RAdam(torch.optim.Optimizer):
         *,
         capturable: bool = False,
     ) -> None:
-        # Fused, so that a state that is loaded counts its steps where the parameter lies.
+        # Fused, so that a loaded state counts its steps on the parameter's device.
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "capturable": capturable, "fused": True})
         self._factors: Tensor | None = None
 
@@ -98,7 +98,7 @@ def _adam(parameter: Tensor, state: dict[str, Tensor], group: dict[str, Any], lr
 
 
 def _table(beta1: float, beta2: float, device: torch.device) -> Tensor:
-    """r_t and, where it is 0, what momentum is corrected by, [steps, 2]; the last row holds for all later steps."""
+    """r_t and, if it is 0, the correction of the momentum, [steps, 2]; the last row applies to all later steps."""
     steps = math.ceil(math.log(1e-12) / math.log(beta2))
     rows = [(0.0, 0.0)]
     for step in range(1, steps + 1):

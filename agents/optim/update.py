@@ -15,18 +15,18 @@ from gymnast.agents.optim.compiled import Compiled
 from gymnast.networks.fast.flat import FlatParameters, clip_norm
 
 Loss = Callable[[Any, Tensor | None], tuple[Tensor, Tensor, Metrics]]
-"""From a batch (what the replay samples) and noise to loss [], error of each sample [B] and what is to be logged."""
+"""Maps a batch (a sample of the replay) and noise to loss [], error of each sample [B] and metrics."""
 Gradient = Callable[[Any, Tensor | None], tuple[Tensor, Metrics]]
-"""Writes a loss's gradient into the flat one; the error of each sample [B] and what is to be logged."""
+"""Writes a loss's gradient into the flat one; returns the error of each sample [B] and metrics."""
 
 
 class Update:
-    """Learns from one batch after another; nothing in it is read by the host.
+    """Learns from one batch after another; the host reads nothing in it.
 
-    `gradient` writes the gradient of the loss, where there is a faster way to it than autograd's.
+    `gradient` writes the gradient of the loss, if there is a faster way than autograd.
 
-    With `compile` everything before the optimizer's step, which is one kernel of its own, is one compiled function.
-    Its gradient is a transform of the loss as a function of the weights, for a compiler sees no `backward`.
+    With `compile` everything before the optimizer's step, which is its own kernel, is one compiled function. Its
+    gradient is a transform of the loss as a function of the weights, because the compiler does not see `backward`.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Update:
             self._learn = Compiled(self._by_transform, otherwise=self._by_backward)
 
     def __call__(self, batch: Any, noise: Tensor | None) -> tuple[Tensor, Metrics]:
-        """One step of the optimizer; the error of each sample [B], and the update's metrics."""
+        """One step of the optimizer; returns the error of each sample [B] and the update's metrics."""
         error, metrics = self._learn(batch, noise)
         self._step()
         return error, metrics

@@ -1,4 +1,4 @@
-"""The actor-critic learner: PPO (Schulman et al. 2017) by default; A2C (Mnih et al. 2016) is settings of it."""
+"""The actor-critic learner: PPO (Schulman et al. 2017) by default; A2C (Mnih et al. 2016) is a choice of settings."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class ActorCritic:
     """Actor and critic that learn from rollouts: the agent, without environment, loop or logger.
 
     Raises:
-        ValueError: spaces that a policy does not fit, or a config that does not fit the number of environments.
+        ValueError: for unsupported spaces, or a config that does not match the number of environments.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class ActorCritic:
         self.config = config = config or ActorCriticConfig()
         self.num_envs, self.device = num_envs, torch.device(device)
         self.length = None if config.recurrent == "none" else config.sequence_length or config.rollout_steps
-        """Steps of a sample, None where each step is one."""
+        """Steps of a sample, None if each step is one."""
         _check_sizes(config, num_envs * config.rollout_steps // (self.length or 1), self.device)
         self.env_step = self.updates = 0
         varied = {"value_clip": config.value_clip or 0.0}
@@ -79,7 +79,7 @@ class ActorCritic:
         self._lives = Lives()
 
     def _build_network(self, backbone: str | nn.Module, seed: np.random.SeedSequence) -> None:
-        """The network, and what updates it."""
+        """Build the network, its optimizer and its update."""
         config = self.config
         self.network = actor_critic_network(
             backbone,
@@ -87,13 +87,13 @@ class ActorCritic:
             self.distribution,
             config,
             torch.Generator().manual_seed(torch_seed(seed)),
-            num_values=1 if config.intrinsic == "none" else 2,  # that of rewards, and that of novelty
+            num_values=1 if config.intrinsic == "none" else 2,  # one for rewards, and one for novelty
         ).to(self.device)
         self.weights = FlatParameters(self.network)
-        if config.workers:  # before anybody has a view of where they are
+        if config.workers:  # before any views of them exist
             self.weights.data.share_memory_()  # type: ignore[no-untyped-call]
         self.plain = None if config.compile else plain_policy(self.network, self.weights)
-        """The network in a faster form, where it has one."""
+        """A faster form of the network, if it has one."""
         self.optimizer = optimizers.build(
             config.optimizer,
             self.weights.parameter,
@@ -112,14 +112,14 @@ class ActorCritic:
         )
 
     def follow(self, shared: Shared) -> None:
-        """Learn from now on what other processes learn too."""
+        """Send all further updates to weights that other processes learn too."""
         config = self.config
         self.follower = Follower(self.weights, shared, optimizer=config.optimizer, eps=config.optimizer_eps)
         self.optimizer = self.follower.optimizer
         self._update.step_by(self.follower.step)
 
     def actor(self, num_envs: int, *, explore: bool, seed: int | np.random.SeedSequence) -> PolicyActor:
-        """Draws actions with `explore`, else takes the most probable ones (or draws, with `eval_sample`)."""
+        """Samples actions with `explore`, else takes the most probable ones (or samples, with `eval_sample`)."""
         return PolicyActor(self, num_envs, explore=explore, seed=seed)
 
     @torch.no_grad()
@@ -147,18 +147,18 @@ class ActorCritic:
             terminated=terminated,
             ended=ended,
             start=None if acted.memory is None else step.start,
-            final_value=value,  # read where an episode ends; elsewhere the next row has the successor's value
+            final_value=value,  # read at episode ends; otherwise the next row has the successor's value
             active=step.active,
         )
         if last:
-            if self.intrinsic is not None and step.num_ended != 0:  # novelty goes on after the end
+            if self.intrinsic is not None and step.num_ended != 0:  # novelty continues after the end
                 memory = None if acted.next_memory is None else reset(acted.next_memory, step.start)
                 value = torch.cat([value[:, :1], self._next_value(step.obs, memory)[:, 1:]], 1)
             self.estimates.last_value.copy_(value)  # where a recorded graph finds it
         self.env_step += step.num_active
 
     def _next_value(self, obs: Obs, memory: Tensor | None) -> Tensor:
-        """Values [N, V] of observations that come next, after the memory [N, M]."""
+        """Values [N, V] of the next observations, after the memory [N, M]."""
         if memory is not None:
             return self.network.step(obs, memory)[1]
         value: Tensor = (self.plain or self.network)(obs)[1]
@@ -169,7 +169,7 @@ class ActorCritic:
         return int(self.rollout.full)
 
     def learn(self) -> Metrics:
-        """All epochs and minibatches of a rollout; schedules are those of the env step at which it began."""
+        """Run all epochs and minibatches of a rollout; schedules are those of the env step at which it began."""
         began = self._began
         optimizers.set_learning_rate(self.optimizer, self.schedules["learning_rate"](began))
         for name, value in self._now.items():
@@ -198,7 +198,7 @@ class ActorCritic:
         metrics |= self.estimates.seen
         if self.intrinsic is not None:
             metrics |= self.intrinsic.learn(rollout.fields["obs"], rollout.weight)
-        if self.network.norm is not None:  # last, so that the policy that acted is the one that is learned from
+        if self.network.norm is not None:  # last, so that learning sees the same policy that acted
             self.network.norm.update(rollout.fields["obs"], rollout.weight)
         return metrics
 
@@ -213,14 +213,14 @@ class ActorCritic:
 
     @torch.no_grad()
     def _corrected(self, samples: Samples) -> Samples:
-        """The samples with advantages and targets of today's policy (V-trace, Espeholt et al. 2018)."""
+        """The samples with advantages and targets of the current policy (V-trace, Espeholt et al. 2018)."""
         output, value = self._outputs(whole := as_steps(samples))
         log_prob, _ = self.distribution.log_prob_entropy(output, whole.raw)
         shape = (self.length, self.config.rollout_steps, self.num_envs)
         return self.estimates.samples(uncut(value, *shape), uncut(log_prob - whole.old.log_prob, *shape))
 
     def _outputs(self, batch: Samples) -> tuple[Tensor, Tensor]:
-        """Outputs [B, P] of samples, those of what was not allowed blocked, and values [B, V]."""
+        """Outputs [B, P] of samples, with disallowed actions blocked, and values [B, V]."""
         if batch.start is None or batch.memory is None:
             output, value = (self.plain or self.network)(batch.obs)
         else:
@@ -251,7 +251,7 @@ class ActorCritic:
         return {name: self.schedules[name](self.env_step) for name in names}
 
     def state_dict(self) -> dict[str, Any]:
-        """Network, optimizer, statistics and counts; under "replay" the rollout under way."""
+        """Network, optimizer, statistics and counts, with the current rollout under "replay"."""
         state: dict[str, Any] = {
             "network": copy.deepcopy(dict(self.network.state_dict())),
             "optimizer": optimizers.state_of(self.optimizer),
@@ -271,7 +271,7 @@ class ActorCritic:
         return {**state, "replay": under_way}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over a state; without a "replay" a new rollout begins."""
+        """Load a state; without a "replay" a new rollout begins."""
         self.network.load_state_dict(state["network"])
         optimizers.load_state(self.optimizer, state["optimizer"])
         restore_generator(self._generator, state["generator"])

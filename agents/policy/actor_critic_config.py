@@ -77,7 +77,7 @@ class ActorCriticConfig:
     log_std_init: float = 0.0
     """Initial log standard deviation of Box actions."""
     action_masks: bool = True
-    """Act and learn only with allowed actions, where the environment provides action masks."""
+    """Act and learn only with allowed actions, if the environment provides action masks."""
     eval_sample: bool = False
     """Sample actions in evaluations, as in training, instead of taking the most probable ones."""
     normalise_obs: bool = False
@@ -87,7 +87,7 @@ class ActorCriticConfig:
     clip_rewards: bool = False
     """Clip rewards to [-1, 1] for learning; logs and evaluations keep the true rewards."""
     life_loss: bool = False
-    """Learn as if losing a life ended the episode, where the environment reports lives; episodes continue."""
+    """Learn as if losing a life ended the episode, if the environment reports lives; episodes continue."""
     intrinsic: Literal["none", "rnd", "counts"] = "none"
     """Novelty reward: rnd, the error in predicting a random network (Burda et al. 2019); counts, 1/sqrt(visits)."""
     intrinsic_coef: float = 1.0

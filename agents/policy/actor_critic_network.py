@@ -1,4 +1,4 @@
-"""The network of an actor-critic, as its config has it."""
+"""The network of an actor-critic, as its config describes it."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from gymnast.networks.layers.recurrent import Core
 MLP_SIZES = (64, 64)
 """Units of an MLP (Schulman et al. 2017, section 6.1)."""
 POLICY_GAIN = 0.01
-"""Of the policy's last layer, so that at first all actions are about as probable (Andrychowicz et al. 2021)."""
+"""Scale of the policy's last layer, so that at first all actions are about as probable (Andrychowicz et al. 2021)."""
 
 
 class NetworkConfig(Protocol):
-    """What a config says of its network."""
+    """The network settings of a config."""
 
     @property
     def hidden_sizes(self) -> tuple[int, ...] | None: ...
@@ -83,7 +83,7 @@ def _trunk(
     *,
     hidden_sizes: tuple[int, ...] | None,
 ) -> Trunk:
-    """A backbone and, where the config has one, a recurrent core after it."""
+    """A backbone and, if the config has one, a recurrent core after it."""
     base = build(
         backbone,
         observation_space,

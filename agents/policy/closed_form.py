@@ -1,4 +1,4 @@
-"""The compiled loss of an actor-critic between the two passes of its network, where both have the faster form."""
+"""The compiled loss of an actor-critic between the two passes of its network, if both have the faster form."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ KERNELS: dict[type[Distribution], Callable[..., tuple[float, ...]]] = {
 
 
 class ClosedForm:
-    """Writes the gradient of `ActorCritic.loss` for a minibatch, and gives what the loss gives beside it."""
+    """Writes the gradient of `ActorCritic.loss` for a minibatch, and returns its other results."""
 
     def __init__(
         self, plain: PlainActorCritic, distribution: Distribution, config: ActorCriticConfig, now: Mapping[str, Tensor]
@@ -55,7 +55,7 @@ class ClosedForm:
         return log_ratio, dict(zip(names, numbers, strict=True))
 
     def _coefficients(self) -> Coefficients:
-        """What the loss is made of now."""
+        """The current coefficients of the loss."""
         config, now = self.config, self.now
         return Coefficients(
             clip=float(now["clip"]) if config.policy_loss == "clipped" else -1.0,
@@ -69,6 +69,6 @@ class ClosedForm:
 def closed_form(
     plain: PlainActorCritic, distribution: Distribution, config: ActorCriticConfig, now: Mapping[str, Tensor]
 ) -> Gradient | None:
-    """A `ClosedForm` where the distribution has one and there is one value; None where autograd is to do it."""
+    """A `ClosedForm` if the distribution has one and there is one value; None if autograd is needed."""
     fits = type(distribution) in KERNELS and plain.network.value.out_features == 1
     return ClosedForm(plain, distribution, config, now) if fits else None

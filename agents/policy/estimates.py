@@ -1,4 +1,4 @@
-"""Advantages and value targets of a rollout: what an actor-critic learns from."""
+"""Advantages and value targets of a rollout."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ class Estimates:
         self.last_value = torch.zeros((rollout.num_envs, 1 if self.novelty_scale is None else 2), device=device)
         """[N, V], of the successors of the last step."""
         self.seen: Metrics = {}
-        """What is logged of rewards and values."""
+        """Metrics of rewards and values."""
 
     @torch.no_grad()
     def see(self) -> None:
-        """Take in the rewards of a rollout as they are learned from, [T, N, V]."""
+        """Prepare the rewards of a rollout for learning, [T, N, V]."""
         fields, weight = self.rollout.fields, self.rollout.weight
         reward: Tensor = fields["reward"]
         if self.config.clip_rewards:
@@ -102,7 +102,7 @@ class Estimates:
         share = means.shares(weight.flatten())
         explained = means.explained_variance(value[..., 0].flatten(), target.flatten(), share)
         self.seen["explained_variance"] = explained
-        if self.novelty_scale is not None:  # its return goes on after an end (Burda et al. 2019, section 2.3)
+        if self.novelty_scale is not None:  # its return continues after an end (Burda et al. 2019, section 2.3)
             discount, never = torch.full_like(discount, config.intrinsic_gamma), torch.zeros_like(ended)
             parts = (reward[..., 1], discount, value[..., 1], following[..., 1], never)
             of_novelty, target = self._estimate(log_ratio, *parts)
@@ -147,8 +147,8 @@ def estimate(
 ) -> tuple[Array, Array, float]:
     """Advantages and targets [T, N] by GAE, and the explained variance; all but the last values [N] are [T, N].
 
-    `value` is that of the observation, `final_value` that of the successor where an episode ended; `last_value` [N]
-    is that of the successor of the last step.
+    `value` is that of the observation, `final_value` that of the successor if an episode ended; `last_value` [N] is
+    that of the successor of the last step.
     """
     steps, rows = reward.shape
     advantages, targets = np.empty((steps, rows), np.float32), np.empty((steps, rows), np.float32)

@@ -1,4 +1,4 @@
-"""Weights and an optimizer's statistics that several processes learn at once, without locks (Recht et al. 2011)."""
+"""Weights and an optimizer's statistics that several processes update at once, without locks (Recht et al. 2011)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ INITIAL: dict[str, dict[str, Callable[[Tensor], Tensor]]] = {
     "adam": {"step": lambda like: torch.zeros(()), "exp_avg": torch.zeros_like, "exp_avg_sq": torch.zeros_like},
     "sgd": {},
 }
-"""The state that an optimizer begins with, for those whose statistics may be shared."""
+"""The initial state of an optimizer whose statistics can be shared."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Shared:
 
     @staticmethod
     def of(weights: FlatParameters, name: str, optimizer: torch.optim.Optimizer) -> Shared:
-        """An agent's own, whose parameters are shared already; its optimizer goes on in the shared state."""
+        """An agent whose parameters are already shared; its optimizer continues in the shared state."""
         state = optimizer.state[weights.parameter]
         for key, initial in INITIAL[name].items():
             state[key] = state.get(key, initial(weights.data)).share_memory_()
@@ -49,9 +49,9 @@ class SharingAgent(Protocol):
 
 
 class Follower:
-    """Lets an agent's updates go to shared parameters, by gradients at a copy of them that is its own.
+    """Sends an agent's updates to shared parameters, with gradients at its own copy of them.
 
-    Each update reads and writes them as they are, while others do (Mnih et al. 2016, algorithm S3).
+    Each update reads and writes them without locks, while others do too (Mnih et al. 2016, algorithm S3).
     """
 
     def __init__(self, weights: FlatParameters, shared: Shared, *, optimizer: str, eps: float | None) -> None:

@@ -1,9 +1,9 @@
 """The loss of PPO and A2C: the plain one, and the same compiled with its gradient.
 
 `actor_critic_loss` is the definition, for every network, distribution and device. `categorical` and `gaussian` are its
-closed form, values and gradient, for small networks on the CPU, where a hundred calls of torch handle a few thousand
-numbers. Tests hold them equal to the plain loss and autograd. A gradient of 256 rows is 3.2 to 3.4 times as fast as by
-autograd, of which the layers' own backward pass gives 1.2 to 1.4 (`python benchmarks/fast.py`).
+closed form, values and gradient, for small networks on the CPU, where torch would spend a hundred calls on a few
+thousand numbers. Tests compare them with the plain loss and autograd. A gradient of 256 rows is 3.2 to 3.4 times as
+fast as by autograd, of which the layers' own backward pass gives 1.2 to 1.4 (`python benchmarks/fast.py`).
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ def actor_critic_loss(
     entropy_coef: Tensor,
     normalise: bool,
 ) -> tuple[Tensor, Tensor, Metrics]:
-    """Loss [], log-ratio of the policies for each row [B], and what is logged (Schulman et al. 2017, eq. 9).
+    """Loss [], log-ratio of the policies for each row [B], and metrics (Schulman et al. 2017, eq. 9).
 
     Log-probabilities and entropies are [B], values [B, V], whose losses are summed; weights [B] sum to 1. A `clip` of
-    None stands for the plain policy gradient, a `value_clip` of None for the squared error. `normalise` scales
-    advantages to mean 0 and variance 1.
+    None means the plain policy gradient, a `value_clip` of None the squared error. `normalise` scales advantages to
+    mean 0 and variance 1.
     """
     advantage = policy_gradient.normalised(old.advantage, weight) if normalise else old.advantage
     if clip is None:
@@ -66,7 +66,7 @@ def actor_critic_loss(
 
 
 class Coefficients(NamedTuple):
-    """The numbers of a compiled loss; a `clip` or `value_clip` below 0 stands for None."""
+    """The numbers of a compiled loss; a `clip` or `value_clip` below 0 means None."""
 
     clip: float
     value_clip: float
@@ -76,7 +76,7 @@ class Coefficients(NamedTuple):
 
 
 class Slopes(NamedTuple):
-    """Where a compiled loss writes: its gradients by outputs [B, P] and values [B, 1], and log-ratios [B]."""
+    """Outputs of a compiled loss: its gradients by outputs [B, P] and values [B, 1], and log-ratios [B]."""
 
     output: Array
     value: Array
@@ -120,7 +120,7 @@ def categorical(
 def gaussian(
     output: Array, value: Array, raw: Array, old: Any, count: Array, by: Coefficients, slopes: Slopes
 ) -> tuple[float, float, float, float]:
-    """As `categorical`, for means and log standard deviations [B, 2 D] and actions [B, D]."""
+    """Like `categorical`, for means and log standard deviations [B, 2 D] and actions [B, D]."""
     rows, size = raw.shape
     log_prob, by_log_prob, spread = np.zeros(rows), np.empty(rows), 0.0
     for i in range(rows):

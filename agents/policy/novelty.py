@@ -1,4 +1,4 @@
-"""Rewards for what is new: random network distillation, and counts of visits."""
+"""Novelty rewards:  random network distillation, and counts of visits."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ MINIBATCHES = 4
 CLIP = 5.0
 """Normalised observations are clipped to this (Burda et al. 2019, section 2.4)."""
 BITS = 32
-"""Bits of a hash: some four billion cells."""
+"""Bits of a hash: about four billion cells."""
 
 
 class Intrinsic(Protocol):
-    """What an agent asks of a reward for novelty."""
+    """Interface of a novelty reward."""
 
     def reward(self, next_obs: Obs) -> Tensor:
         """The novelty of observations [N, ...], float32 [N]."""
         ...
 
     def learn(self, obs: Obs, weight: Tensor) -> Metrics:
-        """Get used to a rollout's observations [T, N, ...], those whose weight [T, N] is not 0."""
+        """Learn from a rollout's observations [T, N, ...] whose weight [T, N] is not 0."""
         ...
 
     def state_dict(self) -> dict[str, Any]: ...
@@ -53,7 +53,7 @@ class Intrinsic(Protocol):
 def build_intrinsic(
     kind: str, observation_space: gym.Space[Any], device: torch.device, seed: np.random.SeedSequence
 ) -> Intrinsic | None:
-    """`rnd`, `counts`, or nothing for `none`."""
+    """The reward `rnd` or `counts`, or None for `none`."""
     if kind == "none":
         return None
     kinds: dict[str, type[RandomNetwork] | type[Counts]] = {"rnd": RandomNetwork, "counts": Counts}
@@ -61,9 +61,9 @@ def build_intrinsic(
 
 
 class RandomNetwork:
-    """Distance of a trained network from a random one (Burda et al. 2019, section 2.2): small where both often were.
+    """Distance of a trained network from a random one (Burda et al. 2019, section 2.2): small if familiar.
 
-    Both see normalised observations; of images the last frame of a stack, as section 3.2 has it.
+    Both see normalised observations; for images only the last frame of a stack, as in section 3.2.
     """
 
     def __init__(self, observation_space: gym.Space[Any], device: torch.device, seed: np.random.SeedSequence) -> None:
@@ -124,8 +124,8 @@ class RandomNetwork:
 class Counts:
     """1/sqrt(n) for an observation whose cell was seen n times (Bellemare et al. 2016, section 4, without a model).
 
-    Observations that are discrete are cells of their own; of others the signs of random projections are a cell
-    (SimHash, Tang et al. 2017, section 2.2). The table lies on the CPU.
+    Each discrete observation is its own cell; for others the signs of random projections form the cell (SimHash, Tang
+    et al. 2017, section 2.2). The table is on the CPU.
     """
 
     def __init__(self, observation_space: gym.Space[Any], device: torch.device, seed: np.random.SeedSequence) -> None:
@@ -162,7 +162,7 @@ class Counts:
 
 
 def _embedding(backbone: str, space: gym.Space[Any], generator: torch.Generator, *, deep: bool) -> nn.Sequential:
-    """Observations to FEATURES numbers; the predictor is deeper than what it predicts."""
+    """Observations to FEATURES numbers; the predictor is deeper than its target."""
     base = build(backbone, space, init="orthogonal", generator=generator)
     width = int(base.out_features)  # type: ignore[arg-type]
     hidden = [nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU()] if deep else []

@@ -1,4 +1,4 @@
-"""How an agent with a policy acts: by drawing from it, or by its most probable action."""
+"""How an agent with a policy acts: by sampling from it, or by its most probable action."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class PolicyConfig(Protocol):
 
 
 class PolicyAgent(Protocol):
-    """What an actor sees of its agent."""
+    """The part of an agent that its actors use."""
 
     network: ActorCriticNetwork
     plain: PlainActorCritic | None
@@ -36,10 +36,10 @@ class PolicyAgent(Protocol):
 
 
 class PolicyActor:
-    """Acts on the agent's network, which it shares, with a generator and a memory of its own.
+    """Acts on the agent's network, which it shares, with its own generator and recurrent state.
 
-    While it explores, it draws actions and tells what learning needs of the moment. Otherwise it takes the most
-    probable ones, unless `eval_sample` asks to draw.
+    While exploring, it samples actions and records the values that learning needs. Otherwise it takes the most probable
+    ones, unless `eval_sample` asks for samples.
     """
 
     def __init__(self, agent: PolicyAgent, num_envs: int, *, explore: bool, seed: int | np.random.SeedSequence) -> None:
@@ -52,7 +52,7 @@ class PolicyActor:
 
     @property
     def generators(self) -> tuple[torch.Generator, ...]:
-        """All that it draws from: a recording has to know them."""
+        """All generators that it draws from; a recording must know them."""
         return (self.generator,)
 
     @torch.no_grad()

@@ -37,13 +37,13 @@ class Reinforce:
     without the factor gamma**t of the discounted objective, as is usual. It is unbiased with each baseline: the mean
     of returns is that of earlier updates, and a value does not depend on the action.
 
-    Of several environments those whose episode goes on at an update keep its steps for a later one, which were then
-    partly chosen by the policy of before: their gradient is that of today's log-probabilities, not corrected. With one
-    environment every episode is the policy's own. After an episode that was truncated comes the value of its final
-    observation where the baseline is a value; otherwise there is none, and the return is the sum up to the truncation.
+    With several environments, episodes that are unfinished at an update keep their steps for a later one. An earlier
+    policy then chose part of the steps: their gradient uses the current log-probabilities, without correction. With one
+    environment the current policy chose every step. The return of a truncated episode includes the value of its final
+    observation if the baseline is a value; otherwise it is the sum up to the truncation.
 
     Raises:
-        ValueError: spaces that a policy does not fit.
+        ValueError: for unsupported spaces.
     """
 
     def __init__(
@@ -74,25 +74,25 @@ class Reinforce:
             self._intrinsic_scale = RewardScale(config.intrinsic_gamma, num_envs, device=self.device)
         self._gamma, self._coef = torch.tensor(gammas, device=self.device), torch.tensor(coefs, device=self.device)
         self.mean_return = torch.zeros_like(self._gamma)
-        """[V], the running mean of the returns that weighed actions."""
+        """[V], the running mean of the returns that weighted actions."""
         self.buffer = EpisodeBuffer(num_envs, device=self.device)
         self.has_value = config.baseline == "value"
         self._build_network(config.backbone if backbone is None else backbone, init_seed)
 
     def _build_network(self, backbone: str | nn.Module, seed: np.random.SeedSequence) -> None:
-        """The network, and what updates it."""
+        """Build the network, its optimizer and its update."""
         config = self.config
         self.network = actor_critic_network(
             backbone,
             self.observation_space,
             self.distribution,
-            config if self.has_value else replace(config, trunk="shared"),  # a value that nobody reads has no trunk
+            config if self.has_value else replace(config, trunk="shared"),  # an unused value has no trunk
             torch.Generator().manual_seed(torch_seed(seed)),
             num_values=len(self._gamma),
         ).to(self.device)
         self.weights = FlatParameters(self.network)
         self.plain = None if config.compile else plain_policy(self.network, self.weights)
-        """The network in a faster form, where it has one."""
+        """A faster form of the network, if it has one."""
         self._entropy_coef = torch.zeros((), device=self.device)
         self.optimizer = optimizers.build(
             config.optimizer, self.weights.parameter, lr=self.learning_rate(0), eps=config.optimizer_eps
@@ -107,7 +107,7 @@ class Reinforce:
         )
 
     def actor(self, num_envs: int, *, explore: bool, seed: int | np.random.SeedSequence) -> PolicyActor:
-        """Draws actions with `explore`, else takes the most probable ones (or draws, with `eval_sample`)."""
+        """Samples actions with `explore`, else takes the most probable ones (or samples, with `eval_sample`)."""
         return PolicyActor(self, num_envs, explore=explore, seed=seed)
 
     @torch.no_grad()
@@ -126,7 +126,7 @@ class Reinforce:
         self.env_step += step.num_active
 
     def _novelty(self, step: Step) -> Tensor:
-        """The reward for what is new, scaled, [N]."""
+        """The scaled novelty reward, [N]."""
         assert self.intrinsic is not None
         assert self._intrinsic_scale is not None
         found = self.intrinsic.reward(step.next_obs)
@@ -134,7 +134,7 @@ class Reinforce:
         return self._intrinsic_scale(*(part.unsqueeze(0) for part in (found, step.ended, count)))[0]
 
     def _bootstrap(self, acted: Acted, step: Step) -> Tensor:
-        """The value of the final observation where an episode was truncated, else 0; [N, V]."""
+        """The value of the final observation if an episode was truncated, else 0; [N, V]."""
         if step.num_ended == 0:
             return torch.zeros((self.num_envs, len(self._gamma)), device=self.device)
         if acted.next_memory is None:
@@ -144,7 +144,7 @@ class Reinforce:
         return torch.where((step.truncated & ~step.terminated).unsqueeze(1), value, 0.0)
 
     def updates_due(self, env_step: int) -> int:
-        """1 once so many episodes are finished."""
+        """1 once enough episodes are finished."""
         return int(len(self.buffer.lengths) >= self.config.episodes)
 
     def learn(self) -> Metrics:
@@ -168,12 +168,12 @@ class Reinforce:
             seen = map_obs(partial(torch.unsqueeze, dim=0), fields["obs"])
             metrics["intrinsic_reward"] = fields["reward"][:, 1].mean()
             metrics |= self.intrinsic.learn(seen, torch.ones_like(to_go[:, 0]).unsqueeze(0))
-        if self.network.norm is not None:  # last, so that the policy that acted is the one that is learned from
+        if self.network.norm is not None:  # last, so that learning sees the same policy that acted
             self.network.norm.update(fields["obs"])
         return metrics
 
     def loss(self, batch: EpisodeBatch, noise: Tensor | None) -> tuple[Tensor, Tensor, Metrics]:
-        """Loss [], the advantages [B], and what is logged, means over steps (Williams 1992, section 4)."""
+        """Loss [], the advantages [B], and metrics, means over steps (Williams 1992, section 4)."""
         config, weight = self.config, batch.weight
         if batch.start is None or batch.memory is None:
             output, value = (self.plain or self.network)(batch.obs)
@@ -203,7 +203,7 @@ class Reinforce:
         return {name: getattr(self, name)(self.env_step) for name in ("learning_rate", "entropy_coef")}
 
     def state_dict(self) -> dict[str, Any]:
-        """Network, optimizer, statistics and counts; under "replay" the steps not learned from yet."""
+        """Network, optimizer, statistics and counts, with the steps not yet learned from under "replay"."""
         state: dict[str, Any] = {
             "network": copy.deepcopy(dict(self.network.state_dict())),
             "optimizer": optimizers.state_of(self.optimizer),
@@ -216,7 +216,7 @@ class Reinforce:
         return {**state, "replay": self.buffer.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over a state; without a "replay" no steps wait."""
+        """Load a state; without "replay" no steps are pending."""
         self.network.load_state_dict(state["network"])
         optimizers.load_state(self.optimizer, state["optimizer"])
         self.mean_return.copy_(state["mean_return"])
@@ -228,6 +228,6 @@ class Reinforce:
             self.buffer.load_state_dict(state["replay"])
 
     def _parts(self) -> dict[str, Any]:
-        """What keeps a state of its own, where the config asks for it."""
+        """Optional parts with their own state."""
         parts = {"intrinsic_scale": self._intrinsic_scale, "intrinsic": self.intrinsic}
         return {name: part for name, part in parts.items() if part is not None}

@@ -1,4 +1,4 @@
-"""From the steps of whole episodes to the batch that REINFORCE learns from."""
+"""Turns the steps of whole episodes into the batch that REINFORCE learns from."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ from gymnast.envs.step import Obs, map_obs
 
 
 class EpisodeBatch(NamedTuple):
-    """The steps of some episodes, those of one after those of another; B of them, and V kinds of reward.
+    """B steps of several episodes, one episode after another, with V kinds of reward.
 
-    Where the policy is recurrent the episodes are E sequences as long as the longest, B = E * L. Steps that only fill
-    up repeat another one and have weight 0.
+    If the policy is recurrent, the episodes are E sequences as long as the longest, B = E * L. Steps that pad them
+    repeat another one and have weight 0.
     """
 
     obs: Obs
     raw: Tensor
-    """[B, ...], actions as they were drawn."""
+    """[B, ...], actions as sampled."""
     mask: Tensor | None
-    """bool [B, A], the actions that were allowed."""
+    """bool [B, A], the allowed actions."""
     weighing: Tensor
-    """[B, V], returns by which actions are weighed, but for a baseline that is learned."""
+    """[B, V], returns that weight actions, without the subtraction of a learned baseline."""
     target: Tensor
-    """[B, V], the returns that follow, which values learn."""
+    """[B, V], the returns that follow, the targets of values."""
     weight: Tensor
     """[B], shares of the mean over steps; they sum to 1."""
     length: Tensor
     """[], mean steps of an episode."""
     start: Tensor | None = None
-    """bool [E, L], nowhere set: every sequence is one episode."""
+    """bool [E, L], all False: every sequence is one episode."""
     memory: Tensor | None = None
-    """[E, M], zeros: what is remembered before an episode."""
+    """[E, M], zeros: the memory before an episode."""
 
 
 def episode_returns(reward: Tensor, bootstrap: Tensor, last: Tensor, gamma: Tensor) -> Tensor:
     """G_t = r_t + gamma * G_{t+1} within episodes that follow each other in time; [B, V].
 
-    `last` bool [B] marks the final step of each, after which comes `bootstrap` [B, V], zero elsewhere and where the
-    episode terminated; `gamma` [V].
+    `last` bool [B] marks the final step of each, followed by `bootstrap` [B, V], which is zero at other steps and at
+    terminations; `gamma` [V].
     """
     return linear_recurrence(reward + gamma * bootstrap, gamma * ~last.unsqueeze(1))
 
@@ -69,7 +69,7 @@ def batch_of(
     memory_size: int = 0,
     fill: bool = False,
 ) -> EpisodeBatch:
-    """All steps, F of them; as sequences where something is remembered, or filled up to a power of two with `fill`."""
+    """All F steps; as sequences if the policy is recurrent, or padded to a power of two with `fill`."""
     steps, longest, start, memory, index = len(target), max(lengths), None, None, None
     count = target.new_ones(steps)
     if memory_size:

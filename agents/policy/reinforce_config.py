@@ -61,7 +61,7 @@ class ReinforceConfig:
     log_std_init: float = 0.0
     """Initial log standard deviation of Box actions."""
     action_masks: bool = True
-    """Act and learn only with allowed actions, where the environment provides action masks."""
+    """Act and learn only with allowed actions, if the environment provides action masks."""
     eval_sample: bool = False
     """Sample actions in evaluations, as in training, instead of taking the most probable ones."""
     normalise_obs: bool = False

@@ -18,7 +18,7 @@ class RewardScale:
     """Divides the rewards of N streams by the running standard deviation of their discounted sums.
 
     The sum of a stream is R = r + gamma * R of the step before (Engstrom et al. 2020, section 3, item 2); `episodic`
-    ones begin anew with each episode. `gamma` may be a tensor [N], `statistics` those of several agents.
+    ones restart with each episode. `gamma` may be a tensor [N], and `statistics` those of several agents.
     """
 
     def __init__(
@@ -32,12 +32,12 @@ class RewardScale:
     ) -> None:
         self.gamma, self.episodic = gamma, episodic
         self.statistics = statistics or RunningScale(device=device)
-        self._sum = torch.zeros(num_envs, device=device)  # what the next reward is added to
+        self._sum = torch.zeros(num_envs, device=device)  # the carried sum to which the next reward is added
 
     def __call__(self, reward: Tensor, boundary: Tensor, weight: Tensor) -> Tensor:
-        """Rewards [T, N] scaled by what has been seen up to and with them; rows of weight 0 do not count."""
+        """Rewards [T, N] scaled by statistics that include them; rows of weight 0 do not count."""
         carried = self.gamma * (1.0 - boundary.float() if self.episodic else torch.ones_like(reward))
-        following = torch.cat([torch.ones_like(carried[:1]), carried[:-1]])  # what the sum before a step is worth in it
+        following = torch.cat([torch.ones_like(carried[:1]), carried[:-1]])  # weight of the previous sum
         first = torch.cat([(reward[0] + self._sum).unsqueeze(0), reward[1:]])
         sums = linear_recurrence(first.flip(0), following.flip(0)).flip(0)
         self._sum.copy_(carried[-1] * sums[-1])

@@ -1,4 +1,4 @@
-"""How a population acts: all members at once, each in rows of its own."""
+"""How a population acts: all members at once, each in its own rows."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from gymnast.networks.stacked.norm import StackedNorm
 from gymnast.networks.stacked.policy import StackedActorCritic
 
 LARGEST = 1.0 - 2.0**-20
-"""Of a uniform number that chooses on a device: times a sum of probabilities it is less than that sum."""
+"""Upper bound of uniform numbers for choices on a device: times a sum of probabilities it is below that sum."""
 
 
 class PopulationActor:
-    """Acts by parameters [M, P], which it shares, in M * N rows; N is that of the observations it is given.
+    """Acts with shared parameters [M, P] in M * N rows; the observations determine N.
 
-    While it draws it tells what learning needs of the moment; otherwise it takes the most probable actions.
+    While sampling it records the values that learning needs; otherwise it takes the most probable actions.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class PopulationActor:
 
     @property
     def generators(self) -> Sequence[torch.Generator]:
-        """Those of its noise: a recording has to know them."""
+        """Generators of its noise; a recording must know them."""
         return self.noise.generators
 
     @torch.no_grad()
@@ -79,7 +79,7 @@ def chosen(logits: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def chosen_on_device(logits: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
-    """As `chosen`, by functions of tensors alone."""
+    """Like `chosen`, by functions of tensors only."""
     log_probability = logits.log_softmax(-1)
     below = log_probability.exp().cumsum(-1)
     at = uniform.clamp(max=LARGEST).unsqueeze(-1) * below[:, -1:]

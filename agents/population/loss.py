@@ -30,17 +30,17 @@ class MemberLoss:
         self.network, self.distribution, self.config, self.now = network, distribution, config, now
 
     def gradient(self, parameters: Tensor, batch: MemberSamples) -> tuple[Tensor, Metrics]:
-        """Gradients [M, P], each of a member's own loss, and what is logged [M]."""
+        """Gradients [M, P], each of a member's own loss, and metrics [M]."""
 
         def total(rows: Tensor) -> tuple[Tensor, Metrics]:
             loss, metrics = self(rows, batch)
-            return loss.sum(), metrics  # a member's loss depends on its own row alone
+            return loss.sum(), metrics  # a member's loss depends only on its own row
 
         grad, (_, metrics) = torch.func.grad_and_value(total, has_aux=True)(parameters)
         return grad, metrics
 
     def __call__(self, parameters: Tensor, batch: MemberSamples) -> tuple[Tensor, Metrics]:
-        """Losses [M] and what is logged [M]."""
+        """Losses [M] and metrics [M]."""
         output, value = self.network(parameters, batch.obs)
         if batch.mask is not None:
             output = self.distribution.masked(output, batch.mask)
@@ -59,7 +59,7 @@ class MemberLoss:
         value_clip: Tensor,
         entropy_coef: Tensor,
     ) -> tuple[Tensor, Metrics]:
-        """`actor_critic_loss` [] of one member, all of whose rows [B] count, and what is logged."""
+        """`actor_critic_loss` [] and metrics of one member, all of whose rows [B] count."""
         config = self.config
         weight = torch.full_like(log_prob, 1.0 / len(log_prob))
         loss, log_ratio, metrics = actor_critic_loss(

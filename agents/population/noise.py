@@ -1,4 +1,4 @@
-"""The random numbers of many agents at once: the first axis of what is drawn is theirs."""
+"""Random numbers of many agents at once, with a leading axis of members."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from gymnast.agents.base import restore_generator
 
 
 class Noise(Protocol):
-    """A stream of numbers for each of M members; what a member draws does not depend on the others."""
+    """A stream of numbers for each of M members; a member's draws do not depend on the others."""
 
     @property
     def generators(self) -> Sequence[torch.Generator]:
-        """Those that a recorded graph must know of."""
+        """Generators that a recorded graph must know."""
         ...
 
     def uniform(self, *shape: int) -> Tensor:
@@ -32,11 +32,11 @@ class Noise(Protocol):
 
 
 MakeNoise: TypeAlias = Callable[[Sequence[int], torch.device], Noise]
-"""From the seeds of M members to their streams."""
+"""Makes the streams of M members from their seeds."""
 
 
 class OwnGenerators:
-    """A generator for each member, seeded as that of its single run: the same numbers, one call a member."""
+    """A generator for each member, seeded as in its single run: the same numbers, one call per member."""
 
     def __init__(self, seeds: Sequence[int], device: torch.device) -> None:
         self.device = device

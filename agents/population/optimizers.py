@@ -26,7 +26,7 @@ class MemberAdam(torch.optim.Optimizer):
             for parameter in group["params"]:
                 grad, state = parameter.grad, self.state[parameter]
                 if not state:
-                    # In float32 1 - 0.999**step would be off by 5e-5 of itself at first.
+                    # In float32 1 - 0.999**step would have a relative error of 5e-5 at first.
                     state["step"] = torch.zeros((), dtype=torch.float64, device=parameter.device)
                     state["mean"], state["square"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
                 state["step"] += 1
@@ -50,8 +50,8 @@ def build(
 ) -> torch.optim.Optimizer:
     """An optimizer of parameters [M, P] by name; `rate` is a number for all members, or a tensor [M, 1].
 
-    Every optimizer there is is elementwise, so a number gives each member its own steps. ValueError where the named one
-    does not take a tensor.
+    Every optimizer is elementwise, so a number gives each member its own steps. ValueError if the named one does not
+    take a tensor.
     """
     if not isinstance(rate, Tensor):
         return optimizers.build(name, parameter, lr=rate, eps=eps, captured=captured)

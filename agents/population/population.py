@@ -1,4 +1,4 @@
-"""Many PPO or A2C agents on one device at once, each with seed and settings of its own."""
+"""Many PPO or A2C agents on one device at once, each with its own seed and settings."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Population:
     (see `settings.VARIED`). To the loop it is one agent of M * N rows, whose metrics are [M].
 
     Raises:
-        ValueError: spaces or settings that a population does not have.
+        ValueError: for spaces or settings that a population does not support.
     """
 
     def __init__(
@@ -67,13 +67,13 @@ class Population:
         samples = num_envs * config.rollout_steps
         check(config, self.distribution, self.vary, members=self.members, samples=samples, device=self.device)
         for member in range(self.members if self.vary else 0):
-            self.config_of(member)  # it checks the numbers
+            self.config_of(member)  # checks the numbers
         self._make_noise = noise
         self.env_step = self.updates = 0
-        """Transitions of all members together; updates of each of them."""
+        """Transitions of all members together; updates of each member."""
         self._began = 0
         self._settings = MemberSettings(config, self.vary, members=self.members, device=self.device)
-        spawned = [seed_sequence(seed).spawn(3)[:2] for seed in seeds]  # as `ActorCritic` does
+        spawned = [seed_sequence(seed).spawn(3)[:2] for seed in seeds]  # as in `ActorCritic`
         self._build_networks([init for init, _ in spawned])
         self._order: Noise = noise([torch_seed(order) for _, order in spawned], self.device)
         self.norm, self.scale = self._new_norm(), self._new_scale()
@@ -81,12 +81,12 @@ class Population:
         self.rollout = Rollout(config.rollout_steps, self.members * num_envs, device=self.device)
         dtype = torch.float32 if self.device.type == "mps" else torch.float64
         self.ended = torch.zeros((2, self.members), dtype=dtype, device=self.device)
-        """Episodes that ended since it was set to zero, and the sum of their returns."""
+        """Episodes that ended since this was last zeroed, and the sum of their returns."""
         if self.device.type == "cpu":
             keep_freed_pages()
 
     def _build_networks(self, seeds: Sequence[np.random.SeedSequence]) -> None:
-        """The networks of all members, and what updates them."""
+        """Build the networks of all members, their optimizer and their update."""
         config = self.config
         self.network = StackedActorCritic(self._network_of(seeds[0]).to(self.device))
         rows = torch.stack([stacked(self._network_of(seed)) for seed in seeds])
@@ -105,7 +105,7 @@ class Population:
 
     def _network_of(self, seed: np.random.SeedSequence) -> ActorCriticNetwork:
         generator = torch.Generator().manual_seed(torch_seed(seed))
-        config = dataclasses.replace(self.config, normalise_obs=False)  # `norm` does, and draws nothing
+        config = dataclasses.replace(self.config, normalise_obs=False)  # `norm` does it, and draws nothing
         return actor_critic_network(config.backbone, self.observation_space, self.distribution, config, generator)
 
     def _new_norm(self) -> StackedNorm | None:
@@ -121,22 +121,22 @@ class Population:
         return RewardScale(gamma, len(gamma), device=self.device, statistics=statistics)
 
     def config_of(self, member: int) -> ActorCriticConfig:
-        """What the single run of a member has."""
+        """The config of a member's single run."""
         own: dict[str, Any] = {name: values[member] for name, values in self.vary.items()}
         return dataclasses.replace(self.config, **own)
 
     def weights(self) -> Weights:
-        """A copy of all that acting depends on, [M, ...]: parameters, and the statistics of observations."""
+        """A copy of everything that acting depends on, [M, ...]: parameters, and the statistics of observations."""
         return {"parameters": self.parameters.detach().clone(), **(self.norm.state() if self.norm is not None else {})}
 
     def network_state(self, weights: Weights, member: int) -> dict[str, Tensor]:
-        """What a member has of these weights, as the state of the network of an `ActorCritic`."""
+        """A member's weights, as the state of the network of an `ActorCritic`."""
         parts = {**self.network.split(weights["parameters"]), **weights}
         return {name: part[member].clone() for name, part in parts.items() if name != "parameters"}
 
     @property
     def member_step(self) -> int:
-        """Env steps of each member: what schedules are functions of."""
+        """Env steps of each member, the argument of all schedules."""
         return self.env_step // self.members
 
     def actor(
@@ -147,9 +147,9 @@ class Population:
         seed: Seed | Sequence[Seed],
         weights: Weights | None = None,
     ) -> PopulationActor:
-        """An actor in M * N rows, as many of them for each member; `seed` is that of all or of each of them.
+        """An actor in M * N rows, N for each member; `seed` is one seed for all members or one for each.
 
-        It acts by the weights that are learned, or by those that are given.
+        It acts with the learned weights, or with the given ones.
         """
         if num_envs % self.members:
             raise ValueError(f"num_envs must be a multiple of {self.members}, the number of members, got {num_envs}")
@@ -216,7 +216,7 @@ class Population:
             self._clip(grad, metrics)
             self.parameters.grad = grad
             self._step()
-        if self.norm is not None:  # last, so that the policy that acted is the one that is learned from
+        if self.norm is not None:  # last, so that learning sees the same policy that acted
             self.norm.update(obs_by_member(self.rollout.fields["obs"], self.members))
         return metrics
 
@@ -230,7 +230,7 @@ class Population:
             grad.renorm_(2.0, 0, config.max_grad_norm)
 
     def _batches(self) -> Iterator[MemberSamples]:
-        """The minibatches of all epochs; each member has an order of its own."""
+        """The minibatches of all epochs; each member has its own order."""
         config, whole = self.config, self._samples()
         count = whole.old.advantage.shape[1]
         for _ in range(config.epochs):
@@ -257,11 +257,11 @@ class Population:
         return samples(fields, obs, reward=reward, next_value=next_value, gamma=gamma, lam=lam)
 
     def scheduled(self) -> dict[str, float]:
-        """What is the same number for all members, at the current env step."""
+        """The settings that are the same for all members, at the current env step."""
         return self._settings.scheduled(self.member_step)
 
     def state_dict(self) -> dict[str, Any]:
-        """Weights, optimizer, statistics and counts; a rollout under way is not kept."""
+        """Weights, optimizer, statistics and counts; the current rollout is not kept."""
         return {
             "weights": self.weights(),
             "optimizer": {"state": copy.deepcopy(self.optimizer.state_dict()["state"])},
@@ -273,7 +273,7 @@ class Population:
 
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over a state; a new rollout begins."""
+        """Load a state; a new rollout begins."""
         self.parameters.copy_(state["weights"]["parameters"])
         if self.norm is not None:
             self.norm.load(state["weights"])

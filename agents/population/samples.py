@@ -1,4 +1,4 @@
-"""What the members of a population learn from: samples, those of a member together."""
+"""Samples of a population's members, grouped by member."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class MemberSamples(NamedTuple):
     obs: Obs
     """[M * S, ...]."""
     raw: Tensor
-    """[M, S, ...], actions as they were drawn."""
+    """[M, S, ...], actions as sampled."""
     old: Behaviour
     """[M, S] and [M, S, 1]."""
     mask: Tensor | None
-    """bool [M, S, A], the actions that were allowed."""
+    """bool [M, S, A], the allowed actions."""
 
 
 def by_member(field: Tensor, members: int) -> Tensor:
@@ -40,7 +40,7 @@ def samples(
 ) -> MemberSamples:
     """The samples of a rollout's fields [T, M * N, ...], with advantages by GAE; gamma and lambda are [M].
 
-    `obs` are the observations as the networks see them, `reward` [T, M * N] what is learned from, and `next_value`
+    `obs` are the observations as the networks see them, `reward` [T, M * N] the rewards for learning, and `next_value`
     [M, T * N] the values of the successors.
     """
     members, steps = len(gamma), len(reward)

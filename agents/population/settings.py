@@ -1,4 +1,4 @@
-"""The settings of a population: what it does not have, what may differ between members, and the numbers of now."""
+"""The settings of a population: unsupported options, settings that may vary between members, and current values."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ REFUSED = {
     "life_loss": False,
     "workers": 0,
 }
-"""Settings that a population does not have, and their values where they are off."""
+"""Settings that a population does not support, and their values when off."""
 
 
 def check(
@@ -35,7 +35,7 @@ def check(
     samples: int,
     device: torch.device,
 ) -> None:
-    """ValueError in one line for what a population does not have; `samples` are those of a member's rollout."""
+    """Raise ValueError for settings that populations do not support; `samples` is the number of a member's rollout."""
     if members < 1:
         raise ValueError("a population needs at least one seed")
     for name, off in REFUSED.items():
@@ -57,7 +57,7 @@ def check(
 
 
 class MemberSettings:
-    """The schedules of what all members share, and the numbers of each member, which its loss reads.
+    """The schedules of settings that all members share, and the numbers of each member, which its loss reads.
 
     `now` holds every setting of `VARIED` and value_clip, each [M] in the same memory, the learning rate [M, 1].
     """
@@ -74,16 +74,16 @@ class MemberSettings:
         self.now["learning_rate"] = self.now["learning_rate"].unsqueeze(1)
 
     def rate(self, step: int) -> float | Tensor:
-        """The learning rate of all members at an env step, or those that differ."""
+        """The learning rate of all members at an env step, or one for each if they differ."""
         name = "learning_rate"
         return self.schedules[name](step) if name in self.schedules else self.now[name]
 
     def update(self, step: int) -> None:
-        """Set what follows a schedule to its value at an env step of each member."""
+        """Set the scheduled settings to their values at an env step of each member."""
         for name, value in self.schedules.items():
             self.now[name].fill_(value(step))
 
     def scheduled(self, step: int) -> dict[str, float]:
-        """What logs tell of them: the numbers that are the same for all members."""
+        """The settings to log: those that are the same for all members."""
         names = ("learning_rate", "clip", "entropy_coef")
         return {name: self.schedules[name](step) for name in names if name in self.schedules}

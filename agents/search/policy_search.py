@@ -40,7 +40,7 @@ class PolicySearchConfig:
     output_scale: float = 1.0
     """Factor of the output layer's initial weights; with a small one only the noise decides at first."""
     action_masks: bool = True
-    """Act only with allowed Discrete actions, where the environment provides action masks."""
+    """Act only with allowed Discrete actions, if the environment provides action masks."""
 
     def __post_init__(self) -> None:
         at_least(self, 1, "episodes")

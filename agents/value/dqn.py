@@ -38,7 +38,7 @@ class DQN:
     """Deep Q-network (Mnih et al. 2015, algorithm 1): the agent, without environment, loop or logger.
 
     Raises:
-        ValueError: spaces that do not fit, or a replay larger than the free memory.
+        ValueError: for unsupported spaces, or a replay larger than the free memory.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class DQN:
         self._lives = Lives()
 
     def _build_networks(self, backbone: str | nn.Module, seed: np.random.SeedSequence) -> None:
-        """The online and the target network, the forms in which they are fastest, and what their outputs mean."""
+        """Build the online and the target network, their fastest forms, and the interpretation of their outputs."""
         config, actions = self.config, int(self.action_space.n)
         generator = torch.Generator().manual_seed(torch_seed(seed))
         self.values = build_values(config, self.device)
@@ -92,7 +92,7 @@ class DQN:
         self.numpy_q = numpy_forward(self.online)
 
     def _build_update(self, noise_seed: np.random.SeedSequence) -> None:
-        """The optimizer, the update that it steps in, and the noise of one."""
+        """Build the optimizer, its update, and the noise of an update."""
         config = self.config
         self.optimizer = optimizers.build(
             config.optimizer,
@@ -123,7 +123,7 @@ class DQN:
         return torch.zeros((3, 1, size), device=self.device) if size else None
 
     def allocate(self) -> Replay:
-        """The replay, made at the first call: training begins with it, and an agent that only acts needs none."""
+        """The replay, made at the first call, with which training begins: an agent that only acts needs none."""
         if self.replay is None:
             self.replay = build_replay(
                 self.config,
@@ -140,7 +140,7 @@ class DQN:
         """Epsilon-greedy actions: by the schedule with `explore`, else with `eval_epsilon`."""
         if not explore:
             return self.epsilon_greedy(num_envs, epsilon=self.config.eval_epsilon, seed=seed)
-        self.allocate()  # a replay that does not fit is said before training begins
+        self.allocate()  # a replay that is too large is reported before training begins
         return self._actor_class(self, num_envs, explore=True, seed=seed)
 
     def epsilon_greedy(self, num_envs: int, *, epsilon: float, seed: int | np.random.SeedSequence) -> QActor:
@@ -168,7 +168,7 @@ class DQN:
                 active=step.active,
                 **remembered,
             )
-        except ValueError as error:  # observations that are no stacks of frames
+        except ValueError as error:  # observations that are not stacks of frames
             raise LearningError(str(error)) from error
         self.env_step += step.num_active
 
@@ -182,7 +182,7 @@ class DQN:
         return (window - 1) * self.num_envs + 1
 
     def updates_due(self, env_step: int) -> int:
-        """Exactly `updates_per_train` for every `train_period` env steps since learning began, however many rows."""
+        """Exactly `updates_per_train` for every `train_period` env steps since learning began, for any num_envs."""
         config = self.config
         if env_step < self._learns_from:
             return 0
@@ -190,7 +190,7 @@ class DQN:
         return periods * config.updates_per_train - (self.updates - self._updates_before)
 
     def _due_at(self, update: int) -> int:
-        """The env step at which an update falls due: what its schedules are functions of, whatever num_envs is."""
+        """The env step at which an update is due, the argument of its schedules for any num_envs."""
         periods = (update - self._updates_before) // self.config.updates_per_train + 1
         return self._learns_from + periods * self.config.train_period
 
@@ -205,7 +205,7 @@ class DQN:
         return metrics
 
     def _learn(self) -> Metrics:
-        """The part of an update that runs on the device and is the same every time."""
+        """The part of an update that runs only on the device and is the same every time."""
         replay = self.allocate()
         batch = replay.sample()
         if self._noise is not None:
@@ -236,7 +236,7 @@ class DQN:
         return mean_loss, error, {"loss": mean_loss.detach(), "q": self.values.q(output.detach()).mean()}
 
     def sequence_loss(self, batch: SequenceBatch, noise: Tensor | None) -> tuple[Tensor, Tensor, Metrics]:
-        """`loss` for a recurrent network, the error that of each sequence [B]."""
+        """`loss` for a recurrent network, with the error of each sequence [B]."""
         assert isinstance(self.online, RecurrentQNetwork)
         assert isinstance(self.target, RecurrentQNetwork)
         return sequence_loss(
@@ -257,12 +257,12 @@ class DQN:
             self._target_updates += passed
 
     def scheduled(self) -> dict[str, float]:
-        """Epsilon, learning rate and, where replay is prioritized, beta at the current env step."""
+        """Epsilon, learning rate and, if replay is prioritized, beta at the current env step."""
         scheduled = {"epsilon": self.epsilon(self.env_step), "learning_rate": self.learning_rate(self.env_step)}
         return scheduled | ({"priority_beta": self.beta(self.env_step)} if self.config.prioritized else {})
 
     def state_dict(self) -> dict[str, Any]:
-        """Networks, optimizer and counts; under "replay" the replay, whose tensors are the agent's own."""
+        """Networks, optimizer and counts, with the replay under "replay", whose tensors are the agent's own."""
         state = {
             "online": copy.deepcopy(dict(self.online.state_dict())),
             "target": copy.deepcopy(dict(self.target.state_dict())),
@@ -278,7 +278,7 @@ class DQN:
         return state if self.replay is None else {**state, "replay": self.replay.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over a state; without a "replay" learning begins again once `learning_starts` steps are stored."""
+        """Load a state; without a "replay" learning begins again once `learning_starts` steps are stored."""
         self.online.load_state_dict(state["online"])
         self.target.load_state_dict(state["target"])
         optimizers.load_state(self.optimizer, state["optimizer"])

@@ -70,7 +70,7 @@ class DQNConfig:
     priority_eta: float = 0.9
     """Weight of the largest error in a sequence's priority; the mean error has the rest."""
     action_masks: bool = True
-    """Act and bootstrap only with allowed actions, where the environment provides action masks."""
+    """Act and bootstrap only with allowed actions, if the environment provides action masks."""
     backbone: str = "auto"
     """Network below the head: auto, mlp, nature-cnn, efficient-cnn, minatar-cnn, combined or module:Class."""
     hidden_sizes: tuple[int, ...] | None = None
@@ -118,7 +118,7 @@ class DQNConfig:
     clip_rewards: bool = False
     """Clip rewards to [-1, 1] for learning; logs and evaluations keep the true rewards."""
     life_loss: bool = False
-    """Learn as if losing a life ended the episode, where the environment reports lives; episodes continue."""
+    """Learn as if losing a life ended the episode, if the environment reports lives; episodes continue."""
     bf16: bool = False
     """Compute convolutions in bfloat16: faster and less exact; weights and everything else stay float32."""
     compile: bool = False
@@ -165,7 +165,7 @@ RANGES: tuple[tuple[str, Callable[[Any], bool], tuple[str, ...]], ...] = (
     ("> 0 and <= 1", lambda value: 0.0 < value <= 1.0, ("tau",)),
     ("between 0 and 1", lambda value: 0.0 <= value <= 1.0, SHARES),
 )
-"""The allowed values of options that are numbers: in words, as a test, and the options they hold for."""
+"""The allowed values of options that are numbers: in words, as a test, and the options that they apply to."""
 CHOICES: dict[str, Collection[str]] = {
     "activation": ACTIVATIONS,
     "loss": LOSSES,

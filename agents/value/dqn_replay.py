@@ -34,10 +34,10 @@ def build_replay(
     beta: Schedule,
     memory_size: int | None,
 ) -> Replay:
-    """An empty replay; of sequences where a recurrent layer has `memory_size` numbers to remember.
+    """An empty replay; of sequences if a recurrent layer remembers `memory_size` numbers.
 
     Raises:
-        ValueError: more memory or disk than is free, or a size that does not fit.
+        ValueError: if it needs more memory or disk than is free, or its size is invalid.
     """
     layout = Layout(observation_space, stack=config.frame_stack or _default_stack(observation_space))
     transitions = NStep(config.n_step, config.gamma)

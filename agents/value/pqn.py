@@ -37,7 +37,7 @@ class PQN:
     """Parallelised Q-network (Gallici et al. 2024, algorithm 1): the agent, without environment, loop or logger.
 
     Raises:
-        ValueError: spaces that do not fit, or a config that does not fit the number of environments.
+        ValueError: for unsupported spaces, or a config that does not match the number of environments.
     """
 
     def __init__(
@@ -69,12 +69,12 @@ class PQN:
         self._generator = torch.Generator(self.device).manual_seed(torch_seed(order_seed))
         self.rollout = Rollout(config.rollout_steps, num_envs, device=self.device)
         self.exploration = torch.zeros((), device=self.device)
-        """Epsilon of the rollout under way, []."""
+        """Epsilon of the current rollout, []."""
         self._lives = Lives()
         self._begin()
 
     def _build_network(self, backbone: str | nn.Module, seed: np.random.SeedSequence) -> None:
-        """The network, and the form in which it is fastest."""
+        """Build the network and its fastest form."""
         config, generator = self.config, torch.Generator().manual_seed(torch_seed(seed))
         network = normed_q_network(backbone, self.observation_space, self.actions, config, generator)
         self.network = network.to(self.device)
@@ -82,7 +82,7 @@ class PQN:
         self._network: nn.Module | Plain = self.network if config.compile else fast(self.network, self.weights)
 
     def _build_update(self) -> None:
-        """The optimizer, and the update that it steps in."""
+        """Build the optimizer and its update."""
         config = self.config
         self.optimizer = optimizers.build(
             config.optimizer,
@@ -122,7 +122,7 @@ class PQN:
     def best(self, obs: Obs, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         """The largest value of an allowed action [N], and that action's number from 0 on [N].
 
-        A row that allows none has the first one's, which is finite.
+        A row that allows none has the first action's, which is finite.
         """
         q: Tensor = self._network(obs).squeeze(2)  # type: ignore[arg-type]  # [N, A]
         if mask is None:
@@ -157,7 +157,7 @@ class PQN:
         return int(self.rollout.full)
 
     def learn(self) -> Metrics:
-        """All epochs and minibatches of a rollout (algorithm 1's inner part)."""
+        """Run all epochs and minibatches of a rollout (algorithm 1's inner part)."""
         config = self.config
         optimizers.set_learning_rate(self.optimizer, self.learning_rate(self._began))
         metrics = self._learn() if self._captured is None else self._captured((self._generator,))
@@ -166,7 +166,7 @@ class PQN:
         return metrics
 
     def _learn(self) -> Metrics:
-        """What of learning is done on the device alone, and is the same every time."""
+        """The part of learning that runs only on the device and is the same every time."""
         config, fields, metrics = self.config, self.rollout.fields, dict[str, Tensor]()
         samples = ValueSamples(
             obs=map_obs(_flat, fields["obs"]),
@@ -196,8 +196,8 @@ class PQN:
     def _next_value(self) -> Tensor:
         """The largest action values of the steps' successors, [T, N].
 
-        While an episode goes on they were computed in acting. The CPU asks for the others; elsewhere all are computed,
-        for only the device knows which those are.
+        Within an episode acting has computed them. On the CPU only the others are computed; elsewhere all are, because
+        only the device knows which those are.
         """
         fields = self.rollout.fields
         next_obs, next_mask = map_obs(_flat, fields["next_obs"]), fields.get("next_mask")
@@ -223,7 +223,7 @@ class PQN:
 
     @torch.no_grad()
     def gradient(self, batch: ValueSamples, noise: Tensor | None) -> tuple[Tensor, Metrics]:
-        """Write the gradient of `loss`; the error of each sample [B], and what is logged."""
+        """Write the gradient of `loss`; returns the error of each sample [B] and metrics."""
         assert isinstance(self._network, Plain)
         target, share = batch.target, means.shares(batch.weight)
         *kept, output = self._network.activations(batch.obs)  # type: ignore[arg-type]
@@ -243,7 +243,7 @@ class PQN:
         return {"epsilon": self.epsilon(self.env_step), "learning_rate": self.learning_rate(self.env_step)}
 
     def state_dict(self) -> dict[str, Any]:
-        """Network, optimizer and counts; under "replay" the rollout under way."""
+        """Network, optimizer and counts, with the current rollout under "replay"."""
         state = {
             "network": copy.deepcopy(dict(self.network.state_dict())),
             "optimizer": optimizers.state_of(self.optimizer),
@@ -257,7 +257,7 @@ class PQN:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over a state; without a "replay" a new rollout begins."""
+        """Load a state; without a "replay" a new rollout begins."""
         self.network.load_state_dict(state["network"])
         optimizers.load_state(self.optimizer, state["optimizer"])
         restore_generator(self._generator, state["generator"])

@@ -38,7 +38,7 @@ class PQNConfig:
     eval_epsilon: float = 0.0
     """Probability of a random action in evaluations."""
     action_masks: bool = True
-    """Act and bootstrap only with allowed actions, where the environment provides action masks."""
+    """Act and bootstrap only with allowed actions, if the environment provides action masks."""
     backbone: str = "auto"
     """Network below the action values: auto, mlp, nature-cnn, efficient-cnn, minatar-cnn, combined or module:Class."""
     hidden_sizes: tuple[int, ...] | None = None
@@ -54,7 +54,7 @@ class PQNConfig:
     clip_rewards: bool = False
     """Clip rewards to [-1, 1] for learning, before scaling; logs and evaluations keep the true rewards."""
     life_loss: bool = False
-    """Learn as if losing a life ended the episode, where the environment reports lives; episodes continue."""
+    """Learn as if losing a life ended the episode, if the environment reports lives; episodes continue."""
     compile: bool = False
     """Compile the update with torch.compile: faster updates after about a minute of compiling at the start."""
     cuda_graphs: bool = False

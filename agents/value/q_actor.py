@@ -1,4 +1,4 @@
-"""How an agent with action values acts: epsilon-greedily, with noise of its own where the network is noisy."""
+"""How an agent with action values acts: epsilon-greedily, with its own noise if the network is noisy."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from gymnast.networks.layers.noisy import draw_noise
 
 
 class OffPolicy(Protocol):
-    """What `QActor` needs of its agent."""
+    """The part of an agent that `QActor` uses."""
 
     config: DQNConfig
     action_space: Discrete
@@ -36,7 +36,7 @@ class OffPolicy(Protocol):
 
 
 class OnPolicy(Protocol):
-    """What `PQNActor` needs of its agent."""
+    """The part of an agent that `PQNActor` uses."""
 
     config: PQNConfig
     device: torch.device
@@ -52,7 +52,7 @@ def explored(
 ) -> Tensor:
     """Greedy actions int64 [N], or with probability epsilon any of `actions` (allowed ones, by a bool [N, A]).
 
-    Numbers from 0 on, of which nothing is read by the host. A row that allows none takes the first action.
+    Actions are counted from 0, and the host reads none. A row that allows none takes the first action.
     """
     uniform = torch.rand((2, len(greedy)), generator=generator, device=greedy.device)
     if allowed is None:
@@ -65,10 +65,10 @@ def explored(
 
 
 class QActor:
-    """Acts on the agent's online network, which it shares, with generators of its own.
+    """Acts on the agent's online network, which it shares, with its own generators.
 
-    While it explores, a noisy network gets new noise for every action of every row; otherwise it gets none, so that
-    an evaluation is repeatable.
+    During exploration a noisy network gets new noise for every action of every row; otherwise it gets none, so that an
+    evaluation is repeatable.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class QActor:
         sequence = seed_sequence(seed)
         self.rng = np.random.Generator(np.random.PCG64(sequence))
         self._actions = int(agent.action_space.n)
-        # The N = 1 answers: a tensor made once is read faster than a new one is made.
+        # The results for N = 1: reading a tensor is faster than making a new one.
         self._single = [torch.tensor([agent.first_action + action]) for action in range(self._actions)]
         size = agent.online.noise_size + agent.online.fractions if explore else 0
         self._noise = torch.zeros((num_envs, size), device=agent.device) if size else None
@@ -110,7 +110,7 @@ class QActor:
 
     @torch.no_grad()
     def act_on_device(self, obs: Obs, allowed: Tensor | None, epsilon: float) -> Tensor:
-        """Epsilon-greedy actions, int64 [N], of which nothing is read by the host; as `_act_masked` where masked."""
+        """Epsilon-greedy actions, int64 [N], which the host does not read; like `_act_masked` if masked."""
         agent, generator = self.agent, self._noise_generator
         if self._noise is not None:
             draw_noise(self._noise, agent.config.noise, generator, weights=agent.online.noise_size)
@@ -129,7 +129,7 @@ class QActor:
         return Acted(torch.from_numpy(action + self.agent.first_action))
 
     def _q(self, obs: Obs) -> np.ndarray:
-        """Action values, or what has their order; [N, A]."""
+        """Action values, or numbers in the same order; [N, A]."""
         agent, noise = self.agent, self._noise
         if noise is not None:
             draw_noise(noise, agent.config.noise, self._noise_generator, weights=agent.online.noise_size)
@@ -150,9 +150,10 @@ class QActor:
 
 
 class PQNActor:
-    """Acts on the agent's network, which it shares, with a generator of its own.
+    """Acts on the agent's network, which it shares, with its own generator.
 
-    While it explores, epsilon is the agent's of the rollout under way. On the CPU it tells the largest action value.
+    While exploring, epsilon is the agent's for the current rollout. On the CPU it also returns the largest action
+    value.
     """
 
     def __init__(
@@ -163,7 +164,7 @@ class PQNActor:
 
     @property
     def generators(self) -> tuple[torch.Generator, ...]:
-        """All that it draws from: a recording has to know them."""
+        """All generators that it draws from; a recording must know them."""
         return (self.generator,)
 
     @torch.no_grad()

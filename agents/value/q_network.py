@@ -39,10 +39,10 @@ def q_network(
     outputs: int,
     generator: torch.Generator,
 ) -> QNetwork:
-    """Observations [B, ...] to [B, A, K]: K `outputs` for each of so many `actions`; the generator draws its weights.
+    """Observations [B, ...] to [B, A, K]: K `outputs` for each of A `actions`; the generator draws its weights.
 
     The last fully connected layer is the head's, so that noise and streams are in it too, as in their papers; a
-    recurrent layer lies below it. A user's own backbone ends before all `hidden_sizes`.
+    recurrent layer is below it. A user's own backbone has none of the `hidden_sizes`.
     """
     defaults = default_sizes(backbone, observation_space)
     sizes = config.hidden_sizes or defaults
@@ -77,7 +77,7 @@ def normed_q_network(
     config: PQNConfig,
     generator: torch.Generator,
 ) -> QNetwork:
-    """Observations [B, ...] to [B, A, 1]: all hidden layers are the backbone's, normalised where the config says so."""
+    """Observations [B, ...] to [B, A, 1]: all hidden layers are the backbone's, normalised if the config says so."""
     mlp = default_sizes(backbone, observation_space) == default_sizes("mlp", observation_space)
     base = build(
         backbone,
@@ -111,7 +111,7 @@ def _head(
 
 
 def build_values(config: DQNConfig, device: torch.device) -> Values:
-    """The meaning that a config names."""
+    """The interpretation that a config names."""
     if config.values == "categorical":
         return CategoricalValues(atoms=config.atoms, v_min=config.v_min, v_max=config.v_max, device=device)
     if config.values == "quantile":

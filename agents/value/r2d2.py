@@ -31,9 +31,9 @@ def sequence_loss(
 ) -> tuple[Tensor, Tensor, Metrics]:
     """Loss [], error of each sequence [B], and the mean value of the actions taken.
 
-    Each network warms its own memory up over the prefix, from the one that the actor had. The loss is the mean over the
-    transitions of weight * loss; steps that hold none count for nothing. `noise` [1 or B * (L + n), P] is for the
-    online network, the target network, and the choice of the next action by the online network.
+    Each network warms up its own memory over the prefix, from the memory that the actor had. The loss is the mean over
+    the transitions of weight * loss; steps without one do not count. `noise` [1 or B * (L + n), P] is for the online
+    network, the target network, and the choice of the next action by the online network.
     """
     noise_online, noise_target, noise_choice = noise
     features, _ = online.features(batch.obs, batch.start, warmed(online, batch))  # [B, L + n, H]
@@ -80,7 +80,7 @@ def _following(output: Tensor, batch: SequenceBatch) -> Tensor:
 
 
 class RecurrentActor(QActor):
-    """A `QActor` that remembers what its rows have seen since their episodes began."""
+    """A `QActor` with a memory of each row's current episode."""
 
     def __init__(
         self,
@@ -98,7 +98,7 @@ class RecurrentActor(QActor):
         """[N, M], of the observations acted on so far."""
 
     def act(self, obs: Obs, start: Tensor, action_mask: Tensor | None = None) -> Acted:
-        """As `QActor.act`; `Acted.memory` is what was remembered before `obs`, zero in rows that begin an episode."""
+        """Like `QActor.act`; `Acted.memory` is the memory before `obs`, zero in rows that begin an episode."""
         if self._noise is not None:
             draw_noise(self._noise, self.agent.config.noise, self._noise_generator, weights=self._network.noise_size)
         memory = reset(self.memory, start)
@@ -110,7 +110,7 @@ class RecurrentActor(QActor):
         return acted
 
     def _q(self, obs: Obs) -> np.ndarray:
-        """Action values [N, A], looked at already for the memory's sake, whether the action is random or not."""
+        """Action values [N, A], already computed for the memory, whether the action is random or not."""
         return self._values
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the K outputs per action of a Q network mean."""
+"""Interpretations of a Q network's K outputs per action."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ VALUES = ("scalar", "rescaled", "categorical", "quantile", "implicit")
 
 
 class Values(Protocol):
-    """One meaning of the outputs; the rest of the agent knows no more of them than this."""
+    """One interpretation of the outputs; the rest of the agent uses only this interface."""
 
     outputs: int
-    """K, the outputs per action that the head's last layer has."""
+    """K, the outputs per action of the head's last layer."""
 
     def q(self, output: Tensor) -> Tensor:
-        """Action values, or what has their order: outputs [..., A, K] to [..., A]."""
+        """Action values, or numbers in the same order: outputs [..., A, K] to [..., A]."""
         ...
 
     def td_loss(self, output: Tensor, reward: Tensor, discount: Tensor, next_output: Tensor) -> tuple[Tensor, Tensor]:
@@ -60,7 +60,7 @@ class ScalarValues:
 
 
 class RescaledValues:
-    """One output per action, its value seen through h, which tames large ones (R2D2, Kapturowski et al. 2019)."""
+    """One output per action, its value rescaled by h, which compresses large ones (R2D2, Kapturowski et al. 2019)."""
 
     outputs = 1
 
@@ -79,7 +79,7 @@ class RescaledValues:
 class CategoricalValues:
     """Logits of a distribution over K returns from v_min to v_max (C51, Bellemare et al. 2017, algorithm 1).
 
-    The error is the Kullback-Leibler divergence, as Rainbow prioritizes by (Hessel et al. 2018).
+    The error is the Kullback-Leibler divergence, by which Rainbow prioritizes (Hessel et al. 2018).
     """
 
     def __init__(self, *, atoms: int, v_min: float, v_max: float, device: torch.device) -> None:

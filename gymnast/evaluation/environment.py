@@ -1,4 +1,4 @@
-"""The environments that evaluations are made in."""
+"""The environments of evaluations."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from gymnast.envs.rows.single import resolve
 from gymnast.settings import under_protocol
 
 STEP_LIMIT = 10_000
-"""Time limit of an evaluation episode where the environment has none: a greedy policy may walk in circles forever."""
+"""Time limit of an evaluation episode if the environment has none: a greedy policy may walk in circles forever."""
 
 
 def time_limit(env: str) -> int:
-    """Env steps of an evaluation episode at most: the id's own limit, else `STEP_LIMIT`."""
+    """Maximum env steps of an evaluation episode: the id's own limit, else `STEP_LIMIT`."""
     return resolve(env).max_episode_steps or STEP_LIMIT
 
 
@@ -34,11 +34,11 @@ def make_env(
     protocol: str | None = None,
     native: bool | None = None,
 ) -> Env:
-    """An environment for evaluation: one that seeds its episodes, and with a time limit where the id has none.
+    """An environment for evaluation: it seeds its episodes, and has a time limit if the id has none.
 
     `native` is that of `envs.make`.
 
-    A protocol sets the options of an Atari game; ValueError where the given ones contradict it, and for other games.
+    A protocol sets the options of an Atari game; ValueError if the given ones contradict it, and for other games.
     """
     vectorization = "auto"
     if protocol is not None:

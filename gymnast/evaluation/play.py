@@ -21,7 +21,7 @@ from gymnast.evaluation.result import Evaluation
 from gymnast.output.video import VideoWriter
 
 LOOK_EVERY = 32
-"""Steps of an evaluation on the device between two looks at whether it has ended."""
+"""Steps of an evaluation on the device between two checks of whether it has ended."""
 
 
 def evaluate(
@@ -39,10 +39,10 @@ def evaluate(
     """Play whole episodes with the agent's greedy policy; neither the agent nor torch's generator is changed.
 
     `env` is an id, a function that builds a `gym.Env`, or an environment made by
-    `gymnast.evaluation.environment.make_env`, which stays open. `name` is what the report calls the agent. `protocol`
+    `gymnast.evaluation.environment.make_env`, which stays open. `name` is the agent's name in the report. `protocol`
     scores an Atari agent as that protocol does, with its evaluation epsilon; `trained_frame_skip` is the frame skip of
-    the training where that was another one. Raises ValueError where `episodes` is not positive or agent and
-    environment do not fit the protocol, and KeyboardInterrupt once `interrupted()` is true.
+    the training if it was another one. Raises ValueError if `episodes` is not positive or agent and environment do not
+    match the protocol, and KeyboardInterrupt once `interrupted()` is true.
     """
     if episodes < 1:
         raise ValueError(f"episodes must be >= 1, got {episodes}")
@@ -89,7 +89,7 @@ def _check_fit(agent: Agent, env: Env, protocol: Protocol) -> None:
 
 
 def _played(agent: Agent, env: Env, protocol: str | None) -> Protocol | None:
-    """What was really done, under the name that was asked for."""
+    """The protocol actually used, under the requested name."""
     epsilon = None
     if protocol is not None and isinstance(agent, EpsilonGreedyAgent):
         epsilon = protocols.check(protocol).eval_epsilon
@@ -99,7 +99,7 @@ def _played(agent: Agent, env: Env, protocol: str | None) -> Protocol | None:
 
 
 def episode_seeds(seed: int, episodes: int) -> list[int]:
-    """The seeds of the episodes: those of a short evaluation are the first ones of a longer one."""
+    """The seeds of the episodes: a short evaluation has the first seeds of a longer one."""
     return [int(word) for word in np.random.SeedSequence(seed).generate_state(episodes)]
 
 
@@ -108,8 +108,8 @@ def _play(
 ) -> tuple[list[float], list[int]]:
     """Returns and lengths by episode number.
 
-    Where episodes cannot be seeded, each row plays its share, fixed beforehand: taking whichever end first would favour
-    short ones.
+    If episodes cannot be seeded, each row plays its share, fixed beforehand: taking the first to end would favour short
+    ones.
     """
     if isinstance(env, NativeEnv):
         return _play_native(actor, env, episodes, seed, interrupted)
@@ -117,7 +117,7 @@ def _play(
         env.reset(episode_seeds=episode_seeds(seed, episodes))
     else:
         env.reset()
-    numbers = list(range(env.num_envs))  # row r plays the episodes r, r + N, … where they are not seeded
+    numbers = list(range(env.num_envs))  # row r plays the episodes r, r + N, … if they are not seeded
     results: dict[int, tuple[float, int]] = {}
     obs, start, mask = env.obs, env.start, env.action_mask
     while len(results) < episodes:
@@ -140,9 +140,9 @@ def _play(
 def _play_native(
     actor: Actor, env: NativeEnv, episodes: int, seed: int, interrupted: Callable[[], bool]
 ) -> tuple[list[float], list[int]]:
-    """As `_play`, and the device is asked once in `LOOK_EVERY` steps whether all have ended."""
+    """Like `_play`, but reads from the device only every `LOOK_EVERY` steps whether all have ended."""
     env.reset(episode_seeds=episode_seeds(seed, episodes))
-    results = torch.zeros((2, episodes + 1), dtype=torch.float64, device=env.device)  # what is not asked for: the last
+    results = torch.zeros((2, episodes + 1), dtype=torch.float64, device=env.device)  # last: all other episodes
     results[1, :episodes] = -1.0
     obs, start, mask = env.obs, env.start, env.action_mask
     while bool((results[1] < 0.0).any()):
@@ -164,7 +164,7 @@ def _play_native(
 def record(agent: Agent, env: Env, path: Path, *, seed: int, protocol: str | None = None) -> float:
     """Play the first episode of the evaluation with this seed into an mp4 file; returns its return.
 
-    `env` has one row and was made with `render=True`. Raises OSError where the file cannot be written.
+    `env` has one row and was made with `render=True`. Raises OSError if the file cannot be written.
     """
     with torch.random.fork_rng(devices=[]), torch.no_grad(), VideoWriter(path, env.render_fps) as video:
         actor = greedy_actor(agent, env, seed=seed, protocol=protocol)

@@ -1,4 +1,4 @@
-"""What an evaluation found."""
+"""Results of an evaluation."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Evaluation:
     returns: tuple[float, ...]
     lengths: tuple[int, ...]
     protocol: Protocol | None = None
-    """Of an Atari game: how it was played and what the learner had seen of it."""
+    """For an Atari game: how it was played, and how the learner saw it."""
     trained_frame_skip: int = 1
-    """Frames of an env step in training."""
+    """Frames per env step in training."""
 
     @property
     def mean_return(self) -> float:
@@ -53,7 +53,7 @@ class Evaluation:
         }
 
     def stamp(self) -> dict[str, Any]:
-        """Of an Atari game, what every record of it says: the protocol and the frames that were trained for."""
+        """For an Atari game, the fields of all its records: the protocol and the number of training frames."""
         if self.protocol is None:
             return {}
         return {
@@ -62,7 +62,7 @@ class Evaluation:
         }
 
     def _atari(self, protocol: Protocol) -> dict[str, Any]:
-        """Protocol, frames, and the score between chance and human where the references have the game."""
+        """Protocol, frames, and the score between chance and human if the references have the game."""
         values: dict[str, Any] = {
             **self.stamp(),
             "protocol_settings": protocol.as_json(),

@@ -1,4 +1,4 @@
-"""The environments of a population: members' rows one after the other in one device-native environment."""
+"""The environments of a population: the members' rows in order in one device-native environment."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from gymnast.training.parts import env_options
 
 
 def training_env(options: TrainOptions, seeds: Sequence[Seeds], *, device: str, compile: bool) -> NativeEnv:
-    """M * N rows; those of a member experience what they do in its single run, given the same actions.
+    """M * N rows; a member's rows have the same experience as in its single run, given the same actions.
 
     Raises ValueError for an environment that has no device-native version.
     """
@@ -91,13 +91,13 @@ def noise_of(device: str) -> MakeNoise:
 
 
 class CounterNoise:
-    """Numbers that are a function of a member's seed and a counter, all members in one call; no host is asked."""
+    """Numbers that are a function of a member's seed and a counter, all members in one call, without the host."""
 
     generators: Sequence[torch.Generator] = ()
 
     def __init__(self, seeds: Sequence[int], device: torch.device) -> None:
         self._key = keys_of(torch.tensor(seeds, dtype=torch.int64, device=device)).unsqueeze(1)  # [M, 1]
-        self._count = torch.zeros((), dtype=torch.int64, device=device)  # numbers that each has drawn
+        self._count = torch.zeros((), dtype=torch.int64, device=device)  # numbers drawn by each member
 
     def uniform(self, *shape: int) -> Tensor:
         size = math.prod(shape)

@@ -1,4 +1,4 @@
-"""What a population leaves in its run's folder: a table of its members, all weights, and any member as a checkpoint."""
+"""Files of a population's run: a table of its members, all weights, and any member as a checkpoint."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gymnast.storage import checkpoint, folder, rebuild
 from gymnast.storage.checkpoint import About
 
 ALL = "checkpoints/members.pt"
-"""Where in a run's folder the weights of all members are."""
+"""The path in a run's folder of the weights of all members."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Members:
     seeds: Sequence[int]
 
     def write_table(self, columns: Mapping[str, Iterable[float | None]]) -> None:
-        """members.csv, a row a member: seed, what differs, and the columns; whole or not at all."""
+        """Write members.csv, a row per member: seed, varied settings, and the columns; completely or not at all."""
         varied = self.population.vary
         temporary = self.path / ".members.csv"
         with open(temporary, "w", newline="") as file:
@@ -45,13 +45,13 @@ class Members:
         os.replace(temporary, self.path / "members.csv")
 
     def write_all(self, weights: Weights) -> None:
-        """The kept weights of all members; OSError without space."""
+        """Write the kept weights of all members; OSError without space."""
         about = self._about(0, None, _anywhere(self.population.config))
         state = {"seeds": list(self.seeds), "vary": dict(self.population.vary), "weights": weights}
         checkpoint.save(self.path / ALL, about, {"population": state})
 
     def write_best(self, member: int, weights: Weights, score: float) -> None:
-        """One member as best.pt, an ordinary checkpoint; OSError without space."""
+        """Write one member as best.pt, an ordinary checkpoint; OSError without space."""
         config = _anywhere(self.population.config_of(member))
         population, rows = self.population, self.options.num_envs
         agent = ActorCritic(population.observation_space, population.action_space, config, num_envs=rows)
@@ -78,12 +78,12 @@ class Members:
 
 
 def _anywhere(config: ActorCriticConfig) -> ActorCriticConfig:
-    """The same agent on any device: graphs need a GPU, and change nothing of what was learned."""
+    """The same agent on any device: graphs need a GPU, and do not affect the learned weights."""
     return dataclasses.replace(config, cuda_graphs=False)
 
 
 def read_member(path: Path, seed: int) -> tuple[About, dict[str, Any]]:
-    """The member of a run with this seed as `checkpoint.read_agent` gives a single agent; UsageError."""
+    """The member of a run with this seed as `checkpoint.read_agent` returns a single agent; UsageError."""
     if not (path / ALL).is_file():
         raise UsageError(f"--member needs a population run, and {path} has no {ALL}")
     about, content = checkpoint.read(path / ALL)

@@ -1,4 +1,4 @@
-"""What the words after `gymnast train AGENT --seeds A:B` ask for, checked without starting anything."""
+"""Resolves and checks the words after `gymnast train AGENT --seeds A:B`, without starting anything."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gymnast.settings.options import PopulationOptions
 from gymnast.settings.request import Request
 
 AGENTS = ("ppo", "a2c")
-"""What trains as a population."""
+"""Agents that can train as a population."""
 NOT_HERE = (
     "seed",
     "eval_envs",
@@ -27,17 +27,17 @@ NOT_HERE = (
     "wandb_project",
     "wandb_mode",
 )
-"""Options of a run that a population does not heed, so that they are refused."""
+"""Options of a run that populations do not support, and therefore refuse."""
 
 
 @dataclass(frozen=True)
 class PopulationRequest:
-    """A population as it was asked for."""
+    """A requested population."""
 
     run: Request
     seeds: range
     vary: dict[str, tuple[float, ...]] = field(default_factory=dict)
-    """Numbers of the members by the name of a setting."""
+    """Numbers of the members, by the setting's name."""
     given: PopulationOptions = field(default_factory=PopulationOptions)
 
 
@@ -48,7 +48,7 @@ def is_asked(words: Sequence[str]) -> bool:
 
 
 def resolve(agent: str, words: Sequence[str], *, of: str) -> PopulationRequest:
-    """The population that the words ask for; UsageError, which names `of`."""
+    """The population that the words request; UsageError, which names `of`."""
     if agent not in AGENTS:
         raise UsageError(
             f"--seeds trains {' and '.join(AGENTS)} as a population, not {agent}; use gymnast benchmark --seeds"

@@ -1,4 +1,4 @@
-"""A population in training: the loop, and what happens now and then around it: logs, evaluations, what is kept."""
+"""A population in training: the loop and its periodic work: logs, evaluations, kept weights."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Array = NDArray[np.float64]
 class PopulationSession:
     """Trains all members at once, logs, evaluates and keeps them; every period counts the env steps of each member.
 
-    Of each member the parameters of its best evaluation so far are kept, as a single run keeps its best checkpoint.
+    The parameters of each member's best evaluation so far are kept, as a single run keeps its best checkpoint.
     """
 
     def __init__(
@@ -43,11 +43,11 @@ class PopulationSession:
         """All [M, ...]."""
         count = self.population.members
         self.scores: Array = np.full(count, -np.inf)
-        """Mean returns of the evaluations for which they were kept, [M]; minus infinity where there was none."""
+        """Mean returns of the evaluations for which they were kept, [M]; minus infinity if there was none."""
         self.returns: Array = np.full(count, np.nan)
-        """Mean returns of the last training episodes that were logged, [M]; nan before a member's first one."""
+        """Mean returns of the last logged training episodes, [M]; nan before a member's first one."""
         self.summary: dict[str, float] = {}
-        """Over the members, of the last evaluation."""
+        """Summary of the last evaluation over the members."""
         self._env: NativeEnv | None = None
         self._metrics = MetricsLog(members.path / "metrics.jsonl")
         events = (
@@ -58,9 +58,9 @@ class PopulationSession:
         self.interrupts = self._events.interrupts
 
     def go(self) -> None:
-        """Train until the steps are done, every member has reached the stop return, or a signal came; then keep them.
+        """Train until the steps are done, all members reached the stop return, or a signal arrives; then keep them.
 
-        Raises RunError once no member is finite any more, KeyboardInterrupt for a second SIGINT.
+        Raises RunError once no member is finite, KeyboardInterrupt for a second SIGINT.
         """
         self._events.go()
         self.save()
@@ -72,7 +72,7 @@ class PopulationSession:
 
     @property
     def solved(self) -> bool:
-        """Whether every member has had an evaluation that reached the return at which the run stops."""
+        """Whether every member has had an evaluation that reached the stop return."""
         goal = self.options.stop_return
         return goal is not None and bool((self.scores >= goal).all())
 
@@ -102,7 +102,7 @@ class PopulationSession:
         return {**means, "diverged": lost} if lost else means
 
     def evaluate(self) -> None:
-        """Evaluate all members on their evaluation seeds, keep each where it is better than before, and log it."""
+        """Evaluate all members on their evaluation seeds, keep each that is better than before, and log it."""
         now = self.population.weights()
         returns, _ = self.played(now, [seed.eval for seed in self.seeds])
         means: Array = returns.mean(1).numpy()
@@ -132,7 +132,7 @@ class PopulationSession:
         return bool(np.isfinite(self.scores).any())
 
     def save(self, **columns: Sequence[float | None]) -> None:
-        """Write members.csv with further columns, all weights, and the best member's checkpoint where there is one."""
+        """Write members.csv with further columns, all weights, and the best member's checkpoint if there is one."""
         if not self.evaluated:
             self.kept = self.population.weights()
         known: dict[str, Sequence[float | None]] = {"train_return": plain(self.returns)}
@@ -186,5 +186,5 @@ def shown(numbers: dict[str, float]) -> str:
 
 
 def plain(values: Array) -> list[float | None]:
-    """Numbers of a table; None, an empty cell, for what is not known."""
+    """Numbers of a table; None, an empty cell, for unknown ones."""
     return [float(value) if np.isfinite(value) else None for value in values]

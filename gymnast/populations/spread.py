@@ -1,4 +1,4 @@
-"""What differs between the members of a population: their seeds, and settings spread over a range or taken in turns."""
+"""Settings that differ between members: their seeds, and numbers spread over a range or taken in turns."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def spread(text: str, members: int) -> tuple[str, Values]:
     """A setting's name, and the number of each member; ValueError in one line.
 
     `name=low:high` are numbers at equal distances from low to high, `name=low:high:log` at equal ratios; `name=a,b,c`
-    gives a to the first member, b to the second, and begins again after the last. Two ranges rise together.
+    gives a to the first member, b to the second, and starts over after the last. Two ranges rise together.
     """
     name, separator, values = text.partition("=")
     name = name.replace("-", "_")

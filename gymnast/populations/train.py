@@ -1,4 +1,4 @@
-"""Training a population: many agents at once on one device, each as its own single run would be."""
+"""Training a population: many agents at once on one device, each as in its own single run."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class PopulationResult:
     env_step: int
     """Of each member."""
     returns: tuple[float, ...] = ()
-    """Mean return of each member's kept policy on test seeds of its own; empty after an interruption."""
+    """Mean return of each member's kept policy on its own test seeds; empty after an interruption."""
     lines: tuple[str, ...] = ()
     files: dict[str, Path] = field(default_factory=dict)
 
     def as_text(self) -> str:
-        """The table over the members, and where everything lies."""
+        """The table over the members, and the paths of all files."""
         return "\n".join([*self.lines, *(f"{name:<12}{path}" for name, path in self.files.items())])
 
 
@@ -65,11 +65,11 @@ def train(
     presets: Sequence[str] = (),
     started: Callable[[], None] = lambda: None,
 ) -> PopulationResult:
-    """Train an agent for each seed, all at once, and leave one run folder; what `gymnast train --seeds` does.
+    """Train an agent for each seed, all at once, and leave one run folder, as `gymnast train --seeds` does.
 
     `options.steps`, `num_envs` and every period are those of each member; `vary` gives the numbers of settings that
-    differ, and `given` is how seeds and settings were written. Raises UsageError (one line) for what is wrong with the
-    options before anything starts; `exit_code` is as that of `gymnast.train`.
+    differ, and `given` is how seeds and settings were written. Raises UsageError (one line) for invalid options before
+    anything starts; `exit_code` is like that of `gymnast.train`.
     """
     with ExitStack() as stack:
         try:
@@ -153,7 +153,7 @@ def _run(parts: _Parts, path: Path, stack: ExitStack) -> PopulationResult:
 
 
 def _test(parts: _Parts, session: PopulationSession) -> tuple[tuple[float, ...], tuple[str, ...]]:
-    """Evaluate what was kept of each member on seeds that had no part in choosing it: mean returns, and the table."""
+    """Evaluate each member's kept weights on seeds that had no part in choosing them: mean returns, and the table."""
     if not session.evaluated:
         session.evaluate()
     returns, lengths = session.played(session.kept, [stream.test for stream in parts.streams])

@@ -1,1 +1,1 @@
-"""What is kept on disk: run folders, checkpoints, logs."""
+"""Files on disk: run folders, checkpoints, logs."""

@@ -1,7 +1,7 @@
-"""Checkpoints: one file each, written whole or not at all, and safe to read from a stranger.
+"""Checkpoints: one file each, written completely or not at all, and safe to read from an untrusted source.
 
-A file holds tensors, numbers, strings, lists and dicts (`torch.load(weights_only=True)` reads it); what describes the
-agent is JSON inside it. Nothing that a file names is imported, except the agents of gymnast.
+A file holds tensors, numbers, strings, lists and dicts (`torch.load(weights_only=True)` reads it); the agent's
+description is JSON inside it. Nothing that a file names is imported, except the agents of gymnast.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FORMAT = "gymnast checkpoint 1"
 
 @dataclass(frozen=True)
 class About:
-    """What a checkpoint says of itself beside the weights."""
+    """Description of a checkpoint, stored with the weights."""
 
     agent: str
     config: dict[str, Any]
@@ -43,7 +43,7 @@ class About:
     score_seed: int | None = None
     """The seed of that evaluation: `gymnast evaluate --seed` with it gives the same score."""
     protocol: dict[str, Any] | None = None
-    """Of an Atari run: how it plays and learns, with the protocol's name or None; see `gymnast.atari.protocols`."""
+    """For an Atari run: how it plays and learns, with the protocol's name or None; see `gymnast.atari.protocols`."""
 
 
 def describe(
@@ -56,7 +56,7 @@ def describe(
     versions: dict[str, str],
     protocol: dict[str, Any] | None = None,
 ) -> About:
-    """What a checkpoint of this agent says of itself; ValueError names a space that cannot be kept."""
+    """The description of a checkpoint of this agent; ValueError names a space that cannot be stored."""
     return About(
         agent=name,
         config=dataclasses.asdict(config),
@@ -71,9 +71,9 @@ def describe(
 
 
 def save(path: Path, about: About, state: dict[str, Any]) -> None:
-    """Write a checkpoint beside `path` and rename it, so that at every moment the old or the new one is there, whole.
+    """Write a checkpoint beside `path` and rename it, so that a complete file, old or new, exists at every moment.
 
-    Raises OSError with the cause (a full disk, say); the file that stood there is then untouched.
+    Raises OSError with the cause (such as a full disk); an existing file is then untouched.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
@@ -84,7 +84,7 @@ def save(path: Path, about: About, state: dict[str, Any]) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException as error:
-        with suppress(OSError):  # the first error is the one to tell
+        with suppress(OSError):  # the first error is the one to report
             temporary.unlink()
         if not isinstance(error, RuntimeError):
             raise
@@ -100,7 +100,7 @@ def save_agent(path: Path, about: About, state: dict[str, Any]) -> None:
 
 
 def sync(path: Path) -> None:
-    """Wait until what was written to a file is on the disk."""
+    """Wait until everything written to a file is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -109,13 +109,13 @@ def sync(path: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Have the names in a folder on the disk too, where the file system knows how."""
+    """Wait until the names in a folder are on the disk too, if the file system supports it."""
     with suppress(OSError):
         sync(folder)
 
 
 def _compact(state: Any) -> Any:
-    """The state with views cut out: torch writes the whole memory that a view is a part of."""
+    """The state with views cut out, because torch writes the whole memory that a view is a part of."""
     if isinstance(state, torch.Tensor):
         return _cut_out(state) if state.untyped_storage().nbytes() > state.nbytes else state
     if isinstance(state, dict):
@@ -124,7 +124,7 @@ def _compact(state: Any) -> Any:
 
 
 def _cut_out(view: torch.Tensor) -> torch.Tensor:
-    """The view on a storage of its own size: the same memory where it lies in one piece on the CPU, else a copy."""
+    """The view on a storage of its own size: the same memory if it is contiguous on the CPU, else a copy."""
     if view.device.type != "cpu" or not view.is_contiguous():
         return view.clone()
     first = view.storage_offset() * view.itemsize
@@ -133,7 +133,7 @@ def _cut_out(view: torch.Tensor) -> torch.Tensor:
 
 
 def read(path: Path) -> tuple[About, dict[str, Any]]:
-    """A checkpoint's description and state, on the CPU; UsageError names a file that is none, damaged or unsafe."""
+    """A checkpoint's description and state, on the CPU; UsageError names a damaged, unsafe or other file."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
@@ -155,7 +155,7 @@ def read(path: Path) -> tuple[About, dict[str, Any]]:
 
 
 def read_agent(path: Path) -> tuple[About, dict[str, Any]]:
-    """A checkpoint's description and the state of its agent; UsageError also where it holds none."""
+    """A checkpoint's description and the state of its agent; UsageError also if it holds none."""
     about, content = read(path)
     if "agent" not in content:
         raise UsageError(f"{path} does not hold the state of an agent")
@@ -163,7 +163,7 @@ def read_agent(path: Path) -> tuple[About, dict[str, Any]]:
 
 
 def find(path: str | Path) -> Path:
-    """The checkpoint file that a path means: itself, or of a run's folder the best one, else the last."""
+    """The checkpoint file that a path refers to: itself, or the best one of a run's folder, else the last."""
     path = Path(path)
     if path.is_file():
         return path

@@ -26,7 +26,7 @@ PACKAGES = ("torch", "numpy", "gymnasium", "ale-py", "numba")
 
 
 def check_space(out: str, needed: int) -> None:
-    """UsageError where the disk has no room for the checkpoints of a run; `needed` in bytes."""
+    """Raise UsageError if the disk has no room for the checkpoints of a run; `needed` in bytes."""
     folder = Path(out).absolute()
     while not folder.exists():
         folder = folder.parent
@@ -37,7 +37,7 @@ def check_space(out: str, needed: int) -> None:
 
 
 def create(out: str, *, env: str, agent: str, name: str | None, seed: int) -> Path:
-    """Make the folder `out/<env>/<agent>/<name or seed-time>`; UsageError where it cannot be made or is taken."""
+    """Make the folder `out/<env>/<agent>/<name or seed-time>`; UsageError if it cannot be made or is taken."""
     parent = folder(out, env=env, agent=agent)
     chosen = name or f"seed{seed}-{time.strftime('%Y%m%d-%H%M%S')}"
     path, number = parent / chosen, 1
@@ -62,7 +62,7 @@ def folder(out: str, *, env: str, agent: str) -> Path:
 
 
 def _folder_name(name: str) -> str:
-    """An id as one folder's name: `ALE/Pong-v5` is `ALE-Pong-v5`, `./my.py:Mine` is `my.py-Mine`."""
+    """An id as a single folder name: `ALE/Pong-v5` is `ALE-Pong-v5`, `./my.py:Mine` is `my.py-Mine`."""
     return name.removeprefix("./").replace("/", "-").replace(":", "-").lstrip(".")
 
 
@@ -76,7 +76,7 @@ def config_json(
     protocol: dict[str, Any] | None = None,
     population: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The content of config.json: all that repeats the run. `config` is the agent's."""
+    """The content of config.json: everything needed to repeat the run. `config` is the agent's."""
     return {
         "agent": agent,
         "config": dataclasses.asdict(config),
@@ -92,14 +92,14 @@ def config_json(
 
 
 def write_config(path: Path, config: dict[str, Any]) -> None:
-    """Write config.json whole or not at all."""
+    """Write config.json completely or not at all."""
     temporary = path / ".config.json"
     temporary.write_text(json.dumps(config, indent=2) + "\n")
     os.replace(temporary, path / "config.json")
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """config.json of a run's folder; UsageError where it is none."""
+    """config.json of a run's folder; UsageError if it is not one."""
     if not path.is_dir():
         raise UsageError(f"no run folder {path}")
     try:
@@ -115,7 +115,7 @@ def read_config(path: Path) -> dict[str, Any]:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the folder for this process; UsageError where another one trains in it."""
+    """Hold the folder for this process; UsageError if another one trains in it."""
     with open(path / ".lock", "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -125,13 +125,13 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of what decides a run's numbers."""
+    """Versions of everything that determines a run's numbers."""
     found = {"gymnast": __version__, "python": platform.python_version()}
     return found | {name: metadata.version(name) for name in PACKAGES}
 
 
 def commit() -> str | None:
-    """The commit of the checkout that this code lies in, with "+" where it has changes; None outside a checkout."""
+    """The commit of the checkout that this code is in, with "+" if it has changes; None outside a checkout."""
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None

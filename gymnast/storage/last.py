@@ -16,7 +16,7 @@ from gymnast.storage.replay_blocks import ReplayFiles
 
 @dataclass(frozen=True)
 class SessionState:
-    """Where the events and the logs of a run were."""
+    """The positions of a run's events and logs."""
 
     next: dict[str, int]
     """The env step at which each event is due."""
@@ -29,7 +29,7 @@ class SessionState:
     seconds: float
     """Time spent in training."""
     writers: dict[str, Any]
-    """What the trackers need to continue."""
+    """The state that the trackers need to continue."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ class RunState:
     """Everything that a resumed run needs besides its config. The names of the fields are the keys of the file."""
 
     agent: dict[str, Any]
-    """Its replay included."""
+    """Including its replay."""
     actor: dict[str, Any]
     env: dict[str, Any] | None
-    """A snapshot; None where the environment cannot be restored."""
+    """A snapshot; None if the environment cannot be restored."""
     loop: dict[str, Any]
     torch_rng: Tensor
     cuda_rng: list[Tensor]
@@ -48,7 +48,7 @@ class RunState:
 
     @staticmethod
     def of(content: dict[str, Any]) -> RunState:
-        """The state in a file's content; KeyError or TypeError where a part is missing or unknown."""
+        """The state in a file's content; KeyError or TypeError if a part is missing or unknown."""
         parts = {field.name: content[field.name] for field in fields(RunState)}
         return RunState(**{**parts, "session": SessionState(**content["session"])})
 
@@ -64,7 +64,7 @@ class LastCheckpoint:
         self._replay_files = ReplayFiles(checkpoints)
 
     def read(self) -> tuple[About, RunState]:
-        """What the file holds; `save` then writes only what changes from here on. UsageError names a damaged file."""
+        """The content of the file; `save` then writes only later changes. UsageError names a damaged file."""
         about, content = checkpoint.read(self.path)
         try:
             state = RunState.of(content)
@@ -74,7 +74,7 @@ class LastCheckpoint:
         return about, state
 
     def save(self, about: About, state: RunState) -> None:
-        """Write the file, and the blocks of the replay that changed; OSError leaves the checkpoint before untouched."""
+        """Write the file and the changed blocks of the replay; OSError leaves the previous checkpoint untouched."""
         with self._replay_files.saved(state.agent) as agent:
             checkpoint.save(self.path, about, replace(state, agent=agent).content())
 

@@ -1,4 +1,4 @@
-"""The run's own log: JSON lines, the same in identical runs, that neither a crash nor a full disk garbles."""
+"""The run's own log: JSON lines, the same in identical runs, that neither a crash nor a full disk corrupts."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from typing import Any
 
 
 class MetricsLog:
-    """An append-only file of JSON objects, one a line, in the order of `write`.
+    """An append-only file of JSON objects, one per line, in the order of `write`.
 
-    Each record goes to the operating system at once. While it refuses (a full disk), records wait in memory: one
-    warning on stderr, training goes on, and with the next record after space has returned all of them are written, in
-    order. What still waits at `close` is lost, and a second line says how many bytes. Nothing is taken from the clock.
+    Each record goes to the operating system at once. If that fails (a full disk), records are kept in memory: one
+    warning on stderr, training continues, and the next record after space is available writes all of them in order.
+    Records still pending at `close` are lost, and a second line says how many bytes. Nothing in it depends on the
+    clock.
 
-    Opening an existing file cuts off a torn last line, so that no half line is ever followed by others. Raises OSError
-    where the file cannot be opened at all.
+    Opening an existing file cuts off an incomplete last line, so that no record is ever appended to one. Raises OSError
+    if the file cannot be opened at all.
     """
 
     def __init__(self, path: Path) -> None:
@@ -35,11 +36,11 @@ class MetricsLog:
         self._flush()
 
     def position(self) -> int:
-        """Bytes of all records so far, those that wait included: what `truncate` takes in a resumed run."""
+        """Bytes of all records so far, including pending ones; the argument of `truncate` in a resumed run."""
         return self._size + len(self._waiting)
 
     def truncate(self, position: int) -> None:
-        """Forget every record after a position, so that a resumed run, which writes them again, repeats nothing."""
+        """Delete every record after a position, so that a resumed run, which writes them again, repeats nothing."""
         self._waiting.clear()
         if position > self._size:
             self._warn(f"{position - self._size:,} bytes of records before the resumed step are missing")
@@ -47,7 +48,7 @@ class MetricsLog:
         self._cut(_whole_lines(self.path))
 
     def close(self) -> None:
-        """Write what still waits, or say that it is lost; calling it twice is harmless."""
+        """Write the pending records, or report that they are lost; calling it twice is harmless."""
         if self._file.closed:
             return
         self._flush()
@@ -58,7 +59,7 @@ class MetricsLog:
     def _flush(self) -> None:
         try:
             while self._waiting:
-                # A full disk may take a part of a line: the rest waits, and goes first when there is space.
+                # A full disk may take part of a line: the rest stays pending, and is written first once there is space.
                 written = self._file.write(self._waiting)
                 self._size += written
                 del self._waiting[:written]
@@ -79,9 +80,9 @@ class MetricsLog:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """All records of a file; a torn last line (of a run that is being written, or was killed) is left out.
+    """All records of a file; an incomplete last line (of a run in progress, or one that was killed) is left out.
 
-    Raises ValueError, with the line's number, where a whole line is not a JSON object.
+    Raises ValueError, with the line's number, if a complete line is not a JSON object.
     """
     records = []
     for number, line in enumerate(path.read_bytes()[: _whole_lines(path)].splitlines(), start=1):
@@ -96,7 +97,7 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def last_record(path: Path) -> dict[str, Any] | None:
-    """The last whole record of a file that may be growing; None where there is none yet."""
+    """The last complete record of a file that may be growing; None if there is none yet."""
     try:
         with open(path, "rb") as file:
             file.seek(max(file.seek(0, os.SEEK_END) - (1 << 16), 0))
@@ -111,7 +112,7 @@ def last_record(path: Path) -> dict[str, Any] | None:
 
 
 def _whole_lines(path: Path) -> int:
-    """Bytes up to and with the last newline."""
+    """Bytes up to and including the last newline."""
     block = 1 << 16
     with open(path, "rb") as file:
         end = file.seek(0, os.SEEK_END)

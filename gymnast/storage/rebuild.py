@@ -14,7 +14,7 @@ from gymnast.storage.checkpoint import About, find, read_agent
 
 
 def agent_class(about: About, *, agent: type[Any] | None = None, trust: bool = False) -> type[Any]:
-    """The class of a checkpoint's agent; `agent` gives it where it is not one of gymnast's, `trust` imports it."""
+    """The class of a checkpoint's agent; `agent` gives it if it is not one of gymnast's, `trust` imports it."""
     if agent is not None:
         return agent
     if agents.is_builtin(about.agent) or trust:
@@ -26,9 +26,9 @@ def agent_class(about: About, *, agent: type[Any] | None = None, trust: bool = F
 
 
 def config_of(about: About, agent: type[Any], *, trust: bool = False) -> Any:
-    """The config of a checkpoint's agent; UsageError where this version has other fields.
+    """The config of a checkpoint's agent; UsageError if this version has other fields.
 
-    With `trust` the module of a backbone of the user's own is imported.
+    With `trust` the module of a user's own backbone is imported.
     """
     try:
         config = agents.config_class(agent)(**{key: _tuples(value) for key, value in about.config.items()})
@@ -40,7 +40,7 @@ def config_of(about: About, agent: type[Any], *, trust: bool = False) -> Any:
 
 
 def build(about: About, agent: type[Any], *, device: str, trust: bool = False) -> Agent:
-    """An untrained agent as a checkpoint describes it; what needs a GPU is left out on another device."""
+    """An untrained agent as a checkpoint describes it; options that need a GPU are turned off on another device."""
     config = config_of(about, agent, trust=trust)
     recorded = isinstance(config, CudaGraphsConfig) and config.cuda_graphs
     if recorded and not device.startswith("cuda"):
@@ -76,10 +76,10 @@ def load(path: str | Path, *, device: str = "cpu", agent: type[Any] | None = Non
 
 
 def load_agent(agent: Agent, state: dict[str, Any], path: Path, *, replay: bool = False) -> None:
-    """Put the state that the checkpoint at `path` holds of an agent into one, with its replay only where asked.
+    """Load the state of an agent from the checkpoint at `path`, with its replay only if asked.
 
-    The frames of a replay go file by file straight into the agent's own memory. UsageError names what does not fit,
-    and a file that is missing or damaged.
+    The frames of a replay are read file by file into the agent's own memory. UsageError names a missing or damaged
+    file, or a mismatch.
     """
     device = agent.device if isinstance(agent, ReplayAgent) else "cpu"
     own = {key: value for key, value in state.items() if replay or key != "replay"}

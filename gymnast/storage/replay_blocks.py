@@ -1,13 +1,13 @@
-"""The replay of a run on disk: a checkpoint writes only the blocks of frames that changed since the one before.
+"""The replay of a run on disk: a checkpoint writes only the blocks of frames that changed since the previous one.
 
-`last.pt` holds all of the replay but its frames, and the names of the files in `checkpoints/replay` that hold those:
-one file a block of slots, raw bytes. No file that a checkpoint refers to is written again: changed blocks go under new
-names, then `last.pt` is renamed into place, then what nothing refers to any longer is deleted. So the `last.pt` that
-stands there is whole at every moment.
+`last.pt` holds all of the replay except its frames, and the names of the files in `checkpoints/replay` with the frames:
+one file of raw bytes per block of slots. No file that a checkpoint refers to is overwritten: changed blocks get files
+of new names, then `last.pt` is renamed into place, then unreferenced files are deleted. So `last.pt` is complete at
+every moment.
 
-A replay takes part by what its state says: `arrays` with the tensors frames0, frames1, … that share its own memory;
-`block`, the slots of a block; `touched` [blocks], a count that rises with every write into a block. One without
-`touched` is kept whole in `last.pt`.
+A replay takes part through its state, which holds `arrays` with the tensors frames0, frames1, … that share its own
+memory; `block`, the slots of a block; `touched` [blocks], a count that rises with every write into a block. A replay
+without `touched` is completely in `last.pt`.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ class ReplayFiles:
     def __init__(self, checkpoints: Path) -> None:
         self.folder = checkpoints / FOLDER
         self._kept: list[Block] = []
-        """What the checkpoint on disk refers to."""
+        """Files that the checkpoint on disk refers to."""
         self._saves = 0
-        """Tried so far; the files of each have names of their own."""
+        """Saves tried so far; the files of each have their own names."""
 
     def restore(self, agent: dict[str, Any], path: Path) -> None:
         """Continue from the checkpoint at `path`, which holds this state of the agent; UsageError if it is damaged."""
@@ -61,9 +61,9 @@ class ReplayFiles:
 
     @contextmanager
     def saved(self, agent: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """Write the changed frames; the agent's state without frames, which the caller is to write into `last.pt`.
+        """Write the changed frames; returns the agent's state without frames, for the caller to write into `last.pt`.
 
-        An OSError of either write leaves the files of the checkpoint before untouched.
+        An OSError of either write leaves the files of the previous checkpoint untouched.
         """
         replay = agent.get("replay", {})
         blocks: list[Block] = []
@@ -85,7 +85,7 @@ class ReplayFiles:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _write(self, replay: dict[str, Any]) -> list[Block]:
-        """Write the blocks that changed; all blocks of the replay."""
+        """Write the blocks that changed; returns all blocks of the replay."""
         frames = _frames(replay["arrays"])
         touched, size, used = replay["touched"].tolist(), replay["block"], len(frames[0])
         kept = {(block.start, block.rows, block.touched): block for block in self._kept}
@@ -105,7 +105,7 @@ class ReplayFiles:
         return blocks
 
     def _described(self, replay: dict[str, Any], blocks: list[Block]) -> dict[str, Any]:
-        """The replay's state with frames of no slots, and the files that hold theirs."""
+        """The replay's state with empty frames, and the files that hold the frames."""
         arrays = {name: array[:0] if _is_frames(name) else array for name, array in replay["arrays"].items()}
         files = {"saves": self._saves, "blocks": [asdict(block) for block in blocks]}
         return {**replay, "arrays": arrays, "files": files}
@@ -114,17 +114,17 @@ class ReplayFiles:
         return [file for file in self.folder.glob("*.frames") if NAME.fullmatch(file.name)]
 
     def _new_files(self) -> list[Path]:
-        """Those of the save that is going on."""
+        """Files of the current save."""
         return [file for file in self._files() if int(file.name.split("-")[0]) == self._saves]
 
     def _delete(self, files: list[Path]) -> None:
         for file in files:
-            with suppress(OSError):  # what stays is deleted after the next save
+            with suppress(OSError):  # any file left is deleted after the next save
                 file.unlink()
 
 
 def without_frames(agent: dict[str, Any], path: Path, *, device: torch.device | str) -> dict[str, Any]:
-    """The state of an agent as it can be loaded before the frames of its replay: zeros that take no memory for them.
+    """The state of an agent for loading before its replay's frames, which are zeros that take no memory.
 
     `path` is the checkpoint that it was read from; UsageError if the list of its files cannot be read.
     """
@@ -141,14 +141,14 @@ def without_frames(agent: dict[str, Any], path: Path, *, device: torch.device | 
 
 
 def _stand_in(array: Tensor, used: int, device: torch.device | str) -> Tensor:
-    """Frames of `used` slots that take no memory: the true ones are read once the replay has its own for them."""
+    """Frames of `used` slots that take no memory: the real ones are read once the replay has allocated its own."""
     return torch.zeros((), dtype=array.dtype, device=device).expand(used, *array.shape[1:])
 
 
 def read_frames(replay: dict[str, Any], path: Path, arrays: dict[str, Tensor]) -> None:
     """Read the frames of the replay in the checkpoint at `path` into `arrays`, an agent's own memory, file by file.
 
-    UsageError names a file that is missing or damaged.
+    UsageError names a missing or damaged file.
     """
     frames = _frames(arrays)
     for block in _blocks(replay):
@@ -185,12 +185,12 @@ def _frames(arrays: dict[str, Tensor]) -> list[Tensor]:
 
 
 def _bytes(part: Tensor) -> memoryview:
-    """The memory of a tensor on the CPU; its own where it is contiguous."""
+    """The bytes of a tensor on the CPU, without a copy if it is contiguous."""
     return part.contiguous().flatten().view(torch.uint8).numpy().data
 
 
 def _write_file(path: Path, parts: list[Tensor]) -> int:
-    """Write the parts one after the other; their checksum."""
+    """Write the parts one after the other; returns their checksum."""
     crc = 0
     with open(path, "wb") as file:
         for part in parts:
@@ -201,7 +201,7 @@ def _write_file(path: Path, parts: list[Tensor]) -> int:
 
 
 def _read_file(path: Path, parts: list[Tensor], crc: int) -> None:
-    """Read what `_write_file` wrote into the parts; UsageError where the file is missing or another one."""
+    """Read a file of `_write_file` into the parts; UsageError if the file is missing or another one."""
     found = 0
     try:
         size = path.stat().st_size

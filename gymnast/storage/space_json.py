@@ -1,4 +1,4 @@
-"""Gymnasium spaces as JSON and back, so that a checkpoint makes a working agent without its environment."""
+"""Gymnasium spaces as JSON and back, so that a checkpoint can be loaded as a working agent without its environment."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gymnasium import spaces
 
 
 def encode(space: gym.Space[Any]) -> dict[str, Any]:
-    """The space in JSON values; ValueError names a space that has no such form."""
+    """The space in JSON values; ValueError names a space that cannot be encoded."""
     if isinstance(space, spaces.Discrete):
         return {"type": "Discrete", "n": int(space.n), "start": int(space.start)}
     if isinstance(space, spaces.MultiDiscrete):
@@ -28,7 +28,7 @@ def encode(space: gym.Space[Any]) -> dict[str, Any]:
 
 
 def decode(encoded: dict[str, Any]) -> gym.Space[Any]:
-    """The space that `encode` wrote down; ValueError where it did not."""
+    """The space that `encode` wrote; ValueError for anything else."""
     kind = encoded.get("type")
     if kind == "Discrete":
         return spaces.Discrete(encoded["n"], start=encoded["start"])
@@ -48,7 +48,7 @@ def decode(encoded: dict[str, Any]) -> gym.Space[Any]:
 
 
 def _bound(values: Any) -> Any:
-    """One value where all are equal, else all of them; infinities as text, which JSON has no number for."""
+    """One value if all are equal, else all of them; infinities as text, because JSON has no numbers for them."""
     values = np.asarray(values)
     if values.size and (values == values.flat[0]).all():
         return _text(values.flat[0].item())

@@ -1,10 +1,10 @@
-"""Act, step and learn over a known transition table, compiled: what `gymnast/tabular/loop.py` runs.
+"""Act, step and learn over a known transition table, compiled for `gymnast/tabular/loop.py`.
 
-The functions of `agents/tabular/exploration.py` and `agents/tabular/updates.py` are compiled as they stand; written
-anew are only the order in which a step of N rows happens (`gymnast/tabular/row_step.py`) and how random numbers are
-drawn (`gymnast/tabular/primitives.py`).
+The functions of `agents/tabular/exploration.py` and `agents/tabular/updates.py` are compiled as they are; only the
+order of operations in a step of N rows (`gymnast/tabular/row_step.py`) and the drawing of random numbers
+(`gymnast/tabular/primitives.py`) are rewritten.
 
-Three things make it fast: a loop for each combination of options, from which the compiler prunes what is not asked for,
+Three things make it fast: a loop for each combination of options, from which the compiler prunes unused branches,
 inlining everywhere, and arrays without reference counts.
 """
 
@@ -43,7 +43,7 @@ def _compile(
 ) -> Loop:
     """A loop for the fields of a `Kind`, which as numbers of a closure are constants to the compiler; cached on disk.
 
-    Numba's cache misses changes of functions from other files that are compiled in: `stamp` is a checksum of those.
+    Numba's cache does not notice changes in compiled-in functions from other files: `stamp` is a checksum of those.
     """
 
     @njit(cache=True)
@@ -77,5 +77,5 @@ _STAMP = zlib.crc32("".join(inspect.getsource(module) for module in _COMPILED_IN
 
 @cache
 def loop(kind: Kind) -> Loop:
-    """The compiled loop for a combination of options; returns how many episodes ended (and the stamp)."""
+    """The compiled loop for a combination of options; returns the number of ended episodes (and the stamp)."""
     return _compile(*kind, _STAMP)

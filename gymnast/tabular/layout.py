@@ -19,7 +19,7 @@ class World(NamedTuple):
 
     cumulative: np.ndarray  # float64 [S, A, K]
     next_state: np.ndarray  # int64 [S, A, K]
-    reward: np.ndarray  # float64 [S, A, K], what returns add up
+    reward: np.ndarray  # float64 [S, A, K], summed by returns
     learned_reward: np.ndarray  # float64 [S, A, K], rounded to float32 as in `Step`
     terminated: np.ndarray  # bool [S, A, K]
     initial: np.ndarray  # float64 [S], cumulative
@@ -37,17 +37,17 @@ class Learner(NamedTuple):
 
     q: np.ndarray  # float64 [tables, rows, A or 1]
     counts: np.ndarray  # int64 [rows, A]
-    policy: np.ndarray  # float64 [S, A], what TD follows
+    policy: np.ndarray  # float64 [S, A], the policy that TD follows
     average: np.ndarray  # float64 [1]
     traces: Traces
     window: Window
     clock: np.ndarray  # int64 [2, N], the agent's and the actor's
     words: np.ndarray  # uint64 [2, 4], the agent's generator and the actor's
-    seen: np.ndarray  # bool [S], states that were entered
+    seen: np.ndarray  # bool [S], visited states
 
 
 class Plan(NamedTuple):
-    """How far to go, the schedules on the way, and room for what comes out."""
+    """The number of steps, the schedules over them, and room for the results."""
 
     steps: int  # of every row
     alpha: np.ndarray  # float64 [steps] or [1]
@@ -58,8 +58,8 @@ class Plan(NamedTuple):
     error: np.ndarray  # float64 [1], mean |error| of the last step
     scratch_values: np.ndarray  # float64 [2, A]
     scratch_counts: np.ndarray  # int64 [A]
-    moves: np.ndarray  # int64 [N, 5], of the step under way
-    rewards: np.ndarray  # float64 [N], of the step under way
+    moves: np.ndarray  # int64 [N, 5], of the current step
+    rewards: np.ndarray  # float64 [N], of the current step
 
 
 class Numbers(NamedTuple):
@@ -74,7 +74,7 @@ class Numbers(NamedTuple):
 
 
 class Kind(NamedTuple):
-    """What a loop is compiled for."""
+    """The configuration that a loop is compiled for."""
 
     algorithm: int
     exploration: int
@@ -82,14 +82,14 @@ class Kind(NamedTuple):
     masked: bool
     finite: bool  # a finite horizon
     renewal: bool  # average reward: an episode's end leads to the next one's start
-    draws: bool  # whether steps and resets take a random number each
+    draws: bool  # whether each step and reset draws a random number
     traced: bool
     replacing: bool
     cut: bool
 
 
 class Parts(NamedTuple):
-    """All of a loop."""
+    """All parts of a loop."""
 
     kind: Kind
     world: World

@@ -1,6 +1,6 @@
 """The loop for tabular agents in environments with a known table, compiled: bit-equal to `gymnast/training/loop.py`.
 
-Equal are the tables, every generator, the episodes' returns and lengths and the environment's state: a run may change
+The tables, every generator, the episodes' returns and lengths and the environment's state are equal: a run may change
 between this loop and the other one at any step. Numba is imported when the first such run begins.
 """
 
@@ -36,7 +36,7 @@ ALGORITHMS: dict[type[Any], int] = {
     TD: layout.TD,
 }
 TOY_TEXT = "gymnasium.envs.toy_text."
-DRAWS = {  # whether steps and resets draw a random number each; only environments that are known exactly
+DRAWS = {  # whether each step and reset draws a random number; only environments that are known exactly
     f"{TOY_TEXT}frozen_lake:FrozenLakeEnv": True,
     f"{TOY_TEXT}cliffwalking:CliffWalkingEnv": True,
     f"{TOY_TEXT}taxi:TaxiEnv": True,
@@ -47,13 +47,13 @@ WORD = 2**64 - 1
 
 @dataclass(frozen=True)
 class TabularResult:
-    """What `run` gives: the episodes that ended, in that order, and metrics."""
+    """Results of `run`: the ended episodes, in that order, and metrics."""
 
     returns: np.ndarray  # float64
     lengths: np.ndarray  # int64
     env_steps: np.ndarray  # int64, the agent's env_step after the step that ended the episode
     metrics: dict[str, Tensor]
-    """What the last `learn` would have returned."""
+    """The metrics that the last `learn` would have returned."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Dynamics:
     initial: np.ndarray  # float64 [S]
     mask: np.ndarray | None  # bool [S, A]
     draws: bool
-    numpy_states: bool  # what kind of number the environment keeps its state as, after a step
+    numpy_states: bool  # whether the environment's state after a step is a NumPy number
 
 
 _dynamics: WeakKeyDictionary[Env, Dynamics] = WeakKeyDictionary()
@@ -194,7 +194,7 @@ def _plan(agent: TabularAgent, steps: int, rows: int) -> Plan:
 
 
 def _at_steps(schedule: schedules.Schedule, begin: int, steps: int, rows: int) -> np.ndarray:
-    """A schedule at each step, float64 [steps], or [1] where it is constant."""
+    """A schedule at each step, float64 [steps], or [1] if it is constant."""
     at = range(begin, begin + steps * rows, rows)
     if isinstance(schedule, partial):
         if schedule.func is schedules.constant:

@@ -16,7 +16,7 @@ from gymnast.envs.step import TransitionTable
 
 @runtime_checkable
 class KnownArms(Protocol):
-    """A bandit that tells what its arms pay."""
+    """A bandit that reports the means of its arms."""
 
     means: np.ndarray
     """Mean reward of each arm, float64 [A]."""
@@ -37,7 +37,7 @@ def against_optimal(agent: Agent, env: Env, *, horizon: int) -> dict[str, Any]:
     if not (isinstance(config, DiscountedConfig) and isinstance(agent, ActionValueTable)):
         raise ValueError("against_optimal needs an agent with a table of values and a gamma")
     gamma, q = config.gamma, agent.q_table()
-    if q.ndim == 3:  # one table for each time to go
+    if q.ndim == 3:  # one table for each number of remaining steps
         horizon, best = len(q), optimal_stages(table, gamma, horizon=len(q))
     else:
         best = optimal_q(table, gamma)
@@ -67,7 +67,7 @@ def _prediction_error(agent: TD, table: TransitionTable) -> dict[str, float]:
 
 
 def reachable(table: TransitionTable, policy: np.ndarray) -> np.ndarray:
-    """The states, bool [S], in which an episode under a policy, int [S], can be asked for an action."""
+    """The states, bool [S], in which an episode under a policy, int [S], can have to choose an action."""
     found = table.initial > 0
     while True:
         states = np.flatnonzero(found)

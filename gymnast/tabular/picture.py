@@ -16,7 +16,7 @@ from gymnast.envs.env import Env
 from gymnast.envs.rows.serial import SerialEnv
 
 UP, RIGHT, DOWN, LEFT = (0, -1), (1, 0), (0, 1), (-1, 0)  # columns and rows, downwards as matrices are drawn
-ARROWS = {  # what the actions of the known grids do
+ARROWS = {  # the moves of the known grids' actions
     "FrozenLakeEnv": [LEFT, DOWN, RIGHT, UP],
     "CliffWalkingEnv": [UP, RIGHT, DOWN, LEFT],
     "TaxiEnv": [DOWN, UP, RIGHT, LEFT],
@@ -30,9 +30,9 @@ TIE = 1e-9
 def draw(path: str | Path, agent: Agent | np.ndarray, env: Env) -> None:
     """Draw an agent's table, or one given as values [S] or Q [S, A], on the env's grid, as PNG, PDF or SVG.
 
-    Equally good actions all get an arrow. Of a table for each time to go the first step is drawn. Environments without
-    a known grid get a strip of values. Raises ValueError where the agent has no table, OSError where the file cannot be
-    written.
+    Equally good actions all get an arrow. If there is a table for each number of remaining steps, that of the first
+    step is drawn. Environments without a known grid get a strip of values. Raises ValueError if the agent has no table,
+    OSError if the file cannot be written.
     """
     table = _table(agent)
     base: Any = env.rows[0].env.unwrapped if isinstance(env, SerialEnv) else None
@@ -63,7 +63,7 @@ def draw(path: str | Path, agent: Agent | np.ndarray, env: Env) -> None:
 
 
 def _table(agent: Agent | np.ndarray) -> np.ndarray:
-    """Values [S] or Q [S, A] of an agent; of a finite horizon the first step's."""
+    """Values [S] or Q [S, A] of an agent; with a finite horizon those of the first step."""
     if isinstance(agent, np.ndarray):
         return agent
     if isinstance(agent, StateValueTable):
@@ -82,7 +82,7 @@ def _shape(kind: str, base: Any) -> tuple[int, int]:
 
 
 def _inside(kind: str, base: Any) -> np.ndarray:
-    """The states in which something is left to be done, bool [S]."""
+    """The states in which an action matters, bool [S]."""
     if kind == "FrozenLakeEnv":
         return np.isin(base.desc.flatten(), [b"S", b"F"])
     if kind == "CliffWalkingEnv":
@@ -108,7 +108,7 @@ def _grid(axes: Axes, values: np.ndarray, *, limits: tuple[float, float]) -> Any
 
 
 def _best(table: np.ndarray, state: int, arrows: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Where the best actions of a state lead; none where the table holds no actions or knows no difference."""
+    """The moves of a state's best actions; empty if the table has no actions or all are equally good."""
     if table.ndim == 1:
         return []
     best = table[state] >= table[state].max() - TIE
@@ -116,14 +116,14 @@ def _best(table: np.ndarray, state: int, arrows: list[tuple[int, int]]) -> list[
 
 
 def _ink(value: float, limits: tuple[float, float]) -> str:
-    """The colour that can be read on a value's colour."""
+    """A text colour that is readable on a value's colour."""
     return "black" if value > limits[0] + 0.7 * (limits[1] - limits[0]) else "white"
 
 
 def _arrows(
     axes: Axes, place: tuple[int, int], directions: list[tuple[int, int]], *, ink: str, below: float, head: float = 10.0
 ) -> None:
-    """Arrows from a cell's middle, one alone about the middle; `below` shifts them to make room for a number."""
+    """Arrows from a cell's middle, a single one centred on it; `below` shifts them to make room for a number."""
     row, column = place
     back = -0.16 if len(directions) == 1 else 0.0
     style = {"arrowstyle": "-|>", "color": ink, "linewidth": 1.4, "mutation_scale": head, "shrinkA": 0, "shrinkB": 0}
@@ -134,7 +134,7 @@ def _arrows(
 
 
 def _letters(axes: Axes, kind: str, base: Any, columns: int) -> None:
-    """What stands on the cells in which nothing is left to be done."""
+    """Labels of the cells in which no action matters."""
     if kind == "FrozenLakeEnv":
         marks = {state: letter.decode() for state, letter in enumerate(base.desc.flatten()) if letter in b"HG"}
     elif kind == "CliffWalkingEnv":

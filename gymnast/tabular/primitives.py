@@ -1,7 +1,7 @@
-"""What the compiled tabular loop is built from: NumPy's PCG64, Gymnasium's sampling, and arrays without counts.
+"""Building blocks of the compiled tabular loop: NumPy's PCG64, Gymnasium's sampling, and arrays without counts.
 
-Importing this lets Numba compile the pure functions of `agents/tabular/exploration.py` and
-`agents/tabular/updates.py` into the loop as they stand.
+Importing this lets Numba compile the pure functions of `agents/tabular/exploration.py` and `agents/tabular/updates.py`
+into the loop as they are.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def uniform(words: np.ndarray, row: int) -> float:
 
 @inlined
 def outcome(cumulative: np.ndarray, u: float) -> int:
-    """Gymnasium's `categorical_sample`: the first index whose cumulative probability exceeds u, 0 where none does."""
+    """Gymnasium's `categorical_sample`: the first index whose cumulative probability exceeds u, 0 if none does."""
     for index in range(len(cumulative)):
         if cumulative[index] > u:
             return index
@@ -95,7 +95,7 @@ def first_state(initial: np.ndarray, words: np.ndarray, row: int, draws: bool) -
 
 @inlined
 def compress(mask: np.ndarray, state: int, values: np.ndarray, out: np.ndarray) -> int:
-    """Write the values of the allowed actions to `out`; returns how many they are."""
+    """Write the values of the allowed actions to `out`; returns their number."""
     size = 0
     for action in range(len(values)):
         if mask[state, action]:

@@ -1,4 +1,4 @@
-"""What one row does in one step of the compiled loop: act, step the environment, learn.
+"""One row's part in one step of the compiled loop: act, step the environment, learn.
 
 Each function is inlined into the loop, where the fields of `kind` are constants and the compiler drops the branches
 that they rule out.
@@ -42,7 +42,7 @@ def select(
     values: np.ndarray,
     numbers: np.ndarray,
 ) -> int:
-    """What `TabularAgent.select` takes while exploring; `q` and `counts` are rows [A]."""
+    """The action that `TabularAgent.select` takes while exploring; `q` and `counts` are rows [A]."""
     if not kind.masked:
         return choose(kind.exploration, q, counts, strength, kind.random_ties, u, v)
     size = compress(mask, state, q, values)
@@ -63,7 +63,7 @@ def next_value(
     values: np.ndarray,
     numbers: np.ndarray,
 ) -> float:
-    """What Q-learning and Expected SARSA bootstrap from; `q` and `counts` are rows [A]."""
+    """The value that Q-learning and Expected SARSA bootstrap from; `q` and `counts` are rows [A]."""
     if kind.masked:
         size = compress(mask, state, q, values)
         compress(mask, state, counts, numbers)
@@ -87,7 +87,7 @@ def double_value(
     values: np.ndarray,
     numbers: np.ndarray,
 ) -> float:
-    """What Double Q-learning's other table says of this table's best action; all rows [A]."""
+    """The value of this table's best action in Double Q-learning's other table; all rows [A]."""
     if kind.masked:
         size = compress(mask, state, own, values[0])
         compress(mask, state, other, values[1])
@@ -120,7 +120,7 @@ def act(parts: Parts, strength: float, row: int) -> None:
 
 @inlined
 def move(parts: Parts, step: int, row: int, finished: int) -> int:
-    """Take the row's action, and begin its next episode where one ends; returns how many have ended so far."""
+    """Take the row's action, and begin its next episode if one ends; returns the number of episodes ended so far."""
     kind, world, _, plan, given = parts
     moves, rows = plan.moves, len(world.state)
     before, action = world.state[row], moves[row, ACTION]
@@ -147,7 +147,7 @@ def move(parts: Parts, step: int, row: int, finished: int) -> int:
 
 
 class Transition(NamedTuple):
-    """What a row learns from; with a finite horizon a table has one row for each state and time."""
+    """A row's learning data; with a finite horizon a table has one row for each state and time."""
 
     before: int  # the table's row of the state acted in
     entry: int  # that of the successor
@@ -185,7 +185,7 @@ def learn(parts: Parts, strength: float, rates: Rates, row: int) -> tuple[float,
 
 @inlined
 def learn_sarsa(parts: Parts, strength: float, rates: Rates, row: int, moved: Transition) -> tuple[float, int]:
-    """Take the transition into the row's window; returns what `learn_window` does."""
+    """Add the transition to the row's window; returns the result of `learn_window`."""
     kind, world, learner, plan, _ = parts
     q, actions, there, last = learner.q[0], world.mask.shape[1], moved.there, moved.last
     scores, counts = q[moved.entry], learner.counts[moved.entry]

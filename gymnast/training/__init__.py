@@ -1,1 +1,1 @@
-"""A run in progress: the loop, and what happens around it."""
+"""A run in progress: the loop, its events, and the files that it leaves."""

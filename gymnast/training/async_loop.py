@@ -1,9 +1,9 @@
-"""Asynchronous training (A3C, Mnih et al. 2016): spawned processes run the loop, each with environments of its own.
+"""Asynchronous training (A3C, Mnih et al. 2016): spawned processes run the loop, each with its own environments.
 
 It has the interface of `loop.Loop`, so that logs, evaluations and checkpoints are the same. They happen while all
-workers rest, so none sees weights that are half written; between them nothing about the run is repeatable to the bit:
-which worker's update comes first is up to the operating system, and two that write the same weight at once may lose
-one of the writes. The environments' states are not kept: a resumed run goes on with new episodes.
+workers are idle, so none sees half-written weights; in between nothing is reproducible bit for bit: the operating
+system decides which worker's update comes first, and two that write the same weight at once may lose one of the writes.
+The environments' states are not kept: a resumed run continues with new episodes.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from gymnast.training.loop import PULSE, Loop
 from gymnast.training.parts import Parts
 
 START_TIMEOUT = 300.0
-"""Seconds that workers have to import everything and to take their first steps."""
+"""Seconds that workers get to import everything and to take their first steps."""
 REST_TIMEOUT = 60.0
-"""Seconds that workers have to finish the rollouts that they are at."""
+"""Seconds that workers get to finish their current rollouts."""
 CLOSE_TIMEOUT = 5.0
-"""Seconds that workers have to close their environments before they are killed."""
+"""Seconds that workers get to close their environments before they are killed."""
 
 
 class AsyncLoop(Loop):
@@ -69,9 +69,9 @@ class AsyncLoop(Loop):
         self._see()
 
     def _start(self) -> None:
-        """Spawned, not forked: a fork would copy locks that threads of torch hold, and a CUDA that was initialised."""
+        """Spawned, not forked: a fork would copy locks that torch's threads hold, and an initialised CUDA context."""
         parts, agent = self._parts, self._parts.agent
-        assert isinstance(agent, SharingAgent)  # as every agent whose config has workers
+        assert isinstance(agent, SharingAgent)  # like every agent whose config has workers
         shared = Shared.of(agent.weights, parts.config.optimizer, agent.optimizer)
         self._counts[CLAIMED] = self._counts[DONE] = self.env_step
         self._counts[UPDATES] = agent.updates
@@ -90,7 +90,7 @@ class AsyncLoop(Loop):
             self._connections.append(ours)
 
     def _limit(self, steps: int) -> None:
-        """How many steps may be taken; once this returns, nobody takes more by an older word."""
+        """Set how many steps may be taken; once this returns, no worker takes more under an older limit."""
         if not self._lock.acquire(timeout=CLOSE_TIMEOUT):
             self._listen(0.0)
             raise WorkerError(f"a worker of {self._parts.name} stopped while it counted steps")
@@ -98,7 +98,7 @@ class AsyncLoop(Loop):
         self._lock.release()
 
     def _listen(self, timeout: float) -> None:
-        """Take in what workers say; WorkerError for one that died."""
+        """Read the workers' messages; WorkerError for one that died."""
         sentinels = [process.sentinel for process in self._processes]
         ready = wait([*self._connections, *sentinels], timeout)
         for number, (process, connection) in enumerate(zip(self._processes, self._connections, strict=True)):
@@ -108,7 +108,7 @@ class AsyncLoop(Loop):
                 raise WorkerError(f"{process.name} (pid {process.pid}) {cause or _exit_cause(process)}")
 
     def _hear(self, number: int, connection: Connection) -> str | None:
-        """One worker's messages; why it stopped, where it says so."""
+        """Read one worker's messages; returns why it stopped, if it says so."""
         try:
             while connection.poll():
                 message = connection.recv()
@@ -120,7 +120,7 @@ class AsyncLoop(Loop):
                 self.metrics = message["metrics"] or self.metrics
                 self._seconds[number] = message["seconds"]
         except (EOFError, ConnectionResetError):
-            return None  # its end is told by the process
+            return None  # the process reports its end
         return None
 
     def _see(self) -> None:
@@ -137,7 +137,7 @@ class AsyncLoop(Loop):
             try:
                 connection.send("over")
             except OSError:
-                continue  # it is gone already
+                continue  # already gone
         over = time.monotonic() + CLOSE_TIMEOUT
         for process in self._processes:
             process.join(max(over - time.monotonic(), 0.0))

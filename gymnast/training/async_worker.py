@@ -24,14 +24,14 @@ from gymnast.training.loop import PULSE, Loop
 from gymnast.training.parts import make_env
 
 CLAIMED, DONE, LIMIT, UPDATES = range(4)
-"""Entries of `counts`: env steps that somebody is to take or took, took, may be taken; and updates; of all workers."""
+"""Entries of `counts`, over all workers: env steps claimed (taken or not yet), taken, and allowed; and updates."""
 REST = 0.002
-"""Seconds between two looks for more steps to take."""
+"""Seconds between two checks for more steps to take."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a worker is to do."""
+    """The task of a worker."""
 
     agent: str
     pickled: bytes
@@ -43,7 +43,7 @@ class Task:
 
 
 def work(task: Task, lock: Any, connection: Connection) -> None:
-    """Take steps as long as there are any to take and the parent lives; what is to be logged goes to the parent."""
+    """Take steps while any remain and the parent is alive; send logs to the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops its workers between two rollouts
     limit_threads(1)
     try:
@@ -91,12 +91,12 @@ def _claim(counts: Tensor, lock: Any, most: int, reporter: _Reporter) -> int:
                 return steps
         reporter.send_if_due()
         if reporter.connection.poll():
-            return 0  # the parent says nothing but that it is over
+            return 0  # the parent's only message is the end
         time.sleep(REST)
 
 
 class _Reporter:
-    """Tells the parent now and then what happened."""
+    """Reports to the parent periodically."""
 
     def __init__(self, loop: Loop, connection: Connection) -> None:
         self.loop, self.connection = loop, connection
@@ -104,7 +104,7 @@ class _Reporter:
         self._count = 0
 
     def send_if_due(self) -> None:
-        """Send episodes, the last metrics and where time went; nothing where nothing is new or it is too soon."""
+        """Send episodes, the last metrics and timings; nothing if nothing is new or it is too soon."""
         loop, now = self.loop, time.perf_counter()
         if now - self._sent_at < PULSE:
             return
@@ -119,7 +119,7 @@ class _Reporter:
 
 
 def pickled(cls: type[Any], options: Any, config: Any, env_like: Any) -> bytes:
-    """What `Task.pickled` holds; ValueError where the environment cannot go to another process."""
+    """The content of `Task.pickled`; ValueError if the environment cannot be sent to another process."""
     try:
         return cloudpickle.dumps((cls, options, config, env_like))  # type: ignore[no-any-return]
     except (TypeError, AttributeError, pickle.PicklingError) as error:

@@ -1,4 +1,4 @@
-"""Which episodes have ended, on the device that alone knows: nothing waits for it until somebody reads."""
+"""Ended episodes, counted on the device; the host waits only when it reads them."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class EndedEpisodes:
     def __init__(self, size: int, *, device: torch.device) -> None:
         self.size = size
         dtype = torch.float32 if device.type == "mps" else torch.float64
-        self.returns = torch.zeros(size + 1, dtype=dtype, device=device)  # the last place is where others are put
+        self.returns = torch.zeros(size + 1, dtype=dtype, device=device)  # the last place takes all others
         self.lengths = torch.zeros(size + 1, dtype=torch.int64, device=device)
         self.count = torch.zeros((), dtype=torch.int64, device=device)
-        """Episodes in all."""
+        """Total number of episodes."""
 
     def add(self, step: Step) -> None:
-        """Take in a step's rows; fixed shapes, in the same memory."""
+        """Add a step's rows; fixed shapes, in place."""
         if step.episode_return is None or step.episode_length is None:
             return
         rank = step.ended.cumsum(0)  # [N], 1 for the first that ended
@@ -34,7 +34,7 @@ class EndedEpisodes:
         self.count += rank[-1]
 
     def read(self, since: int) -> tuple[int, list[float], list[int]]:
-        """How many there are in all, and returns and lengths of those after the first `since`, as far as kept."""
+        """Their total number, and returns and lengths of those after the first `since`, as far as kept."""
         count = int(self.count)
         places = [number % self.size for number in range(max(since, count - self.size), count)]
         if not places:
@@ -44,7 +44,7 @@ class EndedEpisodes:
 
 
 WINDOW = 100
-"""Episodes that the running means are taken over."""
+"""Number of episodes in the running means."""
 
 
 @dataclass
@@ -55,7 +55,7 @@ class EpisodeStatistics:
     returns: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))
     lengths: deque[int] = field(default_factory=lambda: deque(maxlen=WINDOW))
     on_device: EndedEpisodes | None = None
-    """Those that only the device knows of, until they are read."""
+    """Episodes that are counted on the device until they are read."""
     _read: int = 0
 
     def add(self, episode_return: float, length: int) -> None:
@@ -64,7 +64,7 @@ class EpisodeStatistics:
         self.lengths.append(length)
 
     def add_ended(self, step: Step) -> None:
-        """Take in the rows of a step whose episodes ended."""
+        """Add the rows of a step whose episodes ended."""
         if step.episode_return is None or step.episode_length is None:
             return
         rows = step.ended.nonzero().flatten().tolist()
@@ -73,7 +73,7 @@ class EpisodeStatistics:
             self.add(returns[row], lengths[row])
 
     def read(self) -> None:
-        """Take in what only the device knew; waits for it."""
+        """Add the episodes counted on the device; waits for it."""
         if self.on_device is None:
             return
         count, returns, lengths = self.on_device.read(self._read)

@@ -12,14 +12,14 @@ from gymnast.training.interrupts import Interrupts
 
 
 class Run(Protocol):
-    """What `Events` advance."""
+    """The run that `Events` advance."""
 
     @property
     def env_step(self) -> int: ...
 
     @property
     def solved(self) -> bool:
-        """Whether it has reached the return at which it stops."""
+        """Whether it has reached its stop return."""
         ...
 
     def advance(self, until: int) -> None:
@@ -31,7 +31,7 @@ class Run(Protocol):
 
 @dataclass(frozen=True)
 class Event:
-    """What happens every `period` env steps; never if the period is 0."""
+    """Something that happens every `period` env steps; never if the period is 0."""
 
     name: str
     period: int
@@ -55,7 +55,7 @@ class Events:
         self._next = {event.name: event.period for event in self._events}
 
     def go(self) -> None:
-        """Train until the steps are done, the run is solved or a signal came.
+        """Train until the steps are done, the run is solved or a signal arrives.
 
         Raises KeyboardInterrupt for a second SIGINT, which may come in the middle of a step.
         """
@@ -68,7 +68,7 @@ class Events:
         self._show()
 
     def pulse(self) -> bool:
-        """Show the run if the panel is due; whether a signal came."""
+        """Show the run if the panel is due; returns whether a signal arrived."""
         if self._panel.due(perf_counter()):
             self._show()
         return self.interrupts.received is not None
@@ -82,12 +82,12 @@ class Events:
             self._next[event.name] = state.get(event.name, self._after_now(event))
 
     def _handle(self) -> None:
-        """Let everything happen that is due."""
+        """Run every event that is due."""
         for event in self._events:
             due = self._next[event.name]
             if self._run.env_step < due:
                 continue
-            self._next[event.name] = self._after_now(event)  # first: a checkpoint that it saves holds the next ones
+            self._next[event.name] = self._after_now(event)  # first, so that a checkpoint that it saves holds it
             try:
                 event.happen()
             except KeyboardInterrupt:

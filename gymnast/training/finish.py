@@ -1,4 +1,4 @@
-"""What a run leaves behind: its final evaluation, curve and video."""
+"""The end of a run: final evaluation, curve and video."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ class RunResult:
     exit_code: int
     env_step: int
     final: Evaluation | None
-    """The kept agent on evaluation seeds of its own; None after an interruption."""
+    """The kept agent's result on its own evaluation seeds; None after an interruption."""
     files: dict[str, Path] = field(default_factory=dict)
-    """What was left behind: checkpoint, curve, video."""
+    """Files of the run by name: checkpoint, curve, video."""
 
     def as_text(self) -> str:
-        """The final evaluation, and where everything lies."""
+        """The final evaluation, and the paths of all files."""
         lines = [] if self.final is None else [self.final.as_text()]
         return "\n".join([*lines, *(f"{name:<12}{path}" for name, path in self.files.items())])
 
 
 def evaluate_kept(parts: Parts, path: Path, session: Session) -> Evaluation:
     """Evaluate the kept agent on seeds that had no part in choosing it."""
-    if session.best is None:  # no evaluation was scheduled: the agent as it is now is the one that is kept
+    if session.best is None:  # no evaluation was scheduled: keep the current agent
         session.evaluate()
     best = path / "checkpoints" / "best.pt"
     if best.is_file():
@@ -58,7 +58,7 @@ def evaluate_kept(parts: Parts, path: Path, session: Session) -> Evaluation:
 
 
 def leave_files(parts: Parts, path: Path, session: Session) -> dict[str, Path]:
-    """The files that a finished run leaves: a picture or a video that cannot be made is said, and no more than that."""
+    """Write the files of a finished run; a failed picture or video is only reported."""
     files = {"checkpoint": path / "checkpoints" / "best.pt"}
     makers: dict[str, Callable[[], Path]] = {}
     if not isinstance(parts.agent, Planner):  # planning takes no env step

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as a flag that the loop looks at, so that a run stops between two steps with a checkpoint."""
+"""SIGINT and SIGTERM as a flag that the loop checks, so that a run stops between two steps with a checkpoint."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Interrupts:
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> Interrupts:
-        if threading.current_thread() is threading.main_thread():  # signals can be handled nowhere else
+        if threading.current_thread() is threading.main_thread():  # signals can only be handled there
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._previous[number] = signal.signal(number, self._note)
         return self
@@ -34,5 +34,5 @@ class Interrupts:
 
     @property
     def exit_code(self) -> int:
-        """128 + the signal's number, as shells have it; 0 without a signal."""
+        """128 + the signal's number, as in shells; 0 without a signal."""
         return 0 if self.received is None else 128 + self.received

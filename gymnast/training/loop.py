@@ -1,4 +1,4 @@
-"""The training loop: act, step, store, learn when due. `events.py` has what happens between its steps."""
+"""The training loop: act, step, store, learn when due. `events.py` has everything periodic."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from gymnast.training.episodes import WINDOW, EndedEpisodes, EpisodeStatistics
 from gymnast.training.rollout_loop import DeviceRollout, rollout_of
 
 PULSE = 0.1
-"""Seconds between two looks at the terminal and at signals."""
+"""Seconds between two checks of the terminal and of signals."""
 COMPILED_CHUNK = 1_000_000
-"""Env steps of the compiled loop between two pulses: some 50 ms."""
+"""Env steps of the compiled loop between two pulses: about 50 ms."""
 
 
 @dataclass
 class Seconds:
-    """Where the time of the loop went."""
+    """Time spent in each part of the loop."""
 
     act: float = 0.0
     env: float = 0.0
@@ -36,9 +36,9 @@ class Seconds:
 class Loop:
     """One agent in one environment.
 
-    With `overlap` the environment steps while the learner does the updates that fell due in the step before: the same
-    updates from the same memory, but the action that is under way was chosen without them. Those due after the very
-    last step are done when the loop goes on.
+    With `overlap` the environment steps while the learner does the updates that became due in the previous step: the
+    same updates from the same memory, but the pending action was chosen without them. Those due after the last step are
+    done when the loop continues.
     """
 
     def __init__(self, agent: Agent, actor: Actor, env: Env, *, overlap: bool = False) -> None:
@@ -53,16 +53,16 @@ class Loop:
         self._rollout = rollout_of(agent, actor, env, self.episodes.on_device)
         self.seconds = Seconds()
         self.metrics: dict[str, Any] = {}
-        """What the last update returned."""
+        """The metrics of the last update."""
         self.compiled = loop.supports(agent, env)
 
     @property
     def exact_resume(self) -> bool:
-        """Whether a checkpoint can hold where the environment is."""
+        """Whether a checkpoint can hold the environment's state."""
         return self.env.exact_resume
 
     def advance(self, until: int, pulse: Callable[[], bool]) -> None:
-        """Go on until `env_step >= until`; every tenth of a second `pulse` is called, and True from it stops."""
+        """Train until `env_step >= until`, or until `pulse`, called every tenth of a second, returns True."""
         if self.compiled:
             self._advance_compiled(until, pulse)
         elif self._rollout is not None:
@@ -105,7 +105,7 @@ class Loop:
                 next_pulse = now + PULSE
 
     def _advance_by_rollouts(self, play: DeviceRollout, until: int, pulse: Callable[[], bool]) -> None:
-        """Whole rollouts, so that `until` may be passed by less than one; what is begun is filled step by step."""
+        """Whole rollouts, so that `until` may be exceeded by less than one; a partial one is filled step by step."""
         rollout = play.rollout
         if rollout.length and self.env_step < until:
             self._advance(self.env_step + (rollout.steps - rollout.length) * self.env.num_envs, pulse)
@@ -143,7 +143,7 @@ class Loop:
             steps = min(until - self.env_step, COMPILED_CHUNK)
             ended = loop.run(self.agent, self.actor, self.env, steps=steps)
             self.env_step, self.metrics = self.agent.env_step, ended.metrics
-            self.episodes.count += max(len(ended.returns) - WINDOW, 0)  # only the last ones are looked at
+            self.episodes.count += max(len(ended.returns) - WINDOW, 0)  # only the last ones are read
             for episode_return, length in zip(ended.returns[-WINDOW:], ended.lengths[-WINDOW:], strict=True):
                 self.episodes.add(float(episode_return), int(length))
             self.seconds.compiled += perf_counter() - began

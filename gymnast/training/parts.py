@@ -1,4 +1,4 @@
-"""What a run is made of: seeds, device, environment and agent, built and checked before anything starts."""
+"""The parts of a run: seeds, device, environment and agent, built and checked before anything starts."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from gymnast.tabular.optimal import bandit_regret
 
 @dataclass
 class Parts:
-    """What a run is made of."""
+    """The parts of a run."""
 
     name: str
     options: TrainOptions
@@ -60,9 +60,9 @@ class Parts:
         stack: ExitStack,
         name: str | None = None,
     ) -> Parts:
-        """Build all parts; ValueError in one line for whatever does not fit.
+        """Build all parts; raises a one-line ValueError for anything that does not match.
 
-        `env` takes the place of `options.env`, and `name` that of the agent's own; `stack` closes the environment.
+        `env` replaces `options.env`, and `name` the agent's own; `stack` closes the environment.
         """
         cls = agents.agent_class(agent) if isinstance(agent, str) else agent
         name = name or (agent if isinstance(agent, str) else agents.name_of(cls))
@@ -82,17 +82,17 @@ class Parts:
         _check_env(made_env, env_like, options=options, config=config)
         torch.manual_seed(seeds.torch)
         made = _agent(cls, config, name=name, env=made_env, num_envs=options.num_envs, device=device, seed=seeds.agent)
-        # Made here because it may ask for memory: a replay that does not fit is said before anything starts.
+        # Made here because it may ask for memory: a replay that is too large is reported before anything starts.
         actor = made.actor(options.num_envs, explore=True, seed=seeds.actor)
         return Parts(name, options, config, seeds, made_env, made, actor, env_like)
 
     def checkpoint_bytes(self) -> int:
-        """Bytes of a checkpoint to resume from, the files of its replay included, with a replay that is full."""
+        """Bytes of a checkpoint to resume from, including the files of a full replay."""
         replay = self.agent.replay if isinstance(self.agent, ReplayAgent) else None
         return _tensor_bytes(self.agent.state_dict()) + (0 if replay is None else replay.nbytes)
 
     def protocol(self) -> Protocol | None:
-        """What is really played and learned from; None where it is no Atari game."""
+        """The protocol actually used; None if it is not an Atari game."""
         return protocols.of(self.env, self.config)
 
     def describe(self) -> About:
@@ -117,11 +117,11 @@ class Parts:
         )
 
     def measured(self) -> dict[str, float]:
-        """More numbers for the log, where the truth about the environment is known: the regret of a bandit."""
+        """More numbers for the log, if the environment's true values are known: the regret of a bandit."""
         return bandit_regret(self.agent, self.env)
 
     def eval_env(self, *, rows: int | None = None, render: bool = False) -> Env:
-        """A new environment for evaluations; where a VectorEnv is trained in, of the id that the options name."""
+        """A new environment for evaluations; if training uses a VectorEnv, of the id that the options name."""
         options = self.options
         return environment.make_env(
             options.env if isinstance(self.env_like, gym.vector.VectorEnv) else self.env_like,
@@ -135,7 +135,7 @@ class Parts:
 
 
 def _device(cls: type[Any], config: Any, *, wanted: str) -> str:
-    """Where the agent learns; ValueError where it cannot."""
+    """The device on which the agent learns; ValueError if it cannot."""
     workers = _workers(config)
     on_host = workers or issubclass(cls, HostAgent)
     device = pick_device("cpu" if on_host and wanted == "auto" else wanted)
@@ -145,7 +145,7 @@ def _device(cls: type[Any], config: Any, *, wanted: str) -> str:
 
 
 def _check_env(made_env: Env, env_like: EnvLike, *, options: TrainOptions, config: Any) -> None:
-    """ValueError where the environment cannot do what the options ask of it."""
+    """Raise ValueError if the environment does not support the options."""
     workers = _workers(config)
     if workers and isinstance(env_like, gym.vector.VectorEnv):
         raise ValueError("workers need an environment that each can build (an id or a function), not a VectorEnv")
@@ -161,7 +161,7 @@ def _check_env(made_env: Env, env_like: EnvLike, *, options: TrainOptions, confi
 def _agent(
     cls: type[Any], config: Any, *, name: str, env: Env, num_envs: int, device: str, seed: np.random.SeedSequence
 ) -> Agent:
-    """The untrained agent; ValueError where it does not fit the environment."""
+    """The untrained agent; ValueError if it does not match the environment."""
     spaces = env.single_observation_space, env.single_action_space
     made: Agent = cls(*spaces, config, num_envs=num_envs, device=device, seed=seed)
     if isinstance(made, Planner) and env.transition_table() is None:
@@ -173,12 +173,12 @@ def _agent(
 
 
 def _workers(config: Any) -> int:
-    """Processes that train on shared weights; 0 where this process trains."""
+    """Processes that train on shared weights; 0 if this process trains."""
     return config.workers if isinstance(config, AsynchronousConfig) else 0
 
 
 def _tensor_bytes(state: Any) -> int:
-    """Bytes of all tensors but the `arrays` of a replay, of which it says itself what they take when it is full."""
+    """Bytes of all tensors except the `arrays` of a replay, which reports its own size when full."""
     if isinstance(state, torch.Tensor):
         return state.nbytes
     if isinstance(state, dict):
@@ -190,7 +190,7 @@ def _tensor_bytes(state: Any) -> int:
 def make_env(
     options: TrainOptions, env: EnvLike, *, seed: np.random.SeedSequence, device: str, compile: bool = False
 ) -> Env:
-    """The environments that a run is trained in; `compile` is that of `envs.make`."""
+    """The environments in which a run trains; `compile` is that of `envs.make`."""
     return envs.make(
         env,
         options.num_envs,

@@ -33,14 +33,14 @@ class RolloutActor(Actor, Protocol):
 
     @property
     def generators(self) -> Sequence[torch.Generator]:
-        """All that it draws from: a recording has to know them."""
+        """All generators that it draws from; a recording must know them."""
         ...
 
 
 class DeviceRollout:
     """Acts, steps and stores until the rollout is full: the loop's own functions, with nothing read on the host.
 
-    With `record` they are recorded as one CUDA graph; without, they run as they are, with the same results.
+    With `record` they are recorded as one CUDA graph; without, they run eagerly, with the same results.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class DeviceRollout:
         self._kept: list[Tensor] | None = None
 
     def __call__(self) -> int:
-        """Fill an empty rollout; the transitions that were taken."""
+        """Fill an empty rollout; returns the number of transitions taken."""
         rollout = self.rollout
         if rollout.length:
             raise ValueError(f"the rollout holds {rollout.length} steps; it must be empty")
@@ -82,7 +82,7 @@ class DeviceRollout:
             env.set_state(_like(env.state(), iter(self._kept)))
 
     def _hold(self) -> None:
-        """Let the environment be where the recording finds it: in tensors that stay where they are."""
+        """Put the environment's state where the recording reads it: in tensors that stay in place."""
         if self._kept is None:
             self._kept = [value.clone() for value in _tensors(self.env.state())]
         else:
@@ -93,7 +93,7 @@ class DeviceRollout:
 
 
 def rollout_of(agent: Agent, actor: Actor, env: Env, ended: EndedEpisodes | None) -> DeviceRollout | None:
-    """What fills an agent's rollouts in a device-native environment on a GPU, with `cuda_graphs`; None elsewhere."""
+    """Builds the loop that fills rollouts in a device-native environment on a GPU with `cuda_graphs`; else None."""
     if ended is None or not isinstance(env, NativeEnv):
         return None
     if not (isinstance(agent, RolloutAgent) and agent.config.cuda_graphs and isinstance(actor, RolloutActor)):
@@ -102,14 +102,14 @@ def rollout_of(agent: Agent, actor: Actor, env: Env, ended: EndedEpisodes | None
 
 
 def _tensors(state: Any) -> list[Tensor]:
-    """All tensors of a nesting of dicts, in order; None is no tensor."""
+    """All tensors of nested dicts, in order; None is skipped."""
     if isinstance(state, dict):
         return [value for part in state.values() for value in _tensors(part)]
     return [] if state is None else [state]
 
 
 def _like(state: Obs | Any, tensors: Any) -> Any:
-    """The same nesting with other tensors."""
+    """The same nested dicts with other tensors."""
     if isinstance(state, dict):
         return {name: _like(part, tensors) for name, part in state.items()}
     return None if state is None else next(tensors)

@@ -1,4 +1,4 @@
-"""Where a run is logged: metrics.jsonl, timing.jsonl and the trackers."""
+"""The logs of a run: metrics.jsonl, timing.jsonl and the trackers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gymnast.training.timing import TIMING_PERIOD, Watch
 
 
 class RunLog:
-    """Writes every record of a run; those of metrics.jsonl depend on no clock."""
+    """Writes every record of a run; those of metrics.jsonl do not depend on the clock."""
 
     def __init__(self, path: Path, loop: Loop, writers: Writers) -> None:
         self.metrics = MetricsLog(path / "metrics.jsonl")
@@ -43,7 +43,7 @@ class RunLog:
         self._track("eval", self._loop.env_step, values)
 
     def final(self, result: Evaluation) -> None:
-        """The last record: the kept agent on evaluation seeds of its own."""
+        """The last record: the kept agent on its own evaluation seeds."""
         values = result.as_json()
         self.metrics.write({"kind": "final", "env_step": self._loop.env_step, **values})
         self.writers.summary({f"final/{name}": value for name, value in values.items()})
@@ -54,7 +54,7 @@ class RunLog:
             self._write_timing()
 
     def restore(self, state: SessionState) -> None:
-        """Forget every record after a checkpoint: the resumed run writes them again."""
+        """Delete every record after a checkpoint: the resumed run writes them again."""
         self.metrics.truncate(state.metrics)
         self.timing.truncate(state.timing)
         self.watch = Watch(self._loop, total=state.seconds)

@@ -33,9 +33,9 @@ class Session:
         self.best: float | None = None
         self.last_evaluation: Evaluation | None = None
         self.trained = False
-        """Whether `go` has ended, and what it learned is kept."""
+        """Whether `go` has ended and its result is saved."""
         self.failed_saves: dict[str, str] = {}
-        """Why the newest checkpoint of a kind is missing, where it is."""
+        """Why the newest checkpoint of a kind is missing, if it is."""
         self._parts = parts
         self._last = last
         self._checkpoints = last.path.parent
@@ -51,10 +51,10 @@ class Session:
     # The run.
 
     def go(self) -> None:
-        """Train until the steps are done, the stop return is reached or a signal came; leaves a checkpoint to resume.
+        """Train until steps are done, the stop return is reached or a signal arrives; leaves a checkpoint to resume.
 
-        Raises RunError where a loss is not finite, and KeyboardInterrupt for a second SIGINT, which may come in the
-        middle of a step; the last good checkpoint is then left as it was.
+        Raises RunError if a loss is not finite, and KeyboardInterrupt for a second SIGINT, which may come in the middle
+        of a step; the last good checkpoint then stays unchanged.
         """
         self._events.go()
         self.save_last()
@@ -74,7 +74,7 @@ class Session:
         self.loop.advance(until, self._pulse)
 
     def _pulse(self) -> bool:
-        """Show and record what is due by the clock; whether a signal came."""
+        """Show and record time-based output; returns whether a signal arrived."""
         self.records.pulse()
         return self._events.pulse()
 
@@ -143,7 +143,7 @@ class Session:
     # Checkpoints.
 
     def save_last(self) -> None:
-        """Write the checkpoint that a resumed run starts from; RunError where the agent is no longer finite."""
+        """Write the checkpoint for resuming; RunError if the agent is no longer finite."""
         self._check_finite()
         self._try_to_save("last", lambda: self._last.save(self._parts.describe(), self._state()))
 
@@ -159,7 +159,7 @@ class Session:
         self._try_to_save(name, lambda: checkpoint.save_agent(path, about, self.loop.agent.state_dict()))
 
     def _try_to_save(self, name: str, save: Callable[[], None]) -> None:
-        """Write one checkpoint; without space the run continues with the old one."""
+        """Write one checkpoint; without disk space the run continues with the previous one."""
         kind = name.split("-")[0]
         try:
             save()
@@ -188,7 +188,7 @@ class Session:
         )
 
     def restore(self, state: RunState) -> None:
-        """Continue from a `last` checkpoint, from which agent, actor, environment and loop are restored already."""
+        """Continue from a `last` checkpoint, from which agent, actor, environment and loop are already restored."""
         torch.set_rng_state(state.torch_rng)
         if state.cuda_rng and torch.cuda.is_available():
             torch.cuda.set_rng_state_all(state.cuda_rng)

@@ -1,4 +1,4 @@
-"""Where the time of a run goes: what timing.jsonl says. Nothing else of a run depends on the clock."""
+"""Where the time of a run goes: the records of timing.jsonl. Nothing else of a run depends on the clock."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TIMING_PERIOD = 10.0
 
 
 class Watch:
-    """What timing.jsonl says: steps a second and where the time went since the last record."""
+    """A record of timing.jsonl: steps per second and where the time went since the last record."""
 
     def __init__(self, loop: Loop, *, total: float = 0.0) -> None:
         self._loop = loop

@@ -1,4 +1,4 @@
-"""Training runs: build all parts from the options, train, evaluate what was kept; or go on with a run."""
+"""Training runs: build all parts from the options, train, and evaluate the kept agent; or resume a run."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ def train(
     presets: Sequence[str] = (),
     started: Callable[[], None] = lambda: None,
 ) -> RunResult:
-    """Train an agent and leave a run folder behind; what the command line does.
+    """Train an agent and leave a run folder behind, as the command line does.
 
     `agent` is a name of `gymnast list agents`, `module:Class`, or a class; `config` its config, by default the plain
-    one. `env` takes the place of `options.env`: a function that builds a `gym.Env`, or a `gym.vector.VectorEnv` (then
-    evaluations are made in `options.env`). `started` is called once all is set up. Raises UsageError (one line) for
-    what is wrong with the options before anything starts. Once it runs, it always returns: `exit_code` is 0, or 1
-    where training could not go on, or 128 + the number of the signal that stopped it.
+    one. `env` replaces `options.env`: a function that builds a `gym.Env`, or a `gym.vector.VectorEnv` (then evaluations
+    are made in `options.env`). `started` is called once everything is set up. Raises UsageError (one line) for invalid
+    options before anything starts. Once it runs, it always returns: `exit_code` is 0, or 1 if training could not
+    continue, or 128 + the number of the signal that stopped it.
     """
     with ExitStack() as stack:
         with _usage_errors():
             agents.import_backbone(config)
             parts = Parts.make(agent, options, config, env=env, stack=stack)
-            # Twice: a new checkpoint is written beside the old one.
+            # Twice, because a new checkpoint is written beside the old one.
             folder.check_space(options.out, 2 * parts.checkpoint_bytes())
             path = folder.create(options.out, env=parts.env.id, agent=parts.name, name=options.name, seed=options.seed)
             stack.enter_context(folder.locked(path))
@@ -67,7 +67,7 @@ def resume(
     trust: bool = False,
     command: Sequence[str] = (),
 ) -> RunResult:
-    """Go on with a run from its last checkpoint, bit for bit as if it had never stopped (on CPU).
+    """Resume a run from its last checkpoint, bit for bit as if it had never stopped (on CPU).
 
     `steps` is the new total, by default the run's own. `trust` allows an agent or environment of code outside gymnast
     that the run's config names. Raises UsageError.
@@ -104,7 +104,7 @@ def _has_final(path: Path) -> bool:
 
 @contextmanager
 def _usage_errors() -> Iterator[None]:
-    """Setting up fails in one line: what the parts say of a wrong value is what the user reads."""
+    """Setting up fails in one line: the user reads the parts' own messages about wrong values."""
     try:
         yield
     except (ValueError, OSError) as error:
@@ -122,7 +122,7 @@ def _options_of(kept: dict[str, Any], path: Path, *, steps: int | None, device: 
 
 
 def _run(parts: Parts, path: Path, *, last: LastCheckpoint, state: RunState | None, stack: ExitStack) -> RunResult:
-    """Train, from `state` on if a run is resumed, then evaluate and film what was kept."""
+    """Train, from `state` on if a run is resumed, then evaluate and film the kept agent."""
     panel = stack.enter_context(Panel(f"{parts.name} on {parts.env.id}  ({path})"))
     _announce(parts, panel)
     session = _session(parts, path, last=last, state=state, panel=panel, stack=stack)
@@ -156,7 +156,7 @@ def _run(parts: Parts, path: Path, *, last: LastCheckpoint, state: RunState | No
 
 
 def _announce(parts: Parts, panel: Panel) -> None:
-    """Say where the run differs from what its options suggest."""
+    """Report where the run differs from what its options suggest."""
     overridden = under_protocol.note(parts.options.protocol, parts.options.env)
     if overridden is not None:
         panel.message(overridden)
@@ -167,7 +167,7 @@ def _announce(parts: Parts, panel: Panel) -> None:
 def _session(
     parts: Parts, path: Path, *, last: LastCheckpoint, state: RunState | None, panel: Panel, stack: ExitStack
 ) -> Session:
-    """What trains the parts: from the start, or from where `state` left it."""
+    """The session that trains the parts, from the start or from `state`."""
     loop = _loop(parts, stack)
     if state is None or state.env is None:
         parts.env.reset()
@@ -211,7 +211,7 @@ def _writers(parts: Parts, path: Path, state: RunState | None, *, env_step: int)
 def _plan(agent: Planner, env: Env, session: Session) -> None:
     """Planning takes no env step: it sweeps over the environment's known table."""
     table = env.transition_table()
-    assert table is not None  # `Parts.make` has seen to it
+    assert table is not None  # `Parts.make` has checked it
     for number, metrics in enumerate(agent.plan(table), start=1):
         session.records.sweep(number, metrics)
     session.save_last()

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 class FlatParameters:
     """The parameters of a module and their gradients as views of two flat tensors [P].
 
-    Convolutions whose weights lie channels last keep that order.
-    The module works as before, its `state_dict` keeps its names, and loading one writes into the flat tensor. Move
-    the module to its device first; a module that shares parameters keeps sharing them.
+    Convolutions with weights in channels-last order keep it. The module works as before, its `state_dict` keeps its
+    names, and loading one writes into the flat tensor. Move the module to its device first; a module that shares
+    parameters keeps sharing them.
 
     Raises:
         ValueError: no parameters, or parameters of several dtypes or devices.
@@ -31,7 +31,7 @@ class FlatParameters:
         self.added = self.grad
         """The part of `grad` that a backward pass adds to, so that it is zeroed before; the rest is overwritten."""
         self.parameter = nn.Parameter(self.data)
-        """The flat tensor as the one parameter that an optimizer is given."""
+        """The flat tensor as a single parameter for an optimizer."""
         self.parameter.grad = self.grad
         offset = 0
         for parameter in parameters:
@@ -53,13 +53,13 @@ class FlatParameters:
         return torch.cat([_in_memory_order(value, like) for value, like in zip(values, self._learned, strict=True)])
 
     def freeze(self) -> FlatParameters:
-        """Ask for no gradients from now on."""
+        """Stop requiring gradients."""
         self.module.requires_grad_(False)
         self.parameter.requires_grad_(False)
         return self
 
     def follow(self, other: FlatParameters, tau: float = 1.0) -> None:
-        """Move towards another module's parameters: `tau` of the way, all of it for a copy."""
+        """Move a fraction `tau` towards another module's parameters; 1 copies them."""
         if tau == 1.0:
             self.data.copy_(other.data)
         else:
@@ -71,7 +71,7 @@ def _channels_last(parameter: Tensor) -> bool:
 
 
 def _strides(parameter: Tensor) -> tuple[int, ...]:
-    """Strides of a parameter that lies without gaps."""
+    """Strides of a parameter without gaps in memory."""
     layout = torch.channels_last if _channels_last(parameter) else torch.contiguous_format
     return torch.empty_like(parameter, device="meta", memory_format=layout).stride()
 
@@ -82,7 +82,7 @@ def _in_memory_order(value: Tensor, like: Tensor) -> Tensor:
 
 
 def copy_buffers(source: nn.Module, target: nn.Module) -> None:
-    """Copy what a module keeps beside its parameters (a normalisation's running statistics)."""
+    """Copy a module's buffers (a normalisation's running statistics)."""
     for mine, theirs in zip(target.buffers(), source.buffers(), strict=True):
         mine.copy_(theirs)
 
@@ -92,6 +92,6 @@ def clip_norm(grad: Tensor, max_norm: float) -> Tensor:
     norm: Tensor = torch.linalg.vector_norm(grad)
     if grad.device.type != "cpu" or torch.compiler.is_compiling():
         grad.view(1, -1).renorm_(2.0, 0, max_norm)
-    elif norm > max_norm:  # on the CPU it may be asked: three passes over the memory less
+    elif norm > max_norm:  # on the CPU it may be read: three passes over the memory fewer
         grad.mul_(max_norm / norm)
     return norm

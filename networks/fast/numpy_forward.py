@@ -20,7 +20,7 @@ Array: TypeAlias = NDArray[Any]
 
 
 class NumpyLinear:
-    """What a linear layer gives, [N, out], with or without noise."""
+    """Computes a linear layer, [N, out], with or without noise."""
 
     def __init__(self, layer: nn.Linear | NoisyLinear) -> None:
         self._weight, self._bias = _view(layer.weight).T, _view(layer.bias)
@@ -50,7 +50,7 @@ class NumpyLinear:
 
 
 class NumpyForward:
-    """What `network(obs, noise)` gives, [N, A, K], for float32 observations [N, D], each row with noise of its own.
+    """Computes `network(obs, noise)`, [N, A, K], for float32 observations [N, D], each row with its own noise.
 
     It follows every change of the weights.
     """
@@ -106,7 +106,7 @@ def numpy_forward(network: QNetwork) -> NumpyForward | None:
 
 
 def _streams(head: QHead | DuelingHead) -> list[Stream]:
-    """The streams of a head; of two the advantages' is the last."""
+    """The streams of a head; if there are two, the advantages' is the last."""
     return [head.value, head.advantage] if isinstance(head, DuelingHead) else [head.stream]
 
 

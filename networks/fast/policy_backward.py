@@ -25,7 +25,7 @@ from gymnast.networks.layers.inputs import Obs
 
 Array = NDArray[Any]
 Slopes = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""From outputs [B, P + scales] and values [B, V] to the loss's gradients by them."""
+"""Maps outputs [B, P + scales] and values [B, V] to the loss's gradients by them."""
 tanh_backward = torch.ops.aten.tanh_backward.default
 
 
@@ -51,7 +51,7 @@ class PlainTrunk:
         return kept
 
     def backward(self, kept: list[Tensor], grad: Tensor) -> None:
-        """Write the gradients of all layers, by that of the last one's output."""
+        """Write the gradients of all layers, given that of the last one's output."""
         for number in reversed(range(len(self.layers))):
             grad = tanh_backward(grad, kept[number + 1]) if self.tanh else relu_backward(grad, kept[number + 1], 0)
             further = self.layers[number].backward(kept[number], grad, further=number > 0)
@@ -83,10 +83,10 @@ class NumpyLayer:
 
 
 class PlainActorCritic:
-    """What `network(obs)` gives; a backward pass writes into the flat gradient.
+    """Computes `network(obs)`; a backward pass writes into the flat gradient.
 
-    Gradients are overwritten where autograd adds to them (but for the log standard deviations): one forward and one
-    backward pass an update.
+    Unlike autograd it overwrites gradients instead of adding to them (except for the log standard deviations): one
+    forward and one backward pass per update.
     """
 
     def __init__(self, network: ActorCriticNetwork, flat: FlatParameters) -> None:
@@ -107,7 +107,7 @@ class PlainActorCritic:
         return self.network.with_scales(output), value
 
     def forward(self, seen: Tensor) -> tuple[list[Tensor], list[Tensor], Tensor, Tensor]:
-        """What both trunks keep, outputs and values."""
+        """The saved tensors of both trunks, outputs and values."""
         of_actor = self.actor(seen)
         of_critic = of_actor if self.critic is None else self.critic(seen)
         return of_actor, of_critic, self.policy(of_actor[-1]), self.value(of_critic[-1])
@@ -128,7 +128,7 @@ class PlainActorCritic:
 
     @torch.no_grad()
     def learn(self, obs: Obs, slopes: Slopes) -> None:
-        """One forward and one backward pass; `slopes` says how the loss changes with outputs and values."""
+        """One forward and one backward pass; `slopes` returns the loss's gradients by outputs and values."""
         of_actor, of_critic, output, value = self.forward(self.network.seen(obs))
         policy_grad, value_grad = slopes(self.network.with_scales(output), value)
         log_std = self.network.log_std
@@ -138,7 +138,7 @@ class PlainActorCritic:
         self.write_gradients(of_actor, of_critic, policy_grad, value_grad)
 
     def act(self, obs: Obs) -> tuple[Tensor, Tensor]:
-        """What a call gives, for few rows sooner, without gradients."""
+        """The result of a call without gradients, faster for few rows."""
         seen = self.network.seen(obs).numpy()
         of_actor = self.actor.act(seen)
         of_critic = of_actor if self.critic is None else self.critic.act(seen)
@@ -167,7 +167,7 @@ def _trunk(trunk: Trunk, flat: FlatParameters) -> PlainTrunk:
 
 
 def plain_policy(network: ActorCriticNetwork, flat: FlatParameters) -> PlainActorCritic | None:
-    """The faster form, where the network is one of tanh or ReLU layers over a flat Box of floats on the CPU."""
+    """The faster form, if the network is one of tanh or ReLU layers over a flat Box of floats on the CPU."""
     trunks = [network.actor] if network.critic is None else [network.actor, network.critic]
     fits = all(
         trunk.core is None

@@ -1,7 +1,7 @@
 """Q-networks of ReLU layers with their backward pass written out: the same gradients as autograd's, in less time.
 
-Small networks spend their updates on bookkeeping, not on arithmetic: here each gradient is written where it belongs.
-Every other network uses autograd; convolutions gained too little from such a form (RESULTS.md).
+Small networks spend their updates on bookkeeping, not on arithmetic: here each gradient is written directly into its
+place. Every other network uses autograd; convolutions gained too little from such a form (RESULTS.md).
 
 Gain of a gradient over autograd, `python benchmarks/fast.py`: DQN 1.1 to 1.2 times, PQN 1.8 to 2.0 times.
 """
@@ -21,7 +21,7 @@ from gymnast.networks.layers.noisy import Linear
 
 Layer = nn.Linear | nn.LayerNorm
 THIN = 16
-"""Fewer inputs than this, and the weight gradient is faster by way of its transpose."""
+"""With fewer inputs than this, the weight gradient is faster as a transpose."""
 
 relu_backward = torch.ops.aten.threshold_backward.default
 layer_norm_backward = torch.ops.aten.native_layer_norm_backward.default
@@ -41,7 +41,7 @@ class PlainLinear:
         return functional.linear(inputs, self.weight, self.bias)
 
     def backward(self, inputs: Tensor, grad: Tensor, *, further: bool) -> Tensor | None:
-        """Write the weights' gradients; the gradient of the inputs where it goes further."""
+        """Write the weights' gradients; returns the gradient of the inputs if it is needed `further`."""
         if inputs.shape[1] < THIN:
             self.weight_grad.copy_(torch.mm(inputs.t(), grad).t())
         else:
@@ -53,7 +53,7 @@ class PlainLinear:
 class PlainNorm:
     """A layer normalisation of features [B, F].
 
-    What it keeps is its output, its inputs, and their means and reciprocal deviations.
+    It saves its output, its inputs, and their means and reciprocal deviations.
     """
 
     def __init__(self, layer: nn.LayerNorm, flat: FlatParameters) -> None:
@@ -69,7 +69,7 @@ class PlainNorm:
         return inputs[0]
 
     def backward(self, inputs: tuple[Tensor, ...], grad: Tensor, *, further: bool) -> Tensor:
-        """As `PlainLinear.backward`."""
+        """Like `PlainLinear.backward`."""
         _, features, mean, scale = inputs
         grad, weight_grad, bias_grad = layer_norm_backward(
             grad, features, self.shape, mean, scale, self.weight, self.bias, [True, True, True]
@@ -80,9 +80,9 @@ class PlainNorm:
 
 
 class Plain:
-    """What `network(obs)` gives, [B, A, K]; `write_gradients` writes into the flat gradient.
+    """Computes `network(obs)`, [B, A, K]; `write_gradients` writes into the flat gradient.
 
-    Gradients are overwritten where autograd adds to them: one forward and one backward pass an update.
+    Unlike autograd it overwrites gradients instead of adding to them: one forward and one backward pass per update.
     """
 
     def __init__(self, network: QNetwork, layers: list[Layer], flat: FlatParameters) -> None:
@@ -102,7 +102,7 @@ class Plain:
         return output.view(-1, self.head.actions, self.head.outputs)  # type: ignore[call-overload,no-any-return]
 
     def activations(self, obs: Tensor) -> list[Any]:
-        """What each layer keeps, its input for most, and the output [B, A * K] of the last one."""
+        """The saved tensors of each layer, its input for most, and the output [B, A * K] of the last one."""
         features, kept = obs, list[Any]()
         for layer, rectified in zip(self.layers, self.rectified, strict=True):
             kept.append(layer.inputs(features))
@@ -129,7 +129,7 @@ class _Apply(torch.autograd.Function):
     def forward(ctx: Any, anchor: Tensor, obs: Tensor, plain: Plain) -> Tensor:
         *ctx.kept, ctx.output = plain.activations(obs)
         ctx.plain = plain
-        output: Tensor = ctx.output.view_as(ctx.output)  # another tensor, for the graph would hold itself
+        output: Tensor = ctx.output.view_as(ctx.output)  # another tensor, because the graph would hold itself
         return output
 
     @staticmethod
@@ -156,7 +156,7 @@ def plain_layers(network: nn.Module) -> list[Layer] | None:
 
 
 def fast(network: QNetwork, flat: FlatParameters) -> Plain | QNetwork:
-    """The network itself, or the same function in a faster form where it has one; `flat` holds its parameters."""
+    """The network itself, or the same function in a faster form if it has one; `flat` holds its parameters."""
     layers = plain_layers(network)
     parameters = list(network.parameters())
     learns = all(parameter.dtype == torch.float32 and parameter.grad is not None for parameter in parameters)

@@ -13,7 +13,7 @@ from gymnast.networks.layers.recurrent import Core
 
 
 class Trunk(nn.Module):
-    """A backbone, and a recurrent core after it where there is one: observations [B, ...] to [B, out_features]."""
+    """A backbone, and an optional recurrent core after it: observations [B, ...] to [B, out_features]."""
 
     def __init__(self, backbone: nn.Module, core: Core | None) -> None:
         super().__init__()
@@ -22,7 +22,7 @@ class Trunk(nn.Module):
         self.memory_size = 0 if core is None else core.memory_size
 
     def forward(self, obs: Obs) -> Tensor:
-        """Features of observations that nothing is remembered before."""
+        """Features of observations without memory."""
         features: Tensor = self.backbone(obs)
         if self.core is not None:
             features, _ = self.core.step(features, features.new_zeros(len(features), self.memory_size))
@@ -42,7 +42,7 @@ class Trunk(nn.Module):
 
 
 class ActorCriticNetwork(nn.Module):
-    """Observations [B, ...] to what a policy's distribution reads, [B, P + scales], and V values, [B, V].
+    """Observations [B, ...] to the inputs of a policy's distribution, [B, P + scales], and V values, [B, V].
 
     `critic` None shares the actor's trunk. The log standard deviations of a Gaussian policy (`scales` of them) do not
     depend on the observation and follow the P outputs. `norm` normalises observations first; it is updated from
@@ -68,11 +68,11 @@ class ActorCriticNetwork(nn.Module):
 
     @property
     def memory_size(self) -> int:
-        """M, the numbers that are remembered of a row; 0 where nothing is."""
+        """M, the numbers remembered per row; 0 without memory."""
         return self.actor.memory_size + (0 if self.critic is None else self.critic.memory_size)
 
     def forward(self, obs: Obs) -> tuple[Tensor, Tensor]:
-        """Outputs and values of observations that nothing is remembered before."""
+        """Outputs and values of observations without memory."""
         obs = self.seen(obs)
         features = self.actor(obs)
         return self._heads(features, features if self.critic is None else self.critic(obs))
@@ -90,7 +90,7 @@ class ActorCriticNetwork(nn.Module):
     def sequence(self, obs: Obs, start: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
         """Outputs and values of the observations [B * L, ...] of B sequences, each after its memory [B, M].
 
-        `start`, bool [B, L], marks observations before which the memory is zero.
+        `start`, bool [B, L], marks observations whose preceding memory is zero.
         """
         obs = self.seen(obs)
         mine, other = memory.tensor_split([self.actor.memory_size], 1)

@@ -1,4 +1,4 @@
-"""Heads: from features to what an agent needs."""
+"""Heads: from features to action values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gymnast.networks.layers.recurrent import Core, _merged
 
 Aggregation = Literal["mean", "max"]
 SHARED = 1.0 / math.sqrt(2.0)
-"""What a dueling network's gradient is multiplied by where its two streams part."""
+"""Factor of a dueling network's gradient where its two streams join."""
 
 
 class MakeLinear(Protocol):
@@ -27,7 +27,7 @@ class MakeLinear(Protocol):
 
 
 class Stream(nn.Module):
-    """Fully connected layers, an activation after each but the last: features [B, F] to [B, out_features]."""
+    """Fully connected layers, with an activation after each except the last: features [B, F] to [B, out_features]."""
 
     def __init__(
         self, in_features: int, hidden: Sequence[int], out_features: int, *, activation: str, linear: MakeLinear
@@ -46,7 +46,7 @@ class Stream(nn.Module):
 
 
 class QHead(nn.Module):
-    """Features [B, F] to K outputs per action, [B, A, K]; what they mean the values object says."""
+    """Features [B, F] to K outputs per action, [B, A, K]; the values object interprets them."""
 
     def __init__(
         self,
@@ -70,9 +70,9 @@ class QHead(nn.Module):
 class DuelingHead(nn.Module):
     """Two streams, the state's value and the actions' advantages (Wang et al. 2016); [B, F] to [B, A, K].
 
-    `aggregation` says what is taken from the advantages, so that they are determined: their mean over actions (eq. 9)
-    or their maximum (eq. 8); with K > 1 per output. The two streams' gradients enter the features scaled
-    by 1/sqrt(2), as section 4.2 has it.
+    `aggregation` says what is subtracted from the advantages to make them unique: their mean over actions (eq. 9) or
+    their maximum (eq. 8); with K > 1 per output. The two streams' gradients enter the features scaled by 1/sqrt(2), as
+    in section 4.2.
     """
 
     def __init__(
@@ -101,11 +101,11 @@ class DuelingHead(nn.Module):
 
 
 class ImplicitHead(nn.Module):
-    """Quantiles at fractions tau that are drawn afresh each time (IQN, Dabney et al. 2018b, eq. 4); [B, A, 2K].
+    """Quantiles at fractions tau that are drawn again each time (IQN, Dabney et al. 2018b, eq. 4); [B, A, 2K].
 
-    The first K outputs of an action are its quantile values, the other K the fractions that they belong to. The
-    fractions are the columns of the noise from `offset` on, K for each of the B / R rows that share a row of it;
-    without noise they are the K midpoints.
+    The first K outputs of an action are its quantile values, the other K their fractions. The fractions are the columns
+    of the noise from `offset` on, K for each of the B / R rows that share a row of it; without noise they are the K
+    midpoints.
     """
 
     frequencies: Tensor
@@ -132,7 +132,7 @@ class ImplicitHead(nn.Module):
 class QNetwork(nn.Module):
     """A backbone and a head on it; observations [B, ...] to [B, A, K].
 
-    `noise` [R, C] is what its random parts take, None for their means: the first `noise_size` columns are the noise of
+    `noise` [R, C] feeds its random parts, None for their means: the first `noise_size` columns are the noise of
     weights, shared by B / R successive rows, the others are `fractions` for each of those rows.
     """
 
@@ -148,8 +148,8 @@ class QNetwork(nn.Module):
 class RecurrentQNetwork(QNetwork):
     """A backbone, a recurrent core and a head (Hausknecht & Stone 2015).
 
-    `step` takes one observation, for acting; `features` and `read` take sequences, for learning. Called as any Q
-    network it values first observations, which nothing is remembered of.
+    `step` takes one observation, for acting; `features` and `read` take sequences, for learning. Called like any Q
+    network, it values first observations, with an empty memory.
     """
 
     def __init__(
@@ -160,7 +160,7 @@ class RecurrentQNetwork(QNetwork):
 
     @property
     def memory_size(self) -> int:
-        """M, the numbers that are remembered of a row."""
+        """M, the numbers remembered per row."""
         return self.core.memory_size
 
     def forward(self, obs: Obs, noise: Tensor | None = None) -> Tensor:

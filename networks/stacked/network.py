@@ -36,7 +36,7 @@ def flat_vector(network: nn.Module) -> Tensor:
 
 
 class Stacked:
-    """What a network from `with_output` gives for parameters that are passed in; it has none of its own.
+    """Computes a network from `with_output` with parameters that are passed in; it has none of its own.
 
     `size` is P, their number. An MLP is computed by batched matrix products, any other network through `vmap`.
     """

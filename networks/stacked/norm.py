@@ -1,4 +1,4 @@
-"""Running statistics of many agents at once: each has its own, of as many values as the others."""
+"""Running statistics of many agents at once: each has its own, of equally many values."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from gymnast.networks.layers.normalise import EPS, Moments, RunningScale
 
 CLIP = 10.0
 PREFIX = "norm.moments."
-"""Of the names that the statistics have in the state of a single agent's network."""
+"""Prefix of the statistics' names in the state of a single agent's network."""
 
 
 class StackedNorm:
-    """What `RunningNorm` is to one agent, for M of them and observations [M * B, ...], those of a member together.
+    """Like `RunningNorm`, for M agents and observations [M * B, ...], grouped by member.
 
     Raises:
-        ValueError: an observation of several parts.
+        ValueError: for observations of several parts.
     """
 
     def __init__(self, observation_space: gym.Space[Any], members: int, *, device: torch.device) -> None:
@@ -57,7 +57,7 @@ class StackedNorm:
         return {PREFIX + name: value.clone() for name, value in values.items()}
 
     def load(self, state: Mapping[str, Tensor]) -> None:
-        """Take over statistics that `state` gave."""
+        """Load statistics from `state`."""
         if self.moments is not None:
             self.moments.count.copy_(state[f"{PREFIX}count"][0])
             self.moments.mean.copy_(state[f"{PREFIX}mean"])
@@ -65,7 +65,7 @@ class StackedNorm:
 
 
 class StackedScale(RunningScale):
-    """A `RunningScale` for each of M members, of their N streams, which lie one after the other: M * N in all."""
+    """A `RunningScale` for each of M members, of their N streams, which are in member order: M * N in all."""
 
     def __init__(self, members: int, streams: int, *, device: torch.device) -> None:
         super().__init__(device=device)

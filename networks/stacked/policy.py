@@ -15,12 +15,12 @@ Layer = tuple[Tensor, Tensor]
 
 
 class StackedActorCritic:
-    """What an `ActorCriticNetwork` of fully connected layers gives for M rows of parameters; it has none of its own.
+    """Computes an `ActorCriticNetwork` of fully connected layers with M rows of parameters; it has none of its own.
 
-    A row [P] holds the network's parameters in the order of `named_parameters`, as `FlatParameters` has them.
+    A row [P] holds the network's parameters in the order of `named_parameters`, as in `FlatParameters`.
 
     Raises:
-        ValueError: a trunk that is not an MLP, is recurrent, or normalises observations.
+        ValueError: for a trunk that is not an MLP, is recurrent, or normalises observations.
     """
 
     def __init__(self, network: ActorCriticNetwork) -> None:
@@ -43,7 +43,7 @@ class StackedActorCritic:
         return {name: part.view(*part.shape[:-1], *shape) for (name, shape), part in named}
 
     def __call__(self, parameters: Tensor, obs: Obs) -> tuple[Tensor, Tensor]:
-        """Outputs [M, B, P + scales] and values [M, B, V] of observations [M * B, ...], those of a member together."""
+        """Outputs [M, B, P + scales] and values [M, B, V] of observations [M * B, ...], grouped by member."""
         parts = self.split(parameters)
         of_actor = self._features("actor", self.network.actor, parts, obs)
         output = _linear(of_actor, _layer(parts, "policy"))

@@ -1,4 +1,4 @@
-"""The ring of `ring.py` as tensors on a device: the same slots, with fixed shapes and nothing read by the host."""
+"""The ring of `ring.py` as tensors on a device: the same slots, with fixed shapes and without host reads."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from gymnast.replay.transitions import Batch, NStep
 
 
 class DeviceRing:
-    """`size` slots in N streams, resident on a device; `Ring` says how they lie.
+    """`size` slots in N streams, resident on a device; `Ring` describes their order.
 
-    Rows that a mask leaves out write to one slot more, which nothing reads.
+    Rows that a mask leaves out write to one extra slot, which nothing reads.
 
     Raises:
-        ValueError: more memory than is free, or fewer slots than a window needs.
+        ValueError: if it needs more memory than is free, or has fewer slots than a window needs.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class DeviceRing:
         self.stop = torch.zeros(slots + 1, dtype=torch.bool, device=device)  # a window ends with this step
         self.ready = torch.zeros(slots + 1, dtype=torch.bool, device=device)
         self.mask: Tensor | None = None  # bool [slots + 1, A], actions allowed in the observation of a slot
-        self.touched = torch.zeros(-(-slots // BLOCK) + 1, dtype=torch.int64, device=device)  # the last is of no block
+        self.touched = torch.zeros(-(-slots // BLOCK) + 1, dtype=torch.int64, device=device)  # last: no block
         self.adds = 0
         self.slot = torch.arange(slots - num_envs, slots, device=device)  # [N], written last
         self.fresh = torch.ones(num_envs, dtype=torch.bool, device=device)  # an episode begins
@@ -61,7 +61,7 @@ class DeviceRing:
         self._gather: Callable[[Tensor], None] = self.gather
 
     def compile(self, compiler: Callable[[Callable[..., None]], Callable[..., None]]) -> None:
-        """Sample and take in errors by functions that the compiler makes."""
+        """Sample and update priorities by compiled functions."""
         self._gather = compiler(self.gather)
         self.sampler.update = compiler(self.sampler.update)  # type: ignore[method-assign]
 
@@ -79,7 +79,7 @@ class DeviceRing:
         next_mask: Tensor | None = None,
         active: Tensor | None = None,
     ) -> None:
-        """Store one step of the N streams; as `Ring.add`."""
+        """Store one step of the N streams, like `Ring.add`."""
         self.adds += 1
         active = self._all if active is None else active
         before, after = self._parts(obs, next_obs, active)
@@ -98,7 +98,7 @@ class DeviceRing:
         self.fresh = torch.where(active, ended, self.fresh)
 
     def _parts(self, obs: Obs, next_obs: Obs, active: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """The parts of both observations; cuts the streams whose `obs` is not what the last step led to."""
+        """The parts of both observations; cuts the streams whose `obs` is not the result of the last step."""
         if self._unchecked:
             self._unchecked -= 1
             self.layout.check_stack(obs, next_obs, active)
@@ -108,9 +108,9 @@ class DeviceRing:
         return before, after
 
     def _append(self, rows: Tensor, obs: list[Tensor], next_obs: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Write the rows' first stacks, where an episode begins, and their newest frames.
+        """Write the rows' newest frames, and their first stacks if an episode begins.
 
-        Returns the slots of the observations [N], and [K] those that are ready no longer.
+        Returns the slots of the observations [N], and those that are no longer ready [K].
         """
         stride, stack, size, none = self.num_envs, self.stack, self.slots, self.slots
         begins = (rows & self.fresh).unsqueeze(1)
@@ -143,7 +143,7 @@ class DeviceRing:
         return completed
 
     def _store_mask(self, next_mask: Tensor | None, active: Tensor) -> None:
-        """Keep the masks of the step just stored; what was stored before the first mask allowed every action."""
+        """Store the masks of the last step; everything stored before the first mask allowed every action."""
         if next_mask is not None and self.mask is None:
             self._keep_masks(next_mask.shape[1])
         newest = torch.where(active, self.slot, self.slots)
@@ -159,7 +159,7 @@ class DeviceRing:
         batch.next_mask = torch.ones((len(batch.index), actions), dtype=torch.bool, device=self.ready.device)
 
     def _reconcile(self, obs: list[Tensor]) -> None:
-        """Cut the streams whose observation is not the one that the last step led to, as after a reset from outside."""
+        """Cut the streams whose observation is not the result of the last step, as after a reset from outside."""
         offsets = torch.arange(1 - self.stack, 1, device=self.slot.device) * self.num_envs
         slots = (self.slot[:, None] + offsets) % self.slots  # [N, stack]
         same = self._all
@@ -178,7 +178,7 @@ class DeviceRing:
         return self._buffers.batch
 
     def gather(self, uniform: Tensor) -> None:
-        """Fill the batch with what the sampler draws for numbers from [0, 1), float64 [B]."""
+        """Fill the batch with the sampler's draws for numbers from [0, 1), float64 [B]."""
         batch, slots = self._buffers.batch, self.slots
         index, weight = self.sampler.draw(uniform)
         batch.index.copy_(index)
@@ -215,7 +215,7 @@ class DeviceRing:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over the state of an equally built ring; ValueError where it does not fit."""
+        """Load the state of an equally built ring; ValueError if it does not match."""
         mine, theirs = self._arrays(), state["arrays"]
         used = len(theirs["action"])
         if "mask" in theirs and self.mask is None:
@@ -246,10 +246,10 @@ class DeviceRing:
 def windows(
     index: Tensor, transitions: NStep, *, reward: Tensor, bootstrap: Tensor, stop: Tensor, stride: int
 ) -> tuple[Tensor, Tensor, Tensor]:  # int64 [B] -> float32 [B], float32 [B], int64 [B]
-    """Discounted reward sums, discounts and where the successors lie, not yet taken modulo the number of slots.
+    """Discounted reward sums, discounts and positions of the successors, not yet modulo the number of slots.
 
-    The same as `ring_kernels.windows`, bit for bit, which a test holds equal. That one stops where a window ends; here
-    nothing may be read by the host, so every window takes n steps and masks those after its end.
+    The same as `ring_kernels.windows`, bit for bit, as a test checks. That one stops at the end of a window; here the
+    host may read nothing, so every window takes n steps and masks those after its end.
     """
     n, gamma, size = transitions.n, transitions.gamma, len(reward)
     total, discount, last = reward[index], gamma * bootstrap[index], index

@@ -13,7 +13,7 @@ from gymnast.replay.samplers import EPS
 
 
 class DeviceSampler(Protocol):
-    """Draws slots of a ring on a device. The number of the ring's slots, taken as a slot, stands for none."""
+    """Draws slots of a ring on a device. An index equal to the number of the ring's slots means no slot."""
 
     generator: torch.Generator
     slot_bytes: int
@@ -28,7 +28,7 @@ class DeviceSampler(Protocol):
         ...
 
     def changed(self, slots: Tensor, ready: Tensor) -> None:
-        """Slots, int64 [K], have become ready or are so no longer, as `ready` (bool [slots + 1]) now says."""
+        """Slots, int64 [K], have become ready or are no longer ready, as `ready` (bool [slots + 1]) now says."""
         ...
 
     def draw(self, uniform: Tensor) -> tuple[Tensor, Tensor]:
@@ -36,7 +36,7 @@ class DeviceSampler(Protocol):
         ...
 
     def update(self, index: Tensor, error: Tensor) -> None:
-        """Take in the errors [B], >= 0 and unweighted, that the sampled transitions had."""
+        """Update with the errors [B], >= 0 and unweighted, of the sampled transitions."""
         ...
 
     def state_dict(self) -> dict[str, Any]: ...
@@ -82,7 +82,7 @@ class DevicePrioritized:
         self, generator: torch.Generator, *, alpha: float, beta: Callable[[int], float], ranked: bool = False
     ) -> None:
         self.generator, self.alpha, self.schedule, self.ranked = generator, alpha, beta, ranked
-        # Ranked: the running sums of 1 / rank**alpha, and what sorting takes.
+        # Ranked: the running sums of 1 / rank**alpha, and the buffers for sorting.
         self.slot_bytes = DeviceSums.slot_bytes + (8 + 24 if ranked else 0)
         self._annealed = beta(0)
 
@@ -97,7 +97,7 @@ class DevicePrioritized:
 
     @property
     def mass(self) -> Tensor:
-        """priority**alpha (ranked: the priority) of each slot [slots + 1], 0 where it may not be drawn."""
+        """priority**alpha (ranked: the priority) of each slot [slots + 1], 0 if it may not be drawn."""
         return self._sums.mass
 
     def anneal(self, env_step: int) -> None:
@@ -124,7 +124,7 @@ class DevicePrioritized:
     def _by_rank(self, part: Tensor) -> tuple[Tensor, Tensor]:
         """Slots at parts of the sum of 1 / rank**alpha, and their shares, float64 [B].
 
-        Equal priorities share the masses of the ranks that they take up.
+        Equal priorities share the masses of their ranks.
         """
         keys, order = torch.sort(-self.mass[:-1], stable=True)
         count = torch.searchsorted(keys, keys.new_zeros(1))  # of slots that may be drawn
@@ -137,11 +137,11 @@ class DevicePrioritized:
         return order[torch.minimum(first + place, end - 1)], share
 
     def update(self, index: Tensor, error: Tensor) -> None:
-        """Take in errors; those of slots that are ready no longer, and those that are not finite, change nothing."""
+        """Update with errors; those of slots no longer ready, and those that are not finite, change nothing."""
         priority = error.float() + EPS
         counts = (self.mass[index] > 0) & priority.isfinite()
         self.largest.copy_(torch.maximum(self.largest, torch.where(counts, priority, 0.0).amax()))
-        # Of equal slots the last one counts: which of several writes stays would be left to chance.
+        # Of equal slots the last one counts: otherwise chance would decide which of several writes stays.
         repeated = ((index.unsqueeze(1) == index) & counts).triu(1).any(1)
         slots = torch.where(counts & ~repeated, index, self.slots)
         self._sums.set(slots, priority if self.ranked else priority**self.alpha)

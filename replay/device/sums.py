@@ -11,10 +11,10 @@ BLOCK = 1024
 
 
 class DeviceSums:
-    """A mass for each slot, and one that is always 0 for the slot after the last, which stands for none.
+    """A mass for each slot, and one that is always 0 for the slot after the last, which means no slot.
 
-    Two short running sums and two searches find a slot, where one running sum over a million slots would be read and
-    written each time. Whatever changes, the sums of its blocks are recomputed, so no rounding error accumulates.
+    Two short running sums and two searches find a slot; a single running sum over a million slots would be read and
+    written each time. The sums of all changed blocks are recomputed, so no rounding error accumulates.
     """
 
     slot_bytes = 4
@@ -33,7 +33,7 @@ class DeviceSums:
         self._sums[block] = self._masses[block].sum(1, dtype=torch.float64)
 
     def find(self, part: Tensor) -> Tensor:
-        """The slots that lie at these parts (float64 [B], in [0, 1)) of the sum of all; none has mass 0."""
+        """The slots at these parts (float64 [B], in [0, 1)) of the total sum; none has mass 0."""
         sums = self._sums.cumsum(0)  # [blocks]
         before = functional.pad(sums, (1, 0))
         rest = part * sums[-1]
@@ -43,12 +43,12 @@ class DeviceSums:
         return block * BLOCK + place
 
     def load(self, mass: Tensor) -> None:
-        """Take over the masses [slots] of all slots."""
+        """Load the masses [slots] of all slots."""
         self.mass[:-1] = mass
         self._sums.copy_(self._masses.sum(1, dtype=torch.float64))
 
 
 def _place(running: Tensor, rest: Tensor) -> Tensor:
-    """The first place whose running sum exceeds `rest`; where rounding leaves none, the last that adds to the sum."""
+    """The first place whose running sum exceeds `rest`; if rounding leaves none, the last that adds to the sum."""
     last = torch.searchsorted(running, running[..., -1:].contiguous())
     return torch.minimum(torch.searchsorted(running, rest, right=True), last)
