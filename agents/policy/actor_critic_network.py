@@ -16,6 +16,7 @@ from gymnast.networks.layers.init import initialise
 from gymnast.networks.layers.inputs import has_image
 from gymnast.networks.layers.normalise import RunningNorm
 from gymnast.networks.layers.recurrent import Core
+from gymnast.networks.modes import acting
 
 MLP_SIZES = (64, 64)
 """Units of an MLP (Schulman et al. 2017, section 6.1)."""
@@ -72,7 +73,7 @@ def actor_critic_network(
     )
     initialise(network.policy, config.init, activation=None, generator=generator, gain=POLICY_GAIN)
     initialise(network.value, config.init, activation=None, generator=generator)
-    return network
+    return acting(network)
 
 
 def _trunk(

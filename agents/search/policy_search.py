@@ -198,6 +198,8 @@ class PolicySearch(ABC):
             "env_step": self.env_step,
             "updates": self.updates,
         }
+        if buffers := self._buffers():
+            state["buffers"] = {name: buffer.clone() for name, buffer in buffers.items()}
         if not self.trials.candidates:
             return state
         under_way = {**self.generation(), "rows": self.rows.clone(), "trials": self.trials.state_dict()}
@@ -206,6 +208,9 @@ class PolicySearch(ABC):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Load a state; without "replay" a new generation begins from the learned state."""
         self.load_learned(state)
+        buffers = self._buffers()
+        for name, value in state.get("buffers", {}).items():
+            buffers[name].copy_(value)
         restore_generator(self.generator, state["generator"])
         self._init_generator.set_state(state["init_generator"].cpu())
         self.env_step, self.updates = state["env_step"], state["updates"]
@@ -214,6 +219,12 @@ class PolicySearch(ABC):
             self.trials.load_state_dict(state["replay"]["trials"])
             self.load_generation(state["replay"])
             self.rows.copy_(state["replay"]["rows"])
+
+    def _buffers(self) -> dict[str, Tensor]:
+        """What a user's own network keeps beside its parameters; no search changes it."""
+        network = self.network.network
+        learned = set(self.network.names)
+        return {name: value for name, value in network.state_dict().items() if name not in learned}
 
     def own(self, parameters: Tensor) -> Tensor:
         """A copy of loaded parameters [..., P] on the agent's device; ValueError if they belong to another network."""
