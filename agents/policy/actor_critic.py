@@ -26,6 +26,7 @@ from gymnast.agents.policy.hogwild import Follower, Shared
 from gymnast.agents.policy.loss import actor_critic_loss
 from gymnast.agents.policy.novelty import build_intrinsic
 from gymnast.agents.policy.policy_actor import PolicyActor
+from gymnast.agents.prediction import Predicts
 from gymnast.agents.samples import Samples, as_steps, minibatches, uncut
 from gymnast.agents.schedules import schedule
 from gymnast.envs.step import Obs, Step
@@ -36,7 +37,7 @@ from gymnast.networks.layers.recurrent import reset
 from gymnast.replay.rollout import Rollout
 
 
-class ActorCritic:
+class ActorCritic(Predicts):
     """Actor and critic that learn from rollouts: the agent, without environment, loop or logger.
 
     Raises:
@@ -120,7 +121,13 @@ class ActorCritic:
 
     def actor(self, num_envs: int, *, explore: bool, seed: int | np.random.SeedSequence) -> PolicyActor:
         """Draws actions with `explore`, else takes the most probable ones (or draws, with `eval_sample`)."""
-        return PolicyActor(self, num_envs, explore=explore, seed=seed)
+        return PolicyActor(self, num_envs, draws=explore or self.config.eval_sample, seed=seed)
+
+    def predicting_actor(
+        self, num_envs: int, *, deterministic: bool, seed: int | np.random.SeedSequence
+    ) -> PolicyActor:
+        """Takes the most probable actions, or draws them."""
+        return PolicyActor(self, num_envs, draws=not deterministic, seed=seed)
 
     @torch.no_grad()
     def store(self, obs: Obs, acted: Acted, step: Step) -> None:

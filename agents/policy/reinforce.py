@@ -22,6 +22,7 @@ from gymnast.agents.policy.policy_actor import PolicyActor
 from gymnast.agents.policy.reinforce_batch import EpisodeBatch, batch_of, returns_of
 from gymnast.agents.policy.reinforce_config import ReinforceConfig
 from gymnast.agents.policy.reward_scale import RewardScale
+from gymnast.agents.prediction import Predicts
 from gymnast.agents.schedules import schedule
 from gymnast.envs.step import Obs, Step, map_obs
 from gymnast.networks.distributions.distributions import distribution
@@ -30,7 +31,7 @@ from gymnast.networks.fast.policy_backward import plain_policy
 from gymnast.replay.episode_buffer import EpisodeBuffer
 
 
-class Reinforce:
+class Reinforce(Predicts):
     """A policy that learns from whole episodes: the agent, without environment, loop or logger.
 
     The gradient is that of the mean over episodes of the sum over their steps of log pi(a|s) * (return - baseline),
@@ -108,7 +109,13 @@ class Reinforce:
 
     def actor(self, num_envs: int, *, explore: bool, seed: int | np.random.SeedSequence) -> PolicyActor:
         """Draws actions with `explore`, else takes the most probable ones (or draws, with `eval_sample`)."""
-        return PolicyActor(self, num_envs, explore=explore, seed=seed)
+        return PolicyActor(self, num_envs, draws=explore or self.config.eval_sample, seed=seed)
+
+    def predicting_actor(
+        self, num_envs: int, *, deterministic: bool, seed: int | np.random.SeedSequence
+    ) -> PolicyActor:
+        """Takes the most probable actions, or draws them."""
+        return PolicyActor(self, num_envs, draws=not deterministic, seed=seed)
 
     @torch.no_grad()
     def store(self, obs: Obs, acted: Acted, step: Step) -> None:

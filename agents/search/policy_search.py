@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from gymnast.agents.base import Acted, Metrics, restore_generator, seed_sequence, torch_seed
+from gymnast.agents.prediction import Predicts
 from gymnast.agents.search.trials import Trials
 from gymnast.envs.step import Obs, Step
 from gymnast.networks import build
@@ -60,7 +61,7 @@ def at_least(config: Any, low: int, *names: str) -> None:
             raise ValueError(f"{name} must be >= {low}, got {getattr(config, name)}")
 
 
-class PolicySearch(ABC):
+class PolicySearch(Predicts, ABC):
     """Base of policy searches: the policy network, and the assignment of candidates to rows of the environment.
 
     Each of N rows plays one candidate for whole episodes (`Trials`); once every candidate of a generation has played
@@ -167,6 +168,12 @@ class PolicySearch(ABC):
         if explore and not self.trials.candidates:
             self.propose()  # running out of memory is reported before training begins
         return PolicyActor(self, explore=explore)
+
+    def predicting_actor(
+        self, num_envs: int, *, deterministic: bool, seed: int | np.random.SeedSequence
+    ) -> PolicyActor:
+        """The learned parameters' actions, which are deterministic."""
+        return PolicyActor(self, explore=False)
 
     def store(self, obs: Obs, acted: Acted, step: Step) -> None:
         """Record the episodes that ended, however they ended; nothing else of a step matters."""

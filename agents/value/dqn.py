@@ -17,6 +17,7 @@ from gymnast.agents.maths.td import allowed, chosen, weighted_mean
 from gymnast.agents.optim import optimizers
 from gymnast.agents.optim.compiled import Captured
 from gymnast.agents.optim.update import Update
+from gymnast.agents.prediction import Predicts
 from gymnast.agents.schedules import schedule
 from gymnast.agents.value.dqn_config import DQNConfig
 from gymnast.agents.value.dqn_replay import Replay, build_replay
@@ -34,7 +35,7 @@ from gymnast.replay.sequences import SequenceBatch
 from gymnast.replay.transitions import Batch
 
 
-class DQN:
+class DQN(Predicts):
     """Deep Q-network (Mnih et al. 2015, algorithm 1): the agent, without environment, loop or logger.
 
     Raises:
@@ -146,6 +147,10 @@ class DQN:
     def epsilon_greedy(self, num_envs: int, *, epsilon: float, seed: int | np.random.SeedSequence) -> QActor:
         """Greedy actions, or with probability epsilon random ones."""
         return self._actor_class(self, num_envs, explore=False, seed=seed, eval_epsilon=epsilon)
+
+    def predicting_actor(self, num_envs: int, *, deterministic: bool, seed: int | np.random.SeedSequence) -> QActor:
+        """Greedy actions, or epsilon-greedy ones by the schedule; no replay is made."""
+        return self._actor_class(self, num_envs, explore=not deterministic, seed=seed)
 
     @property
     def _actor_class(self) -> type[QActor]:

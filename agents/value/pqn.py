@@ -22,6 +22,7 @@ from gymnast.agents.maths.td import allowed, chosen
 from gymnast.agents.optim import optimizers
 from gymnast.agents.optim.compiled import Captured
 from gymnast.agents.optim.update import Update
+from gymnast.agents.prediction import Predicts
 from gymnast.agents.samples import ValueSamples, minibatches
 from gymnast.agents.schedules import schedule
 from gymnast.agents.value.pqn_config import PQNConfig
@@ -33,7 +34,7 @@ from gymnast.networks.fast.q_backward import Plain, fast
 from gymnast.replay.rollout import Rollout
 
 
-class PQN:
+class PQN(Predicts):
     """Parallelised Q-network (Gallici et al. 2024, algorithm 1): the agent, without environment, loop or logger.
 
     Raises:
@@ -118,6 +119,10 @@ class PQN:
     def epsilon_greedy(self, num_envs: int, *, epsilon: float, seed: int | np.random.SeedSequence) -> PQNActor:
         """Greedy actions, or with probability epsilon random ones."""
         return PQNActor(self, explore=False, seed=seed, eval_epsilon=epsilon)
+
+    def predicting_actor(self, num_envs: int, *, deterministic: bool, seed: int | np.random.SeedSequence) -> PQNActor:
+        """Greedy actions, or epsilon-greedy ones by the schedule."""
+        return PQNActor(self, explore=not deterministic, seed=seed)
 
     def best(self, obs: Obs, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         """The largest value of an allowed action [N], and that action's number from 0 on [N].

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from gymnast.agents.table import ALGORITHMS
 from gymnast.errors import UsageError, nearest
 from gymnast.settings import control_presets, game_presets
-from gymnast.settings.algorithms import ALGORITHMS
 
 
 @dataclass(frozen=True)
