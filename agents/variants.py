@@ -8,7 +8,6 @@ from typing import Any, Generic, TypeVar
 import gymnasium as gym
 import numpy as np
 import torch
-from torch import nn
 
 from gymnast.agents.policy.actor_critic import ActorCritic
 from gymnast.agents.policy.actor_critic_config import ActorCriticConfig
@@ -16,6 +15,7 @@ from gymnast.agents.search.evolution import EvolutionStrategies, GeneticAlgorith
 from gymnast.agents.table import ALGORITHMS, python_name
 from gymnast.agents.value.dqn import DQN
 from gymnast.agents.value.dqn_config import DQNConfig
+from gymnast.networks.build import Backbone
 
 A = TypeVar("A")
 
@@ -43,7 +43,7 @@ class Variant(Generic[A]):
         num_envs: int = 1,
         device: str | torch.device = "cpu",
         seed: int | np.random.SeedSequence = 0,
-        backbone: nn.Module | type[nn.Module] | str | None = None,
+        backbone: Backbone | None = None,
     ) -> A:
         config = self.config if config is None else config
         return self.cls(

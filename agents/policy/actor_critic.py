@@ -9,7 +9,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gymnast.agents.base import Acted, Metrics, restore_generator, seed_sequence, torch_seed
 from gymnast.agents.lives import Lives
@@ -30,6 +30,7 @@ from gymnast.agents.prediction import Predicts
 from gymnast.agents.samples import Samples, as_steps, minibatches, uncut
 from gymnast.agents.schedules import schedule
 from gymnast.envs.step import Obs, Step
+from gymnast.networks.build import Backbone, settled
 from gymnast.networks.distributions.distributions import distribution
 from gymnast.networks.fast.flat import FlatParameters
 from gymnast.networks.fast.policy_backward import plain_policy
@@ -53,11 +54,12 @@ class ActorCritic(Predicts):
         num_envs: int = 1,
         device: str | torch.device = "cpu",
         seed: int | np.random.SeedSequence = 0,
-        backbone: nn.Module | None = None,
+        backbone: Backbone | None = None,
     ) -> None:
         self.observation_space: gym.Space[Any] = observation_space
         self.action_space: gym.Space[Any] = action_space
-        self.config = config = config or ActorCriticConfig()
+        self.config, wanted = settled(config or ActorCriticConfig(), backbone)
+        config = self.config
         self.num_envs, self.device = num_envs, torch.device(device)
         self.length = None if config.recurrent == "none" else config.sequence_length or config.rollout_steps
         """Steps of a sample, None where each step is one."""
@@ -70,7 +72,7 @@ class ActorCritic(Predicts):
         self._now = {name: torch.tensor(value, device=self.device) for name, value in at_first.items()}
         self.distribution = distribution(action_space, squash=config.squash, device=self.device)
         init_seed, order_seed, intrinsic_seed = seed_sequence(seed).spawn(3)
-        self._build_network(config.backbone if backbone is None else backbone, init_seed)
+        self._build_network(wanted, init_seed)
         self._captured = Captured(self._learn) if config.cuda_graphs else None
         self._generator = torch.Generator(self.device).manual_seed(torch_seed(order_seed))
         self.rollout = Rollout(config.rollout_steps, num_envs, device=self.device)
@@ -79,7 +81,7 @@ class ActorCritic(Predicts):
         self._began = 0  # env step at which the rollout began
         self._lives = Lives()
 
-    def _build_network(self, backbone: str | nn.Module, seed: np.random.SeedSequence) -> None:
+    def _build_network(self, backbone: Backbone, seed: np.random.SeedSequence) -> None:
         """The network, and what updates it."""
         config = self.config
         self.network = actor_critic_network(

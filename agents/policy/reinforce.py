@@ -10,7 +10,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gymnast.agents.base import Acted, Metrics, seed_sequence, torch_seed
 from gymnast.agents.maths import means, policy_gradient
@@ -25,6 +25,7 @@ from gymnast.agents.policy.reward_scale import RewardScale
 from gymnast.agents.prediction import Predicts
 from gymnast.agents.schedules import schedule
 from gymnast.envs.step import Obs, Step, map_obs
+from gymnast.networks.build import Backbone, settled
 from gymnast.networks.distributions.distributions import distribution
 from gymnast.networks.fast.flat import FlatParameters
 from gymnast.networks.fast.policy_backward import plain_policy
@@ -56,11 +57,12 @@ class Reinforce(Predicts):
         num_envs: int = 1,
         device: str | torch.device = "cpu",
         seed: int | np.random.SeedSequence = 0,
-        backbone: nn.Module | None = None,
+        backbone: Backbone | None = None,
     ) -> None:
         self.observation_space: gym.Space[Any] = observation_space
         self.action_space: gym.Space[Any] = action_space
-        self.config = config = config or ReinforceConfig()
+        self.config, wanted = settled(config or ReinforceConfig(), backbone)
+        config = self.config
         self.num_envs, self.device = num_envs, torch.device(device)
         self.env_step = self.updates = 0
         self.learning_rate = schedule(config.learning_rate, name="learning_rate")
@@ -78,9 +80,9 @@ class Reinforce(Predicts):
         """[V], the running mean of the returns that weighed actions."""
         self.buffer = EpisodeBuffer(num_envs, device=self.device)
         self.has_value = config.baseline == "value"
-        self._build_network(config.backbone if backbone is None else backbone, init_seed)
+        self._build_network(wanted, init_seed)
 
-    def _build_network(self, backbone: str | nn.Module, seed: np.random.SeedSequence) -> None:
+    def _build_network(self, backbone: Backbone, seed: np.random.SeedSequence) -> None:
         """The network, and what updates it."""
         config = self.config
         self.network = actor_critic_network(

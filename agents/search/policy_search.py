@@ -17,7 +17,7 @@ from gymnast.agents.base import Acted, Metrics, restore_generator, seed_sequence
 from gymnast.agents.prediction import Predicts
 from gymnast.agents.search.trials import Trials
 from gymnast.envs.step import Obs, Step
-from gymnast.networks import build
+from gymnast.networks.build import Backbone, BackboneName, build, named, settled
 from gymnast.networks.distributions.deterministic import chooser
 from gymnast.networks.layers.activations import ACTIVATIONS
 from gymnast.networks.layers.init import INITS
@@ -30,7 +30,7 @@ class PolicySearchConfig:
 
     episodes: int = 1
     """Episodes per candidate and generation; its fitness is their mean undiscounted return."""
-    backbone: str = "auto"
+    backbone: BackboneName = "auto"
     """Network below the policy's linear output: a name from gymnast list networks, or module:Class."""
     hidden_sizes: tuple[int, ...] | None = (32, 32)
     """Units of the fully connected layers: no numbers for a linear policy, None for the backbone's own."""
@@ -44,6 +44,7 @@ class PolicySearchConfig:
     """Act only with allowed Discrete actions, where the environment provides action masks."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "backbone", named(self.backbone))
         at_least(self, 1, "episodes")
         if not 0.0 <= self.output_scale < math.inf:
             raise ValueError(f"output_scale must be >= 0, got {self.output_scale}")
@@ -84,15 +85,15 @@ class PolicySearch(Predicts, ABC):
         num_envs: int = 1,
         device: str | torch.device = "cpu",
         seed: int | np.random.SeedSequence = 0,
-        backbone: nn.Module | None = None,
+        backbone: Backbone | None = None,
     ) -> None:
         self.observation_space: gym.Space[Any] = observation_space
         self.action_space: gym.Space[Any] = action_space
-        self.config = config = self.defaults if config is None else config
+        config, self._backbone = settled(self.defaults if config is None else config, backbone)
+        self.config = config
         self.num_envs, self.device = num_envs, torch.device(device)
         self.outputs, self.choose = chooser(action_space, device=self.device)
         init_seed, noise_seed = seed_sequence(seed).spawn(2)
-        self._backbone = config.backbone if backbone is None else backbone
         self._init_generator = torch.Generator().manual_seed(torch_seed(init_seed))
         first = self._new_network()
         self.first = flat_vector(first).to(self.device)

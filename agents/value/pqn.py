@@ -29,6 +29,7 @@ from gymnast.agents.value.pqn_config import PQNConfig
 from gymnast.agents.value.q_actor import PQNActor
 from gymnast.agents.value.q_network import normed_q_network
 from gymnast.envs.step import Obs, Step, map_obs
+from gymnast.networks.build import Backbone, settled
 from gymnast.networks.fast.flat import FlatParameters
 from gymnast.networks.fast.q_backward import Plain, fast
 from gymnast.replay.rollout import Rollout
@@ -50,14 +51,15 @@ class PQN(Predicts):
         num_envs: int = 1,
         device: str | torch.device = "cpu",
         seed: int | np.random.SeedSequence = 0,
-        backbone: nn.Module | None = None,
+        backbone: Backbone | None = None,
     ) -> None:
         if not isinstance(action_space, spaces.Discrete):
             raise ValueError(
                 f"pqn needs Discrete actions, got {action_space}; use ppo, or a wrapper that enumerates the actions"
             )
         self.observation_space, self.action_space = observation_space, action_space
-        self.config = config = config or PQNConfig()
+        self.config, wanted = settled(config or PQNConfig(), backbone)
+        config = self.config
         self.num_envs, self.device = num_envs, torch.device(device)
         _check_sizes(config, num_envs, self.device)
         self.env_step = self.updates = 0
@@ -65,7 +67,7 @@ class PQN(Predicts):
         self.learning_rate = schedule(config.learning_rate, name="learning_rate")
         self.epsilon = schedule(config.epsilon, name="epsilon", high=1.0)
         init_seed, order_seed = seed_sequence(seed).spawn(2)
-        self._build_network(config.backbone if backbone is None else backbone, init_seed)
+        self._build_network(wanted, init_seed)
         self._build_update()
         self._generator = torch.Generator(self.device).manual_seed(torch_seed(order_seed))
         self.rollout = Rollout(config.rollout_steps, num_envs, device=self.device)
@@ -74,7 +76,7 @@ class PQN(Predicts):
         self._lives = Lives()
         self._begin()
 
-    def _build_network(self, backbone: str | nn.Module, seed: np.random.SeedSequence) -> None:
+    def _build_network(self, backbone: Backbone, seed: np.random.SeedSequence) -> None:
         """The network, and the form in which it is fastest."""
         config, generator = self.config, torch.Generator().manual_seed(torch_seed(seed))
         network = normed_q_network(backbone, self.observation_space, self.actions, config, generator)

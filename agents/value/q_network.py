@@ -16,8 +16,8 @@ from gymnast.agents.value.values import (
     ScalarValues,
     Values,
 )
-from gymnast.networks import build, default_sizes
 from gymnast.networks.backbones.convolutional import ConvNet
+from gymnast.networks.build import Backbone, build, default_sizes
 from gymnast.networks.heads.q import DuelingHead, ImplicitHead, QHead, QNetwork, RecurrentQNetwork
 from gymnast.networks.layers.init import initialise
 from gymnast.networks.layers.noisy import Linear, NoisyLayers
@@ -33,7 +33,7 @@ NORMED_SIZES = (128, 128)
 
 
 def q_network(
-    backbone: str | nn.Module,
+    backbone: Backbone,
     observation_space: gym.Space[Any],
     actions: int,
     config: DQNConfig,
@@ -72,7 +72,7 @@ def q_network(
 
 
 def normed_q_network(
-    backbone: str | nn.Module,
+    backbone: Backbone,
     observation_space: gym.Space[Any],
     actions: int,
     config: PQNConfig,
