@@ -236,3 +236,13 @@ def test_workers_share_running_statistics(tmp_path: Path, monkeypatch: pytest.Mo
     counted = agent.network.state_dict()["actor.backbone.layers.1.num_batches_tracked"]
     assert int(counted) > 0
     sys.modules.pop("moody15")
+
+
+@pytest.mark.parametrize("config", [ActorCriticConfig(), ActorCriticConfig(recurrent="lstm", minibatches=1)])
+def test_continuous_actions_depend_on_the_number_of_rows_by_rounding_only(config: ActorCriticConfig) -> None:
+    """Batched products of other sizes round differently; Pendulum carries that on for 200 steps (docs/python.md)."""
+    env = make("Pendulum-v1")
+    agent = ActorCritic(env.single_observation_space, env.single_action_space, config, seed=0)
+    found = [evaluate(agent, "Pendulum-v1", episodes=6, num_envs=rows, seed=3).returns for rows in (1, 3, 6)]
+    assert found[1] == pytest.approx(found[0], rel=1e-4)
+    assert found[2] == pytest.approx(found[0], rel=1e-4)
