@@ -1,15 +1,22 @@
-"""Agents: a small stateful class per family, and pure functions for the maths; imported on first use."""
+"""Agents: a small stateful class per family, and pure functions for the maths; imported on first use.
+
+`gymnast list agents` gives names; each is here as a class or as a constructor with that algorithm's defaults.
+"""
 
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:  # type checkers do not read `CLASSES`; tests/test_public_names.py holds these names equal to it
+from gymnast.agents.table import ALGORITHMS, CLASSES, python_name
+
+if TYPE_CHECKING:  # type checkers do not read the table; tests/test_public_names.py holds these names equal to it
     from gymnast.agents.policy.actor_critic import ActorCritic as ActorCritic
     from gymnast.agents.policy.actor_critic_config import ActorCriticConfig as ActorCriticConfig
     from gymnast.agents.policy.reinforce import Reinforce as Reinforce
     from gymnast.agents.policy.reinforce_config import ReinforceConfig as ReinforceConfig
+    from gymnast.agents.prediction import Predictor as Predictor
+    from gymnast.agents.prediction import predict as predict
     from gymnast.agents.search.evolution import EvolutionStrategies as EvolutionStrategies
     from gymnast.agents.search.evolution import EvolutionStrategiesConfig as EvolutionStrategiesConfig
     from gymnast.agents.search.evolution import GeneticAlgorithm as GeneticAlgorithm
@@ -40,65 +47,33 @@ if TYPE_CHECKING:  # type checkers do not read `CLASSES`; tests/test_public_name
     from gymnast.agents.value.dqn_config import DQNConfig as DQNConfig
     from gymnast.agents.value.pqn import PQN as PQN
     from gymnast.agents.value.pqn_config import PQNConfig as PQNConfig
+    from gymnast.agents.variants import A2C as A2C
+    from gymnast.agents.variants import A3C as A3C
+    from gymnast.agents.variants import C51 as C51
+    from gymnast.agents.variants import DER as DER
+    from gymnast.agents.variants import ES as ES
+    from gymnast.agents.variants import GA as GA
+    from gymnast.agents.variants import IQN as IQN
+    from gymnast.agents.variants import PER as PER
+    from gymnast.agents.variants import PPO as PPO
+    from gymnast.agents.variants import QRDQN as QRDQN
+    from gymnast.agents.variants import R2D2 as R2D2
+    from gymnast.agents.variants import DoubleDQN as DoubleDQN
+    from gymnast.agents.variants import DuelingDQN as DuelingDQN
+    from gymnast.agents.variants import NoisyDQN as NoisyDQN
+    from gymnast.agents.variants import NStepDQN as NStepDQN
+    from gymnast.agents.variants import Rainbow as Rainbow
 
-
-class AgentEntry(NamedTuple):
-    """Where an agent's class is, and what it does."""
-
-    path: str
-    """`module:Class`; its config is `ClassConfig` in the same module."""
-    help: str
-
-
-CLASSES: dict[str, AgentEntry] = {
-    "q-learning": AgentEntry("gymnast.agents.tabular.learners:QLearning", "Q-learning, off-policy control in a table"),
-    "sarsa": AgentEntry("gymnast.agents.tabular.learners:Sarsa", "SARSA, on-policy control in a table"),
-    "expected-sarsa": AgentEntry(
-        "gymnast.agents.tabular.learners:ExpectedSarsa", "SARSA with the expectation over next actions"
-    ),
-    "double-q-learning": AgentEntry(
-        "gymnast.agents.tabular.learners:DoubleQLearning",
-        "Q-learning with two tables: one chooses, the other evaluates",
-    ),
-    "n-step-sarsa": AgentEntry("gymnast.agents.tabular.learners:NStepSarsa", "SARSA with n-step returns"),
-    "td": AgentEntry("gymnast.agents.tabular.learners:TD", "TD prediction of the value of a fixed policy"),
-    "value-iteration": AgentEntry(
-        "gymnast.agents.tabular.planning:ValueIteration", "planning by value iteration on a known table"
-    ),
-    "policy-iteration": AgentEntry(
-        "gymnast.agents.tabular.planning:PolicyIteration", "planning by policy iteration on a known table"
-    ),
-    "ucb": AgentEntry("gymnast.agents.tabular.bandits:UCB", "upper confidence bounds, for bandits"),
-    "thompson": AgentEntry("gymnast.agents.tabular.bandits:Thompson", "Thompson sampling, for bandits"),
-    "reinforce": AgentEntry(
-        "gymnast.agents.policy.reinforce:Reinforce", "REINFORCE: policy gradient of whole episodes (Williams 1992)"
-    ),
-    "hill-climbing": AgentEntry(
-        "gymnast.agents.search.hill_climbing:HillClimbing", "search by perturbing the best policy so far"
-    ),
-    "ga": AgentEntry("gymnast.agents.search.evolution:GeneticAlgorithm", "genetic algorithm (Such et al. 2017)"),
-    "es": AgentEntry(
-        "gymnast.agents.search.evolution:EvolutionStrategies", "evolution strategies (Salimans et al. 2017)"
-    ),
-    "dqn": AgentEntry("gymnast.agents.value.dqn:DQN", "deep Q-network (Mnih et al. 2015)"),
-    "pqn": AgentEntry(
-        "gymnast.agents.value.pqn:PQN",
-        "parallelised Q-network: Q(lambda) without replay or target network (Gallici et al. 2024)",
-    ),
-    "ppo": AgentEntry(
-        "gymnast.agents.policy.actor_critic:ActorCritic", "proximal policy optimisation (Schulman et al. 2017)"
-    ),
-}
-"""Every agent of gymnast's own by its name on the command line; nothing of it is imported here.
-
-`gymnast.agents.Class` and `gymnast.agents.ClassConfig` are looked up in it on first use.
-"""
 
 _MODULES = {
     name: module
     for module, _, agent in (entry.path.partition(":") for entry in CLASSES.values())
     for name in (agent, f"{agent}Config")
 }
+_MODULES |= {
+    name: "gymnast.agents.variants" for name in map(python_name, (*CLASSES, *ALGORITHMS)) if name not in _MODULES
+}
+_MODULES |= {"Predictor": "gymnast.agents.prediction", "predict": "gymnast.agents.prediction"}
 __all__ = sorted(_MODULES)
 
 

@@ -114,7 +114,7 @@ def run_gymnast(task: Task, profiler: Profiler) -> Result:
 
 def _config(task: Task) -> Any:
     from gymnast.agents import ActorCriticConfig
-    from gymnast.settings.algorithms import A2C
+    from gymnast.agents.table import A2C
 
     algorithm = task.algorithm
     parts: dict[str, Any] = dict(A2C) if task.name == "a2c" else {"clip": CLIP}

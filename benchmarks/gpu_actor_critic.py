@@ -32,9 +32,9 @@ from torch import Tensor
 from gymnast.agents import ActorCritic, ActorCriticConfig
 from gymnast.agents.base import Acted
 from gymnast.agents.optim.compiled import WARM_UP
+from gymnast.agents.table import A2C
 from gymnast.envs import make
 from gymnast.envs.step import Step
-from gymnast.settings.algorithms import A2C
 from gymnast.training.loop import Loop
 
 BUDGET = 85.0

@@ -10,9 +10,22 @@ if TYPE_CHECKING:
     from gymnast.envs.env import Env
     from gymnast.envs.errors import EnvError, EnvWarning
     from gymnast.envs.factory import make
+    from gymnast.envs.foreign import begin_of, step_of
     from gymnast.envs.step import Obs, Step, TransitionTable
 
-__all__ = ["Checked", "Env", "EnvError", "EnvWarning", "Obs", "Step", "TransitionTable", "check", "make"]
+__all__ = [
+    "Checked",
+    "Env",
+    "EnvError",
+    "EnvWarning",
+    "Obs",
+    "Step",
+    "TransitionTable",
+    "begin_of",
+    "check",
+    "make",
+    "step_of",
+]
 
 _HOMES = {
     "Checked": "check",
@@ -22,8 +35,10 @@ _HOMES = {
     "Obs": "step",
     "Step": "step",
     "TransitionTable": "step",
+    "begin_of": "foreign",
     "check": "check",
     "make": "factory",
+    "step_of": "foreign",
 }
 
 

@@ -21,7 +21,7 @@ from gymnast.envs.errors import EnvError, EnvWarning
 from gymnast.envs.factory import EnvLike, make
 from gymnast.envs.rows import incoming, tensors
 from gymnast.envs.rows.serial import SerialEnv
-from gymnast.envs.step import Obs, Step, map_obs
+from gymnast.envs.step import Obs, Step, children, map_obs, tensor_dtype
 
 Verdict = Literal["ok", "note", "fault"]
 TIMED = 0.5
@@ -279,8 +279,8 @@ def _same(left: list[Any], right: list[Any]) -> bool:
 def _tensors(space: gym.Space[Any]) -> str:
     """The tensors that observations become."""
     if isinstance(space, (spaces.Dict, spaces.Tuple)):
-        return "{" + ", ".join(f"{name}: {_tensors(part)}" for name, _, part in tensors.children(space)) + "}"
-    return f"{tensors.tensor_dtype(space).name} {list(space.shape or ())}"
+        return "{" + ", ".join(f"{name}: {_tensors(part)}" for name, _, part in children(space)) + "}"
+    return f"{tensor_dtype(space).name} {list(space.shape or ())}"
 
 
 def _line(error: Exception) -> str:

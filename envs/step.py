@@ -1,13 +1,21 @@
-"""The types that environments pass to the loop and to agents; agents know no other part of `envs`."""
+"""What environments pass to the loop and to agents, and how Gymnasium's values become it.
+
+Agents know no other part of `envs`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+import gymnasium as gym
 import numpy as np
+import torch
+from gymnasium import spaces
 from torch import Tensor
+
+from gymnast.envs.rows import incoming
 
 Obs: TypeAlias = "Tensor | dict[str, Obs]"
 """A batch of observations: a tensor with leading axis N, or a nested dict of them.
@@ -15,6 +23,14 @@ Obs: TypeAlias = "Tensor | dict[str, Obs]"
 A Gymnasium `Tuple` space becomes a dict with the keys "0", "1", …; a `Discrete` one an int64 tensor [N] that holds
 the space's own numbers (its `start` included).
 """
+
+TENSOR_DTYPES: dict[Any, np.dtype[Any]] = {
+    np.dtype(np.float64): np.dtype(np.float32),
+    np.dtype(np.uint16): np.dtype(np.int32),
+    np.dtype(np.uint32): np.dtype(np.int64),
+    np.dtype(np.uint64): np.dtype(np.int64),
+}
+"""NumPy dtypes of observations that change as tensors; all others are kept."""
 
 
 @dataclass(slots=True)
@@ -80,3 +96,51 @@ def map_obs(function: Callable[[Tensor], Tensor], obs: Obs) -> Obs:
     if isinstance(obs, dict):
         return {key: map_obs(function, value) for key, value in obs.items()}
     return function(obs)
+
+
+def to_tensor(array: np.ndarray, device: torch.device) -> Tensor:
+    """An array as a tensor on the device; on the CPU it keeps the array's memory, so the array must be our own."""
+    tensor = torch.from_numpy(array)
+    if device.type == "cpu":
+        return tensor
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
+def tensor_dtype(space: gym.Space[Any]) -> np.dtype[Any]:
+    """The dtype that observations of an array space have as tensors: float64 becomes float32, uint8 stays."""
+    if isinstance(space, spaces.Discrete):
+        return np.dtype(np.int64)
+    dtype = np.dtype(space.dtype)
+    return TENSOR_DTYPES.get(dtype, dtype)
+
+
+def children(space: spaces.Dict | spaces.Tuple[Any]) -> list[tuple[str, Any, gym.Space[Any]]]:
+    """The parts of a Dict or Tuple space: name in an `Obs`, key in an observation, space."""
+    if isinstance(space, spaces.Dict):
+        return [(str(key), key, part) for key, part in space.spaces.items()]
+    return [(str(index), index, part) for index, part in enumerate(space.spaces)]
+
+
+def batched(space: gym.Space[Any], observations: Any, device: torch.device) -> Obs:
+    """A vector environment's batch of observations of a (single) space, copied into tensors."""
+    if isinstance(space, (spaces.Dict, spaces.Tuple)):
+        return {name: batched(part, observations[key], device) for name, key, part in children(space)}
+    batch = incoming.fitted(np.array(observations), space)
+    incoming.check_range(batch, space)
+    return to_tensor(batch.astype(tensor_dtype(space), copy=False), device)
+
+
+def masks(space: gym.Space[Any], given: Any, rows: int, device: torch.device) -> Tensor:
+    """Masks of allowed actions as they come from one environment (`rows` 1) or N of them, bool [N, A].
+
+    Raises:
+        ValueError: masks that do not fit the action space.
+    """
+    size = sum(incoming.mask_sizes(space))
+    many = not isinstance(given, tuple) and np.shape(given) == (rows, size)
+    allowed = [incoming.mask(mask, space) for mask in (given if many else [given])]
+    if len(allowed) != rows:
+        raise ValueError(f"gave one action mask for {rows} observations: each needs its own")
+    return to_tensor(np.stack(allowed), device)

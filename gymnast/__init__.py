@@ -3,7 +3,7 @@
     from gymnast import TrainOptions, evaluate, load, train
 
     result = train("dqn", TrainOptions(env="CartPole-v1", steps=50_000))
-    agent = load(result.path)
+    agent = load(result.path)  # agent.predict(obs) is an action
     print(evaluate(agent, "CartPole-v1").mean_return)
 
 Importing gymnast registers its environments with Gymnasium (`gymnast/Catch-v0`, …); torch is imported on first use.
@@ -19,17 +19,19 @@ from gymnast.version import __version__
 
 if TYPE_CHECKING:
     from gymnast.evaluation.play import evaluate
+    from gymnast.settings import presets
     from gymnast.settings.options import TrainOptions
-    from gymnast.storage.rebuild import load
+    from gymnast.storage.rebuild import load, save
     from gymnast.training.train import resume, train
 
-__all__ = ["TrainOptions", "__version__", "evaluate", "load", "resume", "train"]
+__all__ = ["TrainOptions", "__version__", "evaluate", "load", "presets", "resume", "save", "train"]
 
 _HOMES = {
     "TrainOptions": "settings.options",
     "evaluate": "evaluation.play",
     "load": "storage.rebuild",
     "resume": "training.train",
+    "save": "storage.rebuild",
     "train": "training.train",
 }
 
@@ -37,6 +39,9 @@ register()
 
 
 def __getattr__(name: str) -> Any:
+    if name == "presets":  # a module
+        globals()[name] = import_module("gymnast.settings.presets")
+        return globals()[name]
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f"gymnast.{_HOMES[name]}"), name)

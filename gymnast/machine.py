@@ -20,11 +20,11 @@ def pick_device(name: str) -> str:
     present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not present.get(kind, False):
         there = ", ".join(key for key, value in present.items() if value)
-        raise ValueError(f"--device {name} is not available here; choose from {there}")
+        raise ValueError(f"device {name} is not available here; choose from {there}")
     if (
         kind == "cuda"
         and torch.device(name).index is not None
         and torch.device(name).index >= torch.cuda.device_count()
     ):
-        raise ValueError(f"--device {name}does not exist: {torch.cuda.device_count()} CUDA devices found")
+        raise ValueError(f"device {name} does not exist: {torch.cuda.device_count()} CUDA devices found")
     return name

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import gymnasium as gym
 from gymnasium import spaces
@@ -13,6 +14,14 @@ from gymnasium import spaces
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+    BackboneName: TypeAlias = str | type[nn.Module]
+    Backbone: TypeAlias = str | nn.Module | type[nn.Module]
+else:
+    BackboneName = str  # what flags are made from: `named` turns a class into its name
+    Backbone = Any
+
+C = TypeVar("C")
 
 NETWORKS = {
     "auto": "nature-cnn for uint8 images [C, H, W], combined if parts of the observation are images, otherwise mlp",
@@ -29,7 +38,7 @@ SIZES = {"mlp": (120, 84), "nature-cnn": (512,), "efficient-cnn": (256,), "minat
 
 
 def build(
-    name: str | nn.Module,
+    name: Backbone,
     observation_space: gym.Space[Any],
     *,
     hidden_sizes: Sequence[int] | None = None,
@@ -43,7 +52,7 @@ def build(
     `hidden_sizes` are the units of its fully connected layers, by default `default_sizes`; `activation` is theirs
     in `mlp` and `combined`; `layer_norm` normalises what each layer gives before its activation (Ba et al. 2016);
     `init` and `generator` make the weights of the named ones. A user's own module, given as
-    an object or as `module:Class`, has its own layers and keeps the weights that it comes with.
+    an object, as a class or as `module:Class`, has its own layers and keeps the weights that it comes with.
 
     Raises:
         ValueError: an unknown name (with the nearest one), or an observation space that the backbone does not fit.
@@ -53,10 +62,12 @@ def build(
     from gymnast.networks.backbones.mlp import MLP
     from gymnast.networks.layers.init import initialise
 
+    if isinstance(name, str) and ":" in name:
+        name = _class(name)
+    if isinstance(name, type):
+        return checked(_made(name, observation_space), name.__name__)
     if not isinstance(name, str):
         return checked(name, type(name).__name__)
-    if ":" in name:
-        return checked(_class(name)(observation_space), name)
     chosen = automatic(observation_space) if name == "auto" else name
     sizes = _sizes(chosen, hidden_sizes)
     if chosen in CNNS:
@@ -85,7 +96,7 @@ def _sizes(name: str, hidden_sizes: Sequence[int] | None) -> tuple[int, ...]:
     return sizes
 
 
-def default_sizes(name: str | nn.Module, observation_space: gym.Space[Any]) -> tuple[int, ...]:
+def default_sizes(name: Backbone, observation_space: gym.Space[Any]) -> tuple[int, ...]:
     """Default units of a backbone's fully connected layers; () for a user's own backbone."""
     return SIZES.get(automatic(observation_space) if name == "auto" else name, ()) if isinstance(name, str) else ()
 
@@ -97,6 +108,50 @@ def automatic(observation_space: gym.Space[Any]) -> str:
     if isinstance(observation_space, spaces.Dict | spaces.Tuple):
         return "combined" if has_image(observation_space) else "mlp"
     return "nature-cnn" if is_image(observation_space) else "mlp"
+
+
+def named(backbone: Backbone) -> str:
+    """The name of a backbone for a config, which is kept as JSON: its own, or `module:Class` of a class.
+
+    Raises:
+        ValueError: a module, or a class that cannot be found by its name.
+    """
+    if isinstance(backbone, str):
+        return backbone
+    if not isinstance(backbone, type):
+        raise ValueError("backbone must be a name or a class in a config; give a module to the agent: backbone=module")
+    if getattr(sys.modules.get(backbone.__module__), backbone.__qualname__, None) is not backbone:
+        raise ValueError(
+            f"backbone {backbone.__name__} cannot be found by its name: define the class at the top level of a module, "
+            "or give it to the agent: backbone=Class"
+        )
+    return path_of(backbone)
+
+
+def settled(config: C, backbone: Backbone | None) -> tuple[C, Backbone]:
+    """A config and the backbone to build: its own, or one that is given beside it, whose name the config then has."""
+    if backbone is None:
+        return config, config.backbone  # type: ignore[attr-defined]
+    name = backbone if isinstance(backbone, str) else path_of(backbone)
+    return dataclasses.replace(config, backbone=name), backbone  # type: ignore[type-var]
+
+
+def path_of(backbone: nn.Module | type[nn.Module]) -> str:
+    """`module:Class` of a user's own backbone, given as an object or as its class."""
+    cls = backbone if isinstance(backbone, type) else type(backbone)
+    return f"{cls.__module__}:{cls.__qualname__}"
+
+
+def _made(cls: type[Any], observation_space: gym.Space[Any]) -> object:
+    from torch import nn
+
+    if not issubclass(cls, nn.Module):
+        raise ValueError(f"backbone {cls.__name__} must be an nn.Module")
+    try:
+        return cls(observation_space)
+    except TypeError as error:
+        text = " ".join(str(error).split())
+        raise ValueError(f"backbone {cls.__name__}(observation_space) cannot be built: {text}") from error
 
 
 def checked(module: object, name: str) -> nn.Module:
@@ -114,7 +169,10 @@ def _class(path: str) -> Any:
 
     module_name, _, class_name = path.partition(":")
     if module_name not in sys.modules:
-        raise ValueError(f"backbone {path} is code from outside gymnast: import {module_name} first, or pass --trust")
+        raise ValueError(
+            f"backbone {path} is code from outside gymnast: import {module_name} first, or allow it by trust=True "
+            "(--trust)"
+        )
     found = getattr(sys.modules[module_name], class_name, None)
     if found is None:
         raise ValueError(f"backbone {path}: {module_name} has no {class_name}")

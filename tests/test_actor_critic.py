@@ -14,10 +14,10 @@ from gymnasium import spaces
 
 from gymnast.agents import ActorCritic, ActorCriticConfig
 from gymnast.agents.samples import Behaviour, Samples, as_steps, cut, minibatches, uncut
+from gymnast.agents.table import A2C
 from gymnast.envs import make
 from gymnast.envs.step import Step
 from gymnast.evaluation.play import evaluate
-from gymnast.settings.algorithms import A2C
 from gymnast.training.loop import Loop
 
 BOX = spaces.Box(-np.inf, np.inf, (3,))

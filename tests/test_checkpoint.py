@@ -86,7 +86,7 @@ def test_an_agent_of_other_code_is_not_imported(tmp_path: Path) -> None:
     (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Evil: ...\n")
     about = About(f"{tmp_path}/evil.py:Evil", {}, "X", 0, ABOUT.observation_space, ABOUT.observation_space, {}, {})
     checkpoint.save(tmp_path / "x.pt", about, {"agent": {}})
-    with pytest.raises(UsageError, match="pass --trust to run it"):
+    with pytest.raises(UsageError, match=r"trust=True \(--trust\) runs it, and agent=Class gives it"):
         rebuild.load(tmp_path / "x.pt")
     assert not (tmp_path / "ran").exists()
 

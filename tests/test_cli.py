@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 from gymnast import __version__
+from gymnast.agents.table import ALGORITHMS
 from gymnast.cli import help
 from gymnast.cli.main import PresetOptions, main
 from gymnast.errors import RunError, UsageError
 from gymnast.settings import agents, flags, presets
-from gymnast.settings.algorithms import ALGORITHMS
 from gymnast.settings.options import EvaluateOptions, TrainOptions
 from gymnast.training import train as training
 

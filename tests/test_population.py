@@ -13,12 +13,12 @@ from gymnast.agents import ActorCritic, ActorCriticConfig
 from gymnast.agents.base import Acted
 from gymnast.agents.population.noise import MakeNoise, OwnGenerators
 from gymnast.agents.population.population import Population
+from gymnast.agents.table import A2C
 from gymnast.envs import make
 from gymnast.envs.step import Step
 from gymnast.evaluation.environment import make_env
 from gymnast.evaluation.play import evaluate
 from gymnast.populations.environment import CounterNoise, evaluation_env, play, training_env
-from gymnast.settings.algorithms import A2C
 from gymnast.settings.options import TrainOptions
 from gymnast.settings.seeds import Seeds
 from gymnast.training.episodes import EndedEpisodes

@@ -6,9 +6,9 @@ import dataclasses
 
 import pytest
 
+from gymnast.agents.table import ALGORITHMS, RAINBOW
 from gymnast.errors import UsageError
 from gymnast.settings import agents, presets
-from gymnast.settings.algorithms import ALGORITHMS, RAINBOW
 from gymnast.settings.options import TrainOptions
 
 PAIRS = [(name, agent) for name, preset in presets.PRESETS.items() for agent in preset.agent]

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from gymnast.agents import DQN, DQNConfig
 from gymnast.agents.base import Acted
+from gymnast.agents.table import RAINBOW
 from gymnast.envs import make
 from gymnast.envs.step import Step
-from gymnast.settings.algorithms import RAINBOW
 from tests.test_dqn import same
 
 PARTS: dict[str, dict[str, Any]] = {

@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from gymnast.agents import DQN
+from gymnast.agents.table import A2C
 from gymnast.evaluation import play
 from gymnast.evaluation.play import evaluate
 from gymnast.settings import agents
-from gymnast.settings.algorithms import A2C
 from gymnast.settings.options import TrainOptions
 from gymnast.storage import checkpoint, rebuild
 from gymnast.storage.metrics_log import read

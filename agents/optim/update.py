@@ -8,11 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gymnast.agents.base import Metrics
+from gymnast.agents.base import LearningError, Metrics
 from gymnast.agents.optim import optimizers
 from gymnast.agents.optim.allocator import keep_freed_pages
 from gymnast.agents.optim.compiled import Compiled
 from gymnast.networks.fast.flat import FlatParameters, clip_norm
+from gymnast.networks.modes import depends_on_mode
 
 Loss = Callable[[Any, Tensor | None], tuple[Tensor, Tensor, Metrics]]
 """Maps a batch (a sample of the replay) and noise to loss [], error of each sample [B] and metrics."""
@@ -25,8 +26,10 @@ class Update:
 
     `gradient` writes the gradient of the loss, if there is a faster way than autograd.
 
-    With `compile` everything before the optimizer's step, which is its own kernel, is one compiled function. Its
-    gradient is a transform of the loss as a function of the weights, because the compiler does not see `backward`.
+    With `compile` everything before the optimizer's step, which is one kernel of its own, is one compiled function.
+    Its gradient is a transform of the loss as a function of the weights, for a compiler sees no `backward`.
+
+    A network that depends on its mode is in training mode while the gradient is computed, and only then.
     """
 
     def __init__(
@@ -55,6 +58,8 @@ class Update:
         self._learn = self._by_backward if gradient is None else self._by_gradient
         if compile:
             self._learn = Compiled(self._by_transform, otherwise=self._by_backward)
+        if depends_on_mode(weights.module):
+            self._in_evaluation_mode, self._learn = self._learn, self._in_training_mode
 
     def __call__(self, batch: Any, noise: Tensor | None) -> tuple[Tensor, Metrics]:
         """One step of the optimizer; returns the error of each sample [B] and the update's metrics."""
@@ -88,6 +93,18 @@ class Update:
         self.weights.grad.copy_(self.weights.flatten(grads.values()))
         self._clip(metrics)
         return error, metrics
+
+    def _in_training_mode(self, batch: Any, noise: Tensor | None) -> tuple[Tensor, Metrics]:
+        network = self.weights.module
+        network.train()
+        try:
+            return self._in_evaluation_mode(batch, noise)
+        except ValueError as error:
+            if "more than 1 value per channel" in str(error):  # torch's BatchNorm
+                raise LearningError("the network's BatchNorm cannot learn from a batch of one row") from error
+            raise
+        finally:
+            network.eval()
 
     def _clip(self, metrics: Metrics) -> None:
         grad = self.weights.grad

@@ -9,7 +9,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gymnast.agents.base import Acted, Metrics, restore_generator, seed_sequence, torch_seed
 from gymnast.agents.lives import Lives
@@ -26,9 +26,11 @@ from gymnast.agents.policy.hogwild import Follower, Shared
 from gymnast.agents.policy.loss import actor_critic_loss
 from gymnast.agents.policy.novelty import build_intrinsic
 from gymnast.agents.policy.policy_actor import PolicyActor
+from gymnast.agents.prediction import Predicts
 from gymnast.agents.samples import Samples, as_steps, minibatches, uncut
 from gymnast.agents.schedules import schedule
 from gymnast.envs.step import Obs, Step
+from gymnast.networks.build import Backbone, settled
 from gymnast.networks.distributions.distributions import distribution
 from gymnast.networks.fast.flat import FlatParameters
 from gymnast.networks.fast.policy_backward import plain_policy
@@ -36,7 +38,7 @@ from gymnast.networks.layers.recurrent import reset
 from gymnast.replay.rollout import Rollout
 
 
-class ActorCritic:
+class ActorCritic(Predicts):
     """Actor and critic that learn from rollouts: the agent, without environment, loop or logger.
 
     Raises:
@@ -52,11 +54,12 @@ class ActorCritic:
         num_envs: int = 1,
         device: str | torch.device = "cpu",
         seed: int | np.random.SeedSequence = 0,
-        backbone: nn.Module | None = None,
+        backbone: Backbone | None = None,
     ) -> None:
         self.observation_space: gym.Space[Any] = observation_space
         self.action_space: gym.Space[Any] = action_space
-        self.config = config = config or ActorCriticConfig()
+        self.config, wanted = settled(config or ActorCriticConfig(), backbone)
+        config = self.config
         self.num_envs, self.device = num_envs, torch.device(device)
         self.length = None if config.recurrent == "none" else config.sequence_length or config.rollout_steps
         """Steps of a sample, None if each step is one."""
@@ -69,7 +72,7 @@ class ActorCritic:
         self._now = {name: torch.tensor(value, device=self.device) for name, value in at_first.items()}
         self.distribution = distribution(action_space, squash=config.squash, device=self.device)
         init_seed, order_seed, intrinsic_seed = seed_sequence(seed).spawn(3)
-        self._build_network(config.backbone if backbone is None else backbone, init_seed)
+        self._build_network(wanted, init_seed)
         self._captured = Captured(self._learn) if config.cuda_graphs else None
         self._generator = torch.Generator(self.device).manual_seed(torch_seed(order_seed))
         self.rollout = Rollout(config.rollout_steps, num_envs, device=self.device)
@@ -78,8 +81,8 @@ class ActorCritic:
         self._began = 0  # env step at which the rollout began
         self._lives = Lives()
 
-    def _build_network(self, backbone: str | nn.Module, seed: np.random.SeedSequence) -> None:
-        """Build the network, its optimizer and its update."""
+    def _build_network(self, backbone: Backbone, seed: np.random.SeedSequence) -> None:
+        """The network, and what updates it."""
         config = self.config
         self.network = actor_critic_network(
             backbone,
@@ -119,8 +122,14 @@ class ActorCritic:
         self._update.step_by(self.follower.step)
 
     def actor(self, num_envs: int, *, explore: bool, seed: int | np.random.SeedSequence) -> PolicyActor:
-        """Samples actions with `explore`, else takes the most probable ones (or samples, with `eval_sample`)."""
-        return PolicyActor(self, num_envs, explore=explore, seed=seed)
+        """Draws actions with `explore`, else takes the most probable ones (or draws, with `eval_sample`)."""
+        return PolicyActor(self, num_envs, draws=explore or self.config.eval_sample, seed=seed)
+
+    def predicting_actor(
+        self, num_envs: int, *, deterministic: bool, seed: int | np.random.SeedSequence
+    ) -> PolicyActor:
+        """Takes the most probable actions, or draws them."""
+        return PolicyActor(self, num_envs, draws=not deterministic, seed=seed)
 
     @torch.no_grad()
     def store(self, obs: Obs, acted: Acted, step: Step) -> None:

@@ -8,6 +8,7 @@ from typing import Literal, get_args
 from gymnast.agents.optim import optimizers
 from gymnast.agents.policy.hogwild import INITIAL
 from gymnast.agents.schedules import ScheduleLike, schedule
+from gymnast.networks.build import BackboneName, named
 from gymnast.networks.layers.activations import ACTIVATIONS
 from gymnast.networks.layers.init import INITS
 from gymnast.networks.layers.recurrent import Cell
@@ -56,7 +57,7 @@ class ActorCriticConfig:
     """Clip the gradient to this Euclidean norm."""
     max_grad_value: float | None = None
     """Clip each entry of the gradient to this absolute value."""
-    backbone: str = "auto"
+    backbone: BackboneName = "auto"
     """Network below the heads: auto, mlp, nature-cnn, efficient-cnn, minatar-cnn, combined or module:Class."""
     hidden_sizes: tuple[int, ...] | None = None
     """Units of the fully connected layers. Default: the backbone's (MLP: 64 64)."""
@@ -102,6 +103,7 @@ class ActorCriticConfig:
     """On a GPU, record all updates of a rollout once and replay them, which removes the gaps between kernels."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "backbone", named(self.backbone))
         for name in ("rollout_steps", "epochs", "minibatches", "memory_size", "sequence_length"):
             value = getattr(self, name)
             if value is not None and value < 1:

@@ -7,15 +7,15 @@ from typing import Any, Protocol
 
 import gymnasium as gym
 import torch
-from torch import nn
 
-from gymnast.networks import build, default_sizes
+from gymnast.networks.build import Backbone, build, default_sizes
 from gymnast.networks.distributions.distributions import Distribution
 from gymnast.networks.heads.actor_critic import ActorCriticNetwork, Trunk
 from gymnast.networks.layers.init import initialise
 from gymnast.networks.layers.inputs import has_image
 from gymnast.networks.layers.normalise import RunningNorm
 from gymnast.networks.layers.recurrent import Core
+from gymnast.networks.modes import acting
 
 MLP_SIZES = (64, 64)
 """Units of an MLP (Schulman et al. 2017, section 6.1)."""
@@ -45,7 +45,7 @@ class NetworkConfig(Protocol):
 
 
 def actor_critic_network(
-    backbone: str | nn.Module,
+    backbone: Backbone,
     observation_space: gym.Space[Any],
     distribution: Distribution,
     config: NetworkConfig,
@@ -57,9 +57,10 @@ def actor_critic_network(
     own = default_sizes(backbone, observation_space)
     mlp = own == default_sizes("mlp", observation_space)
     sizes = MLP_SIZES if config.hidden_sizes is None and mlp else config.hidden_sizes
-    shared = config.trunk == "shared" or (config.trunk == "auto" and has_image(observation_space))
-    if not isinstance(backbone, str) and not shared:
-        raise ValueError("a backbone passed as a module is a single trunk; use trunk shared")
+    one = not isinstance(backbone, str | type)
+    shared = config.trunk == "shared" or (config.trunk == "auto" and (one or has_image(observation_space)))
+    if one and not shared:
+        raise ValueError("a backbone given as a module is one trunk: use trunk shared, or give its class")
     trunk = partial(_trunk, backbone, observation_space, config, generator, hidden_sizes=sizes)
     network = ActorCriticNetwork(
         trunk(),
@@ -72,11 +73,11 @@ def actor_critic_network(
     )
     initialise(network.policy, config.init, activation=None, generator=generator, gain=POLICY_GAIN)
     initialise(network.value, config.init, activation=None, generator=generator)
-    return network
+    return acting(network)
 
 
 def _trunk(
-    backbone: str | nn.Module,
+    backbone: Backbone,
     observation_space: gym.Space[Any],
     config: NetworkConfig,
     generator: torch.Generator,

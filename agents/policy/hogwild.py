@@ -22,10 +22,12 @@ INITIAL: dict[str, dict[str, Callable[[Tensor], Tensor]]] = {
 
 @dataclass(frozen=True)
 class Shared:
-    """Flat parameters [P] and the state of their optimizer, in memory that all processes see."""
+    """Flat parameters [P], the state of their optimizer and the network's buffers, in memory that all processes see."""
 
     parameters: Tensor
     statistics: dict[str, Tensor]
+    buffers: tuple[Tensor, ...]
+    """What a network keeps beside its parameters (a normalisation's running statistics)."""
 
     @staticmethod
     def of(weights: FlatParameters, name: str, optimizer: torch.optim.Optimizer) -> Shared:
@@ -33,7 +35,8 @@ class Shared:
         state = optimizer.state[weights.parameter]
         for key, initial in INITIAL[name].items():
             state[key] = state.get(key, initial(weights.data)).share_memory_()
-        return Shared(weights.data, {key: state[key] for key in INITIAL[name]})
+        buffers = tuple(buffer.share_memory_() for buffer in weights.module.buffers())  # type: ignore[no-untyped-call]
+        return Shared(weights.data, {key: state[key] for key in INITIAL[name]}, buffers)
 
 
 @runtime_checkable
@@ -56,6 +59,8 @@ class Follower:
 
     def __init__(self, weights: FlatParameters, shared: Shared, *, optimizer: str, eps: float | None) -> None:
         self.weights, self.shared = weights, shared
+        for mine, theirs in zip(weights.module.buffers(), shared.buffers, strict=True):
+            mine.data = theirs  # written by every worker's forward pass
         parameter = nn.Parameter(shared.parameters)
         parameter.grad = weights.grad
         self.optimizer = optimizers.build(optimizer, parameter, lr=0.0, eps=eps)

@@ -19,8 +19,6 @@ from gymnast.networks.layers.recurrent import reset
 class PolicyConfig(Protocol):
     @property
     def action_masks(self) -> bool: ...
-    @property
-    def eval_sample(self) -> bool: ...
 
 
 class PolicyAgent(Protocol):
@@ -38,13 +36,19 @@ class PolicyAgent(Protocol):
 class PolicyActor:
     """Acts on the agent's network, which it shares, with its own generator and recurrent state.
 
-    While exploring, it samples actions and records the values that learning needs. Otherwise it takes the most probable
-    ones, unless `eval_sample` asks for samples.
+    If it `draws`, it draws actions and tells what learning needs of the moment. Otherwise it takes the most probable
+    ones.
     """
 
-    def __init__(self, agent: PolicyAgent, num_envs: int, *, explore: bool, seed: int | np.random.SeedSequence) -> None:
-        self.agent, self.explore = agent, explore
-        self.draws = explore or agent.config.eval_sample
+    def __init__(
+        self,
+        agent: PolicyAgent,
+        num_envs: int,
+        *,
+        draws: bool,
+        seed: int | np.random.SeedSequence,
+    ) -> None:
+        self.agent, self.draws = agent, draws
         self.generator = torch.Generator(agent.device).manual_seed(torch_seed(seed_sequence(seed)))
         size = agent.network.memory_size
         self.memory = torch.zeros((num_envs, size), device=agent.device) if size else None

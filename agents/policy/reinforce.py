@@ -10,7 +10,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gymnast.agents.base import Acted, Metrics, seed_sequence, torch_seed
 from gymnast.agents.maths import means, policy_gradient
@@ -22,15 +22,17 @@ from gymnast.agents.policy.policy_actor import PolicyActor
 from gymnast.agents.policy.reinforce_batch import EpisodeBatch, batch_of, returns_of
 from gymnast.agents.policy.reinforce_config import ReinforceConfig
 from gymnast.agents.policy.reward_scale import RewardScale
+from gymnast.agents.prediction import Predicts
 from gymnast.agents.schedules import schedule
 from gymnast.envs.step import Obs, Step, map_obs
+from gymnast.networks.build import Backbone, settled
 from gymnast.networks.distributions.distributions import distribution
 from gymnast.networks.fast.flat import FlatParameters
 from gymnast.networks.fast.policy_backward import plain_policy
 from gymnast.replay.episode_buffer import EpisodeBuffer
 
 
-class Reinforce:
+class Reinforce(Predicts):
     """A policy that learns from whole episodes: the agent, without environment, loop or logger.
 
     The gradient is that of the mean over episodes of the sum over their steps of log pi(a|s) * (return - baseline),
@@ -55,11 +57,12 @@ class Reinforce:
         num_envs: int = 1,
         device: str | torch.device = "cpu",
         seed: int | np.random.SeedSequence = 0,
-        backbone: nn.Module | None = None,
+        backbone: Backbone | None = None,
     ) -> None:
         self.observation_space: gym.Space[Any] = observation_space
         self.action_space: gym.Space[Any] = action_space
-        self.config = config = config or ReinforceConfig()
+        self.config, wanted = settled(config or ReinforceConfig(), backbone)
+        config = self.config
         self.num_envs, self.device = num_envs, torch.device(device)
         self.env_step = self.updates = 0
         self.learning_rate = schedule(config.learning_rate, name="learning_rate")
@@ -77,10 +80,10 @@ class Reinforce:
         """[V], the running mean of the returns that weighted actions."""
         self.buffer = EpisodeBuffer(num_envs, device=self.device)
         self.has_value = config.baseline == "value"
-        self._build_network(config.backbone if backbone is None else backbone, init_seed)
+        self._build_network(wanted, init_seed)
 
-    def _build_network(self, backbone: str | nn.Module, seed: np.random.SeedSequence) -> None:
-        """Build the network, its optimizer and its update."""
+    def _build_network(self, backbone: Backbone, seed: np.random.SeedSequence) -> None:
+        """The network, and what updates it."""
         config = self.config
         self.network = actor_critic_network(
             backbone,
@@ -107,8 +110,14 @@ class Reinforce:
         )
 
     def actor(self, num_envs: int, *, explore: bool, seed: int | np.random.SeedSequence) -> PolicyActor:
-        """Samples actions with `explore`, else takes the most probable ones (or samples, with `eval_sample`)."""
-        return PolicyActor(self, num_envs, explore=explore, seed=seed)
+        """Draws actions with `explore`, else takes the most probable ones (or draws, with `eval_sample`)."""
+        return PolicyActor(self, num_envs, draws=explore or self.config.eval_sample, seed=seed)
+
+    def predicting_actor(
+        self, num_envs: int, *, deterministic: bool, seed: int | np.random.SeedSequence
+    ) -> PolicyActor:
+        """Takes the most probable actions, or draws them."""
+        return PolicyActor(self, num_envs, draws=not deterministic, seed=seed)
 
     @torch.no_grad()
     def store(self, obs: Obs, acted: Acted, step: Step) -> None:

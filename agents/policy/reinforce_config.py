@@ -7,6 +7,7 @@ from typing import Literal, get_args
 
 from gymnast.agents.optim import optimizers
 from gymnast.agents.schedules import ScheduleLike, schedule
+from gymnast.networks.build import BackboneName, named
 from gymnast.networks.layers.activations import ACTIVATIONS
 from gymnast.networks.layers.init import INITS
 from gymnast.networks.layers.recurrent import Cell
@@ -42,7 +43,7 @@ class ReinforceConfig:
     """Clip the gradient, a sum over each episode's steps, to this Euclidean norm."""
     max_grad_value: float | None = None
     """Clip each entry of the gradient to this absolute value."""
-    backbone: str = "auto"
+    backbone: BackboneName = "auto"
     """Network below the heads: auto, mlp, nature-cnn, efficient-cnn, minatar-cnn, combined or module:Class."""
     hidden_sizes: tuple[int, ...] | None = None
     """Units of the fully connected layers. Default: the backbone's (MLP: 64 64)."""
@@ -78,6 +79,7 @@ class ReinforceConfig:
     """Compile the update with torch.compile, once for each power of two of steps per update."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "backbone", named(self.backbone))
         for name in ("episodes", "memory_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")

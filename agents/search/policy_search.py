@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from gymnast.agents.base import Acted, Metrics, restore_generator, seed_sequence, torch_seed
+from gymnast.agents.prediction import Predicts
 from gymnast.agents.search.trials import Trials
 from gymnast.envs.step import Obs, Step
-from gymnast.networks import build
+from gymnast.networks.build import Backbone, BackboneName, build, named, settled
 from gymnast.networks.distributions.deterministic import chooser
 from gymnast.networks.layers.activations import ACTIVATIONS
 from gymnast.networks.layers.init import INITS
@@ -29,7 +30,7 @@ class PolicySearchConfig:
 
     episodes: int = 1
     """Episodes per candidate and generation; its fitness is their mean undiscounted return."""
-    backbone: str = "auto"
+    backbone: BackboneName = "auto"
     """Network below the policy's linear output: a name from gymnast list networks, or module:Class."""
     hidden_sizes: tuple[int, ...] | None = (32, 32)
     """Units of the fully connected layers: no numbers for a linear policy, None for the backbone's own."""
@@ -43,6 +44,7 @@ class PolicySearchConfig:
     """Act only with allowed Discrete actions, if the environment provides action masks."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "backbone", named(self.backbone))
         at_least(self, 1, "episodes")
         if not 0.0 <= self.output_scale < math.inf:
             raise ValueError(f"output_scale must be >= 0, got {self.output_scale}")
@@ -60,7 +62,7 @@ def at_least(config: Any, low: int, *names: str) -> None:
             raise ValueError(f"{name} must be >= {low}, got {getattr(config, name)}")
 
 
-class PolicySearch(ABC):
+class PolicySearch(Predicts, ABC):
     """Base of policy searches: the policy network, and the assignment of candidates to rows of the environment.
 
     Each of N rows plays one candidate for whole episodes (`Trials`); once every candidate of a generation has played
@@ -83,15 +85,15 @@ class PolicySearch(ABC):
         num_envs: int = 1,
         device: str | torch.device = "cpu",
         seed: int | np.random.SeedSequence = 0,
-        backbone: nn.Module | None = None,
+        backbone: Backbone | None = None,
     ) -> None:
         self.observation_space: gym.Space[Any] = observation_space
         self.action_space: gym.Space[Any] = action_space
-        self.config = config = self.defaults if config is None else config
+        config, self._backbone = settled(self.defaults if config is None else config, backbone)
+        self.config = config
         self.num_envs, self.device = num_envs, torch.device(device)
         self.outputs, self.choose = chooser(action_space, device=self.device)
         init_seed, noise_seed = seed_sequence(seed).spawn(2)
-        self._backbone = config.backbone if backbone is None else backbone
         self._init_generator = torch.Generator().manual_seed(torch_seed(init_seed))
         first = self._new_network()
         self.first = flat_vector(first).to(self.device)
@@ -168,6 +170,12 @@ class PolicySearch(ABC):
             self.propose()  # running out of memory is reported before training begins
         return PolicyActor(self, explore=explore)
 
+    def predicting_actor(
+        self, num_envs: int, *, deterministic: bool, seed: int | np.random.SeedSequence
+    ) -> PolicyActor:
+        """The learned parameters' actions, which are deterministic."""
+        return PolicyActor(self, explore=False)
+
     def store(self, obs: Obs, acted: Acted, step: Step) -> None:
         """Record the episodes that ended, however they ended; nothing else of a step matters."""
         self.env_step += step.num_active
@@ -198,6 +206,8 @@ class PolicySearch(ABC):
             "env_step": self.env_step,
             "updates": self.updates,
         }
+        if buffers := self._buffers():
+            state["buffers"] = {name: buffer.clone() for name, buffer in buffers.items()}
         if not self.trials.candidates:
             return state
         under_way = {**self.generation(), "rows": self.rows.clone(), "trials": self.trials.state_dict()}
@@ -206,6 +216,9 @@ class PolicySearch(ABC):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Load a state; without "replay" a new generation begins from the learned state."""
         self.load_learned(state)
+        buffers = self._buffers()
+        for name, value in state.get("buffers", {}).items():
+            buffers[name].copy_(value)
         restore_generator(self.generator, state["generator"])
         self._init_generator.set_state(state["init_generator"].cpu())
         self.env_step, self.updates = state["env_step"], state["updates"]
@@ -214,6 +227,12 @@ class PolicySearch(ABC):
             self.trials.load_state_dict(state["replay"]["trials"])
             self.load_generation(state["replay"])
             self.rows.copy_(state["replay"]["rows"])
+
+    def _buffers(self) -> dict[str, Tensor]:
+        """What a user's own network keeps beside its parameters; no search changes it."""
+        network = self.network.network
+        learned = set(self.network.names)
+        return {name: value for name, value in network.state_dict().items() if name not in learned}
 
     def own(self, parameters: Tensor) -> Tensor:
         """A copy of loaded parameters [..., P] on the agent's device; ValueError if they belong to another network."""

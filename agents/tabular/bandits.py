@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import gymnasium as gym
 import numpy as np
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from gymnast.agents.base import Acted, HostAgent, LearningError, Metrics
+from gymnast.agents.prediction import Predicts
 from gymnast.agents.tabular.discretize import States
 from gymnast.envs.step import Obs, Step
 
@@ -48,16 +49,17 @@ class ThompsonConfig:
                 raise ValueError(f"{name} must be > 0, got {getattr(self, name)}")
 
 
-class BanditAgent(HostAgent, ABC):
+class BanditAgent(Predicts, HostAgent, ABC):
     """Base of bandit agents: pulls and rewards of each arm, summed over all rows."""
 
     config: UCBConfig | ThompsonConfig
+    defaults: ClassVar[UCBConfig | ThompsonConfig]
 
     def __init__(
         self,
         observation_space: gym.Space[Any],
         action_space: gym.Space[Any],
-        config: Any,
+        config: Any = None,
         *,
         num_envs: int = 1,
         device: str | torch.device = "cpu",
@@ -68,7 +70,7 @@ class BanditAgent(HostAgent, ABC):
         single = isinstance(observation_space, gym.spaces.Discrete) and States(observation_space).size == 1
         if not single:
             raise ValueError("a bandit agent needs an environment with one state, such as gymnast/Bandit-v0")
-        self.config = config
+        self.config = self.defaults if config is None else config
         self.observation_space: gym.Space[Any] = observation_space
         self.action_space: gym.Space[Any] = action_space
         self.device = torch.device(device)
@@ -162,6 +164,7 @@ class UCB(BanditAgent):
     """Pulls the arm with the largest mean + c * sqrt(ln t / n); arms not yet pulled come first (UCB1)."""
 
     config: UCBConfig
+    defaults = UCBConfig()
 
     def choose(self, rng: np.random.Generator) -> int:
         """The arm with the highest bound; ties are broken at random."""
@@ -175,6 +178,7 @@ class Thompson(BanditAgent):
     """Pulls the arm that is best in one draw from the posterior (Russo et al. 2018, algorithms 3.2 and 6)."""
 
     config: ThompsonConfig
+    defaults = ThompsonConfig()
 
     def store(self, obs: Obs, acted: Acted, step: Step) -> None:
         if self.config.posterior == "beta" and bool(((step.reward != 0.0) & (step.reward != 1.0)).any()):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from gymnast.agents.base import Acted, HostAgent, Metrics, seed_sequence
+from gymnast.agents.prediction import Predicts
 from gymnast.agents.schedules import schedule
 from gymnast.agents.tabular import exploration
 from gymnast.agents.tabular.config import Explorer, TabularConfig, TracedConfig
@@ -32,7 +33,7 @@ class TableStep(NamedTuple):
     next_mask: np.ndarray | None  # bool [N, A]
 
 
-class TabularAgent(HostAgent, ABC):
+class TabularAgent(Predicts, HostAgent, ABC):
     """The part that tabular agents share; each says in `_learn_row` how it learns from one transition.
 
     `store` queues a step of N rows and `learn` takes in the oldest one: each transition is learned from once, rows in
@@ -41,6 +42,7 @@ class TabularAgent(HostAgent, ABC):
     """
 
     config: TabularConfig
+    defaults: ClassVar[TabularConfig]
     tables = 1
     values_of_states = False
     cuts_traces = False
@@ -52,7 +54,7 @@ class TabularAgent(HostAgent, ABC):
         self,
         observation_space: gym.Space[Any],
         action_space: gym.Space[Any],
-        config: TabularConfig,
+        config: Any = None,
         *,
         num_envs: int = 1,
         device: str | torch.device = "cpu",
@@ -64,7 +66,7 @@ class TabularAgent(HostAgent, ABC):
             )
         self.observation_space: gym.Space[Any] = observation_space
         self.action_space: gym.Space[Any] = action_space
-        self.config = config
+        self.config = config = self.defaults if config is None else config
         self.explorer = Explorer.of(config)
         self.num_envs = num_envs
         self.device = torch.device(device)

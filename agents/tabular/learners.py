@@ -82,6 +82,7 @@ class QLearning(TabularAgent):
     """Q(s, a) moves towards r + discount * max_a' Q(s', a') (Sutton & Barto 2018, eq. 6.8)."""
 
     config: QLearningConfig
+    defaults = QLearningConfig()
     cuts_traces = True
 
     def _learn_row(self, step: TableStep, row: int, rates: Rates, draws: list[float]) -> tuple[float, int]:
@@ -95,6 +96,7 @@ class ExpectedSarsa(TabularAgent):
     """Q(s, a) moves towards r + discount * the mean of Q(s', .) under the policy (Sutton & Barto 2018, eq. 6.9)."""
 
     config: ExpectedSarsaConfig
+    defaults = ExpectedSarsaConfig()
 
     def _learn_row(self, step: TableStep, row: int, rates: Rates, draws: list[float]) -> tuple[float, int]:
         q, counts = self._next_row(step, row)
@@ -109,6 +111,7 @@ class DoubleQLearning(TabularAgent):
     tables = 2
 
     config: DoubleQLearningConfig
+    defaults = DoubleQLearningConfig()
 
     def action_values(self, state: int) -> list[float]:
         return ((self.q[0, state] + self.q[1, state]) * 0.5).tolist()  # type: ignore[no-any-return]
@@ -131,6 +134,7 @@ class Sarsa(TabularAgent):
     """
 
     config: SarsaConfig
+    defaults = SarsaConfig()
     window_steps = 1
 
     def _learning_draws(self, rows: int) -> list[list[float]]:
@@ -147,6 +151,7 @@ class NStepSarsa(TabularAgent):
     """
 
     config: NStepSarsaConfig
+    defaults = NStepSarsaConfig()
 
     @property
     def window_steps(self) -> int:  # type: ignore[override]
@@ -163,20 +168,21 @@ class TD(TabularAgent):
     """V(s) of a given policy moves towards r + discount * V(s') (Sutton & Barto 2018, eq. 6.2)."""
 
     config: TDConfig
+    defaults = TDConfig()
     values_of_states = True
 
     def __init__(
         self,
         observation_space: gym.Space[Any],
         action_space: gym.Space[Any],
-        config: TDConfig,
+        config: Any = None,
         *,
         num_envs: int = 1,
         device: str | torch.device = "cpu",
         seed: int | np.random.SeedSequence = 0,
     ) -> None:
         super().__init__(observation_space, action_space, config, num_envs=num_envs, device=device, seed=seed)
-        self.policy = read_policy(config.policy, self.states.size, self.num_actions)
+        self.policy = read_policy(self.config.policy, self.states.size, self.num_actions)
 
     def action_values(self, state: int) -> list[float]:
         return self.policy[state % self.states.size].tolist()  # type: ignore[no-any-return]

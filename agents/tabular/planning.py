@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import gymnasium as gym
 import numpy as np
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from gymnast.agents.base import Acted, HostAgent, LearningError, Metrics
+from gymnast.agents.prediction import Predicts
 from gymnast.agents.tabular.discretize import States
 from gymnast.agents.tabular.dynamic_programming import (
     MAX_SWEEPS,
@@ -84,16 +85,17 @@ class PolicyIterationConfig(PlanningConfig):
             raise ValueError(f"evaluation must be exact or iterative, got {self.evaluation!r}")
 
 
-class PlanningAgent(HostAgent, ABC):
+class PlanningAgent(Predicts, HostAgent, ABC):
     """Base of planning agents: they act greedily on their plan and learn nothing from experience."""
 
     config: PlanningConfig
+    defaults: ClassVar[PlanningConfig]
 
     def __init__(
         self,
         observation_space: gym.Space[Any],
         action_space: gym.Space[Any],
-        config: Any,
+        config: Any = None,
         *,
         num_envs: int = 1,
         device: str | torch.device = "cpu",
@@ -102,7 +104,7 @@ class PlanningAgent(HostAgent, ABC):
         for name, space in (("observations", observation_space), ("actions", action_space)):
             if not isinstance(space, gym.spaces.Discrete):
                 raise ValueError(f"planning needs Discrete {name}, got {type(space).__name__}; see list agents")
-        self.config = config
+        self.config = self.defaults if config is None else config
         self.observation_space, self.action_space = observation_space, action_space
         self.states = States(observation_space)
         self.device = torch.device(device)
@@ -182,6 +184,7 @@ class ValueIteration(PlanningAgent):
     """Sets v(s) to max_a sum p (r + gamma v(s')) for all states at once until it converges (S&B 2018, eq. 4.10)."""
 
     config: ValueIterationConfig
+    defaults = ValueIterationConfig()
 
     @property
     def stages(self) -> int:
@@ -206,6 +209,7 @@ class PolicyIteration(PlanningAgent):
     """Evaluates the policy and makes it greedy until it no longer changes (Sutton & Barto 2018, section 4.3)."""
 
     config: PolicyIterationConfig
+    defaults = PolicyIterationConfig()
 
     def plan(self, table: TransitionTable) -> Iterator[dict[str, float]]:
         states, actions = self.q[0].shape

@@ -17,6 +17,7 @@ from gymnast.agents.maths.td import allowed, chosen, weighted_mean
 from gymnast.agents.optim import optimizers
 from gymnast.agents.optim.compiled import Captured
 from gymnast.agents.optim.update import Update
+from gymnast.agents.prediction import Predicts
 from gymnast.agents.schedules import schedule
 from gymnast.agents.value.dqn_config import DQNConfig
 from gymnast.agents.value.dqn_replay import Replay, build_replay
@@ -24,6 +25,7 @@ from gymnast.agents.value.q_actor import QActor
 from gymnast.agents.value.q_network import build_values, q_network
 from gymnast.agents.value.r2d2 import RecurrentActor, sequence_loss
 from gymnast.envs.step import Obs, Step
+from gymnast.networks.build import Backbone, settled
 from gymnast.networks.fast.flat import FlatParameters, copy_buffers
 from gymnast.networks.fast.numpy_forward import numpy_forward
 from gymnast.networks.fast.q_backward import Plain, fast
@@ -34,7 +36,7 @@ from gymnast.replay.sequences import SequenceBatch
 from gymnast.replay.transitions import Batch
 
 
-class DQN:
+class DQN(Predicts):
     """Deep Q-network (Mnih et al. 2015, algorithm 1): the agent, without environment, loop or logger.
 
     Raises:
@@ -50,14 +52,15 @@ class DQN:
         num_envs: int = 1,
         device: str | torch.device = "cpu",
         seed: int | np.random.SeedSequence = 0,
-        backbone: nn.Module | None = None,
+        backbone: Backbone | None = None,
     ) -> None:
         if not isinstance(action_space, spaces.Discrete):
             raise ValueError(
                 f"dqn needs Discrete actions, got {action_space}; use a wrapper that enumerates the actions"
             )
         self.observation_space, self.action_space = observation_space, action_space
-        self.config = config = config or DQNConfig()
+        self.config, wanted = settled(config or DQNConfig(), backbone)
+        config = self.config
         self.num_envs, self.device = num_envs, torch.device(device)
         _check_device(config, self.device)
         self.first_action = int(action_space.start)
@@ -66,7 +69,7 @@ class DQN:
         self.beta = schedule(config.priority_beta, name="priority_beta", high=1.0)
         self.learning_rate = schedule(config.learning_rate, name="learning_rate")
         init_seed, self._replay_seed, noise_seed = seed_sequence(seed).spawn(3)
-        self._build_networks(config.backbone if backbone is None else backbone, init_seed)
+        self._build_networks(wanted, init_seed)
         self._build_update(noise_seed)
         self.replay: Replay | None = None
         """None until `allocate` makes it."""
@@ -76,8 +79,8 @@ class DQN:
         self._target_updates = 0
         self._lives = Lives()
 
-    def _build_networks(self, backbone: str | nn.Module, seed: np.random.SeedSequence) -> None:
-        """Build the online and the target network, their fastest forms, and the interpretation of their outputs."""
+    def _build_networks(self, backbone: Backbone, seed: np.random.SeedSequence) -> None:
+        """The online and the target network, the forms in which they are fastest, and what their outputs mean."""
         config, actions = self.config, int(self.action_space.n)
         generator = torch.Generator().manual_seed(torch_seed(seed))
         self.values = build_values(config, self.device)
@@ -146,6 +149,10 @@ class DQN:
     def epsilon_greedy(self, num_envs: int, *, epsilon: float, seed: int | np.random.SeedSequence) -> QActor:
         """Greedy actions, or with probability epsilon random ones."""
         return self._actor_class(self, num_envs, explore=False, seed=seed, eval_epsilon=epsilon)
+
+    def predicting_actor(self, num_envs: int, *, deterministic: bool, seed: int | np.random.SeedSequence) -> QActor:
+        """Greedy actions, or epsilon-greedy ones by the schedule; no replay is made."""
+        return self._actor_class(self, num_envs, explore=not deterministic, seed=seed)
 
     @property
     def _actor_class(self) -> type[QActor]:

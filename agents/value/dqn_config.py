@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 from gymnast.agents.optim import optimizers
 from gymnast.agents.schedules import ScheduleLike, schedule
 from gymnast.agents.value.values import LOSSES, VALUES
+from gymnast.networks.build import BackboneName, named
 from gymnast.networks.heads.q import Aggregation
 from gymnast.networks.layers.activations import ACTIVATIONS
 from gymnast.networks.layers.init import INITS
@@ -70,8 +71,8 @@ class DQNConfig:
     priority_eta: float = 0.9
     """Weight of the largest error in a sequence's priority; the mean error has the rest."""
     action_masks: bool = True
-    """Act and bootstrap only with allowed actions, if the environment provides action masks."""
-    backbone: str = "auto"
+    """Act and bootstrap only with allowed actions, where the environment provides action masks."""
+    backbone: BackboneName = "auto"
     """Network below the head: auto, mlp, nature-cnn, efficient-cnn, minatar-cnn, combined or module:Class."""
     hidden_sizes: tuple[int, ...] | None = None
     """Units of the fully connected layers; the last one belongs to the head. Default: the backbone's (MLP: 120 84)."""
@@ -127,6 +128,7 @@ class DQNConfig:
     """On a GPU, record an update once and replay it, which removes the gaps between kernels."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "backbone", named(self.backbone))
         for words, fits, names in RANGES:
             for name in names:
                 if not fits(getattr(self, name)):

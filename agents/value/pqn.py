@@ -22,18 +22,20 @@ from gymnast.agents.maths.td import allowed, chosen
 from gymnast.agents.optim import optimizers
 from gymnast.agents.optim.compiled import Captured
 from gymnast.agents.optim.update import Update
+from gymnast.agents.prediction import Predicts
 from gymnast.agents.samples import ValueSamples, minibatches
 from gymnast.agents.schedules import schedule
 from gymnast.agents.value.pqn_config import PQNConfig
 from gymnast.agents.value.q_actor import PQNActor
 from gymnast.agents.value.q_network import normed_q_network
 from gymnast.envs.step import Obs, Step, map_obs
+from gymnast.networks.build import Backbone, settled
 from gymnast.networks.fast.flat import FlatParameters
 from gymnast.networks.fast.q_backward import Plain, fast
 from gymnast.replay.rollout import Rollout
 
 
-class PQN:
+class PQN(Predicts):
     """Parallelised Q-network (Gallici et al. 2024, algorithm 1): the agent, without environment, loop or logger.
 
     Raises:
@@ -49,14 +51,15 @@ class PQN:
         num_envs: int = 1,
         device: str | torch.device = "cpu",
         seed: int | np.random.SeedSequence = 0,
-        backbone: nn.Module | None = None,
+        backbone: Backbone | None = None,
     ) -> None:
         if not isinstance(action_space, spaces.Discrete):
             raise ValueError(
                 f"pqn needs Discrete actions, got {action_space}; use ppo, or a wrapper that enumerates the actions"
             )
         self.observation_space, self.action_space = observation_space, action_space
-        self.config = config = config or PQNConfig()
+        self.config, wanted = settled(config or PQNConfig(), backbone)
+        config = self.config
         self.num_envs, self.device = num_envs, torch.device(device)
         _check_sizes(config, num_envs, self.device)
         self.env_step = self.updates = 0
@@ -64,7 +67,7 @@ class PQN:
         self.learning_rate = schedule(config.learning_rate, name="learning_rate")
         self.epsilon = schedule(config.epsilon, name="epsilon", high=1.0)
         init_seed, order_seed = seed_sequence(seed).spawn(2)
-        self._build_network(config.backbone if backbone is None else backbone, init_seed)
+        self._build_network(wanted, init_seed)
         self._build_update()
         self._generator = torch.Generator(self.device).manual_seed(torch_seed(order_seed))
         self.rollout = Rollout(config.rollout_steps, num_envs, device=self.device)
@@ -73,8 +76,8 @@ class PQN:
         self._lives = Lives()
         self._begin()
 
-    def _build_network(self, backbone: str | nn.Module, seed: np.random.SeedSequence) -> None:
-        """Build the network and its fastest form."""
+    def _build_network(self, backbone: Backbone, seed: np.random.SeedSequence) -> None:
+        """The network, and the form in which it is fastest."""
         config, generator = self.config, torch.Generator().manual_seed(torch_seed(seed))
         network = normed_q_network(backbone, self.observation_space, self.actions, config, generator)
         self.network = network.to(self.device)
@@ -118,6 +121,10 @@ class PQN:
     def epsilon_greedy(self, num_envs: int, *, epsilon: float, seed: int | np.random.SeedSequence) -> PQNActor:
         """Greedy actions, or with probability epsilon random ones."""
         return PQNActor(self, explore=False, seed=seed, eval_epsilon=epsilon)
+
+    def predicting_actor(self, num_envs: int, *, deterministic: bool, seed: int | np.random.SeedSequence) -> PQNActor:
+        """Greedy actions, or epsilon-greedy ones by the schedule."""
+        return PQNActor(self, explore=not deterministic, seed=seed)
 
     def best(self, obs: Obs, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         """The largest value of an allowed action [N], and that action's number from 0 on [N].

@@ -7,6 +7,7 @@ from typing import Literal
 
 from gymnast.agents.optim import optimizers
 from gymnast.agents.schedules import ScheduleLike, schedule
+from gymnast.networks.build import BackboneName, named
 from gymnast.networks.layers.activations import ACTIVATIONS
 from gymnast.networks.layers.init import INITS
 
@@ -38,8 +39,8 @@ class PQNConfig:
     eval_epsilon: float = 0.0
     """Probability of a random action in evaluations."""
     action_masks: bool = True
-    """Act and bootstrap only with allowed actions, if the environment provides action masks."""
-    backbone: str = "auto"
+    """Act and bootstrap only with allowed actions, where the environment provides action masks."""
+    backbone: BackboneName = "auto"
     """Network below the action values: auto, mlp, nature-cnn, efficient-cnn, minatar-cnn, combined or module:Class."""
     hidden_sizes: tuple[int, ...] | None = None
     """Units of the fully connected layers. Default: the backbone's (MLP: 128 128)."""
@@ -61,6 +62,7 @@ class PQNConfig:
     """On a GPU, record all updates of a rollout once and replay them, which removes the gaps between kernels."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "backbone", named(self.backbone))
         for name in ("rollout_steps", "epochs", "minibatches"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")

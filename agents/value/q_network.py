@@ -16,12 +16,13 @@ from gymnast.agents.value.values import (
     ScalarValues,
     Values,
 )
-from gymnast.networks import build, default_sizes
 from gymnast.networks.backbones.convolutional import ConvNet
+from gymnast.networks.build import Backbone, build, default_sizes
 from gymnast.networks.heads.q import DuelingHead, ImplicitHead, QHead, QNetwork, RecurrentQNetwork
 from gymnast.networks.layers.init import initialise
 from gymnast.networks.layers.noisy import Linear, NoisyLayers
 from gymnast.networks.layers.recurrent import Core
+from gymnast.networks.modes import acting
 
 if TYPE_CHECKING:
     from gymnast.agents.value.dqn_config import DQNConfig
@@ -32,7 +33,7 @@ NORMED_SIZES = (128, 128)
 
 
 def q_network(
-    backbone: str | nn.Module,
+    backbone: Backbone,
     observation_space: gym.Space[Any],
     actions: int,
     config: DQNConfig,
@@ -65,13 +66,13 @@ def q_network(
     initialise(head, config.init, activation=config.activation, generator=generator)
     fractions = config.quantiles if config.values == "implicit" else 0
     if core is None:
-        return QNetwork(base, head, noise_size=noise_size, fractions=fractions)
+        return acting(QNetwork(base, head, noise_size=noise_size, fractions=fractions))
     initialise(core, config.init, activation=None, generator=generator)
-    return RecurrentQNetwork(base, core, head, noise_size=noise_size, fractions=fractions)
+    return acting(RecurrentQNetwork(base, core, head, noise_size=noise_size, fractions=fractions))
 
 
 def normed_q_network(
-    backbone: str | nn.Module,
+    backbone: Backbone,
     observation_space: gym.Space[Any],
     actions: int,
     config: PQNConfig,
@@ -90,7 +91,7 @@ def normed_q_network(
     )
     head = QHead(int(base.out_features), actions, 1)  # type: ignore[arg-type]
     initialise(head, config.init, activation=None, generator=generator)
-    return QNetwork(base, head)
+    return acting(QNetwork(base, head))
 
 
 def _head(

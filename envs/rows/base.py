@@ -16,7 +16,7 @@ from gymnast.envs.env import Env
 from gymnast.envs.errors import EnvError, EnvWarning
 from gymnast.envs.rows import incoming, tensors
 from gymnast.envs.rows.row import Begun, Stepped
-from gymnast.envs.step import Obs, Step, map_obs
+from gymnast.envs.step import Obs, Step, map_obs, to_tensor
 
 NO_FRAMES: dict[int, np.ndarray] = {}
 LOOKS = 100
@@ -255,4 +255,4 @@ class RowsEnv(Env):
         return self._tensor(masks)
 
     def _tensor(self, array: np.ndarray) -> Tensor:
-        return tensors.to_tensor(array, self.device)
+        return to_tensor(array, self.device)

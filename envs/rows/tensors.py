@@ -12,28 +12,10 @@ from gymnasium import spaces
 from torch import Tensor
 
 from gymnast.envs.rows import incoming
-from gymnast.envs.step import Obs, map_obs
-
-TENSOR_DTYPES: dict[Any, np.dtype[Any]] = {
-    np.dtype(np.float64): np.dtype(np.float32),
-    np.dtype(np.uint16): np.dtype(np.int32),
-    np.dtype(np.uint32): np.dtype(np.int64),
-    np.dtype(np.uint64): np.dtype(np.int64),
-}
-"""NumPy dtypes of observations that change as tensors; all others are kept."""
+from gymnast.envs.step import Obs, children, map_obs, tensor_dtype, to_tensor
 
 Batcher = Callable[[Sequence[Any]], Obs]
 """Copies N single observations into one batched observation."""
-
-
-def to_tensor(array: np.ndarray, device: torch.device) -> Tensor:
-    """An array as a tensor on the device; on the CPU it keeps the array's memory, so the array must be our own."""
-    tensor = torch.from_numpy(array)
-    if device.type == "cpu":
-        return tensor
-    if device.type == "cuda":
-        return tensor.pin_memory().to(device, non_blocking=True)
-    return tensor.to(device)
 
 
 def batcher(space: gym.Space[Any], device: torch.device) -> Batcher:
@@ -68,30 +50,6 @@ def _stacker(space: gym.Space[Any], device: torch.device) -> Batcher:
         return torch.from_numpy(batch) if on_cpu else to_tensor(batch, device)
 
     return stack
-
-
-def tensor_dtype(space: gym.Space[Any]) -> np.dtype[Any]:
-    """The dtype that observations of an array space have as tensors: float64 becomes float32, uint8 stays."""
-    if isinstance(space, spaces.Discrete):
-        return np.dtype(np.int64)
-    dtype = np.dtype(space.dtype)
-    return TENSOR_DTYPES.get(dtype, dtype)
-
-
-def children(space: spaces.Dict | spaces.Tuple[Any]) -> list[tuple[str, Any, gym.Space[Any]]]:
-    """The parts of a Dict or Tuple space: name in an `Obs`, key in an observation, space."""
-    if isinstance(space, spaces.Dict):
-        return [(str(key), key, part) for key, part in space.spaces.items()]
-    return [(str(index), index, part) for index, part in enumerate(space.spaces)]
-
-
-def batched(space: gym.Space[Any], observations: Any, device: torch.device) -> Obs:
-    """A vector environment's batch of observations of a (single) space, copied into tensors."""
-    if isinstance(space, (spaces.Dict, spaces.Tuple)):
-        return {name: batched(part, observations[key], device) for name, key, part in children(space)}
-    batch = incoming.fitted(np.array(observations), space)
-    incoming.check_range(batch, space)
-    return to_tensor(batch.astype(tensor_dtype(space), copy=False), device)
 
 
 def row_actions(space: gym.Space[Any]) -> Callable[[Tensor], list[Any]]:

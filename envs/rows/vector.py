@@ -17,7 +17,7 @@ from gymnast.envs.rows import incoming, tensors
 from gymnast.envs.rows.incoming import BadValue
 from gymnast.envs.rows.row import EXTRAS
 from gymnast.envs.rows.snapshot import has_state, put_back, take
-from gymnast.envs.step import Obs, Step, map_obs
+from gymnast.envs.step import Obs, Step, batched, map_obs, to_tensor
 
 VectorEnv = gym.vector.VectorEnv[Any, Any, Any]
 
@@ -197,10 +197,10 @@ class VectorAdapter(Env):
         self._obeys_mask = True  # once is enough
 
     def _tensors(self, observations: Any) -> Obs:
-        return tensors.batched(self.single_observation_space, observations, self.device)
+        return batched(self.single_observation_space, observations, self.device)
 
     def _tensor(self, array: np.ndarray) -> Tensor:
-        return tensors.to_tensor(array, self.device)
+        return to_tensor(array, self.device)
 
     def _mask(self, infos: dict[str, Any]) -> Tensor | None:
         if "action_mask" not in self._extras or "action_mask" not in infos:

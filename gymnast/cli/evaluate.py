@@ -62,6 +62,8 @@ class Report:
 def evaluate_path(options: EvaluateOptions) -> Report:
     """Evaluate a run's best checkpoint (or a checkpoint file) on its own environment; UsageError in one line."""
     file, about, state = _read(options)
+    if not about.env:
+        raise UsageError(f"{file} names no environment; write it by gymnast.save(agent, path, env=ID)")
     if ":" in about.env and not options.trust:
         raise UsageError(f"the env {about.env} is code from outside gymnast; pass --trust to run it")
     try:

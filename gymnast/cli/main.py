@@ -47,6 +47,10 @@ usage: gymnast COMMAND ...
 """
 
 
+ALSO_IN_PYTHON = ("device", "out", "steps")
+"""Options that messages of `gymnast.train` and `gymnast.resume` begin with: here they are flags."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0, 1 for a failed run, 2 for wrong input, 128 + a signal's number."""
     words = sys.argv[1:] if argv is None else list(argv)
@@ -66,7 +70,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _complain(error: Exception, code: int) -> int:
-    print(f"gymnast: {' '.join(str(error).splitlines())}", file=sys.stderr)
+    known = flags.flags_of(TrainOptions)
+    message = flags.with_flags(" ".join(str(error).splitlines()), {name: known[name] for name in ALSO_IN_PYTHON})
+    print(f"gymnast: {message}", file=sys.stderr)
     return code
 
 

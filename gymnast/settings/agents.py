@@ -13,9 +13,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from gymnast.agents import CLASSES, AgentEntry
+from gymnast.agents.table import ALGORITHMS, CLASSES, AgentEntry
 from gymnast.errors import UsageError, nearest
-from gymnast.settings.algorithms import ALGORITHMS
 
 AGENTS: dict[str, AgentEntry] = {
     **{name: entry for name, entry in CLASSES.items() if name not in ALGORITHMS},

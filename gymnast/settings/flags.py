@@ -115,7 +115,7 @@ def build(cls: type[Any], values: Mapping[str, Any], *, of: str) -> Any:
     try:
         return cls(**{name: value for name, value in values.items() if name in fields})
     except (ValueError, TypeError) as error:
-        raise UsageError(_with_flags(str(error), flags)) from error
+        raise UsageError(with_flags(str(error), flags)) from error
 
 
 def _split(words: Sequence[str]) -> Given:
@@ -251,8 +251,8 @@ def _numbers(value: Any) -> Iterator[Any]:
         yield value
 
 
-def _with_flags(message: str, flags: Mapping[str, Flag]) -> str:
-    """A config's message with field names replaced by flags, as the user writes them."""
+def with_flags(message: str, flags: Mapping[str, Flag]) -> str:
+    """A message with names of fields replaced by flags, as they are written on the command line."""
     first = next(iter(message.splitlines()), "not allowed")
     names = sorted((name for name in flags if "_" in name), key=len, reverse=True)
     if names:

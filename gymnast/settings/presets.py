@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from gymnast.agents.table import ALGORITHMS
 from gymnast.errors import UsageError, nearest
-from gymnast.settings import control_presets, game_presets
-from gymnast.settings.algorithms import ALGORITHMS
+from gymnast.settings import agents, control_presets, game_presets
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,17 @@ PRESETS: dict[str, Preset] = {
         run={"steps": 500_000, "eval_every": 100_000, "eval_episodes": 10_000, "eval_envs": 16, "log_every": 5_000},
     ),
 }
+
+
+def config(agent: str, *names: str) -> Any:
+    """The config of an agent of `gymnast list agents` under presets: `config("ppo", "cartpole")`.
+
+    It is what `gymnast train ppo --preset cartpole` learns with; the presets' options of a run are not in it. Raises
+    UsageError for an unknown agent or preset, or one that does not support the agent.
+    """
+    cls = agents.config_class(agents.agent_class(agent))
+    fields = {field.name for field in dataclasses.fields(cls)}
+    return cls(**{name: value for name, value in apply(names, agent).items() if name in fields})
 
 
 def apply(names: Sequence[str], agent: str) -> dict[str, Any]:

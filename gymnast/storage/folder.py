@@ -33,7 +33,7 @@ def check_space(out: str, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed + LOG_BYTES:
         short = f"its checkpoints need {needed / 1e6:,.0f} MB and {free / 1e6:,.0f} MB are free"
-        raise UsageError(f"--out {out}: {short}; a smaller replay needs less space")
+        raise UsageError(f"out {out}: {short}; a smaller replay needs less space")
 
 
 def create(out: str, *, env: str, agent: str, name: str | None, seed: int) -> Path:
@@ -48,12 +48,12 @@ def create(out: str, *, env: str, agent: str, name: str | None, seed: int) -> Pa
             return path
         except FileExistsError:
             if name is not None or not parent.is_dir():
-                hint = f"; continue it with `gymnast resume {path}`, or choose another --name" if path.is_dir() else ""
+                hint = f"; continue it with `gymnast resume {path}`, or choose another name" if path.is_dir() else ""
                 raise UsageError(f"{path} exists already{hint}") from None
             number += 1
             path = parent / f"{chosen}-{number}"
         except OSError as error:
-            raise UsageError(f"--out {out}: cannot make the run folder: {error.strerror}") from None
+            raise UsageError(f"out {out}: cannot make the run folder: {error.strerror}") from None
 
 
 def folder(out: str, *, env: str, agent: str) -> Path:

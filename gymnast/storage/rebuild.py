@@ -1,4 +1,4 @@
-"""An agent from its checkpoint."""
+"""An agent into a checkpoint, and from one."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from gymnast.agents.base import Agent, CudaGraphsConfig, ReplayAgent
+from gymnast.agents.base import Agent, ConfiguredAgent, CudaGraphsConfig, ReplayAgent
 from gymnast.errors import UsageError, first_line
+from gymnast.networks.build import Backbone
 from gymnast.settings import agents
-from gymnast.storage import replay_blocks, space_json
+from gymnast.storage import checkpoint, folder, replay_blocks, space_json
 from gymnast.storage.checkpoint import About, find, read_agent
 
 
@@ -20,8 +21,7 @@ def agent_class(about: About, *, agent: type[Any] | None = None, trust: bool = F
     if agents.is_builtin(about.agent) or trust:
         return agents.agent_class(about.agent)
     raise UsageError(
-        f"the agent {about.agent} is code from outside gymnast; "
-        "pass --trust to run it, or load(path, agent=Class) in Python"
+        f"the agent {about.agent} is code from outside gymnast; trust=True (--trust) runs it, and agent=Class gives it"
     )
 
 
@@ -39,8 +39,10 @@ def config_of(about: About, agent: type[Any], *, trust: bool = False) -> Any:
     return config
 
 
-def build(about: About, agent: type[Any], *, device: str, trust: bool = False) -> Agent:
-    """An untrained agent as a checkpoint describes it; options that need a GPU are turned off on another device."""
+def build(
+    about: About, agent: type[Any], *, device: str, trust: bool = False, backbone: Backbone | None = None
+) -> Agent:
+    """An untrained agent as a checkpoint describes it; what needs a GPU is left out on another device."""
     config = config_of(about, agent, trust=trust)
     recorded = isinstance(config, CudaGraphsConfig) and config.cuda_graphs
     if recorded and not device.startswith("cuda"):
@@ -51,7 +53,8 @@ def build(about: About, agent: type[Any], *, device: str, trust: bool = False) -
             space_json.decode(about.action_space),
         )
         num_envs = int(about.run.get("num_envs", 1))
-        made: Agent = agent(observation_space, action_space, config, num_envs=num_envs, device=device, seed=0)
+        own: dict[str, Any] = {} if backbone is None else {"backbone": backbone}
+        made: Agent = agent(observation_space, action_space, config, num_envs=num_envs, device=device, seed=0, **own)
     except (TypeError, ValueError, KeyError) as error:
         raise UsageError(f"the checkpoint's {about.agent} cannot be built: {error}") from None
     return made
@@ -62,17 +65,45 @@ def _tuples(value: Any) -> Any:
     return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
 
 
-def load(path: str | Path, *, device: str = "cpu", agent: type[Any] | None = None, trust: bool = False) -> Agent:
+def load(
+    path: str | Path,
+    *,
+    device: str = "cpu",
+    agent: type[Any] | None = None,
+    backbone: Backbone | None = None,
+    trust: bool = False,
+) -> Agent:
     """The trained agent of a run's folder (its best checkpoint) or of a checkpoint file, ready to act.
 
-    `agent.actor(num_envs, explore=False, seed=0).act(obs, start).action` is its greedy action. `agent` gives the class
-    of an agent that is not gymnast's own; `trust=True` imports the one that the file names. Raises UsageError.
+    `agent.predict(obs)` is its greedy action. `agent` gives the class of an agent that is not gymnast's own, and
+    `backbone` a network of your own, as a module or a class; `trust=True` imports those that the file names. Raises
+    UsageError.
     """
     file = find(path)
     about, state = read_agent(file)
-    made = build(about, agent_class(about, agent=agent, trust=trust), device=device, trust=trust)
+    cls = agent_class(about, agent=agent, trust=trust)
+    made = build(about, cls, device=device, trust=trust, backbone=backbone)
     load_agent(made, state, file)
     return made
+
+
+def save(agent: Agent, path: str | Path, *, env: str = "") -> None:
+    """Write an agent, without its replay, to a checkpoint file that `load` reads.
+
+    `env` is the id of its environment, which `gymnast evaluate` needs. Raises UsageError for an agent that keeps no
+    config, and OSError where the file cannot be written; a file that stood there is then untouched.
+    """
+    if not isinstance(agent, ConfiguredAgent):
+        raise UsageError(f"{type(agent).__name__} has no attribute config, which its checkpoint would need")
+    about = checkpoint.describe(
+        agent,
+        name=agents.name_of(type(agent)),
+        config=agent.config,
+        env=env,
+        run={"num_envs": getattr(agent, "num_envs", 1)},
+        versions=folder.versions(),
+    )
+    checkpoint.save_agent(Path(path), about, agent.state_dict())
 
 
 def load_agent(agent: Agent, state: dict[str, Any], path: Path, *, replay: bool = False) -> None:

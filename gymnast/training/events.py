@@ -19,7 +19,7 @@ class Run(Protocol):
 
     @property
     def solved(self) -> bool:
-        """Whether it has reached its stop return."""
+        """Whether it stops before its steps are done: by the return that it reached, or by a callback."""
         ...
 
     def advance(self, until: int) -> None:

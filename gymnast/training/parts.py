@@ -23,6 +23,7 @@ from gymnast.agents.base import (
     Planner,
     ReplayAgent,
 )
+from gymnast.agents.variants import Variant
 from gymnast.atari import protocols
 from gymnast.atari.protocols import Protocol
 from gymnast.envs.env import Env
@@ -52,7 +53,7 @@ class Parts:
 
     @staticmethod
     def make(
-        agent: str | type[Any],
+        agent: str | type[Any] | Variant[Any],
         options: TrainOptions,
         config: Any,
         *,
@@ -64,6 +65,7 @@ class Parts:
 
         `env` replaces `options.env`, and `name` the agent's own; `stack` closes the environment.
         """
+        agent = agent.name if isinstance(agent, Variant) else agent
         cls = agents.agent_class(agent) if isinstance(agent, str) else agent
         name = name or (agent if isinstance(agent, str) else agents.name_of(cls))
         config = agents.default_config(name) if config is None else config
@@ -140,7 +142,7 @@ def _device(cls: type[Any], config: Any, *, wanted: str) -> str:
     on_host = workers or issubclass(cls, HostAgent)
     device = pick_device("cpu" if on_host and wanted == "auto" else wanted)
     if workers and device != "cpu":
-        raise ValueError(f"--device {device} cannot be combined with workers, which share weights in CPU memory")
+        raise ValueError(f"device {device} cannot be combined with workers, which share weights in CPU memory")
     return device
 
 

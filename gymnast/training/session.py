@@ -16,6 +16,7 @@ from gymnast.output.panel import Panel, PanelState
 from gymnast.storage import checkpoint
 from gymnast.storage.checkpoint import About
 from gymnast.storage.last import LastCheckpoint, RunState, SessionState
+from gymnast.training.callbacks import Callbacks
 from gymnast.training.events import Event, Events
 from gymnast.training.loop import Loop
 from gymnast.training.parts import Parts
@@ -25,7 +26,16 @@ from gymnast.training.run_log import RunLog
 class Session:
     """Trains one agent, and logs, evaluates and keeps it as the options say."""
 
-    def __init__(self, parts: Parts, loop: Loop, *, last: LastCheckpoint, records: RunLog, panel: Panel) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        loop: Loop,
+        *,
+        last: LastCheckpoint,
+        records: RunLog,
+        panel: Panel,
+        callbacks: Callbacks,
+    ) -> None:
         self.options = parts.options
         self.loop = loop
         self.records = records
@@ -38,6 +48,8 @@ class Session:
         """Why the newest checkpoint of a kind is missing, if it is."""
         self._parts = parts
         self._last = last
+        self._callbacks = callbacks
+        self._stopped = False
         self._checkpoints = last.path.parent
         self._eval_env: Env | None = None
         events = (
@@ -66,12 +78,18 @@ class Session:
 
     @property
     def solved(self) -> bool:
-        """Whether the last evaluation reached the return at which the run stops."""
+        """Whether the last evaluation reached the return at which the run stops, or a callback stopped it."""
         goal, last = self.options.stop_return, self.last_evaluation
-        return goal is not None and last is not None and last.mean_return >= goal
+        return self._stopped or (goal is not None and last is not None and last.mean_return >= goal)
 
     def advance(self, until: int) -> None:
         self.loop.advance(until, self._pulse)
+        if self._callbacks.step(self.loop.agent):
+            self._stop("on_step")
+
+    def _stop(self, callback: str) -> None:
+        self._stopped = True
+        self.panel.message(f"stopped by {callback} at env step {self.loop.env_step:,}")
 
     def _pulse(self) -> bool:
         """Show and record time-based output; returns whether a signal arrived."""
@@ -138,6 +156,8 @@ class Session:
         self.panel.message(
             f"evaluation at {self.loop.env_step:,}: {result.mean_return:.2f}{' (best)' if better else ''}"
         )
+        if self._callbacks.evaluation(result):
+            self._stop("on_evaluation")
         return result
 
     # Checkpoints.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gymnast.agents.base import AsynchronousConfig, LearningError, Planner
+from gymnast.agents.variants import Variant
 from gymnast.envs.env import Env
 from gymnast.envs.factory import EnvLike
 from gymnast.envs.native.adapter import NativeEnv
@@ -20,6 +21,7 @@ from gymnast.settings import agents, under_protocol
 from gymnast.settings.options import TrainOptions
 from gymnast.storage import folder, metrics_log, rebuild
 from gymnast.storage.last import LastCheckpoint, RunState
+from gymnast.training.callbacks import Callbacks, OnEvaluation, OnStep
 from gymnast.training.finish import RunResult, evaluate_kept, leave_files
 from gymnast.training.loop import Loop
 from gymnast.training.parts import Parts
@@ -28,22 +30,27 @@ from gymnast.training.session import Session
 
 
 def train(
-    agent: str | type[Any],
+    agent: str | type[Any] | Variant[Any],
     options: TrainOptions,
     config: Any = None,
     *,
     env: EnvLike | None = None,
+    on_evaluation: OnEvaluation | None = None,
+    on_step: OnStep | None = None,
     command: Sequence[str] = (),
     presets: Sequence[str] = (),
     started: Callable[[], None] = lambda: None,
 ) -> RunResult:
     """Train an agent and leave a run folder behind, as the command line does.
 
-    `agent` is a name of `gymnast list agents`, `module:Class`, or a class; `config` its config, by default the plain
-    one. `env` replaces `options.env`: a function that builds a `gym.Env`, or a `gym.vector.VectorEnv` (then evaluations
-    are made in `options.env`). `started` is called once everything is set up. Raises UsageError (one line) for invalid
-    options before anything starts. Once it runs, it always returns: `exit_code` is 0, or 1 if training could not
-    continue, or 128 + the number of the signal that stopped it.
+    `agent` is a name of `gymnast list agents`, `module:Class`, or a class or constructor of `gymnast.agents`; `config`
+    its config, by default the plain one. `env` takes the place of `options.env`: a function that builds a `gym.Env`, or
+    a `gym.vector.VectorEnv` (then evaluations are made in `options.env`). `on_evaluation` is called with each
+    `Evaluation` during training, and `on_step` with the agent whenever the loop pauses for a log, an evaluation or a
+    checkpoint (at least every `options.log_every` env steps); either stops the run by returning True. `started` is
+    called once all is set up. Raises UsageError (one line) for what is wrong with the options before anything starts.
+    Once it runs, it always returns: `exit_code` is 0, or 1 where training could not go on, or 128 + the number of the
+    signal that stopped it.
     """
     with ExitStack() as stack:
         with _usage_errors():
@@ -55,7 +62,9 @@ def train(
             stack.enter_context(folder.locked(path))
             folder.write_config(path, parts.config_json(command=command, presets=presets))
         started()
-        return _run(parts, path, last=LastCheckpoint(path / "checkpoints"), state=None, stack=stack)
+        callbacks = Callbacks(on_evaluation, on_step)
+        last = LastCheckpoint(path / "checkpoints")
+        return _run(parts, path, last=last, state=None, callbacks=callbacks, stack=stack)
 
 
 def resume(
@@ -65,12 +74,14 @@ def resume(
     device: str | None = None,
     agent: type[Any] | None = None,
     trust: bool = False,
+    on_evaluation: OnEvaluation | None = None,
+    on_step: OnStep | None = None,
     command: Sequence[str] = (),
 ) -> RunResult:
     """Resume a run from its last checkpoint, bit for bit as if it had never stopped (on CPU).
 
     `steps` is the new total, by default the run's own. `trust` allows an agent or environment of code outside gymnast
-    that the run's config names. Raises UsageError.
+    that the run's config names; `on_evaluation` and `on_step` are those of `train`. Raises UsageError.
     """
     path = Path(path)
     with ExitStack() as stack:
@@ -81,9 +92,9 @@ def resume(
             last = LastCheckpoint(path / "checkpoints")
             about, state = last.read()
             if about.env_step >= options.steps and _has_final(path):  # without one, its final evaluation is missing
-                raise UsageError(f"{path} has finished its {options.steps:,} env steps; pass a larger --steps")
+                raise UsageError(f"steps must be more than the {options.steps:,} that {path} has finished")
             if not trust and ":" in options.env:
-                raise UsageError(f"the env {options.env} is code from outside gymnast; pass --trust to run it")
+                raise UsageError(f"the env {options.env} is code from outside gymnast; trust=True (--trust) runs it")
             made = rebuild.agent_class(about, agent=agent, trust=trust)
             config = rebuild.config_of(about, made, trust=trust)
             parts = Parts.make(made, options, config, env=None, stack=stack, name=about.agent)
@@ -94,7 +105,8 @@ def resume(
             kept["run"] = dataclasses.asdict(options)
             kept["resumed"] = [*kept.get("resumed", []), {"env_step": about.env_step, "command": list(command)}]
             folder.write_config(path, kept)
-        return _run(parts, path, last=last, state=state, stack=stack)
+        callbacks = Callbacks(on_evaluation, on_step)
+        return _run(parts, path, last=last, state=state, callbacks=callbacks, stack=stack)
 
 
 def _has_final(path: Path) -> bool:
@@ -121,11 +133,19 @@ def _options_of(kept: dict[str, Any], path: Path, *, steps: int | None, device: 
     return dataclasses.replace(options, **{key: value for key, value in changes.items() if value is not None})
 
 
-def _run(parts: Parts, path: Path, *, last: LastCheckpoint, state: RunState | None, stack: ExitStack) -> RunResult:
-    """Train, from `state` on if a run is resumed, then evaluate and film the kept agent."""
+def _run(
+    parts: Parts,
+    path: Path,
+    *,
+    last: LastCheckpoint,
+    state: RunState | None,
+    callbacks: Callbacks,
+    stack: ExitStack,
+) -> RunResult:
+    """Train, from `state` on if a run is resumed, then evaluate and film what was kept."""
     panel = stack.enter_context(Panel(f"{parts.name} on {parts.env.id}  ({path})"))
     _announce(parts, panel)
-    session = _session(parts, path, last=last, state=state, panel=panel, stack=stack)
+    session = _session(parts, path, last=last, state=state, callbacks=callbacks, panel=panel, stack=stack)
     exit_code, final, files = 1, None, {"run": path}
     try:
         with session.interrupts:
@@ -161,11 +181,18 @@ def _announce(parts: Parts, panel: Panel) -> None:
     if overridden is not None:
         panel.message(overridden)
     if isinstance(parts.env, NativeEnv) and parts.env.id != parts.env_like:
-        panel.message(f"using the device-native {parts.env.id}; pass --no-native for {parts.env_like}")
+        panel.message(f"using the device-native {parts.env.id}; native=False (--no-native) keeps {parts.env_like}")
 
 
 def _session(
-    parts: Parts, path: Path, *, last: LastCheckpoint, state: RunState | None, panel: Panel, stack: ExitStack
+    parts: Parts,
+    path: Path,
+    *,
+    last: LastCheckpoint,
+    state: RunState | None,
+    callbacks: Callbacks,
+    panel: Panel,
+    stack: ExitStack,
 ) -> Session:
     """The session that trains the parts, from the start or from `state`."""
     loop = _loop(parts, stack)
@@ -176,7 +203,7 @@ def _session(
             panel.message(f"{parts.env.id} cannot be restored exactly: resuming with new episodes")
         loop.load_state_dict(state.loop)
     writers = _writers(parts, path, state, env_step=loop.env_step)
-    session = Session(parts, loop, last=last, records=RunLog(path, loop, writers), panel=panel)
+    session = Session(parts, loop, last=last, records=RunLog(path, loop, writers), panel=panel, callbacks=callbacks)
     stack.callback(session.close)
     if state is not None:
         session.restore(state)

@@ -14,6 +14,7 @@ from gymnast.networks.backbones.mlp import MLP
 from gymnast.networks.layers.activations import ACTIVATIONS
 from gymnast.networks.layers.init import initialise
 from gymnast.networks.layers.inputs import Obs
+from gymnast.networks.modes import acting
 
 
 def with_output(
@@ -27,7 +28,7 @@ def with_output(
     initialise(output, init, activation=None, generator=generator)
     with torch.no_grad():
         output.weight.mul_(scale)
-    return nn.Sequential(OrderedDict(backbone=backbone, output=output))
+    return acting(nn.Sequential(OrderedDict(backbone=backbone, output=output)))
 
 
 def flat_vector(network: nn.Module) -> Tensor:
@@ -42,7 +43,7 @@ class Stacked:
     """
 
     def __init__(self, network: nn.Sequential) -> None:
-        self.network = network.requires_grad_(False).eval()
+        self.network = network.requires_grad_(False)
         named = dict(network.named_parameters())
         self.names = list(named)
         self.shapes = [parameter.shape for parameter in named.values()]

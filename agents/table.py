@@ -1,4 +1,4 @@
-"""Algorithms that are settings of another one: they are names of agents and presets, and change its plain config."""
+"""Every agent by its name: the classes, and the algorithms that are settings of one. None of them is imported here."""
 
 from __future__ import annotations
 
@@ -6,7 +6,58 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from gymnast.agents import CLASSES
+
+class AgentEntry(NamedTuple):
+    """Where an agent's class is, and what it does."""
+
+    path: str
+    """`module:Class`; its config is `ClassConfig` in the same module."""
+    help: str
+
+
+CLASSES: dict[str, AgentEntry] = {
+    "q-learning": AgentEntry("gymnast.agents.tabular.learners:QLearning", "Q-learning, off-policy control in a table"),
+    "sarsa": AgentEntry("gymnast.agents.tabular.learners:Sarsa", "SARSA, on-policy control in a table"),
+    "expected-sarsa": AgentEntry(
+        "gymnast.agents.tabular.learners:ExpectedSarsa", "SARSA with the expectation over next actions"
+    ),
+    "double-q-learning": AgentEntry(
+        "gymnast.agents.tabular.learners:DoubleQLearning",
+        "Q-learning with two tables: one chooses, the other evaluates",
+    ),
+    "n-step-sarsa": AgentEntry("gymnast.agents.tabular.learners:NStepSarsa", "SARSA with n-step returns"),
+    "td": AgentEntry("gymnast.agents.tabular.learners:TD", "TD prediction of the value of a fixed policy"),
+    "value-iteration": AgentEntry(
+        "gymnast.agents.tabular.planning:ValueIteration", "planning by value iteration on a known table"
+    ),
+    "policy-iteration": AgentEntry(
+        "gymnast.agents.tabular.planning:PolicyIteration", "planning by policy iteration on a known table"
+    ),
+    "ucb": AgentEntry("gymnast.agents.tabular.bandits:UCB", "upper confidence bounds, for bandits"),
+    "thompson": AgentEntry("gymnast.agents.tabular.bandits:Thompson", "Thompson sampling, for bandits"),
+    "reinforce": AgentEntry(
+        "gymnast.agents.policy.reinforce:Reinforce", "REINFORCE: policy gradient of whole episodes (Williams 1992)"
+    ),
+    "hill-climbing": AgentEntry(
+        "gymnast.agents.search.hill_climbing:HillClimbing", "search by perturbing the best policy so far"
+    ),
+    "ga": AgentEntry("gymnast.agents.search.evolution:GeneticAlgorithm", "genetic algorithm (Such et al. 2017)"),
+    "es": AgentEntry(
+        "gymnast.agents.search.evolution:EvolutionStrategies", "evolution strategies (Salimans et al. 2017)"
+    ),
+    "dqn": AgentEntry("gymnast.agents.value.dqn:DQN", "deep Q-network (Mnih et al. 2015)"),
+    "pqn": AgentEntry(
+        "gymnast.agents.value.pqn:PQN",
+        "parallelised Q-network: Q(lambda) without replay or target network (Gallici et al. 2024)",
+    ),
+    "ppo": AgentEntry(
+        "gymnast.agents.policy.actor_critic:ActorCritic", "proximal policy optimisation (Schulman et al. 2017)"
+    ),
+}
+"""Every class of agents by its name on the command line.
+
+`gymnast.agents.Class` and `gymnast.agents.ClassConfig` are looked up in it on first use.
+"""
 
 
 class Algorithm(NamedTuple):
@@ -88,3 +139,10 @@ ALGORITHMS: dict[str, Algorithm] = {
         "ppo",
     ),
 }
+
+ACRONYMS = ("dqn", "pqn", "per", "c51", "qr", "iqn", "der", "r2d2", "ppo", "a2c", "a3c", "es", "ga", "td", "ucb")
+
+
+def python_name(name: str) -> str:
+    """The name of an agent in `gymnast.agents`: `n-step-dqn` is NStepDQN."""
+    return "".join(word.upper() if word in ACRONYMS else word.capitalize() for word in name.split("-"))

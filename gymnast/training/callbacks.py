@@ -1,0 +1,37 @@
+"""What a script that trains may look at, and where it may stop the run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from gymnast.agents.base import Agent
+from gymnast.evaluation.result import Evaluation
+
+OnEvaluation = Callable[[Evaluation], object]
+"""Called with each evaluation during training."""
+OnStep = Callable[[Agent], object]
+"""Called with the agent whenever the loop pauses for a log, an evaluation or a checkpoint, and at the end."""
+
+
+@dataclass(frozen=True)
+class Callbacks:
+    """Functions that are called while a run trains; one that returns True stops it as if its steps were done."""
+
+    on_evaluation: OnEvaluation | None = None
+    on_step: OnStep | None = None
+
+    def evaluation(self, result: Evaluation) -> bool:
+        """Tell of an evaluation; whether to stop."""
+        return self.on_evaluation is not None and _is_true(self.on_evaluation(result))
+
+    def step(self, agent: Agent) -> bool:
+        """Tell of a pause of the loop; whether to stop."""
+        return self.on_step is not None and _is_true(self.on_step(agent))
+
+
+def _is_true(answer: object) -> bool:
+    """Whether a function said True; what it may return otherwise stops nothing."""
+    return isinstance(answer, (bool, np.bool_)) and bool(answer)

@@ -1,0 +1,76 @@
+"""Training and evaluation mode: the one place that decides which of them a network is in.
+
+A network is in evaluation mode from the moment it is built: acting, greedily or to explore, target networks, values of
+successors and everything else that is no update. So an observation's output depends on no other row of its batch, and
+evaluating changes nothing. Only `Update` switches to training mode, around a loss and its gradient, and only for a
+network that `depends_on_mode`; the others pay nothing. gymnast's own layers do not depend on it (noise is an argument).
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+M = TypeVar("M", bound=nn.Module)
+
+SAME_IN_BOTH = (
+    nn.Linear,
+    nn.Conv1d,
+    nn.Conv2d,
+    nn.Conv3d,
+    nn.Embedding,
+    nn.Flatten,
+    nn.Unflatten,
+    nn.Identity,
+    nn.LayerNorm,
+    nn.GroupNorm,
+    nn.ReLU,
+    nn.LeakyReLU,
+    nn.ELU,
+    nn.GELU,
+    nn.SiLU,
+    nn.Tanh,
+    nn.Sigmoid,
+    nn.Softmax,
+    nn.MaxPool1d,
+    nn.MaxPool2d,
+    nn.AvgPool1d,
+    nn.AvgPool2d,
+    nn.AdaptiveAvgPool2d,
+    nn.AdaptiveMaxPool2d,
+    nn.Sequential,
+    nn.ModuleList,
+    nn.ModuleDict,
+)
+"""torch's modules that compute the same in both modes; any other one is taken to depend on it."""
+
+
+def acting(network: M) -> M:
+    """The network, in evaluation mode.
+
+    Raises:
+        ValueError: a BatchNorm without running statistics, whose output in evaluation mode depends on the other rows.
+    """
+    for name, module in network.named_modules():
+        if isinstance(module, _BatchNorm) and module.running_mean is None:
+            raise ValueError(
+                f"{type(module).__name__} ({name}) has no running statistics, so that an action would depend on the "
+                "other rows of its batch; use track_running_stats=True, or LayerNorm"
+            )
+    network.eval()
+    return network
+
+
+def depends_on_mode(network: nn.Module) -> bool:
+    """Whether training mode may change what a network computes, or what its gradient needs (cuDNN's LSTM and GRU)."""
+    return any(_depends(module) for module in network.modules())
+
+
+def _depends(module: nn.Module) -> bool:
+    """Of one module without its children. Hooks may look at the mode (`torch.nn.utils.spectral_norm`)."""
+    if module._forward_hooks or module._forward_pre_hooks:
+        return True
+    cls = type(module)
+    return cls not in SAME_IN_BOTH and not cls.__module__.startswith("gymnast.networks.")
