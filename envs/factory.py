@@ -50,12 +50,13 @@ def make(
 ) -> Env:
     """Build N environments as one `Env`.
 
-    `id` is a registered Gymnasium id (`module:Id` imports the module first), an Atari game, a function that builds a
-    `gym.Env`, or a `gym.vector.VectorEnv`. `vectorization`: serial (in this process), async (worker processes), native
-    (the id's own vector entry point), or auto, a measured rule. `options` are passed to the environment's constructor;
-    `max_episode_steps` replaces the registered time limit. With `render=True`, `Env.render` gives frames. `native`
-    says whether an id that has a device-native version is played in that: by default on any device but the CPU. With
-    `compile` a step of a device-native environment is one compiled function; other environments know nothing of it.
+    `id` is a registered Gymnasium id (`module:Id` imports the module first), an Atari game, a function or class that
+    builds a `gym.Env` or its name (`module:name`, `./file.py:name`), or a `gym.vector.VectorEnv`. `vectorization`:
+    serial (in this process), async (worker processes), native (the id's own vector entry point), or auto, a measured
+    rule. `options` are passed to the environment's constructor; `max_episode_steps` replaces the registered time limit.
+    With `render=True`, `Env.render` gives frames. `native` says whether an id that has a device-native version is
+    played in that: by default on any device but the CPU. With `compile` a step of a device-native environment is one
+    compiled function; other environments know nothing of it.
     Raises ValueError in one line for whatever cannot be built.
     """
     registration.register()
@@ -141,6 +142,9 @@ def native_id(
         _other_version(id, native)
         return None
     spec = single.resolve(id)
+    if not isinstance(spec, EnvSpec):
+        _other_version(id, native)
+        return None
     own = spec.id if isinstance(spec.vector_entry_point, NativeEntry) else registration.NATIVE_OF.get(spec.id)
     if own is None:
         _other_version(id, native)
@@ -167,7 +171,7 @@ def _other_version(id: str, native: bool | None) -> None:
 def full_id(id: str) -> str:
     """The id of the environment that `make` builds: `Pong` is `ALE/Pong-v5`; ValueError if it does not exist."""
     registration.register()
-    return atari_id(id) if _is_atari(id) else single.resolve(id).id
+    return atari_id(id) if _is_atari(id) else single.name_of(single.resolve(id))
 
 
 def automatic(source: single.Source, num_envs: int) -> str:

@@ -334,7 +334,7 @@ def test_a_users_own_agent(
         ("./my_agent.py:Bare", "needs a parameter `config` annotated with a dataclass"),
         ("./my_agent.py:Clash", "ClashConfig.steps has the same name as another option"),
         ("./broken.py:Mine", "cannot import broken.py: ZeroDivisionError: division by zero (broken.py, line 2)"),
-        ("no_such_module:Mine", "no module no_such_module; use ./file.py:Class for a file"),
+        ("no_such_module:Mine", "no module no_such_module; use ./file.py:NAME for a file"),
         ("./my_agent.py", "unknown agent './my_agent.py'"),
     ],
 )

@@ -71,7 +71,7 @@ def evaluate_path(options: EvaluateOptions) -> Report:
         rebuild.load_agent(agent, state, file)
         env = _env(about, device, options, rows=min(options.num_envs, options.episodes), render=False)
     except (ValueError, OSError) as error:
-        raise UsageError(first_line(error)) from error
+        raise UsageError(_why(error, about)) from error
     try:
         extras = _extras(agent, env, about, options, device=device)
         result = play.evaluate(
@@ -88,6 +88,17 @@ def evaluate_path(options: EvaluateOptions) -> Report:
     finally:
         env.close()
     return Report(file, result, extras)
+
+
+def _why(error: Exception, about: About) -> str:
+    """What to say where an environment cannot be built; one that a script gave as a function has no name."""
+    text = first_line(error)
+    if text.startswith("unknown environment") and about.env != about.run.get("env"):
+        return (
+            f"the run was trained in {about.env}, an environment that its script gave as an object: "
+            "evaluate it there, with gymnast.evaluate(gymnast.load(path), function)"
+        )
+    return text
 
 
 def _read(options: EvaluateOptions) -> tuple[Path, About, dict[str, Any]]:

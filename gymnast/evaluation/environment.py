@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
+from gymnasium.envs.registration import EnvSpec
 
 from gymnast.atari import protocols
 from gymnast.envs.atari.games import is_atari
@@ -20,7 +21,8 @@ STEP_LIMIT = 10_000
 
 def time_limit(env: str) -> int:
     """Env steps of an evaluation episode at most: the id's own limit, else `STEP_LIMIT`."""
-    return resolve(env).max_episode_steps or STEP_LIMIT
+    found = resolve(env)
+    return (found.max_episode_steps if isinstance(found, EnvSpec) else None) or STEP_LIMIT
 
 
 def make_env(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from gymnast.atari import protocols
+from gymnast.envs import imports
 from gymnast.errors import nearest
 
 Track = Literal["tensorboard", "wandb"]
@@ -25,7 +26,7 @@ class TrainOptions:
     """Options of a training run. All periods and step counts are in env steps, summed over all environments."""
 
     env: str = field(metadata={"metavar": "ID"})
-    """Gymnasium id, or module:Id to import the module that registers it."""
+    """Gymnasium id; module:Id imports the module first. Or a function or class: module:name, ./file.py:name."""
     steps: int = 100_000
     """Env steps to train for."""
     num_envs: int = 1
@@ -78,6 +79,9 @@ class TrainOptions:
     """Mode of Weights & Biases: online, offline (to sync later) or disabled."""
 
     def __post_init__(self) -> None:
+        given: object = self.env
+        if not isinstance(given, str):
+            object.__setattr__(self, "env", _named(given))
         if not self.env:
             raise ValueError("env must be an id, got ''")
         for name in ("steps", "num_envs", "eval_episodes", "eval_envs", "keep_checkpoints", "log_every", "threads"):
@@ -200,6 +204,17 @@ class ListOptions:
             raise ValueError(
                 f"unknown list {self.what!r}; choose from {', '.join(LISTS)}{nearest(self.what, LISTS)}",
             )
+
+
+def _named(env: object) -> str:
+    """The name of a function that builds an environment, as options are kept in files; ValueError if it has none."""
+    name = imports.name_of(env)
+    if name is None:
+        raise ValueError(
+            f"env must be an id, or a function or class that can be imported, got {env!r}: "
+            "give train(..., env=function) the function itself"
+        )
+    return name
 
 
 def _at_least(name: str, value: int, low: int) -> None:

@@ -25,6 +25,8 @@ from gymnast.agents.base import (
 )
 from gymnast.atari import protocols
 from gymnast.atari.protocols import Protocol
+from gymnast.envs import imports
+from gymnast.envs.atari.names import is_atari
 from gymnast.envs.env import Env
 from gymnast.envs.factory import EnvLike
 from gymnast.evaluation import environment
@@ -95,12 +97,20 @@ class Parts:
         """What is really played and learned from; None where it is no Atari game."""
         return protocols.of(self.env, self.config)
 
+    @property
+    def env_name(self) -> str:
+        """By what the environment is made again: its id, or for the user's own code a name with the module or file."""
+        given = self.env_like
+        if isinstance(given, str):
+            return given if ":" in given and not is_atari(given) else self.env.id
+        return imports.name_of(given) or self.env.id
+
     def describe(self) -> About:
         return checkpoint.describe(
             self.agent,
             name=self.name,
             config=self.config,
-            env=self.env.id,
+            env=self.env_name,
             run=dataclasses.asdict(self.options),
             versions=folder.versions(),
             protocol=protocols.stamp(self.protocol()),

@@ -10,7 +10,7 @@ from typing import Any
 
 from gymnast.agents.base import AsynchronousConfig, LearningError, Planner
 from gymnast.envs.env import Env
-from gymnast.envs.factory import EnvLike
+from gymnast.envs.factory import EnvLike, full_id
 from gymnast.envs.native.adapter import NativeEnv
 from gymnast.envs.rows.processes import WorkerError
 from gymnast.errors import RunError, UsageError, first_line
@@ -160,7 +160,7 @@ def _announce(parts: Parts, panel: Panel) -> None:
     overridden = under_protocol.note(parts.options.protocol, parts.options.env)
     if overridden is not None:
         panel.message(overridden)
-    if isinstance(parts.env, NativeEnv) and parts.env.id != parts.env_like:
+    if isinstance(parts.env, NativeEnv) and isinstance(parts.env_like, str) and parts.env.id != full_id(parts.env_like):
         panel.message(f"using the device-native {parts.env.id}; pass --no-native for {parts.env_like}")
 
 
