@@ -84,7 +84,7 @@ def train(
                 agent,
                 parts.population.config,
                 options=options,
-                population={"seeds": written.seeds, "vary": list(written.vary)},
+                population={"seeds": written.seeds, "vary": list(written.vary), "vary_zip": list(written.vary_zip)},
                 presets=presets,
                 command=command,
             )

@@ -126,8 +126,10 @@ class PopulationOptions:
 
     seeds: str = field(default="", metadata={"metavar": "A:B"})
     """Train one agent for each seed from A to B - 1, all at once; --steps and --num-envs apply to each agent."""
-    vary: tuple[str, ...] = ()
-    """Settings that differ between agents: name=low:high[:log] for a range, name=a,b,c to cycle through values."""
+    vary: tuple[str, ...] = field(default=(), metadata={"metavar": "NAME=VALUES"})
+    """Settings to cross: name=a,b,c, or name=low:high[:log] for a range. Every value meets every other setting's."""
+    vary_zip: tuple[str, ...] = field(default=(), metadata={"metavar": "NAME=VALUES"})
+    """Settings that change together: the first value of one with the first of the others, and so on."""
 
 
 @dataclass(frozen=True)
