@@ -117,6 +117,9 @@ RUN_CHANGES: dict[str, tuple[list[str], Any]] = {
     "exact_resume": ([], True),
     "wandb_project": (["mine"], "mine"),
     "wandb_mode": (["offline"], "offline"),
+    "wandb_entity": (["us"], "us"),
+    "wandb_group": (["together"], "together"),
+    "wandb_tags": (["a", "b"], ("a", "b")),
 }
 """For each field of TrainOptions what stands after its flag, and the value that it then has."""
 
@@ -126,6 +129,9 @@ TOGETHER = {
     "stop_return": {"eval_every": 1_000},
     "wandb_project": {"track": ("wandb",)},
     "wandb_mode": {"track": ("wandb",)},
+    "wandb_entity": {"track": ("wandb",)},
+    "wandb_group": {"track": ("wandb",)},
+    "wandb_tags": {"track": ("wandb",)},
     "horizon": {"objective": "finite-horizon"},
     "bootstrap_bonus": {"exploration": "count"},
 }

@@ -195,7 +195,6 @@ def test_a_population_learns(tmp_path: Path) -> None:
     [
         ("train dqn --env {} --seeds 0:2", "--seeds trains ppo and a2c as a population, not dqn"),
         ("train ppo --env {} --seeds 0:2 --seed 1", "--seed cannot be combined with --seeds"),
-        ("train ppo --env {} --seeds 0:2 --track wandb", "--track cannot be combined with --seeds"),
         ("train ppo --env {} --seeds 0:2 --no-native", "--no-native cannot be combined with --seeds"),
         ("train ppo --env {} --seeds 0:2 --video", "--video cannot be combined with --seeds"),
         ("train ppo --env {} --seeds 3", "--seeds must be A:B, the seeds from A to B - 1, got '3'"),

@@ -22,13 +22,10 @@ NOT_HERE = (
     "eval_envs",
     "checkpoint_every",
     "keep_checkpoints",
-    "track",
     "vectorization",
     "protocol",
     "overlap",
     "exact_resume",
-    "wandb_project",
-    "wandb_mode",
 )
 """Options of a run that a population does not heed, so that they are refused."""
 

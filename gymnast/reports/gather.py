@@ -20,7 +20,8 @@ from gymnast.reports.statistics import Array
 from gymnast.storage import folder as run
 from gymnast.storage import metrics_log
 
-PER_RUN = frozenset(("seed", "name", "out", "env", "steps", "device", "track", "video", "threads"))
+WANDB = ("wandb_project", "wandb_mode", "wandb_entity", "wandb_group", "wandb_tags")
+PER_RUN = frozenset(("seed", "name", "out", "env", "steps", "device", "track", "video", "threads", *WANDB))
 """Options in which runs of one agent may differ without being of another kind."""
 
 MEASURED = ("train_return", "eval_return", "mean_return", "std_return", "mean_length")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 from gymnast.atari import protocols
@@ -77,6 +77,12 @@ class TrainOptions:
     """Project on Weights & Biases."""
     wandb_mode: WandbMode = "online"
     """Mode of Weights & Biases: online, offline (to sync later) or disabled."""
+    wandb_entity: str | None = None
+    """User or team on Weights & Biases. Default: your own."""
+    wandb_group: str | None = None
+    """Group of runs on Weights & Biases. Default: all runs with the same settings but other seeds."""
+    wandb_tags: tuple[str, ...] = ()
+    """Tags of the run on Weights & Biases."""
 
     def __post_init__(self) -> None:
         given: object = self.env
@@ -112,10 +118,12 @@ class TrainOptions:
 
     def _check_idle(self) -> None:
         """Refuse options that would have no effect."""
-        if "wandb" not in self.track and self.wandb_project != WANDB_PROJECT:
-            raise ValueError(f"wandb_project {self.wandb_project} has no effect without wandb in track")
-        if "wandb" not in self.track and self.wandb_mode != "online":
-            raise ValueError(f"wandb_mode {self.wandb_mode} has no effect without wandb in track")
+        if "wandb" not in self.track:
+            for item in fields(self):
+                value = getattr(self, item.name)
+                if item.name.startswith("wandb_") and value != item.default:
+                    written = " ".join(value) if isinstance(value, tuple) else value
+                    raise ValueError(f"{item.name} {written} has no effect without wandb in track")
         if self.checkpoint_every == 0 and self.keep_checkpoints != KEEP_CHECKPOINTS:
             raise ValueError(f"keep_checkpoints {self.keep_checkpoints} has no effect while checkpoint_every is 0")
 
