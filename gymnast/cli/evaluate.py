@@ -16,7 +16,7 @@ from gymnast.evaluation import environment, play
 from gymnast.evaluation.result import Evaluation
 from gymnast.machine import pick_device
 from gymnast.settings.options import EvaluateOptions
-from gymnast.storage import checkpoint, rebuild
+from gymnast.storage import checkpoint, folder, rebuild
 from gymnast.storage.checkpoint import About
 from gymnast.tabular import picture
 from gymnast.tabular.optimal import against_optimal, bandit_regret
@@ -147,7 +147,9 @@ def _extras(agent: Agent, env: Env, about: About, options: EvaluateOptions, *, d
 
 def _film(agent: Agent, about: About, options: EvaluateOptions, *, device: str) -> Path:
     env = _env(about, device, options, rows=1, render=True)
-    target = Path(options.video or ".") / f"{about.env.replace('/', '-')}-{about.agent}-seed{options.seed}.mp4"
+    target = Path(options.video or ".")
+    if target.suffix.lower() != ".mp4":
+        target /= f"{folder.folder_name(about.env)}-{folder.folder_name(about.agent)}-seed{options.seed}.mp4"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         play.record(agent, env, target, seed=options.seed, protocol=options.protocol)

@@ -167,6 +167,8 @@ def _converted(flag: Flag, texts: list[str]) -> Any:
     holder = dataclasses.make_dataclass("Holder", [("value", flag.type)])
     kinds = _members(flag.type)
     words = [_whole(text) if int in kinds and float not in kinds and str not in kinds else text for text in texts]
+    if type(None) in kinds and str not in kinds and texts in (["off"], ["automatic"]):  # as help shows None
+        words = ["None"]
     args = [f"--value={words[0]}"] if flag.arity == 1 else ["--value", *words]
     try:
         with redirect_stdout(StringIO()), redirect_stderr(StringIO()):  # some errors pass console_outputs=False

@@ -33,11 +33,11 @@ class TrainOptions:
     """Number of environments stepped together."""
     seed: int = 0
     """Seed of all of the run's random numbers."""
-    device: str = "auto"
+    device: str = field(default="auto", metadata={"metavar": "DEVICE"})
     """auto (a GPU if available), cpu, cuda, cuda:N or mps."""
     name: str | None = None
     """Name of the run's folder. Default: the seed and the time."""
-    out: str = "runs"
+    out: str = field(default="runs", metadata={"metavar": "FOLDER"})
     """Folder for runs; a run is written to OUT/ENV/AGENT/NAME."""
     track: tuple[Track, ...] = ()
     """Log to tensorboard, wandb or both, in addition to metrics.jsonl."""
@@ -59,7 +59,7 @@ class TrainOptions:
     """How to step environments: serial (this process), async (worker processes) or native (the id's vector version)."""
     native: bool | None = None
     """Use the id's device-native version, which steps all environments as tensors. Default: on a GPU, if it exists."""
-    env_options: str = ""
+    env_options: str = field(default="", metadata={"metavar": "JSON"})
     """Arguments of the environment's constructor, as a JSON object."""
     max_episode_steps: int | None = None
     """Time limit per episode, in place of the id's own."""
@@ -134,9 +134,9 @@ class PopulationOptions:
 
     seeds: str = field(default="", metadata={"metavar": "A:B"})
     """Train one agent for each seed from A to B - 1, all at once; --steps and --num-envs apply to each agent."""
-    vary: tuple[str, ...] = field(default=(), metadata={"metavar": "NAME=VALUES"})
+    vary: tuple[str, ...] = field(default=(), metadata={"metavar": "NAME=VALUES ..."})
     """Settings to cross: name=a,b,c, or name=low:high[:log] for a range. Every value meets every other setting's."""
-    vary_zip: tuple[str, ...] = field(default=(), metadata={"metavar": "NAME=VALUES"})
+    vary_zip: tuple[str, ...] = field(default=(), metadata={"metavar": "NAME=VALUES ..."})
     """Settings that change together: the first value of one with the first of the others, and so on."""
 
 
@@ -148,8 +148,8 @@ class ResumeOptions:
     """Folder of the run."""
     steps: int | None = None
     """New total of env steps. Default: the run's own."""
-    device: str | None = None
-    """Device to use instead of the run's: auto, cpu, cuda, cuda:N or mps."""
+    device: str | None = field(default=None, metadata={"metavar": "DEVICE"})
+    """Device to use: auto, cpu, cuda, cuda:N or mps. Default: the run's own."""
     trust: bool = False
     """Import the agent or environment from outside gymnast that the run's config names."""
 
@@ -176,15 +176,15 @@ class EvaluateOptions:
     """Seed from which the episodes' seeds are drawn."""
     protocol: str | None = None
     """Atari protocol to score under instead of the run's own; see gymnast list protocols."""
-    video: str | None = None
-    """Folder to write a video of one episode to."""
+    video: str | None = field(default=None, metadata={"metavar": "PATH"})
+    """File ending in .mp4, or a folder, to write a video of one episode to."""
     against_optimal: bool = False
     """Compare with the optimal policy, computed from the environment's transition table."""
-    picture: str | None = None
+    picture: str | None = field(default=None, metadata={"metavar": "FILE"})
     """File (png, pdf or svg) for a drawing of values and greedy actions on the environment's grid."""
     json: bool = False
     """Print one JSON object."""
-    device: str = "cpu"
+    device: str = field(default="cpu", metadata={"metavar": "DEVICE"})
     """auto, cpu, cuda, cuda:N or mps."""
     trust: bool = False
     """Import the agent or environment from outside gymnast that the checkpoint names."""
@@ -196,6 +196,8 @@ class EvaluateOptions:
         check_device(self.device)
         if self.protocol is not None:
             protocols.check(self.protocol)
+        if self.video is not None and re.search(r"\.(avi|gif|mkv|mov|webm|png)$", self.video.lower()):
+            raise ValueError(f"video must be a file named .mp4 or a folder, got {self.video}")
         if self.picture is not None and not self.picture.lower().endswith((".png", ".pdf", ".svg")):
             raise ValueError(f"picture must be a file named .png, .pdf or .svg, got {self.picture}")
 
