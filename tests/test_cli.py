@@ -110,6 +110,10 @@ RUN_CHANGES: dict[str, tuple[list[str], Any]] = {
     "vectorization": (["async"], "async"),
     "native": ([], True),
     "env_options": (['{"is_slippery": false}'], '{"is_slippery": false}'),
+    "wrapper": (
+        ["TimeAwareObservation", "ClipReward:max_reward=1"],
+        ("TimeAwareObservation", "ClipReward:max_reward=1"),
+    ),
     "max_episode_steps": (["50"], 50),
     "protocol": (["nature"], "nature"),
     "video": ([], False),

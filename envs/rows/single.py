@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +18,8 @@ from gymnasium.wrappers import TimeLimit
 
 from gymnast.envs import imports
 from gymnast.envs.atari.names import atari_games
+from gymnast.envs.errors import display_hint
+from gymnast.envs.rows.wrappers import wrapped
 
 Source: TypeAlias = "EnvSpec | Callable[..., gym.Env[Any, Any]]"
 
@@ -84,6 +86,7 @@ def build(
     source: Source,
     options: dict[str, Any],
     *,
+    wrappers: Sequence[str] = (),
     max_episode_steps: int | None = None,
     render: bool = False,
 ) -> gym.Env[Any, Any]:
@@ -100,7 +103,7 @@ def build(
         with suppress(Exception):  # the missing render mode is the one thing to say
             env.close()
         raise ValueError(f"environment {name_of(source)} cannot render frames: it has no render_mode rgb_array")
-    return env
+    return wrapped(env, wrappers)
 
 
 def _construct(source: Source, options: dict[str, Any], *, max_episode_steps: int | None) -> gym.Env[Any, Any]:
@@ -119,7 +122,8 @@ def _parameters(source: Callable[..., gym.Env[Any, Any]]) -> set[str]:
 
 def failure(source: Source, error: Exception) -> str:
     """One line on why an environment could not be built: constructors raise anything for options they do not know."""
-    return f"environment {name_of(source)} cannot be made: {type(error).__name__}: {' '.join(str(error).split())}"
+    text = " ".join(str(error).split())
+    return f"environment {name_of(source)} cannot be made: {type(error).__name__}: {text}{display_hint(text)}"
 
 
 def name_of(source: Source) -> str:

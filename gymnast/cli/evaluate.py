@@ -122,6 +122,7 @@ def _env(about: About, device: str, options: EvaluateOptions, *, rows: int, rend
         rows,
         device=device,
         options=given,
+        wrappers=about.run.get("wrapper") or (),
         max_episode_steps=limit,
         render=render,
         protocol=options.protocol,

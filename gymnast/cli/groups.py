@@ -7,7 +7,7 @@ from collections.abc import Iterable
 GROUPS: dict[str, tuple[str, ...]] = {
     "run": (
         *("env", "steps", "seed", "preset", "protocol", "name", "out", "device"),
-        *("env_options", "max_episode_steps", "stop_return", "exact_resume"),
+        *("env_options", "wrapper", "max_episode_steps", "stop_return", "exact_resume"),
     ),
     "population": ("seeds", "vary", "vary_zip"),
     "evaluation": (

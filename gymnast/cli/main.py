@@ -6,12 +6,14 @@ import inspect
 import json
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING
 from pathlib import Path
 from typing import Any
 
 from gymnast.cli.help import show_help
+from gymnast.envs.errors import EnvError, EnvWarning
 from gymnast.errors import RunError, UsageError, nearest
 from gymnast.populations import request
 from gymnast.reports import report
@@ -50,19 +52,32 @@ usage: gymnast COMMAND ...
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0, 1 for a failed run, 2 for wrong input, 128 + a signal's number."""
     words = sys.argv[1:] if argv is None else list(argv)
+    warnings.formatwarning = _formatted
     try:
         code = _dispatch(words)
         sys.stdout.flush()
         return code
     except UsageError as error:
         return _complain(error, 2)
-    except RunError as error:
+    except (RunError, EnvError) as error:
         return _complain(error, 1)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # the reader closed the pipe; buffered output must not raise at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+
+
+_of_others = warnings.formatwarning
+
+
+def _formatted(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """What is to be known about an environment is one line; other warnings say where they come from."""
+    if issubclass(category, EnvWarning):
+        return f"gymnast: {message}\n"
+    return _of_others(message, category, filename, lineno, line)
 
 
 def _complain(error: Exception, code: int) -> int:

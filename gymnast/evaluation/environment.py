@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -31,6 +31,7 @@ def make_env(
     *,
     device: str = "cpu",
     options: dict[str, Any] | None = None,
+    wrappers: Sequence[str] = (),
     max_episode_steps: int | None = None,
     render: bool = False,
     protocol: str | None = None,
@@ -38,7 +39,7 @@ def make_env(
 ) -> Env:
     """An environment for evaluation: one that seeds its episodes, and with a time limit where the id has none.
 
-    `native` is that of `envs.make`.
+    `native` and `wrappers` are those of `envs.make`.
 
     A protocol sets the options of an Atari game; ValueError where the given ones contradict it, and for other games.
     """
@@ -51,7 +52,7 @@ def make_env(
         max_episode_steps = max_episode_steps or STEP_LIMIT
     elif not is_atari(env):
         max_episode_steps = max_episode_steps or time_limit(env)
-        if native_id(env, device, native=native) is None:
+        if wrappers or native_id(env, device, native=native) is None:
             vectorization = "serial"  # an id's own vector entry point cannot seed single episodes
     return make(
         env,
@@ -59,6 +60,7 @@ def make_env(
         device=device,
         vectorization=vectorization,
         options=options,
+        wrappers=wrappers,
         max_episode_steps=max_episode_steps,
         render=render,
         native=native,

@@ -23,6 +23,7 @@ NOT_HERE = (
     "checkpoint_every",
     "keep_checkpoints",
     "vectorization",
+    "wrapper",
     "protocol",
     "overlap",
     "exact_resume",

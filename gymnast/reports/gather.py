@@ -183,7 +183,8 @@ def _series(rows: list[dict[str, Any]], kind: str, name: str) -> Array:
 
 
 def _settings(config: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in {**config["run"], **config["config"]}.items() if name not in PER_RUN}
+    own = {**config["run"], **config["config"]}
+    return {name: value for name, value in own.items() if name not in PER_RUN and (name != "wrapper" or value)}
 
 
 def _usual(peers: list[dict[str, Any]], name: str) -> str:

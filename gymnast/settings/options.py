@@ -61,6 +61,8 @@ class TrainOptions:
     """Use the id's device-native version, which steps all environments as tensors. Default: on a GPU, if it exists."""
     env_options: str = field(default="", metadata={"metavar": "JSON"})
     """Arguments of the environment's constructor, as a JSON object."""
+    wrapper: tuple[str, ...] = field(default=(), metadata={"metavar": "NAME[:OPTION=VALUE] ...", "repeatable": True})
+    """Gymnasium's wrappers to put around each environment, the first one innermost: gymnasium.wrappers.NAME."""
     max_episode_steps: int | None = None
     """Time limit per episode, in place of the id's own."""
     protocol: str | None = None
@@ -101,6 +103,7 @@ class TrainOptions:
             protocols.check(self.protocol)
         check_folder_name(self.name)
         _check_env_options(self.env_options)
+        _check_wrappers(self.wrapper)
         if not self.out:
             raise ValueError("out must be a folder, got ''")
         if len(set(self.track)) < len(self.track):
@@ -254,6 +257,15 @@ def _check_env_options(text: str) -> None:
         options = None
     if not isinstance(options, dict):
         raise ValueError(f'env_options must be a JSON object such as \'{{"map_name": "8x8"}}\', got {text}')
+
+
+def _check_wrappers(texts: tuple[str, ...]) -> None:
+    if not texts:
+        return
+    from gymnast.envs.rows import wrappers  # imports Gymnasium, which the quick commands do without
+
+    for text in texts:
+        wrappers.parse(text)
 
 
 @dataclass(frozen=True)
