@@ -12,3 +12,10 @@ class EnvError(RuntimeError):
 
 class EnvWarning(UserWarning):
     """Something about an environment that a run goes on with, and its user should know."""
+
+
+def display_hint(text: str) -> str:
+    """What to do about an error that comes from drawing without a display; empty for other errors."""
+    said = text.lower()
+    words = ("opengl", "glfw", "mjr_makecontext", "display environment variable")
+    return "; without a display, set MUJOCO_GL=egl" if any(word in said for word in words) else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
@@ -43,6 +43,7 @@ def make(
     seed: int | np.random.SeedSequence = 0,
     vectorization: str = "auto",
     options: dict[str, Any] | None = None,
+    wrappers: Sequence[str] = (),
     max_episode_steps: int | None = None,
     render: bool = False,
     native: bool | None = None,
@@ -50,28 +51,47 @@ def make(
 ) -> Env:
     """Build N environments as one `Env`.
 
-    `id` is a registered Gymnasium id (`module:Id` imports the module first), an Atari game, a function that builds a
-    `gym.Env`, or a `gym.vector.VectorEnv`. `vectorization`: serial (in this process), async (worker processes), native
-    (the id's own vector entry point), or auto, a measured rule. `options` are passed to the environment's constructor;
-    `max_episode_steps` replaces the registered time limit. With `render=True`, `Env.render` gives frames. `native`
-    says whether an id that has a device-native version is played in that: by default on any device but the CPU. With
-    `compile` a step of a device-native environment is one compiled function; other environments know nothing of it.
+    `id` is a registered Gymnasium id (`module:Id` imports the module first), an Atari game, a function or class that
+    builds a `gym.Env` or its name (`module:name`, `./file.py:name`), or a `gym.vector.VectorEnv`. `vectorization`:
+    serial (in this process), async (worker processes), native (the id's own vector entry point), or auto, a measured
+    rule. `options` are passed to the environment's constructor; `max_episode_steps` replaces the registered time limit.
+    `wrappers` name classes of `gymnasium.wrappers` to put around each row (`NAME:OPTION=VALUE`), innermost first.
+    With `render=True`, `Env.render` gives frames. `native` says whether an id that has a device-native version is
+    played in that: by default on any device but the CPU. With `compile` a step of a device-native environment is one
+    compiled function; other environments know nothing of it.
     Raises ValueError in one line for whatever cannot be built.
     """
     registration.register()
     _check(num_envs, vectorization, max_episode_steps, seed)
     sequence = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
     wanted = _Wanted(
-        num_envs, _device(device), sequence, vectorization, dict(options or {}), max_episode_steps, render=render
+        num_envs,
+        _device(device),
+        sequence,
+        vectorization,
+        dict(options or {}),
+        tuple(wrappers),
+        max_episode_steps,
+        render=render,
     )
     if isinstance(id, gym.vector.VectorEnv):
         return _adapted(id, wanted)
     if not isinstance(id, str):
         return _in_rows(id, wanted)
-    own = native_id(id, wanted.device, native=native, vectorization=vectorization)
+    own = native_id(id, wanted.device, native=_native_if_bare(id, native, wanted), vectorization=vectorization)
+    if wanted.wrappers and (own is not None or _is_atari(id)):
+        raise ValueError(f"wrapper: {own or id} steps its rows as one, and {wanted.wrappers[0]} wraps a single one")
     if _is_atari(id):
         return _atari(id, wanted)
     return _in_rows(single.resolve(id), wanted) if own is None else _device_native(own, wanted, compile=compile)
+
+
+def _native_if_bare(id: str, native: bool | None, wanted: _Wanted) -> bool | None:
+    """With wrappers an id that has other versions is not played in its device-native one, unless that is asked for."""
+    if not wanted.wrappers or native is not None or _is_atari(id):
+        return native
+    spec = single.resolve(id)
+    return False if isinstance(spec, EnvSpec) and spec.id in registration.NATIVE_OF else None
 
 
 @dataclass(frozen=True)
@@ -83,6 +103,7 @@ class _Wanted:
     seed: np.random.SeedSequence
     vectorization: str
     options: dict[str, Any]
+    wrappers: tuple[str, ...]
     max_episode_steps: int | None
     render: bool
 
@@ -91,9 +112,13 @@ def _adapted(env: gym.vector.VectorEnv[Any, Any, Any], wanted: _Wanted) -> Env:
     """A vector environment that exists already."""
     if isinstance(env, NativeVectorEnv):
         return NativeEnv(env, id=_vector_name(env), seed=wanted.seed)
-    other = wanted.options or wanted.max_episode_steps or wanted.render or wanted.vectorization != "auto"
+    other = (
+        wanted.options or wanted.wrappers or wanted.max_episode_steps or wanted.render or wanted.vectorization != "auto"
+    )
     if wanted.num_envs not in (1, env.num_envs) or other:
-        raise ValueError("num_envs, options, max_episode_steps, render and vectorization cannot be set for a VectorEnv")
+        raise ValueError(
+            "num_envs, options, wrappers, max_episode_steps, render and vectorization cannot be set for a VectorEnv"
+        )
     return VectorAdapter(env, id=_vector_name(env), seed=wanted.seed, device=wanted.device)
 
 
@@ -118,11 +143,20 @@ def _atari(id: str, wanted: _Wanted) -> Env:
 def _in_rows(source: single.Source, wanted: _Wanted) -> Env:
     """N single environments, or an id's own vector entry point."""
     name, seed, device = single.name_of(source), wanted.seed, wanted.device
-    kind = automatic(source, wanted.num_envs) if wanted.vectorization == "auto" else wanted.vectorization
+    kind = wanted.vectorization
+    if kind == "auto":
+        kind = "serial" if wanted.wrappers else automatic(source, wanted.num_envs)
+    if kind == "native" and wanted.wrappers:
+        raise ValueError(f"wrapper {wanted.wrappers[0]} needs vectorization serial or async, got native")
     if kind == "native":
         return VectorAdapter(_native(source, wanted), id=name, seed=seed, device=device)
     build = partial(
-        single.build, source, wanted.options, max_episode_steps=wanted.max_episode_steps, render=wanted.render
+        single.build,
+        source,
+        wanted.options,
+        wrappers=wanted.wrappers,
+        max_episode_steps=wanted.max_episode_steps,
+        render=wanted.render,
     )
     if kind == "async":
         return WorkersEnv(name, build, wanted.num_envs, seed=seed, device=device)
@@ -141,6 +175,9 @@ def native_id(
         _other_version(id, native)
         return None
     spec = single.resolve(id)
+    if not isinstance(spec, EnvSpec):
+        _other_version(id, native)
+        return None
     own = spec.id if isinstance(spec.vector_entry_point, NativeEntry) else registration.NATIVE_OF.get(spec.id)
     if own is None:
         _other_version(id, native)
@@ -167,7 +204,7 @@ def _other_version(id: str, native: bool | None) -> None:
 def full_id(id: str) -> str:
     """The id of the environment that `make` builds: `Pong` is `ALE/Pong-v5`; ValueError if it does not exist."""
     registration.register()
-    return atari_id(id) if _is_atari(id) else single.resolve(id).id
+    return atari_id(id) if _is_atari(id) else single.name_of(single.resolve(id))
 
 
 def automatic(source: single.Source, num_envs: int) -> str:

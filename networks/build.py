@@ -6,6 +6,8 @@ import dataclasses
 import difflib
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import gymnasium as gym
@@ -30,7 +32,7 @@ NETWORKS = {
     "efficient-cnn": "two convolutions with stride 5 and 256 units (van Hasselt et al. 2019), over images [C, H, W]",
     "minatar-cnn": "one convolution and 128 units (Young & Tian 2019), over small images [H, W, C]",
     "combined": "nature-cnn's convolutions over each image of a Dict or Tuple; all parts are merged into 512 units",
-    "module:Class": "your own nn.Module with out_features, built as Class(observation_space)",
+    "module:Class": "your own nn.Module with out_features, built as Class(observation_space); or ./file.py:Class",
 }
 """The names that `build` takes, with one line on each."""
 SIZES = {"mlp": (120, 84), "nature-cnn": (512,), "efficient-cnn": (256,), "minatar-cnn": (128,), "combined": (512,)}
@@ -51,8 +53,9 @@ def build(
 
     `hidden_sizes` are the units of its fully connected layers, by default `default_sizes`; `activation` is theirs
     in `mlp` and `combined`; `layer_norm` normalises what each layer gives before its activation (Ba et al. 2016);
-    `init` and `generator` make the weights of the named ones. A user's own module, given as
-    an object, as a class or as `module:Class`, has its own layers and keeps the weights that it comes with.
+    `init` and `generator` make the weights of the named ones. A user's own module, given as an object, as a class, or
+    as the `module:Class` or `./file.py:Class` of code imported already, has its own layers and keeps the weights that
+    it comes with.
 
     Raises:
         ValueError: an unknown name (with the nearest one), or an observation space that the backbone does not fit.
@@ -167,15 +170,24 @@ def _class(path: str) -> Any:
     """A class of a module that has been imported: a name, which a checkpoint may hold, never runs foreign code."""
     from torch import nn
 
-    module_name, _, class_name = path.partition(":")
-    if module_name not in sys.modules:
+    module_name, _, class_name = path.rpartition(":")
+    module = _imported(module_name)
+    if module is None:
         raise ValueError(
             f"backbone {path} is code from outside gymnast: import {module_name} first, or allow it by trust=True "
             "(--trust)"
         )
-    found = getattr(sys.modules[module_name], class_name, None)
+    found = getattr(module, class_name, None)
     if found is None:
         raise ValueError(f"backbone {path}: {module_name} has no {class_name}")
     if not isinstance(found, type) or not issubclass(found, nn.Module):
         raise ValueError(f"backbone {path} is not an nn.Module")
     return found
+
+
+def _imported(name: str) -> ModuleType | None:
+    """The module of this name, or of this file, if it has been imported."""
+    if not name.endswith(".py"):
+        return sys.modules.get(name)
+    file = str(Path(name).resolve())
+    return next((module for module in list(sys.modules.values()) if getattr(module, "__file__", None) == file), None)

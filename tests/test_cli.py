@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import typing
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,11 +17,11 @@ import pytest
 
 from gymnast import __version__
 from gymnast.agents.table import ALGORITHMS
-from gymnast.cli import help
+from gymnast.cli import groups, help
 from gymnast.cli.main import PresetOptions, main
 from gymnast.errors import RunError, UsageError
 from gymnast.settings import agents, flags, presets
-from gymnast.settings.options import EvaluateOptions, TrainOptions
+from gymnast.settings.options import EvaluateOptions, PopulationOptions, TrainOptions
 from gymnast.training import train as training
 
 MY_AGENT = '''
@@ -109,6 +110,10 @@ RUN_CHANGES: dict[str, tuple[list[str], Any]] = {
     "vectorization": (["async"], "async"),
     "native": ([], True),
     "env_options": (['{"is_slippery": false}'], '{"is_slippery": false}'),
+    "wrapper": (
+        ["TimeAwareObservation", "ClipReward:max_reward=1"],
+        ("TimeAwareObservation", "ClipReward:max_reward=1"),
+    ),
     "max_episode_steps": (["50"], 50),
     "protocol": (["nature"], "nature"),
     "video": ([], False),
@@ -117,6 +122,9 @@ RUN_CHANGES: dict[str, tuple[list[str], Any]] = {
     "exact_resume": ([], True),
     "wandb_project": (["mine"], "mine"),
     "wandb_mode": (["offline"], "offline"),
+    "wandb_entity": (["us"], "us"),
+    "wandb_group": (["together"], "together"),
+    "wandb_tags": (["a", "b"], ("a", "b")),
 }
 """For each field of TrainOptions what stands after its flag, and the value that it then has."""
 
@@ -126,6 +134,9 @@ TOGETHER = {
     "stop_return": {"eval_every": 1_000},
     "wandb_project": {"track": ("wandb",)},
     "wandb_mode": {"track": ("wandb",)},
+    "wandb_entity": {"track": ("wandb",)},
+    "wandb_group": {"track": ("wandb",)},
+    "wandb_tags": {"track": ("wandb",)},
     "horizon": {"objective": "finite-horizon"},
     "bootstrap_bonus": {"exploration": "count"},
 }
@@ -334,7 +345,7 @@ def test_a_users_own_agent(
         ("./my_agent.py:Bare", "needs a parameter `config` annotated with a dataclass"),
         ("./my_agent.py:Clash", "ClashConfig.steps has the same name as another option"),
         ("./broken.py:Mine", "cannot import broken.py: ZeroDivisionError: division by zero (broken.py, line 2)"),
-        ("no_such_module:Mine", "no module no_such_module; use ./file.py:Class for a file"),
+        ("no_such_module:Mine", "no module no_such_module; use ./file.py:NAME for a file"),
         ("./my_agent.py", "unknown agent './my_agent.py'"),
     ],
 )
@@ -387,8 +398,58 @@ def test_help_shows_every_option_of_an_agent(capsys: pytest.CaptureFixture[str])
     config_class = agents.config_class(agents.agent_class("dqn"))
     for flag in flags.flags_of(PresetOptions, TrainOptions, config_class).values():
         assert f"{flag.name} " in text or f"{flag.name}," in text
-    assert "Clip the gradient to this Euclidean norm. (default: 10.0)" in " ".join(text.replace("│", " ").split())
-    assert text.index("run options") < text.index("--eval-every") < text.index("agent options")
+    assert "Clip the gradient to this Euclidean norm. (default: 10.0)" in " ".join(text.split())
+    headings = [line for line in text.splitlines()[3:] if line and not line.startswith(" ")]
+    assert headings == [
+        *("run", "evaluation", "logs and checkpoints", "exploration", "replay", "network", "learning", "speed")
+    ]
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_help_says_types_and_defaults_as_a_person_would(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "dqn", "--help"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    for shown in (
+        "--learning-rate FLOAT or schedule",
+        "--hidden-sizes INT ... ",
+        "--recurrent none|lstm|gru",
+        "--backbone NAME",
+        "--env-options JSON",
+        "--stop-return FLOAT",
+        "absolute value. (default: off)",
+        "--double, --no-double",
+    ):
+        assert shown in text
+    assert "None" not in text
+    assert "STR" not in text
+
+
+@pytest.mark.parametrize("agent", agents.AGENTS)
+def test_every_option_has_one_heading(agent: str) -> None:
+    names = flags.flags_of(PresetOptions, TrainOptions, agents.config_class(agents.agent_class(agent)))
+    found = [name for those in groups.grouped(names).values() for name in those]
+    assert sorted(found) == sorted(names)
+    placed = [name for those in groups.GROUPS.values() for name in those]
+    assert len(set(placed)) == len(placed)
+
+
+def test_a_heading_names_only_options_that_exist() -> None:
+    configs = [agents.config_class(agents.agent_class(agent)) for agent in agents.AGENTS]
+    known = {name for cls in (PresetOptions, TrainOptions, PopulationOptions, *configs) for name in flags.flags_of(cls)}
+    assert {name for those in groups.GROUPS.values() for name in those} <= known
+
+
+def test_help_of_train_is_a_table_of_agents(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    rows = lines[lines.index("agents") + 1 :][: len(agents.AGENTS)]
+    assert [row.split()[0] for row in rows] == list(agents.AGENTS)
+
+
+@pytest.mark.parametrize("word", ["off", "automatic", "None"])
+def test_what_help_calls_off_is_understood(word: str, trained: list[SimpleNamespace]) -> None:
+    assert main(["train", "ppo", "--env", "CartPole-v1", "--max-grad-norm", word, "--optimizer-eps", word]) == 0
+    assert (trained[0].config.max_grad_norm, trained[0].config.optimizer_eps) == (None, None)
 
 
 def test_help_shows_the_defaults_of_a_preset(capsys: pytest.CaptureFixture[str]) -> None:
@@ -431,6 +492,11 @@ def test_lists(capsys: pytest.CaptureFixture[str]) -> None:
     assert "gymnast/Bandit-v0" in envs["gymnast"]
     assert {"gymnast/CartPole-v1", "gymnast/Acrobot-v1"} <= set(envs["device-native"])
     assert "CartPole-v1" in envs["classic control"]
+    assert {"ALE/Pong-v5", "ALE/Breakout-v5"} <= set(envs["Atari"])
+    listed_ids = {id for ids in envs.values() for id in ids}
+    assert not {"Ant-v2", "GymV21Environment-v0"} & listed_ids  # which only say where they have gone
+    assert ("Ant-v5" in listed_ids) == (find_spec("mujoco") is not None)
+    assert ("LunarLander-v3" in listed_ids) == (find_spec("Box2D") is not None)
     assert "FrozenLake-v1" in envs["toy text"]
     assert "ALE/Pong-v5" in envs["Atari"]
     assert "  ALE/Pong-v5\n" in printed("envs")

@@ -59,7 +59,7 @@ def test_rollouts_on_the_device_equal_the_plain_loop(held: bool) -> None:
     steps = 12 * 16 * 6
     plain.advance(steps, lambda: False)
     other._advance_by_rollouts(rollout, steps, lambda: False)
-    other.episodes.read()
+    other.episodes.read(env_step=0)
     assert plain.env_step == other.env_step == other.agent.env_step == steps
     assert plain.agent.updates == other.agent.updates == 12 * 4
     mine, theirs = plain.agent.state_dict()["network"], other.agent.state_dict()["network"]
@@ -115,12 +115,12 @@ def test_episodes_are_counted_on_the_device_as_on_the_host() -> None:
     for number in range(200):
         flags = torch.from_numpy(rng.random(12) < (0.9 if number % 50 == 3 else 0.05))
         step = _step(flags, torch.from_numpy(rng.random(12)), torch.from_numpy(rng.integers(1, 99, 12)))
-        host.add_ended(step)
+        host.add_ended(step, env_step=0)
         ended.add(step)
         if rng.random() < 0.1:
-            device.read()
+            device.read(env_step=0)
             assert device.state_dict() == host.state_dict()
-    device.read()
+    device.read(env_step=0)
     assert host.count > 150
     assert device.state_dict() == host.state_dict()
 
@@ -176,5 +176,5 @@ def test_nothing_waits_for_the_device(name: str) -> None:
         loop._advance_by_rollouts(rollout, 16 * 16 * 64, lambda: False)
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    loop.episodes.read()
+    loop.episodes.read(env_step=0)
     assert loop.episodes.count > 0

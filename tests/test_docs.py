@@ -22,7 +22,7 @@ from gymnast.suites.options import AblateOptions, BenchmarkOptions
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
-EXAMPLES = ("monte_carlo.py", "mine.py", "chase.py")
+EXAMPLES = ("monte_carlo.py", "mine.py", "chase.py", "lines.py", "nets.py")
 """Files of a reader that the pages name."""
 
 

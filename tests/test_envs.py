@@ -157,7 +157,7 @@ def test_an_observation_of_the_wrong_shape_is_refused() -> None:
     [
         ({"id": "CartPole-v7"}, "unknown environment 'CartPole-v7'; did you mean CartPole-v1?"),
         ({"id": "Pnog"}, "did you mean Pong?"),
-        ({"id": "no_such_module:Env-v0"}, "the module no_such_module cannot be imported"),
+        ({"id": "no_such_module:Env-v0"}, "no module no_such_module; use ./file.py:NAME for a file"),
         ({"id": "CartPole-v1", "device": "gpu"}, "device 'gpu' cannot be used"),
         ({"id": "CartPole-v1", "seed": -1}, "seed must be >= 0, got -1"),
         ({"id": "CartPole-v1", "num_envs": 0}, "num_envs must be >= 1, got 0"),

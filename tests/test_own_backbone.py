@@ -47,4 +47,4 @@ def test_own_backbone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     assert code == 0, said
     assert shown.startswith("imported")
     code, _, said = gymnast("train dqn --env CartPole-v1 --backbone nets:Smal --steps 60")
-    assert (code, said) == (2, "gymnast: backbone nets:Smal: nets has no Smal\n")
+    assert (code, said) == (2, "gymnast: backbone nets:Smal: nets has no class Smal; did you mean Small?\n")

@@ -55,3 +55,11 @@ def test_runs_without_a_point_and_several_runs_are_drawn_too(tmp_path: Path) -> 
     learning_curve.learning_curve([*several, empty], tmp_path / "curve.png")
     learning_curve.learning_curve([empty], tmp_path / "none.png")
     assert (tmp_path / "curve.png").stat().st_size > (tmp_path / "none.png").stat().st_size > 0
+
+
+def test_the_legend_covers_no_point(tmp_path: Path) -> None:
+    runs = [run(tmp_path / "env" / "agent" / name, ROWS) for name in "abc"]
+    figure = learning_curve.figure(runs)
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    assert not figure.axes[0].get_window_extent().overlaps(legend.get_window_extent())

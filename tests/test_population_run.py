@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import signal
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from gymnast.populations import session as population_session
 from gymnast.populations import spread
 from gymnast.populations.files import Members, read_member
 from gymnast.populations.train import train
+from gymnast.reports import comparison, gather
 from gymnast.settings.options import TrainOptions
 from gymnast.storage import checkpoint
 from gymnast.storage.metrics_log import read
@@ -47,23 +49,23 @@ def records(path: Path, kind: str) -> list[dict[str, Any]]:
 
 
 def test_a_run_leaves_its_members(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = "--seeds 4:7 --steps 256 --eval-every 128 --log-every 128 --vary learning-rate=1e-3:1e-2 gamma=0.9,0.99"
+    words = "--seeds 4:8 --steps 256 --eval-every 128 --log-every 128 --vary learning-rate=1e-3:1e-2 gamma=0.9,0.99"
     code, path = run(tmp_path, words)
     assert code == 0
     rows = table(path)
-    assert [row["seed"] for row in rows] == ["4", "5", "6"]
-    assert [float(row["learning_rate"]) for row in rows] == [0.001, 0.0055, 0.01]
-    assert [row["gamma"] for row in rows] == ["0.9", "0.99", "0.9"]
+    assert [row["seed"] for row in rows] == ["4", "5", "6", "7"]
+    assert [float(row["learning_rate"]) for row in rows] == [0.001, 0.001, 0.01, 0.01]
+    assert [row["gamma"] for row in rows] == ["0.9", "0.99", "0.9", "0.99"]
     assert len(records(path, "eval")) == 2
     (final,) = records(path, "final")
-    assert final["members"] == 3
+    assert final["members"] == 4
     assert final["mean_return"] == pytest.approx(np.mean([float(row["mean_return"]) for row in rows]))
     assert final["best_return"] == max(float(row["mean_return"]) for row in rows)
     assert records(path, "train")[-1]["return_median"] > 0
     config = json.loads((path / "config.json").read_text())
-    assert config["population"] == {"seeds": "4:7", "vary": words.split("--vary ")[1].split()}
+    assert config["population"] == {"seeds": "4:8", "vary": words.split("--vary ")[1].split(), "vary_zip": []}
     shown = capsys.readouterr().out
-    assert "3 members after 256 env steps each" in shown
+    assert "4 members after 256 env steps each" in shown
     best = load(path)
     assert isinstance(best, ActorCritic)
     chosen = max(rows, key=lambda row: float(row["eval_return"]))
@@ -71,6 +73,27 @@ def test_a_run_leaves_its_members(tmp_path: Path, capsys: pytest.CaptureFixture[
     about, _ = checkpoint.read(path / "checkpoints" / "best.pt")
     assert about.score == float(chosen["eval_return"])
     assert evaluate(best, CARTPOLE, episodes=2, seed=about.score_seed or 0).mean_return == about.score
+
+
+def test_a_report_has_a_row_for_each_setting_and_its_members_as_seeds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, path = run(tmp_path, "--seeds 0:8 --steps 128 --vary gamma=0.5,0.9 clip=0.1,0.3")
+    assert main(["report", str(path), "--out", str(tmp_path / "report"), "--resamples", "100"]) == 0
+    found = comparison.compare(gather.labelled(gather.find([str(path)])), title="test", resamples=100)
+    labels = [f"ppo, gamma {gamma}, clip {clip}" for gamma in (0.5, 0.9) for clip in (0.1, 0.3)]
+    assert list(found.table.agents) == labels
+    rows = table(path)
+    for label, first in zip(labels, range(4), strict=True):
+        members = found.table.of_cell(label, CARTPOLE)
+        assert [member.seed for member in members] == [first, first + 4]
+        assert [member.score for member in members] == [float(rows[first + turn]["mean_return"]) for turn in (0, 4)]
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert all(label in text for label in labels)
+    alone, other = tmp_path / "alone", tmp_path / "gymnast-CartPole-v1"
+    words = f"train ppo --env {CARTPOLE} --steps 128 --seed 9 --no-video --native --out {tmp_path} {SMALL}"
+    assert main([*words.replace("--name run", "--name alone").split()]) == 0
+    assert main(["report", str(other), "--out", str(alone), "--resamples", "100"]) == 0  # beside a single run
 
 
 def test_a_member_can_be_evaluated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -172,7 +195,6 @@ def test_a_population_learns(tmp_path: Path) -> None:
     [
         ("train dqn --env {} --seeds 0:2", "--seeds trains ppo and a2c as a population, not dqn"),
         ("train ppo --env {} --seeds 0:2 --seed 1", "--seed cannot be combined with --seeds"),
-        ("train ppo --env {} --seeds 0:2 --track wandb", "--track cannot be combined with --seeds"),
         ("train ppo --env {} --seeds 0:2 --no-native", "--no-native cannot be combined with --seeds"),
         ("train ppo --env {} --seeds 0:2 --video", "--video cannot be combined with --seeds"),
         ("train ppo --env {} --seeds 3", "--seeds must be A:B, the seeds from A to B - 1, got '3'"),
@@ -184,6 +206,12 @@ def test_a_population_learns(tmp_path: Path) -> None:
             "--gamma and --vary gamma are the same setting",
         ),
         ("train ppo --env {} --seeds 0:2 --vary gamma=0.9 gamma=0.8", "--vary sets gamma twice"),
+        (
+            "train ppo --env {} --seeds 0:3 --vary gamma=0.8,0.9 clip=0.1,0.2",
+            "--vary needs at least 4 members for gamma",
+        ),
+        ("train ppo --env {} --seeds 0:3 --vary-zip gamma=0.8,0.9 clip=1,2,3", "--vary-zip needs equally many values"),
+        ("train ppo --env {} --vary-zip gamma=0.8,0.9", "--vary needs --seeds A:B"),
         ("train ppo --env {} --seeds 0:2 --vary gama=0.9", "gama cannot vary between members; learning_rate, gamma"),
         ("train ppo --env {} --seeds 0:2 --vary gamma=0.9,1.5", "gamma must be between 0 and 1, got 1.5"),
         ("train ppo --env {} --seeds 0:2 --recurrent lstm", "recurrent lstm cannot be used in a population"),
@@ -214,10 +242,52 @@ def test_wrong_input_is_one_line(
     ],
 )
 def test_settings_are_spread(text: str, values: tuple[float, ...]) -> None:
-    name, found = spread.spread(text, 3)
+    (name,) = found = spread.spread([text], [], 3)
     assert name == text.partition("=")[0].replace("-", "_")
-    assert found == pytest.approx(values, rel=1e-12)
-    assert spread.spread(text, 1)[1] == (values[0],)
+    assert found[name] == pytest.approx(values, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("crossed", "together", "rows"),
+    [
+        (["a=1,2", "b=3,4"], [], [(1, 3), (1, 4), (2, 3), (2, 4)]),
+        (["a=1,2", "b=3,4,5"], [], [(1, 3), (1, 4), (1, 5), (2, 3), (2, 4), (2, 5)]),
+        (["a=1,2", "b=0:10"], [], [(1, 0), (2, 0), (1, 5), (2, 5), (1, 10), (2, 10)]),
+        ([], ["a=1,2", "b=3,4"], [(1, 3), (2, 4)]),
+        ([], ["a=0:2", "b=1:100:log"], [(0, 1), (1, 10), (2, 100)]),
+        ([], ["a=1,2,3", "b=0:1"], [(1, 0), (2, 0.5), (3, 1)]),
+        (["a=1,2"], ["b=3,4", "c=5,6"], [(1, 3, 5), (1, 4, 6), (2, 3, 5), (2, 4, 6)]),
+    ],
+)
+def test_settings_are_crossed_or_change_together(
+    crossed: list[str], together: list[str], rows: list[tuple[float, ...]]
+) -> None:
+    found = spread.spread(crossed, together, len(rows))
+    assert list(zip(*found.values(), strict=True)) == [pytest.approx(row) for row in rows]
+
+
+def test_every_combination_is_met_equally_often() -> None:
+    found = spread.spread(["a=1,2", "b=3,4,5", "c=6,7"], [], 36)
+    assert set(Counter(zip(*found.values(), strict=True)).values()) == {3}
+
+
+@pytest.mark.parametrize(
+    ("crossed", "together", "members", "message"),
+    [
+        (["a=1,2", "b=3,4"], [], 3, r"vary needs at least 4 members for a \(2\) x b \(2\), and seeds has 3"),
+        (["a=1,2,3"], [], 2, r"vary needs at least 3 members for a \(3\), and seeds has 2"),
+        (["a=1,2", "b=3:4"], [], 3, r"vary needs at least 4 members for a \(2\) x b \(a range\), and seeds has 3"),
+        (["a=1:2", "b=3:4"], [], 9, "vary cannot cross two ranges, a and b: list the values of one, or use --vary-zip"),
+        ([], ["a=1,2", "b=3,4,5"], 6, "vary_zip needs equally many values of each setting: a has 2, b has 3"),
+        (["a=1,2"], ["a=3,4"], 6, "vary sets a twice"),
+        (["a=1,1"], [], 6, "vary takes each value once"),
+    ],
+)
+def test_values_that_no_member_would_have_are_refused(
+    crossed: list[str], together: list[str], members: int, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        spread.spread(crossed, together, members)
 
 
 @pytest.mark.parametrize(
@@ -225,7 +295,7 @@ def test_settings_are_spread(text: str, values: tuple[float, ...]) -> None:
 )
 def test_settings_that_cannot_be_spread(text: str) -> None:
     with pytest.raises(ValueError, match=r"vary (takes|needs)"):
-        spread.spread(text, 3)
+        spread.spread([text], [], 3)
 
 
 def test_a_population_from_python(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Videos are decoded again and compared with the frames that went in."""
 
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
@@ -88,3 +89,17 @@ def test_wrong_frames_are_refused(tmp_path, frame, message):
 def test_a_rate_must_be_positive(tmp_path):
     with pytest.raises(ValueError, match="fps must be > 0, got 0"):
         VideoWriter(tmp_path / "a.mp4", fps=0)
+
+
+def test_evaluate_writes_the_video_that_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from gymnast.cli.main import main
+
+    words = f"train hill-climbing --env CartPole-v1 --steps 60 --no-video --name r --out {tmp_path}".split()
+    assert main(words) == 0
+    run = str(tmp_path / "CartPole-v1" / "hill-climbing" / "r")
+    for given, file in (("new/x.mp4", "new/x.mp4"), ("films", "films/CartPole-v1-hill-climbing-seed0.mp4")):
+        assert main(["evaluate", run, "--episodes", "1", "--video", str(tmp_path / given)]) == 0
+        assert (tmp_path / file).is_file()
+    capsys.readouterr()
+    assert main(["evaluate", run, "--video", "x.gif"]) == 2
+    assert capsys.readouterr().err == "gymnast: --video must be a file named .mp4 or a folder, got x.gif\n"

@@ -21,11 +21,12 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from gymnast.output import trackers
-from gymnast.output.trackers import Writers
+from gymnast.output.trackers import WandbSettings, Writers
+from gymnast.training import tracking
 
 
 def make(names: tuple[str, ...], run_dir: Path, **changes: Any) -> Writers:
-    given = {"config": {"lr": 1e-3, "layers": (64, 64)}, "run_name": "a/b/c", "project": "gymnast", "mode": "offline"}
+    given = {"config": {"lr": 1e-3, "layers": (64, 64)}, "run_name": "a/b/c", "wandb": WandbSettings(mode="offline")}
     return Writers(names, run_dir, **{**given, **changes})
 
 
@@ -101,6 +102,65 @@ def test_tensorboard_shows_a_video_as_an_animated_image(tmp_path: Path) -> None:
     assert image.info["duration"] == 100
 
 
+def test_tensorboard_has_hparams_and_every_episode(tmp_path: Path) -> None:
+    from gymnast import TrainOptions, train
+
+    options = TrainOptions(
+        env="gymnast/Chain-v0",
+        steps=2_000,
+        out=str(tmp_path),
+        video=False,
+        name="r",
+        track=("tensorboard",),
+        log_every=500,
+    )
+    for agent in ("q-learning", "hill-climbing"):
+        result = train(agent, options)
+        log = [json.loads(line) for line in (result.path / "metrics.jsonl").read_text().splitlines()]
+        episodes = max(record["episodes"] for record in log if record["kind"] == "train")
+        returns, lengths = points(result.path, "episode/return"), points(result.path, "episode/length")
+        assert len(returns) == len(lengths) == episodes > 0
+        last = [value for _, value in returns][-100:]
+        mean = [record for record in log if record["kind"] == "train"][-1]["return_mean"]
+        assert sum(last) / len(last) == pytest.approx(mean)
+    steps, counted = zip(*lengths, strict=True)
+    assert list(steps) == np.cumsum(counted).tolist()  # one row: where each episode ended
+    hparams = events(result.path).PluginTagToContent("hparams")
+    assert "_hparams_/session_start_info" in hparams
+    assert b"gymnast/Chain-v0" in hparams["_hparams_/session_start_info"]
+
+
+def test_tensorboard_repeats_no_episode_after_a_resume(tmp_path: Path) -> None:
+    from gymnast import TrainOptions, resume, train
+
+    options = TrainOptions(env="gymnast/Chain-v0", steps=700, out=str(tmp_path), video=False, track=("tensorboard",))
+    result = train("hill-climbing", options)
+    resume(result.path, steps=1_500)
+    whole = train("hill-climbing", replace(options, steps=1_500))
+    assert points(result.path, "episode/length") == points(whole.path, "episode/length")
+
+
+def test_a_group_is_what_differs_only_in_its_seed() -> None:
+    settings = {"agent": "dqn", "lr": 1e-3, "seed": 0, "name": "a", "wandb_tags": ()}
+    same = {**settings, "seed": 1, "name": None, "wandb_tags": ("x",)}
+    assert tracking.group(settings, "CartPole-v1/dqn") == tracking.group(same, "CartPole-v1/dqn")
+    assert tracking.group({**settings, "lr": 1e-4}, "CartPole-v1/dqn") != tracking.group(settings, "CartPole-v1/dqn")
+
+
+def test_a_population_is_tracked(tmp_path: Path) -> None:
+    from gymnast.cli.main import main
+
+    words = "train ppo --env gymnast/CartPole-v1 --seeds 0:2 --vary gamma=0.9,0.99 --steps 256 --num-envs 4"
+    words += " --rollout-steps 16 --log-every 128 --eval-every 128 --eval-episodes 2 --track tensorboard --name r --out"
+    assert main([*words.split(), str(tmp_path)]) == 0
+    path = tmp_path / "gymnast-CartPole-v1" / "ppo" / "r"
+    log = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+    kept = [(record["env_step"], record["median_return"]) for record in log if record["kind"] == "eval"]
+    assert points(path, "eval/median_return") == kept
+    assert [step for step, _ in points(path, "train/return_median")] == [128, 256]
+    assert len(points(path, "final/mean_return")) == 1
+
+
 def video(path: Path, *, frames: int, fps: int) -> Path:
     with av.open(str(path), "w") as container:
         stream = container.add_stream("h264", rate=fps)
@@ -130,6 +190,9 @@ class Failing:
     def scalars(self, env_step: int, values: Any) -> None:
         self._note("scalars")
 
+    def episodes(self, ended: Any) -> None:
+        self._note("episodes")
+
     def video(self, env_step: int, path: Path, fps: float) -> None:
         self._note("video")
 
@@ -144,7 +207,7 @@ class Failing:
         self._note("close")
 
 
-@pytest.mark.parametrize("fails", ["init", "scalars", "video", "summary", "state", "close"])
+@pytest.mark.parametrize("fails", ["init", "scalars", "episodes", "video", "summary", "state", "close"])
 def test_a_writer_that_raises_is_named_once_and_dropped_and_the_others_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], fails: str
 ) -> None:
@@ -154,6 +217,7 @@ def test_a_writer_that_raises_is_named_once_and_dropped_and_the_others_go_on(
     path = video(tmp_path / "v.mp4", frames=3, fps=30)
     for step in (10, 20):
         made.scalars(step, {"x": step})
+        made.episodes([(step, 1.0, 2)])
         made.video(step, path, 30.0)
         made.summary({"y": step})
         assert made.state()["tensorboard"] is True
@@ -230,20 +294,21 @@ SCRIPT = """
     import json, sys, time
     from pathlib import Path
     from gymnast.output import trackers
-    from gymnast.output.trackers import Writers
+    from gymnast.output.trackers import WandbSettings, Writers
 
     trackers.WANDB_INIT_SECONDS = 3
     trackers.WANDB_FINISH_SECONDS = 3
     began = time.monotonic()
     given = json.loads(sys.argv[1])
     made = Writers(
-        ["wandb"], Path(given["dir"]), config={"lr": 1e-3}, run_name="env/dqn/seed0", project="gymnast",
-        mode=given["mode"], env_step=given.get("env_step", 0), state=given.get("state"),
+        ["wandb"], Path(given["dir"]), config={"lr": 1e-3}, run_name="env/dqn/seed0",
+        wandb=WandbSettings(mode=given["mode"], **given.get("settings", {})),
+        env_step=given.get("env_step", 0), state=given.get("state"),
     )
     for step, values in given["scalars"]:
         made.scalars(step, values)
     if "video" in given:
-        made.video(given["scalars"][-1][0], Path(given["video"]), 30.0)
+        made.video(given["video_step"], Path(given["video"]), 30.0)
     made.summary({"final/mean_return": 475.0})
     state = made.state()
     made.close(0)
@@ -291,15 +356,21 @@ def test_wandb_offline_is_read_back_and_a_resumed_run_goes_on_under_its_id(tmp_p
     run_dir = tmp_path / "run"
     run_dir.mkdir()
     path = video(run_dir / "v.mp4", frames=3, fps=30)
-    given = {"dir": str(run_dir), "mode": "offline", "video": str(path)}
-    given["scalars"] = [[10, {"train/loss": 0.5}], [10, {"eval/mean_return": 7.0}], [20, {"train/loss": 0.25}]]
+    given = {"dir": str(run_dir), "mode": "offline", "video": str(path), "video_step": 10}
+    given["settings"] = {"project": "mine", "entity": "us", "group": "together", "tags": ["a", "b"]}
+    given["scalars"] = [
+        [10, {"train/loss": 0.5}],
+        [10, {"eval/mean_return": 7.0}],
+        [20, {"train/loss": 0.25, "train/updates": 2**53 + 1}],
+    ]
     first, lines = wandb_run(given, tmp_path)
     run_id = first["state"]["wandb_id"]
     assert lines == []
     (file,) = run_dir.glob("wandb/offline-run-*/*.wandb")
     records = list(wandb_records(file))
     (run,) = [record.run for record in records if record.HasField("run")]
-    assert (run.run_id, run.project, run.display_name) == (run_id, "gymnast", "env/dqn/seed0")
+    assert (run.run_id, run.project, run.display_name) == (run_id, "mine", "env/dqn/seed0")
+    assert (run.entity, run.run_group, list(run.tags)) == ("us", "together", ["a", "b"])
     assert {item.key: item.value_json for item in run.config.update}["lr"] == "0.001"
     metrics = {record.metric.name or record.metric.glob_name: record.metric for record in records}
     assert metrics["*"].step_metric == "env_step"
@@ -308,7 +379,10 @@ def test_wandb_offline_is_read_back_and_a_resumed_run_goes_on_under_its_id(tmp_p
     rows = history(run_dir, run_id)
     assert [(row["_step"], row["env_step"], row["train/loss"]) for row in rows] == [(10, 10, 0.5), (20, 20, 0.25)]
     assert rows[0]["eval/mean_return"] == 7.0
-    assert rows[1]["video/_type"] == "video-file"
+    assert rows[1]["train/updates"] == 2**53 + 1  # integers of any size
+    assert rows[1]["video/_type"] == "video-file"  # of an earlier best agent, which W&B's own step would drop
+    assert rows[1]["video_env_step"] == 10
+    assert metrics["video"].step_metric == "video_env_step"
 
     given = {"dir": str(run_dir), "mode": "offline", "env_step": 20, "state": first["state"]}
     second, _ = wandb_run({**given, "scalars": [[30, {"train/loss": 0.125}]]}, tmp_path)

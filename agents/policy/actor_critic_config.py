@@ -52,7 +52,7 @@ class ActorCriticConfig:
     optimizer: str = "adam"
     """Any elementwise torch optimizer in lower case, or a3c-rmsprop or nature-rmsprop (epsilon inside the root)."""
     optimizer_eps: float | None = 1e-5
-    """Epsilon of the optimizer; None for the optimizer's own."""
+    """Epsilon of the optimizer; automatic for the optimizer's own."""
     max_grad_norm: float | None = 0.5
     """Clip the gradient to this Euclidean norm."""
     max_grad_value: float | None = None

@@ -33,7 +33,7 @@ class PolicySearchConfig:
     backbone: BackboneName = "auto"
     """Network below the policy's linear output: a name from gymnast list networks, or module:Class."""
     hidden_sizes: tuple[int, ...] | None = (32, 32)
-    """Units of the fully connected layers: no numbers for a linear policy, None for the backbone's own."""
+    """Units of the fully connected layers: no numbers for a linear policy. Default: the backbone's own."""
     activation: str = "tanh"
     """Activation of the fully connected layers: relu, tanh, elu, gelu, silu."""
     init: Literal["orthogonal", "he", "xavier", "torch"] = "xavier"

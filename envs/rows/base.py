@@ -42,6 +42,7 @@ class RowsEnv(Env):
         self.id = id
         self.num_envs = num_envs
         self.device = device
+        observation_space = tensors.without_text(observation_space, id)
         self.single_observation_space = observation_space
         self.single_action_space = action_space
         self.exact_resume = method != "none"

@@ -13,7 +13,7 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.wrappers import OrderEnforcing, TimeLimit
 
-from gymnast.envs.errors import EnvError, EnvWarning
+from gymnast.envs.errors import EnvError, EnvWarning, display_hint
 from gymnast.envs.rows import incoming, snapshot
 from gymnast.envs.rows.incoming import BadValue
 
@@ -147,7 +147,7 @@ class Row:
         if isinstance(error, BadValue):
             return EnvError(f"{self.name} {error} ({call}, {where})")
         text = " ".join(str(error).split())
-        return EnvError(f"{self.name}: {call} raised {type(error).__name__}: {text} ({where})")
+        return EnvError(f"{self.name}: {call} raised {type(error).__name__}: {text} ({where}){display_hint(text)}")
 
     def render(self) -> np.ndarray:
         """What the environment draws now, in RGB: uint8 [H, W, 3]."""

@@ -3,31 +3,66 @@
 from __future__ import annotations
 
 import difflib
-import importlib
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec, find_highest_version, get_env_id, parse_env_id
 from gymnasium.wrappers import TimeLimit
 
+from gymnast.envs import imports
 from gymnast.envs.atari.names import atari_games
+from gymnast.envs.errors import display_hint
+from gymnast.envs.rows.wrappers import wrapped
 
 Source: TypeAlias = "EnvSpec | Callable[..., gym.Env[Any, Any]]"
 
 
-def resolve(id: str) -> EnvSpec:
-    """The spec of a registered id; ValueError names the nearest id. Without a version the highest one is used."""
-    module, _, name = id.rpartition(":")
-    if module:
-        try:
-            importlib.import_module(module)
-        except ImportError as error:
-            raise ValueError(f"environment {id!r}: the module {module} cannot be imported ({error})") from None
+@dataclass(frozen=True)
+class Imported:
+    """A function or class that builds a `gym.Env`, by its name: each process imports it for itself."""
+
+    path: str
+    """`module:name` or `./file.py:name`."""
+
+    @property
+    def function(self) -> Callable[..., gym.Env[Any, Any]]:
+        found = imports.find(self.path, "environment")
+        if not callable(found):
+            kind = type(found).__name__
+            raise ValueError(f"it is a {kind}; name a function or class that builds a gymnasium.Env")
+        return found  # type: ignore[no-any-return]
+
+    @property
+    def name(self) -> str:
+        where, _, name = self.path.rpartition(":")
+        return f"{Path(where).name if where.endswith('.py') else where}:{name}"
+
+    def __call__(self, **options: Any) -> gym.Env[Any, Any]:
+        return self.function(**options)
+
+
+def resolve(id: str) -> EnvSpec | Imported:
+    """What an id stands for; ValueError names the nearest one. Without a version the highest one is used.
+
+    In `module:name` and `./file.py:name`, whose code is imported first, the name is an id that was registered there,
+    or else a function or class that builds an environment.
+    """
+    where, _, name = id.rpartition(":")
+    try:
+        known = vars(imports.load(where)) if where else {}
+        if name not in gym.registry and name in known:
+            found = Imported(id)
+            found.function  # noqa: B018 - refuses what cannot build an environment
+            return found
+    except ValueError as error:
+        raise ValueError(f"environment {id!r}: {error}") from error
     if name in gym.registry:
         return gym.registry[name]
     try:
@@ -37,8 +72,13 @@ def resolve(id: str) -> EnvSpec:
     latest = find_highest_version(namespace, base) if version is None else None
     if latest is not None:
         return gym.registry[get_env_id(namespace, base, latest)]
-    near = difflib.get_close_matches(name, [*gym.registry, *atari_games()], 1, cutoff=0.5)
+    if id.endswith(".py"):
+        raise ValueError(f"unknown environment {id!r}: name a function or class in the file, as in {id}:NAME")
+    own = [key for key, value in known.items() if callable(value) and not key.startswith("_")]
+    near = difflib.get_close_matches(name, [*own, *gym.registry, *atari_games()], 1, cutoff=0.5)
     hint = f"; did you mean {near[0]}?" if near else ""
+    if where:
+        raise ValueError(f"unknown environment {id!r}: {where} neither registers nor defines {name}{hint}")
     raise ValueError(f"unknown environment {id!r}{hint} (see gymnast list envs)")
 
 
@@ -46,13 +86,14 @@ def build(
     source: Source,
     options: dict[str, Any],
     *,
+    wrappers: Sequence[str] = (),
     max_episode_steps: int | None = None,
     render: bool = False,
 ) -> gym.Env[Any, Any]:
     """One environment of a spec, or from a function that takes the options; ValueError in one line where it fails."""
     if render:
         prepare_rendering()
-        if isinstance(source, EnvSpec) or "render_mode" in inspect.signature(source).parameters:
+        if isinstance(source, EnvSpec) or "render_mode" in _parameters(source):
             options = {**options, "render_mode": "rgb_array"}
     try:
         env = _construct(source, options, max_episode_steps=max_episode_steps)
@@ -62,7 +103,7 @@ def build(
         with suppress(Exception):  # the missing render mode is the one thing to say
             env.close()
         raise ValueError(f"environment {name_of(source)} cannot render frames: it has no render_mode rgb_array")
-    return env
+    return wrapped(env, wrappers)
 
 
 def _construct(source: Source, options: dict[str, Any], *, max_episode_steps: int | None) -> gym.Env[Any, Any]:
@@ -74,15 +115,23 @@ def _construct(source: Source, options: dict[str, Any], *, max_episode_steps: in
     return env if max_episode_steps is None else TimeLimit(env, max_episode_steps)
 
 
+def _parameters(source: Callable[..., gym.Env[Any, Any]]) -> set[str]:
+    """Names of the arguments that a function takes."""
+    return set(inspect.signature(source.function if isinstance(source, Imported) else source).parameters)
+
+
 def failure(source: Source, error: Exception) -> str:
     """One line on why an environment could not be built: constructors raise anything for options they do not know."""
-    return f"environment {name_of(source)} cannot be made: {type(error).__name__}: {' '.join(str(error).split())}"
+    text = " ".join(str(error).split())
+    return f"environment {name_of(source)} cannot be made: {type(error).__name__}: {text}{display_hint(text)}"
 
 
 def name_of(source: Source) -> str:
     """The id, or a name for an environment made by a function."""
     if isinstance(source, EnvSpec):
         return source.id
+    if isinstance(source, Imported):
+        return source.name
     function = source.func if isinstance(source, partial) else source
     return str(getattr(function, "__name__", type(function).__name__))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
+from gymnast.envs.errors import EnvWarning
 from gymnast.envs.rows import incoming
 from gymnast.envs.step import Obs, children, map_obs, tensor_dtype, to_tensor
 
@@ -31,6 +33,18 @@ def batcher(space: gym.Space[Any], device: torch.device) -> Batcher:
         f"observations in a {type(space).__name__} space are not supported: wrap the environment with "
         "gymnasium.wrappers.TransformObservation to give Box, Discrete, MultiDiscrete, MultiBinary, Dict or Tuple"
     )
+
+
+def without_text(space: gym.Space[Any], name: str) -> gym.Space[Any]:
+    """A space of observations without the text in its Dicts, such as MiniGrid's mission; a warning names it."""
+    if not isinstance(space, spaces.Dict):
+        return space
+    text = [key for key, part in space.spaces.items() if part.dtype is not None and part.dtype.kind == "U"]
+    if text:
+        warnings.warn(f"{name}: the text {', '.join(map(repr, text))} of its observations is ignored", EnvWarning, 2)
+    parts = {key: without_text(part, name) for key, part in space.spaces.items() if key not in text}
+    changed = text or any(parts[key] is not space.spaces[key] for key in parts)
+    return spaces.Dict(parts) if changed and parts else space
 
 
 def _stacker(space: gym.Space[Any], device: torch.device) -> Batcher:

@@ -42,14 +42,14 @@ class VectorAdapter(Env):
         self.env = env
         self.num_envs = env.num_envs
         self.device = device
-        self.single_observation_space = env.single_observation_space
+        self.single_observation_space = tensors.without_text(env.single_observation_space, id)
         self.single_action_space = env.single_action_space
         self.overlaps = isinstance(env, AsyncVectorEnv)
         self.exact_resume = has_state(env)
         self.render_fps = float(env.metadata.get("render_fps") or 30.0)
         self._same_step = mode is AutoresetMode.SAME_STEP
         self._masked_reset = mode is AutoresetMode.DISABLED or (mode is AutoresetMode.NEXT_STEP and _clears(env))
-        self._batch = tensors.batcher(env.single_observation_space, device)
+        self._batch = tensors.batcher(self.single_observation_space, device)
         tensors.check_actions(env.single_action_space, id)
         self._seeds = seed
         self._resets = 0

@@ -16,7 +16,7 @@ from gymnast.evaluation import environment, play
 from gymnast.evaluation.result import Evaluation
 from gymnast.machine import pick_device
 from gymnast.settings.options import EvaluateOptions
-from gymnast.storage import checkpoint, rebuild
+from gymnast.storage import checkpoint, folder, rebuild
 from gymnast.storage.checkpoint import About
 from gymnast.tabular import picture
 from gymnast.tabular.optimal import against_optimal, bandit_regret
@@ -73,7 +73,7 @@ def evaluate_path(options: EvaluateOptions) -> Report:
         rebuild.load_agent(agent, state, file)
         env = _env(about, device, options, rows=min(options.num_envs, options.episodes), render=False)
     except (ValueError, OSError) as error:
-        raise UsageError(first_line(error)) from error
+        raise UsageError(_why(error, about)) from error
     try:
         extras = _extras(agent, env, about, options, device=device)
         result = play.evaluate(
@@ -90,6 +90,17 @@ def evaluate_path(options: EvaluateOptions) -> Report:
     finally:
         env.close()
     return Report(file, result, extras)
+
+
+def _why(error: Exception, about: About) -> str:
+    """What to say where an environment cannot be built; one that a script gave as a function has no name."""
+    text = first_line(error)
+    if text.startswith("unknown environment") and about.env != about.run.get("env"):
+        return (
+            f"the run was trained in {about.env}, an environment that its script gave as an object: "
+            "evaluate it there, with gymnast.evaluate(gymnast.load(path), function)"
+        )
+    return text
 
 
 def _read(options: EvaluateOptions) -> tuple[Path, About, dict[str, Any]]:
@@ -113,6 +124,7 @@ def _env(about: About, device: str, options: EvaluateOptions, *, rows: int, rend
         rows,
         device=device,
         options=given,
+        wrappers=about.run.get("wrapper") or (),
         max_episode_steps=limit,
         render=render,
         protocol=options.protocol,
@@ -138,7 +150,9 @@ def _extras(agent: Agent, env: Env, about: About, options: EvaluateOptions, *, d
 
 def _film(agent: Agent, about: About, options: EvaluateOptions, *, device: str) -> Path:
     env = _env(about, device, options, rows=1, render=True)
-    target = Path(options.video or ".") / f"{about.env.replace('/', '-')}-{about.agent}-seed{options.seed}.mp4"
+    target = Path(options.video or ".")
+    if target.suffix.lower() != ".mp4":
+        target /= f"{folder.folder_name(about.env)}-{folder.folder_name(about.agent)}-seed{options.seed}.mp4"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         play.record(agent, env, target, seed=options.seed, protocol=options.protocol)

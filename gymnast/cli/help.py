@@ -1,32 +1,57 @@
-"""The help of a command, shown by tyro from the fields of dataclasses and the docstrings under them."""
+"""The help of a command, from the fields of dataclasses and the docstrings under them."""
 
 from __future__ import annotations
 
 import ast
 import dataclasses
 import inspect
+import shutil
 import textwrap
+import types
 import typing
-from collections.abc import Mapping
-from functools import partial
-from typing import Any
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from pathlib import Path
+from typing import Any, Literal, Union
 
-from gymnast.settings.flags import flags_of
+from gymnast.cli.groups import grouped
+from gymnast.settings.flags import Flag, flags_of
+
+WIDTH = 100
+"""Columns of the help at most."""
+INDENT = 30
+"""Column at which the text on an option begins."""
+WORDS: dict[Any, str] = {int: "INT", float: "FLOAT", str: "NAME", Path: "PATH"}
 
 
 def show_help(
-    prog: str, description: str, groups: Mapping[str, type[Any]], *, defaults: Mapping[str, Any] | None = None
+    prog: str,
+    description: str,
+    classes: Sequence[type[Any]],
+    *,
+    defaults: Mapping[str, Any] | None = None,
+    headings: bool = False,
 ) -> None:
-    """Print every flag of the dataclasses with its default and help; `defaults` replace the fields' own."""
-    import tyro
+    """Print every flag of the dataclasses with its default and help; `defaults` replace the fields' own.
 
-    shown = [(title, _help_class(title, cls, defaults or {})) for title, cls in groups.items()]
-    # A single group is passed bare, so that tyro does not need a field for it.
-    whole: Any = shown[0][1] if len(shown) == 1 else dataclasses.make_dataclass("Options", shown)
-    try:
-        tyro.cli(whole, prog=prog, description=description, args=["--help"], config=(tyro.conf.OmitArgPrefixes,))
-    except SystemExit:
-        return
+    With `headings` they are listed by topic instead of in the order of their fields.
+    """
+    flags = flags_of(*classes)
+    docs = {name: text for cls in classes for name, text in field_docs(cls).items()}
+    positional = [flag.positional for flag in flags.values() if flag.positional]
+    required = [
+        f"{flag.name} {kind(flag)}"
+        for flag in flags.values()
+        if flag.default is dataclasses.MISSING and not flag.positional
+    ]
+    lines = [" ".join(["usage:", prog, *positional, *required, "[options]"]), "", *_wrapped(description, 0)]
+    sections = grouped(flags) if headings else {"options": list(flags)}
+    for title, names in sections.items():
+        lines += ["", title]
+        for name in names:
+            default = (defaults or {}).get(name, flags[name].default)
+            lines += _option(flags[name], docs.get(name, ""), default)
+    print("\n".join(lines))
 
 
 def field_docs(cls: type[Any]) -> dict[str, str]:
@@ -46,25 +71,62 @@ def field_docs(cls: type[Any]) -> dict[str, str]:
     return docs
 
 
-def _help_class(title: str, cls: type[Any], defaults: Mapping[str, Any]) -> type[Any]:
-    """The dataclass as tyro shows it: the same fields and help, without checks."""
-    import tyro
-
-    docs = field_docs(cls)
-    fields: list[tuple[str, Any, dataclasses.Field[Any]]] = []
-    positional: Any = tyro.conf.Positional
-    for name, flag in flags_of(cls).items():
-        kind: Any = positional[flag.type] if flag.positional else bool if flag.switch else flag.type
-        default = defaults.get(name, flag.default)
-        undecided = flag.switch and default is None
-        hint = "(default: auto)" if undecided else None
-        about = tyro.conf.arg(help=docs.get(name, ""), metavar=flag.positional or flag.metavar, help_behavior_hint=hint)
-        default = False if undecided else default
-        given: Any = {} if default is dataclasses.MISSING else {"default_factory": partial(_same, default)}
-        fields.append((name, typing.Annotated[kind, about], dataclasses.field(**given)))
-    fields.sort(key=lambda item: item[2].default_factory is not dataclasses.MISSING)  # those without a default first
-    return dataclasses.make_dataclass(title, fields, namespace={"__doc__": inspect.getdoc(cls)})
+def kind(flag: Flag) -> str:
+    """What stands after a flag: `INT`, `FLOAT or schedule`, `mean|max`, `INT ...`; empty for a switch."""
+    return "" if flag.switch else flag.metavar or _kind(flag.type)
 
 
-def _same(value: Any) -> Any:
-    return value
+def _kind(type_: Any) -> str:
+    origin, arguments = typing.get_origin(type_), typing.get_args(type_)
+    if origin is Literal:
+        return "|".join(map(str, arguments))
+    if origin in (Union, types.UnionType):
+        parts = [part for part in arguments if part is not type(None)]
+        if set(parts) == {float, str}:
+            return "FLOAT or schedule"
+        return (
+            "|".join(map(_kind, parts)) if all(_is_literal(part) for part in parts) else " or ".join(map(_kind, parts))
+        )
+    if origin is tuple and arguments[-1:] == (...,):
+        return f"{_kind(arguments[0])} ..."
+    if origin is tuple:
+        return " ".join(map(_kind, arguments))
+    if isinstance(type_, type) and issubclass(type_, Enum):
+        return "|".join(type_.__members__)
+    return WORDS.get(type_, getattr(type_, "__name__", "VALUE").upper())
+
+
+def _is_literal(type_: Any) -> bool:
+    return typing.get_origin(type_) is Literal
+
+
+def _option(flag: Flag, text: str, default: Any) -> list[str]:
+    """The lines of an option."""
+    named = f"{flag.name}, --no-{flag.name[2:]}" if flag.switch else f"{flag.name} {kind(flag)}"
+    head = f"  {flag.name if flag.positional else named.strip()}"
+    lines = _wrapped(" ".join(filter(None, (text, _default(flag, text, default)))), INDENT)
+    if len(head) + 2 > INDENT:
+        return [head, *lines]
+    return [head.ljust(INDENT) + lines[0].lstrip(), *lines[1:]]
+
+
+def _default(flag: Flag, text: str, default: Any) -> str:
+    """The default as it is said after the text; nothing where the text tells it."""
+    if default is dataclasses.MISSING:
+        return "" if flag.positional else "(required)"
+    if default is None or default in ((), ""):
+        return (
+            ""
+            if "default:" in text.lower() or "by default" in text
+            else f"(default: {'off' if default is None else 'none'})"
+        )
+    if isinstance(default, bool):
+        return f"(default: {'on' if default else 'off'})"
+    if isinstance(default, (tuple, list)):
+        return f"(default: {' '.join(map(str, default))})"
+    return f"(default: {default.name if isinstance(default, Enum) else getattr(default, '__name__', default)})"
+
+
+def _wrapped(text: str, indent: int) -> list[str]:
+    width = max(min(shutil.get_terminal_size().columns, WIDTH), INDENT + 30)
+    return textwrap.wrap(text, width, initial_indent=" " * indent, subsequent_indent=" " * indent) or [""]

@@ -5,11 +5,20 @@ from __future__ import annotations
 import dataclasses
 import json
 import textwrap
+from importlib.util import find_spec
 from typing import Any
 
 from gymnast.atari import protocols, scores
 from gymnast.settings import agents, presets
 from gymnast.suites import suites
+
+NEEDS = {
+    "gymnasium.envs.box2d": "Box2D",
+    "gymnasium.envs.mujoco": "mujoco",
+    "gymnasium.envs.phys2d": "jax",
+    "gymnasium.envs.tabular": "jax",
+}
+"""The packages that environments of Gymnasium need beside it."""
 
 
 def as_json(what: str) -> str:
@@ -102,19 +111,31 @@ def _flag(name: str, value: Any) -> str:
 
 
 def _envs() -> dict[str, list[str]]:
-    """Registered ids by family, including every registered version of an environment."""
+    """Ids by family: every registered version of an environment whose package is installed, and the Atari games."""
     import gymnasium as gym
 
     import gymnast.envs  # noqa: F401 - registers gymnast's own ids and Atari's
-    from gymnast.envs.registration import NativeEntry
+    from gymnast.envs.atari.names import atari_games
+    from gymnast.envs.registration import NativeEntry, register
 
-    groups: dict[str, list[str]] = {}
+    register()
+    groups: dict[str, list[str]] = {"Atari": [f"ALE/{game}-v5" for game in atari_games()]}
     for id, spec in gym.registry.items():
         entry = spec.entry_point if isinstance(spec.entry_point, str) else ""
         native = isinstance(spec.vector_entry_point, NativeEntry)
-        groups.setdefault("device-native" if native else _group(id, entry), []).append(id)
+        if id not in groups["Atari"] and (native or _is_there(spec.entry_point)):
+            groups.setdefault("device-native" if native else _group(id, entry), []).append(id)
     order = ["device-native", "gymnast", "classic control", "toy text", "box2d", "mujoco", "Atari", "other"]
     return {group: sorted(groups[group]) for group in order if group in groups}
+
+
+def _is_there(entry_point: Any) -> bool:
+    """Whether the packages of an entry point are installed."""
+    if not isinstance(entry_point, str):  # Gymnasium registers functions that only say where an old id has gone
+        return entry_point is not None and entry_point.__module__ != "gymnasium.envs"
+    module = entry_point.partition(":")[0]
+    needed = [module.partition(".")[0], *(name for part, name in NEEDS.items() if module.startswith(part))]
+    return all(find_spec(name) is not None for name in needed)
 
 
 def _group(id: str, entry_point: str) -> str:

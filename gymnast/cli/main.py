@@ -6,12 +6,14 @@ import inspect
 import json
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING
 from pathlib import Path
 from typing import Any
 
 from gymnast.cli.help import show_help
+from gymnast.envs.errors import EnvError, EnvWarning
 from gymnast.errors import RunError, UsageError, nearest
 from gymnast.populations import request
 from gymnast.reports import report
@@ -54,19 +56,32 @@ ALSO_IN_PYTHON = ("device", "out", "steps")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0, 1 for a failed run, 2 for wrong input, 128 + a signal's number."""
     words = sys.argv[1:] if argv is None else list(argv)
+    warnings.formatwarning = _formatted
     try:
         code = _dispatch(words)
         sys.stdout.flush()
         return code
     except UsageError as error:
         return _complain(error, 2)
-    except RunError as error:
+    except (RunError, EnvError) as error:
         return _complain(error, 1)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # the reader closed the pipe; buffered output must not raise at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+
+
+_of_others = warnings.formatwarning
+
+
+def _formatted(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """What is to be known about an environment is one line; other warnings say where they come from."""
+    if issubclass(category, EnvWarning):
+        return f"gymnast: {message}\n"
+    return _of_others(message, category, filename, lineno, line)
 
 
 def _complain(error: Exception, code: int) -> int:
@@ -93,9 +108,7 @@ def _dispatch(words: list[str]) -> int:
 def _train(words: list[str]) -> int:
     if not words or words[0].startswith("-"):
         if _asks_help(words):
-            about = f"Agents: {', '.join(agents.AGENTS)}; gymnast list agents describes them."
-            about = f"Train an agent. For the options of an agent: gymnast train AGENT --help\n\n{about}"
-            show_help("gymnast train AGENT", about, {"preset": PresetOptions, "run": TrainOptions})
+            print(_agent_table())
             return 0
         raise UsageError(
             f"train needs an agent first: gymnast train AGENT --env ID; choose from {', '.join(agents.AGENTS)}"
@@ -105,10 +118,10 @@ def _train(words: list[str]) -> int:
     every = train_flags(agent)
     if _asks_help(words):
         config_class = agents.config_class(agents.agent_class(agent))
-        groups = {"preset": PresetOptions, "run": TrainOptions, "agent": config_class}
-        if agent in request.AGENTS:
-            groups["population"] = PopulationOptions
-        show_help(f"gymnast {of}", agents.help_of(agent), groups, defaults=_preset_values(words[1:], every, agent))
+        classes = [PresetOptions, TrainOptions, config_class]
+        classes += [PopulationOptions] if agent in request.AGENTS else []
+        given = _preset_values(words[1:], every, agent)
+        show_help(f"gymnast {of}", agents.help_of(agent), classes, defaults=given, headings=True)
         return 0
     if request.is_asked(words):
         return _train_population(agent, words, of=of)
@@ -125,6 +138,21 @@ def _train(words: list[str]) -> int:
     )
     print(result.as_text())
     return result.exit_code
+
+
+def _agent_table() -> str:
+    """Every agent with a line on it, and where its options are told."""
+    width = max(map(len, agents.AGENTS)) + 2
+    rows = [f"  {name:<{width}}{entry.help}" for name, entry in agents.AGENTS.items()]
+    lines = [
+        "usage: gymnast train AGENT --env ID [options]",
+        "",
+        "agents",
+        *rows,
+        "",
+        "Or your own: module:Class, ./file.py:Class.",
+    ]
+    return "\n".join([*lines, "The options of an agent: gymnast train AGENT --help"])
 
 
 def _train_population(agent: str, words: list[str], *, of: str) -> int:
@@ -148,7 +176,7 @@ def _train_population(agent: str, words: list[str], *, of: str) -> int:
 
 def _resume(words: list[str]) -> int:
     if _asks_help(words):
-        show_help("gymnast resume", str(ResumeOptions.__doc__), {"options": ResumeOptions})
+        show_help("gymnast resume", str(ResumeOptions.__doc__), [ResumeOptions])
         return 0
     values = flags.parse(words, flags.flags_of(ResumeOptions), of="resume")
     options: ResumeOptions = flags.build(ResumeOptions, values, of="resume")
@@ -169,7 +197,7 @@ def _resume(words: list[str]) -> int:
 
 def _evaluate(words: list[str]) -> int:
     if _asks_help(words):
-        show_help("gymnast evaluate", str(EvaluateOptions.__doc__), {"options": EvaluateOptions})
+        show_help("gymnast evaluate", str(EvaluateOptions.__doc__), [EvaluateOptions])
         return 0
     values = flags.parse(words, flags.flags_of(EvaluateOptions), of="evaluate")
     options: EvaluateOptions = flags.build(EvaluateOptions, values, of="evaluate")
@@ -184,7 +212,7 @@ def _evaluate(words: list[str]) -> int:
 
 def _list(words: list[str]) -> int:
     if _asks_help(words):
-        show_help("gymnast list", str(ListOptions.__doc__), {"options": ListOptions})
+        show_help("gymnast list", str(ListOptions.__doc__), [ListOptions])
         return 0
     values = flags.parse(words, flags.flags_of(ListOptions), of="list")
     options: ListOptions = flags.build(ListOptions, values, of="list")
@@ -214,7 +242,7 @@ def _ablate(words: list[str]) -> int:
 
 def _report(words: list[str]) -> int:
     if _asks_help(words):
-        show_help("gymnast report", str(ReportOptions.__doc__), {"options": ReportOptions})
+        show_help("gymnast report", str(ReportOptions.__doc__), [ReportOptions])
         return 0
     values = flags.parse(words, flags.flags_of(ReportOptions), of="report")
     options: ReportOptions = flags.build(ReportOptions, values, of="report")
@@ -229,7 +257,7 @@ def _suite_options(words: list[str], cls: type[Any], *, of: str) -> tuple[Any, l
     if "--" in words:
         own, extra = words[: words.index("--")], words[words.index("--") + 1 :]
     if _asks_help(own):
-        show_help(f"gymnast {of}", str(inspect.getdoc(cls)), {"options": cls})
+        show_help(f"gymnast {of}", str(inspect.getdoc(cls)), [cls])
         return None, []
     agents.search_here()
     return flags.build(cls, flags.parse(own, flags.flags_of(cls), of=of), of=of), extra

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gymnasium as gym
+from gymnasium.envs.registration import EnvSpec
 
 from gymnast.atari import protocols
 from gymnast.envs.atari.games import is_atari
@@ -19,8 +20,9 @@ STEP_LIMIT = 10_000
 
 
 def time_limit(env: str) -> int:
-    """Maximum env steps of an evaluation episode: the id's own limit, else `STEP_LIMIT`."""
-    return resolve(env).max_episode_steps or STEP_LIMIT
+    """Env steps of an evaluation episode at most: the id's own limit, else `STEP_LIMIT`."""
+    found = resolve(env)
+    return (found.max_episode_steps if isinstance(found, EnvSpec) else None) or STEP_LIMIT
 
 
 def make_env(
@@ -29,6 +31,7 @@ def make_env(
     *,
     device: str = "cpu",
     options: dict[str, Any] | None = None,
+    wrappers: Sequence[str] = (),
     max_episode_steps: int | None = None,
     render: bool = False,
     protocol: str | None = None,
@@ -36,7 +39,7 @@ def make_env(
 ) -> Env:
     """An environment for evaluation: it seeds its episodes, and has a time limit if the id has none.
 
-    `native` is that of `envs.make`.
+    `native` and `wrappers` are those of `envs.make`.
 
     A protocol sets the options of an Atari game; ValueError if the given ones contradict it, and for other games.
     """
@@ -49,7 +52,7 @@ def make_env(
         max_episode_steps = max_episode_steps or STEP_LIMIT
     elif not is_atari(env):
         max_episode_steps = max_episode_steps or time_limit(env)
-        if native_id(env, device, native=native) is None:
+        if wrappers or native_id(env, device, native=native) is None:
             vectorization = "serial"  # an id's own vector entry point cannot seed single episodes
     return make(
         env,
@@ -57,6 +60,7 @@ def make_env(
         device=device,
         vectorization=vectorization,
         options=options,
+        wrappers=wrappers,
         max_episode_steps=max_episode_steps,
         render=render,
         native=native,

@@ -21,6 +21,22 @@ WANDB_FINISH_SECONDS = 60
 """Seconds to wait for uploads at the end of a run; `wandb sync` can send the rest."""
 
 
+Episode = tuple[int, float, int]
+"""The env step at which an episode ended (or at which that was noticed), its return, its length."""
+
+
+@dataclass(frozen=True)
+class WandbSettings:
+    """Where on Weights & Biases a run is logged, and how."""
+
+    project: str = "gymnast"
+    mode: str = "online"
+    """online, offline or disabled."""
+    entity: str | None = None
+    group: str | None = None
+    tags: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class RunInfo:
     """The run, as writers see it."""
@@ -28,8 +44,7 @@ class RunInfo:
     run_dir: Path
     config: Mapping[str, Any]
     run_name: str
-    project: str
-    mode: str
+    wandb: WandbSettings
     env_step: int
     """Where the run starts or resumes: earlier records after this step are dropped."""
     state: Mapping[str, Any] = field(default_factory=dict)
@@ -40,6 +55,8 @@ class Writer(Protocol):
     """A destination of a run's logs; any method may raise."""
 
     def scalars(self, env_step: int, values: Mapping[str, float]) -> None: ...
+
+    def episodes(self, ended: Sequence[Episode]) -> None: ...
 
     def video(self, env_step: int, path: Path, fps: float) -> None: ...
 
@@ -55,8 +72,8 @@ class Writer(Protocol):
 class Writers:
     """All writers of a run. A writer that raises in any call is reported once on stderr and dropped.
 
-    `names` are keys of WRITERS; `env_step` and `state` are those of the checkpoint that a run is resumed from. `mode`
-    ("online", "offline" or "disabled") is W&B's. Raises ValueError for an unknown name.
+    `names` are keys of WRITERS; `env_step` and `state` are those of the checkpoint that a run is resumed from. Raises
+    ValueError for an unknown name.
     """
 
     def __init__(
@@ -66,12 +83,11 @@ class Writers:
         *,
         config: Mapping[str, Any],
         run_name: str,
-        project: str,
-        mode: str,
+        wandb: WandbSettings,
         env_step: int = 0,
         state: Mapping[str, Any] | None = None,
     ) -> None:
-        info = RunInfo(run_dir, config, run_name, project, mode, env_step, state or {})
+        info = RunInfo(run_dir, config, run_name, wandb, env_step, state or {})
         self._state = dict(info.state)
         self._writers: dict[str, Writer] = {}
         for name in names:
@@ -87,8 +103,17 @@ class Writers:
         """Numbers at an env step, named like `train/loss`."""
         self._each(lambda writer: writer.scalars(env_step, values))
 
+    @property
+    def take_episodes(self) -> bool:
+        """Whether a writer logs single episodes."""
+        return "tensorboard" in self._writers
+
+    def episodes(self, ended: Sequence[Episode]) -> None:
+        """Training episodes that ended since the last call, in order."""
+        self._each(lambda writer: writer.episodes(ended))
+
     def video(self, env_step: int, path: Path, fps: float) -> None:
-        """A recorded video (mp4)."""
+        """A recorded video (mp4) of the agent as it was at an env step, which may be an earlier one."""
         self._each(lambda writer: writer.video(env_step, path, fps))
 
     def summary(self, values: Mapping[str, Any]) -> None:
@@ -119,6 +144,8 @@ class Writers:
 class TensorBoard:
     """An event file in the run's folder, written record by record in the caller's thread.
 
+    TensorBoard's scalars are float32: integers above 2**24 are rounded, and metrics.jsonl has them exactly.
+
     TensorBoard's own writers pass records to a thread, whose failure (a full disk) prints a traceback and in some cases
     hangs. Here a record takes about 50 µs and is either written or raises OSError.
     """
@@ -139,11 +166,19 @@ class TensorBoard:
             self._write(step=info.env_step + 1, session_log=event_pb2.SessionLog(status=event_pb2.SessionLog.START))
         else:
             self._text("config", _markdown(info.config))
+            self._hparams(info)
 
     def scalars(self, env_step: int, values: Mapping[str, float]) -> None:
         self._env_step = env_step
         items = [self._summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]
         self._write(step=env_step, summary=self._summary(value=items))
+
+    def episodes(self, ended: Sequence[Episode]) -> None:
+        for env_step, episode_return, length in ended:
+            values = {"episode/return": episode_return, "episode/length": length}
+            items = [self._summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]
+            self._add(step=env_step, summary=self._summary(value=items))
+        self._file.flush()
 
     def video(self, env_step: int, path: Path, fps: float) -> None:
         gif = gif_of(path, fps=fps)
@@ -168,9 +203,22 @@ class TensorBoard:
         value = self._summary.Value(tag=tag, metadata=metadata, tensor=tensor)
         self._write(step=0, summary=self._summary(value=[value]))
 
+    def _hparams(self, info: RunInfo) -> None:
+        """The config for the HPARAMS page, which sets it beside what the run logs."""
+        from tensorboard.plugins.hparams.summary_v2 import hparams_pb  # type: ignore[import-untyped]
+
+        plain = {
+            name: value if isinstance(value, (bool, int, float, str)) else json.dumps(value, default=str)
+            for name, value in info.config.items()
+        }
+        self._write(step=0, summary=hparams_pb(plain, trial_id=info.run_name))
+
     def _write(self, **fields: Any) -> None:
-        self._writer.write(self._event(wall_time=time.time(), **fields).SerializeToString())
+        self._add(**fields)
         self._file.flush()
+
+    def _add(self, **fields: Any) -> None:
+        self._writer.write(self._event(wall_time=time.time(), **fields).SerializeToString())
 
 
 class WandB:
@@ -186,7 +234,10 @@ class WandB:
         self._wandb = wandb
         self._info = info
         self._id = info.state.get("wandb_id") or secrets.token_hex(4)
-        mode = os.environ.get("WANDB_MODE", "online") if info.mode == "online" else info.mode
+        self._logged = info.env_step
+        """The last step that W&B knows."""
+        mode = info.wandb.mode
+        mode = os.environ.get("WANDB_MODE", "online") if mode == "online" else mode
         try:
             self._run = self._start(mode)
         except Exception as error:
@@ -201,12 +252,19 @@ class WandB:
         # W&B's own step is the env step too, so that records which a resumed run repeats are not added twice.
         self._run.define_metric("env_step", hidden=True)
         self._run.define_metric("*", step_metric="env_step")
+        # W&B drops what is logged at a step before its last one, and the best agent may be an earlier one.
+        self._run.define_metric("video_env_step", hidden=True)
+        self._run.define_metric("video", step_metric="video_env_step")
 
     def scalars(self, env_step: int, values: Mapping[str, float]) -> None:
         self._log(env_step, values)
 
     def video(self, env_step: int, path: Path, fps: float) -> None:
-        self._log(env_step, {"video": self._wandb.Video(str(path), format="mp4")})
+        media = {"video": self._wandb.Video(str(path), format="mp4"), "video_env_step": env_step}
+        self._log(max(env_step, self._logged), media)
+
+    def episodes(self, ended: Sequence[Episode]) -> None:
+        """Not logged: W&B keeps the means of the last episodes, and every further row costs an upload."""
 
     def summary(self, values: Mapping[str, Any]) -> None:
         self._run.summary.update(dict(values))
@@ -218,12 +276,16 @@ class WandB:
         self._run.finish(exit_code=exit_code)
 
     def _log(self, env_step: int, values: Mapping[str, Any]) -> None:
+        self._logged = env_step
         self._run.log({"env_step": env_step, **values}, step=env_step)
 
     def _start(self, mode: str) -> Any:
-        info = self._info
+        info, wanted = self._info, self._info.wandb
         return self._wandb.init(
-            project=info.project,
+            project=wanted.project,
+            entity=wanted.entity,
+            group=wanted.group,
+            tags=wanted.tags or None,
             name=info.run_name,
             id=self._id,
             resume="allow",

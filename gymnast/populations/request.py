@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,19 +15,18 @@ from gymnast.settings.options import PopulationOptions
 from gymnast.settings.request import Request
 
 AGENTS = ("ppo", "a2c")
-"""Agents that can train as a population."""
+"""What trains as a population."""
+POPULATION = tuple(field.name for field in dataclasses.fields(PopulationOptions))
 NOT_HERE = (
     "seed",
     "eval_envs",
     "checkpoint_every",
     "keep_checkpoints",
-    "track",
     "vectorization",
+    "wrapper",
     "protocol",
     "overlap",
     "exact_resume",
-    "wandb_project",
-    "wandb_mode",
 )
 """Options of a run that populations do not support, and therefore refuse."""
 
@@ -44,7 +45,7 @@ class PopulationRequest:
 def is_asked(words: Sequence[str]) -> bool:
     """Whether the words are for a population."""
     names = {word.partition("=")[0].replace("_", "-") for word in words}
-    return bool(names & {"--seeds", "--vary"})
+    return bool(names & {"--" + name.replace("_", "-") for name in POPULATION})
 
 
 def resolve(agent: str, words: Sequence[str], *, of: str) -> PopulationRequest:
@@ -54,7 +55,7 @@ def resolve(agent: str, words: Sequence[str], *, of: str) -> PopulationRequest:
             f"--seeds trains {' and '.join(AGENTS)} as a population, not {agent}; use gymnast benchmark --seeds"
         )
     given = flags.parse(words, request.train_flags(agent) | flags.flags_of(PopulationOptions), of=of)
-    own = {name: given.pop(name) for name in ("seeds", "vary") if name in given}
+    own = {name: given.pop(name) for name in POPULATION if name in given}
     options = PopulationOptions(**own)
     if not options.seeds:
         raise UsageError("--vary needs --seeds A:B, the members of a population")
@@ -69,20 +70,16 @@ def resolve(agent: str, words: Sequence[str], *, of: str) -> PopulationRequest:
         members = spread.seeds(options.seeds)
     except ValueError as error:
         raise UsageError(f"--{first_line(error)}") from None
-    vary = _vary(options.vary, len(members), given)
+    vary = _vary(options, len(members), given)
     return PopulationRequest(request.resolved(agent, given, of=of), members, vary, options)
 
 
-def _vary(texts: Sequence[str], members: int, given: dict[str, Any]) -> dict[str, tuple[float, ...]]:
-    found: dict[str, tuple[float, ...]] = {}
-    for text in texts:
-        try:
-            name, values = spread.spread(text, members)
-        except ValueError as error:
-            raise UsageError(f"--{first_line(error)}") from None
-        if name in found:
-            raise UsageError(f"--vary sets {name} twice")
+def _vary(options: PopulationOptions, members: int, given: dict[str, Any]) -> dict[str, tuple[float, ...]]:
+    try:
+        found = spread.spread(options.vary, options.vary_zip, members)
+    except ValueError as error:
+        raise UsageError(re.sub(r"^(\w+)", lambda word: "--" + word[0].replace("_", "-"), first_line(error))) from None
+    for name in found:
         if name in given:
             raise UsageError(f"--{name.replace('_', '-')} and --vary {name} are the same setting; use one of them")
-        found[name] = values
     return found

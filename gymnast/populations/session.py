@@ -15,6 +15,7 @@ from gymnast.agents.population.population import Population, Weights
 from gymnast.envs.native.adapter import NativeEnv
 from gymnast.errors import RunError
 from gymnast.output.panel import Panel, PanelState
+from gymnast.output.trackers import Writers
 from gymnast.populations.environment import evaluation_env, play
 from gymnast.populations.files import Members
 from gymnast.reports import statistics
@@ -34,8 +35,16 @@ class PopulationSession:
     """
 
     def __init__(
-        self, members: Members, options: TrainOptions, loop: Loop, *, seeds: Sequence[Seeds], panel: Panel
+        self,
+        members: Members,
+        options: TrainOptions,
+        loop: Loop,
+        *,
+        seeds: Sequence[Seeds],
+        writers: Writers,
+        panel: Panel,
     ) -> None:
+        self.writers = writers
         self.members, self.options, self.loop, self.panel = members, options, loop, panel
         self.population: Population = members.population
         self.seeds = seeds
@@ -87,7 +96,7 @@ class PopulationSession:
         self.returns = np.where(count > 0, total / np.maximum(count, 1), self.returns)
         record = {"updates": population.updates, **self._losses(), **population.scheduled()}
         record |= {f"return_{name}": value for name, value in summary(self.returns).items()}
-        self._metrics.write({"kind": "train", "env_step": population.member_step, **record})
+        self._record("train", record)
 
     def _losses(self) -> dict[str, float]:
         """Means over the members whose loss is finite, and how many are not."""
@@ -115,7 +124,7 @@ class PopulationSession:
             self.scores = np.where(better, scores, self.scores)
         self.summary = {f"{name}_return": value for name, value in summary(scores).items()}
         record = {"episodes": returns.shape[1], **self.summary}
-        self._metrics.write({"kind": "eval", "env_step": self.population.member_step, **record})
+        self._record("eval", record)
         self.save()
         self.panel.message(f"evaluation at {self.population.member_step:,}: {shown(summary(scores))}")
 
@@ -148,6 +157,12 @@ class PopulationSession:
 
     def record_final(self, record: dict[str, Any]) -> None:
         self._metrics.write({"kind": "final", "env_step": self.population.member_step, **record})
+        self.writers.summary({f"final/{name}": value for name, value in record.items()})
+
+    def _record(self, kind: str, record: dict[str, Any]) -> None:
+        step = self.population.member_step
+        self._metrics.write({"kind": kind, "env_step": step, **record})
+        self.writers.scalars(step, {f"{kind}/{name}": value for name, value in record.items()})
 
     def panel_state(self) -> PanelState:
         loop, population = self.loop, self.population

@@ -21,6 +21,7 @@ from gymnast.settings import agents
 from gymnast.settings.options import PopulationOptions, TrainOptions
 from gymnast.settings.seeds import Seeds
 from gymnast.storage import folder
+from gymnast.training import tracking
 from gymnast.training.loop import Loop
 
 
@@ -84,7 +85,7 @@ def train(
                 agent,
                 parts.population.config,
                 options=options,
-                population={"seeds": written.seeds, "vary": list(written.vary)},
+                population={"seeds": written.seeds, "vary": list(written.vary), "vary_zip": list(written.vary_zip)},
                 presets=presets,
                 command=command,
             )
@@ -129,7 +130,9 @@ def _run(parts: _Parts, path: Path, stack: ExitStack) -> PopulationResult:
     title = f"{population.members:,} x {parts.agent} on {parts.env.id}  ({path})"
     panel = stack.enter_context(Panel(title))
     members = Members(path, parts.agent, parts.env.id, options, population, parts.seeds)
-    session = PopulationSession(members, options, parts.loop, seeds=parts.streams, panel=panel)
+    more = {"seeds": f"{parts.seeds[0]}:{parts.seeds[-1] + 1}", "vary": dict(population.vary)}
+    writers = tracking.writers(path, parts.agent, options, population.config, more=more)
+    session = PopulationSession(members, options, parts.loop, seeds=parts.streams, writers=writers, panel=panel)
     stack.callback(session.close)
     exit_code, returns, lines = 1, tuple[float, ...](), tuple[str, ...]()
     files = {"run": path, "members": path / "members.csv", "checkpoint": path / "checkpoints" / "best.pt"}
@@ -148,6 +151,8 @@ def _run(parts: _Parts, path: Path, stack: ExitStack) -> PopulationResult:
             raise
         exit_code = session.interrupts.exit_code
         panel.message(f"stopped immediately, after env step {population.member_step:,} of each member")
+    finally:
+        writers.close(exit_code)
     there = {name: file for name, file in files.items() if file.exists()}
     return PopulationResult(path, exit_code, population.member_step, returns, lines, there)
 

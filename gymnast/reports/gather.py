@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import dataclasses
 import json
+import math
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,8 +20,13 @@ from gymnast.reports.statistics import Array
 from gymnast.storage import folder as run
 from gymnast.storage import metrics_log
 
-PER_RUN = frozenset(("seed", "name", "out", "env", "steps", "device", "track", "video", "threads"))
+WANDB = ("wandb_project", "wandb_mode", "wandb_entity", "wandb_group", "wandb_tags")
+PER_RUN = frozenset(("seed", "name", "out", "env", "steps", "device", "track", "video", "threads", *WANDB))
 """Options in which runs of one agent may differ without being of another kind."""
+
+MEASURED = ("train_return", "eval_return", "mean_return", "std_return", "mean_length")
+"""Columns of members.csv beside the seed and the settings that vary."""
+_NO_CURVE: Array = np.empty((0, 2))
 
 
 @dataclass(frozen=True)
@@ -104,7 +112,11 @@ def gather(labels: Mapping[Path, str], *, missing: Sequence[str] = ()) -> Gather
         except (OSError, ValueError) as error:
             raise UsageError(f"{path}: the log cannot be read: {error}") from None
         item = _run(path, label, config, rows)
-        if item is None:
+        if config.get("population") is not None:
+            found, lost = _members(path, label, config, item)
+            runs += found
+            unfinished += lost
+        elif item is None:
             unfinished.append(f"{config['run']['env']} {label} seed {config['run']['seed']}")
         else:
             runs.append(item)
@@ -134,13 +146,45 @@ def _run(path: Path, label: str, config: dict[str, Any], rows: list[dict[str, An
     )
 
 
+def _members(path: Path, label: str, config: dict[str, Any], whole: Run | None) -> tuple[list[Run], list[str]]:
+    """The members of a population as runs, labelled by what varies between them, and the titles of those without one.
+
+    Their curves are not kept, only how each of them ended.
+    """
+    if whole is None:
+        return [], [f"{config['run']['env']} {label} seeds {config['population']['seeds']}"]
+    runs, lost = [], []
+    try:
+        with open(path / "members.csv", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except OSError as error:
+        raise UsageError(f"{path}: the members cannot be read: {error}") from None
+    for row in rows:
+        varied = [f"{name} {float(value):g}" for name, value in row.items() if name not in ("seed", *MEASURED)]
+        score = row["mean_return"]
+        member = dataclasses.replace(
+            whole,
+            label=", ".join([label, *varied]),
+            seed=int(row["seed"]),
+            score=float(score) if score else math.nan,
+            evaluations=_NO_CURVE,
+            training=_NO_CURVE,
+        )
+        if score:
+            runs.append(member)
+        else:
+            lost.append(f"{member.title} (diverged)")
+    return runs, lost
+
+
 def _series(rows: list[dict[str, Any]], kind: str, name: str) -> Array:
     found = [(row["env_step"], row[name]) for row in rows if row["kind"] == kind and row.get(name) is not None]
     return np.array(found, dtype=np.float64).reshape(-1, 2)
 
 
 def _settings(config: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in {**config["run"], **config["config"]}.items() if name not in PER_RUN}
+    own = {**config["run"], **config["config"]}
+    return {name: value for name, value in own.items() if name not in PER_RUN and (name != "wrapper" or value)}
 
 
 def _usual(peers: list[dict[str, Any]], name: str) -> str:

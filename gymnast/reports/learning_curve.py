@@ -16,11 +16,16 @@ def learning_curve(runs: Sequence[Path], out: Path) -> None:
     their standard deviation over episodes. Raises OSError and ValueError where a log cannot be read or the picture
     cannot be written.
     """
+    figure(runs).savefig(out)
+
+
+def figure(runs: Sequence[Path]) -> Any:
+    """The matplotlib figure of `learning_curve`."""
     # Half a second to import, and needed once at a run's end. A bare Figure needs no display and no global state.
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 4.5), dpi=120, layout="constrained")
-    axes = figure.add_subplot()
+    made = Figure(figsize=(8, 4.5), dpi=120, layout="constrained")
+    axes = made.add_subplot()
     for index, run in enumerate(runs):
         label = f"{run.name}: " if len(runs) > 1 else ""
         draw(axes, metrics_log.read(run / "metrics.jsonl"), color=f"C{index}", label=label)
@@ -30,8 +35,8 @@ def learning_curve(runs: Sequence[Path], out: Path) -> None:
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.grid(alpha=0.3)
     if axes.get_legend_handles_labels()[0]:
-        axes.legend()
-    figure.savefig(out)
+        made.legend(loc="outside lower center", ncols=2)  # beside the axes, where it covers no point
+    return made
 
 
 def draw(axes: Any, rows: list[dict[str, Any]], *, color: str, label: str) -> None:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
-import importlib.util
 import inspect
 import sys
-import traceback
 import typing
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from gymnast.agents.table import ALGORITHMS, CLASSES, AgentEntry
+from gymnast.envs import imports
 from gymnast.errors import UsageError, nearest
 
 AGENTS: dict[str, AgentEntry] = {
@@ -39,11 +36,10 @@ def agent_class(name: str) -> type[Any]:
             f"unknown agent {name!r}; choose from {', '.join(AGENTS)}, or module:Class, ./file.py:Class"
             f"{nearest(name, AGENTS)}"
         )
-    module = _file(module_name) if module_name.endswith(".py") else _module(module_name)
-    found = getattr(module, class_name, None)
-    if found is None:
-        classes = [key for key, value in vars(module).items() if inspect.isclass(value)]
-        raise UsageError(f"agent {name}: {module_name} has no class {class_name}{nearest(class_name, classes)}")
+    try:
+        found = imports.find(path, "class")
+    except ValueError as error:
+        raise UsageError(f"agent {name}: {error}") from error
     if not inspect.isclass(found):
         raise UsageError(f"agent {name}: {class_name} is a {type(found).__name__}, not a class")
     missing = [method for method in METHODS if not callable(getattr(found, method, None))]
@@ -76,10 +72,13 @@ def default_config(name: str) -> Any:
 
 
 def import_backbone(config: Any) -> None:
-    """Import the module of a `module:Class` backbone; networks look the class up and import nothing."""
-    module_name, separator, _ = str(getattr(config, "backbone", "")).partition(":")
-    if separator:
-        _module(module_name)
+    """Import a `module:Class` or `./file.py:Class` backbone; networks look the class up and import nothing."""
+    name = str(getattr(config, "backbone", ""))
+    if ":" in name:
+        try:
+            imports.find(name, "class")
+        except ValueError as error:
+            raise UsageError(f"backbone {name}: {error}") from error
 
 
 def name_of(agent: type[Any]) -> str:
@@ -100,45 +99,3 @@ def search_here() -> None:
     here = str(Path.cwd())
     if here not in sys.path and "" not in sys.path:
         sys.path.insert(0, here)
-
-
-def _module(name: str) -> ModuleType:
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
-            raise UsageError(f"no module {name}; use ./file.py:Class for a file") from None
-        raise UsageError(f"cannot import {name}: {_where(error)}") from error
-    except Exception as error:
-        raise UsageError(f"cannot import {name}: {_where(error)}") from error
-
-
-def _file(name: str) -> ModuleType:
-    path = Path(name)
-    if not path.is_file():
-        raise UsageError(f"no file {path}")
-    resolved = path.resolve()
-    module_name = f"gymnast_file_{resolved.stem}"
-    loaded = sys.modules.get(module_name)
-    if loaded is not None and loaded.__file__ == str(resolved):
-        return loaded
-    spec = importlib.util.spec_from_file_location(module_name, resolved)
-    if spec is None or spec.loader is None:
-        raise UsageError(f"{path} cannot be imported")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module  # dataclasses and annotations look their module up by name
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[module_name]
-        raise UsageError(f"cannot import {path}: {_where(error)}") from error
-    return module
-
-
-def _where(error: Exception) -> str:
-    """The error in one line, with the line of code that raised it."""
-    text = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-    frames = traceback.extract_tb(error.__traceback__)
-    if isinstance(error, SyntaxError) or not frames:
-        return text
-    return f"{text} ({Path(frames[-1].filename).name}, line {frames[-1].lineno})"

@@ -33,6 +33,8 @@ class Flag:
     """Name in the usage text of a value without a flag."""
     metavar: str | None = None
     """Name in the usage text of the flag's value, if its type does not suffice."""
+    repeatable: bool = False
+    """Whether it may be given several times, which adds values."""
 
     @property
     def name(self) -> str:
@@ -71,7 +73,9 @@ def flags_of(*classes: type[Any]) -> dict[str, Flag]:
                 raise UsageError(
                     f"{cls.__name__}.{field.name} is a dataclass; a config must be flat, one flag per field"
                 )
-            shown = {key: field.metadata[key] for key in ("positional", "metavar") if key in field.metadata}
+            shown = {
+                key: field.metadata[key] for key in ("positional", "metavar", "repeatable") if key in field.metadata
+            }
             flags[field.name] = Flag(field.name, hints[field.name], default_of(field), **shown)
     return flags
 
@@ -91,12 +95,13 @@ def parse(words: Sequence[str], flags: Mapping[str, Flag], *, of: str) -> dict[s
     loose = list(given.loose)
     for name, texts in given.flags:
         flag, negated = _find(name, spelled, of=of)
-        if flag.field in values:
+        if flag.field in values and not flag.repeatable:
             raise UsageError(f"{flag.name} is given twice")
         count = len(texts) if flag.arity is None else flag.arity
         if len(texts) > count and len(loose) + len(texts) - count <= room:
             texts, loose = texts[:count], loose + texts[count:]
-        values[flag.field] = not negated if flag.switch and not texts else _value(flag, texts)
+        value = not negated if flag.switch and not texts else _value(flag, texts)
+        values[flag.field] = values.get(flag.field, ()) + value if flag.repeatable else value
     if len(loose) > room:
         raise UsageError(f"{of} does not take {loose[len(positionals)]!r}; write options as --name value")
     values |= {flag.field: text for flag, text in zip(positionals, loose, strict=False)}
@@ -167,6 +172,8 @@ def _converted(flag: Flag, texts: list[str]) -> Any:
     holder = dataclasses.make_dataclass("Holder", [("value", flag.type)])
     kinds = _members(flag.type)
     words = [_whole(text) if int in kinds and float not in kinds and str not in kinds else text for text in texts]
+    if type(None) in kinds and str not in kinds and texts in (["off"], ["automatic"]):  # as help shows None
+        words = ["None"]
     args = [f"--value={words[0]}"] if flag.arity == 1 else ["--value", *words]
     try:
         with redirect_stdout(StringIO()), redirect_stderr(StringIO()):  # some errors pass console_outputs=False

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 from gymnast.atari import protocols
+from gymnast.envs import imports
 from gymnast.errors import nearest
 
 Track = Literal["tensorboard", "wandb"]
@@ -25,18 +26,18 @@ class TrainOptions:
     """Options of a training run. All periods and step counts are in env steps, summed over all environments."""
 
     env: str = field(metadata={"metavar": "ID"})
-    """Gymnasium id, or module:Id to import the module that registers it."""
+    """Gymnasium id; module:Id imports the module first. Or a function or class: module:name, ./file.py:name."""
     steps: int = 100_000
     """Env steps to train for."""
     num_envs: int = 1
     """Number of environments stepped together."""
     seed: int = 0
     """Seed of all of the run's random numbers."""
-    device: str = "auto"
+    device: str = field(default="auto", metadata={"metavar": "DEVICE"})
     """auto (a GPU if available), cpu, cuda, cuda:N or mps."""
     name: str | None = None
     """Name of the run's folder. Default: the seed and the time."""
-    out: str = "runs"
+    out: str = field(default="runs", metadata={"metavar": "FOLDER"})
     """Folder for runs; a run is written to OUT/ENV/AGENT/NAME."""
     track: tuple[Track, ...] = ()
     """Log to tensorboard, wandb or both, in addition to metrics.jsonl."""
@@ -58,8 +59,10 @@ class TrainOptions:
     """How to step environments: serial (this process), async (worker processes) or native (the id's vector version)."""
     native: bool | None = None
     """Use the id's device-native version, which steps all environments as tensors. Default: on a GPU, if it exists."""
-    env_options: str = ""
+    env_options: str = field(default="", metadata={"metavar": "JSON"})
     """Arguments of the environment's constructor, as a JSON object."""
+    wrapper: tuple[str, ...] = field(default=(), metadata={"metavar": "NAME[:OPTION=VALUE] ...", "repeatable": True})
+    """Gymnasium's wrappers to put around each environment, the first one innermost: gymnasium.wrappers.NAME."""
     max_episode_steps: int | None = None
     """Time limit per episode, in place of the id's own."""
     protocol: str | None = None
@@ -76,8 +79,17 @@ class TrainOptions:
     """Project on Weights & Biases."""
     wandb_mode: WandbMode = "online"
     """Mode of Weights & Biases: online, offline (to sync later) or disabled."""
+    wandb_entity: str | None = None
+    """User or team on Weights & Biases. Default: your own."""
+    wandb_group: str | None = None
+    """Group of runs on Weights & Biases. Default: all runs with the same settings but other seeds."""
+    wandb_tags: tuple[str, ...] = ()
+    """Tags of the run on Weights & Biases."""
 
     def __post_init__(self) -> None:
+        given: object = self.env
+        if not isinstance(given, str):
+            object.__setattr__(self, "env", _named(given))
         if not self.env:
             raise ValueError("env must be an id, got ''")
         for name in ("steps", "num_envs", "eval_episodes", "eval_envs", "keep_checkpoints", "log_every", "threads"):
@@ -91,6 +103,7 @@ class TrainOptions:
             protocols.check(self.protocol)
         check_folder_name(self.name)
         _check_env_options(self.env_options)
+        _check_wrappers(self.wrapper)
         if not self.out:
             raise ValueError("out must be a folder, got ''")
         if len(set(self.track)) < len(self.track):
@@ -108,10 +121,12 @@ class TrainOptions:
 
     def _check_idle(self) -> None:
         """Refuse options that would have no effect."""
-        if "wandb" not in self.track and self.wandb_project != WANDB_PROJECT:
-            raise ValueError(f"wandb_project {self.wandb_project} has no effect without wandb in track")
-        if "wandb" not in self.track and self.wandb_mode != "online":
-            raise ValueError(f"wandb_mode {self.wandb_mode} has no effect without wandb in track")
+        if "wandb" not in self.track:
+            for item in fields(self):
+                value = getattr(self, item.name)
+                if item.name.startswith("wandb_") and value != item.default:
+                    written = " ".join(value) if isinstance(value, tuple) else value
+                    raise ValueError(f"{item.name} {written} has no effect without wandb in track")
         if self.checkpoint_every == 0 and self.keep_checkpoints != KEEP_CHECKPOINTS:
             raise ValueError(f"keep_checkpoints {self.keep_checkpoints} has no effect while checkpoint_every is 0")
 
@@ -122,8 +137,10 @@ class PopulationOptions:
 
     seeds: str = field(default="", metadata={"metavar": "A:B"})
     """Train one agent for each seed from A to B - 1, all at once; --steps and --num-envs apply to each agent."""
-    vary: tuple[str, ...] = ()
-    """Settings that differ between agents: name=low:high[:log] for a range, name=a,b,c to cycle through values."""
+    vary: tuple[str, ...] = field(default=(), metadata={"metavar": "NAME=VALUES ..."})
+    """Settings to cross: name=a,b,c, or name=low:high[:log] for a range. Every value meets every other setting's."""
+    vary_zip: tuple[str, ...] = field(default=(), metadata={"metavar": "NAME=VALUES ..."})
+    """Settings that change together: the first value of one with the first of the others, and so on."""
 
 
 @dataclass(frozen=True)
@@ -134,8 +151,8 @@ class ResumeOptions:
     """Folder of the run."""
     steps: int | None = None
     """New total of env steps. Default: the run's own."""
-    device: str | None = None
-    """Device to use instead of the run's: auto, cpu, cuda, cuda:N or mps."""
+    device: str | None = field(default=None, metadata={"metavar": "DEVICE"})
+    """Device to use: auto, cpu, cuda, cuda:N or mps. Default: the run's own."""
     trust: bool = False
     """Import the agent or environment from outside gymnast that the run's config names."""
 
@@ -162,15 +179,15 @@ class EvaluateOptions:
     """Seed from which the episodes' seeds are drawn."""
     protocol: str | None = None
     """Atari protocol to score under instead of the run's own; see gymnast list protocols."""
-    video: str | None = None
-    """Folder to write a video of one episode to."""
+    video: str | None = field(default=None, metadata={"metavar": "PATH"})
+    """File ending in .mp4, or a folder, to write a video of one episode to."""
     against_optimal: bool = False
     """Compare with the optimal policy, computed from the environment's transition table."""
-    picture: str | None = None
+    picture: str | None = field(default=None, metadata={"metavar": "FILE"})
     """File (png, pdf or svg) for a drawing of values and greedy actions on the environment's grid."""
     json: bool = False
     """Print one JSON object."""
-    device: str = "cpu"
+    device: str = field(default="cpu", metadata={"metavar": "DEVICE"})
     """auto, cpu, cuda, cuda:N or mps."""
     trust: bool = False
     """Import the agent or environment from outside gymnast that the checkpoint names."""
@@ -182,6 +199,8 @@ class EvaluateOptions:
         check_device(self.device)
         if self.protocol is not None:
             protocols.check(self.protocol)
+        if self.video is not None and re.search(r"\.(avi|gif|mkv|mov|webm|png)$", self.video.lower()):
+            raise ValueError(f"video must be a file named .mp4 or a folder, got {self.video}")
         if self.picture is not None and not self.picture.lower().endswith((".png", ".pdf", ".svg")):
             raise ValueError(f"picture must be a file named .png, .pdf or .svg, got {self.picture}")
 
@@ -200,6 +219,17 @@ class ListOptions:
             raise ValueError(
                 f"unknown list {self.what!r}; choose from {', '.join(LISTS)}{nearest(self.what, LISTS)}",
             )
+
+
+def _named(env: object) -> str:
+    """The name of a function that builds an environment, as options are kept in files; ValueError if it has none."""
+    name = imports.name_of(env)
+    if name is None:
+        raise ValueError(
+            f"env must be an id, or a function or class that can be imported, got {env!r}: "
+            "give train(..., env=function) the function itself"
+        )
+    return name
 
 
 def _at_least(name: str, value: int, low: int) -> None:
@@ -227,6 +257,15 @@ def _check_env_options(text: str) -> None:
         options = None
     if not isinstance(options, dict):
         raise ValueError(f'env_options must be a JSON object such as \'{{"map_name": "8x8"}}\', got {text}')
+
+
+def _check_wrappers(texts: tuple[str, ...]) -> None:
+    if not texts:
+        return
+    from gymnast.envs.rows import wrappers  # imports Gymnasium, which the quick commands do without
+
+    for text in texts:
+        wrappers.parse(text)
 
 
 @dataclass(frozen=True)

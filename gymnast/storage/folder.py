@@ -58,11 +58,11 @@ def create(out: str, *, env: str, agent: str, name: str | None, seed: int) -> Pa
 
 def folder(out: str, *, env: str, agent: str) -> Path:
     """The folder of all runs of an agent in an environment: `out/<env>/<agent>`."""
-    return Path(out) / _folder_name(env) / _folder_name(agent)
+    return Path(out) / folder_name(env) / folder_name(agent)
 
 
-def _folder_name(name: str) -> str:
-    """An id as a single folder name: `ALE/Pong-v5` is `ALE-Pong-v5`, `./my.py:Mine` is `my.py-Mine`."""
+def folder_name(name: str) -> str:
+    """An id as one folder's name: `ALE/Pong-v5` is `ALE-Pong-v5`, `./my.py:Mine` is `my.py-Mine`."""
     return name.removeprefix("./").replace("/", "-").replace(":", "-").lstrip(".")
 
 

@@ -22,7 +22,7 @@ class SuiteOptions:
     protocol: str | None = None
     """Atari protocol. Default: the suite's."""
     num_envs: int | None = None
-    """Number of environments that each run steps together."""
+    """Number of environments that each run steps together. Default: the agent's."""
     eval_every: int | None = None
     """Env steps between evaluations. Default: the preset's, or a twentieth of the run if that would give none."""
     checkpoint_every: int | None = None

@@ -116,7 +116,7 @@ class AsyncLoop(Loop):
                     return f"stopped by {message['error']}"
                 self.episodes.count += message["skipped"]
                 for episode_return, length in message["episodes"]:
-                    self.episodes.add(episode_return, length)
+                    self.episodes.add(episode_return, length, env_step=self.env_step)
                 self.metrics = message["metrics"] or self.metrics
                 self._seconds[number] = message["seconds"]
         except (EOFError, ConnectionResetError):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
+from numpy.typing import NDArray
 
 from gymnast.envs.step import Step
 
@@ -43,6 +45,7 @@ class EndedEpisodes:
         return count, [returns[place] for place in places], [lengths[place] for place in places]
 
 
+Numbers: TypeAlias = "Sequence[float] | NDArray[Any]"
 WINDOW = 100
 """Number of episodes in the running means."""
 
@@ -55,32 +58,50 @@ class EpisodeStatistics:
     returns: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))
     lengths: deque[int] = field(default_factory=lambda: deque(maxlen=WINDOW))
     on_device: EndedEpisodes | None = None
-    """Episodes that are counted on the device until they are read."""
+    """Those that only the device knows of, until they are read."""
+    kept: list[tuple[int, float, int]] | None = None
+    """Env step, return and length of each episode since `take`, where somebody wants each."""
     _read: int = 0
 
-    def add(self, episode_return: float, length: int) -> None:
+    def add(self, episode_return: float, length: int, *, env_step: int) -> None:
+        """Take in an episode that ended at an env step."""
         self.count += 1
         self.returns.append(episode_return)
         self.lengths.append(length)
+        if self.kept is not None:
+            self.kept.append((env_step, episode_return, length))
 
-    def add_ended(self, step: Step) -> None:
-        """Add the rows of a step whose episodes ended."""
+    def add_all(self, returns: Numbers, lengths: Numbers, *, env_step: int) -> None:
+        """Take in episodes that have ended by an env step; only as many as somebody looks at."""
+        used = len(returns) if self.kept is not None else min(len(returns), WINDOW)
+        self.count += len(returns) - used
+        for index in range(len(returns) - used, len(returns)):
+            self.add(float(returns[index]), int(lengths[index]), env_step=env_step)
+
+    def take(self) -> list[tuple[int, float, int]]:
+        """The episodes since the last call."""
+        taken = self.kept or []
+        if taken:
+            self.kept = []
+        return taken
+
+    def add_ended(self, step: Step, *, env_step: int) -> None:
+        """Take in the rows of a step whose episodes ended."""
         if step.episode_return is None or step.episode_length is None:
             return
         rows = step.ended.nonzero().flatten().tolist()
         returns, lengths = step.episode_return.tolist(), step.episode_length.tolist()
         for row in rows:
-            self.add(returns[row], lengths[row])
+            self.add(returns[row], lengths[row], env_step=env_step)
 
-    def read(self) -> None:
-        """Add the episodes counted on the device; waits for it."""
+    def read(self, *, env_step: int) -> None:
+        """Take in what only the device knew; waits for it."""
         if self.on_device is None:
             return
         count, returns, lengths = self.on_device.read(self._read)
-        self.count += count - self._read
+        self.count += count - self._read - len(returns)
         self._read = count
-        self.returns.extend(returns)
-        self.lengths.extend(lengths)
+        self.add_all(returns, lengths, env_step=env_step)
 
     def means(self) -> dict[str, float]:
         """Mean return and length of the last episodes; empty before the first one."""

@@ -69,7 +69,7 @@ class Loop:
             self._advance_by_rollouts(self._rollout, until, pulse)
         else:
             self._advance(until, pulse)
-        self.episodes.read()
+        self.episodes.read(env_step=self.env_step)
 
     def _advance(self, until: int, pulse: Callable[[], bool]) -> None:
         agent, act = self.agent, self.actor.act
@@ -89,7 +89,7 @@ class Loop:
             if not self.overlap:
                 self._learn()
             if step.num_ended:
-                self.episodes.add_ended(step)
+                self.episodes.add_ended(step, env_step=self.env_step)
             elif step.num_ended is None and on_device is not None:
                 on_device.add(step)
             obs, start, mask = step.obs, step.start, step.action_mask
@@ -98,7 +98,7 @@ class Loop:
             seconds.env += stepped_at - acted_at
             seconds.learn += now - stepped_at
             if now >= next_pulse:
-                self.episodes.read()
+                self.episodes.read(env_step=self.env_step)
                 if pulse():
                     return
                 now = perf_counter()
@@ -119,7 +119,7 @@ class Loop:
             self.seconds.compiled += played - began
             self.seconds.learn += now - played
             if now >= next_pulse:
-                self.episodes.read()
+                self.episodes.read(env_step=self.env_step)
                 if pulse():
                     return
                 next_pulse = perf_counter() + PULSE
@@ -143,9 +143,7 @@ class Loop:
             steps = min(until - self.env_step, COMPILED_CHUNK)
             ended = loop.run(self.agent, self.actor, self.env, steps=steps)
             self.env_step, self.metrics = self.agent.env_step, ended.metrics
-            self.episodes.count += max(len(ended.returns) - WINDOW, 0)  # only the last ones are read
-            for episode_return, length in zip(ended.returns[-WINDOW:], ended.lengths[-WINDOW:], strict=True):
-                self.episodes.add(float(episode_return), int(length))
+            self.episodes.add_all(ended.returns, ended.lengths, env_step=self.env_step)
             self.seconds.compiled += perf_counter() - began
             if pulse():
                 return

@@ -26,6 +26,8 @@ from gymnast.agents.base import (
 from gymnast.agents.variants import Variant
 from gymnast.atari import protocols
 from gymnast.atari.protocols import Protocol
+from gymnast.envs import imports
+from gymnast.envs.atari.names import is_atari
 from gymnast.envs.env import Env
 from gymnast.envs.factory import EnvLike
 from gymnast.evaluation import environment
@@ -97,12 +99,20 @@ class Parts:
         """The protocol actually used; None if it is not an Atari game."""
         return protocols.of(self.env, self.config)
 
+    @property
+    def env_name(self) -> str:
+        """By what the environment is made again: its id, or for the user's own code a name with the module or file."""
+        given = self.env_like
+        if isinstance(given, str):
+            return given if ":" in given and not is_atari(given) else self.env.id
+        return imports.name_of(given) or self.env.id
+
     def describe(self) -> About:
         return checkpoint.describe(
             self.agent,
             name=self.name,
             config=self.config,
-            env=self.env.id,
+            env=self.env_name,
             run=dataclasses.asdict(self.options),
             versions=folder.versions(),
             protocol=protocols.stamp(self.protocol()),
@@ -130,6 +140,7 @@ class Parts:
             rows or min(options.eval_envs, options.eval_episodes),
             device=str(self.env.device),
             options=env_options(options),
+            wrappers=options.wrapper,
             max_episode_steps=options.max_episode_steps,
             render=render,
             native=None if isinstance(self.env_like, gym.vector.VectorEnv) else options.native,
@@ -200,6 +211,7 @@ def make_env(
         seed=seed,
         vectorization=options.vectorization,
         options=env_options(options),
+        wrappers=options.wrapper,
         max_episode_steps=options.max_episode_steps,
         native=options.native,
         compile=compile,

@@ -23,12 +23,21 @@ class RunLog:
         self.watch = Watch(loop)
         self.writers = writers
         self._loop = loop
+        if writers.take_episodes:
+            loop.episodes.kept = []
 
     def train(self, values: Mapping[str, float]) -> None:
         """One record of the training so far."""
         self.metrics.write({"kind": "train", "env_step": self._loop.env_step, **values})
+        self.episodes()
         self._track("train", self._loop.env_step, values)
         self._write_timing()
+
+    def episodes(self) -> None:
+        """Hand single episodes to the trackers that want them."""
+        ended = self._loop.episodes.take()
+        if ended:
+            self.writers.episodes(ended)
 
     def sweep(self, number: int, values: Mapping[str, float]) -> None:
         """One record of a sweep of planning, which takes no env step."""

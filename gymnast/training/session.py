@@ -190,6 +190,7 @@ class Session:
 
     def _state(self) -> RunState:
         loop, records = self.loop, self.records
+        records.episodes()  # a resumed run starts after them
         return RunState(
             agent=loop.agent.state_dict(),
             actor=loop.actor.state_dict(),

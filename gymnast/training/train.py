@@ -11,16 +11,16 @@ from typing import Any
 from gymnast.agents.base import AsynchronousConfig, LearningError, Planner
 from gymnast.agents.variants import Variant
 from gymnast.envs.env import Env
-from gymnast.envs.factory import EnvLike
+from gymnast.envs.factory import EnvLike, full_id
 from gymnast.envs.native.adapter import NativeEnv
 from gymnast.envs.rows.processes import WorkerError
 from gymnast.errors import RunError, UsageError, first_line
 from gymnast.output.panel import Panel
-from gymnast.output.trackers import Writers
 from gymnast.settings import agents, under_protocol
 from gymnast.settings.options import TrainOptions
 from gymnast.storage import folder, metrics_log, rebuild
 from gymnast.storage.last import LastCheckpoint, RunState
+from gymnast.training import tracking
 from gymnast.training.callbacks import Callbacks, OnEvaluation, OnStep
 from gymnast.training.finish import RunResult, evaluate_kept, leave_files
 from gymnast.training.loop import Loop
@@ -180,7 +180,7 @@ def _announce(parts: Parts, panel: Panel) -> None:
     overridden = under_protocol.note(parts.options.protocol, parts.options.env)
     if overridden is not None:
         panel.message(overridden)
-    if isinstance(parts.env, NativeEnv) and parts.env.id != parts.env_like:
+    if isinstance(parts.env, NativeEnv) and isinstance(parts.env_like, str) and parts.env.id != full_id(parts.env_like):
         panel.message(f"using the device-native {parts.env.id}; native=False (--no-native) keeps {parts.env_like}")
 
 
@@ -202,7 +202,14 @@ def _session(
         if state.env is None:
             panel.message(f"{parts.env.id} cannot be restored exactly: resuming with new episodes")
         loop.load_state_dict(state.loop)
-    writers = _writers(parts, path, state, env_step=loop.env_step)
+    writers = tracking.writers(
+        path,
+        parts.name,
+        parts.options,
+        parts.config,
+        env_step=loop.env_step,
+        state=None if state is None else state.session.writers,
+    )
     session = Session(parts, loop, last=last, records=RunLog(path, loop, writers), panel=panel, callbacks=callbacks)
     stack.callback(session.close)
     if state is not None:
@@ -219,20 +226,6 @@ def _loop(parts: Parts, stack: ExitStack) -> Loop:
     loop = AsyncLoop(parts)
     stack.callback(loop.close)
     return loop
-
-
-def _writers(parts: Parts, path: Path, state: RunState | None, *, env_step: int) -> Writers:
-    options = parts.options
-    return Writers(
-        options.track,
-        path,
-        config={"agent": parts.name, **dataclasses.asdict(parts.config), **dataclasses.asdict(options)},
-        run_name="/".join(path.parts[-3:]),
-        project=options.wandb_project,
-        mode=options.wandb_mode,
-        env_step=env_step,
-        state=None if state is None else state.session.writers,
-    )
 
 
 def _plan(agent: Planner, env: Env, session: Session) -> None:

@@ -1,0 +1,56 @@
+"""The headings under which the help of `gymnast train AGENT` lists its options."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+GROUPS: dict[str, tuple[str, ...]] = {
+    "run": (
+        *("env", "steps", "seed", "preset", "protocol", "name", "out", "device"),
+        *("env_options", "wrapper", "max_episode_steps", "stop_return", "exact_resume"),
+    ),
+    "population": ("seeds", "vary", "vary_zip"),
+    "evaluation": (
+        *("eval_every", "eval_episodes", "eval_envs", "eval_epsilon", "eval_sample"),
+        *("video", "reevaluate", "elite_candidates", "elite_episodes"),
+    ),
+    "logs and checkpoints": (
+        *("log_every", "track", "checkpoint_every", "keep_checkpoints", "wandb_project", "wandb_mode"),
+        *("wandb_entity", "wandb_group", "wandb_tags"),
+    ),
+    "exploration": (
+        *("exploration", "epsilon", "temperature", "ties", "bootstrap_bonus", "initial_q", "c", "posterior"),
+        *("reward_std", "prior_std", "noisy", "noise", "noisy_sigma", "noisy_epsilon", "entropy_coef"),
+        *("intrinsic", "intrinsic_coef", "intrinsic_gamma", "sigma", "noise_scale", "min_noise_scale"),
+        *("max_noise_scale", "noise_shrink", "noise_growth"),
+    ),
+    "replay": (
+        *("replay_size", "replay_path", "batch_size", "frame_stack", "learning_starts", "prioritized", "priority"),
+        *("priority_alpha", "priority_beta", "priority_eta"),
+    ),
+    "network": (
+        *("backbone", "hidden_sizes", "activation", "init", "layer_norm", "trunk", "recurrent", "memory_size"),
+        *("dueling", "dueling_aggregation", "values", "atoms", "v_min", "v_max", "quantiles", "squash"),
+        *("log_std_init", "normalise_obs", "output_scale", "bins", "low", "high"),
+    ),
+    "speed": (
+        *("num_envs", "vectorization", "native", "threads", "workers", "compile", "cuda_graphs", "bf16", "overlap"),
+    ),
+}
+"""Names of options by heading. All others are what an agent learns by: "learning"."""
+LEARNING = "learning"
+ORDER = (
+    *("run", "population", "evaluation", "logs and checkpoints"),
+    *("exploration", "replay", "network", LEARNING, "speed"),
+)
+
+
+def grouped(names: Iterable[str]) -> dict[str, list[str]]:
+    """The options under their headings, in the order of `GROUPS`; headings without an option are left out."""
+    names = list(names)
+    placed = {name: heading for heading, those in GROUPS.items() for name in those}
+    found: dict[str, list[str]] = {heading: [] for heading in ORDER}
+    for heading, those in GROUPS.items():
+        found[heading] = [name for name in those if name in names]
+    found[LEARNING] = [name for name in names if name not in placed]
+    return {heading: those for heading, those in found.items() if those}
