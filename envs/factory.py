@@ -251,4 +251,5 @@ def _device(name: str | torch.device) -> torch.device:
 
 
 def _vector_name(env: gym.vector.VectorEnv[Any, Any, Any]) -> str:
-    return env.spec.id if env.spec is not None else type(env.unwrapped).__name__
+    """Its id; EnvPool's `spec` is of another kind and has none."""
+    return str(getattr(env.spec, "id", None) or type(env.unwrapped).__name__)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -124,6 +124,15 @@ def replace_rows(obs: Obs, rows: np.ndarray, values: Obs) -> Obs:
     replaced = obs.clone()
     replaced[rows] = values
     return replaced
+
+
+def leaves(obs: Obs) -> Iterator[Tensor]:
+    """The tensors of an observation."""
+    if isinstance(obs, dict):
+        for part in obs.values():
+            yield from leaves(part)
+    else:
+        yield obs
 
 
 def equal(left: Obs, right: Obs) -> bool:
