@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import warnings
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,7 +16,9 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers.vector import DictInfoToList
 
+from gymnast import TrainOptions, train
 from gymnast.envs import EnvError, EnvWarning, make
+from gymnast.errors import UsageError
 
 MODES = list(AutoresetMode)
 
@@ -326,3 +330,41 @@ def test_ale_pys_life_loss_info_is_refused(mode: AutoresetMode) -> None:
         play()
     assert "life_loss_info" in str(error.value)
     env.close()
+
+
+def options_of(tmp_path: Path, **given: Any) -> TrainOptions:
+    return TrainOptions(
+        "CartPole-v1", steps=200, out=str(tmp_path), name="run", eval_episodes=1, video=False, log_every=50, **given
+    )
+
+
+@pytest.mark.parametrize("agent", ["ppo", "dqn", "reinforce", "es"])
+@pytest.mark.parametrize("given", [{}, {"num_envs": 4}])
+def test_a_vector_environment_decides_the_number_of_rows(agent: str, given: dict[str, int], tmp_path: Path) -> None:
+    result = train(agent, options_of(tmp_path, **given), env=gym.make_vec("CartPole-v1", 4, vectorization_mode="sync"))
+    assert result.exit_code == 0
+    assert result.env_step == 200
+    assert json.loads((result.path / "config.json").read_text())["run"]["num_envs"] == 4
+
+
+@pytest.mark.parametrize("asked", [1, 2, 8])
+def test_another_number_of_rows_is_one_line(asked: int, tmp_path: Path) -> None:
+    env = gym.make_vec("CartPole-v1", 4, vectorization_mode="sync")
+    with pytest.raises(UsageError) as error:
+        train("ppo", options_of(tmp_path, num_envs=asked), env=env)
+    assert str(error.value) == f"num_envs {asked} contradicts the VectorEnv, which has 4 rows; leave num_envs out"
+    assert not list(tmp_path.iterdir())
+
+
+def test_envpool_trains_and_the_run_says_that_seeds_are_ignored(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    class CartPole(Pool):
+        single_observation_space = observation_space = gym.make("CartPole-v1").observation_space
+
+        def _seen(self) -> Any:
+            return np.zeros((self.num_envs, 4), np.float32) + self.luck[:, None]
+
+    result = train("ppo", options_of(tmp_path), env=CartPole(3))
+    assert result.exit_code == 0
+    assert capfd.readouterr().err.count("CartPole ignores the seed of a reset") == 1

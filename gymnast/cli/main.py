@@ -170,8 +170,11 @@ def _evaluate(words: list[str]) -> int:
     if options.trust:
         agents.search_here()
     from gymnast.cli import evaluate
+    from gymnast.envs.errors import EnvWarning
+    from gymnast.output.warned import told
 
-    found = evaluate.evaluate_path(options)
+    with told(EnvWarning, lambda text: print(f"gymnast: {text}", file=sys.stderr)):
+        found = evaluate.evaluate_path(options)
     print(json.dumps(found.as_json()) if options.json else found.as_text())
     return 0
 

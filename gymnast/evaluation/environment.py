@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from gymnast.atari import protocols
 from gymnast.envs.atari.games import is_atari
 from gymnast.envs.env import Env
 from gymnast.envs.factory import make, native_id
+from gymnast.envs.rows.serial import SerialEnv
 from gymnast.envs.rows.single import resolve
 from gymnast.settings import under_protocol
 
@@ -45,13 +47,13 @@ def make_env(
         options = under_protocol.play(
             protocols.check(protocol), env if isinstance(env, str) else "a function", options or {}
         )
-    if not isinstance(env, str):
-        max_episode_steps = max_episode_steps or STEP_LIMIT
-    elif not is_atari(env):
+    imposed = False
+    if isinstance(env, str) and not is_atari(env):
+        imposed = max_episode_steps is None and resolve(env).max_episode_steps is None
         max_episode_steps = max_episode_steps or time_limit(env)
         if native_id(env, device, native=native) is None:
             vectorization = "serial"  # an id's own vector entry point cannot seed single episodes
-    return make(
+    made = make(
         env,
         num_envs,
         device=device,
@@ -61,3 +63,18 @@ def make_env(
         render=render,
         native=native,
     )
+    if not isinstance(env, str) and max_episode_steps is None:
+        imposed = _limit_rows(made)
+    made.step_limit = STEP_LIMIT if imposed else None
+    return made
+
+
+def _limit_rows(env: Env) -> bool:
+    """Give the environments of a function a time limit where they have none; whether they had none."""
+    if not isinstance(env, SerialEnv):
+        return False
+    endless = [row for row in env.rows if math.isinf(row.limit)]
+    endless = [row for row in endless if not getattr(row.env.spec, "max_episode_steps", None)]
+    for row in endless:
+        row.limit = STEP_LIMIT
+    return bool(endless)

@@ -28,8 +28,8 @@ class TrainOptions:
     """Gymnasium id, or module:Id to import the module that registers it."""
     steps: int = 100_000
     """Env steps to train for."""
-    num_envs: int = 1
-    """Number of environments stepped together."""
+    num_envs: int | None = None
+    """Number of environments stepped together. Default: 1, or the rows of a VectorEnv."""
     seed: int = 0
     """Seed of all of the run's random numbers."""
     device: str = "auto"
@@ -80,7 +80,9 @@ class TrainOptions:
     def __post_init__(self) -> None:
         if not self.env:
             raise ValueError("env must be an id, got ''")
-        for name in ("steps", "num_envs", "eval_episodes", "eval_envs", "keep_checkpoints", "log_every", "threads"):
+        if self.num_envs is not None:
+            _at_least("num_envs", self.num_envs, 1)
+        for name in ("steps", "eval_episodes", "eval_envs", "keep_checkpoints", "log_every", "threads"):
             _at_least(name, getattr(self, name), 1)
         for name in ("seed", "eval_every", "checkpoint_every"):
             _at_least(name, getattr(self, name), 0)
@@ -97,6 +99,11 @@ class TrainOptions:
             raise ValueError(f"track takes each name once, got {' '.join(self.track)}")
         self._check_stop()
         self._check_idle()
+
+    @property
+    def rows(self) -> int:
+        """The number of environments stepped together."""
+        return 1 if self.num_envs is None else self.num_envs
 
     def _check_stop(self) -> None:
         if self.stop_return is None:

@@ -50,7 +50,7 @@ def build(about: About, agent: type[Any], *, device: str, trust: bool = False) -
             space_json.decode(about.observation_space),
             space_json.decode(about.action_space),
         )
-        num_envs = int(about.run.get("num_envs", 1))
+        num_envs = int(about.run.get("num_envs") or 1)
         made: Agent = agent(observation_space, action_space, config, num_envs=num_envs, device=device, seed=0)
     except (TypeError, ValueError, KeyError) as error:
         raise UsageError(f"the checkpoint's {about.agent} cannot be built: {error}") from None

@@ -19,6 +19,7 @@ from gymnast.agents.base import (
     Agent,
     AsynchronousConfig,
     CompiledConfig,
+    CudaGraphsConfig,
     HostAgent,
     Planner,
     ReplayAgent,
@@ -72,18 +73,26 @@ class Parts:
             raise ValueError(
                 f"protocol {options.protocol} is for Atari games given by id, not for a custom environment"
             )
-        options, config = under_protocol.resolve(options, config)
+        options, config = under_protocol.resolve(_with_rows(options, env_like), config)
         seeds = Seeds.of(options.seed)
         device = _device(cls, config, wanted=options.device)
         limit_threads(options.threads)
         compiled = isinstance(config, CompiledConfig) and config.compile
-        made_env = make_env(options, env_like, seed=seeds.env, device=device, compile=compiled)
+        recorded = isinstance(config, CudaGraphsConfig) and config.cuda_graphs  # which cannot wait for a check
+        made_env = make_env(
+            options,
+            env_like,
+            seed=seeds.env,
+            device=device,
+            compile=compiled,
+            check_actions=_is_tried(cls, env_like) and not recorded,
+        )
         stack.callback(made_env.close)
         _check_env(made_env, env_like, options=options, config=config)
         torch.manual_seed(seeds.torch)
-        made = _agent(cls, config, name=name, env=made_env, num_envs=options.num_envs, device=device, seed=seeds.agent)
+        made = _agent(cls, config, name=name, env=made_env, num_envs=options.rows, device=device, seed=seeds.agent)
         # Made here because it may ask for memory: a replay that does not fit is said before anything starts.
-        actor = made.actor(options.num_envs, explore=True, seed=seeds.actor)
+        actor = made.actor(options.rows, explore=True, seed=seeds.actor)
         return Parts(name, options, config, seeds, made_env, made, actor, env_like)
 
     def checkpoint_bytes(self) -> int:
@@ -132,6 +141,20 @@ class Parts:
             render=render,
             native=None if isinstance(self.env_like, gym.vector.VectorEnv) else options.native,
         )
+
+
+def _with_rows(options: TrainOptions, env_like: EnvLike) -> TrainOptions:
+    """The options with the number of rows, which a VectorEnv decides: ValueError where they ask for another."""
+    rows = env_like.num_envs if isinstance(env_like, gym.vector.VectorEnv) else options.rows
+    asked = options.num_envs
+    if asked not in (None, rows):
+        raise ValueError(f"num_envs {asked} contradicts the VectorEnv, which has {rows} rows; leave num_envs out")
+    return dataclasses.replace(options, num_envs=rows)
+
+
+def _is_tried(cls: type[Any], env_like: EnvLike) -> bool:
+    """Whether a user's own agent or environment is at work, whose actions are checked."""
+    return cls.__module__.split(".")[0] != "gymnast" or not isinstance(env_like, str) or ":" in env_like
 
 
 def _device(cls: type[Any], config: Any, *, wanted: str) -> str:
@@ -188,12 +211,18 @@ def _tensor_bytes(state: Any) -> int:
 
 
 def make_env(
-    options: TrainOptions, env: EnvLike, *, seed: np.random.SeedSequence, device: str, compile: bool = False
+    options: TrainOptions,
+    env: EnvLike,
+    *,
+    seed: np.random.SeedSequence,
+    device: str,
+    compile: bool = False,
+    check_actions: bool = False,
 ) -> Env:
-    """The environments that a run is trained in; `compile` is that of `envs.make`."""
+    """The environments that a run is trained in; `compile` and `check_actions` are those of `envs.make`."""
     return envs.make(
         env,
-        options.num_envs,
+        options.rows,
         device=device,
         seed=seed,
         vectorization=options.vectorization,
@@ -201,6 +230,7 @@ def make_env(
         max_episode_steps=options.max_episode_steps,
         native=options.native,
         compile=compile,
+        check_actions=check_actions,
     )
 
 

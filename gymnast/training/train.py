@@ -10,12 +10,14 @@ from typing import Any
 
 from gymnast.agents.base import AsynchronousConfig, LearningError, Planner
 from gymnast.envs.env import Env
+from gymnast.envs.errors import EnvWarning
 from gymnast.envs.factory import EnvLike
 from gymnast.envs.native.adapter import NativeEnv
 from gymnast.envs.rows.processes import WorkerError
 from gymnast.errors import RunError, UsageError, first_line
 from gymnast.output.panel import Panel
 from gymnast.output.trackers import Writers
+from gymnast.output.warned import told
 from gymnast.settings import agents, under_protocol
 from gymnast.settings.options import TrainOptions
 from gymnast.storage import folder, metrics_log, rebuild
@@ -40,10 +42,10 @@ def train(
     """Train an agent and leave a run folder behind; what the command line does.
 
     `agent` is a name of `gymnast list agents`, `module:Class`, or a class; `config` its config, by default the plain
-    one. `env` takes the place of `options.env`: a function that builds a `gym.Env`, or a `gym.vector.VectorEnv` (then
-    evaluations are made in `options.env`). `started` is called once all is set up. Raises UsageError (one line) for
-    what is wrong with the options before anything starts. Once it runs, it always returns: `exit_code` is 0, or 1
-    where training could not go on, or 128 + the number of the signal that stopped it.
+    one. `env` takes the place of `options.env`: a function that builds a `gym.Env`, or a `gym.vector.VectorEnv`, which
+    decides the number of rows (evaluations are then made in `options.env`). `started` is called once all is set up.
+    Raises UsageError (one line) for what is wrong with the options before anything starts. Once it runs, it always
+    returns: `exit_code` is 0, or 1 where training could not go on, or 128 + the number of the signal that stopped it.
     """
     with ExitStack() as stack:
         with _usage_errors():
@@ -124,6 +126,7 @@ def _options_of(kept: dict[str, Any], path: Path, *, steps: int | None, device: 
 def _run(parts: Parts, path: Path, *, last: LastCheckpoint, state: RunState | None, stack: ExitStack) -> RunResult:
     """Train, from `state` on if a run is resumed, then evaluate and film what was kept."""
     panel = stack.enter_context(Panel(f"{parts.name} on {parts.env.id}  ({path})"))
+    stack.enter_context(told(EnvWarning, panel.message))
     _announce(parts, panel)
     session = _session(parts, path, last=last, state=state, panel=panel, stack=stack)
     exit_code, final, files = 1, None, {"run": path}
