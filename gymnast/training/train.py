@@ -15,6 +15,8 @@ from gymnast.envs.factory import EnvLike
 from gymnast.envs.native.adapter import NativeEnv
 from gymnast.envs.rows.processes import WorkerError
 from gymnast.errors import RunError, UsageError, first_line
+from gymnast.networks.build import automatic
+from gymnast.networks.layers.images import reading
 from gymnast.output.panel import Panel
 from gymnast.output.trackers import Writers
 from gymnast.output.warned import told
@@ -163,6 +165,9 @@ def _announce(parts: Parts, panel: Panel) -> None:
     overridden = under_protocol.note(parts.options.protocol, parts.options.env)
     if overridden is not None:
         panel.message(overridden)
+    if getattr(parts.config, "backbone", None) == "auto" and (lines := reading(parts.env.single_observation_space)):
+        chosen = automatic(parts.env.single_observation_space)
+        panel.message(f"backbone auto is {chosen}: {'; '.join(lines)}")
     if isinstance(parts.env, NativeEnv) and parts.env.id != parts.env_like:
         panel.message(f"using the device-native {parts.env.id}; pass --no-native for {parts.env_like}")
 
