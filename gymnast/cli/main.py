@@ -1,4 +1,4 @@
-"""The command line: `gymnast train | resume | evaluate | benchmark | ablate | report | list`."""
+"""The command line: `gymnast train | resume | evaluate | benchmark | ablate | report | list | check-env`."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from gymnast.reports import report
 from gymnast.reports.report import ReportOptions
 from gymnast.settings import agents, flags, presets
 from gymnast.settings.options import (
+    CheckEnvOptions,
     EvaluateOptions,
     ListOptions,
     PopulationOptions,
@@ -40,6 +41,7 @@ usage: gymnast COMMAND ...
   gymnast report RUN_OR_FOLDER ...             compare runs in tables and figures
   gymnast list agents|envs|networks|presets|protocols|scores|suites
                                                list what is available
+  gymnast check-env ID                         try an environment and say what gymnast does with it
 
   gymnast COMMAND --help                       the options of a command
   gymnast train AGENT --help                   all options of an agent
@@ -191,6 +193,20 @@ def _list(words: list[str]) -> int:
     return 0
 
 
+def _check_env(words: list[str]) -> int:
+    if _asks_help(words):
+        show_help("gymnast check-env", str(CheckEnvOptions.__doc__), {"options": CheckEnvOptions})
+        return 0
+    values = flags.parse(words, flags.flags_of(CheckEnvOptions), of="check-env")
+    options: CheckEnvOptions = flags.build(CheckEnvOptions, values, of="check-env")
+    agents.search_here()
+    from gymnast.cli.check_env import check_env
+
+    found = check_env(options)
+    print(found)
+    return 0 if found.ok else 1
+
+
 def _benchmark(words: list[str]) -> int:
     options, extra = _suite_options(words, BenchmarkOptions, of="benchmark")
     if options is None:
@@ -240,6 +256,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "ablate": _ablate,
     "report": _report,
     "list": _list,
+    "check-env": _check_env,
 }
 
 

@@ -209,6 +209,25 @@ class ListOptions:
             )
 
 
+@dataclass(frozen=True)
+class CheckEnvOptions:
+    """Play random steps in an environment and say what it gives and what gymnast does with it; exit code 1: a fault."""
+
+    env: str = field(metadata={"positional": "ID"})
+    """Gymnasium id, or module:Id to import the module that registers it."""
+    steps: int = 500
+    """Random steps to play."""
+    seed: int = 0
+    """Seed of the environment and of the actions."""
+    env_options: str = ""
+    """Arguments of the environment's constructor, as a JSON object."""
+
+    def __post_init__(self) -> None:
+        _at_least("steps", self.steps, 1)
+        _at_least("seed", self.seed, 0)
+        _check_env_options(self.env_options)
+
+
 def _at_least(name: str, value: int, low: int) -> None:
     if value < low:
         raise ValueError(f"{name} must be >= {low}, got {value}")
