@@ -368,3 +368,18 @@ def test_envpool_trains_and_the_run_says_that_seeds_are_ignored(
     result = train("ppo", options_of(tmp_path), env=CartPole(3))
     assert result.exit_code == 0
     assert capfd.readouterr().err.count("CartPole ignores the seed of a reset") == 1
+
+
+@pytest.mark.parametrize(
+    ("id", "message"),
+    [
+        ("own", "evaluations beside a VectorEnv are made in the env that the options name, 'own': unknown environment"),
+        ("Pendulum-v1", "'Pendulum-v1', whose observations are Box"),
+        ("Acrobot-v1", "'Acrobot-v1', whose observations are Box"),
+    ],
+)
+def test_evaluations_of_another_kind_are_refused_before_the_run(id: str, message: str, tmp_path: Path) -> None:
+    options = TrainOptions(id, out=str(tmp_path))
+    with pytest.raises(UsageError, match=message):
+        train("ppo", options, env=gym.make_vec("CartPole-v1", 4, vectorization_mode="sync"))
+    assert not list(tmp_path.iterdir())

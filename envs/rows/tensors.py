@@ -41,6 +41,7 @@ def batcher(space: gym.Space[Any], device: torch.device) -> Batcher:
     if isinstance(space, (spaces.Discrete, spaces.Box, spaces.MultiDiscrete, spaces.MultiBinary)):
         return _stacker(space, device)
     if isinstance(space, (spaces.Dict, spaces.Tuple)):
+        _check_keys(space)
         parts = [(name, key, batcher(part, device)) for name, key, part in children(space)]
         return lambda observations: {
             name: part([observation[key] for observation in observations]) for name, key, part in parts
@@ -49,6 +50,36 @@ def batcher(space: gym.Space[Any], device: torch.device) -> Batcher:
         f"observations in a {type(space).__name__} space are not supported: wrap the environment with "
         "gymnasium.wrappers.TransformObservation to give Box, Discrete, MultiDiscrete, MultiBinary, Dict or Tuple"
     )
+
+
+def check_observations(space: gym.Space[Any], name: str) -> None:
+    """ValueError for a space whose observations hold nothing at all."""
+    if not any(_size(part) for part in _parts(space)):
+        raise ValueError(f"{name} has observations in {space}, which hold no number that an agent could learn from")
+
+
+def _parts(space: gym.Space[Any]) -> Iterator[gym.Space[Any]]:
+    if isinstance(space, (spaces.Dict, spaces.Tuple)):
+        for _, _, part in children(space):
+            yield from _parts(part)
+    else:
+        yield space
+
+
+def _size(space: gym.Space[Any]) -> int:
+    """Numbers of an observation of an array space."""
+    return int(np.prod(space.shape or ()))
+
+
+def _check_keys(space: spaces.Dict | spaces.Tuple[Any]) -> None:
+    """ValueError where the parts of a Dict have no names of their own: each key is known by its text."""
+    names: set[str] = set()
+    for name, key, _ in children(space):
+        if not isinstance(key, (str, int, np.integer)) or isinstance(key, bool):
+            raise ValueError(f"a Dict observation has the key {key!r}, which is not supported: use texts or integers")
+        if name in names:
+            raise ValueError(f"a Dict observation has the keys {name!r} and {name}, which cannot be told apart")
+        names.add(name)
 
 
 def _stacker(space: gym.Space[Any], device: torch.device) -> Batcher:
@@ -108,6 +139,8 @@ def check_actions(space: gym.Space[Any], name: str) -> None:
             f"{name} has actions in a {type(space).__name__} space, which is not supported: wrap the environment with "
             "gymnasium.wrappers.TransformAction to take Discrete, MultiDiscrete, MultiBinary or Box actions"
         )
+    if not _size(space):
+        raise ValueError(f"{name} has actions in {space}, which hold no number to choose")
 
 
 def select_rows(obs: Obs, rows: np.ndarray) -> Obs:

@@ -56,6 +56,7 @@ class VectorAdapter(Env):
         self._same_step = mode is AutoresetMode.SAME_STEP
         self._masked_reset = mode is AutoresetMode.DISABLED or (mode is AutoresetMode.NEXT_STEP and _clears(env))
         self._batch = tensors.batcher(env.single_observation_space, device)
+        tensors.check_observations(env.single_observation_space, id)
         tensors.check_actions(env.single_action_space, id)
         self._seeds = seed
         self._resets = 0

@@ -172,6 +172,8 @@ def _check_env(made_env: Env, env_like: EnvLike, *, options: TrainOptions, confi
     workers = _workers(config)
     if workers and isinstance(env_like, gym.vector.VectorEnv):
         raise ValueError("workers need an environment that each can build (an id or a function), not a VectorEnv")
+    if isinstance(env_like, gym.vector.VectorEnv):
+        _check_evaluations(made_env, options)
     if workers and (options.exact_resume or options.overlap):
         word = "exact_resume" if options.exact_resume else "overlap"
         raise ValueError(f"{word} cannot be combined with workers, whose steps have no order")
@@ -179,6 +181,22 @@ def _check_env(made_env: Env, env_like: EnvLike, *, options: TrainOptions, confi
         raise ValueError(f"exact_resume: {made_env.id} cannot be restored exactly; resuming would begin new episodes")
     if options.overlap and not made_env.overlaps:
         raise ValueError(f"overlap: {made_env.id} steps in this process; use vectorization async, or an Atari game")
+
+
+def _check_evaluations(made_env: Env, options: TrainOptions) -> None:
+    """ValueError where evaluations beside a VectorEnv are of another kind than what is trained in."""
+    where = f"evaluations beside a VectorEnv are made in the env that the options name, {options.env!r}"
+    try:
+        env = environment.make_env(options.env, 1, options=env_options(options))
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
+    try:
+        for name in ("single_observation_space", "single_action_space"):
+            ours, theirs = getattr(made_env, name), getattr(env, name)
+            if type(ours) is not type(theirs) or ours.shape != theirs.shape:
+                raise ValueError(f"{where}, whose {name.split('_')[1]}s are {theirs}, not {ours}")
+    finally:
+        env.close()
 
 
 def _agent(
