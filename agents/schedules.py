@@ -15,6 +15,8 @@ from typing import TypeAlias
 ScheduleLike: TypeAlias = float | str
 """A constant, or `name:number:number…`, for instance `linear:1.0:0.05:10000` (start, end, steps)."""
 Schedule: TypeAlias = Callable[[int], float]
+FOREVER = 10**20
+"""A step that no run reaches, at which schedules are still asked for a finite value within their limits."""
 
 
 def constant(step: int, *, value: float) -> float:
@@ -29,7 +31,10 @@ def linear(step: int, *, start: float, end: float, steps: float) -> float:
 
 def exponential(step: int, *, start: float, end: float, decay: float) -> float:
     """start * decay**step, but not below (or, growing, above) end; `decay` is the factor of one env step."""
-    value = start * math.pow(decay, step)
+    try:
+        value = start * math.pow(decay, step)
+    except OverflowError:  # far beyond the end
+        value = math.inf if start else 0.0
     return max(value, end) if end <= start else min(value, end)
 
 
@@ -55,14 +60,25 @@ def piecewise(step: int, *points: float) -> float:
 
 
 def cosine(step: int, *, start: float, end: float, steps: float, factor: float = 1.0) -> float:
-    """Cosine annealing with warm restarts; each period is `factor` times the last (Loshchilov & Hutter 2017, eq. 5)."""
-    if factor == 1.0:
-        fraction = (step % steps) / steps
-    else:
-        cycle = math.floor(math.log(1.0 + step / steps * (factor - 1.0), factor) + 1e-12)
-        begun = steps * (factor**cycle - 1.0) / (factor - 1.0)
-        fraction = (step - begun) / (steps * factor**cycle)
+    """Cosine annealing with warm restarts; each period is `factor` times the last (Loshchilov & Hutter 2017, eq. 5).
+
+    Where periods shrink they all fit into steps / (1 - factor) env steps; from there on the value is `end`.
+    """
+    fraction = (step % steps) / steps if factor == 1.0 else _of_period(step, steps, factor)
     return end + (start - end) * 0.5 * (1.0 + math.cos(math.pi * fraction))
+
+
+def _of_period(step: int, steps: float, factor: float) -> float:
+    """The fraction of its period at which a step lies, where each period is `factor` times the last."""
+    passed = 1.0 + step / steps * (factor - 1.0)  # factor**cycle at the first step of a period
+    if passed <= 0.0:
+        return 1.0  # periods have shrunk to nothing
+    try:
+        cycle = math.floor(math.log(passed, factor) + 1e-12)
+        begun = steps * (factor**cycle - 1.0) / (factor - 1.0)
+        return (step - begun) / (steps * factor**cycle)
+    except OverflowError:
+        return 0.0  # a period longer than any run has begun
 
 
 def one_cycle(step: int, *, peak: float, steps: float, warmup: float = 0.3, divide: float = 25.0) -> float:
@@ -130,7 +146,20 @@ def _bind(kind: str, numbers: list[float], like: str, *, name: str, low: float, 
         raise ValueError(f"{name}: {positive[0]} must be > 0, got {like!r}")
     if not 0.0 < bound.get("warmup", 0.3) < 1.0:
         raise ValueError(f"{name}: warmup must be between 0 and 1, got {like!r}")
-    return partial(function, **bound)
+    _check_direction(name, like, bound if kind == "exponential" else {})
+    made = partial(function, **bound)
+    _check(name, like, [made(0), made(FOREVER)], low, high)
+    return made
+
+
+def _check_direction(name: str, like: ScheduleLike, bound: dict[str, float]) -> None:
+    """ValueError for an exponential that moves away from its end, which it would never reach."""
+    if not bound:
+        return
+    start, end, decay = bound["start"], bound["end"], bound["decay"]
+    if (end < start and decay > 1) or (end > start and decay < 1):
+        word = "< 1 to fall" if end < start else "> 1 to rise"
+        raise ValueError(f"{name}: decay must be {word} from {start:g} to {end:g}, got {like!r}")
 
 
 def _check(name: str, like: ScheduleLike, values: list[float], low: float, high: float) -> None:

@@ -48,6 +48,7 @@ def make(
     render: bool = False,
     native: bool | None = None,
     compile: bool = False,
+    check_actions: bool = False,
 ) -> Env:
     """Build N environments as one `Env`.
 
@@ -58,7 +59,8 @@ def make(
     `wrappers` name classes of `gymnasium.wrappers` to put around each row (`NAME:OPTION=VALUE`), innermost first.
     With `render=True`, `Env.render` gives frames. `native` says whether an id that has a device-native version is
     played in that: by default on any device but the CPU. With `compile` a step of a device-native environment is one
-    compiled function; other environments know nothing of it.
+    compiled function; with `check_actions` it refuses actions outside its space, by an EnvError. Other environments
+    know nothing of either.
     Raises ValueError in one line for whatever cannot be built.
     """
     registration.register()
@@ -75,7 +77,7 @@ def make(
         render=render,
     )
     if isinstance(id, gym.vector.VectorEnv):
-        return _adapted(id, wanted)
+        return _adapted(id, wanted, check_actions=check_actions)
     if not isinstance(id, str):
         return _in_rows(id, wanted)
     own = native_id(id, wanted.device, native=_native_if_bare(id, native, wanted), vectorization=vectorization)
@@ -83,7 +85,9 @@ def make(
         raise ValueError(f"wrapper: {own or id} steps its rows as one, and {wanted.wrappers[0]} wraps a single one")
     if _is_atari(id):
         return _atari(id, wanted)
-    return _in_rows(single.resolve(id), wanted) if own is None else _device_native(own, wanted, compile=compile)
+    if own is None:
+        return _in_rows(single.resolve(id), wanted)
+    return _device_native(own, wanted, compile=compile, check_actions=check_actions)
 
 
 def _native_if_bare(id: str, native: bool | None, wanted: _Wanted) -> bool | None:
@@ -108,9 +112,10 @@ class _Wanted:
     render: bool
 
 
-def _adapted(env: gym.vector.VectorEnv[Any, Any, Any], wanted: _Wanted) -> Env:
+def _adapted(env: gym.vector.VectorEnv[Any, Any, Any], wanted: _Wanted, *, check_actions: bool) -> Env:
     """A vector environment that exists already."""
     if isinstance(env, NativeVectorEnv):
+        env.check_actions |= check_actions
         return NativeEnv(env, id=_vector_name(env), seed=wanted.seed)
     other = (
         wanted.options or wanted.wrappers or wanted.max_episode_steps or wanted.render or wanted.vectorization != "auto"
@@ -239,7 +244,7 @@ def _native(source: single.Source, wanted: _Wanted) -> gym.vector.VectorEnv[Any,
         raise ValueError(single.failure(source, error)) from error
 
 
-def _device_native(id: str, wanted: _Wanted, *, compile: bool) -> NativeEnv:
+def _device_native(id: str, wanted: _Wanted, *, compile: bool, check_actions: bool) -> NativeEnv:
     """A device-native environment of our own."""
     spec = gym.registry[id]
     settings = {**spec.kwargs, **wanted.options, "render_mode": "rgb_array" if wanted.render else None}
@@ -247,7 +252,12 @@ def _device_native(id: str, wanted: _Wanted, *, compile: bool) -> NativeEnv:
     assert isinstance(spec.vector_entry_point, NativeEntry)
     try:
         env = spec.vector_entry_point(
-            wanted.num_envs, device=wanted.device, max_episode_steps=limit, compile=compile, **settings
+            wanted.num_envs,
+            device=wanted.device,
+            max_episode_steps=limit,
+            compile=compile,
+            check_actions=check_actions,
+            **settings,
         )
     except Exception as error:
         raise ValueError(single.failure(spec, error)) from error
@@ -278,4 +288,5 @@ def _device(name: str | torch.device) -> torch.device:
 
 
 def _vector_name(env: gym.vector.VectorEnv[Any, Any, Any]) -> str:
-    return env.spec.id if env.spec is not None else type(env.unwrapped).__name__
+    """Its id; EnvPool's `spec` is of another kind and has none."""
+    return str(getattr(env.spec, "id", None) or type(env.unwrapped).__name__)

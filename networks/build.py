@@ -26,10 +26,10 @@ else:
 C = TypeVar("C")
 
 NETWORKS = {
-    "auto": "nature-cnn for uint8 images [C, H, W], combined if parts of the observation are images, otherwise mlp",
+    "auto": "nature-cnn for uint8 images of 36 pixels or more, combined if parts are such images, otherwise mlp",
     "mlp": "fully connected layers (hidden_sizes, activation) over any observation, flattened to a vector",
-    "nature-cnn": "the three convolutions and 512 units of Mnih et al. 2015, over images [C, H, W]",
-    "efficient-cnn": "two convolutions with stride 5 and 256 units (van Hasselt et al. 2019), over images [C, H, W]",
+    "nature-cnn": "the three convolutions and 512 units of Mnih et al. 2015, over images [C, H, W] or [H, W, C]",
+    "efficient-cnn": "two convolutions with stride 5 and 256 units (van Hasselt et al. 2019), over the same images",
     "minatar-cnn": "one convolution and 128 units (Young & Tian 2019), over small images [H, W, C]",
     "combined": "nature-cnn's convolutions over each image of a Dict or Tuple; all parts are merged into 512 units",
     "module:Class": "your own nn.Module with out_features, built as Class(observation_space); or ./file.py:Class",
@@ -106,7 +106,7 @@ def default_sizes(name: Backbone, observation_space: gym.Space[Any]) -> tuple[in
 
 def automatic(observation_space: gym.Space[Any]) -> str:
     """The backbone that `auto` stands for."""
-    from gymnast.networks.layers.inputs import has_image, is_image
+    from gymnast.networks.layers.images import has_image, is_image
 
     if isinstance(observation_space, spaces.Dict | spaces.Tuple):
         return "combined" if has_image(observation_space) else "mlp"

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Box, Discrete
+from gymnasium.wrappers import TimeLimit
 
 from gymnast.agents import QLearning, QLearningConfig
 from gymnast.agents.base import Acted
 from gymnast.agents.value.dqn import DQN, DQNConfig
 from gymnast.atari.protocols import PROTOCOLS
-from gymnast.envs import make
+from gymnast.envs import EnvWarning, make
+from gymnast.evaluation import environment
 from gymnast.evaluation.environment import STEP_LIMIT, make_env, time_limit
 from gymnast.evaluation.play import episode_seeds, evaluate
 from gymnast.evaluation.result import Evaluation
@@ -228,3 +230,29 @@ def test_other_environments_have_neither() -> None:
     plain_result = atari(env="CartPole-v1", protocol=None)
     assert not {"protocol", "frames", "trained_frames", "human_normalized"} & plain_result.as_json().keys()
     assert "\n" not in plain_result.as_text()
+
+
+class Endless(SeededLength):
+    """Never ends."""
+
+    def step(self, action: Any) -> Any:
+        observation, reward, _, _, info = super().step(action)
+        return observation, reward, False, False, info
+
+
+def test_an_endless_environment_is_cut_off_and_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "STEP_LIMIT", 40)
+    with pytest.warns(EnvWarning) as said:
+        found = evaluate(Constant(), Endless, episodes=3)
+    assert found.lengths == (40, 40, 40)
+    assert str(said[0].message) == (
+        "Endless has no time limit: 3 of 3 evaluation episodes were cut off after 40 steps "
+        "(--max-episode-steps sets another limit)"
+    )
+
+
+def test_a_time_limit_of_the_environments_own_is_kept_and_not_spoken_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "STEP_LIMIT", 40)
+    for limit in (30, 60):
+        found = evaluate(Constant(), lambda limit=limit: TimeLimit(Endless(), limit), episodes=2)
+        assert found.lengths == (limit, limit)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gymnast.envs import make
+from gymnast.envs import EnvError, make
 from gymnast.envs.native.vector import NativeVectorEnv
 from gymnast.envs.registration import NATIVE, NATIVE_OF
 from tests.conformance import check_env, check_vector_env
@@ -320,3 +320,91 @@ def test_device_native_versions_are_registered() -> None:
     assert set(NATIVE_OF.values()) <= set(NATIVE)
     for id, own in NATIVE_OF.items():
         assert make(own, 1).single_action_space == gym.make(id).action_space
+
+
+@pytest.mark.parametrize("seed", [np.int64(7), np.uint32(7), np.int8(7), True, np.uint64(2**63 - 1)])
+def test_numpy_integers_are_seeds(seed: Any) -> None:
+    one, other = counters(3), counters(3)
+    one.reset(seed=seed)
+    other.reset(seed=int(seed))
+    assert torch.equal(one.world.key, other.world.key)
+
+
+@pytest.mark.parametrize(
+    ("seed", "message"),
+    [
+        (1.5, "seed must be an integer, got 1.5"),
+        ("7", "seed must be an integer, got '7'"),
+        (np.int64(-1), "seed must be from 0 to 2**63 - 1, got -1"),
+        (np.uint64(2**63), f"seed must be from 0 to 2**63 - 1, got {2**63}"),
+    ],
+)
+def test_other_seeds_are_refused(seed: Any, message: str) -> None:
+    with pytest.raises(ValueError, match="seed must be") as error:
+        counters(2).reset(seed=seed)
+    assert str(error.value) == message
+
+
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        ([True], "reset_mask must be bool [3], got bool [1]"),
+        (np.array(True), "reset_mask must be bool [3], got bool []"),
+        (np.ones((3, 1), np.bool_), "reset_mask must be bool [3], got bool [3, 1]"),
+        (torch.ones(4, dtype=torch.bool), "reset_mask must be bool [3], got bool [4]"),
+        (np.ones(3, np.int64), "reset_mask must be bool [3], got int64 [3]"),
+    ],
+)
+def test_a_reset_mask_of_another_form_is_refused_and_resets_nothing(mask: Any, message: str) -> None:
+    env = counters(3)
+    env.reset(seed=0)
+    before = env.world.key
+    with pytest.raises(ValueError, match="reset_mask must be") as error:
+        env.reset(options={"reset_mask": mask})
+    assert str(error.value) == message
+    assert torch.equal(env.world.key, before)
+
+
+@pytest.mark.parametrize("id", NATIVE)
+def test_actions_outside_their_space_are_refused_where_that_is_asked_for(id: str) -> None:
+    env = gym.make_vec(id, 2, check_actions=True)
+    env.reset(seed=0)
+    env.action_space.seed(0)
+    env.step(env.action_space.sample())
+    space = env.single_action_space
+    wrong: list[Any] = [np.full(space.shape, value) for value in (-1000, 1000)]
+    for value in wrong:
+        with pytest.raises(EnvError, match="which is outside") as error:
+            env.step(np.stack([space.sample(), value]))
+        assert id in str(error.value)
+        assert "row 1" in str(error.value)
+        assert "\n" not in str(error.value)
+    with pytest.raises(EnvError, match="takes actions of shape"):
+        env.step(np.zeros((2, 2)))
+    if isinstance(space, gym.spaces.Discrete):
+        for value in (space.start - 1, space.start + space.n):
+            with pytest.raises(EnvError, match="which is outside"):
+                env.step(np.array([space.start, value]))
+    else:
+        with pytest.raises(EnvError, match="which is outside"):
+            env.step(np.full((2, *space.shape), np.nan))
+
+
+def test_actions_are_checked_by_make_too() -> None:
+    env = make("gymnast/Catch-v0", 2, native=True, check_actions=True)
+    env.reset()
+    env.step(torch.tensor([0, 2]))
+    with pytest.raises(EnvError, match=r"gymnast/Catch-v0 got the action 3 in row 1, which is outside Discrete\(3\)"):
+        env.step(torch.tensor([0, 3]))
+
+
+@pytest.mark.parametrize("limit", [10**9, 2**31, 2**63 - 1, 2**63, 10**20])
+@pytest.mark.parametrize("id", ["gymnast/CartPole-v1", "CartPole-v1", "gymnast/FrozenLake-v1", "Taxi-v4"])
+@pytest.mark.parametrize("rows", [1, 16])
+def test_time_limits_may_be_as_long_as_one_likes(id: str, limit: int, rows: int) -> None:
+    env = make(id, rows, max_episode_steps=limit)
+    env.reset()
+    for _ in range(3):
+        step = env.step(torch.zeros(rows, dtype=torch.int64))
+        assert not step.truncated.any()
+    env.close()

@@ -152,3 +152,11 @@ def test_state_round_trip_and_errors() -> None:
         PolicyIterationConfig(gamma=float("nan"))
     with pytest.raises(ValueError, match="evaluation must be"):
         PolicyIterationConfig(evaluation="rough")  # type: ignore[arg-type]
+
+
+def test_a_long_horizon_is_no_long_wait() -> None:
+    table = table_of("gymnast/Chain-v0")
+    right = np.ones(5, np.int64)
+    near = evaluate_policy(table, right, gamma=0.999, horizon=10_000)
+    np.testing.assert_allclose(evaluate_policy(table, right, gamma=0.999, horizon=10_001), near)
+    np.testing.assert_allclose(evaluate_policy(table, right, gamma=1.0, horizon=10**20), np.ones(5))

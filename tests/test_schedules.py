@@ -93,7 +93,53 @@ def test_wrong_schedules_are_refused(text: str | float, message: str) -> None:
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_every_schedule_is_a_function_of_the_step(name: str) -> None:
     text = {"constant": "constant:1", "piecewise": "piecewise:0:1:50:0.5", "power": "power:1:0:50:2"}.get(name)
-    text = text or {"inverse": "inverse:1:50", "one-cycle": "one-cycle:1:50"}.get(name, f"{name}:1:0.5:50")
+    others = {"inverse": "inverse:1:50", "one-cycle": "one-cycle:1:50", "exponential": "exponential:1:0.5:0.9"}
+    text = text or others.get(name, f"{name}:1:0.5:50")
     one, other = schedule(text, name="x"), schedule(text, name="x")
     forwards = [one(step) for step in range(100)]
     assert [other(step) for step in reversed(range(100))] == forwards[::-1]
+
+
+@pytest.mark.parametrize(
+    ("text", "steps", "expected"),
+    [
+        ("exponential:0.1:1:1.01", [10**5, 10**20, 10**300], [1.0, 1.0, 1.0]),
+        ("exponential:0:1:2", [10**6], [0.0]),
+        ("exponential:1:0.1:0.5", [10**20], [0.1]),
+        ("cosine:1:0:100:0.5", [0, 100, 150, 199, 200, 201, 10**20], [1.0, 1.0, 1.0, None, 0.0, 0.0, 0.0]),
+        ("cosine:1:0.2:100:0.001", [0, 101, 10**9], [1.0, 0.2, 0.2]),
+        ("cosine:1:0:100:1e300", [0, 50, 10**20], [1.0, 0.5, 1.0]),
+        ("cosine:1:0:1:2", [10**20], [None]),
+        ("one-cycle:1:1e-9", [0, 10**20], [0.04, 4e-6]),
+        ("inverse:1:1e-9", [10**20], [None]),
+        ("power:1:0:100:0.5", [100, 10**20], [0.0, 0.0]),
+        ("piecewise:0:1:10:0.5", [10, 10**20], [0.5, 0.5]),
+    ],
+)
+def test_schedules_stay_finite_at_their_ends_and_for_ever(
+    text: str, steps: list[int], expected: list[float | None]
+) -> None:
+    for value, right in zip(values(text, steps), expected, strict=True):
+        assert math.isfinite(value)
+        assert 0.0 <= value <= 1.0
+        assert right is None or value == pytest.approx(right, abs=1e-9)
+
+
+@pytest.mark.parametrize("factor", ["0.1", "0.5", "0.9", "0.999", "1", "1.001", "7"])
+def test_cosine_stays_between_its_ends_at_every_step(factor: str) -> None:
+    follow = schedule(f"cosine:0.9:0.1:50:{factor}", name="x")
+    assert all(0.1 - 1e-12 <= follow(step) <= 0.9 + 1e-12 for step in range(3000))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("exponential:1:0.1:1.01", "x: decay must be < 1 to fall from 1 to 0.1, got 'exponential:1:0.1:1.01'"),
+        ("exponential:0.1:1:0.9", "x: decay must be > 1 to rise from 0.1 to 1, got 'exponential:0.1:1:0.9'"),
+        ("one-cycle:0.9:100:0.3:0.1", "x must be between 0 and 1, got one-cycle:0.9:100:0.3:0.1"),
+    ],
+)
+def test_schedules_that_leave_their_limits_are_refused(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match="must be") as error:
+        schedule(text, name="x", high=1.0)
+    assert str(error.value) == message

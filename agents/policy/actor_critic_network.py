@@ -11,8 +11,8 @@ import torch
 from gymnast.networks.build import Backbone, build, default_sizes
 from gymnast.networks.distributions.distributions import Distribution
 from gymnast.networks.heads.actor_critic import ActorCriticNetwork, Trunk
+from gymnast.networks.layers.images import has_image
 from gymnast.networks.layers.init import initialise
-from gymnast.networks.layers.inputs import has_image
 from gymnast.networks.layers.normalise import RunningNorm
 from gymnast.networks.layers.recurrent import Core
 from gymnast.networks.modes import acting

@@ -20,8 +20,9 @@ from gymnast.agents.optim import optimizers
 from gymnast.envs.step import Obs, map_obs
 from gymnast.networks import build
 from gymnast.networks.fast.flat import FlatParameters
+from gymnast.networks.layers.images import Layout, is_image
 from gymnast.networks.layers.init import initialise
-from gymnast.networks.layers.inputs import Vector, is_image
+from gymnast.networks.layers.inputs import Vector
 from gymnast.networks.layers.normalise import RunningNorm
 
 FEATURES = 128
@@ -63,19 +64,21 @@ def build_intrinsic(
 class RandomNetwork:
     """Distance of a trained network from a random one (Burda et al. 2019, section 2.2): small if familiar.
 
-    Both see normalised observations; for images only the last frame of a stack, as in section 3.2.
+    Both see normalised observations; of images the last frame of a stack, as section 3.2 has it, with its colours where
+    they are the last axis.
     """
 
     def __init__(self, observation_space: gym.Space[Any], device: torch.device, seed: np.random.SeedSequence) -> None:
         weights, order = seed.spawn(2)
         generator = torch.Generator().manual_seed(torch_seed(weights))
         self.generator = torch.Generator(device).manual_seed(torch_seed(order))
-        self.of_images = is_image(observation_space)
-        seen = observation_space
-        if self.of_images:
-            seen = spaces.Box(-np.inf, np.inf, (1, *observation_space.shape[1:]))  # type: ignore[index]
+        self.layout = Layout.of(observation_space) if is_image(observation_space) else None
+        seen, backbone = observation_space, "auto"
+        if self.layout is not None:
+            self.channels = self.layout.shape[-1] if self.layout.is_last else 1
+            seen = spaces.Box(-np.inf, np.inf, (self.channels, *self.layout.planes[1:]))
+            backbone = "nature-cnn"
         self.norm = RunningNorm(seen, clip=CLIP, device=device)
-        backbone = "nature-cnn" if self.of_images else "auto"
         self.target = _embedding(backbone, seen, generator, deep=False).to(device).requires_grad_(False)
         self.predictor = _embedding(backbone, seen, generator, deep=True).to(device)
         self.weights = FlatParameters(self.predictor)
@@ -86,7 +89,7 @@ class RandomNetwork:
         return self._error(self.norm(self._seen(next_obs)))
 
     def _seen(self, obs: Any) -> Any:
-        return obs[:, -1:].float() / 255 if self.of_images else obs
+        return obs if self.layout is None else self.layout.to_planes(obs)[:, -self.channels :].float() / 255
 
     def _error(self, seen: Any) -> Tensor:
         """Mean squared distance of each row, [B]."""

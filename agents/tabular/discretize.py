@@ -92,9 +92,9 @@ class States:
 
     def _digits(self, space: gym.Space[Any], obs: Any, digits: list[np.ndarray]) -> None:
         if isinstance(space, (spaces.Tuple, spaces.Dict)):
-            keys = [str(i) for i in range(len(space.spaces))] if isinstance(space, spaces.Tuple) else list(space.spaces)
+            keys = range(len(space.spaces)) if isinstance(space, spaces.Tuple) else space.spaces
             for key, part in zip(keys, _parts(space), strict=True):
-                self._digits(part, obs[key], digits)
+                self._digits(part, obs[str(key)], digits)
             return
         values = obs.cpu().numpy()
         values = values.reshape(len(values), -1)

@@ -12,6 +12,8 @@ import numpy as np
 from gymnast.envs.step import TransitionTable
 
 MAX_SWEEPS = 1_000_000
+LOOP_UP_TO = 10_000
+"""Steps of a horizon from which a power of one matrix takes the place of the steps."""
 
 
 def backup(table: TransitionTable, values: np.ndarray, gamma: float) -> np.ndarray:
@@ -76,6 +78,10 @@ def evaluate_policy(
         return solve(onward, reward, gamma)
     values = np.zeros(table.probability.shape[0])
     reward, onward = policy_model(table, policy[-1] if policy.ndim == 3 else policy)
+    if policy.ndim == 2 and horizon > LOOP_UP_TO:
+        size = len(values)
+        both = np.block([[gamma * onward, reward[:, None]], [np.zeros((1, size)), np.ones((1, 1))]])
+        return np.asarray(np.linalg.matrix_power(both, horizon)[:size, size])
     for step in reversed(range(horizon)):
         if policy.ndim == 3:
             reward, onward = policy_model(table, policy[step])

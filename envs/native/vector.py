@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import operator
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +15,7 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
+from gymnast.envs.errors import EnvError
 from gymnast.envs.native import world
 from gymnast.envs.native.draws import keys_of, next_keys, row_keys
 from gymnast.envs.native.game import Game, State
@@ -23,6 +25,8 @@ from gymnast.envs.step import Obs
 Infos = dict[str, Any]
 GAMES = 256
 """Games, times numbers of rows, of a process that may be compiled."""
+LONGEST = 2**62
+"""Steps that no episode reaches and int64 holds: a greater time limit is the same as this one."""
 
 
 class NativeVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
@@ -33,7 +37,8 @@ class NativeVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
     What a row experiences depends on the seed, its number and its actions: not on N, nor on the device where the game
     is discrete. `game` is a class of rules or "module:Class"; further keywords are its own. With `compile` a step is
     one compiled function (on a CPU where that is faster). Observations of a Dict or Tuple space are dicts of tensors,
-    as in `gymnast.envs.step.Obs`.
+    as in `gymnast.envs.step.Obs`. With `check_actions` an action outside the space is an EnvError, for which the host
+    waits for the device in every step; without it the rules do with such an action whatever they happen to do.
 
     Raises:
         ValueError: options that the game does not take.
@@ -48,6 +53,7 @@ class NativeVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         max_episode_steps: int | None = None,
         render_mode: str | None = None,
         compile: bool = False,
+        check_actions: bool = False,
         **options: Any,
     ) -> None:
         if render_mode not in (None, "rgb_array"):
@@ -58,7 +64,8 @@ class NativeVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         rules = _class_of(game) if isinstance(game, str) else game
         self.game = rules(device=self.device, **options)
         self.num_envs, self.render_mode = num_envs, render_mode
-        self.limit = max_episode_steps
+        self.limit = None if max_episode_steps is None else min(max_episode_steps, LONGEST)
+        self.check_actions = check_actions
         self.single_observation_space = self.game.observation_space
         self.single_action_space = self.game.action_space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
@@ -83,17 +90,25 @@ class NativeVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Obs, Infos]:
         """Begin new episodes, by a seed or continuing the previous one. Observations [N, ...] and an empty dict."""
         rows = None if not options else options.get("reset_mask")
-        if seed is not None and not 0 <= seed < 2**63:
-            raise ValueError(f"seed must be from 0 to 2**63 - 1, got {seed}")
+        if seed is not None:
+            seed = _checked_seed(seed)
         if rows is not None:
             if seed is not None:
                 raise ValueError("reset_mask cannot be combined with seed, which seeds all rows")
-            self.world = world.restart(self.game, self.world, torch.as_tensor(rows, device=self.device))
+            self.world = world.restart(self.game, self.world, self._rows(rows))
         elif seed is None:
             self._start(next_keys(self.world.key))
         else:
             return self.reset_keys(row_keys(seed, self.num_envs, device=self.device))
         return self.observe()
+
+    def _rows(self, mask: Any) -> Tensor:
+        """A reset mask, bool [N]; one of another shape would reset rows that nobody named."""
+        rows = torch.as_tensor(mask, device=self.device)
+        if rows.shape != (self.num_envs,) or rows.dtype is not torch.bool:
+            kind = str(rows.dtype).removeprefix("torch.")
+            raise ValueError(f"reset_mask must be bool [{self.num_envs}], got {kind} {list(rows.shape)}")
+        return rows
 
     def reset_keys(self, keys: Tensor) -> tuple[Obs, Infos]:
         """Begin episodes with these keys, int64 [N], of `draws.row_keys` or `draws.keys_of`."""
@@ -118,11 +133,31 @@ class NativeVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
 
     def move(self, action: Tensor) -> Moved:
         """One step as our adapter takes it; `action` [N, ...] on the environment's device."""
+        if self.check_actions:
+            self._check(action)
         before = self.world
         self.world, moved = self._advance(self.game, before, action, self.limit, self.seeds)
         if self.render_mode is not None:
             self._final = moved.terminated | moved.truncated, world.after(self.game, before, action)
         return moved
+
+    def _check(self, action: Tensor) -> None:
+        """EnvError where actions [N, ...] are outside their space, which the rules themselves do not ask."""
+        shape = (self.num_envs, *(self.single_action_space.shape or ()))
+        if action.shape != shape:
+            raise EnvError(f"{self._name()} takes actions of shape {list(shape)}, got {list(action.shape)}")
+        low, high = _action_bounds(self.single_action_space)
+        given = action.detach().double().cpu()
+        wrong = (~((given >= low) & (given <= high))).reshape(self.num_envs, -1).any(1)  # NaN is wrong too
+        if wrong.any():
+            row = int(wrong.nonzero()[0])
+            raise EnvError(
+                f"{self._name()} got the action {action[row].tolist()} in row {row}, "
+                f"which is outside {self.single_action_space}"
+            )
+
+    def _name(self) -> str:
+        return type(self.game).__name__ if self.spec is None else self.spec.id
 
     def step(self, actions: Any) -> tuple[Obs, Tensor, Tensor, Tensor, Infos]:
         """Observations [N, ...], reward float32 [N], terminated and truncated bool [N], and the infos above."""
@@ -166,6 +201,27 @@ def _class_of(path: str) -> type[Game]:
     module, _, name = path.partition(":")
     found: type[Game] = getattr(importlib.import_module(module), name)
     return found
+
+
+def _checked_seed(seed: Any) -> int:
+    """A seed as a Python int: NumPy's integers overflow in what is computed of it."""
+    try:
+        number = operator.index(seed)
+    except TypeError:
+        raise ValueError(f"seed must be an integer, got {seed!r}") from None
+    if not 0 <= number < 2**63:
+        raise ValueError(f"seed must be from 0 to 2**63 - 1, got {number}")
+    return number
+
+
+def _action_bounds(space: gym.Space[Any]) -> tuple[Tensor, Tensor]:
+    """Lowest and highest action, float64; those of a Box with room for rounding."""
+    if isinstance(space, gym.spaces.Box):
+        low, high = torch.from_numpy(space.low).double(), torch.from_numpy(space.high).double()
+        return low - 1e-5 * low.abs().clamp(min=1.0), high + 1e-5 * high.abs().clamp(min=1.0)
+    start = torch.as_tensor(getattr(space, "start", 0), dtype=torch.float64)
+    count = 2 if isinstance(space, gym.spaces.MultiBinary) else getattr(space, "nvec", getattr(space, "n", 0))
+    return start, start + torch.as_tensor(count, dtype=torch.float64) - 1
 
 
 class _Compiled:

@@ -49,6 +49,7 @@ class RowsEnv(Env):
         self._stack = tensors.batcher(observation_space, device)
         self._looks = LOOKS
         self._warned = False
+        tensors.check_observations(observation_space, id)
         tensors.check_actions(action_space, id)
         self._actions = tensors.row_actions(action_space)
         self._none = torch.zeros(num_envs, dtype=torch.bool, device=device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -25,6 +25,7 @@ def batcher(space: gym.Space[Any], device: torch.device) -> Batcher:
     if isinstance(space, (spaces.Discrete, spaces.Box, spaces.MultiDiscrete, spaces.MultiBinary)):
         return _stacker(space, device)
     if isinstance(space, (spaces.Dict, spaces.Tuple)):
+        _check_keys(space)
         parts = [(name, key, batcher(part, device)) for name, key, part in children(space)]
         return lambda observations: {
             name: part([observation[key] for observation in observations]) for name, key, part in parts
@@ -45,6 +46,36 @@ def without_text(space: gym.Space[Any], name: str) -> gym.Space[Any]:
     parts = {key: without_text(part, name) for key, part in space.spaces.items() if key not in text}
     changed = text or any(parts[key] is not space.spaces[key] for key in parts)
     return spaces.Dict(parts) if changed and parts else space
+
+
+def check_observations(space: gym.Space[Any], name: str) -> None:
+    """ValueError for a space whose observations hold nothing at all."""
+    if not any(_size(part) for part in _parts(space)):
+        raise ValueError(f"{name} has observations in {space}, which hold no number that an agent could learn from")
+
+
+def _parts(space: gym.Space[Any]) -> Iterator[gym.Space[Any]]:
+    if isinstance(space, (spaces.Dict, spaces.Tuple)):
+        for _, _, part in children(space):
+            yield from _parts(part)
+    else:
+        yield space
+
+
+def _size(space: gym.Space[Any]) -> int:
+    """Numbers of an observation of an array space."""
+    return int(np.prod(space.shape or ()))
+
+
+def _check_keys(space: spaces.Dict | spaces.Tuple[Any]) -> None:
+    """ValueError where the parts of a Dict have no names of their own: each key is known by its text."""
+    names: set[str] = set()
+    for name, key, _ in children(space):
+        if not isinstance(key, (str, int, np.integer)) or isinstance(key, bool):
+            raise ValueError(f"a Dict observation has the key {key!r}, which is not supported: use texts or integers")
+        if name in names:
+            raise ValueError(f"a Dict observation has the keys {name!r} and {name}, which cannot be told apart")
+        names.add(name)
 
 
 def _stacker(space: gym.Space[Any], device: torch.device) -> Batcher:
@@ -80,6 +111,8 @@ def check_actions(space: gym.Space[Any], name: str) -> None:
             f"{name} has actions in a {type(space).__name__} space, which is not supported: wrap the environment with "
             "gymnasium.wrappers.TransformAction to take Discrete, MultiDiscrete, MultiBinary or Box actions"
         )
+    if not _size(space):
+        raise ValueError(f"{name} has actions in {space}, which hold no number to choose")
 
 
 def select_rows(obs: Obs, rows: np.ndarray) -> Obs:
@@ -96,6 +129,15 @@ def replace_rows(obs: Obs, rows: np.ndarray, values: Obs) -> Obs:
     replaced = obs.clone()
     replaced[rows] = values
     return replaced
+
+
+def leaves(obs: Obs) -> Iterator[Tensor]:
+    """The tensors of an observation."""
+    if isinstance(obs, dict):
+        for part in obs.values():
+            yield from leaves(part)
+    else:
+        yield obs
 
 
 def equal(left: Obs, right: Obs) -> bool:

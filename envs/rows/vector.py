@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import gymnasium as gym
@@ -12,14 +14,17 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from torch import Tensor
 
 from gymnast.envs.env import Env
-from gymnast.envs.errors import EnvError
+from gymnast.envs.errors import EnvError, EnvWarning
 from gymnast.envs.rows import incoming, tensors
+from gymnast.envs.rows import infos as vector_infos
 from gymnast.envs.rows.incoming import BadValue
-from gymnast.envs.rows.row import EXTRAS
+from gymnast.envs.rows.infos import Infos
 from gymnast.envs.rows.snapshot import has_state, put_back, take
 from gymnast.envs.step import Obs, Step, batched, map_obs, to_tensor
 
 VectorEnv = gym.vector.VectorEnv[Any, Any, Any]
+SEEDS = 2**31
+"""Seeds below this one, and the numbers of rows added to them, are int32: foreign emulators take no others."""
 
 
 class VectorAdapter(Env):
@@ -29,6 +34,7 @@ class VectorAdapter(Env):
     final observation comes from `final_obs`; Gymnasium keeps a reference to it over the reset, so an environment that
     reuses the memory of its observations loses it there (in no other mode). NEXT_STEP otherwise: the step that resets a
     row gives it `active` False, and `obs` of the step before is still the old episode's final observation there.
+    Action masks are read as `envs/rows/infos.py` says.
     """
 
     def __init__(self, env: VectorEnv, *, id: str, seed: np.random.SeedSequence, device: torch.device) -> None:
@@ -50,37 +56,62 @@ class VectorAdapter(Env):
         self._same_step = mode is AutoresetMode.SAME_STEP
         self._masked_reset = mode is AutoresetMode.DISABLED or (mode is AutoresetMode.NEXT_STEP and _clears(env))
         self._batch = tensors.batcher(self.single_observation_space, device)
+        tensors.check_observations(self.single_observation_space, id)
         tensors.check_actions(env.single_action_space, id)
         self._seeds = seed
         self._resets = 0
         self._obeys_mask = False
+        self._is_foreign = not type(env.unwrapped).__module__.startswith("gymnasium.")
+        self._mask_source: str | None = None
         self._none = torch.zeros(self.num_envs, dtype=torch.bool, device=device)
         self._statistics = np.float32 if device.type == "mps" else np.float64
         self._returns = np.zeros(self.num_envs)
         self._lengths = np.zeros(self.num_envs, np.int64)
         self._pending = np.zeros(self.num_envs, np.bool_)
         """Rows whose next action will be ignored, because the environment resets them then."""
-        self._extras: tuple[str, ...] = ()
+        self._has_lives = False
+        self._frames: Any = None
+        """Frames of the rows' games, where the environment (ale-py's) counts them."""
         self._episode = np.arange(self.num_envs)
         self._begun = 0
 
     def reset(self, *, episode_seeds: Sequence[int] | None = None) -> Obs:
         if episode_seeds is not None:
             raise ValueError(f"{self.id} cannot seed individual episodes: use vectorization serial or async")
+        with self._in_words("reset"):
+            observations, given = self._seeded_reset()
+            infos = vector_infos.as_dict(given)
+            self._returns[:] = 0.0
+            self._lengths[:] = 0
+            self._pending[:] = False
+            self._episode = np.arange(self.num_envs)
+            self._begun = self.num_envs
+            self._has_lives = "lives" in infos
+            self._mask_source = vector_infos.mask_source(self.env, infos)
+            self.obs = self._tensors(observations)
+            self.start = ~self._none
+            self.action_mask = self._mask(self.obs, infos)
+        return self.obs
+
+    def _seeded_reset(self) -> tuple[Any, Any]:
+        """Reset all rows by the next seed, and say where an environment that is not Gymnasium's ignores it."""
         key = (*self._seeds.spawn_key, self._resets)
         seed = int(np.random.SeedSequence(self._seeds.entropy, spawn_key=key).generate_state(1)[0])
-        self._resets += 1
-        observations, infos = self.env.reset(seed=seed)
-        self._extras = tuple(name for name in EXTRAS if name in infos)
-        self._returns[:] = 0.0
-        self._lengths[:] = 0
-        self._pending[:] = False
-        self._episode = np.arange(self.num_envs)
-        self._begun = self.num_envs
-        self.obs = self._tensors(observations)
-        self.start = ~self._none
-        self.action_mask = self._mask(infos)
-        return self.obs
+        first, self._resets = self._resets == 0, self._resets + 1
+        if not self._is_foreign:
+            return self.env.reset(seed=seed)
+        seed %= SEEDS - self.num_envs
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*seed")  # said below
+            answer = self.env.reset(seed=seed)
+            if first:
+                begun = self._tensors(answer[0])
+                answer = self.env.reset(seed=seed)
+                ignored = not tensors.equal(begun, self._tensors(answer[0]))
+        if first and ignored:
+            text = "ignores the seed of a reset: a run can only be repeated if it was made with a seed of its own"
+            warnings.warn(f"{self.id} {text}", EnvWarning, stacklevel=3)
+        return answer
 
     @property
     def episode(self) -> list[int]:
@@ -101,20 +132,35 @@ class VectorAdapter(Env):
     def _array(self, action: Tensor) -> np.ndarray:
         return np.array(action.detach().cpu().numpy(), self.env.action_space.dtype)
 
-    def _stepped(self, observations: Any, rewards: Any, terminated: Any, truncated: Any, infos: dict[str, Any]) -> Step:
+    @contextmanager
+    def _in_words(self, call: str) -> Iterator[None]:
+        """What is wrong with a value, as an EnvError that names the environment and the step."""
+        try:
+            yield
+        except BadValue as error:
+            raise EnvError(f"{self.id} {error} ({self._where() if call == 'step' else call})") from error
+
+    def _stepped(self, observations: Any, rewards: Any, terminated: Any, truncated: Any, given: Any) -> Step:
         """The step that the environment answered with, with new episodes where one ended."""
+        self._lengths += 1
+        with self._in_words("step"):
+            infos = vector_infos.as_dict(given)
+            rewards = incoming.numbers(rewards, self.num_envs)
+            terminated = incoming.flags(terminated, self.num_envs, "terminated")
+            truncated = incoming.flags(truncated, self.num_envs, "truncated")
+            return self._taken(observations, rewards, terminated, truncated, infos)
+
+    def _taken(
+        self, observations: Any, rewards: np.ndarray, terminated: np.ndarray, truncated: np.ndarray, infos: Infos
+    ) -> Step:
         begun = self._pending
         active = ~begun
-        self._lengths += 1
-        try:
-            rewards = incoming.numbers(rewards, self.num_envs)
-            terminated = incoming.flags(terminated, self.num_envs, "terminated") & active
-            truncated = incoming.flags(truncated, self.num_envs, "truncated") & active
-            step = self._step(self._tensors(observations), rewards, infos)
-        except BadValue as error:
-            raise EnvError(f"{self.id} {error} ({self._where()})") from error
-        self._returns += rewards  # a row that begins starts from zero below
+        terminated, truncated = terminated & active, truncated & active
         ended = terminated | truncated
+        vector_infos.check_frames(infos, self._frames, begun if not self._same_step else ended)
+        self._frames = infos.get("episode_frame_number")
+        step = self._step(self._tensors(observations), rewards, infos, ended=ended)
+        self._returns += rewards  # a row that begins starts from zero below
         if begun.any():
             step.active, step.start = self._tensor(active), self._tensor(begun)
             step.num_active = self.num_envs - int(begun.sum())
@@ -122,13 +168,13 @@ class VectorAdapter(Env):
         self._pending = np.zeros_like(begun)
         if ended.any():
             step.terminated, step.truncated = self._tensor(terminated), self._tensor(truncated)
-            self._end(step, observations, ended, infos)
+            self._end(step, ended, infos)
         self.obs, self.start, self.action_mask = step.obs, step.start, step.action_mask
         return step
 
-    def _step(self, obs: Obs, rewards: np.ndarray, infos: dict[str, Any]) -> Step:
+    def _step(self, obs: Obs, rewards: np.ndarray, infos: Infos, *, ended: np.ndarray) -> Step:
         """The step if no episode ended and none began."""
-        mask = self._mask(infos)
+        mask = self._mask(obs, infos, ended=None if self._same_step else ended)
         return Step(
             obs=obs,
             start=self._none,
@@ -143,7 +189,7 @@ class VectorAdapter(Env):
             next_action_mask=mask,
         )
 
-    def _end(self, step: Step, observations: Any, ended: np.ndarray, infos: dict[str, Any]) -> None:
+    def _end(self, step: Step, ended: np.ndarray, infos: Infos) -> None:
         """Fill in what differs where episodes ended."""
         step.num_ended = int(ended.sum())
         step.episode_return = self._tensor(self._returns.astype(self._statistics))
@@ -151,15 +197,17 @@ class VectorAdapter(Env):
         rows = np.flatnonzero(ended)
         if self._same_step:
             step.next_obs = tensors.replace_rows(step.obs, rows, self._final_obs(infos, rows))
-            final_infos = infos.get("final_info", {})
-            step.next_action_mask = self._merge(step.action_mask, self._mask(final_infos), rows)
-            step.lives = self._merge(step.lives, self._lives(final_infos), rows)
+            final_infos = infos.get("final_info")  # ale-py gives none
+            step.next_action_mask = self._final_mask(step, final_infos, ended)
+            if final_infos is not None:
+                step.lives = self._merge(step.lives, self._lives(final_infos, ended), rows)
         elif self._masked_reset:
-            first, first_infos = self.env.reset(options={"reset_mask": ended.copy()})
+            first, given = self.env.reset(options={"reset_mask": ended.copy()})
             obs = self._tensors(first)
             self._check_masked_reset(step.next_obs, obs, ended)
             step.obs = tensors.replace_rows(step.next_obs, rows, tensors.select_rows(obs, rows))
-            step.action_mask = self._merge(step.action_mask, self._mask(first_infos), rows)
+            mask = self._mask(obs, vector_infos.as_dict(given), rows=ended)
+            step.action_mask = self._merge(step.action_mask, mask, rows)
         else:
             self._pending = ended
             return
@@ -178,7 +226,7 @@ class VectorAdapter(Env):
         self._episode[rows] = np.arange(self._begun, self._begun + int(rows.sum()))
         self._begun += int(rows.sum())
 
-    def _final_obs(self, infos: dict[str, Any], rows: np.ndarray) -> Obs:
+    def _final_obs(self, infos: Infos, rows: np.ndarray) -> Obs:
         """The final observations of these rows: one object per row (Gymnasium), or a whole batch (ale-py)."""
         if "final_obs" not in infos:
             raise RuntimeError(f"{self.id} declares SAME_STEP but returned no final_obs when an episode ended")
@@ -197,20 +245,40 @@ class VectorAdapter(Env):
         self._obeys_mask = True  # once is enough
 
     def _tensors(self, observations: Any) -> Obs:
-        return batched(self.single_observation_space, observations, self.device)
+        obs = batched(self.single_observation_space, observations, self.device)
+        for leaf in tensors.leaves(obs):
+            if len(leaf) != self.num_envs:
+                raise BadValue(f"gave observations of {len(leaf)} rows, and it has {self.num_envs}")
+        return obs
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         return to_tensor(array, self.device)
 
-    def _mask(self, infos: dict[str, Any]) -> Tensor | None:
-        if "action_mask" not in self._extras or "action_mask" not in infos:
+    def _mask(
+        self, obs: Obs, infos: Infos, *, rows: np.ndarray | None = None, ended: np.ndarray | None = None
+    ) -> Tensor | None:
+        """Allowed actions in `obs`, bool [N, A], in `rows` (all by default); those that `ended` may allow none."""
+        if self._mask_source is None:
             return None
-        return self._tensor(np.array(infos["action_mask"], np.bool_))
+        rows = np.ones_like(self._pending) if rows is None else rows
+        ended = np.zeros_like(rows) if ended is None else ended
+        values, present = vector_infos.masks(self._mask_source, self.env, obs, infos)
+        return self._tensor(vector_infos.checked_masks(values, present & rows, self.single_action_space, rows, ended))
 
-    def _lives(self, infos: dict[str, Any]) -> Tensor | None:
-        if "lives" not in self._extras or "lives" not in infos:
+    def _final_mask(self, step: Step, infos: Infos | None, ended: np.ndarray) -> Tensor | None:
+        """`next_action_mask` where an environment began the next episode in the same step."""
+        if self._mask_source is None or step.action_mask is None:
             return None
-        return self._tensor(np.array(infos["lives"], np.int64))
+        rows = np.flatnonzero(ended)
+        if self._mask_source == "method" or (self._mask_source == "info" and infos is None):
+            # It can no longer be known: any action may have been allowed.
+            return self._merge(step.action_mask, torch.ones_like(step.action_mask), rows)
+        return self._merge(step.action_mask, self._mask(step.next_obs, infos or {}, rows=ended, ended=ended), rows)
+
+    def _lives(self, infos: Infos, rows: np.ndarray | None = None) -> Tensor | None:
+        if not self._has_lives:
+            return None
+        return self._tensor(vector_infos.lives(infos, np.ones_like(self._pending) if rows is None else rows))
 
     def _merge(self, values: Tensor | None, others: Tensor | None, rows: np.ndarray) -> Tensor | None:
         """`values` with these rows taken from `others`, where there are both."""
@@ -231,10 +299,11 @@ class VectorAdapter(Env):
             "returns": self._returns.tolist(),
             "lengths": self._lengths.tolist(),
             "pending": self._pending.tolist(),
-            "extras": list(self._extras),
+            "extras": ["lives"] * self._has_lives + ["action_mask"] * (self._mask_source is not None),
             "episode": self.episode,
             "begun": self._begun,
             "resets": self._resets,
+            "mask_source": self._mask_source,
         }
 
     def restore(self, snapshot: dict[str, Any]) -> None:
@@ -247,7 +316,8 @@ class VectorAdapter(Env):
         self._returns = np.array(snapshot["returns"])
         self._lengths = np.array(snapshot["lengths"], np.int64)
         self._pending = np.array(snapshot["pending"], np.bool_)
-        self._extras = tuple(snapshot["extras"])
+        self._has_lives = "lives" in snapshot["extras"]
+        self._mask_source = snapshot.get("mask_source", "info" if "action_mask" in snapshot["extras"] else None)
         self._episode = np.array(snapshot["episode"])
         self._begun, self._resets = snapshot["begun"], snapshot["resets"]
 

@@ -1,4 +1,4 @@
-"""The command line: `gymnast train | resume | evaluate | benchmark | ablate | report | list`."""
+"""The command line: `gymnast train | resume | evaluate | benchmark | ablate | report | list | check-env`."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from gymnast.reports import report
 from gymnast.reports.report import ReportOptions
 from gymnast.settings import agents, flags, presets
 from gymnast.settings.options import (
+    CheckEnvOptions,
     EvaluateOptions,
     ListOptions,
     PopulationOptions,
@@ -42,6 +43,7 @@ usage: gymnast COMMAND ...
   gymnast report RUN_OR_FOLDER ...             compare runs in tables and figures
   gymnast list agents|envs|networks|presets|protocols|scores|suites
                                                list what is available
+  gymnast check-env ID                         try an environment and say what gymnast does with it
 
   gymnast COMMAND --help                       the options of a command
   gymnast train AGENT --help                   all options of an agent
@@ -204,8 +206,11 @@ def _evaluate(words: list[str]) -> int:
     if options.trust:
         agents.search_here()
     from gymnast.cli import evaluate
+    from gymnast.envs.errors import EnvWarning
+    from gymnast.output.warned import told
 
-    found = evaluate.evaluate_path(options)
+    with told(EnvWarning, lambda text: print(f"gymnast: {text}", file=sys.stderr)):
+        found = evaluate.evaluate_path(options)
     print(json.dumps(found.as_json()) if options.json else found.as_text())
     return 0
 
@@ -220,6 +225,20 @@ def _list(words: list[str]) -> int:
 
     print(listing.as_json(options.what) if options.json else listing.as_text(options.what))
     return 0
+
+
+def _check_env(words: list[str]) -> int:
+    if _asks_help(words):
+        show_help("gymnast check-env", str(CheckEnvOptions.__doc__), [CheckEnvOptions])
+        return 0
+    values = flags.parse(words, flags.flags_of(CheckEnvOptions), of="check-env")
+    options: CheckEnvOptions = flags.build(CheckEnvOptions, values, of="check-env")
+    agents.search_here()
+    from gymnast.cli.check_env import check_env
+
+    found = check_env(options)
+    print(found)
+    return 0 if found.ok else 1
 
 
 def _benchmark(words: list[str]) -> int:
@@ -271,6 +290,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "ablate": _ablate,
     "report": _report,
     "list": _list,
+    "check-env": _check_env,
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from gymnast.atari import protocols
 from gymnast.envs.atari.games import is_atari
 from gymnast.envs.env import Env
 from gymnast.envs.factory import make, native_id
+from gymnast.envs.rows.serial import SerialEnv
 from gymnast.envs.rows.single import resolve
 from gymnast.settings import under_protocol
 
@@ -21,8 +23,13 @@ STEP_LIMIT = 10_000
 
 def time_limit(env: str) -> int:
     """Env steps of an evaluation episode at most: the id's own limit, else `STEP_LIMIT`."""
+    return _registered_limit(env) or STEP_LIMIT
+
+
+def _registered_limit(env: str) -> int | None:
+    """The time limit that an id was registered with; None without one, and for a function or class by its name."""
     found = resolve(env)
-    return (found.max_episode_steps if isinstance(found, EnvSpec) else None) or STEP_LIMIT
+    return found.max_episode_steps if isinstance(found, EnvSpec) else None
 
 
 def make_env(
@@ -48,13 +55,13 @@ def make_env(
         options = under_protocol.play(
             protocols.check(protocol), env if isinstance(env, str) else "a function", options or {}
         )
-    if not isinstance(env, str):
-        max_episode_steps = max_episode_steps or STEP_LIMIT
-    elif not is_atari(env):
+    imposed = False
+    if isinstance(env, str) and not is_atari(env):
+        imposed = max_episode_steps is None and _registered_limit(env) is None
         max_episode_steps = max_episode_steps or time_limit(env)
         if wrappers or native_id(env, device, native=native) is None:
             vectorization = "serial"  # an id's own vector entry point cannot seed single episodes
-    return make(
+    made = make(
         env,
         num_envs,
         device=device,
@@ -65,3 +72,18 @@ def make_env(
         render=render,
         native=native,
     )
+    if not isinstance(env, str) and max_episode_steps is None:
+        imposed = _limit_rows(made)
+    made.step_limit = STEP_LIMIT if imposed else None
+    return made
+
+
+def _limit_rows(env: Env) -> bool:
+    """Give the environments of a function a time limit where they have none; whether they had none."""
+    if not isinstance(env, SerialEnv):
+        return False
+    endless = [row for row in env.rows if math.isinf(row.limit)]
+    endless = [row for row in endless if not getattr(row.env.spec, "max_episode_steps", None)]
+    for row in endless:
+        row.limit = STEP_LIMIT
+    return bool(endless)

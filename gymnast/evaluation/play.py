@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from gymnast.agents.base import Actor, Agent, ConfiguredAgent, EpsilonGreedyAgen
 from gymnast.atari import protocols
 from gymnast.atari.protocols import Protocol
 from gymnast.envs.env import Env
+from gymnast.envs.errors import EnvWarning
 from gymnast.envs.native.adapter import NativeEnv
 from gymnast.evaluation.environment import make_env
 from gymnast.evaluation.result import Evaluation
@@ -55,8 +57,18 @@ def evaluate(
     finally:
         if made is not env:
             made.close()
+    _say_cut(made, lengths)
     frame_skip, called = trained_frame_skip or made.frame_skip, name or type(agent).__name__
     return Evaluation(made.id, called, seed, agent.env_step, tuple(returns), tuple(lengths), played, frame_skip)
+
+
+def _say_cut(env: Env, lengths: Sequence[int]) -> None:
+    """Warn where episodes ended only because evaluations have a limit that the environment has not."""
+    cut = sum(env.step_limit is not None and length >= env.step_limit for length in lengths)
+    if cut:
+        text = f"{cut} of {len(lengths)} evaluation episodes were cut off after {env.step_limit:,} steps"
+        limit = "(--max-episode-steps sets another limit)"
+        warnings.warn(f"{env.id} has no time limit: {text} {limit}", EnvWarning, stacklevel=3)
 
 
 def greedy_actor(agent: Agent, env: Env, *, seed: int, protocol: str | None = None) -> Actor:

@@ -26,7 +26,7 @@ def training_env(options: TrainOptions, seeds: Sequence[Seeds], *, device: str, 
 
     Raises ValueError for an environment that has no device-native version.
     """
-    rows = options.num_envs
+    rows = options.rows
     made = envs.make(
         options.env,
         rows * len(seeds),

@@ -53,7 +53,7 @@ class Members:
     def write_best(self, member: int, weights: Weights, score: float) -> None:
         """Write one member as best.pt, an ordinary checkpoint; OSError without space."""
         config = _anywhere(self.population.config_of(member))
-        population, rows = self.population, self.options.num_envs
+        population, rows = self.population, self.options.rows
         agent = ActorCritic(population.observation_space, population.action_space, config, num_envs=rows)
         agent.network.load_state_dict(population.network_state(weights, member))
         agent.env_step, agent.updates = population.member_step, population.updates

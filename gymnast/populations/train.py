@@ -116,7 +116,7 @@ def _parts(
         env.single_action_space,
         config,
         seeds=[stream.agent for stream in streams],
-        num_envs=options.num_envs,
+        num_envs=options.rows,
         vary=vary,
         device=device,
         noise=noise_of(device),

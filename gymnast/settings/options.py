@@ -29,8 +29,8 @@ class TrainOptions:
     """Gymnasium id; module:Id imports the module first. Or a function or class: module:name, ./file.py:name."""
     steps: int = 100_000
     """Env steps to train for."""
-    num_envs: int = 1
-    """Number of environments stepped together."""
+    num_envs: int | None = None
+    """Number of environments stepped together. Default: 1, or the rows of a VectorEnv."""
     seed: int = 0
     """Seed of all of the run's random numbers."""
     device: str = field(default="auto", metadata={"metavar": "DEVICE"})
@@ -92,7 +92,9 @@ class TrainOptions:
             object.__setattr__(self, "env", _named(given))
         if not self.env:
             raise ValueError("env must be an id, got ''")
-        for name in ("steps", "num_envs", "eval_episodes", "eval_envs", "keep_checkpoints", "log_every", "threads"):
+        if self.num_envs is not None:
+            _at_least("num_envs", self.num_envs, 1)
+        for name in ("steps", "eval_episodes", "eval_envs", "keep_checkpoints", "log_every", "threads"):
             _at_least(name, getattr(self, name), 1)
         for name in ("seed", "eval_every", "checkpoint_every"):
             _at_least(name, getattr(self, name), 0)
@@ -110,6 +112,11 @@ class TrainOptions:
             raise ValueError(f"track takes each name once, got {' '.join(self.track)}")
         self._check_stop()
         self._check_idle()
+
+    @property
+    def rows(self) -> int:
+        """The number of environments stepped together."""
+        return 1 if self.num_envs is None else self.num_envs
 
     def _check_stop(self) -> None:
         if self.stop_return is None:
@@ -230,6 +237,25 @@ def _named(env: object) -> str:
             "give train(..., env=function) the function itself"
         )
     return name
+
+
+@dataclass(frozen=True)
+class CheckEnvOptions:
+    """Play random steps in an environment and say what it gives and what gymnast does with it; exit code 1: a fault."""
+
+    env: str = field(metadata={"positional": "ID"})
+    """Gymnasium id, or module:Id to import the module that registers it."""
+    steps: int = 500
+    """Random steps to play."""
+    seed: int = 0
+    """Seed of the environment and of the actions."""
+    env_options: str = ""
+    """Arguments of the environment's constructor, as a JSON object."""
+
+    def __post_init__(self) -> None:
+        _at_least("steps", self.steps, 1)
+        _at_least("seed", self.seed, 0)
+        _check_env_options(self.env_options)
 
 
 def _at_least(name: str, value: int, low: int) -> None:

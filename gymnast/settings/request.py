@@ -37,6 +37,6 @@ def resolved(agent: str, given: dict[str, Any], *, of: str) -> Request:
     chosen = given.get("preset", ())
     config_class = agents.config_class(agents.agent_class(agent))
     own = {name: value for name, value in given.items() if name != "preset"}
-    values = under_protocol.over(presets.apply(chosen, agent), own, config_class) | own
+    values = {"num_envs": 1} | under_protocol.over(presets.apply(chosen, agent), own, config_class) | own
     options: TrainOptions = flags.build(TrainOptions, values, of=of)
     return Request(agent, options, flags.build(config_class, values, of=of), chosen, given)

@@ -52,7 +52,7 @@ def build(
             space_json.decode(about.observation_space),
             space_json.decode(about.action_space),
         )
-        num_envs = int(about.run.get("num_envs", 1))
+        num_envs = int(about.run.get("num_envs") or 1)
         own: dict[str, Any] = {} if backbone is None else {"backbone": backbone}
         made: Agent = agent(observation_space, action_space, config, num_envs=num_envs, device=device, seed=0, **own)
     except (TypeError, ValueError, KeyError) as error:

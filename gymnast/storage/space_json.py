@@ -23,7 +23,12 @@ def encode(space: gym.Space[Any]) -> dict[str, Any]:
     if isinstance(space, spaces.Tuple):
         return {"type": "Tuple", "spaces": [encode(part) for part in space.spaces]}
     if isinstance(space, spaces.Dict):
-        return {"type": "Dict", "spaces": {key: encode(part) for key, part in space.spaces.items()}}
+        integers = [str(key) for key in space.spaces if not isinstance(key, str)]
+        return {
+            "type": "Dict",
+            "spaces": {str(key): encode(part) for key, part in space.spaces.items()},
+            **({"integer_keys": integers} if integers else {}),  # their order is not that of their names
+        }
     raise ValueError(f"a {type(space).__name__} space cannot be kept in a checkpoint; use Box, Discrete, Dict or Tuple")
 
 
@@ -43,7 +48,11 @@ def decode(encoded: dict[str, Any]) -> gym.Space[Any]:
     if kind == "Tuple":
         return spaces.Tuple([decode(part) for part in encoded["spaces"]])
     if kind == "Dict":
-        return spaces.Dict({key: decode(part) for key, part in encoded["spaces"].items()})
+        integers = set(encoded.get("integer_keys", ()))
+        parts: dict[Any, gym.Space[Any]] = {
+            int(key) if key in integers else key: decode(part) for key, part in encoded["spaces"].items()
+        }
+        return spaces.Dict(parts)
     raise ValueError(f"unknown space {kind!r}")
 
 

@@ -169,7 +169,7 @@ def _numbers(agent: TabularAgent, dynamics: Dynamics) -> Numbers:
     return Numbers(
         gamma=float(agent.config.gamma),
         horizon=agent.config.horizon or 0,
-        limit=np.iinfo(np.int64).max if limit is None else limit,
+        limit=np.iinfo(np.int64).max if limit is None else min(limit, np.iinfo(np.int64).max),
         bonus=float(bonus),
         average=float(rates.average),
         decay=float(rates.decay),

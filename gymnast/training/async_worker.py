@@ -63,11 +63,11 @@ def _work(task: Task, lock: Any, connection: Connection) -> None:
     env = make_env(options, env_like, seed=env_seed, device="cpu")
     spaces = (env.single_observation_space, env.single_action_space)
     alone = dataclasses.replace(config, workers=0)
-    agent = cls(*spaces, alone, num_envs=options.num_envs, device="cpu", seed=agent_seed)
+    agent = cls(*spaces, alone, num_envs=options.rows, device="cpu", seed=agent_seed)
     agent.follow(task.shared)
-    loop = Loop(agent, agent.actor(options.num_envs, explore=True, seed=actor_seed), env)
+    loop = Loop(agent, agent.actor(options.rows, explore=True, seed=actor_seed), env)
     env.reset()
-    counts, most = task.counts, config.rollout_steps * options.num_envs
+    counts, most = task.counts, config.rollout_steps * options.rows
     reporter = _Reporter(loop, connection)
     while (steps := _claim(counts, lock, most, reporter)) > 0:
         agent.env_step, before, updates = int(counts[DONE]), loop.env_step, agent.updates

@@ -19,6 +19,7 @@ from gymnast.agents.base import (
     Agent,
     AsynchronousConfig,
     CompiledConfig,
+    CudaGraphsConfig,
     HostAgent,
     Planner,
     ReplayAgent,
@@ -76,18 +77,26 @@ class Parts:
             raise ValueError(
                 f"protocol {options.protocol} is for Atari games given by id, not for a custom environment"
             )
-        options, config = under_protocol.resolve(options, config)
+        options, config = under_protocol.resolve(_with_rows(options, env_like), config)
         seeds = Seeds.of(options.seed)
         device = _device(cls, config, wanted=options.device)
         limit_threads(options.threads)
         compiled = isinstance(config, CompiledConfig) and config.compile
-        made_env = make_env(options, env_like, seed=seeds.env, device=device, compile=compiled)
+        recorded = isinstance(config, CudaGraphsConfig) and config.cuda_graphs  # which cannot wait for a check
+        made_env = make_env(
+            options,
+            env_like,
+            seed=seeds.env,
+            device=device,
+            compile=compiled,
+            check_actions=_is_tried(cls, env_like) and not recorded,
+        )
         stack.callback(made_env.close)
         _check_env(made_env, env_like, options=options, config=config)
         torch.manual_seed(seeds.torch)
-        made = _agent(cls, config, name=name, env=made_env, num_envs=options.num_envs, device=device, seed=seeds.agent)
+        made = _agent(cls, config, name=name, env=made_env, num_envs=options.rows, device=device, seed=seeds.agent)
         # Made here because it may ask for memory: a replay that is too large is reported before anything starts.
-        actor = made.actor(options.num_envs, explore=True, seed=seeds.actor)
+        actor = made.actor(options.rows, explore=True, seed=seeds.actor)
         return Parts(name, options, config, seeds, made_env, made, actor, env_like)
 
     def checkpoint_bytes(self) -> int:
@@ -147,6 +156,20 @@ class Parts:
         )
 
 
+def _with_rows(options: TrainOptions, env_like: EnvLike) -> TrainOptions:
+    """The options with the number of rows, which a VectorEnv decides: ValueError where they ask for another."""
+    rows = env_like.num_envs if isinstance(env_like, gym.vector.VectorEnv) else options.rows
+    asked = options.num_envs
+    if asked not in (None, rows):
+        raise ValueError(f"num_envs {asked} contradicts the VectorEnv, which has {rows} rows; leave num_envs out")
+    return dataclasses.replace(options, num_envs=rows)
+
+
+def _is_tried(cls: type[Any], env_like: EnvLike) -> bool:
+    """Whether a user's own agent or environment is at work, whose actions are checked."""
+    return cls.__module__.split(".")[0] != "gymnast" or not isinstance(env_like, str) or ":" in env_like
+
+
 def _device(cls: type[Any], config: Any, *, wanted: str) -> str:
     """The device on which the agent learns; ValueError if it cannot."""
     workers = _workers(config)
@@ -162,6 +185,8 @@ def _check_env(made_env: Env, env_like: EnvLike, *, options: TrainOptions, confi
     workers = _workers(config)
     if workers and isinstance(env_like, gym.vector.VectorEnv):
         raise ValueError("workers need an environment that each can build (an id or a function), not a VectorEnv")
+    if isinstance(env_like, gym.vector.VectorEnv):
+        _check_evaluations(made_env, options)
     if workers and (options.exact_resume or options.overlap):
         word = "exact_resume" if options.exact_resume else "overlap"
         raise ValueError(f"{word} cannot be combined with workers, whose steps have no order")
@@ -169,6 +194,22 @@ def _check_env(made_env: Env, env_like: EnvLike, *, options: TrainOptions, confi
         raise ValueError(f"exact_resume: {made_env.id} cannot be restored exactly; resuming would begin new episodes")
     if options.overlap and not made_env.overlaps:
         raise ValueError(f"overlap: {made_env.id} steps in this process; use vectorization async, or an Atari game")
+
+
+def _check_evaluations(made_env: Env, options: TrainOptions) -> None:
+    """ValueError where evaluations beside a VectorEnv are of another kind than what is trained in."""
+    where = f"evaluations beside a VectorEnv are made in the env that the options name, {options.env!r}"
+    try:
+        env = environment.make_env(options.env, 1, options=env_options(options))
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
+    try:
+        for name in ("single_observation_space", "single_action_space"):
+            ours, theirs = getattr(made_env, name), getattr(env, name)
+            if type(ours) is not type(theirs) or ours.shape != theirs.shape:
+                raise ValueError(f"{where}, whose {name.split('_')[1]}s are {theirs}, not {ours}")
+    finally:
+        env.close()
 
 
 def _agent(
@@ -201,12 +242,18 @@ def _tensor_bytes(state: Any) -> int:
 
 
 def make_env(
-    options: TrainOptions, env: EnvLike, *, seed: np.random.SeedSequence, device: str, compile: bool = False
+    options: TrainOptions,
+    env: EnvLike,
+    *,
+    seed: np.random.SeedSequence,
+    device: str,
+    compile: bool = False,
+    check_actions: bool = False,
 ) -> Env:
-    """The environments in which a run trains; `compile` is that of `envs.make`."""
+    """The environments that a run is trained in; `compile` and `check_actions` are those of `envs.make`."""
     return envs.make(
         env,
-        options.num_envs,
+        options.rows,
         device=device,
         seed=seed,
         vectorization=options.vectorization,
@@ -215,6 +262,7 @@ def make_env(
         max_episode_steps=options.max_episode_steps,
         native=options.native,
         compile=compile,
+        check_actions=check_actions,
     )
 
 

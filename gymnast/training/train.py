@@ -11,11 +11,15 @@ from typing import Any
 from gymnast.agents.base import AsynchronousConfig, LearningError, Planner
 from gymnast.agents.variants import Variant
 from gymnast.envs.env import Env
+from gymnast.envs.errors import EnvWarning
 from gymnast.envs.factory import EnvLike, full_id
 from gymnast.envs.native.adapter import NativeEnv
 from gymnast.envs.rows.processes import WorkerError
 from gymnast.errors import RunError, UsageError, first_line
+from gymnast.networks.build import automatic
+from gymnast.networks.layers.images import reading
 from gymnast.output.panel import Panel
+from gymnast.output.warned import told
 from gymnast.settings import agents, under_protocol
 from gymnast.settings.options import TrainOptions
 from gymnast.storage import folder, metrics_log, rebuild
@@ -45,12 +49,12 @@ def train(
 
     `agent` is a name of `gymnast list agents`, `module:Class`, or a class or constructor of `gymnast.agents`; `config`
     its config, by default the plain one. `env` takes the place of `options.env`: a function that builds a `gym.Env`, or
-    a `gym.vector.VectorEnv` (then evaluations are made in `options.env`). `on_evaluation` is called with each
-    `Evaluation` during training, and `on_step` with the agent whenever the loop pauses for a log, an evaluation or a
-    checkpoint (at least every `options.log_every` env steps); either stops the run by returning True. `started` is
-    called once all is set up. Raises UsageError (one line) for what is wrong with the options before anything starts.
-    Once it runs, it always returns: `exit_code` is 0, or 1 where training could not go on, or 128 + the number of the
-    signal that stopped it.
+    a `gym.vector.VectorEnv`, which decides the number of rows (evaluations are then made in `options.env`).
+    `on_evaluation` is called with each `Evaluation` during training, and `on_step` with the agent whenever the loop
+    pauses for a log, an evaluation or a checkpoint (at least every `options.log_every` env steps); either stops the run
+    by returning True. `started` is called once all is set up. Raises UsageError (one line) for what is wrong with the
+    options before anything starts. Once it runs, it always returns: `exit_code` is 0, or 1 where training could not go
+    on, or 128 + the number of the signal that stopped it.
     """
     with ExitStack() as stack:
         with _usage_errors():
@@ -144,6 +148,7 @@ def _run(
 ) -> RunResult:
     """Train, from `state` on if a run is resumed, then evaluate and film what was kept."""
     panel = stack.enter_context(Panel(f"{parts.name} on {parts.env.id}  ({path})"))
+    stack.enter_context(told(EnvWarning, panel.message))
     _announce(parts, panel)
     session = _session(parts, path, last=last, state=state, callbacks=callbacks, panel=panel, stack=stack)
     exit_code, final, files = 1, None, {"run": path}
@@ -180,6 +185,9 @@ def _announce(parts: Parts, panel: Panel) -> None:
     overridden = under_protocol.note(parts.options.protocol, parts.options.env)
     if overridden is not None:
         panel.message(overridden)
+    if getattr(parts.config, "backbone", None) == "auto" and (lines := reading(parts.env.single_observation_space)):
+        chosen = automatic(parts.env.single_observation_space)
+        panel.message(f"backbone auto is {chosen}: {'; '.join(lines)}")
     if isinstance(parts.env, NativeEnv) and isinstance(parts.env_like, str) and parts.env.id != full_id(parts.env_like):
         panel.message(f"using the device-native {parts.env.id}; native=False (--no-native) keeps {parts.env_like}")
 

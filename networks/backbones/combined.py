@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
 import torch
-from gymnasium import spaces
 from torch import Tensor, nn
 
 from gymnast.networks.backbones.convolutional import NatureCNN
 from gymnast.networks.backbones.mlp import dense, norms
 from gymnast.networks.layers.activations import ACTIVATIONS
-from gymnast.networks.layers.inputs import Obs, Vector, is_image
+from gymnast.networks.layers.images import is_image, leaves
+from gymnast.networks.layers.inputs import Obs, Vector
 
 
 class Combined(nn.Module):
@@ -24,7 +24,7 @@ class Combined(nn.Module):
     `ConvNet` and `MLP`.
 
     Raises:
-        ValueError: no part is an image (uint8 [C, H, W], 36 pixels or more), or a part is of a kind nothing reads.
+        ValueError: no part is an image (uint8, 36 pixels or more), or a part is of a kind nothing reads.
     """
 
     def __init__(
@@ -38,16 +38,15 @@ class Combined(nn.Module):
         super().__init__()
         if activation not in ACTIVATIONS:
             raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
-        leaves = dict(_leaves(observation_space))
-        if not any(is_image(space) for space in leaves.values()):
+        read = dict(leaves(observation_space))
+        if not any(is_image(space) for space in read.values()):
             raise ValueError(
-                "backbone combined needs a uint8 image [C, H, W] of at least 36x36 pixels among the parts of the "
+                "backbone combined needs a uint8 image of at least 36x36 pixels among the parts of the "
                 "observation; mlp takes any observation"
             )
-        self.paths = list(leaves)
+        self.paths = list(read)
         parts = [
-            NatureCNN(space, (), layer_norm=layer_norm) if is_image(space) else Vector(space)
-            for space in leaves.values()
+            NatureCNN(space, (), layer_norm=layer_norm) if is_image(space) else Vector(space) for space in read.values()
         ]
         self.parts = nn.ModuleList(parts)
         widths = [sum(part.out_features for part in parts), *hidden_sizes]
@@ -63,16 +62,6 @@ class Combined(nn.Module):
         for layer, norm in zip(self.layers, self.norms, strict=True):
             features = activate(norm(layer(features)))
         return features
-
-
-def _leaves(space: gym.Space[Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], gym.Space[Any]]]:
-    """The parts that are no Dict or Tuple themselves, each with the keys that lead to it."""
-    if isinstance(space, spaces.Dict | spaces.Tuple):
-        named = space.spaces.items() if isinstance(space, spaces.Dict) else enumerate(space.spaces)
-        for key, part in named:
-            yield from _leaves(part, (*path, str(key)))
-    else:
-        yield path, space
 
 
 def _at(obs: Obs, path: tuple[str, ...]) -> Tensor:

@@ -13,11 +13,14 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from gymnast.networks.backbones.mlp import dense, norms
+from gymnast.networks.layers.images import Layout
 from gymnast.networks.layers.inputs import Obs
 
 
 class ConvNet(nn.Module):
-    """Rectified convolutions, flattened, and fully connected layers; images [B, C, H, W] to [B, out_features].
+    """Rectified convolutions, flattened, and fully connected layers; images to [B, out_features].
+
+    Images are [B, C, H, W], or lie in another of the ways that `Layout` knows.
 
     uint8 pixels are scaled by 1/255 here, so that they stay uint8 everywhere else; other images are read as they are.
     With `layer_norm` what each layer gives is normalised before it is rectified (Ba et al. 2016), after a convolution
@@ -32,13 +35,18 @@ class ConvNet(nn.Module):
         name: str,
         convolutions: Sequence[tuple[int, int, int]],
         layer_norm: bool = False,
+        layout: Layout | None = None,
     ) -> None:
-        """`convolutions` are (channels, kernel, stride), one after the other."""
+        """`convolutions` are (channels, kernel, stride), one after the other; `layout` is by default the space's."""
         super().__init__()
         space = observation_space
-        if not isinstance(space, spaces.Box) or len(space.shape) != 3:
-            raise ValueError(f"backbone {name} needs images [C, H, W], got {space}; mlp takes any observation")
-        channels, height, width = space.shape
+        layout = Layout.of(space) if layout is None else layout
+        if layout is None:
+            raise ValueError(
+                f"backbone {name} needs images [C, H, W] or [H, W, C], got {space}; mlp takes any observation"
+            )
+        self.layout = layout
+        channels, height, width = seen = layout.planes
         self.scale = 1 / 255 if space.dtype == np.uint8 else 1.0
         self.bf16 = False  # compute the convolutions in bfloat16; all weights stay float32
         self.convolutions, self.channel_norms = nn.ModuleList(), nn.ModuleList()
@@ -48,7 +56,7 @@ class ConvNet(nn.Module):
             height, width = ((size - kernel) // stride + 1 for size in (height, width))
             channels = out_channels
             if min(height, width) < 1:
-                raise ValueError(f"backbone {name} needs larger images than {space.shape[1]}x{space.shape[2]}; use mlp")
+                raise ValueError(f"backbone {name} needs larger images than {seen[1]}x{seen[2]}; use mlp")
         self.layers = dense([channels * height * width, *hidden_sizes])
         self.norms = norms(hidden_sizes, layer_norm)
         self.out_features = int(hidden_sizes[-1] if hidden_sizes else channels * height * width)
@@ -56,7 +64,7 @@ class ConvNet(nn.Module):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, obs: Obs) -> Tensor:
-        features: Tensor = pixels(obs).mul_(self.scale)
+        features: Tensor = pixels(self.layout.to_planes(obs)).mul_(self.scale)
         with torch.autocast(features.device.type, torch.bfloat16, enabled=self.bf16):
             for convolution, norm in zip(self.convolutions, self.channel_norms, strict=True):
                 features = norm(convolution(features))
@@ -106,7 +114,12 @@ class MinAtarCNN(nn.Module):
         channels_first = spaces.Box(0, 1, (channels, height, width), np.float32)
         convolutions = ((16, 3, 1),)
         self.network = ConvNet(
-            channels_first, hidden_sizes, name="minatar-cnn", convolutions=convolutions, layer_norm=layer_norm
+            channels_first,
+            hidden_sizes,
+            name="minatar-cnn",
+            convolutions=convolutions,
+            layer_norm=layer_norm,
+            layout=Layout(channels_first.shape, is_last=False),
         )
         self.out_features = self.network.out_features
 

@@ -65,18 +65,3 @@ class Vector(nn.Module):
         else:
             vector = torch.cat([part(obs[key]) for key, part in zip(self.keys, self.parts, strict=True)], 1)
         return vector
-
-
-def is_image(space: gym.Space[Any]) -> bool:
-    """Whether these are uint8 images [C, H, W], large enough for the convolutions of Mnih et al. 2015."""
-    if not isinstance(space, spaces.Box) or space.dtype != "uint8" or len(space.shape) != 3:
-        return False
-    return min(space.shape[1:]) >= 36
-
-
-def has_image(space: gym.Space[Any]) -> bool:
-    """Whether an observation or any part of it is an image."""
-    if isinstance(space, spaces.Dict | spaces.Tuple):
-        parts = space.spaces.values() if isinstance(space, spaces.Dict) else space.spaces
-        return any(has_image(part) for part in parts)
-    return is_image(space)

@@ -1,0 +1,113 @@
+"""What a vector environment says beside observations and rewards: masks and lives of its rows. No torch needed here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from gymnasium.vector import SyncVectorEnv
+
+from gymnast.envs.rows import incoming
+from gymnast.envs.rows.incoming import BadValue
+
+Infos: TypeAlias = "dict[str, Any]"
+"""Gymnasium's form: by name an array [N] of the rows' values, and under `_name` which rows gave one (or all did)."""
+
+
+def as_dict(infos: Any) -> Infos:
+    """Infos in Gymnasium's form; those of its wrapper `DictInfoToList` are a list of the rows' dicts."""
+    if isinstance(infos, dict):
+        return infos
+    if not isinstance(infos, (list, tuple)) or not all(isinstance(info, dict) for info in infos):
+        raise BadValue(f"gave infos that are neither a dict nor a list of dicts: {incoming.shown(infos)}")
+    found: Infos = {}
+    for name in dict.fromkeys(name for info in infos for name in info):
+        values = [info.get(name) for info in infos]
+        found[f"_{name}"] = np.array([name in info for info in infos])
+        if all(value is None or isinstance(value, dict) for value in values):
+            found[name] = as_dict([value or {} for value in values])
+        else:
+            found[name] = np.empty(len(values), object)
+            found[name][:] = values
+    return found
+
+
+def mask_source(env: gym.vector.VectorEnv[Any, Any, Any], infos: Infos) -> str | None:
+    """Where an environment keeps its action masks, by its first reset; None where it has none.
+
+    In order: `infos["action_mask"]`; a method `action_masks()`, its own or that of the environments of a SyncVectorEnv;
+    the part "action_mask" of a Dict observation.
+    """
+    if not incoming.mask_sizes(env.single_action_space):
+        return None
+    if "action_mask" in infos:
+        return "info"
+    base = env.unwrapped
+    if callable(getattr(base, "action_masks", None)):
+        return "method"
+    if isinstance(base, SyncVectorEnv) and all(single.has_wrapper_attr("action_masks") for single in base.envs):
+        return "method"
+    space = env.single_observation_space
+    return "part" if isinstance(space, spaces.Dict) and "action_mask" in space.spaces else None
+
+
+def masks(
+    source: str, env: gym.vector.VectorEnv[Any, Any, Any], obs: Any, infos: Infos
+) -> tuple[Sequence[Any], np.ndarray]:
+    """The rows' masks as they are kept, [N], and which rows have one, bool [N]."""
+    everyone = np.ones(env.num_envs, np.bool_)
+    if source == "part":
+        return obs["action_mask"].cpu().numpy(), everyone
+    if source == "method":
+        base: Any = env.unwrapped
+        return (base.call("action_masks") if isinstance(base, SyncVectorEnv) else base.action_masks()), everyone
+    if "action_mask" not in infos:
+        return [], ~everyone
+    return infos["action_mask"], np.asarray(infos.get("_action_mask", everyone), np.bool_)
+
+
+def checked_masks(
+    values: Sequence[Any], present: np.ndarray, space: gym.Space[Any], wanted: np.ndarray, ended: np.ndarray
+) -> np.ndarray:
+    """Masks bool [N, A] of the rows that are `wanted`, False elsewhere; rows that `ended` may allow no action."""
+    if (wanted & ~present).any():
+        row = int(np.flatnonzero(wanted & ~present)[0])
+        raise BadValue(f"gave no 'action_mask' in its infos for row {row}, which it gave at its first reset")
+    if wanted.any() and len(values) != len(wanted):
+        raise BadValue(f"gave {len(values)} action masks for {len(wanted)} rows")
+    found = np.zeros((len(wanted), sum(incoming.mask_sizes(space))), np.bool_)
+    for row in np.flatnonzero(wanted).tolist():
+        found[row] = incoming.mask(values[row], space)
+        if not ended[row] and incoming.allows_none(found[row], space):
+            raise BadValue(f"allows no action in row {row}, in the middle of an episode")
+    return found
+
+
+def lives(infos: Infos, wanted: np.ndarray) -> np.ndarray:
+    """Lives left, int64 [N], of the rows that are `wanted`, 0 elsewhere."""
+    present = np.asarray(infos.get("_lives", np.ones_like(wanted) if "lives" in infos else ~np.ones_like(wanted)))
+    if (wanted & ~present).any():
+        row = int(np.flatnonzero(wanted & ~present)[0])
+        raise BadValue(f"gave no 'lives' in its infos for row {row}, which it gave at its first reset")
+    found = np.zeros(len(wanted), np.int64)
+    for row in np.flatnonzero(wanted).tolist():
+        found[row] = int(incoming.number(infos["lives"][row], "lives"))
+    return found
+
+
+def check_frames(infos: Infos, before: Any, ended: np.ndarray) -> None:
+    """BadValue where a game goes on after its episode ended: ale-py's does so with `life_loss_info`.
+
+    Where episodes ended the count of the games' frames (ale-py's `episode_frame_number`) has to begin again.
+    """
+    after = infos.get("episode_frame_number")
+    if before is None or after is None or not ended.any():
+        return
+    if (np.asarray(after)[ended] > np.asarray(before)[ended]).any():
+        raise BadValue(
+            "went on with a game whose episode it had ended, against the autoreset mode that it declares; make it "
+            "without life_loss_info (the agent's --life-loss does the same)"
+        )
