@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 
 class EnvError(RuntimeError):
     """An environment raised, or gave a value that does not fit its spaces; one line names it, the call and the value.
@@ -12,3 +14,17 @@ class EnvError(RuntimeError):
 
 class EnvWarning(UserWarning):
     """Something about an environment that a run goes on with, and its user should know."""
+
+
+def one_line_warnings() -> None:
+    """Show an `EnvWarning` of this process as one line, as a command line shows its errors; others stay as they are."""
+    shown = warnings.formatwarning
+
+    def formatted(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+    ) -> str:
+        if issubclass(category, EnvWarning):
+            return f"gymnast: {' '.join(str(message).split())}\n"
+        return shown(message, category, filename, lineno, line)
+
+    warnings.formatwarning = formatted

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -12,9 +13,10 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from torch import Tensor
 
 from gymnast.envs.env import Env
-from gymnast.envs.errors import EnvError
+from gymnast.envs.errors import EnvError, EnvWarning
 from gymnast.envs.rows import incoming, tensors
 from gymnast.envs.rows.incoming import BadValue
+from gymnast.envs.rows.pictures import picture
 from gymnast.envs.rows.row import EXTRAS
 from gymnast.envs.rows.snapshot import has_state, put_back, take
 from gymnast.envs.step import Obs, Step, map_obs
@@ -70,14 +72,14 @@ class VectorAdapter(Env):
         key = (*self._seeds.spawn_key, self._resets)
         seed = int(np.random.SeedSequence(self._seeds.entropy, spawn_key=key).generate_state(1)[0])
         self._resets += 1
-        observations, infos = self.env.reset(seed=seed)
+        observations, infos = self._call("reset", lambda: self.env.reset(seed=seed))
         self._extras = tuple(name for name in EXTRAS if name in infos)
         self._returns[:] = 0.0
         self._lengths[:] = 0
         self._pending[:] = False
         self._episode = np.arange(self.num_envs)
         self._begun = self.num_envs
-        self.obs = self._tensors(observations)
+        self.obs = self._call("reset", lambda: self._tensors(observations))
         self.start = ~self._none
         self.action_mask = self._mask(infos)
         return self.obs
@@ -87,16 +89,32 @@ class VectorAdapter(Env):
         return [int(number) for number in self._episode]
 
     def step(self, action: Tensor) -> Step:
-        return self._stepped(*self.env.step(self._array(action)))
+        array = self._array(action)
+        return self._stepped(*self._call("step", lambda: self.env.step(array)))
 
     def send(self, action: Tensor) -> None:
         if not isinstance(self.env, AsyncVectorEnv):
             super().send(action)
         else:
-            self.env.step_async(self._array(action))
+            env, array = self.env, self._array(action)
+            self._call("step", lambda: env.step_async(array))
 
     def receive(self) -> Step:
-        return self._stepped(*self.env.step_wait()) if isinstance(self.env, AsyncVectorEnv) else super().receive()
+        if not isinstance(self.env, AsyncVectorEnv):
+            return super().receive()
+        return self._stepped(*self._call("step", self.env.step_wait))
+
+    def _call(self, name: str, call: Callable[[], Any]) -> Any:
+        """One of the environment's calls; EnvError names it where it raises or gives what does not fit."""
+        try:
+            return call()
+        except EnvError:
+            raise
+        except BadValue as error:
+            raise EnvError(f"{self.id} {error} ({name}, {self._where()})") from error
+        except Exception as error:
+            text = " ".join(str(error).split())
+            raise EnvError(f"{self.id}: {name} raised {type(error).__name__}: {text} ({self._where()})") from error
 
     def _array(self, action: Tensor) -> np.ndarray:
         return np.array(action.detach().cpu().numpy(), self.env.action_space.dtype)
@@ -122,7 +140,7 @@ class VectorAdapter(Env):
         self._pending = np.zeros_like(begun)
         if ended.any():
             step.terminated, step.truncated = self._tensor(terminated), self._tensor(truncated)
-            self._end(step, observations, ended, infos)
+            self._call("step", lambda: self._end(step, observations, ended, infos))
         self.obs, self.start, self.action_mask = step.obs, step.start, step.action_mask
         return step
 
@@ -155,8 +173,9 @@ class VectorAdapter(Env):
             step.next_action_mask = self._merge(step.action_mask, self._mask(final_infos), rows)
             step.lives = self._merge(step.lives, self._lives(final_infos), rows)
         elif self._masked_reset:
-            first, first_infos = self.env.reset(options={"reset_mask": ended.copy()})
-            obs = self._tensors(first)
+            options = {"reset_mask": ended.copy()}
+            first, first_infos = self._call("reset", lambda: self.env.reset(options=options))
+            obs = self._call("reset", lambda: self._tensors(first))
             self._check_masked_reset(step.next_obs, obs, ended)
             step.obs = tensors.replace_rows(step.next_obs, rows, tensors.select_rows(obs, rows))
             step.action_mask = self._merge(step.action_mask, self._mask(first_infos), rows)
@@ -181,7 +200,7 @@ class VectorAdapter(Env):
     def _final_obs(self, infos: dict[str, Any], rows: np.ndarray) -> Obs:
         """The final observations of these rows: one object per row (Gymnasium), or a whole batch (ale-py)."""
         if "final_obs" not in infos:
-            raise RuntimeError(f"{self.id} declares SAME_STEP but returned no final_obs when an episode ended")
+            raise EnvError(f"{self.id} declares SAME_STEP but returned no final_obs when an episode ended")
         final = infos["final_obs"]
         if isinstance(final, np.ndarray) and final.dtype == object:
             return self._batch([final[row] for row in rows])
@@ -193,7 +212,7 @@ class VectorAdapter(Env):
         if self._obeys_mask or not running.size:
             return
         if not tensors.equal(tensors.select_rows(before, running), tensors.select_rows(after, running)):
-            raise RuntimeError(f"{self.id} ignores reset_mask: it reset rows whose episodes were still running")
+            raise EnvError(f"{self.id} ignores reset_mask: it reset rows whose episodes were still running")
         self._obeys_mask = True  # once is enough
 
     def _tensors(self, observations: Any) -> Obs:
@@ -252,11 +271,18 @@ class VectorAdapter(Env):
         self._begun, self._resets = snapshot["begun"], snapshot["resets"]
 
     def render(self, row: int = 0) -> np.ndarray:
-        frames = self.env.render() if self.env.render_mode == "rgb_array" else None
-        return super().render(row) if frames is None else np.asarray(frames[row], np.uint8)
+        if self.env.render_mode != "rgb_array":
+            return super().render(row)
+        frames = self._call("render", self.env.render)
+        frame: np.ndarray = self._call("render", lambda: picture(None if frames is None else frames[row]))
+        return frame
 
     def close(self) -> None:
-        self.env.close()
+        """Free the environment; where it raises, that is a warning: what it was for is done."""
+        try:
+            self._call("close", self.env.close)
+        except EnvError as error:
+            warnings.warn(str(error), EnvWarning, stacklevel=2)
 
 
 def _clears(env: VectorEnv) -> bool:

@@ -6,12 +6,14 @@ import inspect
 import json
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING
 from pathlib import Path
 from typing import Any
 
 from gymnast.cli.help import show_help
+from gymnast.envs.errors import EnvError, one_line_warnings
 from gymnast.errors import RunError, UsageError, nearest
 from gymnast.populations import request
 from gymnast.reports import report
@@ -26,6 +28,7 @@ from gymnast.settings.options import (
     TrainOptions,
 )
 from gymnast.settings.request import resolve, train_flags
+from gymnast.storage.metrics_log import finite
 from gymnast.suites.options import AblateOptions, BenchmarkOptions
 from gymnast.version import __version__
 
@@ -50,19 +53,23 @@ usage: gymnast COMMAND ...
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0, 1 for a failed run, 2 for wrong input, 128 + a signal's number."""
     words = sys.argv[1:] if argv is None else list(argv)
+    shown = warnings.formatwarning
+    one_line_warnings()
     try:
         code = _dispatch(words)
         sys.stdout.flush()
         return code
     except UsageError as error:
         return _complain(error, 2)
-    except RunError as error:
+    except (RunError, EnvError) as error:
         return _complain(error, 1)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # the reader closed the pipe; buffered output must not raise at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    finally:
+        warnings.formatwarning = shown
 
 
 def _complain(error: Exception, code: int) -> int:
@@ -172,7 +179,7 @@ def _evaluate(words: list[str]) -> int:
     from gymnast.cli import evaluate
 
     found = evaluate.evaluate_path(options)
-    print(json.dumps(found.as_json()) if options.json else found.as_text())
+    print(json.dumps(finite(found.as_json())) if options.json else found.as_text())
     return 0
 
 

@@ -17,7 +17,7 @@ CHUNK = 1 << 20
 
 
 def damaged_record(file: IO[bytes]) -> str | None:
-    """The first record that differs from its digest: None where there is none, "" where the file is no whole archive."""
+    """The first record that differs from its digest; None where there is none, "" where the file is no archive."""
     try:
         with zipfile.ZipFile(file) as archive:
             records = archive.infolist()

@@ -26,7 +26,9 @@ from gymnast.agents.base import (
 from gymnast.atari import protocols
 from gymnast.atari.protocols import Protocol
 from gymnast.envs.env import Env
+from gymnast.envs.errors import EnvError
 from gymnast.envs.factory import EnvLike
+from gymnast.errors import first_line
 from gymnast.evaluation import environment
 from gymnast.machine import limit_threads, pick_device
 from gymnast.settings import agents, under_protocol
@@ -80,6 +82,8 @@ class Parts:
         made_env = make_env(options, env_like, seed=seeds.env, device=device, compile=compiled)
         stack.callback(made_env.close)
         _check_env(made_env, env_like, options=options, config=config)
+        if isinstance(env_like, gym.vector.VectorEnv):
+            _check_evaluation(made_env, options, device=device)
         torch.manual_seed(seeds.torch)
         made = _agent(cls, config, name=name, env=made_env, num_envs=options.num_envs, device=device, seed=seeds.agent)
         # Made here because it may ask for memory: a replay that does not fit is said before anything starts.
@@ -121,17 +125,23 @@ class Parts:
         return bandit_regret(self.agent, self.env)
 
     def eval_env(self, *, rows: int | None = None, render: bool = False) -> Env:
-        """A new environment for evaluations; where a VectorEnv is trained in, of the id that the options name."""
+        """A new environment for evaluations; where a VectorEnv is trained in, of the id that the options name.
+
+        Raises EnvError where it cannot be made: the run has begun.
+        """
         options = self.options
-        return environment.make_env(
-            options.env if isinstance(self.env_like, gym.vector.VectorEnv) else self.env_like,
-            rows or min(options.eval_envs, options.eval_episodes),
-            device=str(self.env.device),
-            options=env_options(options),
-            max_episode_steps=options.max_episode_steps,
-            render=render,
-            native=None if isinstance(self.env_like, gym.vector.VectorEnv) else options.native,
-        )
+        try:
+            return environment.make_env(
+                options.env if isinstance(self.env_like, gym.vector.VectorEnv) else self.env_like,
+                rows or min(options.eval_envs, options.eval_episodes),
+                device=str(self.env.device),
+                options=env_options(options),
+                max_episode_steps=options.max_episode_steps,
+                render=render,
+                native=None if isinstance(self.env_like, gym.vector.VectorEnv) else options.native,
+            )
+        except ValueError as error:
+            raise EnvError(first_line(error)) from error
 
 
 def _device(cls: type[Any], config: Any, *, wanted: str) -> str:
@@ -156,6 +166,21 @@ def _check_env(made_env: Env, env_like: EnvLike, *, options: TrainOptions, confi
         raise ValueError(f"exact_resume: {made_env.id} cannot be restored exactly; resuming would begin new episodes")
     if options.overlap and not made_env.overlaps:
         raise ValueError(f"overlap: {made_env.id} steps in this process; use vectorization async, or an Atari game")
+
+
+def _check_evaluation(made_env: Env, options: TrainOptions, *, device: str) -> None:
+    """ValueError where the id in which a VectorEnv's agent is evaluated has other observations or actions."""
+    other = environment.make_env(options.env, 1, device=device, options=env_options(options))
+    other.close()
+    for kind, ours, theirs in (
+        ("observations", made_env.single_observation_space, other.single_observation_space),
+        ("actions", made_env.single_action_space, other.single_action_space),
+    ):
+        if type(ours) is not type(theirs) or gym.spaces.flatdim(ours) != gym.spaces.flatdim(theirs):
+            raise ValueError(
+                f"env {options.env}, in which the agent of {made_env.id} is evaluated, has {kind} {theirs}, "
+                f"and {made_env.id} has {ours}"
+            )
 
 
 def _agent(
