@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 
 class EnvError(RuntimeError):
     """An environment raised, or gave a value that does not fit its spaces; one line names it, the call and the value.
@@ -19,3 +21,17 @@ def display_hint(text: str) -> str:
     said = text.lower()
     words = ("opengl", "glfw", "mjr_makecontext", "display environment variable")
     return "; without a display, set MUJOCO_GL=egl" if any(word in said for word in words) else ""
+
+
+def one_line_warnings() -> None:
+    """Show an `EnvWarning` of this process as one line, as a command line shows its errors; others stay as they are."""
+    shown = warnings.formatwarning
+
+    def formatted(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+    ) -> str:
+        if issubclass(category, EnvWarning):
+            return f"gymnast: {' '.join(str(message).split())}\n"
+        return shown(message, category, filename, lineno, line)
+
+    warnings.formatwarning = formatted

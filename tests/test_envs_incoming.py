@@ -1,5 +1,6 @@
 """What users' environments give: values in any wrapping mean themselves, values that do not fit are one line."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -90,8 +91,8 @@ def test_one_element_means_that_element(vectorization: str, reward: Any, flag: A
     env = made(vectorization, reward=reward, flag=flag)
     try:
         assert play(env) == ([3.0] * 4, [3] * 4)
-    except (TypeError, ValueError) as error:
-        if vectorization != "vector":
+    except EnvError as error:
+        if vectorization != "vector" or " raised " not in str(error):
             raise
         pytest.skip(f"Gymnasium's own vector environments refuse it: {error}")
     finally:
@@ -149,15 +150,12 @@ BYTES = spaces.Box(0, 255, (2,), np.uint8)
 )
 def test_an_observation_outside_its_space_is_one_line(vectorization: str, space: Any, obs: Any, message: str) -> None:
     env = made(vectorization, space=space, obs=obs)
-    try:
-        with pytest.raises(EnvError, match=message) as caught:
-            play(env)
-    except (TypeError, ValueError, IndexError) as error:
-        if vectorization != "vector":
-            raise
-        pytest.skip(f"Gymnasium's own vector environments refuse it: {error}")
-    finally:
-        env.close()
+    with pytest.raises(EnvError) as caught:
+        play(env)
+    # Gymnasium's own vector environments refuse some themselves, in other words.
+    refused = vectorization == "vector" and " raised " in str(caught.value)
+    assert refused or re.search(message, str(caught.value))
+    env.close()
     assert "\n" not in str(caught.value)
 
 

@@ -24,7 +24,7 @@ def number(value: Any, name: str) -> float:
     """A reward as a float: any number, or an array or tensor of one element."""
     if isinstance(value, (int, float, np.integer, np.floating)):
         return float(value)
-    array = _array(value)
+    array = as_array(value)
     if array.size != 1 or array.dtype.kind not in "biuf":
         raise BadValue(f"gave the {name} {shown(value)}, which is not one number")
     return float(array.reshape(-1)[0])
@@ -34,7 +34,7 @@ def flag(value: Any, name: str) -> bool:
     """`terminated` or `truncated` as a bool: true or false, 0 or 1, or an array or tensor of one of them."""
     if isinstance(value, np.bool_):
         return bool(value)
-    array = _array(value)
+    array = as_array(value)
     if array.size != 1 or array.dtype.kind not in "biuf" or array.reshape(-1)[0] not in (0, 1):
         raise BadValue(f"gave {name} as {shown(value)}, which is neither true nor false")
     return bool(array.reshape(-1)[0])
@@ -42,7 +42,7 @@ def flag(value: Any, name: str) -> bool:
 
 def numbers(values: Any, rows: int) -> np.ndarray:
     """The rewards of a vector environment, float64 [N]; an array [N, 1] holds one number a row."""
-    array = _array(values)
+    array = as_array(values)
     if array.size != rows or array.dtype.kind not in "biuf":
         raise BadValue(f"gave rewards of shape {array.shape} for {rows} rows: each row needs one number")
     return array.reshape(rows).astype(np.float64)
@@ -50,7 +50,7 @@ def numbers(values: Any, rows: int) -> np.ndarray:
 
 def flags(values: Any, rows: int, name: str) -> np.ndarray:
     """`terminated` or `truncated` of a vector environment, bool [N]."""
-    array = _array(values)
+    array = as_array(values)
     if array.size != rows or array.dtype.kind not in "biuf" or not np.isin(array, (0, 1)).all():
         raise BadValue(f"gave {name} as {shown(values)} for {rows} rows: each row needs true or false")
     return array.reshape(rows).astype(np.bool_)
@@ -63,7 +63,7 @@ def mask(value: Any, action_space: gym.Space[Any]) -> np.ndarray:
         sizes = tuple(len(part) for part in value)
         joined = np.concatenate([np.asarray(part) for part in value])
     else:
-        joined = _array(value)
+        joined = as_array(value)
         sizes = joined.shape
     if joined.shape != (sum(parts),) or sizes not in ((sum(parts),), parts) or joined.dtype.kind not in "biuf":
         raise BadValue(f"gave the action mask {shown(value)}, and its actions need one of shape {(sum(parts),)}")
@@ -134,7 +134,7 @@ def problem(observation: Any, space: gym.Space[Any]) -> str | None:
     try:
         if isinstance(space, (spaces.Dict, spaces.Tuple)):
             return _problem_of_parts(observation, space)
-        batch = fitted(_array(observation)[None], space)
+        batch = fitted(as_array(observation)[None], space)
         check_range(batch, space)
     except BadValue as error:
         return str(error)
@@ -166,7 +166,7 @@ def outside(observation: Any, space: gym.Space[Any]) -> str | None:
         return next((text for text in found if text), None)
     if not isinstance(space, spaces.Box):
         return None
-    value = _array(observation).astype(np.float64)
+    value = as_array(observation).astype(np.float64)
     slack = 1e-5 * np.maximum(1.0, np.abs(value))
     wrong = np.isnan(value) | (value < space.low - slack) | (value > space.high + slack)
     if not wrong.any():
@@ -182,7 +182,7 @@ def shown(value: Any) -> str:
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
-def _array(value: Any) -> np.ndarray:
+def as_array(value: Any) -> np.ndarray:
     """A value as an array; a tensor is copied from its device."""
     if hasattr(value, "detach"):  # torch, without importing it
         value = value.detach().cpu()

@@ -12,13 +12,14 @@ import cloudpickle  # type: ignore[import-untyped]
 import gymnasium as gym
 import numpy as np
 
-from gymnast.envs.errors import EnvError
+from gymnast.envs.errors import EnvError, one_line_warnings
 from gymnast.envs.rows.row import Row
 
 
 def serve(connection: Connection, name: str, pickled: bytes, seeds: Sequence[np.random.SeedSequence]) -> None:
     """Build one row per seed and answer `(command, argument)` until asked to close or the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides what it means
+    one_line_warnings()
     rows: list[Row] = []
     try:
         build: Callable[[], gym.Env[Any, Any]] = cloudpickle.loads(pickled)

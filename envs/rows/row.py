@@ -16,6 +16,7 @@ from gymnasium.wrappers import OrderEnforcing, TimeLimit
 from gymnast.envs.errors import EnvError, EnvWarning, display_hint
 from gymnast.envs.rows import incoming, snapshot
 from gymnast.envs.rows.incoming import BadValue
+from gymnast.envs.rows.pictures import picture
 
 RESEED_AFTER = 10_000
 """Actions since the last seeded reset after which the next reset is seeded, so that a replay stays short."""
@@ -152,7 +153,7 @@ class Row:
     def render(self) -> np.ndarray:
         """What the environment draws now, in RGB: uint8 [H, W, 3]."""
         try:
-            return np.asarray(self.env.render(), np.uint8)
+            return picture(self.env.render())
         except Exception as error:
             raise self.fault("render", error) from error
 

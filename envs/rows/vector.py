@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,6 +19,7 @@ from gymnast.envs.rows import incoming, tensors
 from gymnast.envs.rows import infos as vector_infos
 from gymnast.envs.rows.incoming import BadValue
 from gymnast.envs.rows.infos import Infos
+from gymnast.envs.rows.pictures import picture
 from gymnast.envs.rows.snapshot import has_state, put_back, take
 from gymnast.envs.step import Obs, Step, batched, map_obs, to_tensor
 
@@ -118,27 +119,42 @@ class VectorAdapter(Env):
         return [int(number) for number in self._episode]
 
     def step(self, action: Tensor) -> Step:
-        return self._stepped(*self.env.step(self._array(action)))
+        array = self._array(action)
+        return self._stepped(*self._call("step", lambda: self.env.step(array)))
 
     def send(self, action: Tensor) -> None:
         if not isinstance(self.env, AsyncVectorEnv):
             super().send(action)
         else:
-            self.env.step_async(self._array(action))
+            env, array = self.env, self._array(action)
+            self._call("step", lambda: env.step_async(array))
 
     def receive(self) -> Step:
-        return self._stepped(*self.env.step_wait()) if isinstance(self.env, AsyncVectorEnv) else super().receive()
+        if not isinstance(self.env, AsyncVectorEnv):
+            return super().receive()
+        return self._stepped(*self._call("step", self.env.step_wait))
+
+    def _call(self, name: str, call: Callable[[], Any]) -> Any:
+        """One of the environment's calls."""
+        with self._in_words(name):
+            return call()
 
     def _array(self, action: Tensor) -> np.ndarray:
         return np.array(action.detach().cpu().numpy(), self.env.action_space.dtype)
 
     @contextmanager
     def _in_words(self, call: str) -> Iterator[None]:
-        """What is wrong with a value, as an EnvError that names the environment and the step."""
+        """An EnvError that names the call, if the environment raises in it or gives what does not fit."""
+        where = f"{call}, {self._where()}" if call == "step" else call
         try:
             yield
+        except EnvError:
+            raise
         except BadValue as error:
-            raise EnvError(f"{self.id} {error} ({self._where() if call == 'step' else call})") from error
+            raise EnvError(f"{self.id} {error} ({where})") from error
+        except Exception as error:
+            text = " ".join(str(error).split())
+            raise EnvError(f"{self.id}: {call} raised {type(error).__name__}: {text} ({where})") from error
 
     def _stepped(self, observations: Any, rewards: Any, terminated: Any, truncated: Any, given: Any) -> Step:
         """The step that the environment answered with, with new episodes where one ended."""
@@ -229,7 +245,7 @@ class VectorAdapter(Env):
     def _final_obs(self, infos: Infos, rows: np.ndarray) -> Obs:
         """The final observations of these rows: one object per row (Gymnasium), or a whole batch (ale-py)."""
         if "final_obs" not in infos:
-            raise RuntimeError(f"{self.id} declares SAME_STEP but returned no final_obs when an episode ended")
+            raise EnvError(f"{self.id} declares SAME_STEP but returned no final_obs when an episode ended")
         final = infos["final_obs"]
         if isinstance(final, np.ndarray) and final.dtype == object:
             return self._batch([final[row] for row in rows])
@@ -241,7 +257,7 @@ class VectorAdapter(Env):
         if self._obeys_mask or not running.size:
             return
         if not tensors.equal(tensors.select_rows(before, running), tensors.select_rows(after, running)):
-            raise RuntimeError(f"{self.id} ignores reset_mask: it reset rows whose episodes were still running")
+            raise EnvError(f"{self.id} ignores reset_mask: it reset rows whose episodes were still running")
         self._obeys_mask = True  # once is enough
 
     def _tensors(self, observations: Any) -> Obs:
@@ -322,11 +338,18 @@ class VectorAdapter(Env):
         self._begun, self._resets = snapshot["begun"], snapshot["resets"]
 
     def render(self, row: int = 0) -> np.ndarray:
-        frames = self.env.render() if self.env.render_mode == "rgb_array" else None
-        return super().render(row) if frames is None else np.asarray(frames[row], np.uint8)
+        if self.env.render_mode != "rgb_array":
+            return super().render(row)
+        frames = self._call("render", self.env.render)
+        frame: np.ndarray = self._call("render", lambda: picture(None if frames is None else frames[row]))
+        return frame
 
     def close(self) -> None:
-        self.env.close()
+        """Free the environment; where it raises, that is a warning: what it was for is done."""
+        try:
+            self._call("close", self.env.close)
+        except EnvError as error:
+            warnings.warn(str(error), EnvWarning, stacklevel=2)
 
 
 def _clears(env: VectorEnv) -> bool:

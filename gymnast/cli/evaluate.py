@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from gymnast.agents.base import Agent
 from gymnast.atari import protocols, scores
 from gymnast.envs.env import Env
+from gymnast.envs.errors import EnvError, EnvWarning
 from gymnast.errors import UsageError, first_line
 from gymnast.evaluation import environment, play
 from gymnast.evaluation.result import Evaluation
@@ -144,7 +146,10 @@ def _extras(agent: Agent, env: Env, about: About, options: EvaluateOptions, *, d
         picture.draw(Path(options.picture), agent, env)
         extras["picture"] = options.picture
     if options.video is not None:
-        extras["video"] = str(_film(agent, about, options, device=device))
+        try:
+            extras["video"] = str(_film(agent, about, options, device=device))
+        except EnvError as error:  # the score is worth more than its picture
+            warnings.warn(f"no video: {error}", EnvWarning, stacklevel=2)
     return extras
 
 

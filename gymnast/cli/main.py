@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gymnast.cli.help import show_help
-from gymnast.envs.errors import EnvError, EnvWarning
+from gymnast.envs.errors import EnvError, EnvWarning, one_line_warnings
 from gymnast.errors import RunError, UsageError, nearest
 from gymnast.populations import request
 from gymnast.reports import report
@@ -29,6 +29,7 @@ from gymnast.settings.options import (
     TrainOptions,
 )
 from gymnast.settings.request import resolve, train_flags
+from gymnast.storage.metrics_log import finite
 from gymnast.suites.options import AblateOptions, BenchmarkOptions
 from gymnast.version import __version__
 
@@ -58,7 +59,8 @@ ALSO_IN_PYTHON = ("device", "out", "steps")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0, 1 for a failed run, 2 for wrong input, 128 + a signal's number."""
     words = sys.argv[1:] if argv is None else list(argv)
-    warnings.formatwarning = _formatted
+    shown = warnings.formatwarning
+    one_line_warnings()
     try:
         code = _dispatch(words)
         sys.stdout.flush()
@@ -72,18 +74,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader closed the pipe; buffered output must not raise at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-
-
-_of_others = warnings.formatwarning
-
-
-def _formatted(
-    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
-) -> str:
-    """What is to be known about an environment is one line; other warnings say where they come from."""
-    if issubclass(category, EnvWarning):
-        return f"gymnast: {message}\n"
-    return _of_others(message, category, filename, lineno, line)
+    finally:
+        warnings.formatwarning = shown
 
 
 def _complain(error: Exception, code: int) -> int:
@@ -206,12 +198,11 @@ def _evaluate(words: list[str]) -> int:
     if options.trust:
         agents.search_here()
     from gymnast.cli import evaluate
-    from gymnast.envs.errors import EnvWarning
     from gymnast.output.warned import told
 
     with told(EnvWarning, lambda text: print(f"gymnast: {text}", file=sys.stderr)):
         found = evaluate.evaluate_path(options)
-    print(json.dumps(found.as_json()) if options.json else found.as_text())
+    print(json.dumps(finite(found.as_json())) if options.json else found.as_text())
     return 0
 
 

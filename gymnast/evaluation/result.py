@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import statistics
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from gymnast.atari import scores
 from gymnast.atari.protocols import Protocol
@@ -28,12 +31,17 @@ class Evaluation:
 
     @property
     def mean_return(self) -> float:
-        return statistics.fmean(self.returns)
+        return statistics.fmean(self.returns) if self.finite else float(np.mean(self.returns))
 
     @property
     def std_return(self) -> float:
         """Standard deviation over the episodes (of the population: divided by their number)."""
-        return statistics.pstdev(self.returns)
+        return statistics.pstdev(self.returns) if self.finite else math.nan
+
+    @property
+    def finite(self) -> bool:
+        """Whether no return is infinite or not a number."""
+        return all(map(math.isfinite, self.returns))
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -43,9 +51,9 @@ class Evaluation:
             "episodes": len(self.returns),
             "mean_return": self.mean_return,
             "std_return": self.std_return,
-            "median_return": statistics.median(self.returns),
-            "min_return": min(self.returns),
-            "max_return": max(self.returns),
+            "median_return": statistics.median(self.returns) if self.finite else float(np.median(self.returns)),
+            "min_return": float(np.min(self.returns)),
+            "max_return": float(np.max(self.returns)),
             "mean_length": statistics.fmean(self.lengths),
             "env_steps": sum(self.lengths),
             "trained_env_steps": self.trained_env_steps,

@@ -128,10 +128,12 @@ def gather(labels: Mapping[Path, str], *, missing: Sequence[str] = ()) -> Gather
 
 
 def _run(path: Path, label: str, config: dict[str, Any], rows: list[dict[str, Any]]) -> Run | None:
-    """The run of a folder; None where it has no final evaluation of all its steps."""
+    """The run of a folder; None where it has no final evaluation of all its steps, or none with a finite return."""
     final = rows[-1] if rows else {}
     solved = config["run"].get("stop_return") is not None
     if final.get("kind") != "final" or (final["env_step"] < config["run"]["steps"] and not solved):
+        return None
+    if final["mean_return"] is None:
         return None
     return Run(
         path=path,

@@ -47,7 +47,9 @@ def draw(axes: Any, rows: list[dict[str, Any]], *, color: str, label: str) -> No
         if row["kind"] == "train" and row.get("return_mean") is not None
     ]
     evaluations = [
-        (row["env_step"], row["mean_return"], row.get("std_return", 0.0)) for row in rows if row["kind"] == "eval"
+        (row["env_step"], row["mean_return"], row.get("std_return", 0.0))
+        for row in rows
+        if row["kind"] == "eval" and row["mean_return"] is not None
     ]
     if train:
         steps, returns = zip(*train, strict=True)

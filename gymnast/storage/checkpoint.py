@@ -10,17 +10,16 @@ import dataclasses
 import json
 import os
 import pickle
-import zipfile
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 
 from gymnast.agents.base import Agent
 from gymnast.errors import UsageError, first_line
-from gymnast.storage import space_json
+from gymnast.storage import digests, space_json
 
 FORMAT = "gymnast checkpoint 1"
 
@@ -135,14 +134,14 @@ def _cut_out(view: torch.Tensor) -> torch.Tensor:
 def read(path: Path) -> tuple[About, dict[str, Any]]:
     """A checkpoint's description and state, on the CPU; UsageError names a damaged, unsafe or other file."""
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with open(path, "rb") as file:  # one file throughout, even if a run renames another into its place
+            content = _load(file, path)
     except FileNotFoundError:
         raise UsageError(f"no checkpoint {path}") from None
     except IsADirectoryError:
         raise UsageError(f"{path} is a folder, not a checkpoint") from None
     except pickle.UnpicklingError:
-        reason = "holds more than tensors and plain values" if zipfile.is_zipfile(path) else "is not a checkpoint"
-        raise UsageError(f"{path} {reason}; it was not loaded") from None
+        raise UsageError(f"{path} holds more than tensors and plain values; it was not loaded") from None
     except (OSError, RuntimeError, EOFError, KeyError, ValueError) as error:
         raise UsageError(f"{path} is damaged or not a checkpoint: {first_line(error)}") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
@@ -152,6 +151,20 @@ def read(path: Path) -> tuple[About, dict[str, Any]]:
     except (KeyError, TypeError, ValueError):
         raise UsageError(f"{path} is damaged: its description cannot be read") from None
     return about, content
+
+
+def _load(file: IO[bytes], path: Path) -> Any:
+    """What torch wrote, if every part of it matches its digest; UsageError names the part that does not."""
+    damaged = digests.damaged_record(file)
+    if damaged == "":
+        raise UsageError(f"{path} is damaged or not a checkpoint; it was not loaded")
+    if damaged is None:
+        return torch.load(file, map_location="cpu", weights_only=True)
+    name = "a part"
+    if digests.is_tensor(damaged):
+        with suppress(Exception):  # only for the tensor's name
+            name = digests.name_of(damaged, torch.load(file, map_location="cpu", weights_only=True))
+    raise UsageError(f"{path} is damaged: {name} does not match its digest; it was not loaded")
 
 
 def read_agent(path: Path) -> tuple[About, dict[str, Any]]:

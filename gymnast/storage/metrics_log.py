@@ -31,7 +31,7 @@ class MetricsLog:
 
     def write(self, record: dict[str, Any]) -> None:
         """Append one record of plain values (numbers, strings, lists, dicts); NaN and infinities become null."""
-        line = json.dumps(_finite(record), separators=(",", ":"), allow_nan=False)
+        line = json.dumps(finite(record), separators=(",", ":"), allow_nan=False)
         self._waiting += line.encode() + b"\n"
         self._flush()
 
@@ -125,12 +125,12 @@ def _whole_lines(path: Path) -> int:
     return 0
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """The value with null for NaN and infinities, which JSON does not have."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return value

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Protocol
 
+from gymnast.envs.errors import EnvError
 from gymnast.output.panel import Panel, PanelState
 from gymnast.training.interrupts import Interrupts
 
@@ -95,6 +96,9 @@ class Events:
                     raise
                 self._next[event.name] = due
                 return
+            except EnvError:
+                self._next[event.name] = due
+                raise
 
     def _after_now(self, event: Event) -> int:
         return (self._run.env_step // event.period + 1) * event.period

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gymnast.agents.base import Planner
-from gymnast.envs.errors import EnvError
 from gymnast.errors import first_line
 from gymnast.evaluation import play
 from gymnast.evaluation.result import Evaluation
@@ -69,7 +68,7 @@ def leave_files(parts: Parts, path: Path, session: Session) -> dict[str, Path]:
     for name, make in makers.items():
         try:
             files[name] = make()
-        except (OSError, ValueError, EnvError) as error:
+        except Exception as error:  # an environment's render raises anything, and what was learned is kept
             session.panel.message(f"no {name}: {first_line(error)}")
     return files
 

@@ -124,6 +124,9 @@ class Loop:
                     return
                 next_pulse = perf_counter() + PULSE
 
+    def close(self) -> None:
+        """Stop what runs beside this process; calling it twice is harmless."""
+
     def _learn(self) -> None:
         for _ in range(self.agent.updates_due(self.env_step)):
             self.metrics = self.agent.learn()

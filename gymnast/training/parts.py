@@ -30,7 +30,9 @@ from gymnast.atari.protocols import Protocol
 from gymnast.envs import imports
 from gymnast.envs.atari.names import is_atari
 from gymnast.envs.env import Env
+from gymnast.envs.errors import EnvError
 from gymnast.envs.factory import EnvLike
+from gymnast.errors import first_line
 from gymnast.evaluation import environment
 from gymnast.machine import limit_threads, pick_device
 from gymnast.settings import agents, under_protocol
@@ -142,18 +144,24 @@ class Parts:
         return bandit_regret(self.agent, self.env)
 
     def eval_env(self, *, rows: int | None = None, render: bool = False) -> Env:
-        """A new environment for evaluations; if training uses a VectorEnv, of the id that the options name."""
+        """A new environment for evaluations; if training uses a VectorEnv, of the id that the options name.
+
+        Raises EnvError if it cannot be made: the run has begun.
+        """
         options = self.options
-        return environment.make_env(
-            options.env if isinstance(self.env_like, gym.vector.VectorEnv) else self.env_like,
-            rows or min(options.eval_envs, options.eval_episodes),
-            device=str(self.env.device),
-            options=env_options(options),
-            wrappers=options.wrapper,
-            max_episode_steps=options.max_episode_steps,
-            render=render,
-            native=None if isinstance(self.env_like, gym.vector.VectorEnv) else options.native,
-        )
+        try:
+            return environment.make_env(
+                options.env if isinstance(self.env_like, gym.vector.VectorEnv) else self.env_like,
+                rows or min(options.eval_envs, options.eval_episodes),
+                device=str(self.env.device),
+                options=env_options(options),
+                wrappers=options.wrapper,
+                max_episode_steps=options.max_episode_steps,
+                render=render,
+                native=None if isinstance(self.env_like, gym.vector.VectorEnv) else options.native,
+            )
+        except ValueError as error:
+            raise EnvError(first_line(error)) from error
 
 
 def _with_rows(options: TrainOptions, env_like: EnvLike) -> TrainOptions:

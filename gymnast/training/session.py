@@ -9,6 +9,7 @@ from collections.abc import Callable
 import torch
 
 from gymnast.envs.env import Env
+from gymnast.envs.errors import EnvError
 from gymnast.errors import RunError
 from gymnast.evaluation.play import evaluate
 from gymnast.evaluation.result import Evaluation
@@ -52,6 +53,9 @@ class Session:
         self._stopped = False
         self._checkpoints = last.path.parent
         self._eval_env: Env | None = None
+        self._odd_said = False
+        self._env_failed = False
+        """Whether the environment raised in training: its state is then worth nothing."""
         events = (
             Event("log", self.options.log_every, self.log),
             Event("eval", self.options.eval_every, self.evaluate, repeatable=True),
@@ -69,6 +73,7 @@ class Session:
         of a step; the last good checkpoint then stays unchanged.
         """
         self._events.go()
+        self._say_not_finite()
         self.save_last()
         self.trained = True
 
@@ -80,16 +85,38 @@ class Session:
     def solved(self) -> bool:
         """Whether the last evaluation reached the return at which the run stops, or a callback stopped it."""
         goal, last = self.options.stop_return, self.last_evaluation
-        return self._stopped or (goal is not None and last is not None and last.mean_return >= goal)
+        return self._stopped or (goal is not None and last is not None and _rank(last.mean_return) >= goal)
 
     def advance(self, until: int) -> None:
-        self.loop.advance(until, self._pulse)
+        try:
+            self.loop.advance(until, self._pulse)
+        except EnvError:
+            self._env_failed = True
+            raise
         if self._callbacks.step(self.loop.agent):
             self._stop("on_step")
 
     def _stop(self, callback: str) -> None:
         self._stopped = True
         self.panel.message(f"stopped by {callback} at env step {self.loop.env_step:,}")
+
+    def begin(self) -> None:
+        """Begin the first episodes; EnvError where the environment cannot."""
+        try:
+            self.loop.env.reset()
+        except EnvError:
+            self._env_failed = True
+            raise
+
+    def save_after_failure(self) -> None:
+        """Leave a checkpoint after an EnvError in training; what was learned by then is kept if it is finite."""
+        if self.trained:
+            return  # it failed in the final evaluation, before which all was kept
+        self.loop.close()
+        try:
+            self.save_last()
+        except RunError as error:
+            self.panel.message(str(error))
 
     def _pulse(self) -> bool:
         """Show and record time-based output; returns whether a signal arrived."""
@@ -100,6 +127,7 @@ class Session:
 
     def log(self) -> None:
         """One record of the training so far, to metrics.jsonl and the writers."""
+        self._say_not_finite()
         self._check_finite()
         loop = self.loop
         values = {**loop.episodes.means(), **self._losses(), **loop.agent.scheduled()}
@@ -148,11 +176,15 @@ class Session:
         )
         self.last_evaluation = result
         self.records.evaluation(result)
-        better = self.best is None or result.mean_return > self.best
+        better = self.best is None or _rank(result.mean_return) > _rank(self.best)
         if better:
             self.best = result.mean_return
-            about = dataclasses.replace(self._parts.describe(), score=self.best, score_seed=self._parts.seeds.eval)
+            score = self.best if math.isfinite(self.best) else None
+            about = dataclasses.replace(self._parts.describe(), score=score, score_seed=self._parts.seeds.eval)
             self._save_agent("best", about)
+        if not result.finite:
+            odd = sum(not math.isfinite(value) for value in result.returns)
+            self.panel.message(f"{odd} of {len(result.returns)} evaluation episodes have a return that is not finite")
         self.panel.message(
             f"evaluation at {self.loop.env_step:,}: {result.mean_return:.2f}{' (best)' if better else ''}"
         )
@@ -194,7 +226,7 @@ class Session:
         return RunState(
             agent=loop.agent.state_dict(),
             actor=loop.actor.state_dict(),
-            env=loop.env.snapshot() if loop.exact_resume else None,
+            env=loop.env.snapshot() if loop.exact_resume and not self._env_failed else None,
             loop=loop.state_dict(),
             torch_rng=torch.get_rng_state(),
             cuda_rng=torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
@@ -217,7 +249,20 @@ class Session:
         self.best = state.session.best
         self.records.restore(state.session)
 
+    def _say_not_finite(self) -> None:
+        """Say once that returns of training episodes are infinite or not a number."""
+        if not self._odd_said and not all(map(math.isfinite, self.loop.episodes.returns)):
+            self._odd_said = True
+            self.panel.message(
+                f"returns of training episodes are infinite or not a number by env step {self.loop.env_step:,}"
+            )
+
     def close(self) -> None:
         if self._eval_env is not None:
             self._eval_env.close()
         self.records.close()
+
+
+def _rank(mean_return: float) -> float:
+    """What evaluations are compared by: a return that is not finite is worse than any other."""
+    return mean_return if math.isfinite(mean_return) else -math.inf

@@ -11,10 +11,9 @@ from typing import Any
 from gymnast.agents.base import AsynchronousConfig, LearningError, Planner
 from gymnast.agents.variants import Variant
 from gymnast.envs.env import Env
-from gymnast.envs.errors import EnvWarning
+from gymnast.envs.errors import EnvError, EnvWarning
 from gymnast.envs.factory import EnvLike, full_id
 from gymnast.envs.native.adapter import NativeEnv
-from gymnast.envs.rows.processes import WorkerError
 from gymnast.errors import RunError, UsageError, first_line
 from gymnast.networks.build import automatic
 from gymnast.networks.layers.images import reading
@@ -154,18 +153,24 @@ def _run(
     exit_code, final, files = 1, None, {"run": path}
     try:
         with session.interrupts:
+            if state is None or state.env is None:
+                session.begin()
             if isinstance(parts.agent, Planner):
                 _plan(parts.agent, parts.env, session)
             else:
                 session.go()
-            exit_code = session.interrupts.exit_code
-            if not exit_code:
+            if session.interrupts.received is None:
                 final = evaluate_kept(parts, path, session)
                 files |= leave_files(parts, path, session)
                 exit_code = 1 if session.failed_saves else 0
             else:
+                exit_code = session.interrupts.exit_code
                 panel.message(f"stopped at env step {session.env_step:,}; to continue: gymnast resume {path}")
-    except (RunError, LearningError, WorkerError) as error:
+    except EnvError as error:
+        panel.message(str(error))
+        session.save_after_failure()
+        panel.message(f"training stopped at env step {session.env_step:,}; to continue: gymnast resume {path}")
+    except (RunError, LearningError, UsageError) as error:  # a UsageError of a best.pt that was damaged meanwhile
         panel.message(str(error))
     except KeyboardInterrupt:
         if session.interrupts.received is None:
@@ -204,8 +209,6 @@ def _session(
 ) -> Session:
     """The session that trains the parts, from the start or from `state`."""
     loop = _loop(parts, stack)
-    if state is None or state.env is None:
-        parts.env.reset()
     if state is not None:
         if state.env is None:
             panel.message(f"{parts.env.id} cannot be restored exactly: resuming with new episodes")
