@@ -280,7 +280,6 @@ def test_every_combination_is_met_equally_often() -> None:
         (["a=1:2", "b=3:4"], [], 9, "vary cannot cross two ranges, a and b: list the values of one, or use --vary-zip"),
         ([], ["a=1,2", "b=3,4,5"], 6, "vary_zip needs equally many values of each setting: a has 2, b has 3"),
         (["a=1,2"], ["a=3,4"], 6, "vary sets a twice"),
-        (["a=1,1"], [], 6, "vary takes each value once"),
     ],
 )
 def test_values_that_no_member_would_have_are_refused(

@@ -113,10 +113,7 @@ def _read(text: str, option: str) -> Setting:
     if not separator or not name or not values:
         raise ValueError(f"{option} takes name=low:high, name=low:high:log or name=a,b,c, got {text!r}")
     if ":" not in values:
-        numbers = tuple(_number(part, text, option) for part in values.split(","))
-        if len(set(numbers)) < len(numbers):
-            raise ValueError(f"{option} takes each value once, got {text!r}")
-        return Setting(name, numbers)
+        return Setting(name, tuple(_number(part, text, option) for part in values.split(",")))
     low, high, *kind = values.split(":")
     if kind not in ([], ["log"]):
         raise ValueError(f"{option} takes only log after name=low:high:, got {text!r}")
