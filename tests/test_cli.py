@@ -110,6 +110,7 @@ RUN_CHANGES: dict[str, tuple[list[str], Any]] = {
     "native": ([], True),
     "env_options": (['{"is_slippery": false}'], '{"is_slippery": false}'),
     "max_episode_steps": (["50"], 50),
+    "frame_stack": (["3"], 3),
     "protocol": (["nature"], "nature"),
     "video": ([], False),
     "threads": (["2"], 2),

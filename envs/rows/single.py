@@ -16,6 +16,7 @@ from gymnasium.envs.registration import EnvSpec, find_highest_version, get_env_i
 from gymnasium.wrappers import TimeLimit
 
 from gymnast.envs.atari.names import atari_games
+from gymnast.envs.rows.frames import StackFrames
 
 Source: TypeAlias = "EnvSpec | Callable[..., gym.Env[Any, Any]]"
 
@@ -48,6 +49,7 @@ def build(
     *,
     max_episode_steps: int | None = None,
     render: bool = False,
+    frame_stack: int = 1,
 ) -> gym.Env[Any, Any]:
     """One environment of a spec, or from a function that takes the options; ValueError in one line where it fails."""
     if render:
@@ -56,6 +58,7 @@ def build(
             options = {**options, "render_mode": "rgb_array"}
     try:
         env = _construct(source, options, max_episode_steps=max_episode_steps)
+        env = env if frame_stack == 1 else StackFrames(env, frame_stack)
     except Exception as error:
         raise ValueError(failure(source, error)) from error
     if render and env.render_mode != "rgb_array":

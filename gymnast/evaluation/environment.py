@@ -35,10 +35,11 @@ def make_env(
     render: bool = False,
     protocol: str | None = None,
     native: bool | None = None,
+    frame_stack: int = 1,
 ) -> Env:
     """An environment for evaluation: one that seeds its episodes, and with a time limit where the id has none.
 
-    `native` is that of `envs.make`.
+    `native` and `frame_stack` are those of `envs.make`.
 
     A protocol sets the options of an Atari game; ValueError where the given ones contradict it, and for other games.
     """
@@ -62,6 +63,7 @@ def make_env(
         max_episode_steps=max_episode_steps,
         render=render,
         native=native,
+        frame_stack=frame_stack,
     )
     if not isinstance(env, str) and max_episode_steps is None:
         imposed = _limit_rows(made)

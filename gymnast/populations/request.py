@@ -23,6 +23,7 @@ NOT_HERE = (
     "vectorization",
     "protocol",
     "overlap",
+    "frame_stack",
     "exact_resume",
     "wandb_project",
     "wandb_mode",

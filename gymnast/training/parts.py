@@ -60,10 +60,12 @@ class Parts:
         env: EnvLike | None,
         stack: ExitStack,
         name: str | None = None,
+        resumed: bool = False,
     ) -> Parts:
         """Build all parts; ValueError in one line for whatever does not fit.
 
         `env` takes the place of `options.env`, and `name` that of the agent's own; `stack` closes the environment.
+        The config of a resumed run is taken as it is.
         """
         cls = agents.agent_class(agent) if isinstance(agent, str) else agent
         name = name or (agent if isinstance(agent, str) else agents.name_of(cls))
@@ -89,6 +91,8 @@ class Parts:
         )
         stack.callback(made_env.close)
         _check_env(made_env, env_like, options=options, config=config)
+        if not resumed and getattr(config, "frame_stack", None) == 0:
+            config = dataclasses.replace(config, frame_stack=made_env.frame_stack)
         torch.manual_seed(seeds.torch)
         made = _agent(cls, config, name=name, env=made_env, num_envs=options.rows, device=device, seed=seeds.agent)
         # Made here because it may ask for memory: a replay that does not fit is said before anything starts.
@@ -140,6 +144,7 @@ class Parts:
             max_episode_steps=options.max_episode_steps,
             render=render,
             native=None if isinstance(self.env_like, gym.vector.VectorEnv) else options.native,
+            frame_stack=options.frame_stack,
         )
 
 
@@ -249,6 +254,7 @@ def make_env(
         native=options.native,
         compile=compile,
         check_actions=check_actions,
+        frame_stack=options.frame_stack,
     )
 
 
