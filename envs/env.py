@@ -29,6 +29,8 @@ class Env(ABC):
     single_action_space: gym.Space[Any]
     frame_skip: int = 1
     """Emulator frames per env step."""
+    frame_stack: int = 1
+    """Frames of an observation [K, ...], the newest last; a replay may store each once."""
     step_limit: int | None = None
     """Steps after which an evaluation cuts episodes off, where the environment itself has no limit."""
     render_fps: float = 30.0

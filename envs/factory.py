@@ -49,6 +49,7 @@ def make(
     native: bool | None = None,
     compile: bool = False,
     check_actions: bool = False,
+    frame_stack: int = 1,
 ) -> Env:
     """Build N environments as one `Env`.
 
@@ -61,6 +62,8 @@ def make(
     played in that: by default on any device but the CPU. With `compile` a step of a device-native environment is one
     compiled function; with `check_actions` it refuses actions outside its space, by an EnvError. Other environments
     know nothing of either.
+    `frame_stack` makes each observation the last frames of an image environment (`rows/frames.py`), which device-native
+    environments, Atari games (they have an option `stack`) and vector environments do not take.
     Raises ValueError in one line for whatever cannot be built.
     """
     registration.register()
@@ -75,7 +78,10 @@ def make(
         tuple(wrappers),
         max_episode_steps,
         render=render,
+        frame_stack=frame_stack,
     )
+    if frame_stack < 1:
+        raise ValueError(f"frame_stack must be >= 1, got {frame_stack}")
     if isinstance(id, gym.vector.VectorEnv):
         return _adapted(id, wanted, check_actions=check_actions)
     if not isinstance(id, str):
@@ -84,9 +90,11 @@ def make(
     if wanted.wrappers and (own is not None or _is_atari(id)):
         raise ValueError(f"wrapper: {own or id} steps its rows as one, and {wanted.wrappers[0]} wraps a single one")
     if _is_atari(id):
+        wanted.refuse_stack("an Atari game: it has the option stack, as in --env-options '{\"stack\": 4}'")
         return _atari(id, wanted)
     if own is None:
         return _in_rows(single.resolve(id), wanted)
+    wanted.refuse_stack(f"the device-native {own}")
     return _device_native(own, wanted, compile=compile, check_actions=check_actions)
 
 
@@ -110,10 +118,17 @@ class _Wanted:
     wrappers: tuple[str, ...]
     max_episode_steps: int | None
     render: bool
+    frame_stack: int
+
+    def refuse_stack(self, what: str) -> None:
+        """ValueError where frames cannot be stacked."""
+        if self.frame_stack > 1:
+            raise ValueError(f"frame_stack {self.frame_stack} cannot be set for {what}")
 
 
 def _adapted(env: gym.vector.VectorEnv[Any, Any, Any], wanted: _Wanted, *, check_actions: bool) -> Env:
     """A vector environment that exists already."""
+    wanted.refuse_stack("a VectorEnv: wrap the environments that it is made of")
     if isinstance(env, NativeVectorEnv):
         env.check_actions |= check_actions
         return NativeEnv(env, id=_vector_name(env), seed=wanted.seed)
@@ -154,6 +169,7 @@ def _in_rows(source: single.Source, wanted: _Wanted) -> Env:
     if kind == "native" and wanted.wrappers:
         raise ValueError(f"wrapper {wanted.wrappers[0]} needs vectorization serial or async, got native")
     if kind == "native":
+        wanted.refuse_stack("an id's own vector version: use vectorization serial or async")
         return VectorAdapter(_native(source, wanted), id=name, seed=seed, device=device)
     build = partial(
         single.build,
@@ -162,10 +178,15 @@ def _in_rows(source: single.Source, wanted: _Wanted) -> Env:
         wrappers=wanted.wrappers,
         max_episode_steps=wanted.max_episode_steps,
         render=wanted.render,
+        frame_stack=wanted.frame_stack,
     )
+    made: Env
     if kind == "async":
-        return WorkersEnv(name, build, wanted.num_envs, seed=seed, device=device)
-    return SerialEnv(name, [build() for _ in range(wanted.num_envs)], seed=seed, device=device)
+        made = WorkersEnv(name, build, wanted.num_envs, seed=seed, device=device)
+    else:
+        made = SerialEnv(name, [build() for _ in range(wanted.num_envs)], seed=seed, device=device)
+    made.frame_stack = wanted.frame_stack
+    return made
 
 
 def native_id(

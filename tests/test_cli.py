@@ -115,6 +115,7 @@ RUN_CHANGES: dict[str, tuple[list[str], Any]] = {
         ("TimeAwareObservation", "ClipReward:max_reward=1"),
     ),
     "max_episode_steps": (["50"], 50),
+    "frame_stack": (["3"], 3),
     "protocol": (["nature"], "nature"),
     "video": ([], False),
     "threads": (["2"], 2),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,8 @@ import torch
 from gymnasium import spaces
 
 from gymnast import TrainOptions, load, train
+from gymnast.agents.value.dqn import DQN, DQNConfig
+from gymnast.envs import make
 from gymnast.evaluation import evaluate
 from gymnast.networks import build
 from gymnast.networks.backbones.convolutional import NatureCNN
@@ -140,3 +144,114 @@ def test_an_image_environment_trains_and_says_its_backbone(
     assert said in capfd.readouterr().err
     agent_again = load(result.path)
     assert evaluate(agent_again, lambda: Camera(shape), episodes=2).lengths == (5, 5)
+
+
+class Numbered(Camera):
+    """Frame t of episode e is full of 10 * e + t; episodes have 5 steps."""
+
+    episodes = 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        self.episodes += 1
+        return super().reset(seed=seed)
+
+    def _see(self) -> Any:
+        super()._see()
+        return np.full(self.observation_space.shape, 10 * self.episodes + self.time, np.uint8)
+
+
+STACKED = {
+    (40, 48): (3, 40, 48),
+    (40, 48, 1): (3, 40, 48),
+    (1, 40, 48): (3, 40, 48),
+    (40, 48, 3): (3, 40, 48, 3),
+    (3, 40, 48): (3, 3, 40, 48),
+}
+
+
+@pytest.mark.parametrize(("shape", "stacked"), STACKED.items())
+@pytest.mark.parametrize("vectorization", ["serial", pytest.param("async", marks=pytest.mark.slow)])
+def test_frames_are_stacked_and_none_outlives_its_episode(
+    shape: tuple[int, ...], stacked: tuple[int, ...], vectorization: str
+) -> None:
+    env = make(lambda: Numbered(shape), 2, frame_stack=3, vectorization=vectorization)
+    assert (env.single_observation_space.shape, env.frame_stack) == (stacked, 3)
+    found, finals = [numbers(env.reset())], []
+    for _ in range(7):
+        step = env.step(torch.zeros(2, dtype=torch.int64))
+        found.append(numbers(step.obs))
+        finals.append(numbers(step.next_obs))
+    env.close()
+    assert found[:5] == [[0, 0, 10], [0, 10, 11], [10, 11, 12], [11, 12, 13], [12, 13, 14]]
+    assert found[5:] == [[0, 0, 20], [0, 20, 21], [20, 21, 22]]
+    assert finals[4] == [13, 14, 15]
+
+
+def numbers(obs: Any) -> list[int]:
+    """The number that each frame of row 0 is full of."""
+    frames = obs[0].flatten(1)
+    assert (frames == frames[:, :1]).all()
+    return [int(value) for value in frames[:, 0]]
+
+
+@pytest.mark.parametrize("shape", STACKED)
+def test_a_replay_keeps_each_frame_once_and_gives_the_same_stacks(shape: tuple[int, ...]) -> None:
+    env = make(lambda: Numbered(shape), 1, frame_stack=3)
+    config = DQNConfig(frame_stack=env.frame_stack, learning_starts=10_000, replay_size=200, batch_size=64)
+    agent = DQN(env.single_observation_space, env.single_action_space, config, seed=0)
+    actor = agent.actor(1, explore=True, seed=0)
+    assert agent.replay is not None
+    assert (agent.replay.stack, agent.replay.layout.frame_bytes) == (3, math.prod(shape))
+    seen = set()
+    obs, start = env.reset(), env.start
+    for _ in range(60):
+        acted = actor.act(obs, start)
+        step = env.step(acted.action)
+        agent.store(obs, acted, step)
+        seen.add((*numbers(obs), *numbers(step.next_obs)))
+        obs, start = step.obs, step.start
+    batch = agent.replay.sample()
+    for row in range(64):
+        pair = (*numbers(batch.obs[row : row + 1]), *numbers(batch.next_obs[row : row + 1]))
+        assert pair in seen
+
+
+@pytest.mark.parametrize("agent", ["dqn", "ppo"])
+def test_a_run_stacks_in_training_evaluation_and_after_loading(agent: str, tmp_path: Path) -> None:
+    options = TrainOptions(
+        "own", steps=40, out=str(tmp_path), name="run", eval_episodes=1, video=False, num_envs=2, frame_stack=3
+    )
+    result = train(agent, options, env=lambda: Camera((40, 48, 3)))
+    assert result.exit_code == 0
+    kept = json.loads((result.path / "config.json").read_text())
+    assert kept["run"]["frame_stack"] == 3
+    assert kept["config"].get("frame_stack", 3) == 3
+    assert load(result.path).observation_space.shape == (3, 40, 48, 3)
+
+
+def test_four_planes_of_ones_own_are_no_stack(tmp_path: Path) -> None:
+    """The run asks the environment, and does not guess from the shape."""
+    options = TrainOptions("own", steps=40, out=str(tmp_path), name="run", eval_episodes=1, video=False)
+    result = train("dqn", options, DQNConfig(learning_starts=10), env=lambda: Camera((4, 48, 48)))
+    assert result.exit_code == 0
+    assert json.loads((result.path / "config.json").read_text())["config"]["frame_stack"] == 1
+
+
+@pytest.mark.parametrize(
+    ("id", "message"),
+    [
+        ("CartPole-v1", "frame_stack needs images, uint8 .* got Box"),
+        ("Pong", "frame_stack 3 cannot be set for an Atari game: it has the option stack"),
+        ("gymnast/MinAtar-Breakout-v1", "frame_stack 3 cannot be set for the device-native"),
+        (gym.vector.SyncVectorEnv([Camera] * 2), "frame_stack 3 cannot be set for a VectorEnv"),
+    ],
+)
+def test_what_cannot_be_stacked_is_refused(id: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make(id, frame_stack=3)
+
+
+def test_atari_says_its_stack() -> None:
+    env = make("Pong", options={"stack": 2})
+    assert env.frame_stack == env.single_observation_space.shape[0] == 2
+    env.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from gymnast.agents.optim import optimizers
@@ -104,8 +104,9 @@ class DQNConfig:
     """Slots of the replay; an episode takes one per action plus frame_stack."""
     replay_path: str | None = None
     """File for the replay's frames, created for the run and deleted with it; by default they stay in memory."""
-    frame_stack: int = 0
-    """Frames stacked in an observation, each stored once; 0 means 4 for uint8 [4, H, W] and 1 otherwise."""
+    frame_stack: int = field(default=0, metadata={"flag": False})
+    """Frames stacked in an observation, each stored once. In a run 0 is what the environment says; elsewhere it is 4
+    for uint8 [4, H, W] and 1 otherwise."""
     learning_starts: int = 1_000
     """Env steps before the first update."""
     train_period: int = 4

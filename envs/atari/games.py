@@ -118,6 +118,7 @@ class Atari(Env):
         self._rom = name.rom
         self._sent = False
         self._native: Any = _native_env(name.rom, num_envs, options)
+        self.frame_stack = options.stack if options.grayscale else 1
         channels = options.stack * (1 if options.grayscale else 3)
         self.single_observation_space = spaces.Box(0, 255, (channels, options.screen, options.screen), np.uint8)
         self._num_actions = len(self._native.ale.get_action_set())

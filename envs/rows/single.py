@@ -19,6 +19,7 @@ from gymnasium.wrappers import TimeLimit
 from gymnast.envs import imports
 from gymnast.envs.atari.names import atari_games
 from gymnast.envs.errors import display_hint
+from gymnast.envs.rows.frames import StackFrames
 from gymnast.envs.rows.wrappers import wrapped
 
 Source: TypeAlias = "EnvSpec | Callable[..., gym.Env[Any, Any]]"
@@ -89,6 +90,7 @@ def build(
     wrappers: Sequence[str] = (),
     max_episode_steps: int | None = None,
     render: bool = False,
+    frame_stack: int = 1,
 ) -> gym.Env[Any, Any]:
     """One environment of a spec, or from a function that takes the options; ValueError in one line where it fails."""
     if render:
@@ -97,6 +99,7 @@ def build(
             options = {**options, "render_mode": "rgb_array"}
     try:
         env = _construct(source, options, max_episode_steps=max_episode_steps)
+        env = env if frame_stack == 1 else StackFrames(env, frame_stack)
     except Exception as error:
         raise ValueError(failure(source, error)) from error
     if render and env.render_mode != "rgb_array":

@@ -130,6 +130,7 @@ def _env(about: About, device: str, options: EvaluateOptions, *, rows: int, rend
         max_episode_steps=limit,
         render=render,
         protocol=options.protocol,
+        frame_stack=about.run.get("frame_stack", 1),
     )
 
 

@@ -43,10 +43,11 @@ def make_env(
     render: bool = False,
     protocol: str | None = None,
     native: bool | None = None,
+    frame_stack: int = 1,
 ) -> Env:
     """An environment for evaluation: it seeds its episodes, and has a time limit if the id has none.
 
-    `native` and `wrappers` are those of `envs.make`.
+    `native`, `wrappers` and `frame_stack` are those of `envs.make`.
 
     A protocol sets the options of an Atari game; ValueError if the given ones contradict it, and for other games.
     """
@@ -71,6 +72,7 @@ def make_env(
         max_episode_steps=max_episode_steps,
         render=render,
         native=native,
+        frame_stack=frame_stack,
     )
     if not isinstance(env, str) and max_episode_steps is None:
         imposed = _limit_rows(made)

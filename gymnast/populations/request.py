@@ -26,6 +26,7 @@ NOT_HERE = (
     "wrapper",
     "protocol",
     "overlap",
+    "frame_stack",
     "exact_resume",
 )
 """Options of a run that populations do not support, and therefore refuse."""

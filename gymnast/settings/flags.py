@@ -65,7 +65,7 @@ def flags_of(*classes: type[Any]) -> dict[str, Flag]:
     for cls in classes:
         hints = typing.get_type_hints(cls, include_extras=True)
         for field in dataclasses.fields(cls):
-            if not field.init:
+            if not field.init or field.metadata.get("flag") is False:
                 continue
             if field.name in flags:
                 raise UsageError(f"{cls.__name__}.{field.name} has the same name as another option; rename the field")

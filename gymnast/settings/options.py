@@ -65,6 +65,8 @@ class TrainOptions:
     """Gymnasium's wrappers to put around each environment, the first one innermost: gymnasium.wrappers.NAME."""
     max_episode_steps: int | None = None
     """Time limit per episode, in place of the id's own."""
+    frame_stack: int = 1
+    """Frames of an observation, for image environments of your own; those before an episode are black."""
     protocol: str | None = None
     """Atari protocol to train and score under; overrides presets and the id. See gymnast list protocols."""
     video: bool = True
@@ -94,7 +96,7 @@ class TrainOptions:
             raise ValueError("env must be an id, got ''")
         if self.num_envs is not None:
             _at_least("num_envs", self.num_envs, 1)
-        for name in ("steps", "eval_episodes", "eval_envs", "keep_checkpoints", "log_every", "threads"):
+        for name in ("steps", "frame_stack", "eval_episodes", "eval_envs", "keep_checkpoints", "log_every", "threads"):
             _at_least(name, getattr(self, name), 1)
         for name in ("seed", "eval_every", "checkpoint_every"):
             _at_least(name, getattr(self, name), 0)

@@ -65,10 +65,12 @@ class Parts:
         env: EnvLike | None,
         stack: ExitStack,
         name: str | None = None,
+        resumed: bool = False,
     ) -> Parts:
         """Build all parts; raises a one-line ValueError for anything that does not match.
 
-        `env` replaces `options.env`, and `name` the agent's own; `stack` closes the environment.
+        `env` replaces `options.env`, and `name` the agent's own; `stack` closes the environment. The config of a
+        resumed run is taken as it is.
         """
         agent = agent.name if isinstance(agent, Variant) else agent
         cls = agents.agent_class(agent) if isinstance(agent, str) else agent
@@ -95,6 +97,8 @@ class Parts:
         )
         stack.callback(made_env.close)
         _check_env(made_env, env_like, options=options, config=config)
+        if not resumed and getattr(config, "frame_stack", None) == 0:
+            config = dataclasses.replace(config, frame_stack=made_env.frame_stack)
         torch.manual_seed(seeds.torch)
         made = _agent(cls, config, name=name, env=made_env, num_envs=options.rows, device=device, seed=seeds.agent)
         # Made here because it may ask for memory: a replay that is too large is reported before anything starts.
@@ -159,6 +163,7 @@ class Parts:
                 max_episode_steps=options.max_episode_steps,
                 render=render,
                 native=None if isinstance(self.env_like, gym.vector.VectorEnv) else options.native,
+                frame_stack=options.frame_stack,
             )
         except ValueError as error:
             raise EnvError(first_line(error)) from error
@@ -271,6 +276,7 @@ def make_env(
         native=options.native,
         compile=compile,
         check_actions=check_actions,
+        frame_stack=options.frame_stack,
     )
 
 

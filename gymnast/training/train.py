@@ -100,7 +100,7 @@ def resume(
                 raise UsageError(f"the env {options.env} is code from outside gymnast; trust=True (--trust) runs it")
             made = rebuild.agent_class(about, agent=agent, trust=trust)
             config = rebuild.config_of(about, made, trust=trust)
-            parts = Parts.make(made, options, config, env=None, stack=stack, name=about.agent)
+            parts = Parts.make(made, options, config, env=None, stack=stack, name=about.agent, resumed=True)
             rebuild.load_agent(parts.agent, state.agent, last.path, replay=True)
             parts.actor.load_state_dict(state.actor)
             if state.env is not None:
