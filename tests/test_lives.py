@@ -44,5 +44,5 @@ def test_the_next_episode_is_not_compared_with_the_last(end: str) -> None:
 
 
 def test_an_environment_without_lives_is_refused() -> None:
-    with pytest.raises(LearningError, match="life_loss needs an environment that tells lives"):
+    with pytest.raises(LearningError, match="life_loss needs an environment that reports lives"):
         Lives().lost(dataclasses.replace(step([1, 1]), lives=None))

@@ -259,7 +259,7 @@ def run(tmp_path: Path, protocol: str | None, **others: Any) -> Path:
 def test_a_run_is_stamped_throughout(tmp_path: Path, short: None, capsys: pytest.CaptureFixture[str]) -> None:
     """Rows 21 and 25."""
     path = run(tmp_path, "nature")
-    said = [line for line in capsys.readouterr().err.splitlines() if "the id alone" in line]
+    said = [line for line in capsys.readouterr().err.splitlines() if "the id implies" in line]
     assert said == ["protocol nature plays ALE/Pong-v5 with sticky 0.0 (the id implies 0.25)"]
     config = json.loads((path / "config.json").read_text())
     assert config["protocol"] == PROTOCOLS["nature"].as_json()
