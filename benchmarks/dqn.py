@@ -69,10 +69,8 @@ def run_gymnast(period: int, steps: int) -> dict[str, Any]:
 
 def run_stable_baselines3(period: int, steps: int) -> dict[str, Any]:
     """Stable-Baselines3's DQN, by `learn`."""
-    import torch
     from stable_baselines3 import DQN
 
-    torch.set_num_threads(1)
     model = DQN(
         "MlpPolicy",
         "CartPole-v1",
@@ -98,12 +96,10 @@ def run_stable_baselines3(period: int, steps: int) -> dict[str, Any]:
 def run_tianshou(period: int, steps: int) -> dict[str, Any]:
     """Tianshou's DQN, by its off-policy trainer."""
     import gymnasium
-    import torch
     from tianshou.data import Collector, VectorReplayBuffer
     from tianshou.env import DummyVectorEnv
     from tianshou.trainer import OffPolicyTrainerParams
 
-    torch.set_num_threads(1)
     envs = DummyVectorEnv([lambda: gymnasium.make("CartPole-v1")])
     algorithm = _tianshou_dqn(period)
     collector = Collector(algorithm, envs, VectorReplayBuffer(BUFFER, 1), exploration_noise=True)

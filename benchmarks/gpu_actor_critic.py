@@ -209,7 +209,7 @@ def loop(bench: Bench) -> None:
 
 
 def _loop(game: str, envs: int, mode: str, bench: Bench) -> dict[str, Any]:
-    config = ActorCriticConfig(**MODES[mode], rollout_steps=32 if bench.small else 128)
+    config = ActorCriticConfig(**MODES[mode], rollout_steps=8 if bench.small else 128)
     native = game.startswith("gymnast/")
     env = make(game, envs, device=str(bench.device), seed=0, native=native, compile=native and config.compile)
     agent = ActorCritic(

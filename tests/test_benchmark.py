@@ -188,8 +188,8 @@ def test_what_is_refused(words: list[str], message: str, tmp_path: Path, capsys:
 
 
 def four_runs(out: Path) -> list[str]:
-    words = ["benchmark", SMALL[1], "--agents", "dqn", "rainbow", "--seeds", "2", "--steps", "1500", "--jobs", "2"]
-    words += ["--checkpoint-every", "500", "--out", str(out), "--"]
+    words = ["benchmark", SMALL[1], "--agents", "dqn", "rainbow", "--seeds", "2", "--steps", "900", "--jobs", "2"]
+    words += ["--checkpoint-every", "300", "--out", str(out), "--"]
     words += ["--learning-starts", "200", "--replay-size", "2000", "--eval-episodes", "3", "--no-video"]
     return words
 

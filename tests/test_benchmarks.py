@@ -17,7 +17,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
         ("gymnast-ppo, 1 threads, 2 envs: ", "gymnast-ppo, ms/step: act"),
     ),
     "atari_dqn": (
-        "--only gymnast-dqn sb3-dqn --threads 1 --envs 2 --rounds 1 --steps 8 --learning-starts 40 --warm-up 8",
+        "--only gymnast-dqn --threads 1 --envs 2 --rounds 1 --steps 8 --learning-starts 40 --warm-up 8",
         ("gymnast-dqn, 1 threads, 2 envs: ", "gymnast-dqn, ms/step: act", "each at its best"),
     ),
     "cliff": ("--seeds 1 --episodes 20", ("q-learning   while exploring", "greedy [-13.0]", "greedy: -15")),
@@ -36,8 +36,12 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "gpu_launches": ("--device cpu --agents a2c --envs 2", ("agent a2c, environments 2, recorded False",)),
     "gpu_learner": (
-        "rainbow replay loop --device cpu --small --modes eager",
-        ("ok   Rainbow update: eager", "ok   sample + re-prioritise, by rank: eager", "ok   Pong, Rainbow: eager"),
+        "mlp replay loop --device cpu --small --modes eager",
+        (
+            "ok   MLP update, batch 128: eager",
+            "ok   sample + re-prioritise, by rank: eager",
+            "ok   Pong, Rainbow: eager",
+        ),
     ),
     "gpu_minatar": ("--device cpu --agents pqn --steps 64", ("pqn Breakout seed 0: ", "IQM over seeds")),
     "gpu_population": ("--device cpu --members 2 --steps 512", ("no GPU: 2 members of 512 steps", "solved  ")),

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import copy
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -179,3 +182,15 @@ def test_radam_takes_the_steps_of_torchs(on_device: bool) -> None:
             parameter.grad = grad.clone()
             optimizer.step()
         torch.testing.assert_close(*parameters, rtol=1e-5, atol=1e-6)
+
+
+def test_a_run_that_compiles_nothing_does_not_import_dynamo(tmp_path: Path) -> None:
+    """Importing it takes as long as torch itself, at the start of every run and of every worker of A3C."""
+    code = (
+        "import sys; from gymnast import TrainOptions, train;"
+        "train('ppo', TrainOptions(env='CartPole-v1', steps=300, eval_episodes=1, video=False));"
+        "print('torch._dynamo' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "False"

@@ -6,6 +6,7 @@ import copy
 import difflib
 import inspect
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -122,8 +123,18 @@ def build(
         options["foreach"] = True  # the plain form reads the learning rate on the host
     if captured and "capturable" in _parameters(name):
         options["capturable"] = True
-    optimizer: torch.optim.Optimizer = _class(name)([parameter], **options)
+    optimizer: torch.optim.Optimizer = _untraced(_class(name))([parameter], **options)
     return optimizer
+
+
+@cache
+def _untraced(kind: type[torch.optim.Optimizer]) -> type[torch.optim.Optimizer]:
+    """The class without torch's wrappers of these methods, whose first call imports Dynamo and takes a second.
+
+    They keep Dynamo from tracing through an optimizer, which no graph of ours does.
+    """
+    names = ("add_param_group", "state_dict", "load_state_dict", "zero_grad")
+    return type(kind.__name__, (kind,), {name: inspect.unwrap(getattr(kind, name)) for name in names})
 
 
 def stepper(optimizer: torch.optim.Optimizer) -> Callable[[], None]:
