@@ -78,6 +78,48 @@ def check(
     return Checked(tuple(_Trial(partial(make, env, **settings), steps, seed).findings()))  # type: ignore[arg-type]
 
 
+def why_not_restored(
+    env: EnvLike, *, options: dict[str, Any] | None = None, max_episode_steps: int | None = None
+) -> str | None:
+    """Why a replay of an environment does not lead where it was, by a short trial of two; None where it does.
+
+    Also None where they cannot be built or stepped: whoever has to do that says it better.
+    """
+    build = partial(make, env, vectorization="serial", options=options, max_episode_steps=max_episode_steps)
+    trial = _Trial(build, RESUMED, 0)
+    made: list[Env] = []
+    try:
+        made.append(build())
+        first = made[0]
+        if not isinstance(first, SerialEnv) or first.rows[0].method != "replay":
+            return None
+        made.append(build())
+        for _ in range(2):  # the second time after an episode or more
+            first.reset()
+            list(trial._random(first, RESUMED))
+        taken = first.snapshot()
+    except (ValueError, EnvError):
+        return None
+    else:
+        return _lost(trial, made[0], made[1], taken)
+    finally:
+        for each in made:
+            each.close()
+
+
+def _lost(trial: _Trial, first: Env, second: Env, taken: dict[str, Any]) -> str | None:
+    """What is lost by restoring the second environment from a snapshot of the first; None if nothing is."""
+    try:
+        second.restore(taken)
+    except (ValueError, EnvError) as error:
+        return _line(error)
+    try:
+        same = _same(list(trial._steps_of(first, RESUMED)), list(trial._steps_of(second, RESUMED)))
+    except EnvError:
+        return None
+    return None if same else "a restored environment goes another way than the one that was kept"
+
+
 @dataclass
 class _Trial:
     """An environment on trial; each method tries one thing, and later ones need what earlier ones found."""

@@ -84,6 +84,16 @@ class Env(ABC):
         """Restore the state of a snapshot, including `obs`, `start` and `action_mask`."""
         raise NotImplementedError(f"{self.id} cannot be restored exactly")
 
+    fresh_rows: tuple[int, ...] = ()
+    """Rows that the last `restore` could not bring back, and which began new episodes."""
+
+    def lasting(self) -> dict[str, Any]:
+        """What outlives episodes (running statistics, counters), for `put_lasting`; plain values as in `snapshot`."""
+        return {}
+
+    def put_lasting(self, kept: dict[str, Any]) -> None:  # noqa: B027 - most environments keep nothing
+        """Bring back what outlives episodes where no snapshot can be restored; a `reset` has to follow."""
+
     def transition_table(self) -> TransitionTable | None:
         """The environment's known dynamics (`unwrapped.P`), or None."""
         return None

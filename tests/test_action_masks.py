@@ -79,7 +79,7 @@ def test_without_masks_any_action_is_taken(changes: dict[str, Any]) -> None:
     env = make(Strict, 1, seed=0)
     config = dataclasses.replace(SMALL, action_masks=False, epsilon=1.0, noisy_epsilon=1.0, **changes)
     learner = DQN(env.single_observation_space, env.single_action_space, config, seed=0)
-    with pytest.raises(EnvError, match="step raised AssertionError: .*not allowed"):
+    with pytest.raises(EnvError, match=r"step raised AssertionError: .*not allowed"):
         interact(learner, env, 150)
     env.close()
     assert learner.replay.mask is None

@@ -152,7 +152,7 @@ def test_an_evaluation_that_fails_during_training_is_repeated_on_resume(
         made.append(Faulty(call="step" if broken and made else "", at=3))
         return made[-1]
 
-    result, records = run(tmp_path, build, eval_every=60, log_every=0, max_episode_steps=100)
+    result, records = run(tmp_path, build, eval_every=60, log_every=1000, max_episode_steps=100)
     assert (result.exit_code, result.env_step) == (1, 60)
     assert "step raised ZeroDivisionError" in capsys.readouterr().err
     assert records == []
@@ -277,15 +277,15 @@ def test_a_finite_evaluation_is_better_than_an_infinite_one(tmp_path: Path) -> N
     class Sometimes(Faulty):
         """Pays infinity in the first evaluation."""
 
-        resets = 0
+        own = 0
 
         def reset(self, **options: Any) -> Any:
-            type(self).resets += 1
+            self.own += 1
             return super().reset(**options)
 
         def step(self, action: Any) -> Any:
             obs, _, *rest = super().step(action)
-            return (obs, math.inf if self.evaluated and type(self).resets < 20 else 1.0, *rest)
+            return (obs, math.inf if self.evaluated and self.own < 2 else 1.0, *rest)
 
     count = 0
 
@@ -293,7 +293,7 @@ def test_a_finite_evaluation_is_better_than_an_infinite_one(tmp_path: Path) -> N
         nonlocal count
         count += 1
         env = Sometimes()
-        env.evaluated = count > 1
+        env.evaluated = count == 4  # after that of the training and two that are tried out
         return env
 
     result, _ = run(tmp_path, build, eval_every=40, eval_envs=1)

@@ -15,7 +15,7 @@ from torch import Tensor
 from gymnast.envs.env import Env
 from gymnast.envs.errors import EnvError, EnvWarning
 from gymnast.envs.rows import incoming, tensors
-from gymnast.envs.rows.row import Begun, Stepped
+from gymnast.envs.rows.row import Begun, Restored, Stepped
 from gymnast.envs.step import Obs, Step, map_obs, to_tensor
 
 NO_FRAMES: dict[int, np.ndarray] = {}
@@ -195,8 +195,25 @@ class RowsEnv(Env):
         """`Row.snapshot` of every row."""
 
     @abstractmethod
-    def _restore_rows(self, states: list[dict[str, Any]]) -> list[Any]:
+    def _restore_rows(self, states: list[dict[str, Any]]) -> list[Restored]:
         """`Row.restore` of every row."""
+
+    @abstractmethod
+    def _lasting_rows(self) -> list[dict[str, Any]]:
+        """`Row.lasting` of every row."""
+
+    @abstractmethod
+    def _put_lasting_rows(self, states: list[dict[str, Any]]) -> None:
+        """`Row.put_lasting` of every row."""
+
+    def lasting(self) -> dict[str, Any]:
+        rows: dict[str, Any] = {"rows": tensors.arrays_to_tensors(self._lasting_rows())}
+        return rows
+
+    def put_lasting(self, kept: dict[str, Any]) -> None:
+        if len(kept["rows"]) != self.num_envs:
+            raise ValueError(f"state of {len(kept['rows'])} environments cannot be restored in {self.num_envs}")
+        self._put_lasting_rows(tensors.tensors_to_arrays(kept["rows"]))
 
     def snapshot(self) -> dict[str, Any]:
         if not self.exact_resume:
@@ -220,10 +237,8 @@ class RowsEnv(Env):
                 f"a snapshot of {len(snapshot['rows'])} environments cannot be restored with num_envs={self.num_envs}"
             )
         self._final_frames = NO_FRAMES
-        observations = self._restore_rows(tensors.tensors_to_arrays(snapshot["rows"]))
+        restored = self._restore_rows(tensors.tensors_to_arrays(snapshot["rows"]))
         self.obs = map_obs(lambda tensor: tensor.to(self.device), snapshot["obs"])
-        if observations[0] is not None and not tensors.equal(self._batch(observations), self.obs):
-            raise ValueError(f"{self.id} cannot be restored: the same seed and actions led to a different observation")
         mask = snapshot["action_mask"]
         self.start = snapshot["start"].to(self.device)
         self.action_mask = None if mask is None else mask.to(self.device)
@@ -231,6 +246,28 @@ class RowsEnv(Env):
         self._episode = list(snapshot["episode"])
         self._begun = snapshot["begun"]
         self._episode_seeds = list(snapshot["episode_seeds"])
+        self.fresh_rows = tuple(row for row, (_, _, fresh) in enumerate(restored) if fresh)
+        if restored[0][0] is not None:
+            self._compare(restored)
+
+    def _compare(self, restored: list[Restored]) -> None:
+        """Check the observations that replays led to, and take over those of rows that began new episodes."""
+        batch = self._batch([observation for observation, _, _ in restored])
+        fresh = np.array(self.fresh_rows, np.int64)
+        if len(fresh):
+            self.obs = tensors.replace_rows(self.obs, fresh, tensors.select_rows(batch, fresh))
+            self.start = self.start.clone()
+            self.start[fresh] = True
+            for row in self.fresh_rows:
+                self._episode[row] = self._begun
+                self._begun += 1
+            if self.action_mask is not None:
+                index = self._extras.index("action_mask")
+                masks = np.array([extras[index] for _, extras, new in restored if new and extras is not None], np.bool_)
+                self.action_mask = self.action_mask.clone()
+                self.action_mask[fresh] = self._tensor(masks)
+        if not tensors.equal(batch, self.obs):
+            raise ValueError(f"{self.id} cannot be restored: the same seed and actions led to a different observation")
 
     def render(self, row: int = 0) -> np.ndarray:
         if not self._renders:

@@ -65,10 +65,16 @@ def restore(rows: list[Row], states: list[dict[str, Any]]) -> list[Any]:
     return [row.restore(state) for row, state in zip(rows, states, strict=True)]
 
 
+def put_lasting(rows: list[Row], states: list[dict[str, Any]]) -> list[None]:
+    return [row.put_lasting(state) for row, state in zip(rows, states, strict=True)]  # type: ignore[func-returns-value]
+
+
 COMMANDS: dict[str, Callable[[list[Row], Any], Any]] = {
     "step": step,
     "reset": reset,
     "restore": restore,
+    "lasting": lambda rows, _: [row.lasting() for row in rows],
+    "put_lasting": put_lasting,
     "snapshot": lambda rows, _: [row.snapshot() for row in rows],
     "extras": lambda rows, _: rows[0].extras,
     "render": lambda rows, index: rows[index].render(),

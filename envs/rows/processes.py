@@ -21,7 +21,7 @@ from torch import Tensor
 from gymnast.envs.errors import EnvError
 from gymnast.envs.rows import process as worker
 from gymnast.envs.rows.base import RowsEnv
-from gymnast.envs.rows.row import Begun
+from gymnast.envs.rows.row import Begun, Restored
 from gymnast.envs.step import Step
 
 ANSWER_TIMEOUT = 120.0
@@ -174,8 +174,14 @@ class WorkersEnv(RowsEnv):
     def _snapshot_rows(self) -> list[dict[str, Any]]:
         return self._all_answer("snapshot", [None] * len(self._shares))
 
-    def _restore_rows(self, states: list[dict[str, Any]]) -> list[Any]:
+    def _restore_rows(self, states: list[dict[str, Any]]) -> list[Restored]:
         return self._all_answer("restore", self._split(states))
+
+    def _lasting_rows(self) -> list[dict[str, Any]]:
+        return self._all_answer("lasting", [None] * len(self._shares))
+
+    def _put_lasting_rows(self, states: list[dict[str, Any]]) -> None:
+        self._all_answer("put_lasting", self._split(states))
 
     def _frame(self, row: int) -> np.ndarray:
         index = next(index for index, share in enumerate(self._shares) if row in share)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import warnings
 import weakref
 from collections.abc import Callable
@@ -14,12 +15,16 @@ from gymnasium import spaces
 from gymnasium.wrappers import OrderEnforcing, TimeLimit
 
 from gymnast.envs.errors import EnvError, EnvWarning, display_hint
-from gymnast.envs.rows import incoming, snapshot
+from gymnast.envs.rows import incoming, lasting, snapshot
+from gymnast.envs.rows.actions import ActionLog
 from gymnast.envs.rows.incoming import BadValue
+from gymnast.envs.rows.lasting import Kept
 from gymnast.envs.rows.pictures import picture
 
 RESEED_AFTER = 10_000
 """Actions since the last seeded reset after which the next reset is seeded, so that a replay stays short."""
+REPLAY_LIMIT = 20_000
+"""Actions that are kept for a replay; an episode that goes on past them is not replayed, so that memory stays flat."""
 EXTRAS = ("lives", "action_mask")
 """What is taken beside observation and reward, where the first reset has it."""
 _IN_USE: dict[int, weakref.ref[gym.Env[Any, Any]]] = {}
@@ -27,6 +32,8 @@ _IN_USE: dict[int, weakref.ref[gym.Env[Any, Any]]] = {}
 
 Stepped = tuple[Any, float, bool, bool, "tuple[Any, ...] | None"]
 """Observation, reward, terminated, truncated, extras."""
+Restored = tuple[Any, "tuple[Any, ...] | None", bool]
+"""Observation where it is known, extras, and whether a new episode had to begin."""
 Begun = tuple[Any, "tuple[Any, ...] | None"]
 """First observation of an episode, extras."""
 
@@ -40,10 +47,11 @@ class Row:
 
     __slots__ = (
         "_actions",
+        "_built",
+        "_kept",
         "_mask_of",
         "_mask_shape",
         "_seeds",
-        "_since_seed",
         "_step",
         "env",
         "episode",
@@ -78,11 +86,14 @@ class Row:
         self._step = env.step
         self._mask_of: Callable[[Any, dict[str, Any]], Any] | None = None
         self._mask_shape = (sum(incoming.mask_sizes(env.action_space)),)
-        self._actions: list[Any] = []
+        self._actions = ActionLog(env.action_space, limit=REPLAY_LIMIT)
+        self._built = lasting.take(env)
+        self._kept: Kept = []
+        """What outlived the episodes before the last seeded reset."""
 
     def reset(self, seed: int | None = None, *, reseed: bool = False) -> Begun:
         """Begin an episode with a given seed, with the row's own next one (`reseed`), or without a new seed."""
-        long_replay = self.method == "replay" and len(self._actions) >= RESEED_AFTER
+        long_replay = self.method == "replay" and self._actions.count >= RESEED_AFTER
         if seed is None and (reseed or self.seed is None or long_replay):
             key = (*self._seeds.spawn_key, self.reseeds)
             seed = int(np.random.SeedSequence(self._seeds.entropy, spawn_key=key).generate_state(1)[0])
@@ -92,7 +103,9 @@ class Row:
     def _begin(self, seed: int | None) -> Begun:
         if seed is not None:
             self.seed = seed
-            self._actions = []
+            self._actions.clear()
+            if self.method == "replay":
+                self._kept = lasting.changed(self.env, self._built)
         self.episode += 1
         self.length = 0
         self.episode_return = 0.0
@@ -108,8 +121,13 @@ class Row:
 
     def step(self, action: Any) -> Stepped:
         """Take one action; `length` and `episode_return` are then those of the episode so far."""
-        if self.method == "replay":
-            self._actions.append(action if isinstance(action, int) else action.copy())
+        if self.method == "replay" and not self._actions.add(action):
+            warnings.warn(
+                f"{self.name}: an episode goes on past the {REPLAY_LIMIT:,} actions that are kept to replay it; if the "
+                "run is resumed within it, a new episode begins",
+                EnvWarning,
+                stacklevel=2,
+            )
         self.length += 1
         try:
             observation, reward, terminated, truncated, info = self._step(action)
@@ -176,12 +194,29 @@ class Row:
             "extras": list(self.extras),
             "episode": self.episode,
         }
-        if self.method == "replay":
-            return {**state, "actions": np.array(self._actions)}
-        return {**state, "env": snapshot.take(self.env)}
+        try:
+            if self.method != "replay":
+                return {**state, "env": snapshot.take(self.env)}
+        except Exception as error:
+            raise self.fault("snapshot", error) from error
+        if not self._actions.complete:
+            return {**state, "actions": None, "lasting": self.lasting()}
+        return {**state, "actions": self._actions.array(), "kept": self._kept}
 
-    def restore(self, state: dict[str, Any]) -> Any:
-        """Bring back a snapshot of an equally built environment; the observation where it was replayed, else None."""
+    def lasting(self) -> dict[str, Any]:
+        """What `put_lasting` needs in order to begin a new episode where the environment's own state was lost."""
+        kept = lasting.changed(self.env, self._built)
+        if self.method == "state":
+            kept[-1] = {}  # of the environment itself, all is known, and nothing outlives a reset
+        return {"reseeds": self.reseeds, "kept": kept}
+
+    def put_lasting(self, state: dict[str, Any]) -> None:
+        """Bring back what outlives episodes; a `reset` has to follow."""
+        lasting.put_back(self.env, state["kept"])
+        self.reseeds = state["reseeds"]
+
+    def restore(self, state: dict[str, Any]) -> Restored:
+        """Bring back a snapshot of an equally built environment, by replay if need be; ValueError where it fails."""
         if state["method"] != self.method:
             raise ValueError(
                 f"a snapshot made by {state['method']} cannot restore an environment that uses {self.method}"
@@ -189,25 +224,41 @@ class Row:
         self.reseeds = state["reseeds"]
         self.seed = state["seed"]
         self.extras = tuple(state["extras"])
+        if self.method == "replay" and state["actions"] is None:
+            self.put_lasting(state["lasting"])
+            observation, extras = self.reset(reseed=True)
+            self.episode = state["episode"] + 1
+            return observation, extras, True
         if self.method == "replay":
-            observation = self._replay(state["seed"], list(state["actions"]))
+            lasting.put_back(self.env, state.get("kept") or self._kept_of_none())
+            observation = self._replay(state["seed"], self._actions.of(state["actions"]))
             self.episode = state.get("episode", self.episode)
-            return observation
+            if (self.length, _bits(self.episode_return)) != (state["length"], _bits(state["episode_return"])):
+                raise ValueError(f"{self.name} cannot be restored: the same seed and actions led to a different return")
+            return observation, None, False
         self._mask_of = mask_source(self.env, *self.env.reset())
         snapshot.put_back(self.env, state["env"])
         self.episode = state.get("episode", 0)  # runs of earlier builds did not keep it
         self.length = state["length"]
         self.episode_return = state["episode_return"]
-        return None
+        return None, None, False
+
+    def _kept_of_none(self) -> Kept:
+        """Nothing to put back: snapshots of earlier builds."""
+        return [{} for _ in self._built]
 
     def _replay(self, seed: int, actions: list[Any]) -> Any:
         observation, _ = self._begin(seed)
         for action in actions:
-            action = int(action) if np.ndim(action) == 0 else action
             observation, _, terminated, truncated, _ = self.step(action)
             if terminated or truncated:
                 observation, _ = self._begin(None)
         return observation
+
+
+def _bits(number: float) -> bytes:
+    """A float as it is compared bit for bit, NaN included."""
+    return struct.pack("d", number)
 
 
 def _take(env: gym.Env[Any, Any], name: str) -> None:

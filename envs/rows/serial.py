@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gymnast.envs.rows import transition_table as tables
 from gymnast.envs.rows.base import RowsEnv
-from gymnast.envs.rows.row import Begun, Row
+from gymnast.envs.rows.row import Begun, Restored, Row
 from gymnast.envs.step import Step, TransitionTable
 
 
@@ -59,8 +59,15 @@ class SerialEnv(RowsEnv):
     def _snapshot_rows(self) -> list[dict[str, Any]]:
         return [row.snapshot() for row in self.rows]
 
-    def _restore_rows(self, states: list[dict[str, Any]]) -> list[Any]:
+    def _restore_rows(self, states: list[dict[str, Any]]) -> list[Restored]:
         return [row.restore(state) for row, state in zip(self.rows, states, strict=True)]
+
+    def _lasting_rows(self) -> list[dict[str, Any]]:
+        return [row.lasting() for row in self.rows]
+
+    def _put_lasting_rows(self, states: list[dict[str, Any]]) -> None:
+        for row, state in zip(self.rows, states, strict=True):
+            row.put_lasting(state)
 
     def transition_table(self) -> TransitionTable | None:
         return tables.transition_table(self.rows[0].env, self.rows[0].limit)

@@ -6,7 +6,9 @@ from typing import Any, Literal, TypeAlias
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, TimeLimit
+from gymnasium import wrappers as wrappers_module
+
+from gymnast.envs.rows import lasting
 
 Method = Literal["state", "replay", "none"]
 """The state itself (own `snapshot`/`restore`, or a class known here); seeded replay of the actions; not at all."""
@@ -26,12 +28,33 @@ STATE: dict[str, tuple[str, ...]] = {
     f"{_TOY}.taxi:TaxiEnv": ("s", "lastaction", "fickle_step", "taxi_orientation"),
 }
 """The attributes that Gymnasium's toy text and classic control change after construction, pictures left out."""
-WRAPPERS: dict[type[gym.Wrapper[Any, Any, Any, Any]], str | None] = {
-    TimeLimit: "_elapsed_steps",
-    OrderEnforcing: "_has_reset",
-    PassiveEnvChecker: None,
-}
-"""Wrappers that do not change the dynamics, and the attribute that holds their counter."""
+WRAPPERS: tuple[type[gym.Wrapper[Any, Any, Any, Any]], ...] = (
+    wrappers_module.Autoreset,
+    wrappers_module.ClipAction,
+    wrappers_module.ClipReward,
+    wrappers_module.DelayObservation,
+    wrappers_module.DtypeObservation,
+    wrappers_module.FilterObservation,
+    wrappers_module.FlattenObservation,
+    wrappers_module.FrameStackObservation,
+    wrappers_module.GrayscaleObservation,
+    wrappers_module.MaxAndSkipObservation,
+    wrappers_module.NormalizeObservation,
+    wrappers_module.NormalizeReward,
+    wrappers_module.OrderEnforcing,
+    wrappers_module.PassiveEnvChecker,
+    wrappers_module.RecordEpisodeStatistics,
+    wrappers_module.RepeatAction,
+    wrappers_module.RescaleAction,
+    wrappers_module.RescaleObservation,
+    wrappers_module.ReshapeObservation,
+    wrappers_module.StickyAction,
+    wrappers_module.TimeAwareObservation,
+    wrappers_module.TimeLimit,
+)
+"""Gymnasium's wrappers whose state is in attributes of plain values, all of which are kept."""
+EARLIER = {wrappers_module.TimeLimit: "_elapsed_steps", wrappers_module.OrderEnforcing: "_has_reset"}
+"""The one attribute that snapshots of earlier builds hold of a wrapper."""
 
 
 def method(env: gym.Env[Any, Any]) -> Method:
@@ -56,15 +79,15 @@ def wrappers(env: AnyEnv) -> list[gym.Wrapper[Any, Any, Any, Any]]:
 
 
 def take(env: AnyEnv) -> dict[str, Any]:
-    """The state of an environment that `has_state`, its generator and its wrappers' counters."""
+    """The state of an environment that `has_state`, its generator and what its wrappers keep."""
     base: Any = env.unwrapped
     if hasattr(base, "snapshot"):
         state = base.snapshot()
     else:
         # older versions of Gymnasium lack some of them
         state = {name: _encode(getattr(base, name)) for name in STATE[_name(base)] if hasattr(base, name)}
-    counters = [getattr(wrapper, WRAPPERS[type(wrapper)] or "", None) for wrapper in wrappers(env)]
-    return {"state": state, "np_random": dict(base.np_random.bit_generator.state), "wrappers": counters}
+    kept = [lasting.attributes(wrapper) for wrapper in wrappers(env)]
+    return {"state": state, "np_random": dict(base.np_random.bit_generator.state), "wrappers": kept}
 
 
 def put_back(env: AnyEnv, taken: dict[str, Any]) -> None:
@@ -78,9 +101,11 @@ def put_back(env: AnyEnv, taken: dict[str, Any]) -> None:
     else:
         for name, value in taken["state"].items():
             setattr(base, name, _decode(value))
-    for wrapper, counter in zip(wrappers(env), taken["wrappers"], strict=True):
-        if attribute := WRAPPERS[type(wrapper)]:
-            setattr(wrapper, attribute, counter)
+    for wrapper, kept in zip(wrappers(env), taken["wrappers"], strict=True):
+        if isinstance(kept, dict):
+            lasting.put_attributes(wrapper, kept)
+        elif attribute := EARLIER.get(type(wrapper)):
+            setattr(wrapper, attribute, kept)
 
 
 def _name(env: AnyEnv) -> str:

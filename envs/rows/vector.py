@@ -15,7 +15,7 @@ from torch import Tensor
 
 from gymnast.envs.env import Env
 from gymnast.envs.errors import EnvError, EnvWarning
-from gymnast.envs.rows import incoming, tensors
+from gymnast.envs.rows import incoming, lasting, tensors
 from gymnast.envs.rows import infos as vector_infos
 from gymnast.envs.rows.incoming import BadValue
 from gymnast.envs.rows.infos import Infos
@@ -336,6 +336,23 @@ class VectorAdapter(Env):
         self._mask_source = snapshot.get("mask_source", "info" if "action_mask" in snapshot["extras"] else None)
         self._episode = np.array(snapshot["episode"])
         self._begun, self._resets = snapshot["begun"], snapshot["resets"]
+
+    def lasting(self) -> dict[str, Any]:
+        """What the wrappers keep, and in this process those around each row."""
+        kept: dict[str, Any] = {"wrappers": [lasting.attributes(layer) for layer in lasting.layers(self.env)[:-1]]}
+        base = self.env.unwrapped
+        if isinstance(base, SyncVectorEnv):
+            kept["rows"] = [[lasting.attributes(layer) for layer in lasting.layers(env)[:-1]] for env in base.envs]
+        kept_tensors: dict[str, Any] = tensors.arrays_to_tensors({**kept, "resets": self._resets})
+        return kept_tensors
+
+    def put_lasting(self, kept: dict[str, Any]) -> None:
+        kept = tensors.tensors_to_arrays(kept)
+        base = self.env.unwrapped
+        rows = zip(base.envs, kept.get("rows", ()), strict=False) if isinstance(base, SyncVectorEnv) else ()
+        for env, values in ((self.env, kept["wrappers"]), *rows):
+            lasting.put_back(env, [*values, {}])
+        self._resets = kept["resets"]
 
     def render(self, row: int = 0) -> np.ndarray:
         if self.env.render_mode != "rgb_array":

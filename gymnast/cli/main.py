@@ -183,6 +183,7 @@ def _resume(words: list[str]) -> int:
         steps=options.steps,
         device=options.device,
         trust=options.trust,
+        exact_resume=options.exact_resume,
         command=["gymnast", "resume", *words],
     )
     print(result.as_text())

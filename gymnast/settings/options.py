@@ -164,6 +164,8 @@ class ResumeOptions:
     """Device to use: auto, cpu, cuda, cuda:N or mps. Default: the run's own."""
     trust: bool = False
     """Import the agent or environment from outside gymnast that the run's config names."""
+    exact_resume: bool | None = None
+    """Whether to refuse to begin new episodes where the environment cannot be restored. Default: the run's own."""
 
     def __post_init__(self) -> None:
         if self.steps is not None:

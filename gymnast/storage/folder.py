@@ -75,13 +75,18 @@ def config_json(
     command: Sequence[str],
     protocol: dict[str, Any] | None = None,
     population: dict[str, Any] | None = None,
+    own_env: dict[str, str] | None = None,
 ) -> dict[str, Any]:
-    """The content of config.json: everything needed to repeat the run. `config` is the agent's."""
+    """The content of config.json: everything needed to repeat the run. `config` is the agent's.
+
+    `own_env` says of an environment that came from Python code, not from an id, what it was.
+    """
     return {
         "agent": agent,
         "config": dataclasses.asdict(config),
         "run": dataclasses.asdict(options),
         **({} if population is None else {"population": population}),
+        **({} if own_env is None else {"own_env": own_env}),
         "protocol": protocol,
         "presets": list(presets),
         "command": list(command),

@@ -45,10 +45,13 @@ class RunState:
     torch_rng: Tensor
     cuda_rng: list[Tensor]
     session: SessionState
+    lasting: dict[str, Any]
+    """What outlives the episodes of the environment; empty in files of earlier builds."""
 
     @staticmethod
     def of(content: dict[str, Any]) -> RunState:
         """The state in a file's content; KeyError or TypeError if a part is missing or unknown."""
+        content = {"lasting": {}, **content}
         parts = {field.name: content[field.name] for field in fields(RunState)}
         return RunState(**{**parts, "session": SessionState(**content["session"])})
 

@@ -141,7 +141,34 @@ class Parts:
             protocol=protocols.stamp(self.protocol()),
             presets=presets,
             command=command,
+            own_env=self.own_env(),
         )
+
+    @property
+    def workers(self) -> int:
+        """Processes that train on shared weights, each of which begins episodes of its own; 0 without."""
+        return _workers(self.config)
+
+    def own_env(self) -> dict[str, str] | None:
+        """What the environment was, where it came from Python code and not from an id."""
+        if isinstance(self.env_like, str):
+            return None
+        kind = "VectorEnv" if isinstance(self.env_like, gym.vector.VectorEnv) else "function"
+        return {"kind": kind, "name": self.env.id}
+
+    def rebuild_env(self, stack: ExitStack) -> None:
+        """A new environment in place of one that is in an unknown state; a VectorEnv stays the one that was given."""
+        if isinstance(self.env_like, gym.vector.VectorEnv):
+            return
+        self.env.close()
+        self.env = make_env(
+            self.options,
+            self.env_like,
+            seed=Seeds.of(self.options.seed).env,
+            device=str(self.env.device),
+            compile=isinstance(self.config, CompiledConfig) and self.config.compile,
+        )
+        stack.callback(self.env.close)
 
     def measured(self) -> dict[str, float]:
         """More numbers for the log, if the environment's true values are known: the regret of a bandit."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
 from gymnast.envs.env import Env
 from gymnast.envs.errors import EnvError
-from gymnast.errors import RunError
+from gymnast.errors import RunError, first_line
 from gymnast.evaluation.play import evaluate
 from gymnast.evaluation.result import Evaluation
 from gymnast.output.panel import Panel, PanelState
@@ -53,7 +54,7 @@ class Session:
         self._stopped = False
         self._checkpoints = last.path.parent
         self._eval_env: Env | None = None
-        self._odd_said = False
+        self._odd_said = self._state_said = False
         self._env_failed = False
         """Whether the environment raised in training: its state is then worth nothing."""
         events = (
@@ -226,7 +227,8 @@ class Session:
         return RunState(
             agent=loop.agent.state_dict(),
             actor=loop.actor.state_dict(),
-            env=loop.env.snapshot() if loop.exact_resume and not self._env_failed else None,
+            env=self._env_state(loop.env.snapshot) if loop.exact_resume and not self._env_failed else None,
+            lasting=self._env_state(loop.env.lasting) or {},
             loop=loop.state_dict(),
             torch_rng=torch.get_rng_state(),
             cuda_rng=torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
@@ -239,6 +241,16 @@ class Session:
                 writers=records.writers.state(),
             ),
         )
+
+    def _env_state(self, take: Callable[[], dict[str, Any]]) -> dict[str, Any] | None:
+        """The environment's state; None, and that is said once, where it cannot be had."""
+        try:
+            return take()
+        except (EnvError, ValueError, AttributeError, TypeError) as error:
+            if not self._env_failed and not self._state_said:
+                self._state_said = True
+                self.panel.message(f"checkpoints hold no state of the environment: {first_line(error)}")
+            return None
 
     def restore(self, state: RunState) -> None:
         """Continue from a `last` checkpoint, from which agent, actor, environment and loop are already restored."""

@@ -23,11 +23,12 @@ from gymnast.settings import agents, under_protocol
 from gymnast.settings.options import TrainOptions
 from gymnast.storage import folder, metrics_log, rebuild
 from gymnast.storage.last import LastCheckpoint, RunState
-from gymnast.training import tracking
+from gymnast.training import restoring, tracking
 from gymnast.training.callbacks import Callbacks, OnEvaluation, OnStep
 from gymnast.training.finish import RunResult, evaluate_kept, leave_files
 from gymnast.training.loop import Loop
 from gymnast.training.parts import Parts
+from gymnast.training.restoring import Restored
 from gymnast.training.run_log import RunLog
 from gymnast.training.session import Session
 
@@ -55,19 +56,28 @@ def train(
     options before anything starts. Once it runs, it always returns: `exit_code` is 0, or 1 where training could not go
     on, or 128 + the number of the signal that stopped it.
     """
+    if isinstance(env, str):  # config.json then says where the run was trained
+        options, env = dataclasses.replace(options, env=env), None
     with ExitStack() as stack:
         with _usage_errors():
             agents.import_backbone(config)
             parts = Parts.make(agent, options, config, env=env, stack=stack)
+            lost = restoring.tried(parts)
             # Twice, because a new checkpoint is written beside the old one.
             folder.check_space(options.out, 2 * parts.checkpoint_bytes())
             path = folder.create(options.out, env=parts.env.id, agent=parts.name, name=options.name, seed=options.seed)
             stack.enter_context(folder.locked(path))
             folder.write_config(path, parts.config_json(command=command, presets=presets))
         started()
-        callbacks = Callbacks(on_evaluation, on_step)
-        last = LastCheckpoint(path / "checkpoints")
-        return _run(parts, path, last=last, state=None, callbacks=callbacks, stack=stack)
+        return _run(
+            parts,
+            path,
+            last=LastCheckpoint(path / "checkpoints"),
+            state=None,
+            restored=Restored(False, lost),
+            callbacks=Callbacks(on_evaluation, on_step),
+            stack=stack,
+        )
 
 
 def resume(
@@ -76,40 +86,45 @@ def resume(
     steps: int | None = None,
     device: str | None = None,
     agent: type[Any] | None = None,
+    env: EnvLike | None = None,
     trust: bool = False,
+    exact_resume: bool | None = None,
     on_evaluation: OnEvaluation | None = None,
     on_step: OnStep | None = None,
     command: Sequence[str] = (),
 ) -> RunResult:
     """Resume a run from its last checkpoint, bit for bit as if it had never stopped (on CPU).
 
-    `steps` is the new total, by default the run's own. `trust` allows an agent or environment of code outside gymnast
-    that the run's config names; `on_evaluation` and `on_step` are those of `train`. Raises UsageError.
+    `steps` is the new total, by default the run's own. `env` is the function or the VectorEnv of a run that was trained
+    in one, and is demanded there. `trust` allows an agent or environment of code outside gymnast that the run's config
+    names. Where the environment cannot be brought back, new episodes begin in it, which is said, or with `exact_resume`
+    (by default the run's own) refused. `on_evaluation` and `on_step` are those of `train`. Raises UsageError.
     """
     path = Path(path)
     with ExitStack() as stack:
         with _usage_errors():
             kept = folder.read_config(path)
             stack.enter_context(folder.locked(path))
-            options = _options_of(kept["run"], path, steps=steps, device=device)
+            options = _options_of(kept["run"], path, steps=steps, device=device, exact_resume=exact_resume)
             last = LastCheckpoint(path / "checkpoints")
             about, state = last.read()
             if about.env_step >= options.steps and _has_final(path):  # without one, its final evaluation is missing
                 raise UsageError(f"steps must be more than the {options.steps:,} that {path} has finished")
             if not trust and ":" in options.env:
                 raise UsageError(f"the env {options.env} is code from outside gymnast; trust=True (--trust) runs it")
+            restoring.check_env(path, kept, about, env)
             made = rebuild.agent_class(about, agent=agent, trust=trust)
             config = rebuild.config_of(about, made, trust=trust)
-            parts = Parts.make(made, options, config, env=None, stack=stack, name=about.agent, resumed=True)
+            parts = Parts.make(made, options, config, env=env, stack=stack, name=about.agent, resumed=True)
+            restoring.check_spaces(about, parts.env)
             rebuild.load_agent(parts.agent, state.agent, last.path, replay=True)
             parts.actor.load_state_dict(state.actor)
-            if state.env is not None:
-                parts.env.restore(state.env)
+            restored = restoring.restore_env(parts, state, stack)
             kept["run"] = dataclasses.asdict(options)
             kept["resumed"] = [*kept.get("resumed", []), {"env_step": about.env_step, "command": list(command)}]
             folder.write_config(path, kept)
         callbacks = Callbacks(on_evaluation, on_step)
-        return _run(parts, path, last=last, state=state, callbacks=callbacks, stack=stack)
+        return _run(parts, path, last=last, state=state, restored=restored, callbacks=callbacks, stack=stack)
 
 
 def _has_final(path: Path) -> bool:
@@ -126,13 +141,13 @@ def _usage_errors() -> Iterator[None]:
         raise UsageError(first_line(error)) from error
 
 
-def _options_of(kept: dict[str, Any], path: Path, *, steps: int | None, device: str | None) -> TrainOptions:
+def _options_of(kept: dict[str, Any], path: Path, **changes: Any) -> TrainOptions:
+    """The options of a run with those changes that are not None."""
     values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in kept.items()}
     try:
         options = TrainOptions(**values)
     except TypeError as error:
         raise UsageError(f"{path / 'config.json'} does not fit this version of gymnast: {error}") from None
-    changes: dict[str, Any] = {"steps": steps, "device": device}
     return dataclasses.replace(options, **{key: value for key, value in changes.items() if value is not None})
 
 
@@ -142,6 +157,7 @@ def _run(
     *,
     last: LastCheckpoint,
     state: RunState | None,
+    restored: Restored,
     callbacks: Callbacks,
     stack: ExitStack,
 ) -> RunResult:
@@ -149,11 +165,13 @@ def _run(
     panel = stack.enter_context(Panel(f"{parts.name} on {parts.env.id}  ({path})"))
     stack.enter_context(told(EnvWarning, panel.message))
     _announce(parts, panel)
+    if restored.note is not None:
+        panel.message(restored.note)
     session = _session(parts, path, last=last, state=state, callbacks=callbacks, panel=panel, stack=stack)
     exit_code, final, files = 1, None, {"run": path}
     try:
         with session.interrupts:
-            if state is None or state.env is None:
+            if not restored.env:
                 session.begin()
             if isinstance(parts.agent, Planner):
                 _plan(parts.agent, parts.env, session)
@@ -210,8 +228,6 @@ def _session(
     """The session that trains the parts, from the start or from `state`."""
     loop = _loop(parts, stack)
     if state is not None:
-        if state.env is None:
-            panel.message(f"{parts.env.id} cannot be restored exactly: resuming with new episodes")
         loop.load_state_dict(state.loop)
     writers = tracking.writers(
         path,

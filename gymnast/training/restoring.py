@@ -1,0 +1,129 @@
+"""Bringing an environment back: what a resumed run goes on in, and what a run says beforehand that it could not."""
+
+from __future__ import annotations
+
+import random
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from gymnast.envs.atari.names import is_atari
+from gymnast.envs.check import why_not_restored
+from gymnast.envs.env import Env
+from gymnast.envs.errors import EnvError
+from gymnast.envs.factory import EnvLike
+from gymnast.envs.rows.processes import WorkersEnv
+from gymnast.envs.rows.serial import SerialEnv
+from gymnast.errors import UsageError, first_line
+from gymnast.storage import space_json
+from gymnast.storage.checkpoint import About
+from gymnast.storage.last import RunState
+from gymnast.training.parts import Parts, env_options
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What became of the environment's state."""
+
+    env: bool
+    """Whether the environment is where it was; otherwise its first episodes have to begin."""
+    note: str | None = None
+    """What the user should know of it."""
+
+
+def check_env(path: Path, kept: dict[str, Any], about: About, env: EnvLike | None) -> None:
+    """UsageError where a run needs an environment from Python code and has none, or the other way round."""
+    own = kept.get("own_env")
+    name = about.env if own is None else own["name"]
+    # Runs of earlier builds did not say it; the name in their checkpoint is that of no id.
+    from_code = own is not None or (about.env != kept["run"]["env"] and not _is_id(about.env))
+    if from_code and (env is None or isinstance(env, str)):
+        kind = "function" if own is None else own["kind"]
+        raise UsageError(
+            f"{path} was trained in an environment from Python code, the {kind} {name}: resume it from Python with "
+            "gymnast.resume(path, env=...)"
+        )
+    if not from_code and env is not None and env != kept["run"]["env"]:
+        raise UsageError(f"{path} was trained in {kept['run']['env']}: env= cannot replace it")
+
+
+def _is_id(name: str) -> bool:
+    return name in gym.registry or is_atari(name)
+
+
+def check_spaces(about: About, env: Env) -> None:
+    """UsageError where the environment's observations or actions are not those that the run was trained with."""
+    for kind, space, trained in (
+        ("observations", env.single_observation_space, about.observation_space),
+        ("actions", env.single_action_space, about.action_space),
+    ):
+        if space_json.encode(space) != trained:
+            raise UsageError(f"{env.id} has {kind} {space}, and the run was trained with {space_json.decode(trained)}")
+
+
+def restore_env(parts: Parts, state: RunState, stack: ExitStack) -> Restored:
+    """Bring the environment back, or what outlives its episodes where that cannot be; UsageError with exact_resume."""
+    why = "its state is not in the checkpoint"
+    if state.env is not None:
+        try:
+            parts.env.restore(state.env)
+        except (ValueError, EnvError, NotImplementedError, KeyError, TypeError) as error:
+            why = first_line(error)
+            parts.rebuild_env(stack)
+        else:
+            rows = ", ".join(map(str, parts.env.fresh_rows))
+            if not rows:
+                return Restored(True)
+            note = f"{parts.env.id}: the episodes of row {rows} are too long to be replayed"
+            _refuse(parts, note)
+            return Restored(True, f"{note}: resuming with new episodes there")
+    _refuse(parts, f"{parts.env.id} cannot be restored exactly ({why})")
+    lost = ""
+    if state.lasting:
+        try:
+            parts.env.put_lasting(state.lasting)
+        except (ValueError, EnvError, KeyError, TypeError, AttributeError) as error:
+            lost = f", and without what it kept from earlier ones ({first_line(error)})"
+            parts.rebuild_env(stack)
+    return Restored(False, f"{parts.env.id} cannot be restored exactly ({why}): resuming with new episodes{lost}")
+
+
+def _refuse(parts: Parts, why: str) -> None:
+    if parts.options.exact_resume:
+        raise UsageError(f"exact_resume: {why}; resume with --no-exact-resume to begin new episodes")
+
+
+def tried(parts: Parts) -> str | None:
+    """Try in two further environments whether a snapshot leads where it should; what a run has to say if it does not.
+
+    Only for environments that are replayed: the state of the others is known. ValueError with exact_resume.
+    """
+    env = parts.env
+    why = None if env.exact_resume else "its state can be neither kept nor replayed"
+    if env.exact_resume and _may_replay(env):
+        why = _trial(parts)
+    if why is None or parts.workers:
+        return None
+    if parts.options.exact_resume:
+        raise ValueError(f"exact_resume: {env.id} cannot be restored exactly: {why}")
+    return f"{env.id} cannot be restored exactly: if this run is resumed, new episodes begin ({why})"
+
+
+def _may_replay(env: Env) -> bool:
+    return isinstance(env, WorkersEnv) or (isinstance(env, SerialEnv) and env.rows[0].method == "replay")
+
+
+def _trial(parts: Parts) -> str | None:
+    """The finding; the generators that belong to everybody are left as they were."""
+    before = random.getstate(), np.random.get_state()  # noqa: NPY002 - others may use it
+    try:
+        return why_not_restored(
+            parts.env_like, options=env_options(parts.options), max_episode_steps=parts.options.max_episode_steps
+        )
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])  # noqa: NPY002
