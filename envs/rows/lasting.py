@@ -23,6 +23,8 @@ DEPTH = 4
 
 SEEDED = ("env", "_np_random", "_np_random_seed")
 """Attributes that are a layer of their own, or that the next seeded reset sets."""
+BIT_GENERATORS = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
+"""NumPy's own."""
 FOREIGN = ("torch", "gymnasium", "pygame")
 """Packages whose objects are not looked into."""
 
@@ -144,6 +146,8 @@ def _restored(value: Any) -> Any:
         return np.asarray(content)[()]
     if kind == "generator":
         state = _restored(content)
+        if state["bit_generator"] not in BIT_GENERATORS:  # a checkpoint may come from a stranger
+            raise ValueError(f"a generator {state['bit_generator']!r} cannot be restored")
         generator = np.random.Generator(getattr(np.random, state["bit_generator"])())
         generator.bit_generator.state = state
         return generator
