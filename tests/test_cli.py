@@ -270,11 +270,12 @@ def test_resume_hands_its_options_on(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
     result = SimpleNamespace(exit_code=130, as_text=str)
     monkeypatch.setattr(training, "resume", lambda path, **rest: seen.append((path, rest)) or result)
-    words = ["--steps", "500", "runs/a", "--device", "cpu", "--trust"]
+    words = ["--steps", "500", "runs/a", "--device", "cpu", "--trust", "--no-exact-resume"]
     assert main(["resume", *words]) == 130
     assert main(["resume", "runs/a"]) == 130
-    given = {"steps": 500, "device": "cpu", "trust": True, "command": ["gymnast", "resume", *words]}
-    plain = {"steps": None, "device": None, "trust": False, "command": ["gymnast", "resume", "runs/a"]}
+    given = {"steps": 500, "device": "cpu", "trust": True, "exact_resume": False}
+    plain = {"steps": None, "device": None, "trust": False, "exact_resume": None}
+    given["command"], plain["command"] = ["gymnast", "resume", *words], ["gymnast", "resume", "runs/a"]
     assert seen == [(Path("runs/a"), given), (Path("runs/a"), plain)]
 
 
