@@ -6,12 +6,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gymnast.envs.check import Checked, check
     from gymnast.envs.env import Env
     from gymnast.envs.errors import EnvError, EnvWarning
     from gymnast.envs.factory import make
     from gymnast.envs.foreign import begin_of, step_of
     from gymnast.envs.step import Obs, Step, TransitionTable
+    from gymnast.envs.trial import Checked, check
 
 __all__ = [
     "Checked",
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Checked": "check",
+    "Checked": "trial",
     "Env": "env",
     "EnvError": "errors",
     "EnvWarning": "errors",
@@ -36,7 +36,7 @@ _HOMES = {
     "Step": "step",
     "TransitionTable": "step",
     "begin_of": "foreign",
-    "check": "check",
+    "check": "trial",
     "make": "factory",
     "step_of": "foreign",
 }

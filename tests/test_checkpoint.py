@@ -183,7 +183,7 @@ def test_last_keeps_its_layout(tmp_path: Path) -> None:
     options = TrainOptions(env="CartPole-v1", steps=16, eval_episodes=1, video=False, out=str(tmp_path))
     last = train("dqn", options, DQNConfig(replay_size=100, hidden_sizes=(8,))).path / "checkpoints" / "last.pt"
     content = checkpoint.read(last)[1]
-    parts = ["format", "about", "agent", "actor", "env", "loop", "torch_rng", "cuda_rng", "session"]
+    parts = ["format", "about", "agent", "actor", "env", "loop", "torch_rng", "cuda_rng", "session", "lasting"]
     assert list(content) == parts
     assert list(content["session"]) == ["next", "best", "metrics", "timing", "seconds", "writers"]
     assert {"arrays", "block", "touched", "files"} <= content["agent"]["replay"].keys()

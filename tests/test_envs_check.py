@@ -8,7 +8,7 @@ import pytest
 from gymnasium import spaces
 
 from gymnast.envs import check
-from gymnast.envs.check import Checked
+from gymnast.envs.trial import Checked
 from tests.test_envs_incoming import Scripted
 
 

@@ -55,9 +55,7 @@ class DQN(Predicts):
         backbone: Backbone | None = None,
     ) -> None:
         if not isinstance(action_space, spaces.Discrete):
-            raise ValueError(
-                f"dqn needs Discrete actions, got {action_space}; use a wrapper that enumerates the actions"
-            )
+            raise ValueError(f"dqn needs Discrete actions, got {action_space}; use a wrapper that enumerates them")
         self.observation_space, self.action_space = observation_space, action_space
         self.config, wanted = settled(config or DQNConfig(), backbone)
         config = self.config

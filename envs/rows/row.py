@@ -81,7 +81,7 @@ class Row:
         self.seed: int | None = None
         self.reseeds = 0
         self.episode = 0
-        """Number of the row's episode, from 1 on."""
+        """Number of the row's episode, from 1 on; a restored row counts from its last seeded reset."""
         self._seeds = seeds
         self._step = env.step
         self._mask_of: Callable[[Any, dict[str, Any]], Any] | None = None
@@ -192,7 +192,6 @@ class Row:
             "seed": self.seed,
             "reseeds": self.reseeds,
             "extras": list(self.extras),
-            "episode": self.episode,
         }
         try:
             if self.method != "replay":
@@ -227,18 +226,16 @@ class Row:
         if self.method == "replay" and state["actions"] is None:
             self.put_lasting(state["lasting"])
             observation, extras = self.reset(reseed=True)
-            self.episode = state["episode"] + 1
             return observation, extras, True
         if self.method == "replay":
             lasting.put_back(self.env, state.get("kept") or self._kept_of_none())
             observation = self._replay(state["seed"], self._actions.of(state["actions"]))
-            self.episode = state.get("episode", self.episode)
             if (self.length, _bits(self.episode_return)) != (state["length"], _bits(state["episode_return"])):
                 raise ValueError(f"{self.name} cannot be restored: the same seed and actions led to a different return")
             return observation, None, False
         self._mask_of = mask_source(self.env, *self.env.reset())
         snapshot.put_back(self.env, state["env"])
-        self.episode = state.get("episode", 0)  # runs of earlier builds did not keep it
+        self.episode = 1
         self.length = state["length"]
         self.episode_return = state["episode_return"]
         return None, None, False

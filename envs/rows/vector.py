@@ -145,16 +145,16 @@ class VectorAdapter(Env):
     @contextmanager
     def _in_words(self, call: str) -> Iterator[None]:
         """An EnvError that names the call, if the environment raises in it or gives what does not fit."""
-        where = f"{call}, {self._where()}" if call == "step" else call
         try:
             yield
         except EnvError:
             raise
         except BadValue as error:
+            where = self._where() if call == "step" else call
             raise EnvError(f"{self.id} {error} ({where})") from error
         except Exception as error:
             text = " ".join(str(error).split())
-            raise EnvError(f"{self.id}: {call} raised {type(error).__name__}: {text} ({where})") from error
+            raise EnvError(f"{self.id}: {call} raised {type(error).__name__}: {text} ({self._where()})") from error
 
     def _stepped(self, observations: Any, rewards: Any, terminated: Any, truncated: Any, given: Any) -> Step:
         """The step that the environment answered with, with new episodes where one ended."""
@@ -218,8 +218,9 @@ class VectorAdapter(Env):
             if final_infos is not None:
                 step.lives = self._merge(step.lives, self._lives(final_infos, ended), rows)
         elif self._masked_reset:
-            first, given = self.env.reset(options={"reset_mask": ended.copy()})
-            obs = self._tensors(first)
+            with self._in_words("reset"):
+                first, given = self.env.reset(options={"reset_mask": ended.copy()})
+                obs = self._tensors(first)
             self._check_masked_reset(step.next_obs, obs, ended)
             step.obs = tensors.replace_rows(step.next_obs, rows, tensors.select_rows(obs, rows))
             mask = self._mask(obs, vector_infos.as_dict(given), rows=ended)

@@ -7,9 +7,9 @@ import json
 from typing import Any
 
 from gymnast.agents.base import Planner
-from gymnast.envs.check import Checked, Finding, check
 from gymnast.envs.env import Env
 from gymnast.envs.factory import full_id, make
+from gymnast.envs.trial import Checked, Finding, check
 from gymnast.errors import UsageError, first_line
 from gymnast.networks.build import automatic
 from gymnast.networks.layers.images import reading

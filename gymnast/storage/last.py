@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,14 +45,14 @@ class RunState:
     torch_rng: Tensor
     cuda_rng: list[Tensor]
     session: SessionState
-    lasting: dict[str, Any]
+    lasting: dict[str, Any] = field(default_factory=dict)
     """What outlives the episodes of the environment; empty in files of earlier builds."""
 
     @staticmethod
     def of(content: dict[str, Any]) -> RunState:
         """The state in a file's content; KeyError or TypeError if a part is missing or unknown."""
-        content = {"lasting": {}, **content}
-        parts = {field.name: content[field.name] for field in fields(RunState)}
+        parts = {part.name: content[part.name] for part in fields(RunState) if part.name != "lasting"}
+        parts["lasting"] = content.get("lasting", {})
         return RunState(**{**parts, "session": SessionState(**content["session"])})
 
     def content(self) -> dict[str, Any]:

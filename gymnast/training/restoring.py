@@ -12,12 +12,12 @@ import gymnasium as gym
 import numpy as np
 
 from gymnast.envs.atari.names import is_atari
-from gymnast.envs.check import why_not_restored
 from gymnast.envs.env import Env
 from gymnast.envs.errors import EnvError
 from gymnast.envs.factory import EnvLike
 from gymnast.envs.rows.processes import WorkersEnv
 from gymnast.envs.rows.serial import SerialEnv
+from gymnast.envs.trial import why_not_restored
 from gymnast.errors import UsageError, first_line
 from gymnast.storage import space_json
 from gymnast.storage.checkpoint import About
