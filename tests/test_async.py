@@ -74,6 +74,7 @@ def test_an_agent_with_workers_has_its_weights_where_others_see_them() -> None:
     torch.testing.assert_close(acted.value, agent.network(obs)[1])
 
 
+@pytest.mark.slow
 def test_steps_are_counted_over_all_workers(tmp_path: Path) -> None:
     check_counts(tmp_path, 2_000, replace(FAST, recurrent="lstm", memory_size=8))
 

@@ -96,6 +96,7 @@ def test_an_actor_with_an_epsilon_of_its_own(name: str, changes: dict[str, Any])
     assert agent.config == config
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("agent", "env", "logged"), [("ucb", "gymnast/Bandit-v0", True), ("q-learning", "gymnast/Chain-v0", False)]
 )

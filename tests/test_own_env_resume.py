@@ -140,6 +140,7 @@ def run(tmp_path: Path, env: Any, *, agent: str = "ppo", **changes: Any) -> RunR
     return train(agent, options(tmp_path, **changes), config(agent, small), env=env)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("vectorization", ["serial", "async"])
 @pytest.mark.parametrize("name", BUILDERS)
 def test_resumed_equals_uninterrupted(

@@ -232,6 +232,7 @@ def test_what_keeps_no_config_is_not_saved(tmp_path: Path) -> None:
 FAST: dict[str, Any] = {"steps": 2_000, "eval_episodes": 2, "log_every": 250, "video": False, "threads": 1}
 
 
+@pytest.mark.slow
 def test_callbacks_look_in(tmp_path: Path) -> None:
     seen: list[int] = []
     found: list[float] = []

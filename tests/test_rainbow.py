@@ -104,6 +104,7 @@ class Run:
 # State and seeds.
 
 
+@pytest.mark.slow
 @EACH
 def test_the_same_seed_is_the_same_run(part: str) -> None:
     one, other = (Run("CartPole-v1", config(part), num_envs=2).go(60) for _ in range(2))
