@@ -1,0 +1,110 @@
+"""The base of backbones for sequences: observations whose first axis is time."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor, nn
+
+from gymnast.networks.backbones.mlp import dense, norms
+from gymnast.networks.layers.activations import ACTIVATIONS
+from gymnast.networks.layers.inputs import Obs
+
+EMBEDDING = 16
+"""Features of a token's learned vector."""
+
+
+class Steps(nn.Module):
+    """Observations [B, T, ...] as float32 [B, T, out_features].
+
+    Of a Box the first axis is time and the others are flattened; uint8 is scaled by 1/255. A MultiDiscrete [T] is a
+    sequence of tokens, each of which has a learned vector.
+
+    Raises:
+        ValueError: for other spaces.
+    """
+
+    first: Tensor
+
+    def __init__(self, space: gym.Space[Any], *, name: str) -> None:
+        super().__init__()
+        self.embedding: nn.Embedding | None = None
+        self.scale = 1.0
+        if isinstance(space, spaces.Box) and len(space.shape) >= 2:
+            self.steps, self.out_features = space.shape[0], int(np.prod(space.shape[1:]))
+            self.scale = 1 / 255 if space.dtype == np.uint8 else 1.0
+        elif isinstance(space, spaces.MultiDiscrete) and len(space.shape) == 1:
+            self.steps, self.out_features = space.shape[0], EMBEDDING
+            self.embedding = nn.Embedding(int(space.nvec.max()), EMBEDDING)
+            self.register_buffer("first", torch.as_tensor(space.start), persistent=False)
+        else:
+            raise ValueError(
+                f"backbone {name} needs a sequence, a Box [T, ...] or a MultiDiscrete [T], got {space}; "
+                "mlp takes any observation"
+            )
+
+    def forward(self, obs: Obs) -> Tensor:
+        if self.embedding is not None:
+            vectors: Tensor = self.embedding(obs - self.first)
+            return vectors
+        steps: Tensor = obs.flatten(2).float().mul(self.scale)
+        return steps
+
+
+class SequenceBackbone(nn.Module, ABC):
+    """Sequences [B, T, ...] to features [B, out_features].
+
+    A family writes `make`, a body from [B, T, F] to outputs [B, T, units], and `read`, the summary of the outputs: the
+    last one by default. Fully connected layers of `hidden_sizes` follow.
+    """
+
+    name: ClassVar[str]
+    Options: ClassVar[type[Any]]
+    sizes: ClassVar[tuple[int, ...]] = ()
+
+    def __init__(
+        self,
+        observation_space: gym.Space[Any],
+        hidden_sizes: Sequence[int] | None = None,
+        *,
+        options: Any = None,
+        activation: str = "relu",
+        layer_norm: bool = False,
+    ) -> None:
+        super().__init__()
+        self.options = self.Options() if options is None else options
+        self.steps = Steps(observation_space, name=self.name)
+        self.body, width = self.make(self.steps.out_features)
+        sizes = self.sizes if hidden_sizes is None else tuple(hidden_sizes)
+        self.layers, self.norms = dense([width, *sizes]), norms(sizes, layer_norm)
+        self.activation = activation
+        self.out_features = int(sizes[-1] if sizes else width)
+
+    @abstractmethod
+    def make(self, features: int) -> tuple[nn.Module, int]:
+        """The body, [B, T, features] to [B, T, units], and the width of what `read` makes of it."""
+
+    def read(self, outputs: Tensor) -> Tensor:
+        """Outputs [B, T, units] as one vector [B, width]."""
+        return outputs[:, -1]
+
+    def finish(self) -> None:
+        """Called once the weights have their initial values."""
+
+    def outputs(self, obs: Obs) -> Tensor:
+        """The outputs of every step, [B, T, units]."""
+        outputs: Tensor = self.body(self.steps(obs))
+        return outputs
+
+    def forward(self, obs: Obs) -> Tensor:
+        features = self.read(self.outputs(obs))
+        activate = ACTIVATIONS[self.activation]
+        for layer, norm in zip(self.layers, self.norms, strict=True):
+            features = activate(norm(layer(features)))
+        return features
