@@ -27,7 +27,7 @@ def initialise(
     `orthogonal` (Saxe et al. 2014) and `xavier` (Glorot & Bengio 2010, uniform) are scaled by the gain of the
     activation that follows (1 for None) unless `gain` says otherwise; `he` (He et al. 2015, normal) by its own; their
     biases are 0. `torch` is uniform within 1/sqrt(fan_in) for weights and biases, as torch's own layers are (of a
-    recurrent layer within 1/sqrt(units)). Noisy layers always begin as their paper has it.
+    recurrent layer within 1/sqrt(units)). Learned vectors are standard normal. Noisy layers always begin as their paper has it.
 
     Raises:
         ValueError: an unknown name.
@@ -39,13 +39,18 @@ def initialise(
     for path, layer in module.named_modules():
         if isinstance(layer, NoisyLinear):
             layer.initialise(generator)
-        elif isinstance(layer, nn.Linear | nn.Conv2d):
+        elif isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d):
             last = path.rpartition(".")[2] == "output"  # no activation follows it
             _draw(layer.weight, layer.bias, name, 1.0 if last else gain, generator)
-        elif isinstance(layer, nn.LSTM | nn.GRU):
-            for part in ("ih", "hh"):
-                weight, bias = getattr(layer, f"weight_{part}_l0"), getattr(layer, f"bias_{part}_l0")
-                _draw(weight, bias, name, 1.0, generator, fan_in=layer.hidden_size)
+        elif isinstance(layer, nn.RNN | nn.LSTM | nn.GRU):
+            for weight_ih, weight_hh, bias_ih, bias_hh in layer.all_weights:
+                for weight, bias in ((weight_ih, bias_ih), (weight_hh, bias_hh)):
+                    _draw(weight, bias, name, 1.0, generator, fan_in=layer.hidden_size)
+        elif isinstance(layer, nn.MultiheadAttention):
+            _draw(layer.in_proj_weight, layer.in_proj_bias, name, 1.0, generator)
+        elif isinstance(layer, nn.Embedding):
+            with torch.no_grad():
+                layer.weight.normal_(generator=generator)
 
 
 @torch.no_grad()
