@@ -297,7 +297,7 @@ def main() -> None:
                 f"\neach at its best, {envs} environments", contest.best(medians), targets(arguments.env, envs)
             )
     if arguments.json:
-        arguments.json.write_text(json.dumps(figures, indent=1))
+        arguments.json.write_text(json.dumps(figures, indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":

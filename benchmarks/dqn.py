@@ -191,7 +191,7 @@ def measure(name: str, period: int, steps: int, python: str) -> dict[str, Any] |
     """One contender in a process of its own; None where it is not installed or failed, said on stderr."""
     command = [python, str(Path(__file__).resolve()), "--worker", name, "--periods", str(period), "--steps", str(steps)]
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **threads})
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", env={**os.environ, **threads})
     if done.returncode:
         print(f"{name}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}", file=sys.stderr)
         return None
@@ -257,7 +257,7 @@ def main() -> None:
             raise SystemExit("nothing to compare with: gymnast itself failed")
         figures += report(period, rates)
     if arguments.json:
-        arguments.json.write_text(json.dumps(figures, indent=1))
+        arguments.json.write_text(json.dumps(figures, indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":

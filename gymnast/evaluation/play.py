@@ -18,6 +18,7 @@ from gymnast.atari.protocols import Protocol
 from gymnast.envs.env import Env
 from gymnast.envs.errors import EnvWarning
 from gymnast.envs.native.adapter import NativeEnv
+from gymnast.envs.rows.spawned import leave_if_imported
 from gymnast.evaluation.environment import make_env
 from gymnast.evaluation.result import Evaluation
 from gymnast.output.video import VideoWriter
@@ -46,6 +47,7 @@ def evaluate(
     the training if it was another one. Raises ValueError if `episodes` is not positive or agent and environment do not
     match the protocol, and KeyboardInterrupt once `interrupted()` is true.
     """
+    leave_if_imported()
     if episodes < 1:
         raise ValueError(f"episodes must be >= 1, got {episodes}")
     made = env if isinstance(env, Env) else make_env(env, min(num_envs, episodes), protocol=protocol)

@@ -14,6 +14,7 @@ from gymnast.envs.env import Env
 from gymnast.envs.errors import EnvError, EnvWarning
 from gymnast.envs.factory import EnvLike, full_id
 from gymnast.envs.native.adapter import NativeEnv
+from gymnast.envs.rows.spawned import leave_if_imported
 from gymnast.errors import RunError, UsageError, first_line
 from gymnast.networks.build import automatic
 from gymnast.networks.layers.images import reading
@@ -56,6 +57,7 @@ def train(
     options before anything starts. Once it runs, it always returns: `exit_code` is 0, or 1 where training could not go
     on, or 128 + the number of the signal that stopped it.
     """
+    leave_if_imported()
     if isinstance(env, str):  # config.json then says where the run was trained
         options, env = dataclasses.replace(options, env=env), None
     with ExitStack() as stack:
@@ -100,6 +102,7 @@ def resume(
     names. Where the environment cannot be brought back, new episodes begin in it, which is said, or with `exact_resume`
     (by default the run's own) refused. `on_evaluation` and `on_step` are those of `train`. Raises UsageError.
     """
+    leave_if_imported()
     path = Path(path)
     with ExitStack() as stack:
         with _usage_errors():
