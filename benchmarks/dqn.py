@@ -36,8 +36,8 @@ class Timed:
         return {"steps_per_second": self.steps / wall, "cpu_us": 1e6 * processor / self.steps}
 
 
-def run_gymnast(period: int, steps: int) -> dict[str, Any]:
-    """Our own loop, as `gymnast train` runs it; steps/s and where the time went."""
+def gymnast_loop(period: int) -> Any:
+    """Our own loop, as `gymnast train` runs it, after its warm-up."""
     from gymnast.agents import DQN, DQNConfig
     from gymnast.envs import make
     from gymnast.training.loop import Loop
@@ -57,6 +57,13 @@ def run_gymnast(period: int, steps: int) -> dict[str, Any]:
     env.reset()
     loop = Loop(agent, agent.actor(1, explore=True, seed=0), env)
     loop.advance(WARM_UP, lambda: False)
+    return loop
+
+
+def run_gymnast(period: int, steps: int) -> dict[str, Any]:
+    """Our own loop; steps/s and where the time went."""
+    loop = gymnast_loop(period)
+    agent = loop.agent
     before, updates = dict(vars(loop.seconds)), agent.updates
     timed = Timed(steps)
     loop.advance(WARM_UP + steps, lambda: False)

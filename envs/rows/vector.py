@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -17,6 +16,7 @@ from gymnast.envs.env import Env
 from gymnast.envs.errors import EnvError, EnvWarning
 from gymnast.envs.rows import incoming, lasting, tensors
 from gymnast.envs.rows import infos as vector_infos
+from gymnast.envs.rows.extras import Extras, merged
 from gymnast.envs.rows.incoming import BadValue
 from gymnast.envs.rows.infos import Infos
 from gymnast.envs.rows.pictures import picture
@@ -63,14 +63,13 @@ class VectorAdapter(Env):
         self._resets = 0
         self._obeys_mask = False
         self._is_foreign = not type(env.unwrapped).__module__.startswith("gymnasium.")
-        self._mask_source: str | None = None
+        self._extras = Extras(env, device)
         self._none = torch.zeros(self.num_envs, dtype=torch.bool, device=device)
         self._statistics = np.float32 if device.type == "mps" else np.float64
         self._returns = np.zeros(self.num_envs)
         self._lengths = np.zeros(self.num_envs, np.int64)
         self._pending = np.zeros(self.num_envs, np.bool_)
         """Rows whose next action will be ignored, because the environment resets them then."""
-        self._has_lives = False
         self._frames: Any = None
         """Frames of the rows' games, where the environment (ale-py's) counts them."""
         self._episode = np.arange(self.num_envs)
@@ -79,19 +78,20 @@ class VectorAdapter(Env):
     def reset(self, *, episode_seeds: Sequence[int] | None = None) -> Obs:
         if episode_seeds is not None:
             raise ValueError(f"{self.id} cannot seed individual episodes: use vectorization serial or async")
-        with self._in_words("reset"):
-            observations, given = self._seeded_reset()
-            infos = vector_infos.as_dict(given)
-            self._returns[:] = 0.0
-            self._lengths[:] = 0
-            self._pending[:] = False
-            self._episode = np.arange(self.num_envs)
-            self._begun = self.num_envs
-            self._has_lives = "lives" in infos
-            self._mask_source = vector_infos.mask_source(self.env, infos)
-            self.obs = self._tensors(observations)
-            self.start = ~self._none
-            self.action_mask = self._mask(self.obs, infos)
+        return self._call("reset", self._reset)  # type: ignore[no-any-return]
+
+    def _reset(self) -> Obs:
+        observations, given = self._seeded_reset()
+        infos = vector_infos.as_dict(given)
+        self._returns[:] = 0.0
+        self._lengths[:] = 0
+        self._pending[:] = False
+        self._episode = np.arange(self.num_envs)
+        self._begun = self.num_envs
+        self._extras.look(infos)
+        self.obs = self._tensors(observations)
+        self.start = ~self._none
+        self.action_mask = self._extras.mask(self.obs, infos)
         return self.obs
 
     def _seeded_reset(self) -> tuple[Any, Any]:
@@ -136,35 +136,34 @@ class VectorAdapter(Env):
 
     def _call(self, name: str, call: Callable[[], Any]) -> Any:
         """One of the environment's calls."""
-        with self._in_words(name):
+        try:
             return call()
+        except Exception as error:
+            raise self._fault(name, error) from error
 
     def _array(self, action: Tensor) -> np.ndarray:
         return np.array(action.detach().cpu().numpy(), self.env.action_space.dtype)
 
-    @contextmanager
-    def _in_words(self, call: str) -> Iterator[None]:
-        """An EnvError that names the call, if the environment raises in it or gives what does not fit."""
-        try:
-            yield
-        except EnvError:
-            raise
-        except BadValue as error:
-            where = self._where() if call == "step" else call
-            raise EnvError(f"{self.id} {error} ({where})") from error
-        except Exception as error:
-            text = " ".join(str(error).split())
-            raise EnvError(f"{self.id}: {call} raised {type(error).__name__}: {text} ({self._where()})") from error
+    def _fault(self, call: str, error: Exception) -> EnvError:
+        """What to raise where the environment raises in a call, or gives what does not fit."""
+        if isinstance(error, EnvError):
+            return error
+        if isinstance(error, BadValue):
+            return EnvError(f"{self.id} {error} ({self._where() if call == 'step' else call})")
+        text = " ".join(str(error).split())
+        return EnvError(f"{self.id}: {call} raised {type(error).__name__}: {text} ({self._where()})")
 
     def _stepped(self, observations: Any, rewards: Any, terminated: Any, truncated: Any, given: Any) -> Step:
         """The step that the environment answered with, with new episodes where one ended."""
         self._lengths += 1
-        with self._in_words("step"):
+        try:
             infos = vector_infos.as_dict(given)
             rewards = incoming.numbers(rewards, self.num_envs)
             terminated = incoming.flags(terminated, self.num_envs, "terminated")
             truncated = incoming.flags(truncated, self.num_envs, "truncated")
             return self._taken(observations, rewards, terminated, truncated, infos)
+        except Exception as error:
+            raise self._fault("step", error) from error
 
     def _taken(
         self, observations: Any, rewards: np.ndarray, terminated: np.ndarray, truncated: np.ndarray, infos: Infos
@@ -190,7 +189,7 @@ class VectorAdapter(Env):
 
     def _step(self, obs: Obs, rewards: np.ndarray, infos: Infos, *, ended: np.ndarray) -> Step:
         """The step if no episode ended and none began."""
-        mask = self._mask(obs, infos, ended=None if self._same_step else ended)
+        mask = self._extras.mask(obs, infos, ended=None if self._same_step else ended)
         return Step(
             obs=obs,
             start=self._none,
@@ -200,7 +199,7 @@ class VectorAdapter(Env):
             truncated=self._none,
             num_active=self.num_envs,
             num_ended=0,
-            lives=self._lives(infos),
+            lives=self._extras.lives(infos),
             action_mask=mask,
             next_action_mask=mask,
         )
@@ -214,17 +213,16 @@ class VectorAdapter(Env):
         if self._same_step:
             step.next_obs = tensors.replace_rows(step.obs, rows, self._final_obs(infos, rows))
             final_infos = infos.get("final_info")  # ale-py gives none
-            step.next_action_mask = self._final_mask(step, final_infos, ended)
+            step.next_action_mask = self._extras.final_mask(step, final_infos, ended)
             if final_infos is not None:
-                step.lives = self._merge(step.lives, self._lives(final_infos, ended), rows)
+                step.lives = merged(step.lives, self._extras.lives(final_infos, ended), ended)
         elif self._masked_reset:
-            with self._in_words("reset"):
-                first, given = self.env.reset(options={"reset_mask": ended.copy()})
-                obs = self._tensors(first)
+            first, given = self._call("reset", lambda: self.env.reset(options={"reset_mask": ended.copy()}))
+            obs = self._call("reset", lambda: self._tensors(first))
             self._check_masked_reset(step.next_obs, obs, ended)
             step.obs = tensors.replace_rows(step.next_obs, rows, tensors.select_rows(obs, rows))
-            mask = self._mask(obs, vector_infos.as_dict(given), rows=ended)
-            step.action_mask = self._merge(step.action_mask, mask, rows)
+            mask = self._extras.mask(obs, vector_infos.as_dict(given), rows=ended)
+            step.action_mask = merged(step.action_mask, mask, ended)
         else:
             self._pending = ended
             return
@@ -271,40 +269,6 @@ class VectorAdapter(Env):
     def _tensor(self, array: np.ndarray) -> Tensor:
         return to_tensor(array, self.device)
 
-    def _mask(
-        self, obs: Obs, infos: Infos, *, rows: np.ndarray | None = None, ended: np.ndarray | None = None
-    ) -> Tensor | None:
-        """Allowed actions in `obs`, bool [N, A], in `rows` (all by default); those that `ended` may allow none."""
-        if self._mask_source is None:
-            return None
-        rows = np.ones_like(self._pending) if rows is None else rows
-        ended = np.zeros_like(rows) if ended is None else ended
-        values, present = vector_infos.masks(self._mask_source, self.env, obs, infos)
-        return self._tensor(vector_infos.checked_masks(values, present & rows, self.single_action_space, rows, ended))
-
-    def _final_mask(self, step: Step, infos: Infos | None, ended: np.ndarray) -> Tensor | None:
-        """`next_action_mask` where an environment began the next episode in the same step."""
-        if self._mask_source is None or step.action_mask is None:
-            return None
-        rows = np.flatnonzero(ended)
-        if self._mask_source == "method" or (self._mask_source == "info" and infos is None):
-            # It can no longer be known: any action may have been allowed.
-            return self._merge(step.action_mask, torch.ones_like(step.action_mask), rows)
-        return self._merge(step.action_mask, self._mask(step.next_obs, infos or {}, rows=ended, ended=ended), rows)
-
-    def _lives(self, infos: Infos, rows: np.ndarray | None = None) -> Tensor | None:
-        if not self._has_lives:
-            return None
-        return self._tensor(vector_infos.lives(infos, np.ones_like(self._pending) if rows is None else rows))
-
-    def _merge(self, values: Tensor | None, others: Tensor | None, rows: np.ndarray) -> Tensor | None:
-        """`values` with these rows taken from `others`, where there are both."""
-        if values is None or others is None:
-            return values
-        merged = values.clone()
-        merged[rows] = others[rows]
-        return merged
-
     def snapshot(self) -> dict[str, Any]:
         if not self.exact_resume:
             return super().snapshot()
@@ -316,11 +280,10 @@ class VectorAdapter(Env):
             "returns": self._returns.tolist(),
             "lengths": self._lengths.tolist(),
             "pending": self._pending.tolist(),
-            "extras": ["lives"] * self._has_lives + ["action_mask"] * (self._mask_source is not None),
             "episode": self.episode,
             "begun": self._begun,
             "resets": self._resets,
-            "mask_source": self._mask_source,
+            **self._extras.state(),
         }
 
     def restore(self, snapshot: dict[str, Any]) -> None:
@@ -333,8 +296,7 @@ class VectorAdapter(Env):
         self._returns = np.array(snapshot["returns"])
         self._lengths = np.array(snapshot["lengths"], np.int64)
         self._pending = np.array(snapshot["pending"], np.bool_)
-        self._has_lives = "lives" in snapshot["extras"]
-        self._mask_source = snapshot.get("mask_source", "info" if "action_mask" in snapshot["extras"] else None)
+        self._extras.put_back(snapshot)
         self._episode = np.array(snapshot["episode"])
         self._begun, self._resets = snapshot["begun"], snapshot["resets"]
 
