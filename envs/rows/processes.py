@@ -184,6 +184,9 @@ class WorkersEnv(RowsEnv):
     def _put_lasting_rows(self, states: list[dict[str, Any]]) -> None:
         self._all_answer("put_lasting", self._split(states))
 
+    def impose_limit(self, limit: int | None) -> bool:
+        return any(self._all_answer("impose_limit", [limit] * len(self._shares)))
+
     def _frame(self, row: int) -> np.ndarray:
         index = next(index for index, share in enumerate(self._shares) if row in share)
         self._send(index, "render", row - self._shares[index].start)

@@ -53,6 +53,7 @@ class VectorAdapter(Env):
         self.single_action_space = env.single_action_space
         self.overlaps = isinstance(env, AsyncVectorEnv)
         self.exact_resume = has_state(env)
+        self.forgets = _forgets(env)
         self.render_fps = float(env.metadata.get("render_fps") or 30.0)
         self._same_step = mode is AutoresetMode.SAME_STEP
         self._masked_reset = mode is AutoresetMode.DISABLED or (mode is AutoresetMode.NEXT_STEP and _clears(env))
@@ -338,3 +339,12 @@ def _clears(env: VectorEnv) -> bool:
     Gymnasium's asynchronous one does so only with shared memory (1.4.0).
     """
     return type(env) is SyncVectorEnv or (type(env) is AsyncVectorEnv and env.shared_memory)
+
+
+def _forgets(env: VectorEnv) -> tuple[str, ...]:
+    """Names of the wrappers in the processes of an AsyncVectorEnv that keep statistics over episodes."""
+    base = env.unwrapped
+    if not isinstance(base, AsyncVectorEnv):
+        return ()
+    shown = " ".join(base.call("__str__"))  # `<NormalizeReward<TimeLimit<...`: no other call names them
+    return tuple(name for name in ("NormalizeObservation", "NormalizeReward") if f"<{name}<" in shown)

@@ -110,7 +110,14 @@ def tried(parts: Parts) -> str | None:
         return None
     if parts.options.exact_resume:
         raise ValueError(f"exact_resume: {env.id} cannot be restored exactly: {why}")
-    return f"{env.id} cannot be restored exactly: if this run is resumed, new episodes begin ({why})"
+    note = f"{env.id} cannot be restored exactly: if this run is resumed, new episodes begin ({why})"
+    if env.forgets:
+        names = " and ".join(env.forgets)
+        note += (
+            f", and the statistics of {names} in its processes begin again; those of gymnasium.wrappers.vector around "
+            "the AsyncVectorEnv are kept"
+        )
+    return note
 
 
 def _may_replay(env: Env) -> bool:
