@@ -16,6 +16,7 @@ from gymnast.envs.env import Env
 from gymnast.envs.errors import EnvError, EnvWarning
 from gymnast.envs.rows import incoming, lasting, tensors
 from gymnast.envs.rows import infos as vector_infos
+from gymnast.envs.rows.episodes import Episodes
 from gymnast.envs.rows.extras import Extras, merged
 from gymnast.envs.rows.incoming import BadValue
 from gymnast.envs.rows.infos import Infos
@@ -53,7 +54,7 @@ class VectorAdapter(Env):
         self.single_action_space = env.single_action_space
         self.overlaps = isinstance(env, AsyncVectorEnv)
         self.exact_resume = has_state(env)
-        self.forgets = _forgets(env)
+        self.forgets = lasting.out_of_reach(env)
         self.render_fps = float(env.metadata.get("render_fps") or 30.0)
         self._same_step = mode is AutoresetMode.SAME_STEP
         self._masked_reset = mode is AutoresetMode.DISABLED or (mode is AutoresetMode.NEXT_STEP and _clears(env))
@@ -67,14 +68,11 @@ class VectorAdapter(Env):
         self._extras = Extras(env, device)
         self._none = torch.zeros(self.num_envs, dtype=torch.bool, device=device)
         self._statistics = np.float32 if device.type == "mps" else np.float64
-        self._returns = np.zeros(self.num_envs)
-        self._lengths = np.zeros(self.num_envs, np.int64)
+        self._episodes = Episodes(self.num_envs)
         self._pending = np.zeros(self.num_envs, np.bool_)
         """Rows whose next action will be ignored, because the environment resets them then."""
         self._frames: Any = None
         """Frames of the rows' games, where the environment (ale-py's) counts them."""
-        self._episode = np.arange(self.num_envs)
-        self._begun = 0
 
     def reset(self, *, episode_seeds: Sequence[int] | None = None) -> Obs:
         if episode_seeds is not None:
@@ -84,11 +82,8 @@ class VectorAdapter(Env):
     def _reset(self) -> Obs:
         observations, given = self._seeded_reset()
         infos = vector_infos.as_dict(given)
-        self._returns[:] = 0.0
-        self._lengths[:] = 0
+        self._episodes.restart()
         self._pending[:] = False
-        self._episode = np.arange(self.num_envs)
-        self._begun = self.num_envs
         self._extras.look(infos)
         self.obs = self._tensors(observations)
         self.start = ~self._none
@@ -117,7 +112,7 @@ class VectorAdapter(Env):
 
     @property
     def episode(self) -> list[int]:
-        return [int(number) for number in self._episode]
+        return [int(number) for number in self._episodes.numbers]
 
     def step(self, action: Tensor) -> Step:
         array = self._array(action)
@@ -150,13 +145,13 @@ class VectorAdapter(Env):
         if isinstance(error, EnvError):
             return error
         if isinstance(error, BadValue):
-            return EnvError(f"{self.id} {error} ({self._where() if call == 'step' else call})")
+            return EnvError(f"{self.id} {error} ({self._episodes.where() if call == 'step' else call})")
         text = " ".join(str(error).split())
-        return EnvError(f"{self.id}: {call} raised {type(error).__name__}: {text} ({self._where()})")
+        return EnvError(f"{self.id}: {call} raised {type(error).__name__}: {text} ({self._episodes.where()})")
 
     def _stepped(self, observations: Any, rewards: Any, terminated: Any, truncated: Any, given: Any) -> Step:
         """The step that the environment answered with, with new episodes where one ended."""
-        self._lengths += 1
+        self._episodes.lengths += 1
         try:
             infos = vector_infos.as_dict(given)
             rewards = incoming.numbers(rewards, self.num_envs)
@@ -176,11 +171,11 @@ class VectorAdapter(Env):
         vector_infos.check_frames(infos, self._frames, begun if not self._same_step else ended)
         self._frames = infos.get("episode_frame_number")
         step = self._step(self._tensors(observations), rewards, infos, ended=ended)
-        self._returns += rewards  # a row that begins starts from zero below
+        self._episodes.returns += rewards  # a row that begins starts from zero below
         if begun.any():
             step.active, step.start = self._tensor(active), self._tensor(begun)
             step.num_active = self.num_envs - int(begun.sum())
-            self._begin(begun)
+            self._episodes.begin(begun)
         self._pending = np.zeros_like(begun)
         if ended.any():
             step.terminated, step.truncated = self._tensor(terminated), self._tensor(truncated)
@@ -208,8 +203,8 @@ class VectorAdapter(Env):
     def _end(self, step: Step, ended: np.ndarray, infos: Infos) -> None:
         """Fill in what differs where episodes ended."""
         step.num_ended = int(ended.sum())
-        step.episode_return = self._tensor(self._returns.astype(self._statistics))
-        step.episode_length = self._tensor(self._lengths.copy())
+        step.episode_return = self._tensor(self._episodes.returns.astype(self._statistics))
+        step.episode_length = self._tensor(self._episodes.lengths.copy())
         rows = np.flatnonzero(ended)
         if self._same_step:
             step.next_obs = tensors.replace_rows(step.obs, rows, self._final_obs(infos, rows))
@@ -228,19 +223,7 @@ class VectorAdapter(Env):
             self._pending = ended
             return
         step.start = step.start | self._tensor(ended)
-        self._begin(ended)
-
-    def _where(self) -> str:
-        """Steps of the rows' episodes, for messages."""
-        low, high = int(self._lengths.min()), int(self._lengths.max())
-        return f"step {low}" if low == high else f"step {low} to {high} of the rows' episodes"
-
-    def _begin(self, rows: np.ndarray) -> None:
-        """Episodes begin in these rows."""
-        self._returns[rows] = 0.0
-        self._lengths[rows] = 0
-        self._episode[rows] = np.arange(self._begun, self._begun + int(rows.sum()))
-        self._begun += int(rows.sum())
+        self._episodes.begin(ended)
 
     def _final_obs(self, infos: Infos, rows: np.ndarray) -> Obs:
         """The final observations of these rows: one object per row (Gymnasium), or a whole batch (ale-py)."""
@@ -278,11 +261,8 @@ class VectorAdapter(Env):
             "obs": self.obs,
             "start": self.start,
             "action_mask": self.action_mask,
-            "returns": self._returns.tolist(),
-            "lengths": self._lengths.tolist(),
             "pending": self._pending.tolist(),
-            "episode": self.episode,
-            "begun": self._begun,
+            **self._episodes.state(),
             "resets": self._resets,
             **self._extras.state(),
         }
@@ -294,28 +274,18 @@ class VectorAdapter(Env):
         self.obs = map_obs(lambda tensor: tensor.to(self.device), snapshot["obs"])
         self.start = snapshot["start"].to(self.device)
         self.action_mask = None if snapshot["action_mask"] is None else snapshot["action_mask"].to(self.device)
-        self._returns = np.array(snapshot["returns"])
-        self._lengths = np.array(snapshot["lengths"], np.int64)
+        self._episodes.put_back(snapshot)
         self._pending = np.array(snapshot["pending"], np.bool_)
         self._extras.put_back(snapshot)
-        self._episode = np.array(snapshot["episode"])
-        self._begun, self._resets = snapshot["begun"], snapshot["resets"]
+        self._resets = snapshot["resets"]
 
     def lasting(self) -> dict[str, Any]:
         """What the wrappers keep, and in this process those around each row."""
-        kept: dict[str, Any] = {"wrappers": [lasting.attributes(layer) for layer in lasting.layers(self.env)[:-1]]}
-        base = self.env.unwrapped
-        if isinstance(base, SyncVectorEnv):
-            kept["rows"] = [[lasting.attributes(layer) for layer in lasting.layers(env)[:-1]] for env in base.envs]
-        kept_tensors: dict[str, Any] = tensors.arrays_to_tensors({**kept, "resets": self._resets})
-        return kept_tensors
+        kept: dict[str, Any] = tensors.arrays_to_tensors({**lasting.of_vector(self.env), "resets": self._resets})
+        return kept
 
     def put_lasting(self, kept: dict[str, Any]) -> None:
-        kept = tensors.tensors_to_arrays(kept)
-        base = self.env.unwrapped
-        rows = zip(base.envs, kept.get("rows", ()), strict=False) if isinstance(base, SyncVectorEnv) else ()
-        for env, values in ((self.env, kept["wrappers"]), *rows):
-            lasting.put_back(env, [*values, {}])
+        lasting.put_vector_back(self.env, tensors.tensors_to_arrays(kept))
         self._resets = kept["resets"]
 
     def render(self, row: int = 0) -> np.ndarray:
@@ -339,12 +309,3 @@ def _clears(env: VectorEnv) -> bool:
     Gymnasium's asynchronous one does so only with shared memory (1.4.0).
     """
     return type(env) is SyncVectorEnv or (type(env) is AsyncVectorEnv and env.shared_memory)
-
-
-def _forgets(env: VectorEnv) -> tuple[str, ...]:
-    """Names of the wrappers in the processes of an AsyncVectorEnv that keep statistics over episodes."""
-    base = env.unwrapped
-    if not isinstance(base, AsyncVectorEnv):
-        return ()
-    shown = " ".join(base.call("__str__"))  # `<NormalizeReward<TimeLimit<...`: no other call names them
-    return tuple(name for name in ("NormalizeObservation", "NormalizeReward") if f"<{name}<" in shown)
