@@ -120,7 +120,7 @@ def main() -> None:
         print(f"  {name:18}{value:,.3f}" if isinstance(value, float) else f"  {name:18}{value}")
     print(f"  PureJaxRL, {LARGE[0]:,} members of {LARGE[1]:,} steps on an A100, as published: {TARGET:.0f} s")
     if arguments.json:
-        arguments.json.write_text(json.dumps({**row, "purejaxrl_a100_s": TARGET}, indent=1))
+        arguments.json.write_text(json.dumps({**row, "purejaxrl_a100_s": TARGET}, indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -67,11 +67,7 @@ def step_of(
     """
     observation, reward, terminated, truncated, info = stepped
     where = torch.device(device)
-    try:
-        number = incoming.number(reward, "reward")
-        ends = incoming.flag(terminated, "terminated"), incoming.flag(truncated, "truncated")
-    except BadValue as error:
-        raise EnvError(f"the environment {error}") from error
+    number, *ends = _plain(reward, terminated, truncated)
     ended = any(ends)
     if ended != (begun is not None):
         wrong = "needs begun=env.reset(), for the episode ended" if ended else "takes begun only where an episode ended"
@@ -94,6 +90,14 @@ def step_of(
         episode_return=None if statistics is None else torch.tensor([float(statistics["r"])], dtype=torch.float64),
         episode_length=None if statistics is None else torch.tensor([int(statistics["l"])]),
     )
+
+
+def _plain(reward: Any, terminated: Any, truncated: Any) -> tuple[float, bool, bool]:
+    try:
+        ends = incoming.flag(terminated, "terminated"), incoming.flag(truncated, "truncated")
+        return incoming.number(reward, "reward"), *ends
+    except BadValue as error:
+        raise EnvError(f"the environment {error}") from error
 
 
 def _observed(

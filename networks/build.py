@@ -60,11 +60,6 @@ def build(
     Raises:
         ValueError: an unknown name (with the nearest one), or an observation space that the backbone does not fit.
     """
-    from gymnast.networks.backbones.combined import Combined
-    from gymnast.networks.backbones.convolutional import CNNS
-    from gymnast.networks.backbones.mlp import MLP
-    from gymnast.networks.layers.init import initialise
-
     if isinstance(name, str) and ":" in name:
         name = _class(name)
     if isinstance(name, type):
@@ -73,6 +68,27 @@ def build(
         return checked(name, type(name).__name__)
     chosen = automatic(observation_space) if name == "auto" else name
     sizes = _sizes(chosen, hidden_sizes)
+    return _named(
+        chosen, observation_space, sizes, activation=activation, layer_norm=layer_norm, init=init, generator=generator
+    )
+
+
+def _named(
+    chosen: str,
+    observation_space: gym.Space[Any],
+    sizes: tuple[int, ...],
+    *,
+    activation: str,
+    layer_norm: bool,
+    init: str,
+    generator: torch.Generator,
+) -> nn.Module:
+    """One of our own backbones with its first weights."""
+    from gymnast.networks.backbones.combined import Combined
+    from gymnast.networks.backbones.convolutional import CNNS
+    from gymnast.networks.backbones.mlp import MLP
+    from gymnast.networks.layers.init import initialise
+
     if chosen in CNNS:
         cnn: nn.Module = CNNS[chosen](observation_space, sizes, layer_norm=layer_norm)
         initialise(cnn, init, activation="relu", generator=generator)

@@ -155,7 +155,7 @@ def test_a_worker_that_dies_is_named_and_the_run_stops(tmp_path: Path) -> None:
     left[0].kill()
     text, _ = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert f"(pid {left[0].pid}) was killed by signal 9" in text
+    assert f"(pid {left[0].pid}) was killed by SIGKILL" in text
     assert "a3c worker" in text
     eventually(lambda: gone(left))
 

@@ -20,6 +20,10 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
         "--only gymnast-dqn --threads 1 --envs 2 --rounds 1 --steps 8 --learning-starts 40 --warm-up 8",
         ("gymnast-dqn, 1 threads, 2 envs: ", "gymnast-dqn, ms/step: act", "each at its best"),
     ),
+    "checks": (
+        "--rounds 1 --steps 20 --only dqn-10 ppo-16",
+        ("dqn-10, 1 rounds; medians", "ppo-16, 1 rounds", "  without  ", "  loss ", "target 2 %"),
+    ),
     "cliff": ("--seeds 1 --episodes 20", ("q-learning   while exploring", "greedy [-13.0]", "greedy: -15")),
     "dqn": ("--periods 10 --rounds 1 --steps 20", ("one update per 10 env steps", "gymnast's us/step: act")),
     "envs": ("--num-envs 2 --rounds 1 --seconds 0.01", ("gymnasium loop", "   2 ")),

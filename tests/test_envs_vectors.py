@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers.vector import DictInfoToList
 
 from gymnast import TrainOptions, train
@@ -137,6 +137,14 @@ def test_masks_of_a_method(mode: AutoresetMode) -> None:
     """Where the environment has begun the next episode already, the final mask is not known: any may be allowed."""
     last = [mode is AutoresetMode.SAME_STEP] * 3
     assert stream(vector(Method, mode)) == [expected(length, last=last, lives=False) for length in (2, 3)]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_masks_of_a_method_in_processes(mode: AutoresetMode) -> None:
+    functions = [lambda length=length: Method(length) for length in (2, 3)]
+    last = [mode is AutoresetMode.SAME_STEP] * 3
+    found = stream(AsyncVectorEnv(functions, autoreset_mode=mode))
+    assert found == [expected(length, last=last, lives=False) for length in (2, 3)]
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -251,6 +251,21 @@ def test_an_endless_environment_is_cut_off_and_that_is_said(monkeypatch: pytest.
     )
 
 
+@pytest.mark.parametrize("vectorization", ["serial", "async"])
+def test_a_given_environment_without_a_limit_has_one_during_an_evaluation(
+    vectorization: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environment, "STEP_LIMIT", 40)
+    env = make(Endless, 2, vectorization=vectorization)
+    with pytest.warns(EnvWarning, match="Endless has no time limit: 3 of 3 evaluation episodes were cut off after 40"):
+        found = evaluate(Constant(), env, episodes=3)
+    assert found.lengths == (40, 40, 40)
+    assert env.step_limit is None
+    env.reset()  # what is done with it afterwards is endless again
+    assert not any(env.step(torch.zeros(2, dtype=torch.int64)).num_ended for _ in range(50))
+    env.close()
+
+
 def test_a_time_limit_of_the_environments_own_is_kept_and_not_spoken_of(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environment, "STEP_LIMIT", 40)
     for limit in (30, 60):

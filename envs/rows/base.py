@@ -206,6 +206,10 @@ class RowsEnv(Env):
     def _put_lasting_rows(self, states: list[dict[str, Any]]) -> None:
         """`Row.put_lasting` of every row."""
 
+    @abstractmethod
+    def impose_limit(self, limit: int | None) -> bool:
+        """`Row.impose_limit` of every row: whether any has no time limit of its own."""
+
     def lasting(self) -> dict[str, Any]:
         rows: dict[str, Any] = {"rows": tensors.arrays_to_tensors(self._lasting_rows())}
         return rows

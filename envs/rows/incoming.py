@@ -41,7 +41,9 @@ def flag(value: Any, name: str) -> bool:
 
 
 def numbers(values: Any, rows: int) -> np.ndarray:
-    """The rewards of a vector environment, float64 [N]; an array [N, 1] holds one number a row."""
+    """The rewards of a vector environment, a new float64 [N]; an array [N, 1] holds one number a row."""
+    if type(values) is np.ndarray and values.shape == (rows,) and values.dtype.kind == "f":
+        return np.array(values, np.float64)  # as most are: `flags`, `fitted` and this cost next to nothing then
     array = as_array(values)
     if array.size != rows or array.dtype.kind not in "biuf":
         raise BadValue(f"gave rewards of shape {array.shape} for {rows} rows: each row needs one number")
@@ -49,7 +51,9 @@ def numbers(values: Any, rows: int) -> np.ndarray:
 
 
 def flags(values: Any, rows: int, name: str) -> np.ndarray:
-    """`terminated` or `truncated` of a vector environment, bool [N]."""
+    """`terminated` or `truncated` of a vector environment, a new bool [N]."""
+    if type(values) is np.ndarray and values.shape == (rows,) and values.dtype.kind == "b":
+        return np.array(values)
     array = as_array(values)
     if array.size != rows or array.dtype.kind not in "biuf" or not np.isin(array, (0, 1)).all():
         raise BadValue(f"gave {name} as {shown(values)} for {rows} rows: each row needs true or false")
@@ -95,6 +99,8 @@ def fitted(batch: np.ndarray, space: gym.Space[Any]) -> np.ndarray:
 
     float64 may become float32, and integers floats: everything else has to keep its value.
     """
+    if batch.dtype == space.dtype and batch.shape[1:] == space.shape:
+        return batch
     shape, dtype = (len(batch), *(space.shape or ())), np.dtype(space.dtype)
     if batch.dtype.kind not in "biuf":
         raise BadValue("gave an observation that holds more than numbers")

@@ -8,11 +8,13 @@ from typing import Any, TypeAlias
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
-from gymnasium.vector import SyncVectorEnv
+from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
 
 from gymnast.envs.rows import incoming
 from gymnast.envs.rows.incoming import BadValue
 
+OF_SINGLE = (SyncVectorEnv, AsyncVectorEnv)
+"""Vector environments made of single ones, whose methods they call."""
 Infos: TypeAlias = "dict[str, Any]"
 """Gymnasium's form: by name an array [N] of the rows' values, and under `_name` which rows gave one (or all did)."""
 
@@ -38,8 +40,8 @@ def as_dict(infos: Any) -> Infos:
 def mask_source(env: gym.vector.VectorEnv[Any, Any, Any], infos: Infos) -> str | None:
     """Where an environment keeps its action masks, by its first reset; None where it has none.
 
-    In order: `infos["action_mask"]`; a method `action_masks()`, its own or that of the environments of a SyncVectorEnv;
-    the part "action_mask" of a Dict observation.
+    In order: `infos["action_mask"]`; a method `action_masks()`, its own or that of the environments that a Sync- or
+    AsyncVectorEnv is made of; the part "action_mask" of a Dict observation.
     """
     if not incoming.mask_sizes(env.single_action_space):
         return None
@@ -48,7 +50,7 @@ def mask_source(env: gym.vector.VectorEnv[Any, Any, Any], infos: Infos) -> str |
     base = env.unwrapped
     if callable(getattr(base, "action_masks", None)):
         return "method"
-    if isinstance(base, SyncVectorEnv) and all(single.has_wrapper_attr("action_masks") for single in base.envs):
+    if isinstance(base, OF_SINGLE) and all(base.call("has_wrapper_attr", "action_masks")):
         return "method"
     space = env.single_observation_space
     return "part" if isinstance(space, spaces.Dict) and "action_mask" in space.spaces else None
@@ -63,7 +65,7 @@ def masks(
         return obs["action_mask"].cpu().numpy(), everyone
     if source == "method":
         base: Any = env.unwrapped
-        return (base.call("action_masks") if isinstance(base, SyncVectorEnv) else base.action_masks()), everyone
+        return (base.call("action_masks") if isinstance(base, OF_SINGLE) else base.action_masks()), everyone
     if "action_mask" not in infos:
         return [], ~everyone
     return infos["action_mask"], np.asarray(infos.get("_action_mask", everyone), np.bool_)

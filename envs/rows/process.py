@@ -75,6 +75,7 @@ COMMANDS: dict[str, Callable[[list[Row], Any], Any]] = {
     "restore": restore,
     "lasting": lambda rows, _: [row.lasting() for row in rows],
     "put_lasting": put_lasting,
+    "impose_limit": lambda rows, limit: [row.impose_limit(limit) for row in rows],
     "snapshot": lambda rows, _: [row.snapshot() for row in rows],
     "extras": lambda rows, _: rows[0].extras,
     "render": lambda rows, index: rows[index].render(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 import warnings
 import weakref
@@ -57,6 +58,7 @@ class Row:
         "episode",
         "episode_return",
         "extras",
+        "imposed",
         "length",
         "limit",
         "method",
@@ -69,7 +71,9 @@ class Row:
         _take(env, name)
         self.name = name
         self.method = snapshot.method(env)
-        self.limit: float = float("inf")
+        self.limit: float = math.inf
+        self.imposed = False
+        """Whether the limit is that of an evaluation."""
         while type(env) in (TimeLimit, OrderEnforcing):
             if isinstance(env, TimeLimit):
                 self.limit = min(self.limit, env._max_episode_steps)
@@ -167,6 +171,15 @@ class Row:
             return EnvError(f"{self.name} {error} ({call}, {where})")
         text = " ".join(str(error).split())
         return EnvError(f"{self.name}: {call} raised {type(error).__name__}: {text} ({where}){display_hint(text)}")
+
+    def impose_limit(self, limit: int | None) -> bool:
+        """Whether the environment has no time limit; its episodes are then cut off after `limit` steps (None: not)."""
+        endless = math.isinf(self.limit) and not getattr(self.env.spec, "max_episode_steps", None)
+        if limit is not None and endless:
+            self.limit, self.imposed = limit, True
+        elif limit is None and self.imposed:
+            self.limit, self.imposed = math.inf, False
+        return endless
 
     def render(self) -> np.ndarray:
         """What the environment draws now, in RGB: uint8 [H, W, 3]."""

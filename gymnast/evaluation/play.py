@@ -18,7 +18,8 @@ from gymnast.atari.protocols import Protocol
 from gymnast.envs.env import Env
 from gymnast.envs.errors import EnvWarning
 from gymnast.envs.native.adapter import NativeEnv
-from gymnast.evaluation.environment import make_env
+from gymnast.envs.rows.spawned import leave_if_imported
+from gymnast.evaluation.environment import limited, make_env
 from gymnast.evaluation.result import Evaluation
 from gymnast.output.video import VideoWriter
 
@@ -41,23 +42,25 @@ def evaluate(
     """Play whole episodes with the agent's greedy policy; neither the agent nor torch's generator is changed.
 
     `env` is an id, a function that builds a `gym.Env`, or an environment made by
-    `gymnast.evaluation.environment.make_env`, which stays open. `name` is the agent's name in the report. `protocol`
-    scores an Atari agent as that protocol does, with its evaluation epsilon; `trained_frame_skip` is the frame skip of
-    the training if it was another one. Raises ValueError if `episodes` is not positive or agent and environment do not
-    match the protocol, and KeyboardInterrupt once `interrupted()` is true.
+    `gymnast.evaluation.environment.make_env` or `gymnast.envs.make`, which stays open. Episodes are cut off after
+    10,000 steps where single environments have no time limit, which a warning says. `name` is the agent's name in the
+    report. `protocol` scores an Atari agent as that protocol does, with its evaluation epsilon; `trained_frame_skip` is
+    the frame skip of the training if it was another one. Raises ValueError if `episodes` is not positive or agent and
+    environment do not match the protocol, and KeyboardInterrupt once `interrupted()` is true.
     """
+    leave_if_imported()
     if episodes < 1:
         raise ValueError(f"episodes must be >= 1, got {episodes}")
     made = env if isinstance(env, Env) else make_env(env, min(num_envs, episodes), protocol=protocol)
     try:
-        with torch.random.fork_rng(devices=[]), torch.no_grad():
+        with torch.random.fork_rng(devices=[]), torch.no_grad(), limited(made):
             actor = greedy_actor(agent, made, seed=seed, protocol=protocol)
             returns, lengths = _play(actor, made, episodes, seed, interrupted)
+            _say_cut(made, lengths)
         played = _played(agent, made, protocol)
     finally:
         if made is not env:
             made.close()
-    _say_cut(made, lengths)
     frame_skip, called = trained_frame_skip or made.frame_skip, name or type(agent).__name__
     return Evaluation(made.id, called, seed, agent.env_step, tuple(returns), tuple(lengths), played, frame_skip)
 

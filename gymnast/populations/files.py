@@ -38,7 +38,7 @@ class Members:
         """Write members.csv, a row per member: seed, varied settings, and the columns; completely or not at all."""
         varied = self.population.vary
         temporary = self.path / ".members.csv"
-        with open(temporary, "w", newline="") as file:
+        with open(temporary, "w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(["seed", *varied, *columns])
             writer.writerows(zip(self.seeds, *varied.values(), *columns.values(), strict=True))

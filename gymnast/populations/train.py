@@ -11,6 +11,7 @@ from typing import Any
 
 from gymnast.agents.population.population import Population
 from gymnast.envs.native.adapter import NativeEnv
+from gymnast.envs.rows.spawned import leave_if_imported
 from gymnast.errors import RunError, UsageError, first_line
 from gymnast.machine import limit_threads, pick_device
 from gymnast.output.panel import Panel
@@ -72,6 +73,7 @@ def train(
     differ, and `given` is how seeds and settings were written. Raises UsageError (one line) for invalid options before
     anything starts; `exit_code` is like that of `gymnast.train`.
     """
+    leave_if_imported()
     with ExitStack() as stack:
         try:
             parts = _parts(agent, options, config, seeds=seeds, vary=vary or {}, stack=stack)

@@ -157,7 +157,7 @@ def _members(path: Path, label: str, config: dict[str, Any], whole: Run | None) 
         return [], [f"{config['run']['env']} {label} seeds {config['population']['seeds']}"]
     runs, lost = [], []
     try:
-        with open(path / "members.csv", newline="") as file:
+        with open(path / "members.csv", encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
     except OSError as error:
         raise UsageError(f"{path}: the members cannot be read: {error}") from None

@@ -72,16 +72,10 @@ class Parts:
         `env` replaces `options.env`, and `name` the agent's own; `stack` closes the environment. The config of a
         resumed run is taken as it is.
         """
-        agent = agent.name if isinstance(agent, Variant) else agent
-        cls = agents.agent_class(agent) if isinstance(agent, str) else agent
-        name = name or (agent if isinstance(agent, str) else agents.name_of(cls))
+        cls, name = _named(agent, name)
         config = agents.default_config(name) if config is None else config
         env_like = options.env if env is None else env
-        if options.protocol is not None and not isinstance(env_like, str):
-            raise ValueError(
-                f"protocol {options.protocol} is for Atari games given by id, not for a custom environment"
-            )
-        options, config = under_protocol.resolve(_with_rows(options, env_like), config)
+        options, config = under_protocol.resolve(_for_env(options, env_like), config)
         seeds = Seeds.of(options.seed)
         device = _device(cls, config, wanted=options.device)
         limit_threads(options.threads)
@@ -196,8 +190,20 @@ class Parts:
             raise EnvError(first_line(error)) from error
 
 
-def _with_rows(options: TrainOptions, env_like: EnvLike) -> TrainOptions:
-    """The options with the number of rows, which a VectorEnv decides: ValueError where they ask for another."""
+def _named(agent: str | type[Any] | Variant[Any], name: str | None) -> tuple[type[Any], str]:
+    """The agent's class, and the name of the run's agent."""
+    agent = agent.name if isinstance(agent, Variant) else agent
+    cls = agents.agent_class(agent) if isinstance(agent, str) else agent
+    return cls, name or (agent if isinstance(agent, str) else agents.name_of(cls))
+
+
+def _for_env(options: TrainOptions, env_like: EnvLike) -> TrainOptions:
+    """The options with the number of rows, which a VectorEnv decides: ValueError where they ask for another.
+
+    ValueError also for a protocol where the environment is given by code.
+    """
+    if options.protocol is not None and not isinstance(env_like, str):
+        raise ValueError(f"protocol {options.protocol} is for Atari games given by id, not for a custom environment")
     rows = env_like.num_envs if isinstance(env_like, gym.vector.VectorEnv) else options.rows
     asked = options.num_envs
     if asked not in (None, rows):

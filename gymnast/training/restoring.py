@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from gymnast.agents.base import RolloutAgent
 from gymnast.envs.atari.names import is_atari
 from gymnast.envs.env import Env
 from gymnast.envs.errors import EnvError
@@ -80,8 +82,10 @@ def restore_env(parts: Parts, state: RunState, stack: ExitStack) -> Restored:
                 return Restored(True)
             note = f"{parts.env.id}: the episodes of row {rows} are too long to be replayed"
             _refuse(parts, note)
+            _cut_off(parts, parts.env.fresh_rows)
             return Restored(True, f"{note}: resuming with new episodes there")
     _refuse(parts, f"{parts.env.id} cannot be restored exactly ({why})")
+    _cut_off(parts, range(parts.env.num_envs))
     lost = ""
     if state.lasting:
         try:
@@ -90,6 +94,12 @@ def restore_env(parts: Parts, state: RunState, stack: ExitStack) -> Restored:
             lost = f", and without what it kept from earlier ones ({first_line(error)})"
             parts.rebuild_env(stack)
     return Restored(False, f"{parts.env.id} cannot be restored exactly ({why}): resuming with new episodes{lost}")
+
+
+def _cut_off(parts: Parts, rows: Sequence[int]) -> None:
+    """No n-step return, advantage or trace of the agent's may run from an episode that is lost into a new one."""
+    if isinstance(parts.agent, RolloutAgent):
+        parts.agent.cut_off(rows)
 
 
 def _refuse(parts: Parts, why: str) -> None:
@@ -110,7 +120,14 @@ def tried(parts: Parts) -> str | None:
         return None
     if parts.options.exact_resume:
         raise ValueError(f"exact_resume: {env.id} cannot be restored exactly: {why}")
-    return f"{env.id} cannot be restored exactly: if this run is resumed, new episodes begin ({why})"
+    note = f"{env.id} cannot be restored exactly: if this run is resumed, new episodes begin ({why})"
+    if env.forgets:
+        names = " and ".join(env.forgets)
+        note += (
+            f", and the statistics of {names} in its processes begin again; those of gymnasium.wrappers.vector around "
+            "the AsyncVectorEnv are kept"
+        )
+    return note
 
 
 def _may_replay(env: Env) -> bool:

@@ -14,6 +14,7 @@ from gymnast.envs.env import Env
 from gymnast.envs.errors import EnvError, EnvWarning
 from gymnast.envs.factory import EnvLike, full_id
 from gymnast.envs.native.adapter import NativeEnv
+from gymnast.envs.rows.spawned import leave_if_imported
 from gymnast.errors import RunError, UsageError, first_line
 from gymnast.networks.build import automatic
 from gymnast.networks.layers.images import reading
@@ -22,6 +23,7 @@ from gymnast.output.warned import told
 from gymnast.settings import agents, under_protocol
 from gymnast.settings.options import TrainOptions
 from gymnast.storage import folder, metrics_log, rebuild
+from gymnast.storage.checkpoint import About
 from gymnast.storage.last import LastCheckpoint, RunState
 from gymnast.training import restoring, tracking
 from gymnast.training.callbacks import Callbacks, OnEvaluation, OnStep
@@ -56,6 +58,7 @@ def train(
     options before anything starts. Once it runs, it always returns: `exit_code` is 0, or 1 where training could not go
     on, or 128 + the number of the signal that stopped it.
     """
+    leave_if_imported()
     if isinstance(env, str):  # config.json then says where the run was trained
         options, env = dataclasses.replace(options, env=env), None
     with ExitStack() as stack:
@@ -63,11 +66,7 @@ def train(
             agents.import_backbone(config)
             parts = Parts.make(agent, options, config, env=env, stack=stack)
             lost = restoring.tried(parts)
-            # Twice, because a new checkpoint is written beside the old one.
-            folder.check_space(options.out, 2 * parts.checkpoint_bytes())
-            path = folder.create(options.out, env=parts.env.id, agent=parts.name, name=options.name, seed=options.seed)
-            stack.enter_context(folder.locked(path))
-            folder.write_config(path, parts.config_json(command=command, presets=presets))
+            path = _new_folder(parts, stack, command=command, presets=presets)
         started()
         return _run(
             parts,
@@ -78,6 +77,17 @@ def train(
             callbacks=Callbacks(on_evaluation, on_step),
             stack=stack,
         )
+
+
+def _new_folder(parts: Parts, stack: ExitStack, *, command: Sequence[str], presets: Sequence[str]) -> Path:
+    """The run's folder, locked, with its config."""
+    options = parts.options
+    # Twice, because a new checkpoint is written beside the old one.
+    folder.check_space(options.out, 2 * parts.checkpoint_bytes())
+    path = folder.create(options.out, env=parts.env.id, agent=parts.name, name=options.name, seed=options.seed)
+    stack.enter_context(folder.locked(path))
+    folder.write_config(path, parts.config_json(command=command, presets=presets))
+    return path
 
 
 def resume(
@@ -100,6 +110,7 @@ def resume(
     names. Where the environment cannot be brought back, new episodes begin in it, which is said, or with `exact_resume`
     (by default the run's own) refused. `on_evaluation` and `on_step` are those of `train`. Raises UsageError.
     """
+    leave_if_imported()
     path = Path(path)
     with ExitStack() as stack:
         with _usage_errors():
@@ -108,10 +119,7 @@ def resume(
             options = _options_of(kept["run"], path, steps=steps, device=device, exact_resume=exact_resume)
             last = LastCheckpoint(path / "checkpoints")
             about, state = last.read()
-            if about.env_step >= options.steps and _has_final(path):  # without one, its final evaluation is missing
-                raise UsageError(f"steps must be more than the {options.steps:,} that {path} has finished")
-            if not trust and ":" in options.env:
-                raise UsageError(f"the env {options.env} is code from outside gymnast; trust=True (--trust) runs it")
+            _check_resumable(path, options, about, trust=trust)
             restoring.check_env(path, kept, about, env)
             made = rebuild.agent_class(about, agent=agent, trust=trust)
             config = rebuild.config_of(about, made, trust=trust)
@@ -125,6 +133,14 @@ def resume(
             folder.write_config(path, kept)
         callbacks = Callbacks(on_evaluation, on_step)
         return _run(parts, path, last=last, state=state, restored=restored, callbacks=callbacks, stack=stack)
+
+
+def _check_resumable(path: Path, options: TrainOptions, about: About, *, trust: bool) -> None:
+    """UsageError for a run that is finished, or whose environment is code that nobody has allowed."""
+    if about.env_step >= options.steps and _has_final(path):  # without one, its final evaluation is missing
+        raise UsageError(f"steps must be more than the {options.steps:,} that {path} has finished")
+    if not trust and ":" in options.env:
+        raise UsageError(f"the env {options.env} is code from outside gymnast; trust=True (--trust) runs it")
 
 
 def _has_final(path: Path) -> bool:
