@@ -47,8 +47,15 @@ class Members:
     def write_all(self, weights: Weights) -> None:
         """Write the kept weights of all members; OSError without space."""
         about = self._about(0, None, _anywhere(self.population.config))
-        state = {"seeds": list(self.seeds), "vary": dict(self.population.vary), "weights": weights}
-        checkpoint.save(self.path / ALL, about, {"population": state})
+        checkpoint.save(self.path / ALL, about, {"population": self.described(weights)})
+
+    def described(self, weights: Weights) -> dict[str, Any]:
+        """Seeds, varied settings and weights of all members."""
+        return {"seeds": list(self.seeds), "vary": dict(self.population.vary), "weights": weights}
+
+    def about(self) -> About:
+        """The description of the whole population, from which it is built again; its run's seed is the first one."""
+        return self._about(0, None, self.population.config)
 
     def write_best(self, member: int, weights: Weights, score: float) -> None:
         """Write one member as best.pt, an ordinary checkpoint; OSError without space."""
