@@ -9,17 +9,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from gymnast.agents.base import Actor, ReplayAgent
 from gymnast.agents.population.population import Population
 from gymnast.envs.factory import EnvLike
 from gymnast.envs.native.adapter import NativeEnv
-from gymnast.errors import RunError, UsageError, first_line
+from gymnast.errors import RunError, UsageError
 from gymnast.machine import limit_threads, pick_device
 from gymnast.output.panel import Panel
 from gymnast.populations.environment import noise_of, training_env
 from gymnast.populations.files import Members
+from gymnast.populations.finish import evaluate_kept
 from gymnast.populations.log import PopulationLog
-from gymnast.populations.session import PopulationSession, plain, summary
+from gymnast.populations.session import PopulationSession
 from gymnast.settings import agents
 from gymnast.settings.options import PopulationOptions, TrainOptions
 from gymnast.settings.seeds import Seeds
@@ -109,7 +112,7 @@ def train(
     anything starts; `exit_code` is like that of `gymnast.train`.
     """
     with ExitStack() as stack:
-        try:
+        with usage_errors():
             parts = _parts(agent, options, config, seeds=seeds, vary=vary or {}, stack=stack)
             # Twice, because new files are written beside the old ones.
             folder.check_space(options.out, 2 * parts.checkpoint_bytes())
@@ -126,8 +129,6 @@ def train(
                 command=command,
             )
             folder.write_config(path, config_json)
-        except (ValueError, OSError) as error:
-            raise UsageError(first_line(error)) from error
         started()
         last = LastCheckpoint(path / "checkpoints")
         return _run(parts, path, last=last, state=None, note=None, stack=stack)
@@ -217,6 +218,7 @@ def _parts(
     streams = [Seeds.of(seed) for seed in seeds]
     env = training_env(options, streams, device=device, compile=config.compile)
     stack.callback(env.close)
+    torch.manual_seed(streams[0].torch)  # layers draw from it before their members' own numbers replace theirs
     population = Population(
         env.single_observation_space,
         env.single_action_space,
@@ -248,7 +250,7 @@ def _run(
             session.go()
             exit_code = session.interrupts.exit_code
             if not exit_code:
-                returns, lines = _test(parts, session)
+                returns, lines = evaluate_kept(session)
                 exit_code = 1 if session.saves.failed else 0
             else:
                 stopped = f"stopped at env step {population.member_step:,} of each member"
@@ -287,45 +289,11 @@ def _session(
         env_step=population.member_step,
         state=None if state is None else state.session.writers,
     )
-    members = Members(path, parts.agent, parts.env.id, options, population, parts.seeds)
+    env = options.env if ":" in options.env else parts.env.id  # by which it is made again
+    members = Members(path, parts.agent, env, options, population, parts.seeds)
     records = PopulationLog(path, writers)
     session = PopulationSession(members, options, loop, seeds=parts.streams, last=last, records=records, panel=panel)
     stack.callback(session.close)
     if state is not None:
         session.restore(state)
     return session
-
-
-def _test(parts: _Parts, session: PopulationSession) -> tuple[tuple[float, ...], tuple[str, ...]]:
-    """Evaluate each member's kept weights on seeds that had no part in choosing them: mean returns, and the table."""
-    if not session.evaluated:
-        session.evaluate()
-    returns, lengths = session.played(session.kept, [stream.test for stream in parts.streams])
-    means, spread, length = returns.mean(1), returns.std(1, correction=0), lengths.double().mean(1)
-    best = int(session.scores.argmax())
-    numbers = summary(means.numpy())
-    columns = {"mean_return": means, "std_return": spread, "mean_length": length}
-    session.save(**{name: plain(column.numpy()) for name, column in columns.items()})
-    session.records.final(
-        parts.population.member_step,
-        {
-            "env": parts.env.id,
-            "agent": parts.agent,
-            "members": len(parts.seeds),
-            "episodes": returns.shape[1],
-            **{f"{name}_return": value for name, value in numbers.items()},
-            "best_seed": parts.seeds[best],
-        },
-    )
-    return tuple(means.tolist()), _table(parts, numbers, best=best, score=float(means[best]), episodes=returns.shape[1])
-
-
-def _table(parts: _Parts, numbers: Mapping[str, float], *, best: int, score: float, episodes: int) -> tuple[str, ...]:
-    population = parts.population
-    own = "".join(f", {name} {values[best]:.4g}" for name, values in population.vary.items())
-    return (
-        f"{parts.agent} on {parts.env.id}, {population.members:,} members after {population.member_step:,} env steps "
-        f"each: return of a member, the mean over {episodes} episodes",
-        *(f"  {'IQM' if name == 'iqm' else name:<8}{value:>10.2f}" for name, value in numbers.items()),
-        f"the one that was best in evaluations: seed {parts.seeds[best]}{own}, here {score:.2f}",
-    )
