@@ -244,7 +244,8 @@ def test_wrong_folders_are_one_line(finished: Path, tmp_path: Path, capsys: pyte
     assert "steps must be more than the 64 that" in refused(words[:2], capsys)
     assert "resume has no option --seeds" in refused([*words, "--seeds", "0:4"], capsys)
     last = finished / "checkpoints" / "last.pt"
-    good = last.read_bytes()
+    good, (_, content) = last.read_bytes(), checkpoint.read(last)
+    weights = content["agent"]["weights"]["parameters"].numpy().tobytes()
     three = run(tmp_path / "three", "--seeds 0:3 --num-envs 2 --steps 64")
     shutil.copy(three / "checkpoints" / "last.pt", last)
     assert "last.pt has members of the seeds 0:3, and config.json says 0:2" in refused(words, capsys)
@@ -254,9 +255,9 @@ def test_wrong_folders_are_one_line(finished: Path, tmp_path: Path, capsys: pyte
     checkpoint.save(last, about, content)
     assert "the state has 3 members, this population 2" in refused(words, capsys)
     damaged = bytearray(good)
-    damaged[len(damaged) // 2] ^= 1
+    damaged[good.index(weights)] ^= 1
     last.write_bytes(damaged)
-    assert "last.pt is damaged" in refused(words, capsys)
+    assert "last.pt is damaged: the tensor agent.weights.parameters" in refused(words, capsys)
     last.write_bytes(good[:1000])
     assert "last.pt is damaged or not a checkpoint" in refused(words, capsys)
     last.unlink()
