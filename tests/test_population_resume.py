@@ -51,11 +51,7 @@ def logs(path: Path) -> list[bytes]:
     ("agent", "env", "words"),
     [
         ("ppo", CARTPOLE, WORDS),
-        (
-            "ppo",
-            CARTPOLE,
-            f"{WORDS.replace('envs 2', 'envs 3')} --normalise-obs --normalise-rewards --clip linear:0.3:0.1:400",
-        ),
+        ("ppo", CARTPOLE, f"{WIDER} --normalise-obs --normalise-rewards --clip linear:0.3:0.1:300"),
         ("ppo", CARTPOLE, "--seeds 4:6 --num-envs 2 --log-every 50 --vary-zip gamma=0.9,0.99 clip=0.1,0.3"),
         ("ppo", "gymnast/Pendulum-v1", "--seeds 0:1 --num-envs 2 --log-every 50 --eval-every 250 --normalise-obs"),
         ("a2c", CARTPOLE, "--seeds 0:2 --num-envs 4 --log-every 40 --eval-every 100 --checkpoint-every 60"),
@@ -63,16 +59,16 @@ def logs(path: Path) -> list[bytes]:
     ],
 )
 def test_resumed_equals_uninterrupted(tmp_path: Path, agent: str, env: str, words: str) -> None:
-    """331 steps end in the middle of a rollout of 16 steps of each row."""
-    whole = run(tmp_path / "a", f"{words} --steps 662", agent=agent, env=env)
-    half = run(tmp_path / "b", f"{words} --steps 331", agent=agent, env=env)
+    """170 steps end in the middle of a rollout of 16 steps of each row."""
+    whole = run(tmp_path / "a", f"{words} --steps 340", agent=agent, env=env)
+    half = run(tmp_path / "b", f"{words} --steps 170", agent=agent, env=env)
     assert last_state(half)["agent"]["replay"]["rollout"]["length"] > 0
-    assert main(["resume", str(half), "--steps", "662"]) == 0
+    assert main(["resume", str(half), "--steps", "340"]) == 0
     assert logs(half) == logs(whole)
     same(last_state(whole), last_state(half))
     config = json.loads((half / "config.json").read_text())
-    assert [one["env_step"] for one in config["resumed"]] == [last_step(331, words)]
-    assert config["run"]["steps"] == 662
+    assert [one["env_step"] for one in config["resumed"]] == [last_step(170, words)]
+    assert config["run"]["steps"] == 340
 
 
 def last_step(steps: int, words: str) -> int:

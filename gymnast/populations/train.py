@@ -77,9 +77,10 @@ class _Parts:
         stack.callback(self.env.close)
 
     def checkpoint_bytes(self) -> int:
-        """Bytes of last.pt and members.pt, with the moments of the optimizer and with what is stored when it is full.
+        """Bytes of last.pt and members.pt in the course of a run.
 
-        The kept weights are in both files.
+        To the state at its beginning come two moments of the optimizer, the kept weights (in both files), and a full
+        rollout or replay.
         """
         population = self.population
         state = [population.state_dict(), self.actor.state_dict(), self.env.snapshot()]
@@ -89,8 +90,7 @@ class _Parts:
             stored += population.rollout.steps * step
         if isinstance(population, ReplayAgent) and population.replay is not None:
             stored += population.replay.nbytes
-        moments, kept = 2 * population.parameters.nbytes, 2 * tensor_bytes(population.weights())
-        return tensor_bytes(state) + moments + kept + stored
+        return tensor_bytes(state) + 4 * tensor_bytes(population.weights()) + stored
 
 
 def train(

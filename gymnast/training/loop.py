@@ -153,15 +153,11 @@ class Loop:
 
     def state_dict(self) -> dict[str, Any]:
         """Counts and running statistics; agent, actor and environment keep their own."""
-        metrics = {name: _kept(value) for name, value in self.metrics.items()}
+        # Those of a population are numbers [M] of its members.
+        metrics = {name: value if getattr(value, "ndim", 0) else float(value) for name, value in self.metrics.items()}
         return {"env_step": self.env_step, "episodes": self.episodes.state_dict(), "metrics": metrics}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.env_step = state["env_step"]
         self.episodes.load_state_dict(state["episodes"])
         self.metrics = state["metrics"]
-
-
-def _kept(metric: Any) -> float | Tensor:
-    """A number, or the numbers [M] of a population's members."""
-    return metric.clone() if isinstance(metric, Tensor) and metric.ndim else float(metric)
