@@ -341,3 +341,15 @@ def test_the_count_of_adam_s_steps_stays_on_the_parameters_device() -> None:
     other.load_state_dict(optimizer("cpu").state_dict())
     (state,) = other.state.values()
     assert (state["step"].device.type, state["step"].dtype) == ("meta", torch.float64)
+
+
+def test_a_population_that_is_no_longer_finite_keeps_its_last_good_checkpoint(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = "--seeds 0:2 --num-envs 4 --steps 10000 --log-every 64 --checkpoint-every 32 --learning-rate 1e38"
+    path = run(tmp_path, words, code=1)
+    last = path / "checkpoints" / "last.pt"
+    assert f"training stopped; the last good checkpoint is {last}" in capsys.readouterr().err
+    about, content = checkpoint.read(last)
+    assert about.env_step < 10_000
+    assert bool(torch.isfinite(content["agent"]["weights"]["parameters"]).all())

@@ -58,9 +58,9 @@ class OwnGenerators:
         return drawn
 
     def state_dict(self) -> dict[str, Any]:
-        return {"generators": [generator.get_state() for generator in self.generators]}
+        return {"generators": torch.stack([generator.get_state() for generator in self.generators])}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         if "generators" in state:
             for generator, kept in zip(self.generators, state["generators"], strict=True):
-                restore_generator(generator, kept)
+                restore_generator(generator, kept.clone())  # torch crashes on a row of a tensor

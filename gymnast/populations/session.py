@@ -114,7 +114,9 @@ class PopulationSession:
         finite = torch.isfinite(metrics["loss"])
         lost = int((~finite).sum())
         if lost == len(finite):
-            raise RunError(f"no member has a finite loss at env step {self.population.member_step:,}: training stopped")
+            left = f"; the last good checkpoint is {self._last.path}" if self._last.path.is_file() else ""
+            step = self.population.member_step
+            raise RunError(f"no member has a finite loss at env step {step:,}: training stopped{left}")
         means = {name: float(value[finite].mean()) for name, value in metrics.items()}
         return {**means, "diverged": lost} if lost else means
 
