@@ -171,7 +171,7 @@ class ReplayAgent(Protocol):
 
 
 @runtime_checkable
-class RolloutAgent(Protocol):
+class CuttableAgent(Protocol):
     """An agent that keeps steps of the episodes in progress until it learns from them.
 
     Replays need nothing of this: they compare the observation that is acted on with the one that they expect.

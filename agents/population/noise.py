@@ -28,7 +28,10 @@ class Noise(Protocol):
         ...
 
     def state_dict(self) -> dict[str, Any]: ...
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore the streams; those of another kind of device, whose state differs, keep their own."""
+        ...
 
 
 MakeNoise: TypeAlias = Callable[[Sequence[int], torch.device], Noise]
@@ -55,8 +58,9 @@ class OwnGenerators:
         return drawn
 
     def state_dict(self) -> dict[str, Any]:
-        return {"generators": [generator.get_state() for generator in self.generators]}
+        return {"generators": torch.stack([generator.get_state() for generator in self.generators])}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        for generator, kept in zip(self.generators, state["generators"], strict=True):
-            restore_generator(generator, kept)
+        if "generators" in state:
+            for generator, kept in zip(self.generators, state["generators"], strict=True):
+                restore_generator(generator, kept.clone())  # torch crashes on a row of a tensor

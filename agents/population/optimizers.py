@@ -36,6 +36,12 @@ class MemberAdam(torch.optim.Optimizer):
                 root = (state["square"] / of_square.to(grad.dtype)).sqrt_().add_(group["eps"])
                 parameter.addcdiv_(state["mean"], root.div_(-(group["lr"] / of_mean.to(grad.dtype))))
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load a state; torch leaves the count of steps where it was, which on a GPU no graph would count on."""
+        super().load_state_dict(state_dict)
+        for parameter, state in self.state.items():
+            state["step"] = state["step"].to(parameter.device)
+
 
 PER_MEMBER: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": MemberAdam,

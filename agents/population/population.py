@@ -261,19 +261,24 @@ class Population:
         return self._settings.scheduled(self.member_step)
 
     def state_dict(self) -> dict[str, Any]:
-        """Weights, optimizer, statistics and counts; the current rollout is not kept."""
+        """Weights, optimizer, statistics and counts, with the current rollout under "replay"."""
         return {
             "weights": self.weights(),
             "optimizer": {"state": copy.deepcopy(self.optimizer.state_dict()["state"])},
             "order": self._order.state_dict(),
             "scale": None if self.scale is None else self.scale.state_dict(),
+            "ended": self.ended.clone(),
             "env_step": self.env_step,
             "updates": self.updates,
+            "replay": {"rollout": self.rollout.state_dict(), "began": self._began},
         }
 
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Load a state; a new rollout begins."""
+        """Load a state; without a "replay" a new rollout begins. ValueError for another number of members."""
+        members = len(state["weights"]["parameters"])
+        if members != self.members:
+            raise ValueError(f"the state has {members} members, this population {self.members}")
         self.parameters.copy_(state["weights"]["parameters"])
         if self.norm is not None:
             self.norm.load(state["weights"])
@@ -281,8 +286,12 @@ class Population:
             self.scale.load_state_dict(state["scale"])
         optimizers.load_state(self.optimizer, state["optimizer"])
         self._order.load_state_dict(state["order"])
+        self.ended.copy_(state["ended"])
         self.env_step, self.updates = state["env_step"], state["updates"]
         self.rollout.clear()
         self._began = self.member_step
+        if "replay" in state:
+            self.rollout.load_state_dict(state["replay"]["rollout"])
+            self._began = state["replay"]["began"]
         if self._captured is not None:
             self._captured.forget()

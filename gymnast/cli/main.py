@@ -180,7 +180,7 @@ def _resume(words: list[str]) -> int:
     options: ResumeOptions = flags.build(ResumeOptions, values, of="resume")
     if options.trust:
         agents.search_here()
-    from gymnast.training import train
+    from gymnast.populations import train
 
     result = train.resume(
         Path(options.run),

@@ -114,4 +114,5 @@ class CounterNoise:
         return {"count": int(self._count)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._count.fill_(state["count"])
+        if "count" in state:
+            self._count.fill_(state["count"])

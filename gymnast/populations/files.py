@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from gymnast.agents.policy.actor_critic import ActorCritic
 from gymnast.agents.policy.actor_critic_config import ActorCriticConfig
 from gymnast.agents.population.population import Population, Weights
@@ -30,6 +32,7 @@ class Members:
     """The run's folder."""
     agent: str
     env: str
+    """By what the environment is made again: its id, with the module of the user's own."""
     options: TrainOptions
     population: Population
     seeds: Sequence[int]
@@ -47,14 +50,22 @@ class Members:
     def write_all(self, weights: Weights) -> None:
         """Write the kept weights of all members; OSError without space."""
         about = self._about(0, None, _anywhere(self.population.config))
-        state = {"seeds": list(self.seeds), "vary": dict(self.population.vary), "weights": weights}
-        checkpoint.save(self.path / ALL, about, {"population": state})
+        checkpoint.save(self.path / ALL, about, {"population": self.described(weights)})
+
+    def described(self, weights: Weights) -> dict[str, Any]:
+        """Seeds, varied settings and weights of all members."""
+        return {"seeds": list(self.seeds), "vary": dict(self.population.vary), "weights": weights}
+
+    def about(self) -> About:
+        """The description of the whole population, from which it is built again; its run's seed is the first one."""
+        return self._about(0, None, self.population.config)
 
     def write_best(self, member: int, weights: Weights, score: float) -> None:
         """Write one member as best.pt, an ordinary checkpoint; OSError without space."""
         config = _anywhere(self.population.config_of(member))
         population, rows = self.population, self.options.rows
-        agent = ActorCritic(population.observation_space, population.action_space, config, num_envs=rows)
+        with torch.random.fork_rng(devices=()):  # writing a file leaves the run's generators as they are
+            agent = ActorCritic(population.observation_space, population.action_space, config, num_envs=rows)
         agent.network.load_state_dict(population.network_state(weights, member))
         agent.env_step, agent.updates = population.member_step, population.updates
         about = self._about(member, score, config)

@@ -20,14 +20,12 @@ POPULATION = tuple(field.name for field in dataclasses.fields(PopulationOptions)
 NOT_HERE = (
     "seed",
     "eval_envs",
-    "checkpoint_every",
     "keep_checkpoints",
     "vectorization",
     "wrapper",
     "protocol",
     "overlap",
     "frame_stack",
-    "exact_resume",
 )
 """Options of a run that populations do not support, and therefore refuse."""
 

@@ -161,7 +161,7 @@ class ResumeOptions:
     run: str = field(metadata={"positional": "RUN"})
     """Folder of the run."""
     steps: int | None = None
-    """New total of env steps. Default: the run's own."""
+    """New total of env steps, in a population of each agent. Default: the run's own."""
     device: str | None = field(default=None, metadata={"metavar": "DEVICE"})
     """Device to use: auto, cpu, cuda, cuda:N or mps. Default: the run's own."""
     trust: bool = False

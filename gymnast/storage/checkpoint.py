@@ -174,6 +174,8 @@ def _load(file: IO[bytes], path: Path) -> Any:
 def read_agent(path: Path) -> tuple[About, dict[str, Any]]:
     """A checkpoint's description and the state of its agent; UsageError also if it holds none."""
     about, content = read(path)
+    if content.get("population"):
+        raise UsageError(f"{path} holds a population, not an agent: gymnast evaluate RUN --member SEED plays a member")
     if "agent" not in content:
         raise UsageError(f"{path} does not hold the state of an agent")
     return about, content["agent"]

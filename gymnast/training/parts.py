@@ -102,7 +102,7 @@ class Parts:
     def checkpoint_bytes(self) -> int:
         """Bytes of a checkpoint to resume from, including the files of a full replay."""
         replay = self.agent.replay if isinstance(self.agent, ReplayAgent) else None
-        return _tensor_bytes(self.agent.state_dict()) + (0 if replay is None else replay.nbytes)
+        return tensor_bytes(self.agent.state_dict()) + (0 if replay is None else replay.nbytes)
 
     def protocol(self) -> Protocol | None:
         """The protocol actually used; None if it is not an Atari game."""
@@ -277,14 +277,14 @@ def _workers(config: Any) -> int:
     return config.workers if isinstance(config, AsynchronousConfig) else 0
 
 
-def _tensor_bytes(state: Any) -> int:
+def tensor_bytes(state: Any) -> int:
     """Bytes of all tensors except the `arrays` of a replay, which reports its own size when full."""
     if isinstance(state, torch.Tensor):
         return state.nbytes
     if isinstance(state, dict):
-        return sum(_tensor_bytes(value) for key, value in state.items() if key != "arrays")
+        return sum(tensor_bytes(value) for key, value in state.items() if key != "arrays")
     values = state if isinstance(state, (list, tuple)) else ()
-    return sum(_tensor_bytes(value) for value in values)
+    return sum(tensor_bytes(value) for value in values)
 
 
 def make_env(
