@@ -63,4 +63,4 @@ class OwnGenerators:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         if "generators" in state:
             for generator, kept in zip(self.generators, state["generators"], strict=True):
-                restore_generator(generator, kept.clone())  # torch crashes on a row of a tensor
+                restore_generator(generator, kept.clone())  # a state has to have a storage of its own
