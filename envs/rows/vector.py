@@ -56,6 +56,8 @@ class VectorAdapter(Env):
         self.exact_resume = has_state(env)
         self.forgets = lasting.out_of_reach(env)
         self.render_fps = float(env.metadata.get("render_fps") or 30.0)
+        self.time_limit: int | None = _time_limit(env.spec)
+        """Steps of an episode at most, where the environment says it."""
         self._same_step = mode is AutoresetMode.SAME_STEP
         self._masked_reset = mode is AutoresetMode.DISABLED or (mode is AutoresetMode.NEXT_STEP and _clears(env))
         self._batch = tensors.batcher(self.single_observation_space, device)
@@ -309,3 +311,8 @@ def _clears(env: VectorEnv) -> bool:
     Gymnasium's asynchronous one does so only with shared memory (1.4.0).
     """
     return type(env) is SyncVectorEnv or (type(env) is AsyncVectorEnv and env.shared_memory)
+
+
+def _time_limit(spec: Any) -> int | None:
+    """The limit in a spec of Gymnasium's, or in the `config` of EnvPool's; None if it has none."""
+    return getattr(spec, "max_episode_steps", None) or getattr(getattr(spec, "config", None), "max_episode_steps", None)

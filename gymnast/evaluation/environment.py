@@ -16,6 +16,7 @@ from gymnast.envs.errors import EnvError
 from gymnast.envs.factory import make, native_id
 from gymnast.envs.rows.base import RowsEnv
 from gymnast.envs.rows.single import resolve
+from gymnast.envs.rows.vector import VectorAdapter
 from gymnast.settings import under_protocol
 
 STEP_LIMIT = 10_000
@@ -80,8 +81,9 @@ def make_env(
 
 @contextmanager
 def limited(env: Env) -> Iterator[None]:
-    """Single environments without a time limit have one in here, as those of `make_env` do."""
-    if env.step_limit is not None or not isinstance(env, RowsEnv) or not env.impose_limit(STEP_LIMIT):
+    """Environments without a time limit have one in here, as those of `make_env` do."""
+    endless = isinstance(env, VectorAdapter) and env.time_limit is None
+    if env.step_limit is not None or not (endless or (isinstance(env, RowsEnv) and env.impose_limit(STEP_LIMIT))):
         yield
         return
     env.step_limit = STEP_LIMIT
@@ -89,5 +91,6 @@ def limited(env: Env) -> Iterator[None]:
         yield
     finally:
         env.step_limit = None
-        with suppress(EnvError):  # of a worker that is gone: the first error is the one to report
-            env.impose_limit(None)
+        if isinstance(env, RowsEnv):
+            with suppress(EnvError):  # of a worker that is gone: the first error is the one to report
+                env.impose_limit(None)
