@@ -10,7 +10,7 @@ from gymnast.agents import ActorCriticConfig
 from gymnast.agents.population import optimizers
 from gymnast.agents.population.actor import chosen, chosen_on_device
 from gymnast.agents.population.noise import OwnGenerators
-from gymnast.agents.population.population import Population
+from gymnast.agents.population.actor_critic import ActorCriticPopulation
 from gymnast.envs.native.adapter import NativeEnv
 from gymnast.envs.native.cartpole import CartPole
 from gymnast.envs.native.pendulum import Pendulum
@@ -83,7 +83,9 @@ def test_nothing_is_read_on_the_host(game: Any, vary: Any) -> None:
     env.reset_keys(torch.zeros(members * rows, dtype=torch.int64, device=device))
     config = ActorCriticConfig(rollout_steps=20, normalise_obs=True, normalise_rewards=True, value_clip=0.2)
     made: Any = (env.single_observation_space, env.single_action_space, config)
-    population = Population(*made, seeds=range(members), num_envs=rows, device=device, noise=CounterNoise, vary=vary)
+    population = ActorCriticPopulation(
+        *made, seeds=range(members), num_envs=rows, device=device, noise=CounterNoise, vary=vary
+    )
     actor = population.actor(members * rows, explore=True, seed=0)
     assert actor.generators == ()  # counted noise needs none; a recording is told of none
     DeviceRollout(population, actor, env, EndedEpisodes(10, device=device), record=False)()
@@ -102,7 +104,9 @@ def test_recorded_members_are_those_that_are_not(vary: Any) -> None:
         env = training_env(TrainOptions(env="gymnast/CartPole-v1", num_envs=4), streams, device="cuda", compile=False)
         made: Any = (env.single_observation_space, env.single_action_space, config)
         agents = [stream.agent for stream in streams]
-        population = Population(*made, seeds=agents, num_envs=4, device="cuda", noise=CounterNoise, vary=vary)
+        population = ActorCriticPopulation(
+            *made, seeds=agents, num_envs=4, device="cuda", noise=CounterNoise, vary=vary
+        )
         actor = population.actor(8, explore=True, seed=[stream.actor for stream in streams])
         Loop(population, actor, env).advance(8 * 16 * 8, lambda: False)
         found.append((population.parameters.detach(), population.ended))

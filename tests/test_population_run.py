@@ -15,7 +15,7 @@ import torch
 from gymnasium import spaces
 
 from gymnast.agents import ActorCritic, ActorCriticConfig
-from gymnast.agents.population.population import Population
+from gymnast.agents.population.actor_critic import ActorCriticPopulation
 from gymnast.cli.main import main
 from gymnast.errors import UsageError
 from gymnast.evaluation.play import evaluate
@@ -113,7 +113,7 @@ def test_a_member_can_be_evaluated(tmp_path: Path, capsys: pytest.CaptureFixture
 
 def test_what_was_trained_on_a_gpu_loads_anywhere(tmp_path: Path) -> None:
     config, actions = ActorCriticConfig(rollout_steps=8, hidden_sizes=(8,)), spaces.Discrete(2)
-    population = Population(spaces.Box(-1.0, 1.0, (3,), np.float32), actions, config, seeds=(0, 1))
+    population = ActorCriticPopulation(spaces.Box(-1.0, 1.0, (3,), np.float32), actions, config, seeds=(0, 1))
     population.config = replace(config, cuda_graphs=True)
     members = Members(tmp_path, "ppo", CARTPOLE, TrainOptions(env=CARTPOLE), population, (5, 6))
     weights = population.weights()

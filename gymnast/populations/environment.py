@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from gymnast import envs
-from gymnast.agents.base import Actor
+from gymnast.agents.base import Actor, seed_sequence, torch_seed
+from gymnast.agents.population import noise
 from gymnast.agents.population.noise import MakeNoise, OwnGenerators
 from gymnast.envs.native.adapter import NativeEnv, seed_of
 from gymnast.envs.native.draws import Draws, keys_of, row_keys
@@ -95,8 +96,9 @@ class CounterNoise:
 
     generators: Sequence[torch.Generator] = ()
 
-    def __init__(self, seeds: Sequence[int], device: torch.device) -> None:
-        self._key = keys_of(torch.tensor(seeds, dtype=torch.int64, device=device)).unsqueeze(1)  # [M, 1]
+    def __init__(self, seeds: noise.Seeds, device: torch.device) -> None:
+        numbers = [torch_seed(seed_sequence(seed)) for seed in seeds]
+        self._key = keys_of(torch.tensor(numbers, dtype=torch.int64, device=device)).unsqueeze(1)  # [M, 1]
         self._count = torch.zeros((), dtype=torch.int64, device=device)  # numbers drawn by each member
 
     def uniform(self, *shape: int) -> Tensor:
@@ -104,6 +106,9 @@ class CounterNoise:
         counter = self._count + torch.arange(size, device=self._key.device)
         self._count += size
         return Draws(self._key, counter).uniform(0).view(-1, *shape)
+
+    def double(self, *shape: int) -> Tensor:
+        return self.uniform(*shape).double()
 
     def normal(self, *shape: int) -> Tensor:
         """By Box & Muller 1958."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from gymnast.agents.policy.actor_critic import ActorCritic
 from gymnast.agents.policy.actor_critic_config import ActorCriticConfig
-from gymnast.agents.population.population import Population, Weights
+from gymnast.agents.population.base import Population, Weights
 from gymnast.errors import UsageError
 from gymnast.settings.options import TrainOptions
 from gymnast.settings.seeds import Seeds
