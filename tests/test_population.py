@@ -11,8 +11,8 @@ from gymnasium import spaces
 
 from gymnast.agents import ActorCritic, ActorCriticConfig
 from gymnast.agents.base import Acted
-from gymnast.agents.population.noise import MakeNoise, OwnGenerators
 from gymnast.agents.population.actor_critic import ActorCriticPopulation
+from gymnast.agents.population.noise import MakeNoise, OwnGenerators
 from gymnast.agents.table import A2C
 from gymnast.envs import make
 from gymnast.envs.step import Step

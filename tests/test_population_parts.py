@@ -9,8 +9,8 @@ import torch
 from gymnast.agents import ActorCriticConfig
 from gymnast.agents.population import optimizers
 from gymnast.agents.population.actor import chosen, chosen_on_device
-from gymnast.agents.population.noise import OwnGenerators
 from gymnast.agents.population.actor_critic import ActorCriticPopulation
+from gymnast.agents.population.noise import OwnGenerators
 from gymnast.envs.native.adapter import NativeEnv
 from gymnast.envs.native.cartpole import CartPole
 from gymnast.envs.native.pendulum import Pendulum

@@ -174,12 +174,13 @@ class Population(ABC):
         return self._settings.scheduled(self.member_step)
 
     def state_dict(self) -> dict[str, Any]:
-        """Weights, optimizer and counts."""
+        """Everything needed to continue learning; the replay or the current rollout is under "replay"."""
         return {
             "weights": self.weights(),
             "optimizer": {"state": copy.deepcopy(self.optimizer.state_dict()["state"])},
             "env_step": self.env_step,
             "updates": self.updates,
+            "ended": self.ended.clone(),
         }
 
     @torch.no_grad()
@@ -188,6 +189,7 @@ class Population(ABC):
         self.parameters.copy_(state["weights"]["parameters"])
         optimizers.load_state(self.optimizer, state["optimizer"])
         self.env_step, self.updates = state["env_step"], state["updates"]
+        self.ended.copy_(state["ended"])
         if self._captured is not None:
             self._captured.forget()
 
