@@ -58,8 +58,10 @@ def single(agent_class: type[Any], env_id: str, config: Any, seed: int, *, steps
 
 def part_of(whole: Any, rows: slice) -> Any:
     """These rows of what was done (`Acted`) or of what came of it (`Step`)."""
-    changes = {name: getattr(whole, name) for name in whole.__slots__}
-    return replace(whole, **{name: value[rows] for name, value in changes.items() if isinstance(value, torch.Tensor)})
+    values = {name: getattr(whole, name) for name in whole.__slots__}
+    changes = {name: value[rows] for name, value in values.items() if isinstance(value, torch.Tensor)}
+    counts = {"num_active": rows.stop - rows.start} if isinstance(whole, Step) else {}
+    return replace(whole, **changes, **counts)
 
 
 class Script:

@@ -70,7 +70,7 @@ def test_updates_from_the_same_rollout_are_the_same(masked: bool) -> None:
     made: Any = (VECTOR, spaces.Discrete(4), config)
     population = PQNPopulation(*made, seeds=SEEDS, num_envs=ROWS)
     agents = [PQN(*made, num_envs=ROWS, seed=seed) for seed in SEEDS]
-    script = Script(len(SEEDS) * ROWS, masked=masked, ends=0.5)
+    script, mask = Script(len(SEEDS) * ROWS, masked=masked, ends=0.5), None
     for _ in range(3):
         for _ in range(config.rollout_steps):
             obs, acted, step = script.step()
@@ -78,11 +78,10 @@ def test_updates_from_the_same_rollout_are_the_same(masked: bool) -> None:
             for member, agent in enumerate(agents):
                 rows = slice(member * ROWS, (member + 1) * ROWS)
                 told = part_of(acted, rows)
-                told.value = agent.best(obs[rows], None)[0].detach().unsqueeze(1)
-                if script.masked and agent.rollout.length:
-                    told.value = agent.best(obs[rows], before[rows])[0].detach().unsqueeze(1)
+                value, _ = agent.best(obs[rows], None if mask is None else mask[rows])
+                told.value = value.detach().unsqueeze(1)
                 agent.store(obs[rows], told, part_of(step, rows))
-            before = step.next_action_mask
+            mask = step.next_action_mask
         metrics = population.learn()
         for member, agent in enumerate(agents):
             alone = agent.learn()

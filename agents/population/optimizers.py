@@ -38,7 +38,8 @@ class MemberRAdam(MemberAdam):
 
     def _move(self, parameter: Tensor, state: dict[str, Tensor], group: dict[str, Any]) -> None:
         if self._factors is None or self._factors.device != parameter.device:
-            self._factors = factors(*group["betas"], parameter.device)
+            first, second = group["betas"]
+            self._factors = factors(first, second, parameter.device)
         of_mean, root = _moments(parameter, state, group)
         row = state["step"].long().clamp(max=len(self._factors) - 1).view(1)
         rectified, momentum = self._factors.index_select(0, row).view(2).unbind(0)

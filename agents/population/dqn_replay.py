@@ -1,0 +1,58 @@
+"""The replay of a population of DQN: one ring for all members, of which each samples only its own rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+
+from gymnast.agents.optim.compiled import Compiled
+from gymnast.agents.population.noise import MakeNoise
+from gymnast.agents.value.dqn_config import DQNConfig
+from gymnast.agents.value.dqn_replay import layout_of
+from gymnast.replay.device.members import DeviceMemberUniform
+from gymnast.replay.device.ring import DeviceRing
+from gymnast.replay.members import MemberUniform
+from gymnast.replay.ring import Ring, slots_for
+from gymnast.replay.transitions import NStep
+
+
+def build_replay(
+    config: DQNConfig,
+    observation_space: gym.Space[Any],
+    *,
+    num_envs: int,
+    device: torch.device,
+    seeds: Sequence[np.random.SeedSequence],
+    gammas: Sequence[float],
+    noise: MakeNoise,
+) -> Ring | DeviceRing:
+    """An empty replay of `config.replay_size` slots for each member, whose batches have `config.batch_size` of each.
+
+    `seeds` are those of the members' replays. On the CPU a member draws what it would draw in its single run, elsewhere
+    by `noise`.
+
+    Raises:
+        ValueError: if it needs more memory or disk than is free, or its size is invalid.
+    """
+    members, layout = len(seeds), layout_of(config, observation_space)
+    own = slots_for(config.replay_size, num_envs, stack=layout.stack, n=config.n_step)
+    transitions = NStep(config.n_step, tuple(gammas) if len(set(gammas)) > 1 else gammas[0])
+    sizes = {"size": members * own, "num_envs": members * num_envs, "batch_size": members * config.batch_size}
+    if device.type == "cpu":
+        sampler = MemberUniform([np.random.Generator(np.random.PCG64(seed)) for seed in seeds])
+        ring = Ring(layout, sampler, transitions, **sizes, path=config.replay_path)
+        sampler.watch(ring)
+        return ring
+    if config.replay_path is not None:
+        raise ValueError(
+            f"replay_path needs device cpu, got {device}: on other devices the replay is kept in device memory"
+        )
+    on_device = DeviceMemberUniform(noise(seeds, device), members=members, num_envs=num_envs)
+    resident = DeviceRing(layout, on_device, transitions, **sizes, device=device)
+    if config.compile:
+        resident.compile(Compiled)
+    return resident
