@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gymnast.agents.population.actor_critic import ActorCriticPopulation
 from gymnast.agents.population.base import Population
+from gymnast.agents.population.kinds import KINDS
 from gymnast.envs.native.adapter import NativeEnv
 from gymnast.errors import RunError, UsageError, first_line
 from gymnast.machine import limit_threads, pick_device
@@ -112,7 +112,7 @@ def _parts(
     streams = [Seeds.of(seed) for seed in seeds]
     env = training_env(options, streams, device=device, compile=config.compile)
     stack.callback(env.close)
-    population = ActorCriticPopulation(
+    population = KINDS[type(config)](
         env.single_observation_space,
         env.single_action_space,
         config,

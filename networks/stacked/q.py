@@ -21,9 +21,9 @@ class StackedQNetwork(StackedParameters):
 
     def __init__(self, network: QNetwork) -> None:
         if type(network.backbone) is not MLP:
-            raise ValueError("a stacked Q network needs fully connected layers: use backbone mlp")
+            raise ValueError("a population needs a fully connected network: use backbone mlp")
         if not isinstance(network.head, QHead | DuelingHead) or network.noise_size:
-            raise ValueError("a stacked Q network needs a plain or a dueling head without noise")
+            raise ValueError("a population needs a plain or a dueling head without noise")
         super().__init__(network)
         self.backbone, self.head = network.backbone, network.head
 
