@@ -81,9 +81,8 @@ class DQNPopulation(Population):
     def _build_networks(self, seeds: Sequence[np.random.SeedSequence]) -> None:
         """Build the networks of all members with their targets, and their optimizer."""
         config = self.config
-        networks = [self._network_of(seed) for seed in seeds]
-        self.network = StackedQNetwork(networks[0].to(self.device))
-        self._build([flat(network) for network in networks], max_grad_value=config.max_grad_value)
+        self.network = StackedQNetwork(self._network_of(seeds[0]).to(self.device))
+        self._build([flat(self._network_of(seed)) for seed in seeds], max_grad_value=config.max_grad_value)
         self.target = self.parameters.detach().clone()
         """[M, P]."""
         self._gradient = Compiled(self.gradient) if config.compile else self.gradient

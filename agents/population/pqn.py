@@ -61,9 +61,8 @@ class PQNPopulation(RolloutPopulation[MemberValueSamples]):
             raise ValueError(f"pqn needs Discrete actions, got {action_space}; use ppo")
         self.first_action, self.actions = int(action_space.start), int(action_space.n)
         spawned = [seed_sequence(seed).spawn(2) for seed in seeds]  # as in `PQN`
-        networks = [self._network_of(init) for init, _ in spawned]
-        self.network = StackedQNetwork(networks[0].to(self.device))
-        self._build([flat(network) for network in networks], max_grad_value=None)
+        self.network = StackedQNetwork(self._network_of(spawned[0][0]).to(self.device))
+        self._build([flat(self._network_of(init)) for init, _ in spawned], max_grad_value=None)
         self._order = noise([order for _, order in spawned], self.device)
         self._gradient = Compiled(self.gradient) if self.config.compile else self.gradient
 

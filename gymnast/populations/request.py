@@ -11,13 +11,12 @@ from typing import Any
 from gymnast.agents.table import ALGORITHMS
 from gymnast.errors import UsageError, first_line
 from gymnast.populations import spread
-from gymnast.settings import flags, request
+from gymnast.settings import agents, flags, request
 from gymnast.settings.options import PopulationOptions
 from gymnast.settings.request import Request
 
 BASES = ("ppo", "pqn", "dqn")
-"""The agents that train as a population, with all algorithms that are settings of them."""
-AGENTS = tuple(name for name, algorithm in ALGORITHMS.items() if algorithm.base in BASES)
+"""The agents that train as a population, and the bases of all algorithms that do."""
 POPULATION = tuple(field.name for field in dataclasses.fields(PopulationOptions))
 NOT_HERE = (
     "seed",
@@ -45,6 +44,17 @@ class PopulationRequest:
     given: PopulationOptions = field(default_factory=PopulationOptions)
 
 
+def supports(agent: str) -> bool:
+    """Whether an agent with its own settings trains as a population."""
+    if agent not in ALGORITHMS or ALGORITHMS[agent].base not in BASES:
+        return False
+    try:
+        _check_supported(agents.default_config(agent))
+    except UsageError:
+        return False
+    return True
+
+
 def is_asked(words: Sequence[str]) -> bool:
     """Whether the words are for a population."""
     names = {word.partition("=")[0].replace("_", "-") for word in words}
@@ -53,7 +63,7 @@ def is_asked(words: Sequence[str]) -> bool:
 
 def resolve(agent: str, words: Sequence[str], *, of: str) -> PopulationRequest:
     """The population that the words request; UsageError, which names `of`."""
-    if agent not in AGENTS:
+    if agent not in ALGORITHMS or ALGORITHMS[agent].base not in BASES:
         raise UsageError(
             f"--seeds trains {', '.join(BASES)} and their variants as a population, not {agent}; "
             "use gymnast benchmark --seeds"
