@@ -10,6 +10,7 @@ from gymnasium import spaces
 
 from gymnast.agents import DQN, DQNConfig
 from gymnast.agents.population.dqn import DQNPopulation
+from gymnast.agents.table import RAINBOW
 from gymnast.populations.environment import CounterNoise
 from tests.population_pairs import SEEDS, Script, part_of, single, trained
 
@@ -51,8 +52,42 @@ def assert_same(population: Any, member: int, agent: Any) -> None:
         (CATCH, 2, {"values": "categorical", "atoms": 11, "v_min": -1.0, "v_max": 1.0, "double": True}),
         (CATCH, 2, {"values": "quantile", "quantiles": 5}),
         (CATCH, 2, {"values": "rescaled", "replay_size": 60}),
+        (CARTPOLE, 1, {"noisy": True, "dueling": True}),
+        (
+            CARTPOLE,
+            3,
+            {
+                "noisy": True,
+                "noise": "independent",
+                "noisy_epsilon": 0.1,
+                "double": True,
+                "values": "categorical",
+                "atoms": 5,
+            },
+        ),
+        (CARTPOLE, 2, {"values": "implicit", "quantiles": 8, "noisy": True}),
+        (CATCH, 2, {"values": "implicit", "quantiles": 4, "dueling": True, "double": True}),
+        (CARTPOLE, 1, {"prioritized": True, "priority_beta": "linear:0.4:1:300", "replay_size": 100}),
+        (CARTPOLE, 3, {"prioritized": True, "priority": "rank", "double": True}),
+        (CATCH, 2, RAINBOW | {"atoms": 11, "v_min": -1.0, "v_max": 1.0}),
     ],
-    ids=["one-row", "double-dueling-n-step", "soft", "radam", "periods", "categorical", "quantile", "rescaled"],
+    ids=[
+        "one-row",
+        "double-dueling-n-step",
+        "soft",
+        "radam",
+        "periods",
+        "categorical",
+        "quantile",
+        "rescaled",
+        "noisy",
+        "independent",
+        "implicit-noisy",
+        "implicit",
+        "prioritized",
+        "ranked",
+        "rainbow",
+    ],
 )
 def test_a_member_is_its_single_run(env_id: str, rows: int, changes: dict[str, Any]) -> None:
     config = DQNConfig(**SMALL | changes)
@@ -149,9 +184,7 @@ def test_without_its_replay_it_learns_again_after_learning_starts() -> None:
 @pytest.mark.parametrize(
     ("changes", "vary", "message"),
     [
-        ({"prioritized": True}, {}, "prioritized True cannot be used in a population"),
-        ({"noisy": True}, {}, "noisy True cannot be used in a population"),
-        ({"values": "implicit"}, {}, "values implicit cannot be used in a population"),
+        ({"noisy": True}, {"epsilon": (0.1, 0.2)}, "epsilon cannot vary between members with noisy layers"),
         ({"recurrent": "lstm"}, {}, "recurrent lstm cannot be used in a population"),
         ({"life_loss": True}, {}, "life_loss True cannot be used in a population"),
         ({"cuda_graphs": True}, {}, "cuda_graphs needs device cuda"),

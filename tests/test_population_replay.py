@@ -11,7 +11,7 @@ from gymnast.populations.environment import CounterNoise
 from gymnast.replay.device.members import DeviceMemberUniform
 from gymnast.replay.device.ring import DeviceRing
 from gymnast.replay.layout import Layout
-from gymnast.replay.members import MemberUniform
+from gymnast.replay.members import MemberSampler
 from gymnast.replay.ring import Ring
 from gymnast.replay.samplers import Uniform
 from gymnast.replay.transitions import NStep
@@ -29,7 +29,7 @@ def rngs() -> list[np.random.Generator]:
 
 
 def on_cpu(transitions: NStep) -> Ring:
-    sampler = MemberUniform(rngs())
+    sampler = MemberSampler([Uniform(rng) for rng in rngs()])
     ring = Ring(LAYOUT, sampler, transitions, **SIZES)
     sampler.watch(ring)
     return ring

@@ -127,10 +127,14 @@ class Population(ABC):
 
     def _noise_of(self, num_envs: int, seed: Seed | Sequence[Seed]) -> Noise:
         """The random numbers of an actor."""
+        return self._make_noise(self._sequences(num_envs, seed), self.device)
+
+    def _sequences(self, num_envs: int, seed: Seed | Sequence[Seed]) -> list[np.random.SeedSequence]:
+        """The seeds of an actor of each member."""
         if num_envs % self.members:
             raise ValueError(f"num_envs must be a multiple of {self.members}, the number of members, got {num_envs}")
         given = seed if isinstance(seed, Sequence) else seed_sequence(seed).spawn(self.members)
-        return self._make_noise([seed_sequence(one) for one in given], self.device)
+        return [seed_sequence(one) for one in given]
 
     @abstractmethod
     def store(self, obs: Obs, acted: Acted, step: Step) -> None:

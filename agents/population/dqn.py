@@ -18,7 +18,7 @@ from gymnast.agents.population.base import Population, Seed, Weights
 from gymnast.agents.population.dqn_replay import build_replay
 from gymnast.agents.population.noise import MakeNoise, OwnGenerators
 from gymnast.agents.population.q_actor import MemberQActor
-from gymnast.agents.schedules import ScheduleLike
+from gymnast.agents.schedules import ScheduleLike, schedule
 from gymnast.agents.value.dqn_config import DQNConfig
 from gymnast.agents.value.q_network import build_values, q_network
 from gymnast.envs.step import Obs, Step
@@ -65,9 +65,13 @@ class DQNPopulation(Population):
             raise ValueError(f"dqn needs Discrete actions, got {action_space}; use ppo")
         self.first_action, self.actions = int(action_space.start), int(action_space.n)
         self.values = build_values(self.config, self.device)
-        spawned = [seed_sequence(seed).spawn(3)[:2] for seed in seeds]  # as in `DQN`
-        self._build_networks([init for init, _ in spawned])
-        self._replay_seeds = [replay for _, replay in spawned]
+        self.beta = schedule(self.config.priority_beta, name="priority_beta", high=1.0)
+        init, self._replay_seeds, drawn = zip(
+            *(seed_sequence(seed).spawn(3) for seed in seeds), strict=True
+        )  # as `DQN`
+        self._build_networks(init)
+        self._layers = noise(drawn, self.device)
+        self._noise = self._noise_buffer()
         self.replay: Ring | DeviceRing | None = None
         """None until `allocate` makes it."""
         self._captured = Captured(self._learn) if self.config.cuda_graphs else None
@@ -76,7 +80,18 @@ class DQNPopulation(Population):
         self._target_updates = [0] * self.members
 
     def _variable(self) -> dict[str, ScheduleLike]:
-        return {name: getattr(self.config, name) for name in ("learning_rate", "epsilon")}
+        config = self.config
+        if config.noisy and "epsilon" in self.vary:
+            raise ValueError("epsilon cannot vary between members with noisy layers, which explore by noisy_epsilon")
+        return {
+            "learning_rate": config.learning_rate,
+            "epsilon": config.noisy_epsilon if config.noisy else config.epsilon,
+        }
+
+    def _noise_buffer(self) -> Tensor | None:
+        """The noise of an update of each member, [M, 3, 1, C], as in `DQN`."""
+        size = self.network.noise_size + self.config.batch_size * self.network.fractions
+        return torch.zeros((self.members, 3, 1, size), device=self.device) if size else None
 
     def _build_networks(self, seeds: Sequence[np.random.SeedSequence]) -> None:
         """Build the networks of all members with their targets, and their optimizer."""
@@ -105,6 +120,7 @@ class DQNPopulation(Population):
                 device=self.device,
                 seeds=self._replay_seeds,
                 gammas=self._each("gamma"),
+                beta=self.beta,
                 noise=self._make_noise,
             )
         return self.replay
@@ -119,16 +135,19 @@ class DQNPopulation(Population):
     ) -> MemberQActor:
         if explore:
             self.allocate()  # a replay that is too large is reported before training begins
-        eval_epsilon = self.config.eval_epsilon
+        eval_epsilon, sequences = self.config.eval_epsilon, self._sequences(num_envs, seed)
+        noisy = explore and self._noise is not None
         return MemberQActor(
             self.network,
             self.values,
             self.parameters if weights is None else weights["parameters"],
-            self._noise_of(num_envs, seed),
+            self._make_noise(sequences, self.device),
             epsilon=self._epsilon if explore else (lambda: eval_epsilon),
             doubles=self.device.type == "cpu",
             masks=self.config.action_masks,
             first_action=self.first_action,
+            layers=self._make_noise([one.spawn(1)[0] for one in sequences], self.device) if noisy else None,
+            kind=self.config.noise,
         )
 
     def _epsilon(self) -> float | Tensor:
@@ -171,43 +190,63 @@ class DQNPopulation(Population):
     def learn(self) -> Metrics:
         """One update of each member from its own batch of the replay; metrics are [M]."""
         replay, due_at = self.allocate(), self._due_at(self.updates)
+        replay.sampler.anneal(due_at)
         self._set_settings(due_at)
         if self._captured is None:
             metrics = self._learn()
         else:
             assert isinstance(replay, DeviceRing)
-            metrics = self._captured(replay.sampler.generators, key=replay.mask is None)
+            generators = (*replay.sampler.generators, *self._layers.generators)
+            metrics = self._captured(generators, key=replay.mask is None)
         self.updates += 1
         self._update_targets(due_at)
         return metrics
 
     def _learn(self) -> Metrics:
         """The part of an update that runs only on the device and is the same every time."""
-        batch = self.allocate().sample()
-        grad, metrics = self._gradient(self.parameters.detach(), self.target, batch)
+        replay = self.allocate()
+        batch = replay.sample()
+        if self._noise is not None:
+            self._layers.fill(self._noise, self.config.noise, weights=self.network.noise_size)
+        grad, error, metrics = self._gradient(self.parameters.detach(), self.target, batch, self._noise)
+        replay.sampler.update(batch.index, error)
         self._apply(grad, metrics)
         return metrics
 
-    def gradient(self, parameters: Tensor, target: Tensor, batch: Batch) -> tuple[Tensor, Metrics]:
-        """Gradients [M, P], each of a member's own loss, and metrics [M]; the batch has B rows of each in turn."""
+    def gradient(
+        self, parameters: Tensor, target: Tensor, batch: Batch, noise: Tensor | None
+    ) -> tuple[Tensor, Tensor, Metrics]:
+        """Gradients [M, P], each of a member's own loss, errors [M * B], and metrics [M].
 
-        def total(rows: Tensor) -> tuple[Tensor, Metrics]:
-            loss, metrics = self.loss(rows, target, batch)
-            return loss.sum(), metrics  # a member's loss depends only on its own row
+        The batch has B rows of each member in turn, the noise [M, 3, 1, C] is that of `DQN.loss`.
+        """
 
-        grad, (_, metrics) = torch.func.grad_and_value(total, has_aux=True)(parameters)
-        return grad, metrics
+        def total(rows: Tensor) -> tuple[Tensor, tuple[Tensor, Metrics]]:
+            loss, error, metrics = self.loss(rows, target, batch, noise)
+            return loss.sum(), (error, metrics)  # a member's loss depends only on its own row
 
-    def loss(self, parameters: Tensor, target: Tensor, batch: Batch) -> tuple[Tensor, Metrics]:
-        """`DQN.loss` of each member [M], and metrics [M]."""
+        grad, (_, (error, metrics)) = torch.func.grad_and_value(total, has_aux=True)(parameters)
+        return grad, error, metrics
+
+    def loss(
+        self, parameters: Tensor, target: Tensor, batch: Batch, noise: Tensor | None
+    ) -> tuple[Tensor, Tensor, Metrics]:
+        """`DQN.loss` of each member [M], errors [M * B], and metrics [M]."""
+        noise_online, noise_target, noise_choice = (None, None, None) if noise is None else noise.unbind(1)
         with torch.no_grad():
-            next_output = self.network(target, batch.next_obs).flatten(0, 1)  # [M * B, A, K]
-            choice = self.network(parameters, batch.next_obs).flatten(0, 1) if self.config.double else next_output
+            next_output = choice = self._outputs(target, batch.next_obs, noise_target)
+            if self.config.double:
+                choice = self._outputs(parameters, batch.next_obs, noise_choice)
             next_action = allowed(self.values.q(choice), batch.next_mask).argmax(1)
-        output = chosen(self.network(parameters, batch.obs).flatten(0, 1), batch.action)  # [M * B, K]
-        loss, _ = self.values.td_loss(output, batch.reward, batch.discount, chosen(next_output, next_action))
-        mean_loss, q = (part.view(self.members, -1).mean(1) for part in (loss, self.values.q(output.detach())))
-        return mean_loss, {"loss": mean_loss.detach(), "q": q}
+        output = chosen(self._outputs(parameters, batch.obs, noise_online), batch.action)  # [M * B, K]
+        loss, error = self.values.td_loss(output, batch.reward, batch.discount, chosen(next_output, next_action))
+        of_members = (part.view(self.members, -1) for part in (loss * batch.weight, self.values.q(output.detach())))
+        mean_loss, q = (part.mean(1) for part in of_members)
+        return mean_loss, error, {"loss": mean_loss.detach(), "q": q}
+
+    def _outputs(self, parameters: Tensor, obs: Obs, noise: Tensor | None) -> Tensor:
+        """Outputs [M * B, A, K]."""
+        return self.network(parameters, obs, noise).flatten(0, 1)
 
     @torch.no_grad()
     def _update_targets(self, env_step: int) -> None:
@@ -223,11 +262,17 @@ class DQNPopulation(Population):
         else:
             self.target.lerp_(self.parameters, torch.tensor(rates, device=self.device).unsqueeze(1))
 
+    def scheduled(self) -> dict[str, float]:
+        """The settings that are the same for all members and, if replay is prioritized, beta."""
+        beta = {"priority_beta": self.beta(self.member_step)} if self.config.prioritized else {}
+        return super().scheduled() | beta
+
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to continue learning, with the replay under "replay", whose tensors are its own."""
         state = {
             **super().state_dict(),
             "target": self.target.clone(),
+            "layers": None if self._noise is None else self._layers.state_dict(),
             "target_updates": list(self._target_updates),
             "learns_from": self._learns_from,
             "updates_before": self._updates_before,
@@ -239,6 +284,8 @@ class DQNPopulation(Population):
         """Load a state; without a "replay" learning begins again once `learning_starts` steps are stored."""
         super().load_state_dict(state)
         self.target.copy_(state["target"])
+        if self._noise is not None:
+            self._layers.load_state_dict(state["layers"])
         self._target_updates = list(state["target_updates"])
         if "replay" in state:
             self.allocate().load_state_dict(state["replay"])

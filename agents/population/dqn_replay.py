@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import gymnasium as gym
@@ -11,12 +12,14 @@ import torch
 
 from gymnast.agents.optim.compiled import Compiled
 from gymnast.agents.population.noise import MakeNoise
+from gymnast.agents.schedules import Schedule
 from gymnast.agents.value.dqn_config import DQNConfig
 from gymnast.agents.value.dqn_replay import layout_of
-from gymnast.replay.device.members import DeviceMemberUniform
+from gymnast.replay.device.members import DeviceMemberPrioritized, DeviceMemberUniform
 from gymnast.replay.device.ring import DeviceRing
-from gymnast.replay.members import MemberUniform
+from gymnast.replay.members import MemberSampler
 from gymnast.replay.ring import Ring, slots_for
+from gymnast.replay.samplers import Prioritized, Uniform
 from gymnast.replay.transitions import NStep
 
 
@@ -28,6 +31,7 @@ def build_replay(
     device: torch.device,
     seeds: Sequence[np.random.SeedSequence],
     gammas: Sequence[float],
+    beta: Schedule,
     noise: MakeNoise,
 ) -> Ring | DeviceRing:
     """An empty replay of `config.replay_size` slots for each member, whose batches have `config.batch_size` of each.
@@ -42,8 +46,16 @@ def build_replay(
     own = slots_for(config.replay_size, num_envs, stack=layout.stack, n=config.n_step)
     transitions = NStep(config.n_step, tuple(gammas) if len(set(gammas)) > 1 else gammas[0])
     sizes = {"size": members * own, "num_envs": members * num_envs, "batch_size": members * config.batch_size}
+    priorities: dict[str, Any] = {
+        "alpha": config.priority_alpha,
+        "beta": beta,
+        "ranked": config.priority == "rank",
+    }
     if device.type == "cpu":
-        sampler = MemberUniform([np.random.Generator(np.random.PCG64(seed)) for seed in seeds])
+        rngs = [np.random.Generator(np.random.PCG64(seed)) for seed in seeds]
+        sampler = MemberSampler(
+            [Prioritized(rng, **priorities) if config.prioritized else Uniform(rng) for rng in rngs]
+        )
         ring = Ring(layout, sampler, transitions, **sizes, path=config.replay_path)
         sampler.watch(ring)
         return ring
@@ -51,7 +63,8 @@ def build_replay(
         raise ValueError(
             f"replay_path needs device cpu, got {device}: on other devices the replay is kept in device memory"
         )
-    on_device = DeviceMemberUniform(noise(seeds, device), members=members, num_envs=num_envs)
+    kind: Any = partial(DeviceMemberPrioritized, **priorities) if config.prioritized else DeviceMemberUniform
+    on_device = kind(noise(seeds, device), members=members, num_envs=num_envs)
     resident = DeviceRing(layout, on_device, transitions, **sizes, device=device)
     if config.compile:
         resident.compile(Compiled)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from gymnast.agents.base import restore_generator, seed_sequence, torch_seed
+from gymnast.networks.layers import noisy
 
 
 class Noise(Protocol):
@@ -33,12 +34,16 @@ class Noise(Protocol):
         """Standard normal, float32 [M, *shape]."""
         ...
 
+    def fill(self, noise: Tensor, kind: noisy.Noise, *, weights: int) -> None:
+        """`draw_noise` for each member, [M, ..., C]."""
+        ...
+
     def state_dict(self) -> dict[str, Any]: ...
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
-Seeds: TypeAlias = Sequence[int | np.random.SeedSequence]
-MakeNoise: TypeAlias = Callable[[Seeds, torch.device], Noise]
+MemberSeeds: TypeAlias = Sequence[int | np.random.SeedSequence]
+MakeNoise: TypeAlias = Callable[[MemberSeeds, torch.device], Noise]
 """Makes the streams of M members from their seeds."""
 
 
@@ -48,7 +53,7 @@ class OwnGenerators:
     Single agents draw some numbers by torch and others by NumPy; each generator is made when it is first asked.
     """
 
-    def __init__(self, seeds: Seeds, device: torch.device) -> None:
+    def __init__(self, seeds: MemberSeeds, device: torch.device) -> None:
         self.device = device
         self._seeds = [seed_sequence(seed) for seed in seeds]
 
@@ -77,6 +82,10 @@ class OwnGenerators:
         for row, generator in zip(drawn.unbind(0), self.generators, strict=True):
             torch.randn(shape, generator=generator, out=row)
         return drawn
+
+    def fill(self, noise: Tensor, kind: noisy.Noise, *, weights: int) -> None:
+        for row, generator in zip(noise.unbind(0), self.generators, strict=True):
+            noisy.draw_noise(row, kind, generator, weights=weights)
 
     def state_dict(self) -> dict[str, Any]:
         return {

@@ -26,7 +26,7 @@ REFUSED: dict[type[Any], dict[str, Any]] = {
         "workers": 0,
     },
     PQNConfig: {"life_loss": False},
-    DQNConfig: {"prioritized": False, "noisy": False, "recurrent": "none", "life_loss": False, "bf16": False},
+    DQNConfig: {"recurrent": "none", "life_loss": False, "bf16": False},
 }
 """Settings that a population does not support, by the class of its config, and their values when off."""
 WHOLE = ("target_period",)
@@ -42,11 +42,6 @@ def check_config(config: Any) -> None:
             raise ValueError(
                 f"{name} {getattr(config, name)} cannot be used in a population, which supports only {name} {off}"
             )
-    if isinstance(config, DQNConfig) and config.values == "implicit":
-        raise ValueError(
-            "values implicit cannot be used in a population, "
-            "which supports only values scalar, rescaled, categorical and quantile"
-        )
 
 
 def check(

@@ -9,6 +9,7 @@ from torch.nn import functional
 from gymnast.networks.backbones.mlp import MLP
 from gymnast.networks.layers.activations import ACTIVATIONS
 from gymnast.networks.layers.inputs import Obs
+from gymnast.networks.layers.noisy import NoisyLinear
 
 Parts = dict[str, Tensor]
 """Parameters by their names, each [M, *shape]."""
@@ -44,6 +45,26 @@ def linear(parts: Parts, name: str, features: Tensor) -> Tensor:
     """The layer of a name: features [M, B, in] to [M, B, out]."""
     weight, bias = parts[f"{name}.weight"], parts[f"{name}.bias"]
     return torch.baddbmm(bias.unsqueeze(1), features, weight.transpose(1, 2))
+
+
+def noisy_linear(parts: Parts, name: str, layer: NoisyLinear, features: Tensor, noise: Tensor) -> Tensor:
+    """The noisy layer of a name: features [M, B, in] to [M, B, out].
+
+    Of the noise [M, R, C] each row is shared by B / R successive rows, as in `NoisyLinear`.
+    """
+    mine = noise[..., layer.offset : layer.offset + layer.noise_size]
+    inputs, outputs = mine[..., : -layer.out_features], mine[..., -layer.out_features :].unsqueeze(2)
+    weight, bias = parts[f"{name}.weight_sigma"], parts[f"{name}.bias_sigma"]
+    (members, rows), groups = features.shape[:2], noise.shape[1]
+    grouped = features.view(members, groups, rows // groups, -1)  # [M, R, B / R, in]
+    if layer.kind == "factorised":  # eps_w is an outer product, so it need not be formed
+        scaled = (grouped * inputs.unsqueeze(2)).flatten(1, 2)
+        spread = torch.baddbmm(bias.unsqueeze(1), scaled, weight.transpose(1, 2))
+        spread = spread.view(members, groups, rows // groups, -1) * outputs
+    else:
+        eps = inputs.view(members, groups, layer.out_features, layer.in_features)  # [M, R, out, in]
+        spread = grouped @ (weight.unsqueeze(1) * eps).transpose(2, 3) + bias[:, None, None] * outputs
+    return linear(parts, name, features) + spread.flatten(1, 2)
 
 
 def mlp(parts: Parts, name: str, backbone: MLP, obs: Obs) -> Tensor:
