@@ -136,6 +136,13 @@ def test_members_sample_and_learn_what_single_agents_do(rows: int, masked: bool)
         assert_same(population, member, agent)
 
 
+@pytest.mark.slow
+def test_compiled_members_are_those_that_are_not() -> None:
+    config = DQNConfig(**SMALL | RAINBOW, atoms=5)
+    one, other = (trained(CARTPOLE, each, steps=200) for each in (config, replace(config, compile=True)))
+    torch.testing.assert_close(one.parameters, other.parameters, rtol=0, atol=1e-5)
+
+
 def test_with_counters_a_member_is_what_it_is_in_a_population_of_one() -> None:
     config = DQNConfig(**SMALL)
     many, one = (trained(CARTPOLE, config, seeds, steps=300, noise=CounterNoise) for seeds in ((1, 2, 3), (2,)))
@@ -206,3 +213,6 @@ def test_spaces_and_sizes_that_do_not_fit_are_refused() -> None:
     population = DQNPopulation(VECTOR, spaces.Discrete(2), DQNConfig(replay_size=10), seeds=(0,), num_envs=8)
     with pytest.raises(ValueError, match="replay_size must be >= 40 for 8 environments"):
         population.actor(8, explore=True, seed=0)
+    population = DQNPopulation(VECTOR, spaces.Discrete(2), DQNConfig(replay_size=10**12), seeds=(0, 1))
+    with pytest.raises(ValueError, match=r"replay_size 1,000,000,000,000 needs 62000.00 GB and"):
+        population.actor(2, explore=True, seed=0)

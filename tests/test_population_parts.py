@@ -1,5 +1,6 @@
 """What populations are made of: their random numbers, choices and optimizers; and that a device can run them alone."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from gymnast.agents.population import optimizers
 from gymnast.agents.population.actor import chosen, chosen_on_device
 from gymnast.agents.population.actor_critic import ActorCriticPopulation
 from gymnast.agents.population.dqn import DQNPopulation
+from gymnast.agents.population.kinds import KINDS
 from gymnast.agents.population.noise import OwnGenerators
 from gymnast.agents.population.pqn import PQNPopulation
 from gymnast.envs.native.adapter import NativeEnv
@@ -115,10 +117,19 @@ def test_nothing_of_pqn_is_read_on_the_host(vary: Any) -> None:
     assert {value.shape for value in population.learn().values()} == {torch.Size([3])}
 
 
-@pytest.mark.parametrize("vary", [{}, {"epsilon": (0.9, 0.9, 0.8), "gamma": (0.9, 0.9, 0.8), "tau": (0.1, 0.2, 1.0)}])
-def test_nothing_of_dqn_is_read_on_the_host(vary: Any) -> None:
+@pytest.mark.parametrize(
+    ("changes", "vary"),
+    [
+        ({"double": True, "n_step": 2}, {}),
+        ({}, {"epsilon": (0.9, 0.9, 0.8), "gamma": (0.9, 0.9, 0.8), "tau": (0.1, 0.2, 1.0)}),
+        ({"prioritized": True, "noisy": True, "dueling": True, "values": "categorical"}, {}),
+        ({"prioritized": True, "priority": "rank", "values": "implicit", "quantiles": 8}, {}),
+    ],
+    ids=["plain", "varied", "prioritized", "ranked"],
+)
+def test_nothing_of_dqn_is_read_on_the_host(changes: dict[str, Any], vary: Any) -> None:
     env, made = on_no_device(CartPole)
-    config = DQNConfig(learning_starts=20, target_period=30, double=True, n_step=2)
+    config = DQNConfig(learning_starts=20, target_period=30, **changes)
     population = DQNPopulation(*made, config, seeds=range(3), num_envs=4, device=NOWHERE, noise=CounterNoise, vary=vary)
     actor = population.actor(12, explore=True, seed=0)
     shapes = set()
@@ -135,17 +146,24 @@ def test_nothing_of_dqn_is_read_on_the_host(vary: Any) -> None:
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("vary", [{}, {"learning_rate": (1e-3, 1e-4)}])
-def test_recorded_members_are_those_that_are_not(vary: Any) -> None:
+@pytest.mark.parametrize(
+    "config",
+    [
+        ActorCriticConfig(rollout_steps=16, hidden_sizes=(8, 8)),
+        PQNConfig(rollout_steps=16, hidden_sizes=(8, 8)),
+        DQNConfig(hidden_sizes=(8, 8), learning_starts=40, prioritized=True, noisy=True),
+    ],
+    ids=["ppo", "pqn", "dqn"],
+)
+def test_recorded_members_are_those_that_are_not(config: Any, vary: Any) -> None:
     found = []
     for graphs in (True, False):
-        config = ActorCriticConfig(rollout_steps=16, hidden_sizes=(8, 8), cuda_graphs=graphs)
         streams = [Seeds.of(seed) for seed in (1, 2)]
         env = training_env(TrainOptions(env="gymnast/CartPole-v1", num_envs=4), streams, device="cuda", compile=False)
-        made: Any = (env.single_observation_space, env.single_action_space, config)
+        made: Any = (env.single_observation_space, env.single_action_space, replace(config, cuda_graphs=graphs))
         agents = [stream.agent for stream in streams]
-        population = ActorCriticPopulation(
-            *made, seeds=agents, num_envs=4, device="cuda", noise=CounterNoise, vary=vary
-        )
+        kind = KINDS[type(config)]
+        population = kind(*made, seeds=agents, num_envs=4, device="cuda", noise=CounterNoise, vary=vary)
         actor = population.actor(8, explore=True, seed=[stream.actor for stream in streams])
         Loop(population, actor, env).advance(8 * 16 * 8, lambda: False)
         found.append((population.parameters.detach(), population.ended))

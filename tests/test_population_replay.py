@@ -1,5 +1,6 @@
 """The replay of many agents in one ring: each samples only its own transitions, all of them equally often."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,12 +9,13 @@ import torch
 from gymnasium import spaces
 
 from gymnast.populations.environment import CounterNoise
-from gymnast.replay.device.members import DeviceMemberUniform
+from gymnast.replay.device.members import DeviceMemberPrioritized, DeviceMemberUniform
 from gymnast.replay.device.ring import DeviceRing
+from gymnast.replay.device.samplers import DevicePrioritized
 from gymnast.replay.layout import Layout
 from gymnast.replay.members import MemberSampler
 from gymnast.replay.ring import Ring
-from gymnast.replay.samplers import Uniform
+from gymnast.replay.samplers import Prioritized, Uniform
 from gymnast.replay.transitions import NStep
 from tests.population_pairs import Script, part_of
 
@@ -108,7 +110,71 @@ def test_on_a_device_each_member_draws_its_ready_slots_equally_often(n: int) -> 
             assert counts.max() < 2 * drawn.shape[1] / len(own)
 
 
-@pytest.mark.parametrize("make", [on_cpu, on_device])
+class Given:
+    """Numbers that a test sets."""
+
+    generators: Sequence[torch.Generator] = ()
+
+    def __init__(self) -> None:
+        self.numbers = torch.zeros(MEMBERS, BATCH)
+
+    def uniform(self, *shape: int) -> torch.Tensor:
+        return self.numbers
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+@pytest.mark.parametrize("ranked", [False, True])
+def test_on_a_device_a_member_prioritizes_as_in_a_ring_of_its_own(ranked: bool) -> None:
+    priorities: Any = {"alpha": 0.7, "beta": lambda step: 0.5 + 0.01 * step, "ranked": ranked}
+    given, transitions = Given(), NStep(2, 0.9)
+    sampler = DeviceMemberPrioritized(given, members=MEMBERS, num_envs=ROWS, **priorities)
+    ring = DeviceRing(LAYOUT, sampler, transitions, **SIZES, device=CPU)
+    alone = []
+    for _ in range(MEMBERS):
+        own = DevicePrioritized(torch.Generator(), **priorities)
+        sizes = {"size": OWN, "num_envs": ROWS, "batch_size": BATCH}
+        alone.append(DeviceRing(LAYOUT, own, transitions, **sizes, device=CPU))
+    script, generator = Script(MEMBERS * ROWS, masked=False), torch.Generator().manual_seed(1)
+    for number in range(60):
+        moment = script.step()
+        add(ring, moment)
+        for member, own_ring in enumerate(alone):
+            add(own_ring, moment, slice(member * ROWS, (member + 1) * ROWS))
+        if number < 2:
+            continue
+        given.numbers = torch.rand(MEMBERS, BATCH, generator=generator)
+        error = torch.rand(MEMBERS, BATCH, generator=generator) * 3.0
+        error[0, 3] = torch.nan
+        sampler.anneal(number)
+        batch = ring.sample()
+        for member, own_ring in enumerate(alone):
+            own_ring.sampler.anneal(number)
+            own_ring.gather(given.numbers[member].double())
+            mine = slice(member * BATCH, (member + 1) * BATCH)
+            for name, value in vars_of(own_ring._buffers.batch).items():
+                assert torch.equal(vars_of(batch)[name][mine], value), (number, name)
+            own_ring.sampler.update(own_ring._buffers.batch.index, error[member])
+        sampler.update(batch.index, error.flatten())
+
+
+def prioritized(transitions: NStep) -> Ring:
+    sampler = MemberSampler([Prioritized(rng, alpha=0.5, beta=lambda step: 1.0) for rng in rngs()])
+    ring = Ring(LAYOUT, sampler, transitions, **SIZES)
+    sampler.watch(ring)
+    return ring
+
+
+def prioritized_on_device(transitions: NStep) -> DeviceRing:
+    numbers = CounterNoise(range(MEMBERS), CPU)
+    sampler = DeviceMemberPrioritized(numbers, members=MEMBERS, num_envs=ROWS, alpha=0.5, beta=lambda step: 1.0)
+    return DeviceRing(LAYOUT, sampler, transitions, **SIZES, device=CPU)
+
+
+@pytest.mark.parametrize("make", [on_cpu, on_device, prioritized, prioritized_on_device])
 def test_a_ring_goes_on_from_its_state(make: Any) -> None:
     one, other, script = make(NStep(2, 0.9)), make(NStep(2, 0.9)), Script(MEMBERS * ROWS, masked=False)
     for number in range(70):
@@ -119,8 +185,11 @@ def test_a_ring_goes_on_from_its_state(make: Any) -> None:
         add(one, moment)
         add(other, moment)
         if number > 15:
-            first, second = vars_of(one.sample()), vars_of(other.sample())
+            batches = [ring.sample() for ring in (one, other)]
+            first, second = (vars_of(batch) for batch in batches)
             assert all(torch.equal(first[name], second[name]) for name in first)
+            for ring, batch in zip((one, other), batches, strict=True):
+                ring.sampler.update(batch.index, batch.reward.abs())
 
 
 def test_discounts_of_members_are_the_same_on_both_rings() -> None:

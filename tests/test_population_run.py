@@ -211,9 +211,15 @@ def test_every_member_with_action_values_learns(words: str, tmp_path: Path) -> N
     ("words", "message"),
     [
         ("train es --env {} --seeds 0:2", "--seeds trains ppo, pqn, dqn and their variants as a population, not es"),
-        ("train rainbow --env {} --seeds 0:2", "prioritized True cannot be used in a population"),
-        ("train dqn --env {} --seeds 0:2 --noisy", "supports only noisy False; train without --seeds"),
-        ("train iqn --env {} --seeds 0:2", "values implicit cannot be used in a population"),
+        (
+            "train r2d2 --env {} --seeds 0:2",
+            "recurrent lstm cannot be used in a population, which supports only recurrent none; train without --seeds",
+        ),
+        ("train dqn --env {} --seeds 0:2 --life-loss", "supports only life_loss False; train without --seeds"),
+        (
+            "train noisy-dqn --env {} --seeds 0:2 --vary epsilon=0.1,0.2",
+            "epsilon cannot vary between members with noisy",
+        ),
         ("train a3c --env {} --seeds 0:2", "workers 4 cannot be used in a population"),
         ("train pqn --env {} --seeds 0:2 --vary entropy-coef=0,1", "entropy_coef cannot vary between members"),
         ("train dqn --env {} --seeds 0:2 --vary target-period=10,2.5", "target_period must be a whole number, got 2.5"),
@@ -327,7 +333,7 @@ def test_settings_that_cannot_be_spread(text: str) -> None:
     [
         "dqn --num-envs 2 --learning-starts 20 --batch-size 8 --vary tau=1,0.5 target-period=30,10",
         "dueling-dqn --num-envs 2 --learning-starts 20 --batch-size 8",
-        "c51 --num-envs 2 --learning-starts 20 --batch-size 8 --atoms 5",
+        "rainbow --num-envs 2 --learning-starts 20 --batch-size 8 --atoms 5",
         "pqn --num-envs 4 --rollout-steps 16 --minibatches 4",
     ],
 )

@@ -78,6 +78,7 @@ class DQNPopulation(Population):
         self._learns_from = max(self.config.learning_starts, (self.config.n_step - 1) * num_envs + 1)
         self._updates_before = 0  # updates of a member when the replay was last empty
         self._target_updates = [0] * self.members
+        self._rates = list[float](), torch.zeros(0)  # of the last step of the targets, and the same [M, 1]
 
     def _variable(self) -> dict[str, ScheduleLike]:
         config = self.config
@@ -257,10 +258,9 @@ class DQNPopulation(Population):
         passed = [now - before for now, before in zip(updates, self._target_updates, strict=True)]
         rates = [1.0 - (1.0 - tau) ** times for tau, times in zip(self._each("tau"), passed, strict=True)]
         self._target_updates = updates
-        if set(rates) == {1.0}:
-            self.target.copy_(self.parameters)
-        else:
-            self.target.lerp_(self.parameters, torch.tensor(rates, device=self.device).unsqueeze(1))
+        if rates != self._rates[0]:
+            self._rates = rates, torch.tensor(rates, device=self.device).unsqueeze(1)
+        self.target.lerp_(self.parameters, self._rates[1])  # a rate of 1 copies them exactly
 
     def scheduled(self) -> dict[str, float]:
         """The settings that are the same for all members and, if replay is prioritized, beta."""

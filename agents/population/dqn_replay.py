@@ -15,10 +15,11 @@ from gymnast.agents.population.noise import MakeNoise
 from gymnast.agents.schedules import Schedule
 from gymnast.agents.value.dqn_config import DQNConfig
 from gymnast.agents.value.dqn_replay import layout_of
+from gymnast.replay.allocation import check_fits
 from gymnast.replay.device.members import DeviceMemberPrioritized, DeviceMemberUniform
 from gymnast.replay.device.ring import DeviceRing
 from gymnast.replay.members import MemberSampler
-from gymnast.replay.ring import Ring, slots_for
+from gymnast.replay.ring import SCALAR_BYTES, Ring, slots_for
 from gymnast.replay.samplers import Prioritized, Uniform
 from gymnast.replay.transitions import NStep
 
@@ -51,20 +52,24 @@ def build_replay(
         "beta": beta,
         "ranked": config.priority == "rank",
     }
+    slot_bytes = SCALAR_BYTES + (0 if config.replay_path else layout.frame_bytes)
+
+    def check(sampler: MemberSampler | DeviceMemberUniform) -> None:  # here the numbers are those of one member
+        check_fits(members * own * (slot_bytes + sampler.slot_bytes), device, replay_size=config.replay_size)
+
     if device.type == "cpu":
         rngs = [np.random.Generator(np.random.PCG64(seed)) for seed in seeds]
-        sampler = MemberSampler(
-            [Prioritized(rng, **priorities) if config.prioritized else Uniform(rng) for rng in rngs]
-        )
-        ring = Ring(layout, sampler, transitions, **sizes, path=config.replay_path)
-        sampler.watch(ring)
+        samplers = [Prioritized(rng, **priorities) if config.prioritized else Uniform(rng) for rng in rngs]
+        check(on_cpu := MemberSampler(samplers))
+        ring = Ring(layout, on_cpu, transitions, **sizes, path=config.replay_path)
+        on_cpu.watch(ring)
         return ring
     if config.replay_path is not None:
         raise ValueError(
             f"replay_path needs device cpu, got {device}: on other devices the replay is kept in device memory"
         )
     kind: Any = partial(DeviceMemberPrioritized, **priorities) if config.prioritized else DeviceMemberUniform
-    on_device = kind(noise(seeds, device), members=members, num_envs=num_envs)
+    check(on_device := kind(noise(seeds, device), members=members, num_envs=num_envs))
     resident = DeviceRing(layout, on_device, transitions, **sizes, device=device)
     if config.compile:
         resident.compile(Compiled)

@@ -105,7 +105,7 @@ class CounterNoise:
         size = math.prod(shape)
         counter = self._count + torch.arange(size, device=self._key.device)
         self._count += size
-        return Draws(self._key, counter).uniform(0).view(-1, *shape)
+        return Draws(self._key, counter).uniform(0).view(len(self._key), *shape)
 
     def double(self, *shape: int) -> Tensor:
         return self.uniform(*shape).double()
