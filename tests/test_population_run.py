@@ -190,23 +190,6 @@ def test_a_population_learns(tmp_path: Path) -> None:
     assert final["median_return"] > 150
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "words",
-    [
-        "dqn --steps 9000 --learning-rate 1e-3 --target-period 500 --epsilon linear:1:0.05:8000",
-        "pqn --steps 24000 --num-envs 8 --rollout-steps 16 --minibatches 4 --learning-rate 1e-3 "
-        "--epsilon linear:1:0.05:20000",
-    ],
-    ids=["dqn", "pqn"],
-)
-def test_every_member_with_action_values_learns(words: str, tmp_path: Path) -> None:
-    command = f"train {words} --env gymnast/Catch-v0 --seeds 0:8 --hidden-sizes 64 --device cpu --name run --out"
-    assert main([*command.split(), str(tmp_path)]) == 0
-    (final,) = records(tmp_path / "gymnast-Catch-v0" / words.split()[0] / "run", "final")
-    assert final["worst_return"] == 1.0  # each member catches every ball
-
-
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -326,43 +309,6 @@ def test_values_that_no_member_would_have_are_refused(
 def test_settings_that_cannot_be_spread(text: str) -> None:
     with pytest.raises(ValueError, match=r"vary (takes|needs)"):
         spread.spread([text], [], 3)
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        "dqn --num-envs 2 --learning-starts 20 --batch-size 8 --vary tau=1,0.5 target-period=30,10",
-        "dueling-dqn --num-envs 2 --learning-starts 20 --batch-size 8",
-        "rainbow --num-envs 2 --learning-starts 20 --batch-size 8 --atoms 5",
-        "pqn --num-envs 4 --rollout-steps 16 --minibatches 4",
-    ],
-)
-def test_agents_of_action_values_leave_what_others_leave(
-    words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    line = f"train {words} --env {CARTPOLE} --hidden-sizes 8 8 --steps 192 --eval-every 64 --eval-episodes 2"
-    line += f" --name run --device cpu --out {tmp_path}"
-    assert main([*line.split(), "--seeds", "4:8"]) == 0
-    agent = words.split()[0]
-    path = tmp_path / "gymnast-CartPole-v1" / agent / "run"
-    rows = table(path)
-    assert [row["seed"] for row in rows] == ["4", "5", "6", "7"]
-    if "--vary" in words:
-        assert [(row["tau"], row["target_period"]) for row in rows[:2]] == [("1.0", "30"), ("1.0", "10")]
-    about, _ = checkpoint.read(path / "checkpoints" / "best.pt")
-    best, member = load(path), max(rows, key=lambda row: float(row["eval_return"]))
-    assert (about.agent, about.run["seed"], about.score) == (agent, int(member["seed"]), float(member["eval_return"]))
-    assert evaluate(best, CARTPOLE, episodes=2, seed=about.score_seed or 0).mean_return == about.score
-    capsys.readouterr()
-    assert main(["evaluate", str(path), "--episodes", "2", "--json", "--member", member["seed"]]) == 0
-    of_member = json.loads(capsys.readouterr().out)
-    assert main(["evaluate", str(path), "--episodes", "2", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["mean_return"] == of_member["mean_return"]
-    if "--vary" in words:
-        return
-    single = f"{line} --seed {member['seed']} --no-video --native".replace("--name run", "--name alone")
-    assert main(single.split()) == 0
-    assert records(path.with_name("alone"), "final")[0]["mean_return"] == float(member["mean_return"])
 
 
 def test_a_population_from_python(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import gymnasium as gym
@@ -11,7 +10,7 @@ import numpy as np
 import torch
 
 from gymnast.agents.optim.compiled import Compiled
-from gymnast.agents.population.noise import MakeNoise
+from gymnast.agents.population.noise import MakeNoise, Noise
 from gymnast.agents.schedules import Schedule
 from gymnast.agents.value.dqn_config import DQNConfig
 from gymnast.agents.value.dqn_replay import layout_of
@@ -43,34 +42,49 @@ def build_replay(
     Raises:
         ValueError: if it needs more memory or disk than is free, or its size is invalid.
     """
-    members, layout = len(seeds), layout_of(config, observation_space)
+    layout, members = layout_of(config, observation_space), len(seeds)
     own = slots_for(config.replay_size, num_envs, stack=layout.stack, n=config.n_step)
     transitions = NStep(config.n_step, tuple(gammas) if len(set(gammas)) > 1 else gammas[0])
     sizes = {"size": members * own, "num_envs": members * num_envs, "batch_size": members * config.batch_size}
-    priorities: dict[str, Any] = {
-        "alpha": config.priority_alpha,
-        "beta": beta,
-        "ranked": config.priority == "rank",
-    }
     slot_bytes = SCALAR_BYTES + (0 if config.replay_path else layout.frame_bytes)
-
-    def check(sampler: MemberSampler | DeviceMemberUniform) -> None:  # here the numbers are those of one member
-        check_fits(members * own * (slot_bytes + sampler.slot_bytes), device, replay_size=config.replay_size)
-
     if device.type == "cpu":
-        rngs = [np.random.Generator(np.random.PCG64(seed)) for seed in seeds]
-        samplers = [Prioritized(rng, **priorities) if config.prioritized else Uniform(rng) for rng in rngs]
-        check(on_cpu := MemberSampler(samplers))
-        ring = Ring(layout, on_cpu, transitions, **sizes, path=config.replay_path)
-        on_cpu.watch(ring)
+        sampler = _sampler(config, seeds, beta)
+        slot_bytes += sampler.slot_bytes
+        check_fits(members * own * slot_bytes, device, replay_size=config.replay_size)  # the numbers of one member
+        ring = Ring(layout, sampler, transitions, **sizes, path=config.replay_path)
+        sampler.watch(ring)
         return ring
     if config.replay_path is not None:
         raise ValueError(
             f"replay_path needs device cpu, got {device}: on other devices the replay is kept in device memory"
         )
-    kind: Any = partial(DeviceMemberPrioritized, **priorities) if config.prioritized else DeviceMemberUniform
-    check(on_device := kind(noise(seeds, device), members=members, num_envs=num_envs))
+    on_device = _device_sampler(config, noise(seeds, device), beta, members=members, num_envs=num_envs)
+    slot_bytes += on_device.slot_bytes
+    check_fits(members * own * slot_bytes, device, replay_size=config.replay_size)
     resident = DeviceRing(layout, on_device, transitions, **sizes, device=device)
     if config.compile:
         resident.compile(Compiled)
     return resident
+
+
+def _sampler(config: DQNConfig, seeds: Sequence[np.random.SeedSequence], beta: Schedule) -> MemberSampler:
+    rngs = [np.random.Generator(np.random.PCG64(seed)) for seed in seeds]
+    if not config.prioritized:
+        return MemberSampler([Uniform(rng) for rng in rngs])
+    ranked = config.priority == "rank"
+    return MemberSampler([Prioritized(rng, alpha=config.priority_alpha, beta=beta, ranked=ranked) for rng in rngs])
+
+
+def _device_sampler(
+    config: DQNConfig, numbers: Noise, beta: Schedule, *, members: int, num_envs: int
+) -> DeviceMemberUniform:
+    if not config.prioritized:
+        return DeviceMemberUniform(numbers, members=members, num_envs=num_envs)
+    return DeviceMemberPrioritized(
+        numbers,
+        members=members,
+        num_envs=num_envs,
+        alpha=config.priority_alpha,
+        beta=beta,
+        ranked=config.priority == "rank",
+    )
