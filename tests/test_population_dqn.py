@@ -52,7 +52,7 @@ def assert_same(population: Any, member: int, agent: Any) -> None:
         (CATCH, 2, {"values": "categorical", "atoms": 11, "v_min": -1.0, "v_max": 1.0, "double": True}),
         (CATCH, 2, {"values": "quantile", "quantiles": 5}),
         (CATCH, 2, {"values": "rescaled", "replay_size": 60}),
-        (CARTPOLE, 1, {"noisy": True, "dueling": True}),
+        (CARTPOLE, 1, {"noisy": True, "dueling": True, "batch_size": 20}),
         (
             CARTPOLE,
             3,

@@ -9,7 +9,7 @@ from torch.nn import functional
 from gymnast.networks.backbones.mlp import MLP
 from gymnast.networks.layers.activations import ACTIVATIONS
 from gymnast.networks.layers.inputs import Obs
-from gymnast.networks.layers.noisy import NoisyLinear
+from gymnast.networks.layers.noisy import FORM_FROM, NoisyLinear
 
 Parts = dict[str, Tensor]
 """Parameters by their names, each [M, *shape]."""
@@ -53,18 +53,23 @@ def noisy_linear(parts: Parts, name: str, layer: NoisyLinear, features: Tensor, 
     Of the noise [M, R, C] each row is shared by B / R successive rows, as in `NoisyLinear`.
     """
     mine = noise[..., layer.offset : layer.offset + layer.noise_size]
-    inputs, outputs = mine[..., : -layer.out_features], mine[..., -layer.out_features :].unsqueeze(2)
+    inputs, outputs = mine[..., : -layer.out_features], mine[..., -layer.out_features :]
     weight, bias = parts[f"{name}.weight_sigma"], parts[f"{name}.bias_sigma"]
     (members, rows), groups = features.shape[:2], noise.shape[1]
     grouped = features.view(members, groups, rows // groups, -1)  # [M, R, B / R, in]
-    if layer.kind == "factorised":  # eps_w is an outer product, so it need not be formed
+    if layer.kind == "factorised" and (groups > 1 or rows < FORM_FROM):
+        # eps_w is the outer product of two vectors, so it need not be formed: they scale inputs and outputs.
         scaled = (grouped * inputs.unsqueeze(2)).flatten(1, 2)
         spread = torch.baddbmm(bias.unsqueeze(1), scaled, weight.transpose(1, 2))
-        spread = spread.view(members, groups, rows // groups, -1) * outputs
+        spread = spread.view(members, groups, rows // groups, -1) * outputs.unsqueeze(2)
+        return linear(parts, name, features) + spread.flatten(1, 2)
+    if layer.kind == "factorised":
+        eps = outputs.unsqueeze(3) * inputs.unsqueeze(2)  # [M, R, out, in]
     else:
-        eps = inputs.view(members, groups, layer.out_features, layer.in_features)  # [M, R, out, in]
-        spread = grouped @ (weight.unsqueeze(1) * eps).transpose(2, 3) + bias[:, None, None] * outputs
-    return linear(parts, name, features) + spread.flatten(1, 2)
+        eps = inputs.view(members, groups, layer.out_features, layer.in_features)
+    weight = torch.addcmul(parts[f"{name}.weight"].unsqueeze(1), weight.unsqueeze(1), eps).flatten(0, 1)
+    bias = torch.addcmul(parts[f"{name}.bias"].unsqueeze(1), bias.unsqueeze(1), outputs).flatten(0, 1)
+    return torch.baddbmm(bias.unsqueeze(1), grouped.flatten(0, 1), weight.transpose(1, 2)).view(members, rows, -1)
 
 
 def mlp(parts: Parts, name: str, backbone: MLP, obs: Obs) -> Tensor:
