@@ -50,6 +50,10 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "gpu_minatar": ("--device cpu --agents pqn --steps 64", ("pqn Breakout seed 0: ", "IQM over seeds")),
     "gpu_population": ("--device cpu --members 2 --steps 512", ("no GPU: 2 members of 512 steps", "solved  ")),
     "learning": ("frozenlake --seeds 1 --steps 500", ("== frozenlake", "'agent': 'double-q-learning', 'seed': 0")),
+    "population": (
+        "--agent pqn dqn --members 2 --singles 1 --steps 1200",
+        ("pqn             2 members of 1,200 steps: ", "ratio"),
+    ),
     "replay": ("--contenders gymnast sb3 --transitions 200 --rounds 1", ("sample 256", "sb3: left out, " + NO_PEER)),
     "tabular": ("--steps 100 --rounds 1", ("compiled with masks", "equal, bit for bit: True")),
 }

@@ -15,9 +15,9 @@ import torch
 
 import gymnast
 from gymnast.agents import ActorCriticConfig
+from gymnast.agents.population.actor_critic import ActorCriticPopulation
 from gymnast.agents.population.noise import OwnGenerators
 from gymnast.agents.population.optimizers import MemberAdam
-from gymnast.agents.population.population import Population
 from gymnast.cli.main import main
 from gymnast.errors import UsageError
 from gymnast.populations import session as population_session
@@ -32,7 +32,14 @@ from tests.test_resume import last_state, same
 CARTPOLE = "gymnast/CartPole-v1"
 WORDS = "--seeds 0:3 --num-envs 2 --log-every 37 --eval-every 90 --vary learning-rate=1e-3,1e-2,1e-4"
 WIDER = WORDS.replace("--num-envs 2", "--num-envs 3")
-ROLLOUT = {"ppo": "--rollout-steps 16 --minibatches 2", "a2c": "--rollout-steps 16"}
+SMALL_REPLAY = "--learning-starts 40 --batch-size 8 --replay-size 150 --target-period 30"
+ROLLOUT = {
+    "ppo": "--rollout-steps 16 --minibatches 2",
+    "a2c": "--rollout-steps 16",
+    "pqn": "--rollout-steps 16 --minibatches 2",
+    "dqn": SMALL_REPLAY,
+    "rainbow": f"{SMALL_REPLAY} --atoms 5",
+}
 SMALL = "--hidden-sizes 8 8 --eval-episodes 2 --device cpu --name run"
 LOGS = ("metrics.jsonl", "evaluations.jsonl", "members.csv")
 
@@ -56,13 +63,18 @@ def logs(path: Path) -> list[bytes]:
         ("ppo", "gymnast/Pendulum-v1", "--seeds 0:1 --num-envs 2 --log-every 50 --eval-every 250 --normalise-obs"),
         ("a2c", CARTPOLE, "--seeds 0:2 --num-envs 4 --log-every 40 --eval-every 100 --checkpoint-every 60"),
         ("ppo", CARTPOLE, "--seeds 0:2 --num-envs 1 --vary learning-rate=1e-3,1e-2 --optimizer a3c-rmsprop"),
+        ("pqn", CARTPOLE, "--seeds 0:2 --num-envs 2 --log-every 40 --eval-every 100 --vary td-lambda=0.3,0.9"),
+        ("dqn", CARTPOLE, f"{WORDS} --double --n-step 3"),
+        ("dqn", CARTPOLE, "--seeds 0:2 --num-envs 1 --log-every 40 --vary tau=0.5,1 --checkpoint-every 60"),
+        ("rainbow", "gymnast/Catch-v0", "--seeds 0:2 --num-envs 2 --log-every 50 --eval-every 120"),
     ],
 )
 def test_resumed_equals_uninterrupted(tmp_path: Path, agent: str, env: str, words: str) -> None:
     """170 steps end in the middle of a rollout of 16 steps of each row."""
     whole = run(tmp_path / "a", f"{words} --steps 340", agent=agent, env=env)
     half = run(tmp_path / "b", f"{words} --steps 170", agent=agent, env=env)
-    assert last_state(half)["agent"]["replay"]["rollout"]["length"] > 0
+    kept = last_state(half)["agent"]["replay"]
+    assert "rollout" not in kept or kept["rollout"]["length"] > 0
     assert main(["resume", str(half), "--steps", "340"]) == 0
     assert logs(half) == logs(whole)
     same(last_state(whole), last_state(half))
@@ -78,16 +90,16 @@ def last_step(steps: int, words: str) -> int:
 
 
 def at_call(monkeypatch: pytest.MonkeyPatch, number: int, happen: Callable[[], None]) -> None:
-    """Let something happen in a call of `Population.store`, in the middle of a step."""
-    plain, calls = Population.store, [0]
+    """Let something happen in a call of `ActorCriticPopulation.store`, in the middle of a step."""
+    plain, calls = ActorCriticPopulation.store, [0]
 
-    def store(population: Population, *args: Any) -> None:
+    def store(population: ActorCriticPopulation, *args: Any) -> None:
         calls[0] += 1
         if calls[0] == number:
             happen()
         plain(population, *args)
 
-    monkeypatch.setattr(Population, "store", store)
+    monkeypatch.setattr(ActorCriticPopulation, "store", store)
 
 
 def kill(number: int, times: int = 1) -> Callable[[], None]:
@@ -161,9 +173,9 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(tmp_path: Path) -> None:
     whole = run(tmp_path / "a", words)
     script = """
 import os, signal, sys
-from gymnast.agents.population.population import Population
+from gymnast.agents.population.actor_critic import ActorCriticPopulation
 from gymnast.cli.main import main
-plain, calls = Population.store, [0]
+plain, calls = ActorCriticPopulation.store, [0]
 def store(population, *args):
     calls[0] += 1
     if calls[0] == 140:

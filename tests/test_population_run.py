@@ -15,7 +15,7 @@ import torch
 from gymnasium import spaces
 
 from gymnast.agents import ActorCritic, ActorCriticConfig
-from gymnast.agents.population.population import Population
+from gymnast.agents.population.actor_critic import ActorCriticPopulation
 from gymnast.cli.main import main
 from gymnast.errors import UsageError
 from gymnast.evaluation.play import evaluate
@@ -157,7 +157,7 @@ def test_a_member_can_be_evaluated(tmp_path: Path, capsys: pytest.CaptureFixture
 
 def test_what_was_trained_on_a_gpu_loads_anywhere(tmp_path: Path) -> None:
     config, actions = ActorCriticConfig(rollout_steps=8, hidden_sizes=(8,)), spaces.Discrete(2)
-    population = Population(spaces.Box(-1.0, 1.0, (3,), np.float32), actions, config, seeds=(0, 1))
+    population = ActorCriticPopulation(spaces.Box(-1.0, 1.0, (3,), np.float32), actions, config, seeds=(0, 1))
     population.config = replace(config, cuda_graphs=True)
     members = Members(tmp_path, "ppo", CARTPOLE, TrainOptions(env=CARTPOLE), population, (5, 6))
     weights = population.weights()
@@ -237,7 +237,21 @@ def test_a_population_learns(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("train dqn --env {} --seeds 0:2", "--seeds trains ppo and a2c as a population, not dqn"),
+        ("train es --env {} --seeds 0:2", "--seeds trains ppo, pqn, dqn and their variants as a population, not es"),
+        (
+            "train r2d2 --env {} --seeds 0:2",
+            "recurrent lstm cannot be used in a population, which supports only recurrent none; train without --seeds",
+        ),
+        ("train dqn --env {} --seeds 0:2 --life-loss", "supports only life_loss False; train without --seeds"),
+        (
+            "train noisy-dqn --env {} --seeds 0:2 --vary epsilon=0.1,0.2",
+            "epsilon cannot vary between members with noisy",
+        ),
+        ("train a3c --env {} --seeds 0:2", "workers 4 cannot be used in a population"),
+        ("train pqn --env {} --seeds 0:2 --vary entropy-coef=0,1", "entropy_coef cannot vary between members"),
+        ("train dqn --env {} --seeds 0:2 --vary target-period=10,2.5", "target_period must be a whole number, got 2.5"),
+        ("train dqn --env {} --seeds 0:2 --replay-size 3", "replay_size must be >= 5 for 1 environments, got 3"),
+        ("train pqn --env gymnast/MinAtar-Breakout-v1 --seeds 0:2 --backbone minatar-cnn", "use backbone mlp"),
         ("train ppo --env {} --seeds 0:2 --seed 1", "--seed cannot be combined with --seeds"),
         ("train ppo --env {} --seeds 0:2 --no-native", "--no-native cannot be combined with --seeds"),
         ("train ppo --env {} --seeds 0:2 --video", "--video cannot be combined with --seeds"),

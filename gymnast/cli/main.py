@@ -117,7 +117,7 @@ def _train(words: list[str]) -> int:
     if _asks_help(words):
         config_class = agents.config_class(agents.agent_class(agent))
         classes = [PresetOptions, TrainOptions, config_class]
-        classes += [PopulationOptions] if agent in request.AGENTS else []
+        classes += [PopulationOptions] if request.supports(agent) else []
         given = _preset_values(words[1:], every, agent)
         show_help(f"gymnast {of}", agents.help_of(agent), classes, defaults=given, headings=True)
         return 0

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gymnast.agents.population.population import Population, Weights
+from gymnast.agents.population.base import Population, Weights
 from gymnast.envs.native.adapter import NativeEnv
 from gymnast.errors import RunError
 from gymnast.output.panel import Panel, PanelState

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 
 from gymnast.agents.base import Actor, ReplayAgent
-from gymnast.agents.population.population import Population
+from gymnast.agents.population.base import Population
+from gymnast.agents.population.kinds import KINDS
 from gymnast.envs.factory import EnvLike
 from gymnast.envs.native.adapter import NativeEnv
 from gymnast.envs.rows.spawned import leave_if_imported
@@ -221,7 +222,7 @@ def _parts(
     env = training_env(options, streams, device=device, compile=config.compile)
     stack.callback(env.close)
     torch.manual_seed(streams[0].torch)  # layers draw from it before their members' own numbers replace theirs
-    population = Population(
+    population = KINDS[type(config)](
         env.single_observation_space,
         env.single_action_space,
         config,

@@ -144,7 +144,7 @@ class TrainOptions:
 
 @dataclass(frozen=True)
 class PopulationOptions:
-    """Train many agents in one process, each with its own seed (ppo and a2c, in device-native environments)."""
+    """Train many agents in one process, each with its own seed, in device-native environments."""
 
     seeds: str = field(default="", metadata={"metavar": "A:B"})
     """Train one agent for each seed from A to B - 1, all at once; --steps and --num-envs apply to each agent."""
