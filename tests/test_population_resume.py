@@ -181,7 +181,7 @@ def store(population, *args):
     if calls[0] == 140:
         os.kill(os.getpid(), signal.SIGKILL)
     plain(population, *args)
-Population.store = store
+ActorCriticPopulation.store = store
 main(sys.argv[1:])
 """
     asked = f"train ppo --env {CARTPOLE} {words} --checkpoint-every 50 {ROLLOUT['ppo']} {SMALL} --out".split()
