@@ -26,6 +26,7 @@ the space's own numbers (its `start` included).
 
 TENSOR_DTYPES: dict[Any, np.dtype[Any]] = {
     np.dtype(np.float64): np.dtype(np.float32),
+    np.dtype(np.longdouble): np.dtype(np.float32),
     np.dtype(np.uint16): np.dtype(np.int32),
     np.dtype(np.uint32): np.dtype(np.int64),
     np.dtype(np.uint64): np.dtype(np.int64),
@@ -129,7 +130,8 @@ def batched(space: gym.Space[Any], observations: Any, device: torch.device) -> O
         return {name: batched(part, observations[key], device) for name, key, part in children(space)}
     batch = incoming.fitted(np.array(observations), space)
     incoming.check_range(batch, space)
-    return to_tensor(batch.astype(tensor_dtype(space), copy=False), device)
+    dtype = tensor_dtype(space)
+    return to_tensor(batch if batch.dtype == dtype else incoming.narrowed(batch, dtype), device)
 
 
 def masks(space: gym.Space[Any], given: Any, rows: int, device: torch.device) -> Tensor:

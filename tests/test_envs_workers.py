@@ -58,7 +58,7 @@ def test_an_exception_in_a_worker_names_itself() -> None:
 
 
 def test_an_exception_while_building_names_itself() -> None:
-    with pytest.raises(WorkerError, match=r"Broken .* raised TypeError: .*missing"):
+    with pytest.raises(ValueError, match=r"Broken .* raised TypeError: .*missing"):
         WorkersEnv("Broken", Broken, 2, seed=np.random.SeedSequence(0), device=CPU)
     assert children() == []
 

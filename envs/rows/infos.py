@@ -72,7 +72,7 @@ def masks(
 def checked_masks(
     values: Sequence[Any], present: np.ndarray, space: gym.Space[Any], wanted: np.ndarray, ended: np.ndarray
 ) -> np.ndarray:
-    """Masks bool [N, A] of the rows that are `wanted`, False elsewhere; rows that `ended` may allow no action."""
+    """Masks bool [N, A] of the rows that are `wanted`, False elsewhere; none allowed in one that `ended` means all."""
     if (wanted & ~present).any():
         row = int(np.flatnonzero(wanted & ~present)[0])
         raise BadValue(f"gave no 'action_mask' in its infos for row {row}, which it gave at its first reset")
@@ -81,8 +81,10 @@ def checked_masks(
     found = np.zeros((len(wanted), sum(incoming.mask_sizes(space))), np.bool_)
     for row in np.flatnonzero(wanted).tolist():
         found[row] = incoming.mask(values[row], space)
-        if not ended[row] and incoming.allows_none(found[row], space):
-            raise BadValue(f"allows no action in row {row}, in the middle of an episode")
+        if incoming.allows_none(found[row], space):
+            if not ended[row]:
+                raise BadValue(f"allows no action in row {row}, in the middle of an episode")
+            found[row] = True  # as in `RowsEnv`
     return found
 
 
@@ -94,7 +96,7 @@ def lives(infos: Infos, wanted: np.ndarray) -> np.ndarray:
         raise BadValue(f"gave no 'lives' in its infos for row {row}, which it gave at its first reset")
     found = np.zeros(len(wanted), np.int64)
     for row in np.flatnonzero(wanted).tolist():
-        found[row] = int(incoming.number(infos["lives"][row], "lives"))
+        found[row] = incoming.count(infos["lives"][row], "lives")
     return found
 
 

@@ -62,7 +62,10 @@ class WorkersEnv(RowsEnv):
         shares = np.array_split(np.arange(num_envs), min(num_envs, _cores()))
         self._shares = [range(int(share[0]), int(share[-1]) + 1) for share in shares]
         self._start(cloudpickle.dumps(build), seed.spawn(num_envs))
-        answers = [self._receive(index, timeout=START_TIMEOUT) for index in range(len(self._shares))]
+        try:
+            answers = [self._receive(index, timeout=START_TIMEOUT) for index in range(len(self._shares))]
+        except WorkerError as error:
+            raise ValueError(str(error)) from error.__cause__  # nothing has started yet
         about = answers[0]
         super().__init__(
             id,

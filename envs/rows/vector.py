@@ -14,7 +14,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from torch import Tensor
 
 from gymnast.envs.env import Env
-from gymnast.envs.errors import EnvError, EnvWarning
+from gymnast.envs.errors import EnvError, EnvWarning, cause
 from gymnast.envs.rows import incoming, lasting, tensors
 from gymnast.envs.rows import infos as vector_infos
 from gymnast.envs.rows.incoming import BadValue
@@ -147,14 +147,13 @@ class VectorAdapter(Env):
         """An EnvError that names the call, if the environment raises in it or gives what does not fit."""
         try:
             yield
-        except EnvError:
+        except (EnvError, KeyboardInterrupt):
             raise
         except BadValue as error:
             where = self._where() if call == "step" else call
             raise EnvError(f"{self.id} {error} ({where})") from error
-        except Exception as error:
-            text = " ".join(str(error).split())
-            raise EnvError(f"{self.id}: {call} raised {type(error).__name__}: {text} ({self._where()})") from error
+        except BaseException as error:
+            raise EnvError(f"{self.id}: {call} raised {cause(error)} ({self._where()})") from error
 
     def _stepped(self, observations: Any, rewards: Any, terminated: Any, truncated: Any, given: Any) -> Step:
         """The step that the environment answered with, with new episodes where one ended."""
