@@ -54,6 +54,12 @@ def mask_source(env: gym.vector.VectorEnv[Any, Any, Any], infos: Infos) -> str |
     return "part" if isinstance(space, spaces.Dict) and "action_mask" in space.spaces else None
 
 
+def check_unmasked(infos: Infos, space: gym.Space[Any]) -> None:
+    """BadValue where an environment that gave no masks at its first reset gives one: nobody would heed it."""
+    if "action_mask" in infos and incoming.mask_sizes(space):
+        raise BadValue("gave an 'action_mask' in the infos of a step, and none at its reset: give it in both")
+
+
 def masks(
     source: str, env: gym.vector.VectorEnv[Any, Any, Any], obs: Any, infos: Infos
 ) -> tuple[Sequence[Any], np.ndarray]:

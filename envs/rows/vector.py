@@ -275,6 +275,7 @@ class VectorAdapter(Env):
     ) -> Tensor | None:
         """Allowed actions in `obs`, bool [N, A], in `rows` (all by default); those that `ended` may allow none."""
         if self._mask_source is None:
+            vector_infos.check_unmasked(infos, self.single_action_space)
             return None
         rows = np.ones_like(self._pending) if rows is None else rows
         ended = np.zeros_like(rows) if ended is None else ended
