@@ -18,6 +18,7 @@ from gymnast import envs
 from gymnast.agents import PPO, QLearning, QLearningConfig
 from gymnast.cli.main import main
 from gymnast.envs.errors import EnvError, EnvWarning, cause
+from gymnast.envs.foreign import step_of
 from gymnast.envs.trial import why_not_restored
 from tests.test_envs_incoming import PLAIN, Scripted, made, play
 
@@ -76,6 +77,13 @@ def test_parts_beyond_the_space_are_said(space: Any, obs: Any, message: str) -> 
         play(made("serial", space=space, obs=lambda step: obs))
 
 
+def test_text_that_is_ignored_is_part_of_the_space() -> None:
+    space = spaces.Dict({"text": spaces.Text(5), "x": PLAIN})
+    with pytest.warns(EnvWarning, match="the text 'text' of its observations is ignored") as said:
+        play(made("serial", space=space, obs=lambda step: {"text": "hello", "x": np.zeros(2)}))
+    assert len(said) == 1
+
+
 LOGITS = np.array([0.0, -np.inf])
 
 
@@ -115,6 +123,20 @@ def test_a_table_learns_where_the_end_allows_nothing(vectorization: str) -> None
             agent.learn()
     assert agent.q_table()[:3, 0].tolist() == [1.75, 1.5, 1.0]
     env.close()
+
+
+def test_a_foreign_loop_may_end_where_nothing_is_allowed() -> None:
+    env = Scripted(info=lambda step: {"action_mask": [step < 3, False]})
+    begun = env.reset()
+    for _ in range(2):
+        assert step_of(env, env.step(0)).next_action_mask.tolist() == [[True, False]]  # type: ignore[union-attr]
+    step = step_of(env, env.step(0), begun=begun)
+    assert step.next_action_mask is not None
+    assert step.action_mask is not None
+    assert step.next_action_mask.tolist() == [[True, True]]
+    assert step.action_mask.tolist() == [[True, False]]
+    with pytest.raises(EnvError, match=r"the action mask \[False, False\], which allows no action"):
+        step_of(env, (np.zeros(2), 1.0, False, False, {"action_mask": [0, 0]}))
 
 
 class Other(Scripted):

@@ -45,6 +45,7 @@ class RowsEnv(Env):
         self.id = id
         self.num_envs = num_envs
         self.device = device
+        self._given_space = observation_space
         observation_space = tensors.without_text(observation_space, id)
         self.single_observation_space = observation_space
         self.single_action_space = action_space
@@ -177,7 +178,7 @@ class RowsEnv(Env):
         for row, observation in enumerate(observations):
             if incoming.problem(observation, self.single_observation_space):
                 return  # an error, which `_batch` raises
-            if found := incoming.outside(observation, self.single_observation_space):
+            if found := incoming.outside(observation, self._given_space):
                 self._warned = True
                 warnings.warn(f"{self.id} {found} ({self._where(row)})", EnvWarning, stacklevel=2)
                 return
