@@ -105,8 +105,8 @@ def bits(masks: np.ndarray) -> np.ndarray:
     """Masks as bools; BadValue for any number but 0 and 1: logits, or the numbers of actions, are no masks."""
     if masks.dtype == np.bool_:
         return masks
-    allowed = masks.astype(np.bool_)
-    if masks.dtype.kind not in "iuf" or not np.array_equal(allowed, masks):
+    allowed, kind = masks.astype(np.bool_), masks.dtype.kind
+    if (masks >> 1).any() if kind in "iu" else kind != "f" or not np.array_equal(allowed, masks):
         raise BadValue(
             f"gave the action mask {shown(masks)}, and a mask holds True or 1 for each allowed action, else 0"
         )
