@@ -60,12 +60,14 @@ def build(
     Raises:
         ValueError: an unknown name (with the nearest one), or an observation space that the backbone does not fit.
     """
+    from gymnast.networks.own import checked
+
     if isinstance(name, str) and ":" in name:
         name = _class(name)
     if isinstance(name, type):
-        return checked(_made(name, observation_space), name.__name__)
+        return checked(_made(name, observation_space), name.__name__, observation_space)
     if not isinstance(name, str):
-        return checked(name, type(name).__name__)
+        return checked(name, type(name).__name__, observation_space)
     chosen = automatic(observation_space) if name == "auto" else name
     sizes = _sizes(chosen, hidden_sizes)
     return _named(
@@ -168,18 +170,9 @@ def _made(cls: type[Any], observation_space: gym.Space[Any]) -> object:
         raise ValueError(f"backbone {cls.__name__} must be an nn.Module")
     try:
         return cls(observation_space)
-    except TypeError as error:
+    except Exception as error:
         text = " ".join(str(error).split())
         raise ValueError(f"backbone {cls.__name__}(observation_space) cannot be built: {text}") from error
-
-
-def checked(module: object, name: str) -> nn.Module:
-    """The module, if it is a backbone."""
-    from torch import nn
-
-    if not isinstance(module, nn.Module) or not isinstance(getattr(module, "out_features", None), int):
-        raise ValueError(f"backbone {name} must be an nn.Module with an integer attribute out_features")
-    return module
 
 
 def _class(path: str) -> Any:

@@ -34,6 +34,7 @@ class Extras:
     ) -> Tensor | None:
         """Allowed actions in `obs`, bool [N, A], in `rows` (all by default); those that `ended` may allow none."""
         if self._mask_source is None:
+            vector_infos.check_unmasked(infos, self._env.single_action_space)
             return None
         rows = self._all if rows is None else rows
         values, present = vector_infos.masks(self._mask_source, self._env, obs, infos)

@@ -56,6 +56,12 @@ def mask_source(env: gym.vector.VectorEnv[Any, Any, Any], infos: Infos) -> str |
     return "part" if isinstance(space, spaces.Dict) and "action_mask" in space.spaces else None
 
 
+def check_unmasked(infos: Infos, space: gym.Space[Any]) -> None:
+    """BadValue where an environment that gave no masks at its first reset gives one: nobody would heed it."""
+    if "action_mask" in infos and incoming.mask_sizes(space):
+        raise BadValue("gave an 'action_mask' in the infos of a step, and none at its reset: give it in both")
+
+
 def masks(
     source: str, env: gym.vector.VectorEnv[Any, Any, Any], obs: Any, infos: Infos
 ) -> tuple[Sequence[Any], np.ndarray]:
@@ -74,7 +80,7 @@ def masks(
 def checked_masks(
     values: Sequence[Any], present: np.ndarray, space: gym.Space[Any], wanted: np.ndarray, ended: np.ndarray
 ) -> np.ndarray:
-    """Masks bool [N, A] of the rows that are `wanted`, False elsewhere; rows that `ended` may allow no action."""
+    """Masks bool [N, A] of the rows that are `wanted`, False elsewhere; none allowed in one that `ended` means all."""
     if (wanted & ~present).any():
         row = int(np.flatnonzero(wanted & ~present)[0])
         raise BadValue(f"gave no 'action_mask' in its infos for row {row}, which it gave at its first reset")
@@ -83,8 +89,10 @@ def checked_masks(
     found = np.zeros((len(wanted), sum(incoming.mask_sizes(space))), np.bool_)
     for row in np.flatnonzero(wanted).tolist():
         found[row] = incoming.mask(values[row], space)
-        if not ended[row] and incoming.allows_none(found[row], space):
-            raise BadValue(f"allows no action in row {row}, in the middle of an episode")
+        if incoming.allows_none(found[row], space):
+            if not ended[row]:
+                raise BadValue(f"allows no action in row {row}, in the middle of an episode")
+            found[row] = True  # as in `RowsEnv`
     return found
 
 
@@ -96,7 +104,7 @@ def lives(infos: Infos, wanted: np.ndarray) -> np.ndarray:
         raise BadValue(f"gave no 'lives' in its infos for row {row}, which it gave at its first reset")
     found = np.zeros(len(wanted), np.int64)
     for row in np.flatnonzero(wanted).tolist():
-        found[row] = int(incoming.number(infos["lives"][row], "lives"))
+        found[row] = incoming.count(infos["lives"][row], "lives")
     return found
 
 

@@ -6,14 +6,28 @@ import signal
 import traceback
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 import cloudpickle  # type: ignore[import-untyped]
 import gymnasium as gym
 import numpy as np
 
-from gymnast.envs.errors import EnvError, one_line_warnings
+from gymnast.envs.errors import EnvError, cause, one_line_warnings
 from gymnast.envs.rows.row import Row
+
+GUARD = 'a script that starts workers has to keep what it runs under `if __name__ == "__main__":`'
+"""Each worker imports the script once more."""
+
+
+def begin(process: BaseProcess) -> None:
+    """Start a worker; in one that imports an unguarded script, and so comes here itself, say what to do and end it."""
+    try:
+        process.start()
+    except RuntimeError as error:
+        if "bootstrapping" not in str(error):
+            raise
+        raise SystemExit(f"gymnast: {GUARD}") from None
 
 
 def serve(connection: Connection, name: str, pickled: bytes, seeds: Sequence[np.random.SeedSequence]) -> None:
@@ -32,9 +46,9 @@ def serve(connection: Connection, name: str, pickled: bytes, seeds: Sequence[np.
             connection.send((True, COMMANDS[command](rows, argument)))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         pass  # the parent is gone: nobody is left to tell
-    except Exception as error:
-        cause = f"said: {error}" if isinstance(error, EnvError) else f"raised {type(error).__name__}: {error}"
-        connection.send((False, (cause, traceback.format_exc())))
+    except BaseException as error:
+        said = f"said: {error}" if isinstance(error, (EnvError, ValueError)) else f"raised {cause(error)}"
+        connection.send((False, (said, traceback.format_exc())))
     finally:
         for row in rows:
             row.close()

@@ -62,7 +62,11 @@ class WorkersEnv(RowsEnv):
         shares = np.array_split(np.arange(num_envs), min(num_envs, _cores()))
         self._shares = [range(int(share[0]), int(share[-1]) + 1) for share in shares]
         self._start(cloudpickle.dumps(build), seed.spawn(num_envs))
-        answers = [self._receive(index, timeout=START_TIMEOUT) for index in range(len(self._shares))]
+        try:
+            answers = [self._receive(index, timeout=START_TIMEOUT) for index in range(len(self._shares))]
+        except WorkerError as error:
+            hint = f"; {worker.GUARD}" if str(error).endswith("exited with code 1") else ""
+            raise ValueError(f"{error}{hint}") from error.__cause__  # nothing has started yet
         about = answers[0]
         super().__init__(
             id,
@@ -84,7 +88,7 @@ class WorkersEnv(RowsEnv):
             ours, theirs = context.Pipe()
             arguments = (theirs, self.id, pickled, [seeds[row] for row in share])
             process = context.Process(target=worker.serve, args=arguments, name=f"{self.id} {index}", daemon=True)
-            process.start()
+            worker.begin(process)
             theirs.close()
             self._processes.append(process)
             self._connections.append(ours)

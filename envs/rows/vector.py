@@ -13,7 +13,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from torch import Tensor
 
 from gymnast.envs.env import Env
-from gymnast.envs.errors import EnvError, EnvWarning
+from gymnast.envs.errors import EnvError, EnvWarning, cause
 from gymnast.envs.rows import incoming, lasting, tensors
 from gymnast.envs.rows import infos as vector_infos
 from gymnast.envs.rows.episodes import Episodes
@@ -136,20 +136,21 @@ class VectorAdapter(Env):
         """One of the environment's calls."""
         try:
             return call()
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             raise self._fault(name, error) from error
 
     def _array(self, action: Tensor) -> np.ndarray:
         return np.array(action.detach().cpu().numpy(), self.env.action_space.dtype)
 
-    def _fault(self, call: str, error: Exception) -> EnvError:
+    def _fault(self, call: str, error: BaseException) -> EnvError:
         """What to raise where the environment raises in a call, or gives what does not fit."""
         if isinstance(error, EnvError):
             return error
         if isinstance(error, BadValue):
             return EnvError(f"{self.id} {error} ({self._episodes.where() if call == 'step' else call})")
-        text = " ".join(str(error).split())
-        return EnvError(f"{self.id}: {call} raised {type(error).__name__}: {text} ({self._episodes.where()})")
+        return EnvError(f"{self.id}: {call} raised {cause(error)} ({self._episodes.where()})")
 
     def _stepped(self, observations: Any, rewards: Any, terminated: Any, truncated: Any, given: Any) -> Step:
         """The step that the environment answered with, with new episodes where one ended."""
@@ -160,7 +161,9 @@ class VectorAdapter(Env):
             terminated = incoming.flags(terminated, self.num_envs, "terminated")
             truncated = incoming.flags(truncated, self.num_envs, "truncated")
             return self._taken(observations, rewards, terminated, truncated, infos)
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             raise self._fault("step", error) from error
 
     def _taken(
