@@ -133,7 +133,7 @@ def main() -> None:
             f"{row['population_steps_per_second']:10,.0f} steps/s, difference {row['difference']:.1e}"
         )
     if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=1))
+        arguments.json.write_text(json.dumps(rows, indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":

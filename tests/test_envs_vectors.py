@@ -140,9 +140,8 @@ def test_masks_of_a_method(mode: AutoresetMode) -> None:
 @pytest.mark.parametrize("mode", MODES)
 def test_masks_of_a_method_in_processes(mode: AutoresetMode) -> None:
     functions = [lambda length=length: Method(length) for length in (2, 3)]
-    last = [mode is AutoresetMode.SAME_STEP] * 3
     found = stream(AsyncVectorEnv(functions, autoreset_mode=mode))
-    assert found == [expected(length, last=last, lives=False) for length in (2, 3)]
+    assert found == [expected(length, lives=False) for length in (2, 3)]
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -285,7 +285,7 @@ def test_a_script_without_a_guard_is_told_so_in_one_line(tmp_path: Path) -> None
         UNGUARDED.format(agent="ppo", more='vectorization="async"'),
     )
     assert ran.returncode == 1
-    assert ran.stderr.count("Traceback") == 1  # the script's own, whose last line says it
+    assert ran.stderr.count("Traceback") == 2  # the error and its cause, whose last line says it; none of the workers'
     assert ran.stderr.rstrip().splitlines()[-1].endswith(GUARD)
     assert not (tmp_path / "runs").exists()
 

@@ -6,7 +6,6 @@ import signal
 import traceback
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 from typing import Any
 
 import cloudpickle  # type: ignore[import-untyped]
@@ -15,19 +14,6 @@ import numpy as np
 
 from gymnast.envs.errors import EnvError, cause, one_line_warnings
 from gymnast.envs.rows.row import Row
-
-GUARD = 'a script that starts workers has to keep what it runs under `if __name__ == "__main__":`'
-"""Each worker imports the script once more."""
-
-
-def begin(process: BaseProcess) -> None:
-    """Start a worker; in one that imports an unguarded script, and so comes here itself, say what to do and end it."""
-    try:
-        process.start()
-    except RuntimeError as error:
-        if "bootstrapping" not in str(error):
-            raise
-        raise SystemExit(f"gymnast: {GUARD}") from None
 
 
 def serve(connection: Connection, name: str, pickled: bytes, seeds: Sequence[np.random.SeedSequence]) -> None:

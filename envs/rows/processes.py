@@ -65,8 +65,7 @@ class WorkersEnv(RowsEnv):
         try:
             answers = [self._receive(index, timeout=START_TIMEOUT) for index in range(len(self._shares))]
         except WorkerError as error:
-            hint = f"; {worker.GUARD}" if str(error).endswith("exited with code 1") else ""
-            raise ValueError(f"{error}{hint}") from error.__cause__  # nothing has started yet
+            raise ValueError(str(error)) from error.__cause__  # nothing has started yet
         about = answers[0]
         super().__init__(
             id,
@@ -88,7 +87,7 @@ class WorkersEnv(RowsEnv):
             ours, theirs = context.Pipe()
             arguments = (theirs, self.id, pickled, [seeds[row] for row in share])
             process = context.Process(target=worker.serve, args=arguments, name=f"{self.id} {index}", daemon=True)
-            worker.begin(process)
+            process.start()
             theirs.close()
             self._processes.append(process)
             self._connections.append(ours)

@@ -20,7 +20,6 @@ from torch import Tensor
 from torch import multiprocessing as torch_multiprocessing
 
 from gymnast.agents.policy.hogwild import Shared, SharingAgent
-from gymnast.envs.rows.process import begin
 from gymnast.envs.rows.processes import WorkerError
 from gymnast.envs.rows.spawned import exit_cause
 from gymnast.training.async_worker import CLAIMED, DONE, LIMIT, UPDATES, Task, pickled, work
@@ -86,7 +85,7 @@ class AsyncLoop(Loop):
             task = Task(parts.name, self._pickled, seed, shared, self._counts)
             process = context.Process(target=work, args=(task, self._lock, theirs), daemon=True)
             process.name = f"{parts.name} worker {number}"
-            begin(process)
+            process.start()
             theirs.close()
             self._processes.append(process)
             self._connections.append(ours)
