@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/pytest -n 2 --dist worksteal
 
-.PHONY: train test check quick clean
+.PHONY: train test check quick docs clean
 
 train: .venv/installed
 	$(BIN)/gymnast train dqn --env CartPole-v1 --preset cartpole --track tensorboard
@@ -19,6 +19,10 @@ check: .venv/installed
 quick: .venv/installed
 	$(PYTEST) -m "not slow"
 
+docs: .venv/installed
+	$(BIN)/python -m sphinx -q -E -W --keep-going docs site
+	@echo site/index.html
+
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("gymnast needs Python 3.10 or newer: make PYTHON=python3.11" if sys.version_info < (3, 10) else 0)'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -26,4 +30,4 @@ quick: .venv/installed
 	touch $@
 
 clean:
-	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv build dist site .mypy_cache .ruff_cache .pytest_cache

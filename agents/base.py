@@ -6,7 +6,7 @@ agent that lacks one still trains.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
@@ -167,6 +167,21 @@ class ReplayAgent(Protocol):
     @property
     def replay(self) -> Replay | None:
         """None until training begins: an agent that only acts needs none."""
+        ...
+
+
+@runtime_checkable
+class CuttableAgent(Protocol):
+    """An agent that keeps steps of the episodes in progress until it learns from them.
+
+    Replays need nothing of this: they compare the observation that is acted on with the one that they expect.
+    """
+
+    def cut_off(self, rows: Sequence[int]) -> None:
+        """The episodes of these rows go no further, as where one is truncated: others begin in the next step.
+
+        What waits bootstraps from the last observation that is stored; without one it is dropped.
+        """
         ...
 
 

@@ -54,6 +54,8 @@ class Predictor:
         actor, new = self._actor_of(count, deterministic)
         starts = torch.full((count,), new)
         if start is not None:
+            if np.shape(start) not in ((), (count,)):
+                raise ValueError(f"predict was given start of shape {np.shape(start)} for {count} observations")
             starts = starts | torch.from_numpy(np.broadcast_to(np.asarray(start, np.bool_), (count,)).copy())
         with torch.no_grad():
             mask = None if action_mask is None else self._masks(action_mask, count)
@@ -134,7 +136,11 @@ def _rows(obs: Any, space: gym.Space[Any]) -> int | None:
         if len(found) != 1:
             raise ValueError("predict was given an observation whose parts are of different numbers of rows")
         return found.pop()
-    shape, single = tuple(np.shape(obs)), space.shape or ()
+    single = space.shape or ()
+    try:
+        shape = tuple(np.shape(obs))
+    except ValueError:  # parts of unequal lengths
+        raise ValueError("predict was given an observation that is not an array of numbers") from None
     if shape == single:
         return None
     if shape[1:] == single and len(shape) == len(single) + 1 and shape[0] > 0:

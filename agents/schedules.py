@@ -13,7 +13,7 @@ from functools import partial
 from typing import TypeAlias
 
 ScheduleLike: TypeAlias = float | str
-"""A constant, or `name:number:number…`, for instance `linear:1.0:0.05:10000` (start, end, steps)."""
+"""A constant, or a schedule such as `linear:1.0:0.05:10000` (name, start, end, steps)."""
 Schedule: TypeAlias = Callable[[int], float]
 FOREVER = 10**20
 """A step that no run reaches, at which schedules are still asked for a finite value within their limits."""

@@ -60,7 +60,7 @@ def main() -> None:
         said = f", target x{TARGET} {'reached' if middle >= TARGET * single else 'missed'}" if workers == 2 else ""
         print(f"  {workers} workers {middle:9,.0f} steps/s ({min(found):,.0f}, {max(found):,.0f})  {ratio}{said}")
     if arguments.json:
-        arguments.json.write_text(json.dumps(rates, indent=1))
+        arguments.json.write_text(json.dumps(rates, indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":

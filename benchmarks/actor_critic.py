@@ -80,8 +80,8 @@ class Task:
         return timed.result(self.rollouts * self.rollout, updates, expected=expected, allowed=allowed)
 
 
-def run_gymnast(task: Task, profiler: Profiler) -> Result:
-    """Our own loop, as `gymnast train` runs it, and where its time went."""
+def gymnast_loop(task: Task) -> Any:
+    """Our own loop, as `gymnast train` runs it, before its first step."""
     from gymnast.agents import ActorCritic
     from gymnast.envs import make
     from gymnast.training.loop import Loop
@@ -90,7 +90,13 @@ def run_gymnast(task: Task, profiler: Profiler) -> Result:
     spaces = env.single_observation_space, env.single_action_space
     agent = ActorCritic(*spaces, _config(task), num_envs=task.envs, seed=0)
     env.reset()
-    loop = Loop(agent, agent.actor(task.envs, explore=True, seed=0), env)
+    return Loop(agent, agent.actor(task.envs, explore=True, seed=0), env)
+
+
+def run_gymnast(task: Task, profiler: Profiler) -> Result:
+    """Our own loop, and where its time went."""
+    loop = gymnast_loop(task)
+    agent = loop.agent
     loop.advance(task.rollout, lambda: False)
     first = loop.seconds.learn
     before = task.warm_up * task.rollout
@@ -104,7 +110,7 @@ def run_gymnast(task: Task, profiler: Profiler) -> Result:
         loop.advance(before + task.rollouts * task.rollout, lambda: False)
         # Where an environment spends a step on a reset, that step is in a rollout but is not counted.
         result = task.result(timed, agent.updates, allowed=0.1)
-    env.close()
+    loop.env.close()
     if task.compile:
         result["compile_s"] = first
     spent["rest of learning"] = spent.pop("learn") - spent["updates"]
@@ -297,7 +303,7 @@ def main() -> None:
                 f"\neach at its best, {envs} environments", contest.best(medians), targets(arguments.env, envs)
             )
     if arguments.json:
-        arguments.json.write_text(json.dumps(figures, indent=1))
+        arguments.json.write_text(json.dumps(figures, indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -270,7 +270,7 @@ def main() -> None:
             figures.append({"threads": threads, "envs": envs, "rounds": rounds})
     contest.ratios("\neach at its best", contest.best(medians), TARGETS)
     if arguments.json:
-        arguments.json.write_text(json.dumps(figures, indent=1))
+        arguments.json.write_text(json.dumps(figures, indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":

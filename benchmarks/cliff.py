@@ -120,7 +120,7 @@ def main() -> None:
         }
         picture.draw(options.out / f"cliff-{name}.png", runs[0][2], make(ENV, vectorization="serial"))
     result["greedy_return_of_the_best_exploring_policy"] = best_exploring_policy()
-    (options.out / "cliff.json").write_text(json.dumps(result, indent=1) + "\n")
+    (options.out / "cliff.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     if options.json:
         print(json.dumps(result))
         return

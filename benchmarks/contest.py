@@ -99,7 +99,7 @@ def measure(script: str, name: str, python: str, options: Mapping[str, Any]) -> 
         command += [f"--{option}"] * (value is not False) + [str(value)] * (not isinstance(value, bool))
     threads = str(options["threads"])
     limits = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **limits})
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", env={**os.environ, **limits})
     if done.returncode:
         print(f"{name}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}", file=sys.stderr)
         return None

@@ -36,8 +36,8 @@ class Timed:
         return {"steps_per_second": self.steps / wall, "cpu_us": 1e6 * processor / self.steps}
 
 
-def run_gymnast(period: int, steps: int) -> dict[str, Any]:
-    """Our own loop, as `gymnast train` runs it; steps/s and where the time went."""
+def gymnast_loop(period: int) -> Any:
+    """Our own loop, as `gymnast train` runs it, after its warm-up."""
     from gymnast.agents import DQN, DQNConfig
     from gymnast.envs import make
     from gymnast.training.loop import Loop
@@ -57,6 +57,13 @@ def run_gymnast(period: int, steps: int) -> dict[str, Any]:
     env.reset()
     loop = Loop(agent, agent.actor(1, explore=True, seed=0), env)
     loop.advance(WARM_UP, lambda: False)
+    return loop
+
+
+def run_gymnast(period: int, steps: int) -> dict[str, Any]:
+    """Our own loop; steps/s and where the time went."""
+    loop = gymnast_loop(period)
+    agent = loop.agent
     before, updates = dict(vars(loop.seconds)), agent.updates
     timed = Timed(steps)
     loop.advance(WARM_UP + steps, lambda: False)
@@ -191,7 +198,7 @@ def measure(name: str, period: int, steps: int, python: str) -> dict[str, Any] |
     """One contender in a process of its own; None where it is not installed or failed, said on stderr."""
     command = [python, str(Path(__file__).resolve()), "--worker", name, "--periods", str(period), "--steps", str(steps)]
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **threads})
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", env={**os.environ, **threads})
     if done.returncode:
         print(f"{name}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}", file=sys.stderr)
         return None
@@ -257,7 +264,7 @@ def main() -> None:
             raise SystemExit("nothing to compare with: gymnast itself failed")
         figures += report(period, rates)
     if arguments.json:
-        arguments.json.write_text(json.dumps(figures, indent=1))
+        arguments.json.write_text(json.dumps(figures, indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -45,7 +45,9 @@ def main() -> None:
         results[num_envs] = measure(options, candidates, num_envs)
         print(str(num_envs).rjust(4), *(f"{results[num_envs][name]:,.0f}".rjust(16) for name in candidates), flush=True)
     if options.out:
-        options.out.write_text(json.dumps({"env": options.env, "steps_per_second": results}, indent=2) + "\n")
+        options.out.write_text(
+            json.dumps({"env": options.env, "steps_per_second": results}, indent=2) + "\n", encoding="utf-8"
+        )
 
 
 def measure(options: argparse.Namespace, candidates: list[str], num_envs: int) -> dict[str, float]:

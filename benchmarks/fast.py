@@ -133,7 +133,7 @@ def main() -> None:
                 + (f"   difference {result['difference']:.0e}" if "difference" in result else "")
             )
     if arguments.json:
-        arguments.json.write_text(json.dumps(figures, indent=1))
+        arguments.json.write_text(json.dumps(figures, indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -123,7 +123,7 @@ def pace(options: argparse.Namespace) -> list[Row]:
         print("  purejaxql itself is left out: --purejaxql names the folder of its repository")
         return rows
     command = [options.peer_python, "-c", PEER, str(options.purejaxql)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8")
     if done.returncode:
         print(f"  purejaxql failed: {(done.stderr.strip().splitlines() or ['without a word'])[-1]}")
         return rows
@@ -202,7 +202,7 @@ def main() -> None:
     if options.json is not None:
         settings = {name: str(value) for name, value in vars(options).items()}
         report = {"device": device, "torch": torch.__version__, "options": settings, "rows": rows}
-        options.json.write_text(json.dumps(report, indent=1) + "\n")
+        options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

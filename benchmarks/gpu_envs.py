@@ -202,7 +202,7 @@ def main() -> None:
             print(f"{game} has no device-native version: skipped")
     figures = compare(arguments, games, device)
     if arguments.json:
-        arguments.json.write_text(json.dumps(figures, indent=1))
+        arguments.json.write_text(json.dumps(figures, indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -92,7 +92,7 @@ def main() -> None:
         )
     print(f"{where(device)}, torch {torch.__version__}")
     if arguments.json is not None:
-        arguments.json.write_text(json.dumps({"where": where(device), "rows": rows}))
+        arguments.json.write_text(json.dumps({"where": where(device), "rows": rows}), encoding="utf-8")
     if any(row.get("waits", "none") != "none" for row in rows):
         raise SystemExit(1)
 

@@ -87,7 +87,7 @@ def main() -> None:
                 print(f"  {agent} {game} seed {seed}: {figures} ({rate:,.0f} steps/s)", flush=True)
                 if arguments.json is not None:
                     arguments.json.write_text(
-                        json.dumps({"where": where(torch.device(arguments.device)), "rows": rows})
+                        json.dumps({"where": where(torch.device(arguments.device)), "rows": rows}), encoding="utf-8"
                     )
     print(f"\n{where(torch.device(arguments.device))}, torch {torch.__version__}; IQM over seeds of the greedy return")
     for agent, game in returns:

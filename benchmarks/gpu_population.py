@@ -25,7 +25,7 @@ import torch
 from gpu_report import where
 
 from gymnast.agents import ActorCriticConfig
-from gymnast.agents.population.population import Population
+from gymnast.agents.population.actor_critic import ActorCriticPopulation
 from gymnast.populations.environment import evaluation_env, noise_of, play, training_env
 from gymnast.populations.session import summary
 from gymnast.settings.options import TrainOptions
@@ -57,7 +57,7 @@ def measure(options: TrainOptions, config: ActorCriticConfig, members: int) -> d
     began = time.perf_counter()
     seeds = [Seeds.of(seed) for seed in range(members)]
     env = training_env(options, seeds, device=options.device, compile=config.compile)
-    population = Population(
+    population = ActorCriticPopulation(
         env.single_observation_space,
         env.single_action_space,
         config,
@@ -120,7 +120,7 @@ def main() -> None:
         print(f"  {name:18}{value:,.3f}" if isinstance(value, float) else f"  {name:18}{value}")
     print(f"  PureJaxRL, {LARGE[0]:,} members of {LARGE[1]:,} steps on an A100, as published: {TARGET:.0f} s")
     if arguments.json:
-        arguments.json.write_text(json.dumps({**row, "purejaxrl_a100_s": TARGET}, indent=1))
+        arguments.json.write_text(json.dumps({**row, "purejaxrl_a100_s": TARGET}, indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":

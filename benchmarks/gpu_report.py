@@ -33,7 +33,7 @@ def where(device: torch.device) -> str:
 def write(name: str, rows: list[dict[str, Any]], device: torch.device) -> None:
     """Put the figures into a file of this name."""
     content = {"device": where(device), "torch": torch.__version__, "rows": rows}
-    (folder() / f"{name}.json").write_text(json.dumps(content, indent=1))
+    (folder() / f"{name}.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
 def folder() -> Path:

@@ -103,7 +103,7 @@ def main() -> None:
             print(f"== {name}", flush=True)
             results[name] = parts[name]()
     if arguments.json:
-        with open(arguments.json, "w") as file:
+        with open(arguments.json, "w", encoding="utf-8") as file:
             json.dump(results, file, indent=1)
 
 

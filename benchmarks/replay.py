@@ -122,7 +122,7 @@ def _filled(replay: Contender) -> Contender:
 
 def _resident() -> int:
     """Bytes of this process that lie in memory."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+    return int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1]) * os.sysconf("SC_PAGESIZE")
 
 
 def _microseconds(call: Callable[[], Any], seconds: float = 0.6) -> float:
@@ -160,13 +160,15 @@ def main() -> None:
     }
     _print(medians)
     if options.out:
-        options.out.write_text(json.dumps({"transitions": options.transitions, "medians": medians, "rounds": rounds}))
+        options.out.write_text(
+            json.dumps({"transitions": options.transitions, "medians": medians, "rounds": rounds}), encoding="utf-8"
+        )
 
 
 def _in_process(name: str, options: argparse.Namespace) -> dict[str, float] | None:
     python = sys.executable if name.startswith("gymnast") else options.peer_python
     command = [python, __file__, "--one", name, "--transitions", str(options.transitions)]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", env={**os.environ, "OMP_NUM_THREADS": "1"})
     if done.returncode:
         print(f"{name}: left out, {done.stderr.strip().splitlines()[-1]}", flush=True)
         return None

@@ -84,6 +84,8 @@ class Env(ABC):
         """Restore the state of a snapshot, including `obs`, `start` and `action_mask`."""
         raise NotImplementedError(f"{self.id} cannot be restored exactly")
 
+    forgets: tuple[str, ...] = ()
+    """Wrappers whose statistics `lasting` does not reach."""
     fresh_rows: tuple[int, ...] = ()
     """Rows that the last `restore` could not bring back, and which began new episodes."""
 

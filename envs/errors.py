@@ -16,6 +16,15 @@ class EnvWarning(UserWarning):
     """Something about an environment that a run goes on with, and its user should know."""
 
 
+def cause(error: BaseException) -> str:
+    """The type and text of an error on one line; also of one whose text cannot be had."""
+    try:
+        text = " ".join(str(error).split())
+    except Exception:
+        text = ""
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
 def display_hint(text: str) -> str:
     """What to do about an error that comes from drawing without a display; empty for other errors."""
     said = text.lower()

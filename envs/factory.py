@@ -60,19 +60,16 @@ def make(
     `wrappers` name classes of `gymnasium.wrappers` to put around each row (`NAME:OPTION=VALUE`), innermost first.
     With `render=True`, `Env.render` gives frames. `native` says whether an id that has a device-native version is
     played in that: by default on any device but the CPU. With `compile` a step of a device-native environment is one
-    compiled function; with `check_actions` it refuses actions outside its space, by an EnvError. Other environments
-    know nothing of either.
-    `frame_stack` makes each observation the last frames of an image environment (`rows/frames.py`), which device-native
-    environments, Atari games (they have an option `stack`) and vector environments do not take.
+    compiled function; with `check_actions` it refuses actions outside its space, by an EnvError; other environments
+    ignore both. `frame_stack` makes each observation the last frames of an image environment (`rows/frames.py`), which
+    device-native environments, Atari games (they have an option `stack`) and vector environments do not take.
     Raises ValueError in one line for whatever cannot be built.
     """
     registration.register()
-    _check(num_envs, vectorization, max_episode_steps, seed)
-    sequence = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
     wanted = _Wanted(
         num_envs,
         _device(device),
-        sequence,
+        _sequence(seed),
         vectorization,
         dict(options or {}),
         tuple(wrappers),
@@ -80,12 +77,16 @@ def make(
         render=render,
         frame_stack=frame_stack,
     )
-    if frame_stack < 1:
-        raise ValueError(f"frame_stack must be >= 1, got {frame_stack}")
+    return _made(id, wanted, native=native, compile=compile, check_actions=check_actions)
+
+
+def _made(id: EnvLike, wanted: _Wanted, *, native: bool | None, compile: bool, check_actions: bool) -> Env:
+    """A given vector environment, rows, or of an id the version that is asked for: device-native or ale-py's own."""
     if isinstance(id, gym.vector.VectorEnv):
         return _adapted(id, wanted, check_actions=check_actions)
     if not isinstance(id, str):
         return _in_rows(id, wanted)
+    vectorization = wanted.vectorization
     own = native_id(id, wanted.device, native=_native_if_bare(id, native, wanted), vectorization=vectorization)
     if wanted.wrappers and (own is not None or _is_atari(id)):
         raise ValueError(f"wrapper: {own or id} steps its rows as one, and {wanted.wrappers[0]} wraps a single one")
@@ -119,6 +120,15 @@ class _Wanted:
     max_episode_steps: int | None
     render: bool
     frame_stack: int
+
+    def __post_init__(self) -> None:
+        for name, value in (("num_envs", self.num_envs), ("max_episode_steps", self.max_episode_steps)):
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be >= 1, got {value}")
+        if self.vectorization not in VECTORIZATIONS:
+            raise ValueError(f"vectorization must be one of {', '.join(VECTORIZATIONS)}, got {self.vectorization!r}")
+        if self.frame_stack < 1:
+            raise ValueError(f"frame_stack must be >= 1, got {self.frame_stack}")
 
     def refuse_stack(self, what: str) -> None:
         """ValueError where frames cannot be stacked."""
@@ -286,17 +296,12 @@ def _device_native(id: str, wanted: _Wanted, *, compile: bool, check_actions: bo
     return NativeEnv(env, id=id, seed=wanted.seed)
 
 
-def _check(
-    num_envs: int, vectorization: str, max_episode_steps: int | None, seed: int | np.random.SeedSequence
-) -> None:
-    if isinstance(seed, int) and seed < 0:
+def _sequence(seed: int | np.random.SeedSequence) -> np.random.SeedSequence:
+    if isinstance(seed, np.random.SeedSequence):
+        return seed
+    if seed < 0:
         raise ValueError(f"seed must be >= 0, got {seed}")
-    if num_envs < 1:
-        raise ValueError(f"num_envs must be >= 1, got {num_envs}")
-    if vectorization not in VECTORIZATIONS:
-        raise ValueError(f"vectorization must be one of {', '.join(VECTORIZATIONS)}, got {vectorization!r}")
-    if max_episode_steps is not None and max_episode_steps < 1:
-        raise ValueError(f"max_episode_steps must be >= 1, got {max_episode_steps}")
+    return np.random.SeedSequence(seed)
 
 
 def _device(name: str | torch.device) -> torch.device:

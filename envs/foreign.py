@@ -67,16 +67,12 @@ def step_of(
     """
     observation, reward, terminated, truncated, info = stepped
     where = torch.device(device)
-    try:
-        number = incoming.number(reward, "reward")
-        ends = incoming.flag(terminated, "terminated"), incoming.flag(truncated, "truncated")
-    except BadValue as error:
-        raise EnvError(f"the environment {error}") from error
+    number, *ends = _plain(reward, terminated, truncated)
     ended = any(ends)
     if ended != (begun is not None):
         wrong = "needs begun=env.reset(), for the episode ended" if ended else "takes begun only where an episode ended"
         raise ValueError(f"step_of {wrong}")
-    next_obs, next_mask = _observed(env, observation, info, device=where)
+    next_obs, next_mask = _observed(env, observation, info, device=where, ended=ended)
     obs, mask = (next_obs, next_mask) if begun is None else _observed(env, *begun, device=where)
     statistics = info.get("episode") if ended else None
     return Step(
@@ -96,13 +92,23 @@ def step_of(
     )
 
 
+def _plain(reward: Any, terminated: Any, truncated: Any) -> tuple[float, bool, bool]:
+    try:
+        ends = incoming.flag(terminated, "terminated"), incoming.flag(truncated, "truncated")
+        return incoming.number(reward, "reward"), *ends
+    except BadValue as error:
+        raise EnvError(f"the environment {error}") from error
+
+
 def _observed(
-    env: Spaces, observation: Any, info: dict[str, Any], *, device: torch.device
+    env: Spaces, observation: Any, info: dict[str, Any], *, device: torch.device, ended: bool = False
 ) -> tuple[Obs, Tensor | None]:
     """An observation [1, ...], and its mask [1, A] where the info has one."""
     try:
         obs = batched(env.observation_space, _lifted(observation, env.observation_space), device)
-        mask = masks(env.action_space, info["action_mask"], 1, device) if "action_mask" in info else None
+        mask = None
+        if "action_mask" in info:
+            mask = masks(env.action_space, info["action_mask"], 1, device, ended=ended)
     except (ValueError, KeyError, IndexError, TypeError) as error:
         raise EnvError(f"the environment {error}") from error
     return obs, mask

@@ -12,6 +12,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from gymnast.envs.defaults import kept_defaults
+from gymnast.envs.errors import cause
+
 
 def find(name: str, kind: str) -> Any:
     """What `module:name` or `./file.py:name` stands for; ValueError in one line, where `kind` says what is sought."""
@@ -28,7 +31,8 @@ def find(name: str, kind: str) -> Any:
 
 def load(where: str) -> ModuleType:
     """Import a module, or a file whose name ends in .py; ValueError in one line where that fails."""
-    return _file(where) if where.endswith(".py") else _module(where)
+    with kept_defaults(where):
+        return _file(where) if where.endswith(".py") else _module(where)
 
 
 def name_of(function: Any) -> str | None:
@@ -47,7 +51,7 @@ def _module(name: str) -> ModuleType:
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
             raise ValueError(f"no module {name}; use ./file.py:NAME for a file") from None
         raise ValueError(f"cannot import {name}: {_where(error)}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ValueError(f"cannot import {name}: {_where(error)}") from error
 
 
@@ -66,7 +70,7 @@ def _file(name: str) -> ModuleType:
     sys.modules[module_name] = module  # dataclasses and annotations look their module up by name
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[module_name]
         raise ValueError(f"cannot import {path}: {_where(error)}") from error
     return module
@@ -77,9 +81,9 @@ def _file_module(path: Path) -> str:
     return f"gymnast_file_{path.stem}_{zlib.crc32(str(path).encode()):08x}"
 
 
-def _where(error: Exception) -> str:
+def _where(error: BaseException) -> str:
     """The error in one line, with the line of code that raised it."""
-    text = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+    text = cause(error)
     frames = traceback.extract_tb(error.__traceback__)
     if isinstance(error, SyntaxError) or not frames:
         return text

@@ -26,6 +26,7 @@ the space's own numbers (its `start` included).
 
 TENSOR_DTYPES: dict[Any, np.dtype[Any]] = {
     np.dtype(np.float64): np.dtype(np.float32),
+    np.dtype(np.longdouble): np.dtype(np.float32),
     np.dtype(np.uint16): np.dtype(np.int32),
     np.dtype(np.uint32): np.dtype(np.int64),
     np.dtype(np.uint64): np.dtype(np.int64),
@@ -128,19 +129,27 @@ def batched(space: gym.Space[Any], observations: Any, device: torch.device) -> O
     if isinstance(space, (spaces.Dict, spaces.Tuple)):
         return {name: batched(part, observations[key], device) for name, key, part in children(space)}
     batch = incoming.fitted(np.array(observations), space)
-    incoming.check_range(batch, space)
-    return to_tensor(batch.astype(tensor_dtype(space), copy=False), device)
+    if not isinstance(space, spaces.Box):
+        incoming.check_range(batch, space)
+    dtype = tensor_dtype(space)
+    return to_tensor(batch if batch.dtype == dtype else incoming.narrowed(batch, dtype), device)
 
 
-def masks(space: gym.Space[Any], given: Any, rows: int, device: torch.device) -> Tensor:
+def masks(space: gym.Space[Any], given: Any, rows: int, device: torch.device, *, ended: bool = False) -> Tensor:
     """Masks of allowed actions as they come from one environment (`rows` 1) or N of them, bool [N, A].
 
+    Where an episode `ended`, a mask that allows no action allows all.
+
     Raises:
-        ValueError: masks that do not fit the action space.
+        ValueError: masks that do not fit the action space, or allow no action.
     """
     size = sum(incoming.mask_sizes(space))
     many = not isinstance(given, tuple) and np.shape(given) == (rows, size)
     allowed = [incoming.mask(mask, space) for mask in (given if many else [given])]
     if len(allowed) != rows:
         raise ValueError(f"gave one action mask for {rows} observations: each needs its own")
+    none = [incoming.allows_none(mask, space) for mask in allowed]
+    if any(none) and not ended:
+        raise ValueError(f"gave the action mask {allowed[none.index(True)].tolist()}, which allows no action")
+    allowed = [mask | empty for mask, empty in zip(allowed, none, strict=True)]
     return to_tensor(np.stack(allowed), device)

@@ -88,23 +88,25 @@ def why_not_restored(
     build = partial(make, env, vectorization="serial", options=options, max_episode_steps=max_episode_steps)
     trial = _Trial(build, RESUMED, 0)
     made: list[Env] = []
-    try:
-        made.append(build())
-        first = made[0]
-        if not isinstance(first, SerialEnv) or first.rows[0].method != "replay":
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", EnvWarning)  # the run says them again
+        try:
+            made.append(build())
+            first = made[0]
+            if not isinstance(first, SerialEnv) or first.rows[0].method != "replay":
+                return None
+            made.append(build())
+            for _ in range(2):  # the second time after an episode or more
+                first.reset()
+                list(trial._random(first, RESUMED))
+            taken = first.snapshot()
+        except (ValueError, EnvError):
             return None
-        made.append(build())
-        for _ in range(2):  # the second time after an episode or more
-            first.reset()
-            list(trial._random(first, RESUMED))
-        taken = first.snapshot()
-    except (ValueError, EnvError):
-        return None
-    else:
-        return _lost(trial, made[0], made[1], taken)
-    finally:
-        for each in made:
-            each.close()
+        else:
+            return _lost(trial, made[0], made[1], taken)
+        finally:
+            for each in made:
+                each.close()
 
 
 def _lost(trial: _Trial, first: Env, second: Env, taken: dict[str, Any]) -> str | None:
@@ -278,7 +280,7 @@ class _Trial:
     def _steps_of(self, env: Env, steps: int) -> Iterator[Any]:
         for step in self._random(env, steps):
             seen = {"obs": _copied(step.obs), "next_obs": _copied(step.next_obs)}
-            yield (seen, step.reward.tolist(), step.terminated.tolist(), step.truncated.tolist())
+            yield {**seen, "reward": step.reward, "terminated": step.terminated, "truncated": step.truncated}
 
     def _recorded(self, env: Env, steps: int) -> list[Any]:
         try:
@@ -310,12 +312,7 @@ def _copied(obs: Obs) -> Obs:
 def _same(left: list[Any], right: list[Any]) -> bool:
     """Whether two records of `_steps_of`, with or without a first observation, are equal bit for bit."""
 
-    def equal(one: Any, other: Any) -> bool:
-        if isinstance(one, tuple):
-            return tensors.equal(one[0], other[0]) and one[1:] == other[1:]
-        return tensors.equal(one, other)
-
-    return len(left) == len(right) and all(equal(one, other) for one, other in zip(left, right, strict=True))
+    return len(left) == len(right) and all(tensors.equal(one, other) for one, other in zip(left, right, strict=True))
 
 
 def _tensors(space: gym.Space[Any]) -> str:

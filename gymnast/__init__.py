@@ -19,10 +19,11 @@ from gymnast.version import __version__
 
 if TYPE_CHECKING:
     from gymnast.evaluation.play import evaluate
+    from gymnast.populations.train import resume
     from gymnast.settings import presets
     from gymnast.settings.options import TrainOptions
     from gymnast.storage.rebuild import load, save
-    from gymnast.training.train import resume, train
+    from gymnast.training.train import train
 
 __all__ = ["TrainOptions", "__version__", "evaluate", "load", "presets", "resume", "save", "train"]
 
@@ -30,7 +31,7 @@ _HOMES = {
     "TrainOptions": "settings.options",
     "evaluate": "evaluation.play",
     "load": "storage.rebuild",
-    "resume": "training.train",
+    "resume": "populations.train",
     "save": "storage.rebuild",
     "train": "training.train",
 }

@@ -60,19 +60,37 @@ def build(
     Raises:
         ValueError: an unknown name (with the nearest one), or an observation space that the backbone does not fit.
     """
+    from gymnast.networks.own import checked
+
+    if isinstance(name, str) and ":" in name:
+        name = _class(name)
+    if isinstance(name, type):
+        return checked(_made(name, observation_space), name.__name__, observation_space)
+    if not isinstance(name, str):
+        return checked(name, type(name).__name__, observation_space)
+    chosen = automatic(observation_space) if name == "auto" else name
+    sizes = _sizes(chosen, hidden_sizes)
+    return _named(
+        chosen, observation_space, sizes, activation=activation, layer_norm=layer_norm, init=init, generator=generator
+    )
+
+
+def _named(
+    chosen: str,
+    observation_space: gym.Space[Any],
+    sizes: tuple[int, ...],
+    *,
+    activation: str,
+    layer_norm: bool,
+    init: str,
+    generator: torch.Generator,
+) -> nn.Module:
+    """One of our own backbones with its first weights."""
     from gymnast.networks.backbones.combined import Combined
     from gymnast.networks.backbones.convolutional import CNNS
     from gymnast.networks.backbones.mlp import MLP
     from gymnast.networks.layers.init import initialise
 
-    if isinstance(name, str) and ":" in name:
-        name = _class(name)
-    if isinstance(name, type):
-        return checked(_made(name, observation_space), name.__name__)
-    if not isinstance(name, str):
-        return checked(name, type(name).__name__)
-    chosen = automatic(observation_space) if name == "auto" else name
-    sizes = _sizes(chosen, hidden_sizes)
     if chosen in CNNS:
         cnn: nn.Module = CNNS[chosen](observation_space, sizes, layer_norm=layer_norm)
         initialise(cnn, init, activation="relu", generator=generator)
@@ -152,18 +170,9 @@ def _made(cls: type[Any], observation_space: gym.Space[Any]) -> object:
         raise ValueError(f"backbone {cls.__name__} must be an nn.Module")
     try:
         return cls(observation_space)
-    except TypeError as error:
+    except Exception as error:
         text = " ".join(str(error).split())
         raise ValueError(f"backbone {cls.__name__}(observation_space) cannot be built: {text}") from error
-
-
-def checked(module: object, name: str) -> nn.Module:
-    """The module, if it is a backbone."""
-    from torch import nn
-
-    if not isinstance(module, nn.Module) or not isinstance(getattr(module, "out_features", None), int):
-        raise ValueError(f"backbone {name} must be an nn.Module with an integer attribute out_features")
-    return module
 
 
 def _class(path: str) -> Any:

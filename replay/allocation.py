@@ -27,7 +27,7 @@ def free_bytes(device: torch.device) -> int:
     free = int(psutil.virtual_memory().available)
     for limit_file, used_file in CGROUPS:
         try:
-            limit, used = (int(Path(name).read_text()) for name in (limit_file, used_file))
+            limit, used = (int(Path(name).read_text(encoding="utf-8")) for name in (limit_file, used_file))
         except (OSError, ValueError):  # no such group, or "max": no limit
             continue
         free = min(free, limit - used)
@@ -63,21 +63,32 @@ def map_file(path: str, sizes: list[int], *, replay_size: int) -> list[np.ndarra
                 f"replay_size {replay_size:,} needs {starts[-1] / 1e9:.2f} GB of disk and {free / 1e9:.2f} GB are "
                 f"free for replay_path {path}"
             )
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            os.unlink(path)
-            if sys.platform == "linux":
-                os.posix_fallocate(file, 0, starts[-1])
-            else:
-                os.ftruncate(file, starts[-1])
-            mapped = mmap.mmap(file, starts[-1])
-        finally:
-            os.close(file)
+        mapped = _mapped(path, starts[-1])
     except FileExistsError:
         raise ValueError(
             f"replay_path {path} exists: name a file that does not exist, the replay creates its own"
         ) from None
     except OSError as error:
         raise ValueError(f"replay_path {path} cannot be used: {error.strerror}") from None
-    mapped.madvise(mmap.MADV_RANDOM)  # frames are read at random places: reading ahead is not worthwhile
     return [np.ndarray(size, np.uint8, mapped, offset=start) for size, start in zip(sizes, starts, strict=False)]
+
+
+def _mapped(path: str, size: int) -> mmap.mmap:
+    """A new file of `size` bytes in memory, whose name is gone; OSError where it cannot be made."""
+    new = os.O_RDWR | os.O_CREAT | os.O_EXCL
+    if sys.platform == "win32":  # an open file keeps its name there, and O_TEMPORARY deletes it with the last handle
+        file = os.open(path, new | os.O_BINARY | os.O_TEMPORARY, 0o600)
+    else:
+        file = os.open(path, new, 0o600)
+        os.unlink(path)
+    try:
+        if sys.platform == "linux":
+            os.posix_fallocate(file, 0, size)
+        else:
+            os.ftruncate(file, size)
+        mapped = mmap.mmap(file, size)
+    finally:
+        os.close(file)
+    if sys.platform != "win32":
+        mapped.madvise(mmap.MADV_RANDOM)  # frames are read at random places: reading ahead is not worthwhile
+    return mapped

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -64,6 +65,10 @@ class EpisodeBuffer:
         lengths, steps = self.lengths, self.steps
         self.lengths = []
         return nested_fields({name: buffer[:steps] for name, buffer in self._finished.items()}), lengths
+
+    def drop(self, rows: Sequence[int]) -> None:
+        """Forget the steps of these rows' episodes in progress."""
+        self._position[list(rows)] = 0
 
     def clear(self) -> None:
         """Clear it, keeping the memory."""

@@ -62,7 +62,7 @@ class Ring:
         self._allocate_frames(path, size)
         self.block = BLOCK
         sizes = {"stack": self.stack, "n": self.n, "block": self.block}
-        self._data = data = kernels.allocate(slots, num_envs, gamma=transitions.gamma, **sizes)
+        self._data = data = kernels.allocate(slots, num_envs, gammas=transitions.gammas, **sizes)
         self._struct = kernels.struct_of(data)
         self.action, self.reward, self.bootstrap = data.action, data.reward, data.bootstrap
         self.stop, self.ready, self.touched = data.stop, data.ready, data.touched

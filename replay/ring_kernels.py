@@ -7,6 +7,7 @@ their addresses. Frames of any type are bytes here.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,7 +33,7 @@ class Arrays(NamedTuple):
     stop: np.ndarray  # bool [S], a window ends with this step
     ready: np.ndarray  # bool [S]
     touched: np.ndarray  # int64 [blocks], of each block of slots the last `store` into it
-    powers: np.ndarray  # float32 [n + 1], gamma**0 …
+    powers: np.ndarray  # float32 [G, n + 1], gamma**0 … of G equal groups of successive streams
     streams: np.ndarray  # int64 [4, N]
     counts: np.ndarray  # int64 [6]
     moves: np.ndarray  # int64 [N * (stack + 1), 2], from which frame of obs, then of next_obs, to which slot
@@ -42,6 +43,7 @@ class Arrays(NamedTuple):
     stack: int
     n: int
     block: int
+    groups: int
 
 
 class Windows(NamedTuple):
@@ -56,8 +58,8 @@ class Windows(NamedTuple):
 STRUCT = np.dtype([(name, np.int64) for name in Arrays._fields])
 
 
-def allocate(slots: int, num_envs: int, *, stack: int, n: int, gamma: float, block: int) -> Arrays:
-    """The arrays of an empty ring."""
+def allocate(slots: int, num_envs: int, *, stack: int, n: int, gammas: Sequence[float], block: int) -> Arrays:
+    """The arrays of an empty ring; of several discounts each is that of an equal share of the streams, in order."""
     arrays = Arrays(
         action=np.zeros(slots, np.int64),
         reward=np.zeros(slots, np.float32),
@@ -65,7 +67,7 @@ def allocate(slots: int, num_envs: int, *, stack: int, n: int, gamma: float, blo
         stop=np.zeros(slots, np.bool_),
         ready=np.zeros(slots, np.bool_),
         touched=np.zeros(-(-slots // block), np.int64),
-        powers=np.array([gamma**power for power in range(n + 1)], np.float32),
+        powers=np.array([[gamma**power for power in range(n + 1)] for gamma in gammas], np.float32),
         streams=np.zeros((4, num_envs), np.int64),
         counts=np.zeros(6, np.int64),
         moves=np.zeros((num_envs * (stack + 1), 2), np.int64),
@@ -75,6 +77,7 @@ def allocate(slots: int, num_envs: int, *, stack: int, n: int, gamma: float, blo
         stack=stack,
         n=n,
         block=block,
+        groups=len(gammas),
     )
     arrays.streams[SLOT], arrays.streams[FRESH] = range(slots - num_envs, slots), 1
     return arrays
@@ -106,7 +109,7 @@ def _arrays(struct: np.ndarray) -> Arrays:
         carray(pointer(at.stop), slots, np.bool_),
         carray(pointer(at.ready), slots, np.bool_),
         carray(pointer(at.touched), (slots - 1) // at.block + 1, np.int64),
-        carray(pointer(at.powers), n + 1, np.float32),
+        carray(pointer(at.powers), (at.groups, n + 1), np.float32),
         carray(pointer(at.streams), (4, num_envs), np.int64),
         carray(pointer(at.counts), 6, np.int64),
         carray(pointer(at.moves), (num_envs * (stack + 1), 2), np.int64),
@@ -116,6 +119,7 @@ def _arrays(struct: np.ndarray) -> Arrays:
         stack,
         n,
         at.block,
+        at.groups,
     )
 
 
@@ -235,12 +239,13 @@ def windows(
     ring = _arrays(struct)
     for row in range(len(index)):
         last = index[row]
+        group = last % ring.num_envs * ring.groups // ring.num_envs if ring.groups > 1 else 0
         action[row], gained, power = ring.action[last], ring.reward[last], 1
         while power < ring.n and not ring.stop[last]:
             last = _next(ring, last)
-            gained += ring.powers[power] * ring.reward[last]
+            gained += ring.powers[group, power] * ring.reward[last]
             power += 1
-        total[row], discount[row] = gained, ring.powers[power] * ring.bootstrap[last]
+        total[row], discount[row] = gained, ring.powers[group, power] * ring.bootstrap[last]
         successor[row] = _next(ring, last)
 
 

@@ -40,4 +40,9 @@ class NStep:
     """
 
     n: int
-    gamma: float
+    gamma: float | tuple[float, ...]
+    """Discount per step; of several each is that of an equal share of the streams, in their order."""
+
+    @property
+    def gammas(self) -> tuple[float, ...]:
+        return self.gamma if isinstance(self.gamma, tuple) else (self.gamma,)

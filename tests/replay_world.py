@@ -22,7 +22,6 @@ CPU = torch.device("cpu")
 class Every:
     """A sampler that lists the ready slots one after the other, for either ring."""
 
-    generator = torch.Generator()
     slot_bytes = 0
 
     def allocate(self, slots: int, device: Any = None) -> None: ...
@@ -32,6 +31,8 @@ class Every:
 
     def sample(self, ready: np.ndarray, count: int, index: np.ndarray, weight: np.ndarray) -> None:
         index[:] = np.resize(np.flatnonzero(ready), len(index))
+
+    def fill(self, uniform: torch.Tensor) -> None: ...
 
     def draw(self, uniform: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         slots = np.flatnonzero(self.ready.numpy())

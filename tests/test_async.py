@@ -155,7 +155,7 @@ def test_a_worker_that_dies_is_named_and_the_run_stops(tmp_path: Path) -> None:
     left[0].kill()
     text, _ = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert f"(pid {left[0].pid}) was killed by signal 9" in text
+    assert f"(pid {left[0].pid}) was killed by SIGKILL" in text
     assert "a3c worker" in text
     eventually(lambda: gone(left))
 
@@ -189,3 +189,28 @@ def test_runs_that_do_not_fit_workers_are_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(UsageError, match=message):
             train("a3c", options(tmp_path, **changes), FAST)
+
+
+@pytest.mark.slow
+def test_an_environment_that_fails_in_a_worker_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "leaving.py").write_text(
+        "import sys\n"
+        "from gymnasium.envs.classic_control import CartPoleEnv\n"
+        "class Leaving(CartPoleEnv):\n"
+        "    def step(self, action):\n"
+        "        sys.exit('no more')\n"
+    )
+    words = "train a3c --env ./leaving.py:Leaving --workers 2 --steps 500 --no-video --name a"
+    ran = subprocess.run(
+        [sys.executable, "-m", "gymnast", *words.split()],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.getcwd()},
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+    assert ran.returncode == 1
+    assert "Traceback" not in ran.stderr
+    said = "stopped by leaving.py:Leaving: step raised SystemExit: no more (step 1 of episode 1)"
+    assert ran.stderr.count(said) == 1

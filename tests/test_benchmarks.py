@@ -20,6 +20,10 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
         "--only gymnast-dqn --threads 1 --envs 2 --rounds 1 --steps 8 --learning-starts 40 --warm-up 8",
         ("gymnast-dqn, 1 threads, 2 envs: ", "gymnast-dqn, ms/step: act", "each at its best"),
     ),
+    "checks": (
+        "--rounds 1 --steps 20 --only dqn-10 ppo-16",
+        ("dqn-10, 1 rounds; medians", "ppo-16, 1 rounds", "  without  ", "  loss ", "target 2 %"),
+    ),
     "cliff": ("--seeds 1 --episodes 20", ("q-learning   while exploring", "greedy [-13.0]", "greedy: -15")),
     "dqn": ("--periods 10 --rounds 1 --steps 20", ("one update per 10 env steps", "gymnast's us/step: act")),
     "envs": ("--num-envs 2 --rounds 1 --seconds 0.01", ("gymnasium loop", "   2 ")),
@@ -46,6 +50,10 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "gpu_minatar": ("--device cpu --agents pqn --steps 64", ("pqn Breakout seed 0: ", "IQM over seeds")),
     "gpu_population": ("--device cpu --members 2 --steps 512", ("no GPU: 2 members of 512 steps", "solved  ")),
     "learning": ("frozenlake --seeds 1 --steps 500", ("== frozenlake", "'agent': 'double-q-learning', 'seed': 0")),
+    "population": (
+        "--agent pqn dqn --members 2 --singles 1 --steps 1200",
+        ("pqn             2 members of 1,200 steps: ", "ratio"),
+    ),
     "replay": ("--contenders gymnast sb3 --transitions 200 --rounds 1", ("sample 256", "sb3: left out, " + NO_PEER)),
     "tabular": ("--steps 100 --rounds 1", ("compiled with masks", "equal, bit for bit: True")),
 }

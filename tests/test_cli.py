@@ -20,6 +20,7 @@ from gymnast.agents.table import ALGORITHMS
 from gymnast.cli import groups, help
 from gymnast.cli.main import PresetOptions, main
 from gymnast.errors import RunError, UsageError
+from gymnast.populations import train as populations
 from gymnast.settings import agents, flags, presets
 from gymnast.settings.options import EvaluateOptions, PopulationOptions, TrainOptions
 from gymnast.training import train as training
@@ -269,7 +270,7 @@ def test_evaluate_prints_text_or_one_json_object(
 def test_resume_hands_its_options_on(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
     result = SimpleNamespace(exit_code=130, as_text=str)
-    monkeypatch.setattr(training, "resume", lambda path, **rest: seen.append((path, rest)) or result)
+    monkeypatch.setattr(populations, "resume", lambda path, **rest: seen.append((path, rest)) or result)
     words = ["--steps", "500", "runs/a", "--device", "cpu", "--trust", "--no-exact-resume"]
     assert main(["resume", *words]) == 130
     assert main(["resume", "runs/a"]) == 130

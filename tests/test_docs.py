@@ -17,12 +17,14 @@ import pytest
 from gymnast.cli.main import COMMANDS, main
 from gymnast.populations import request as population
 from gymnast.settings import flags, request
+from gymnast.settings.agents import AGENTS
 from gymnast.storage.metrics_log import read
 from gymnast.suites.options import AblateOptions, BenchmarkOptions
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ("README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
-EXAMPLES = ("monte_carlo.py", "mine.py", "chase.py", "lines.py", "nets.py")
+PAGES = ("README.md", *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md")))
+TUTORIAL = "docs/own-environment.md"
+EXAMPLES = ("monte_carlo.py", "mine.py", "chase.py", "lines.py", "nets.py", "apples.py")
 """Files of a reader that the pages name."""
 
 
@@ -49,7 +51,9 @@ def stories(page: str) -> list[list[str]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("page", "block"), [(page, block) for page in PAGES for block in blocks(page, "python")], ids=lambda text: text[:9]
+    ("page", "block"),
+    [(page, block) for page in PAGES for block in blocks(page, "python") if page != TUTORIAL],
+    ids=lambda text: text[:9],
 )
 def test_python(
     page: str, block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -96,6 +100,36 @@ def test_names_files_that_exist(page: str) -> None:
         assert ((ROOT / page).parent / target).exists(), target
     for name in re.findall(r"`([\w/]+(?:\.py|/))`", text):
         assert name in EXAMPLES or (ROOT / name).exists(), name
+
+
+def test_readme_lists_the_agents() -> None:
+    rows = re.findall(r"^\| \[`([\w-]+)`\]\((.+)\) \| (.+) \|$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert rows == [(name, f"docs/agents/{name}.md", entry.help) for name, entry in AGENTS.items()]
+
+
+@pytest.mark.slow
+def test_tutorial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The page's file, commands and script, in their order, with fewer steps."""
+    code, script = blocks(TUTORIAL, "python")
+    (tmp_path / "apples.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    steps = iter((1200, 1500))
+    said = []
+    for block in blocks(TUTORIAL, "text"):
+        for line in block.splitlines():
+            if line.startswith("gymnast "):
+                fewer = re.sub(r"--steps \d+", lambda _: f"--steps {next(steps)}", line).replace(
+                    "--episodes 100", "--episodes 2"
+                )
+                assert main(shlex.split(fewer)[1:]) == 0, line
+                said.append(capsys.readouterr().out)
+            else:  # printed by the command before
+                assert line in said[-1]
+    assert len(said) == 4
+    assert (tmp_path / "apples.mp4").stat().st_size > 0
+    exec(compile(script, TUTORIAL, "exec"), {"__name__": "__main__"})
+    assert -10.0 <= float(capsys.readouterr().out) <= 10.0
 
 
 def code_lines(path: Path) -> int:

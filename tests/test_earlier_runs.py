@@ -62,6 +62,8 @@ def test_a_population_of_an_earlier_build_is_read(kept: Path, capsys: pytest.Cap
     assert json.loads(capsys.readouterr().out)["agent"] == "ppo"
     weights = torch.load(run / "checkpoints" / "members.pt", weights_only=True)["population"]["weights"]["parameters"]
     assert weights.shape[0] == 3
+    assert main(["resume", str(run)]) == 2  # it kept nothing to resume from
+    assert capsys.readouterr().err == f"gymnast: no checkpoint {run / 'checkpoints' / 'last.pt'}\n"
 
 
 def test_runs_of_an_earlier_build_are_reported(kept: Path, tmp_path: Path) -> None:

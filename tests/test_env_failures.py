@@ -345,7 +345,7 @@ def test_frames_of_any_kind(name: str, vectorization: str) -> None:
 def test_what_is_no_picture_is_named(frame: Any) -> None:
     env = envs.make(faulty(frame=frame), render=True)
     env.reset()
-    with pytest.raises(EnvError, match=r"build gave .* which is no picture \(render, episode 1\)"):
+    with pytest.raises(EnvError, match=r"build gave .* which is no picture \(render of episode 1\)"):
         env.render()
 
 

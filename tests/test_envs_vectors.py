@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers.vector import DictInfoToList
 
 from gymnast import TrainOptions, train
@@ -107,14 +107,14 @@ def stream(env: Any, steps: int = 7) -> list[Any]:
     return [row[:4] for row in found]
 
 
-def expected(length: int, *, last: list[bool], lives: bool = True) -> list[Any]:
-    """The first four steps of a row of `Countdown`."""
+def expected(length: int, *, lives: bool = True) -> list[Any]:
+    """The first four steps of a row of `Countdown`; no action follows its last one, and its mask allows all."""
     rows: list[Any] = []
     for step in range(4):
         time = step % length
         ends = time + 1 == length
         mask = [action != time % 3 for action in range(3)]
-        following = last if ends else [action != (time + 1) % 3 for action in range(3)]
+        following = [True] * 3 if ends else [action != (time + 1) % 3 for action in range(3)]
         rows.append((time + 1.0, ends, mask, following, 4 - time if lives else None))
     return rows
 
@@ -124,19 +124,24 @@ def expected(length: int, *, last: list[bool], lives: bool = True) -> list[Any]:
 def test_masks_lives_and_final_observations_in_infos(mode: AutoresetMode, as_list: bool) -> None:
     env: Any = vector(Countdown, mode)
     found = stream(DictInfoToList(env) if as_list else env)
-    assert found == [expected(2, last=[False] * 3), expected(3, last=[False] * 3)]
+    assert found == [expected(2), expected(3)]
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_masks_in_a_part_of_the_observation(mode: AutoresetMode) -> None:
-    assert stream(vector(Part, mode)) == [expected(length, last=[False] * 3, lives=False) for length in (2, 3)]
+    assert stream(vector(Part, mode)) == [expected(length, lives=False) for length in (2, 3)]
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_masks_of_a_method(mode: AutoresetMode) -> None:
-    """Where the environment has begun the next episode already, the final mask is not known: any may be allowed."""
-    last = [mode is AutoresetMode.SAME_STEP] * 3
-    assert stream(vector(Method, mode)) == [expected(length, last=last, lives=False) for length in (2, 3)]
+    assert stream(vector(Method, mode)) == [expected(length, lives=False) for length in (2, 3)]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_masks_of_a_method_in_processes(mode: AutoresetMode) -> None:
+    functions = [lambda length=length: Method(length) for length in (2, 3)]
+    found = stream(AsyncVectorEnv(functions, autoreset_mode=mode))
+    assert found == [expected(length, lives=False) for length in (2, 3)]
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -58,7 +59,7 @@ def test_an_exception_in_a_worker_names_itself() -> None:
 
 
 def test_an_exception_while_building_names_itself() -> None:
-    with pytest.raises(WorkerError, match=r"Broken .* raised TypeError: .*missing"):
+    with pytest.raises(ValueError, match=r"Broken .* raised TypeError: .*missing"):
         WorkersEnv("Broken", Broken, 2, seed=np.random.SeedSequence(0), device=CPU)
     assert children() == []
 
@@ -118,3 +119,16 @@ def test_workers_are_spawned_and_load_no_torch() -> None:
     env = workers(Scripted)
     assert len(children()) == min(2, len(os.sched_getaffinity(0)))  # found by spawn's own command line
     env.close()
+
+
+@pytest.mark.slow
+def test_an_unguarded_script_is_told_what_it_lacks(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text("from gymnast import envs\nenvs.make('CartPole-v1', vectorization='async')\n")
+    ran = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120, check=False)
+    lines = ran.stderr.splitlines()
+    assert lines.count("Traceback (most recent call last):") == 1
+    hint = 'put the script\'s calls under `if __name__ == "__main__":`'
+    assert (
+        lines[-1] == f"ValueError: the worker process of CartPole-v1 (row 0) imports the script that started it: {hint}"
+    )

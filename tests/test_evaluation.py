@@ -3,7 +3,7 @@
 import copy
 import dataclasses
 import hashlib
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -251,8 +251,58 @@ def test_an_endless_environment_is_cut_off_and_that_is_said(monkeypatch: pytest.
     )
 
 
+@pytest.mark.parametrize("vectorization", ["serial", "async"])
+def test_a_given_environment_without_a_limit_has_one_during_an_evaluation(
+    vectorization: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environment, "STEP_LIMIT", 40)
+    env = make(Endless, 2, vectorization=vectorization)
+    with pytest.warns(EnvWarning, match="Endless has no time limit: 3 of 3 evaluation episodes were cut off after 40"):
+        found = evaluate(Constant(), env, episodes=3)
+    assert found.lengths == (40, 40, 40)
+    assert env.step_limit is None
+    env.reset()  # what is done with it afterwards is endless again
+    assert not any(env.step(torch.zeros(2, dtype=torch.int64)).num_ended for _ in range(50))
+    env.close()
+
+
 def test_a_time_limit_of_the_environments_own_is_kept_and_not_spoken_of(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environment, "STEP_LIMIT", 40)
     for limit in (30, 60):
         found = evaluate(Constant(), lambda limit=limit: TimeLimit(Endless(), limit), episodes=2)
         assert found.lengths == (limit, limit)
+
+
+class Walkers(gym.vector.VectorEnv):
+    """Two rows with a reward of 1 in each step: the first ends after three steps, the second never does."""
+
+    metadata: ClassVar[dict[str, Any]] = {"autoreset_mode": gym.vector.AutoresetMode.NEXT_STEP}
+
+    def __init__(self) -> None:
+        self.num_envs = 2
+        self.single_observation_space = gym.spaces.Box(0, 1, (1,), np.float32)
+        self.single_action_space = gym.spaces.Discrete(2)
+        self.observation_space = gym.vector.utils.batch_space(self.single_observation_space, 2)
+        self.action_space = gym.vector.utils.batch_space(self.single_action_space, 2)
+        self.steps = 0
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        self.steps, self.ended = 0, False
+        return np.zeros((2, 1), np.float32), {}
+
+    def step(self, actions: Any) -> tuple[Any, ...]:
+        self.steps = 0 if self.ended else self.steps + 1
+        self.ended = self.steps == 3
+        rewards = np.array([float(self.steps > 0), 1.0])
+        return np.zeros((2, 1), np.float32), rewards, np.array([self.ended, False]), np.zeros(2, bool), {}
+
+
+def test_a_vector_environment_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gymnast.evaluation.environment.STEP_LIMIT", 50)
+    env = make(Walkers(), 2)
+    agent = DQN(env.single_observation_space, env.single_action_space, DQNConfig(hidden_sizes=(4,)), num_envs=2)
+    with pytest.warns(EnvWarning, match="2 of 4 evaluation episodes were cut off after 50 steps"):
+        found = evaluate(agent, env, episodes=4)
+    assert found.lengths == (3, 50, 3, 50)
+    assert found.returns == (3.0, 50.0, 3.0, 50.0)
+    assert env.step_limit is None

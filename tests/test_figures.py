@@ -1,6 +1,8 @@
 """Pictures of a comparison: what is drawn are its numbers, whoever looks can read them."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -88,8 +90,22 @@ def test_the_legend_is_within_the_picture(agents: int, tmp_path: Path) -> None:
     assert figure.axes[0].get_window_extent().height > 150  # what is left for the curves
 
 
+@pytest.mark.parametrize("draw", [figures.curves, figures.efficiency, figures.profiles])
+def test_the_legend_covers_no_point(draw: Callable[..., Any], tmp_path: Path) -> None:
+    for agents in (2, 90):  # such as the values of a setting
+        figure = draw(found(tmp_path / str(agents), agents=agents, envs=1, seeds=1))
+        figure.draw_without_rendering()
+        (legend,) = figure.legends
+        box = legend.get_window_extent()
+        assert not figure.axes[0].get_window_extent().overlaps(box)
+        assert figure.bbox.y0 <= box.y0
+        assert figure.axes[0].get_window_extent().height > 150
+        shown = [text.get_text() for text in legend.get_texts()]
+        assert (len(shown), shown[0], shown[-1]) == (min(agents, 40), "agent0", f"agent{agents - 1}")
+
+
 def test_colours_differ() -> None:
-    for count in (2, 10, 14, 20):
+    for count in (2, 10, 14, 20, 90):
         names = [str(index) for index in range(count)]
         assert len(set(figures.colours(names).values())) == count
 

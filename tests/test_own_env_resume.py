@@ -218,6 +218,21 @@ def test_a_run_from_python_code_demands_its_environment(tmp_path: Path, capsys: 
     assert resume(half.path, steps=200, env=Walk).env_step == 200
 
 
+def test_statistics_that_processes_keep_are_said_to_be_lost_at_the_beginning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def build() -> Any:
+        return NormalizeReward(NormalizeObservation(gym.make("CartPole-v1")))
+
+    lost = ", and the statistics of NormalizeObservation and NormalizeReward in its processes begin again"
+    ran = run(tmp_path / "a", gym.vector.AsyncVectorEnv([build] * 2), steps=32, max_episode_steps=None)
+    assert ran.exit_code == 0
+    assert lost in capsys.readouterr().err.splitlines()[1]
+    plain = gym.vector.AsyncVectorEnv([lambda: gym.make("CartPole-v1")] * 2)
+    run(tmp_path / "b", plain, steps=32, max_episode_steps=None)
+    assert "and the statistics of" not in capsys.readouterr().err
+
+
 def test_a_vector_environment_is_demanded_too(tmp_path: Path) -> None:
     def make() -> Any:
         return gym.wrappers.vector.NormalizeObservation(gym.make_vec("CartPole-v1", 2, vectorization_mode="sync"))

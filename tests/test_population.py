@@ -11,8 +11,8 @@ from gymnasium import spaces
 
 from gymnast.agents import ActorCritic, ActorCriticConfig
 from gymnast.agents.base import Acted
+from gymnast.agents.population.actor_critic import ActorCriticPopulation
 from gymnast.agents.population.noise import MakeNoise, OwnGenerators
-from gymnast.agents.population.population import Population
 from gymnast.agents.table import A2C
 from gymnast.envs import make
 from gymnast.envs.step import Step
@@ -47,11 +47,11 @@ def trained(
     vary: Mapping[str, Sequence[float]] | None = None,
     rollouts: int = 3,
     noise: MakeNoise = OwnGenerators,
-) -> Population:
+) -> ActorCriticPopulation:
     """A population after some rollouts, by the loop."""
     loop = begun(env_id, config, seeds, vary=vary, noise=noise)
     loop.advance(rollouts * config.rollout_steps * loop.env.num_envs, lambda: False)
-    assert isinstance(loop.agent, Population)
+    assert isinstance(loop.agent, ActorCriticPopulation)
     return loop.agent
 
 
@@ -67,7 +67,7 @@ def begun(
     env = training_env(TrainOptions(env=env_id, num_envs=ROWS), streams, device="cpu", compile=False)
     spaces_of = env.single_observation_space, env.single_action_space
     agents = [stream.agent for stream in streams]
-    population = Population(*spaces_of, config, seeds=agents, num_envs=ROWS, vary=vary, noise=noise)
+    population = ActorCriticPopulation(*spaces_of, config, seeds=agents, num_envs=ROWS, vary=vary, noise=noise)
     actor = population.actor(env.num_envs, explore=True, seed=[stream.actor for stream in streams])
     return Loop(population, actor, env)
 
@@ -142,7 +142,7 @@ def test_a_learning_rate_acts_on_its_member_alone() -> None:
     assert torch.equal(low[2], before[2])
 
 
-def fill(population: Population, agents: Sequence[ActorCritic], *, masked: bool) -> None:
+def fill(population: ActorCriticPopulation, agents: Sequence[ActorCritic], *, masked: bool) -> None:
     """One rollout of made-up numbers, with ends of both kinds, the same for the population and the single agents."""
     generator, rows = torch.Generator().manual_seed(0), len(agents) * ROWS
     actions = int(population.action_space.n)  # type: ignore[attr-defined]
@@ -176,7 +176,7 @@ def _of(whole: Any, part: slice) -> Any:
 def test_updates_from_the_same_rollout_are_the_same(masked: bool) -> None:
     config = ActorCriticConfig(**SMALL, value_clip=0.1)
     made: Any = (VECTOR, spaces.Discrete(4), config)
-    population = Population(*made, seeds=SEEDS, num_envs=ROWS)
+    population = ActorCriticPopulation(*made, seeds=SEEDS, num_envs=ROWS)
     agents = [ActorCritic(*made, num_envs=ROWS, seed=seed) for seed in SEEDS]
     for member, agent in enumerate(agents):
         assert torch.equal(population.parameters[member], agent.weights.data)
@@ -224,7 +224,7 @@ def test_a_population_goes_on_from_its_state() -> None:
     config = ActorCriticConfig(**SMALL, normalise_obs=True, normalise_rewards=True)
     made: Any = (VECTOR, spaces.Discrete(4), config)
     agents = [ActorCritic(*made, num_envs=ROWS, seed=seed) for seed in SEEDS]
-    one, other = (Population(*made, seeds=SEEDS, num_envs=ROWS, vary=VARY) for _ in range(2))
+    one, other = (ActorCriticPopulation(*made, seeds=SEEDS, num_envs=ROWS, vary=VARY) for _ in range(2))
     fill(one, agents, masked=False)
     one.learn()
     other.load_state_dict(one.state_dict())
@@ -271,7 +271,7 @@ def test_whole_rollouts_are_the_loop_s_steps() -> None:
 )
 def test_what_a_population_does_not_have_is_refused(changes: dict[str, Any], vary: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Population(
+        ActorCriticPopulation(
             VECTOR, spaces.Discrete(2), ActorCriticConfig(**SMALL | changes), seeds=(0, 1), num_envs=ROWS, vary=vary
         )
 
@@ -285,4 +285,4 @@ def test_what_a_population_does_not_have_is_refused(changes: dict[str, Any], var
 )
 def test_spaces_that_do_not_fit_are_refused(observations: Any, actions: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Population(observations, actions, ActorCriticConfig(rollout_steps=8), seeds=(0,))
+        ActorCriticPopulation(observations, actions, ActorCriticConfig(rollout_steps=8), seeds=(0,))

@@ -1,16 +1,20 @@
 """What populations are made of: their random numbers, choices and optimizers; and that a device can run them alone."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from gymnast.agents import ActorCriticConfig
+from gymnast.agents import ActorCriticConfig, DQNConfig, PQNConfig
 from gymnast.agents.population import optimizers
 from gymnast.agents.population.actor import chosen, chosen_on_device
+from gymnast.agents.population.actor_critic import ActorCriticPopulation
+from gymnast.agents.population.dqn import DQNPopulation
+from gymnast.agents.population.kinds import KINDS
 from gymnast.agents.population.noise import OwnGenerators
-from gymnast.agents.population.population import Population
+from gymnast.agents.population.pqn import PQNPopulation
 from gymnast.envs.native.adapter import NativeEnv
 from gymnast.envs.native.cartpole import CartPole
 from gymnast.envs.native.pendulum import Pendulum
@@ -73,17 +77,27 @@ def test_what_a_member_draws_does_not_depend_on_the_others(make_noise: Any) -> N
     assert float(torch.corrcoef(normal)[0, 1].abs()) < 0.03
 
 
+NOWHERE = torch.device("meta")
+"""It has no values: whoever asks for one fails."""
+
+
+def on_no_device(game: Any) -> tuple[NativeEnv, Any]:
+    """Twelve rows of an environment, and its spaces."""
+    vector = NativeVectorEnv(game, 12, device=NOWHERE, max_episode_steps=9)
+    env = NativeEnv(vector, id="meta", seed=np.random.SeedSequence(0))
+    env.reset_keys(torch.zeros(12, dtype=torch.int64, device=NOWHERE))
+    return env, (env.single_observation_space, env.single_action_space)
+
+
 @pytest.mark.parametrize("vary", [{}, {"learning_rate": (1e-3, 1e-4, 1e-3), "gamma": (0.9, 0.9, 0.8)}])
 @pytest.mark.parametrize("game", [CartPole, Pendulum])
 def test_nothing_is_read_on_the_host(game: Any, vary: Any) -> None:
-    device = torch.device("meta")  # it has no values: whoever asks for one fails
-    members, rows = 3, 4
-    vector = NativeVectorEnv(game, members * rows, device=device, max_episode_steps=9)
-    env = NativeEnv(vector, id="meta", seed=np.random.SeedSequence(0))
-    env.reset_keys(torch.zeros(members * rows, dtype=torch.int64, device=device))
+    members, rows, device = 3, 4, NOWHERE
+    env, spaces_of = on_no_device(game)
     config = ActorCriticConfig(rollout_steps=20, normalise_obs=True, normalise_rewards=True, value_clip=0.2)
-    made: Any = (env.single_observation_space, env.single_action_space, config)
-    population = Population(*made, seeds=range(members), num_envs=rows, device=device, noise=CounterNoise, vary=vary)
+    population = ActorCriticPopulation(
+        *spaces_of, config, seeds=range(members), num_envs=rows, device=device, noise=CounterNoise, vary=vary
+    )
     actor = population.actor(members * rows, explore=True, seed=0)
     assert actor.generators == ()  # counted noise needs none; a recording is told of none
     DeviceRollout(population, actor, env, EndedEpisodes(10, device=device), record=False)()
@@ -91,18 +105,65 @@ def test_nothing_is_read_on_the_host(game: Any, vary: Any) -> None:
     assert {value.shape for value in metrics.values()} == {torch.Size([members])}
 
 
+@pytest.mark.parametrize("vary", [{}, {"learning_rate": (1e-3, 1e-4, 1e-3), "epsilon": (0.9, 0.9, 0.8)}])
+def test_nothing_of_pqn_is_read_on_the_host(vary: Any) -> None:
+    env, made = on_no_device(CartPole)
+    config = PQNConfig(
+        rollout_steps=20, optimizer="radam" if vary else "adam"
+    )  # fused RAdam has no form without values
+    population = PQNPopulation(*made, config, seeds=range(3), num_envs=4, device=NOWHERE, noise=CounterNoise, vary=vary)
+    actor = population.actor(12, explore=True, seed=0)
+    DeviceRollout(population, actor, env, EndedEpisodes(10, device=NOWHERE), record=False)()
+    assert {value.shape for value in population.learn().values()} == {torch.Size([3])}
+
+
+@pytest.mark.parametrize(
+    ("changes", "vary"),
+    [
+        ({"double": True, "n_step": 2}, {}),
+        ({}, {"epsilon": (0.9, 0.9, 0.8), "gamma": (0.9, 0.9, 0.8), "tau": (0.1, 0.2, 1.0)}),
+        ({"prioritized": True, "noisy": True, "dueling": True, "values": "categorical"}, {}),
+        ({"prioritized": True, "priority": "rank", "values": "implicit", "quantiles": 8}, {}),
+    ],
+    ids=["plain", "varied", "prioritized", "ranked"],
+)
+def test_nothing_of_dqn_is_read_on_the_host(changes: dict[str, Any], vary: Any) -> None:
+    env, made = on_no_device(CartPole)
+    config = DQNConfig(learning_starts=20, target_period=30, **changes)
+    population = DQNPopulation(*made, config, seeds=range(3), num_envs=4, device=NOWHERE, noise=CounterNoise, vary=vary)
+    actor = population.actor(12, explore=True, seed=0)
+    shapes = set()
+    for _ in range(12):
+        obs = env.obs
+        acted = actor.act(obs, env.start)
+        population.store(obs, acted, env.step(acted.action))
+        for _ in range(population.updates_due(population.env_step)):
+            shapes |= {value.shape for value in population.learn().values()}
+    assert shapes == {torch.Size([3])}
+    assert population.updates == 7
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("vary", [{}, {"learning_rate": (1e-3, 1e-4)}])
-def test_recorded_members_are_those_that_are_not(vary: Any) -> None:
+@pytest.mark.parametrize(
+    "config",
+    [
+        ActorCriticConfig(rollout_steps=16, hidden_sizes=(8, 8)),
+        PQNConfig(rollout_steps=16, hidden_sizes=(8, 8)),
+        DQNConfig(hidden_sizes=(8, 8), learning_starts=40, prioritized=True, noisy=True),
+    ],
+    ids=["ppo", "pqn", "dqn"],
+)
+def test_recorded_members_are_those_that_are_not(config: Any, vary: Any) -> None:
     found = []
     for graphs in (True, False):
-        config = ActorCriticConfig(rollout_steps=16, hidden_sizes=(8, 8), cuda_graphs=graphs)
         streams = [Seeds.of(seed) for seed in (1, 2)]
         env = training_env(TrainOptions(env="gymnast/CartPole-v1", num_envs=4), streams, device="cuda", compile=False)
-        made: Any = (env.single_observation_space, env.single_action_space, config)
+        made: Any = (env.single_observation_space, env.single_action_space, replace(config, cuda_graphs=graphs))
         agents = [stream.agent for stream in streams]
-        population = Population(*made, seeds=agents, num_envs=4, device="cuda", noise=CounterNoise, vary=vary)
+        kind = KINDS[type(config)]
+        population = kind(*made, seeds=agents, num_envs=4, device="cuda", noise=CounterNoise, vary=vary)
         actor = population.actor(8, explore=True, seed=[stream.actor for stream in streams])
         Loop(population, actor, env).advance(8 * 16 * 8, lambda: False)
         found.append((population.parameters.detach(), population.ended))

@@ -15,7 +15,7 @@ import torch
 from gymnasium import spaces
 
 from gymnast.agents import ActorCritic, ActorCriticConfig
-from gymnast.agents.population.population import Population
+from gymnast.agents.population.actor_critic import ActorCriticPopulation
 from gymnast.cli.main import main
 from gymnast.errors import UsageError
 from gymnast.evaluation.play import evaluate
@@ -96,6 +96,50 @@ def test_a_report_has_a_row_for_each_setting_and_its_members_as_seeds(
     assert main(["report", str(other), "--out", str(alone), "--resamples", "100"]) == 0  # beside a single run
 
 
+def test_a_report_draws_the_members_curves(tmp_path: Path) -> None:
+    _, path = run(tmp_path, "--seeds 0:4 --steps 192 --eval-every 64 --vary gamma=0.5,0.9")
+    logged = [json.loads(line) for line in (path / "evaluations.jsonl").read_text().splitlines()]
+    assert [record["env_step"] for record in logged] == [64, 128, 192]
+    means = [record["mean_return"] for record in records(path, "eval")]
+    assert [np.mean(record["returns"]) for record in logged] == pytest.approx(means)
+    best = np.max([record["returns"] for record in logged], axis=0)
+    assert [float(row["eval_return"]) for row in table(path)] == best.tolist()
+    found = comparison.compare(gather.labelled([path]), title="test", resamples=100)
+    moments, curves = found.curves[CARTPOLE]
+    assert moments.tolist() == found.moments.tolist() == [64, 128, 192]
+    for label, first in (("ppo, gamma 0.5", 0), ("ppo, gamma 0.9", 1)):
+        of_setting = [np.mean([record["returns"][first], record["returns"][first + 2]]) for record in logged]
+        assert curves[label].value.tolist() == pytest.approx(of_setting)
+    assert main(["report", str(path), "--out", str(tmp_path / "report"), "--resamples", "100"]) == 0
+    assert {"curves.png", "efficiency.png"} <= {file.name for file in (tmp_path / "report").iterdir()}
+
+
+def test_curves_of_members_and_what_is_wrong_with_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An evaluation whose return is not finite is no point; a folder without the file has no curves."""
+    _, path = run(tmp_path, "--seeds 0:2 --steps 64")
+    file = path / "evaluations.jsonl"
+
+    def curves() -> list[Any]:
+        return [run.evaluations.tolist() for run in gather.gather(gather.labelled([path])).runs]
+
+    file.write_text('{"env_step":8,"returns":[1.5,null]}\n{"env_step":16,"returns":[2.0,4.0]}\n')
+    assert curves() == [[[8, 1.5], [16, 2.0]], [[16, 4.0]]]
+    file.write_text("")
+    assert curves() == [[], []]
+    file.unlink()
+    assert curves() == [[], []]
+    for text, message in (
+        ('{"env_step":8,"returns":[1.0]}\n', "has evaluations of other members than members.csv"),
+        ("[]\n", "the evaluations cannot be read"),
+    ):
+        file.write_text(text)
+        capsys.readouterr()
+        assert main(["report", str(path), "--out", str(tmp_path / "report")]) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1
+
+
 def test_a_member_can_be_evaluated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _, path = run(tmp_path, "--seeds 0:2 --steps 128 --vary gamma=0.5,0.9 --normalise-obs")
     words = ["evaluate", str(path), "--episodes", "2", "--json"]
@@ -113,7 +157,7 @@ def test_a_member_can_be_evaluated(tmp_path: Path, capsys: pytest.CaptureFixture
 
 def test_what_was_trained_on_a_gpu_loads_anywhere(tmp_path: Path) -> None:
     config, actions = ActorCriticConfig(rollout_steps=8, hidden_sizes=(8,)), spaces.Discrete(2)
-    population = Population(spaces.Box(-1.0, 1.0, (3,), np.float32), actions, config, seeds=(0, 1))
+    population = ActorCriticPopulation(spaces.Box(-1.0, 1.0, (3,), np.float32), actions, config, seeds=(0, 1))
     population.config = replace(config, cuda_graphs=True)
     members = Members(tmp_path, "ppo", CARTPOLE, TrainOptions(env=CARTPOLE), population, (5, 6))
     weights = population.weights()
@@ -193,7 +237,21 @@ def test_a_population_learns(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("train dqn --env {} --seeds 0:2", "--seeds trains ppo and a2c as a population, not dqn"),
+        ("train es --env {} --seeds 0:2", "--seeds trains ppo, pqn, dqn and their variants as a population, not es"),
+        (
+            "train r2d2 --env {} --seeds 0:2",
+            "recurrent lstm cannot be used in a population, which supports only recurrent none; train without --seeds",
+        ),
+        ("train dqn --env {} --seeds 0:2 --life-loss", "supports only life_loss False; train without --seeds"),
+        (
+            "train noisy-dqn --env {} --seeds 0:2 --vary epsilon=0.1,0.2",
+            "epsilon cannot vary between members with noisy",
+        ),
+        ("train a3c --env {} --seeds 0:2", "workers 4 cannot be used in a population"),
+        ("train pqn --env {} --seeds 0:2 --vary entropy-coef=0,1", "entropy_coef cannot vary between members"),
+        ("train dqn --env {} --seeds 0:2 --vary target-period=10,2.5", "target_period must be a whole number, got 2.5"),
+        ("train dqn --env {} --seeds 0:2 --replay-size 3", "replay_size must be >= 5 for 1 environments, got 3"),
+        ("train pqn --env gymnast/MinAtar-Breakout-v1 --seeds 0:2 --backbone minatar-cnn", "use backbone mlp"),
         ("train ppo --env {} --seeds 0:2 --seed 1", "--seed cannot be combined with --seeds"),
         ("train ppo --env {} --seeds 0:2 --no-native", "--no-native cannot be combined with --seeds"),
         ("train ppo --env {} --seeds 0:2 --video", "--video cannot be combined with --seeds"),

@@ -165,7 +165,7 @@ def by_torch(index: Any, nstep: NStep, reward: Any, bootstrap: Any, stop: Any, *
 def make_columns(nstep: NStep, stride: int, **columns: np.ndarray) -> Arrays:
     """The arrays of a ring of one frame a stack, with these columns."""
     slots = len(columns["reward"])
-    ring = ring_kernels.allocate(slots, stride, stack=1, n=nstep.n, gamma=nstep.gamma, block=4)
+    ring = ring_kernels.allocate(slots, stride, stack=1, n=nstep.n, gammas=nstep.gammas, block=4)
     for name, column in columns.items():
         getattr(ring, name)[:] = column
     return ring

@@ -92,6 +92,18 @@ def test_sarsa_by_hand() -> None:
     assert agent.q[0, 2, 1] == 7
 
 
+def test_sarsa_draws_the_bootstrap_of_a_cut_before_the_update_that_waits() -> None:
+    """The update of (1, 0) lowers it below (1, 1): drawn after that, the final state 1 would be worth Q(1, 1) = 4."""
+    agent = filled("Sarsa", **GREEDY)
+    agent.q[0, 1] = [5.0, 4.0, -9.0]
+    agent.q[0, 2, 1] = 0.0
+    feed(agent, [(1, 0, -9.0, 2, False, False)])
+    feed(agent, [(2, 1, 1.0, 1, False, True)])
+    lowered = 5.0 + 0.5 * (-9.0 + 0.9 * 0.0 - 5.0)  # -2, now the worst action
+    assert agent.q[0, 1].tolist() == pytest.approx([lowered, 4.0, -9.0])
+    assert agent.q[0, 2, 1] == pytest.approx(0.5 * (1.0 + 0.9 * lowered))  # of the action 0, drawn when it was the best
+
+
 def test_expected_sarsa_by_hand() -> None:
     agent = filled("ExpectedSarsa", epsilon=0.3)
     feed(agent, [(1, 0, 2.0, 2, False, False)])

@@ -68,7 +68,7 @@ class RAdam(torch.optim.Optimizer):
     def _by_device(self, parameter: Tensor, state: dict[str, Tensor], group: dict[str, Any]) -> None:
         if self._factors is None or self._factors.device != parameter.device:
             beta1, beta2 = group["betas"]
-            self._factors = _table(beta1, beta2, parameter.device)
+            self._factors = factors(beta1, beta2, parameter.device)
         row = state["step"].long().clamp(max=len(self._factors) - 1).view(1)
         rectified, momentum = (self._factors.index_select(0, row) * group["lr"]).view(2).unbind(0)
         _adam(parameter, state, group, rectified)
@@ -97,7 +97,7 @@ def _adam(parameter: Tensor, state: dict[str, Tensor], group: dict[str, Any], lr
     )
 
 
-def _table(beta1: float, beta2: float, device: torch.device) -> Tensor:
+def factors(beta1: float, beta2: float, device: torch.device) -> Tensor:
     """r_t and, if it is 0, the correction of the momentum, [steps, 2]; the last row applies to all later steps."""
     steps = math.ceil(math.log(1e-12) / math.log(beta2))
     rows = [(0.0, 0.0)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -165,6 +165,21 @@ class ActorCritic(Predicts):
                 value = torch.cat([value[:, :1], self._next_value(step.obs, memory)[:, 1:]], 1)
             self.estimates.last_value.copy_(value)  # where a recorded graph finds it
         self.env_step += step.num_active
+
+    def cut_off(self, rows: Sequence[int]) -> None:
+        """The last step is left out, because its successor is not stored; the one before bootstraps from it."""
+        fields, last = self.rollout.fields, self.rollout.length - 1
+        if self.rollout.full or last < 0:
+            return
+        for row in rows:
+            if fields["ended"][last, row]:
+                continue
+            self.rollout.weight[last, row] = 0.0
+            if "start" in fields:
+                fields["start"][last, row] = True
+            if last and not fields["ended"][last - 1, row]:
+                fields["ended"][last - 1, row] = True
+                fields["final_value"][last - 1, row] = fields["value"][last, row]
 
     def _next_value(self, obs: Obs, memory: Tensor | None) -> Tensor:
         """Values [N, V] of the next observations, after the memory [N, M]."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -133,6 +134,10 @@ class Reinforce(Predicts):
             active=step.active,
         )
         self.env_step += step.num_active
+
+    def cut_off(self, rows: Sequence[int]) -> None:
+        """Their steps are dropped: REINFORCE learns from whole episodes."""
+        self.buffer.drop(rows)
 
     def _novelty(self, step: Step) -> Tensor:
         """The scaled novelty reward, [N]."""

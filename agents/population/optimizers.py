@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gymnast.agents.optim import optimizers
+from gymnast.agents.optim.radam import factors
 
 
 class MemberAdam(torch.optim.Optimizer):
@@ -22,23 +23,54 @@ class MemberAdam(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         for group in self.param_groups:
-            first, second = group["betas"]
             for parameter in group["params"]:
-                grad, state = parameter.grad, self.state[parameter]
-                if not state:
-                    # In float32 1 - 0.999**step would have a relative error of 5e-5 at first.
-                    state["step"] = torch.zeros((), dtype=torch.float64, device=parameter.device)
-                    state["mean"], state["square"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
-                state["step"] += 1
-                state["mean"].lerp_(grad, 1 - first)
-                state["square"].mul_(second).addcmul_(grad, grad, value=1 - second)
-                of_mean, of_square = (1 - keep ** state["step"] for keep in (first, second))
-                root = (state["square"] / of_square.to(grad.dtype)).sqrt_().add_(group["eps"])
-                parameter.addcdiv_(state["mean"], root.div_(-(group["lr"] / of_mean.to(grad.dtype))))
+                self._move(parameter, self.state[parameter], group)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load a state; torch leaves the count of steps where it was, which on a GPU no graph would count on."""
+        super().load_state_dict(state_dict)
+        for parameter, state in self.state.items():
+            state["step"] = state["step"].to(parameter.device)
+
+    def _move(self, parameter: Tensor, state: dict[str, Tensor], group: dict[str, Any]) -> None:
+        of_mean, root = _moments(parameter, state, group)
+        parameter.addcdiv_(state["mean"], root.div_(-(group["lr"] / of_mean)))
+
+
+class MemberRAdam(MemberAdam):
+    """`RAdam`, whose learning rate may be a tensor [M, 1] beside parameters [M, P]."""
+
+    _factors: Tensor | None = None
+
+    def _move(self, parameter: Tensor, state: dict[str, Tensor], group: dict[str, Any]) -> None:
+        if self._factors is None or self._factors.device != parameter.device:
+            first, second = group["betas"]
+            self._factors = factors(first, second, parameter.device)
+        of_mean, root = _moments(parameter, state, group)
+        row = state["step"].long().clamp(max=len(self._factors) - 1).view(1)
+        rectified, momentum = self._factors.index_select(0, row).view(2).unbind(0)
+        parameter.sub_(group["lr"] * (rectified / of_mean) * state["mean"] / root)
+        parameter.sub_(group["lr"] * momentum * state["mean"])
+
+
+def _moments(parameter: Tensor, state: dict[str, Tensor], group: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    """Count a step and average the gradient and its square; the correction of the mean [], and the divisor [M, P]."""
+    grad, (first, second) = parameter.grad, group["betas"]
+    assert grad is not None
+    if not state:
+        # In float32 1 - 0.999**step would have a relative error of 5e-5 at first.
+        state["step"] = torch.zeros((), dtype=torch.float64, device=parameter.device)
+        state["mean"], state["square"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
+    state["step"] += 1
+    state["mean"].lerp_(grad, 1 - first)
+    state["square"].mul_(second).addcmul_(grad, grad, value=1 - second)
+    of_mean, of_square = ((1 - keep ** state["step"]).to(grad.dtype) for keep in (first, second))
+    return of_mean, (state["square"] / of_square).sqrt_().add_(group["eps"])
 
 
 PER_MEMBER: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": MemberAdam,
+    "radam": MemberRAdam,
     "nature-rmsprop": optimizers.NatureRMSprop,
     "a3c-rmsprop": optimizers.A3CRMSprop,
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from torch import Tensor
 
@@ -23,6 +23,20 @@ class MemberSamples(NamedTuple):
     """[M, S] and [M, S, 1]."""
     mask: Tensor | None
     """bool [M, S, A], the allowed actions."""
+
+
+class MemberValueSamples(NamedTuple):
+    """Samples of action values of all members, S or a minibatch of B of each."""
+
+    obs: Obs
+    """[M * S, ...]."""
+    action: Tensor
+    """int64 [M, S]."""
+    target: Tensor
+    """[M, S], the returns that values learn."""
+
+
+AnySamples = TypeVar("AnySamples", MemberSamples, MemberValueSamples)
 
 
 def by_member(field: Tensor, members: int) -> Tensor:
@@ -61,15 +75,16 @@ def samples(
     return MemberSamples(obs, by_member(fields["raw"], members), old, mask)
 
 
-def chosen(whole: MemberSamples, index: Tensor) -> MemberSamples:
+def chosen(whole: AnySamples, index: Tensor) -> AnySamples:
     """The samples with these numbers, [M, B], counted over all members."""
 
     def taken(part: Tensor) -> Tensor:  # [M * S, ...] to [M * B, ...]
         return part.index_select(0, index.flatten())
 
-    def of_members(part: Tensor) -> Tensor:
-        return taken(part.flatten(0, 1)).view(*index.shape, *part.shape[2:])
+    def of_members(part: Any) -> Any:
+        if isinstance(part, Behaviour):
+            return Behaviour(*map(of_members, part))
+        return None if part is None else taken(part.flatten(0, 1)).view(*index.shape, *part.shape[2:])
 
-    mask = None if whole.mask is None else of_members(whole.mask)
-    old = Behaviour(*(of_members(part) for part in whole.old))
-    return MemberSamples(map_obs(taken, whole.obs), of_members(whole.raw), old, mask)
+    obs, *others = whole
+    return type(whole)(map_obs(taken, obs), *map(of_members, others))

@@ -3,69 +3,88 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from gymnast.agents.policy.actor_critic_config import ActorCriticConfig
-from gymnast.agents.schedules import schedule
+from gymnast.agents.schedules import ScheduleLike, schedule
+from gymnast.agents.value.dqn_config import DQNConfig
+from gymnast.agents.value.pqn_config import PQNConfig
 from gymnast.networks.distributions.choices import Categorical
 from gymnast.networks.distributions.distributions import Distribution
 from gymnast.networks.distributions.gaussians import Gaussian
 
-VARIED = ("learning_rate", "gamma", "gae_lambda", "entropy_coef", "clip")
-"""Settings that may differ between the members of a population."""
-REFUSED = {
-    "recurrent": "none",
-    "intrinsic": "none",
-    "advantage": "gae",
-    "target_kl": None,
-    "life_loss": False,
-    "workers": 0,
+REFUSED: dict[type[Any], dict[str, Any]] = {
+    ActorCriticConfig: {
+        "recurrent": "none",
+        "intrinsic": "none",
+        "advantage": "gae",
+        "target_kl": None,
+        "life_loss": False,
+        "workers": 0,
+    },
+    PQNConfig: {"life_loss": False},
+    DQNConfig: {"recurrent": "none", "life_loss": False, "bf16": False},
 }
-"""Settings that a population does not support, and their values when off."""
+"""Settings that a population does not support, by the class of its config, and their values when off."""
+WHOLE = ("target_period",)
+"""Settings that may vary and are whole numbers."""
+LOGGED = ("epsilon", "learning_rate", "clip", "entropy_coef")
+"""Settings that are logged where they are the same for all members."""
 
 
-def check(
-    config: ActorCriticConfig,
-    distribution: Distribution,
-    vary: Mapping[str, Sequence[float]],
-    *,
-    members: int,
-    samples: int,
-    device: torch.device,
-) -> None:
-    """Raise ValueError for settings that populations do not support; `samples` is the number of a member's rollout."""
-    if members < 1:
-        raise ValueError("a population needs at least one seed")
-    for name, off in REFUSED.items():
+def check_config(config: Any) -> None:
+    """Raise ValueError for options that no population supports."""
+    for name, off in REFUSED[type(config)].items():
         if getattr(config, name) != off:
             raise ValueError(
                 f"{name} {getattr(config, name)} cannot be used in a population, which supports only {name} {off}"
             )
+
+
+def check(
+    config: Any,
+    vary: Mapping[str, Sequence[float]],
+    varied: Sequence[str],
+    *,
+    members: int,
+    device: torch.device,
+) -> None:
+    """Raise ValueError for settings that populations do not support; those of `varied` may differ between members."""
+    if members < 1:
+        raise ValueError("a population needs at least one seed")
+    check_config(config)
     if config.cuda_graphs and device.type != "cuda":
         raise ValueError(f"cuda_graphs needs device cuda, got {device}")
-    if not isinstance(distribution, Categorical | Gaussian):
-        raise ValueError("a population needs Discrete or Box actions")
-    if config.minibatches > samples:
-        raise ValueError(f"minibatches must be <= {samples}, the samples of a rollout, got {config.minibatches}")
     for name, values in vary.items():
-        if name not in VARIED:
-            raise ValueError(f"{name} cannot vary between members; {', '.join(VARIED)} can")
+        if name not in varied:
+            raise ValueError(f"{name} cannot vary between members; {', '.join(varied)} can")
         if len(values) != members:
             raise ValueError(f"{name} needs {members} numbers, one per member, got {len(values)}")
+
+
+def check_distribution(distribution: Distribution) -> None:
+    """Raise ValueError for actions whose distribution no population supports."""
+    if not isinstance(distribution, Categorical | Gaussian):
+        raise ValueError("a population needs Discrete or Box actions")
 
 
 class MemberSettings:
     """The schedules of settings that all members share, and the numbers of each member, which its loss reads.
 
-    `now` holds every setting of `VARIED` and value_clip, each [M] in the same memory, the learning rate [M, 1].
+    `now` holds every setting by its name, each [M] in the same memory, the learning rate [M, 1].
     """
 
     def __init__(
-        self, config: ActorCriticConfig, vary: Mapping[str, Sequence[float]], *, members: int, device: torch.device
+        self,
+        values: Mapping[str, ScheduleLike],
+        vary: Mapping[str, Sequence[float]],
+        *,
+        members: int,
+        device: torch.device,
     ) -> None:
-        values = {name: getattr(config, name) for name in VARIED} | {"value_clip": config.value_clip or 0.0}
         self.schedules = {name: schedule(value, name=name) for name, value in values.items() if name not in vary}
         self.now: dict[str, Tensor] = {}
         for name in values:
@@ -85,5 +104,4 @@ class MemberSettings:
 
     def scheduled(self, step: int) -> dict[str, float]:
         """The settings to log: those that are the same for all members."""
-        names = ("learning_rate", "clip", "entropy_coef")
-        return {name: self.schedules[name](step) for name in names if name in self.schedules}
+        return {name: self.schedules[name](step) for name in LOGGED if name in self.schedules}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import gymnasium as gym
@@ -16,7 +17,15 @@ from gymnast.agents.schedules import schedule
 from gymnast.agents.tabular import exploration
 from gymnast.agents.tabular.config import Explorer, TabularConfig, TracedConfig
 from gymnast.agents.tabular.discretize import States
-from gymnast.agents.tabular.updates import Rates, learn_window, make_traces, make_window, update_pair
+from gymnast.agents.tabular.updates import (
+    Rates,
+    clear_traces,
+    close_window,
+    learn_window,
+    make_traces,
+    make_window,
+    update_pair,
+)
 from gymnast.envs.step import Obs, Step
 
 
@@ -209,6 +218,14 @@ class TabularAgent(Predicts, HostAgent, ABC):
         reward = step.reward.cpu().numpy().astype(np.float64)
         self._queue.append(TableStep(self.env_step, active, pair, reward, discount, next_state, cut, next_mask))
         self.env_step += step.num_active
+
+    def cut_off(self, rows: Sequence[int]) -> None:
+        """Traces are forgotten; a window is learned from but for its last step, whose successor is not stored."""
+        rates = self.rates(self.env_step)
+        for row in rows:
+            close_window(self.q[0], self.average, self.traces, self.window, row, rates)
+            clear_traces(self.traces, row)
+            self.clock[row] = 0
 
     def updates_due(self, env_step: int) -> int:
         return len(self._queue)

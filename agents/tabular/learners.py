@@ -130,7 +130,9 @@ class DoubleQLearning(TabularAgent):
 class Sarsa(TabularAgent):
     """Q(s, a) moves towards r + discount * Q(s', a') once a' is taken (Sutton & Barto 2018, eq. 6.7).
 
-    An episode that is cut off bootstraps from an action that the same policy draws in the final state.
+    An episode that is cut off bootstraps from an action that the same policy draws in the final state, as the last step
+    arrives: before the update that still waits for this step's action, and not after it as the book would. So every
+    step draws once, at one place, whether updates wait or not, and the compiled loop draws the same numbers.
     """
 
     config: SarsaConfig

@@ -164,6 +164,20 @@ def learn_window(
     return errors, updates
 
 
+def close_window(q: np.ndarray, average: np.ndarray, traces: Traces, window: Window, row: int, rates: Rates) -> None:
+    """Learn what waits in a row's window whose episode was cut off: all bootstrap from the last pair, which is dropped.
+
+    Its reward is known, but not what it led to.
+    """
+    if window.length[row] == 0:
+        return
+    window.length[row] -= 1
+    pair = window.pair[row, window.length[row]]
+    while window.length[row] > 0:
+        last_value = q[pair // q.shape[1], pair % q.shape[1]]
+        learn_oldest(q, average, traces, window, row, last_value, window.length[row] == 1, rates)
+
+
 def learn_oldest(
     q: np.ndarray,
     average: np.ndarray,

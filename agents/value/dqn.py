@@ -221,7 +221,7 @@ class DQN(Predicts):
 
     def _captured_learn(self, captured: Captured[Metrics]) -> Metrics:
         assert isinstance(self.replay, DeviceRing)
-        generators = (self._noise_generator, self.replay.sampler.generator)
+        generators = (self._noise_generator, *self.replay.sampler.generators)
         return captured(generators, key=self.replay.mask is None)
 
     def loss(self, batch: Batch, noise: Tensor | None) -> tuple[Tensor, Tensor, Metrics]:

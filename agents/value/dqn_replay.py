@@ -39,7 +39,7 @@ def build_replay(
     Raises:
         ValueError: if it needs more memory or disk than is free, or its size is invalid.
     """
-    layout = Layout(observation_space, stack=config.frame_stack or _default_stack(observation_space))
+    layout = layout_of(config, observation_space)
     transitions = NStep(config.n_step, config.gamma)
     sizes = {"size": config.replay_size, "num_envs": num_envs, "batch_size": config.batch_size}
     priorities: dict[str, Any] = {
@@ -66,6 +66,11 @@ def build_replay(
     if config.compile:
         ring.compile(Compiled)
     return ring
+
+
+def layout_of(config: DQNConfig, observation_space: gym.Space[Any]) -> Layout:
+    """How a replay stores observations."""
+    return Layout(observation_space, stack=config.frame_stack or _default_stack(observation_space))
 
 
 def _default_stack(space: gym.Space[Any]) -> int:

@@ -7,6 +7,7 @@ in a few epochs of minibatches.
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -158,6 +159,11 @@ class PQN(Predicts):
             active=step.active,
         )
         self.env_step += step.num_active
+
+    def cut_off(self, rows: Sequence[int]) -> None:
+        """Their last step bootstraps from its successor."""
+        if self.rollout.length:
+            self.rollout.fields["ended"][self.rollout.length - 1, list(rows)] = True
 
     def updates_due(self, env_step: int) -> int:
         """1 once the rollout is full."""

@@ -50,11 +50,17 @@ class OnPolicy(Protocol):
 def explored(
     greedy: Tensor, actions: int, allowed: Tensor | None, epsilon: float | Tensor, generator: torch.Generator
 ) -> Tensor:
+    """`mixed`, with uniform numbers of a generator."""
+    uniform = torch.rand((2, len(greedy)), generator=generator, device=greedy.device)
+    return mixed(greedy, uniform, actions, allowed=allowed, epsilon=epsilon)
+
+
+def mixed(greedy: Tensor, uniform: Tensor, actions: int, *, allowed: Tensor | None, epsilon: float | Tensor) -> Tensor:
     """Greedy actions int64 [N], or with probability epsilon any of `actions` (allowed ones, by a bool [N, A]).
 
-    Actions are counted from 0, and the host reads none. A row that allows none takes the first action.
+    Uniform numbers [2, N] decide which rows explore, and what they do. Actions are counted from 0, and the host reads
+    none. A row that allows none takes the first action.
     """
-    uniform = torch.rand((2, len(greedy)), generator=generator, device=greedy.device)
     if allowed is None:
         random = (uniform[1] * actions).long()
     else:  # the k-th allowed action, k uniform: the first whose running count of allowed ones exceeds k

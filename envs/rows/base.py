@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import gymnasium as gym
@@ -12,9 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gymnast.envs.defaults import kept_defaults
 from gymnast.envs.env import Env
 from gymnast.envs.errors import EnvError, EnvWarning
 from gymnast.envs.rows import incoming, tensors
+from gymnast.envs.rows.incoming import BadValue
 from gymnast.envs.rows.row import Begun, Restored, Stepped
 from gymnast.envs.step import Obs, Step, map_obs, to_tensor
 
@@ -42,6 +45,7 @@ class RowsEnv(Env):
         self.id = id
         self.num_envs = num_envs
         self.device = device
+        self._given_space = observation_space
         observation_space = tensors.without_text(observation_space, id)
         self.single_observation_space = observation_space
         self.single_action_space = action_space
@@ -81,7 +85,8 @@ class RowsEnv(Env):
         self._episode_seeds = list(episode_seeds or ())
         self._begun = 0
         self._final_frames = NO_FRAMES
-        begun = self._begin(list(range(self.num_envs)), reseed=True)
+        with kept_defaults(self.id):
+            begun = self._begin(list(range(self.num_envs)), reseed=True)
         self._extras = self._extra_names()
         self.obs = self._batch([observation for observation, _ in begun])
         self.start = self._all
@@ -163,6 +168,8 @@ class RowsEnv(Env):
             for row, observation in enumerate(observations):
                 if found := incoming.problem(observation, self.single_observation_space):
                     raise EnvError(f"{self.id} {found} ({self._where(row)})") from error
+                with self._in_words(row):
+                    self._stack([observation])
             raise EnvError(f"{self.id} gave observations that cannot be put into one batch: {error}") from error
 
     def _look(self, observations: Sequence[Any]) -> None:
@@ -171,10 +178,18 @@ class RowsEnv(Env):
         for row, observation in enumerate(observations):
             if incoming.problem(observation, self.single_observation_space):
                 return  # an error, which `_batch` raises
-            if found := incoming.outside(observation, self.single_observation_space):
+            if found := incoming.outside(observation, self._given_space):
                 self._warned = True
                 warnings.warn(f"{self.id} {found} ({self._where(row)})", EnvWarning, stacklevel=2)
                 return
+
+    @contextmanager
+    def _in_words(self, row: int) -> Iterator[None]:
+        """An EnvError that names the row, if one of its values does not fit."""
+        try:
+            yield
+        except BadValue as error:
+            raise EnvError(f"{self.id} {error} ({self._where(row)})") from error
 
     def _where(self, row: int) -> str:
         """Row, episode and step, for messages."""
@@ -206,6 +221,10 @@ class RowsEnv(Env):
     def _put_lasting_rows(self, states: list[dict[str, Any]]) -> None:
         """`Row.put_lasting` of every row."""
 
+    @abstractmethod
+    def impose_limit(self, limit: int | None) -> bool:
+        """`Row.impose_limit` of every row: whether any has no time limit of its own."""
+
     def lasting(self) -> dict[str, Any]:
         rows: dict[str, Any] = {"rows": tensors.arrays_to_tensors(self._lasting_rows())}
         return rows
@@ -226,6 +245,7 @@ class RowsEnv(Env):
             "extras": list(self._extras),
             "episode": self.episode,
             "begun": self._begun,
+            "begun_by_row": list(self._begun_by_row),
             "episode_seeds": self._episode_seeds,
         }
 
@@ -245,6 +265,7 @@ class RowsEnv(Env):
         self._extras = tuple(snapshot["extras"])
         self._episode = list(snapshot["episode"])
         self._begun = snapshot["begun"]
+        self._begun_by_row = list(snapshot.get("begun_by_row", self._begun_by_row))  # earlier builds did not keep it
         self._episode_seeds = list(snapshot["episode_seeds"])
         self.fresh_rows = tuple(row for row, (_, _, fresh) in enumerate(restored) if fresh)
         if restored[0][0] is not None:
@@ -282,16 +303,30 @@ class RowsEnv(Env):
         return self._tensor(np.array([values[index] for values in extras], np.int64))
 
     def _mask(self, extras: Sequence[Any], *, running: Sequence[int]) -> Tensor | None:
-        """Action masks of all rows, bool [N, A]; EnvError where a running row is allowed nothing."""
+        """Action masks of all rows, bool [N, A]; EnvError where a running row is allowed nothing.
+
+        Other rows that are allowed nothing, as some are at the end of an episode, are allowed everything.
+        """
         if "action_mask" not in self._extras:
             return None
         index = self._extras.index("action_mask")
-        masks = np.array([values[index] for values in extras], np.bool_)
-        for row in running:
-            if incoming.allows_none(masks[row], self.single_action_space):
-                text = f"{self.id} allows no action, in the middle of an episode"
-                raise EnvError(f"{text} ({self._where(row)})")
+        masks = self._bits([values[index] for values in extras])
+        for row, mask in enumerate(masks):
+            if incoming.allows_none(mask, self.single_action_space):
+                if row in running:
+                    raise EnvError(f"{self.id} allows no action, in the middle of an episode ({self._where(row)})")
+                masks[row] = True  # no action follows; agents need not know of masks that allow none
         return self._tensor(masks)
+
+    def _bits(self, masks: list[np.ndarray]) -> np.ndarray:
+        """The rows' masks [A] as bools [N, A]; EnvError names the row of one that holds more than 0 and 1."""
+        try:
+            return incoming.bits(np.array(masks))
+        except BadValue:
+            for row, mask in enumerate(masks):
+                with self._in_words(row):
+                    incoming.bits(mask)
+            raise
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         return to_tensor(array, self.device)

@@ -6,12 +6,15 @@ cast into another value is a `BadValue`; whoever knows the row, the episode and 
 
 from __future__ import annotations
 
+from decimal import Decimal
+from numbers import Real
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+STEP = "(observation, reward, terminated, truncated, info)"
 SHOWN = 80
 """Characters of a value that a message shows."""
 
@@ -22,12 +25,40 @@ class BadValue(ValueError):  # noqa: N818 - becomes an EnvError once it is known
 
 def number(value: Any, name: str) -> float:
     """A reward as a float: any number, or an array or tensor of one element."""
-    if isinstance(value, (int, float, np.integer, np.floating)):
-        return float(value)
+    if isinstance(value, (int, float, np.integer, np.floating, Real, Decimal)):  # the first ones are found faster
+        try:
+            return float(value)
+        except OverflowError:
+            raise BadValue(f"gave the {name} {shown(value)}, which is too large for a float") from None
     array = as_array(value)
     if array.size != 1 or array.dtype.kind not in "biuf":
         raise BadValue(f"gave the {name} {shown(value)}, which is not one number")
     return float(array.reshape(-1)[0])
+
+
+def count(value: Any, name: str) -> int:
+    """A number of things, lives say; BadValue for a fraction."""
+    found = number(value, name)
+    if not found.is_integer():
+        raise BadValue(f"gave the {name} {shown(value)}, which is not a whole number")
+    return int(found)
+
+
+def pair(answer: Any) -> tuple[Any, dict[str, Any]]:
+    """Observation and info, as `reset` has to return them; BadValue for anything else, such as the observation only."""
+    if not isinstance(answer, (tuple, list)) or len(answer) != 2 or not isinstance(answer[1], dict):
+        raise BadValue(
+            f"returned {shown(answer)} from reset, which has to return (observation, info), with a dict info"
+        )
+    return answer[0], answer[1]
+
+
+def check_step(answer: Any) -> None:
+    """BadValue for what `step` cannot return: anything but five values."""
+    if not isinstance(answer, (tuple, list)):
+        raise BadValue(f"returned {shown(answer)} from step, which has to return {STEP}")
+    if len(answer) != 5:
+        raise BadValue(f"returned {len(answer)} values from step, which has to return {STEP}")
 
 
 def flag(value: Any, name: str) -> bool:
@@ -41,7 +72,9 @@ def flag(value: Any, name: str) -> bool:
 
 
 def numbers(values: Any, rows: int) -> np.ndarray:
-    """The rewards of a vector environment, float64 [N]; an array [N, 1] holds one number a row."""
+    """The rewards of a vector environment, a new float64 [N]; an array [N, 1] holds one number a row."""
+    if type(values) is np.ndarray and values.shape == (rows,) and values.dtype.kind == "f":
+        return np.array(values, np.float64)  # as most are: `flags`, `fitted` and this cost next to nothing then
     array = as_array(values)
     if array.size != rows or array.dtype.kind not in "biuf":
         raise BadValue(f"gave rewards of shape {array.shape} for {rows} rows: each row needs one number")
@@ -49,7 +82,9 @@ def numbers(values: Any, rows: int) -> np.ndarray:
 
 
 def flags(values: Any, rows: int, name: str) -> np.ndarray:
-    """`terminated` or `truncated` of a vector environment, bool [N]."""
+    """`terminated` or `truncated` of a vector environment, a new bool [N]."""
+    if type(values) is np.ndarray and values.shape == (rows,) and values.dtype.kind == "b":
+        return np.array(values)
     array = as_array(values)
     if array.size != rows or array.dtype.kind not in "biuf" or not np.isin(array, (0, 1)).all():
         raise BadValue(f"gave {name} as {shown(values)} for {rows} rows: each row needs true or false")
@@ -67,7 +102,19 @@ def mask(value: Any, action_space: gym.Space[Any]) -> np.ndarray:
         sizes = joined.shape
     if joined.shape != (sum(parts),) or sizes not in ((sum(parts),), parts) or joined.dtype.kind not in "biuf":
         raise BadValue(f"gave the action mask {shown(value)}, and its actions need one of shape {(sum(parts),)}")
-    return joined.astype(np.bool_)
+    return bits(joined)
+
+
+def bits(masks: np.ndarray) -> np.ndarray:
+    """Masks as bools; BadValue for any number but 0 and 1: logits, or the numbers of actions, are no masks."""
+    if masks.dtype == np.bool_:
+        return masks
+    allowed, kind = masks.astype(np.bool_), masks.dtype.kind
+    if (masks >> 1).any() if kind in "iu" else kind != "f" or not np.array_equal(allowed, masks):
+        raise BadValue(
+            f"gave the action mask {shown(masks)}, and a mask holds True or 1 for each allowed action, else 0"
+        )
+    return allowed
 
 
 def allows_none(allowed: np.ndarray, action_space: gym.Space[Any]) -> bool:
@@ -95,20 +142,37 @@ def fitted(batch: np.ndarray, space: gym.Space[Any]) -> np.ndarray:
 
     float64 may become float32, and integers floats: everything else has to keep its value.
     """
+    if batch.dtype == space.dtype and batch.shape[1:] == space.shape:
+        return batch
     shape, dtype = (len(batch), *(space.shape or ())), np.dtype(space.dtype)
     if batch.dtype.kind not in "biuf":
-        raise BadValue("gave an observation that holds more than numbers")
+        raise BadValue("gave an observation that is not an array of numbers")
     if batch.shape != shape:
         if not isinstance(space, spaces.Discrete) or batch.size != len(batch):
             raise BadValue(f"gave an observation of shape {batch.shape[1:]} where its space says {shape[1:]}")
         batch = batch.reshape(shape)
     if batch.dtype == dtype:
         return batch
+    if dtype.kind == "f":
+        return narrowed(batch, dtype)
     with np.errstate(invalid="ignore"):  # a NaN that becomes an integer is found below
         cast = batch.astype(dtype)
-    if dtype.kind != "f" and not np.array_equal(cast, batch):
+    if not np.array_equal(cast, batch):
         wrong = batch[cast != batch][0]
         raise BadValue(f"gave {wrong} in an observation of {batch.dtype} where its space says {dtype}")
+    return cast
+
+
+def narrowed(batch: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
+    """Observations in a dtype that rounds them at most; BadValue for a number beyond it, as 1e300 is in float32."""
+    try:
+        with np.errstate(over="raise"):
+            cast = batch.astype(dtype)
+    except FloatingPointError:
+        largest = np.nanmax(np.abs(np.where(np.isinf(batch), 0.0, batch)))
+        raise BadValue(f"gave {largest:g} (or its negative) in an observation, which {dtype} cannot hold") from None
+    if batch.dtype == np.uint64 and dtype == np.int64 and (cast < 0).any():
+        raise BadValue(f"gave {batch.max()} in an observation, which {dtype} cannot hold")
     return cast
 
 
@@ -125,8 +189,8 @@ def check_range(batch: np.ndarray, space: gym.Space[Any]) -> None:
         if beyond.any():
             row = batch[beyond.reshape(len(batch), -1).any(1)][0]
             raise BadValue(f"gave the observation {row.tolist()} where its space says up to {last.tolist()}")
-    elif isinstance(space, spaces.MultiBinary) and (batch > 1).any():
-        raise BadValue(f"gave {batch[batch > 1].flat[0]} in an observation of bits")
+    elif isinstance(space, spaces.MultiBinary) and (batch & ~1).any():
+        raise BadValue(f"gave {batch[(batch & ~1) != 0].flat[0]} in an observation of bits")
 
 
 def problem(observation: Any, space: gym.Space[Any]) -> str | None:
@@ -134,7 +198,10 @@ def problem(observation: Any, space: gym.Space[Any]) -> str | None:
     try:
         if isinstance(space, (spaces.Dict, spaces.Tuple)):
             return _problem_of_parts(observation, space)
-        batch = fitted(as_array(observation)[None], space)
+        array = as_array(observation)
+        if array.dtype.kind not in "biuf":
+            return f"gave the observation {shown(observation)}, which is not an array of numbers"
+        batch = fitted(array[None], space)
         check_range(batch, space)
     except BadValue as error:
         return str(error)
@@ -156,12 +223,19 @@ def _problem_of_parts(observation: Any, space: spaces.Dict | spaces.Tuple[Any]) 
 def outside(observation: Any, space: gym.Space[Any]) -> str | None:
     """How an observation of numbers leaves the bounds of its Box, rounding aside; None where it does not.
 
-    Nothing is changed by that, so that a run can go on; networks that scale by the bounds may mind.
+    Also where a Dict or Tuple has more parts than its space. Nothing is changed by either, so that a run can go on;
+    networks that scale by the bounds may mind.
     """
     if isinstance(space, spaces.Dict):
+        more = [key for key in observation if key not in space.spaces]
+        if more:
+            return f"gave the part {more[0]!r} of an observation, which its space does not have: it is ignored"
         found = (outside(observation[key], part) for key, part in space.spaces.items())
         return next((text for text in found if text), None)
     if isinstance(space, spaces.Tuple):
+        if len(observation) > len(space):
+            many = f"{len(observation)} parts of an observation, and its space has {len(space)}"
+            return f"gave {many}: the others are ignored"
         found = (outside(value, part) for value, part in zip(observation, space.spaces, strict=True))
         return next((text for text in found if text), None)
     if not isinstance(space, spaces.Box):

@@ -8,11 +8,13 @@ from typing import Any, TypeAlias
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
-from gymnasium.vector import SyncVectorEnv
+from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
 
 from gymnast.envs.rows import incoming
 from gymnast.envs.rows.incoming import BadValue
 
+OF_SINGLE = (SyncVectorEnv, AsyncVectorEnv)
+"""Vector environments made of single ones, whose methods they call."""
 Infos: TypeAlias = "dict[str, Any]"
 """Gymnasium's form: by name an array [N] of the rows' values, and under `_name` which rows gave one (or all did)."""
 
@@ -38,8 +40,8 @@ def as_dict(infos: Any) -> Infos:
 def mask_source(env: gym.vector.VectorEnv[Any, Any, Any], infos: Infos) -> str | None:
     """Where an environment keeps its action masks, by its first reset; None where it has none.
 
-    In order: `infos["action_mask"]`; a method `action_masks()`, its own or that of the environments of a SyncVectorEnv;
-    the part "action_mask" of a Dict observation.
+    In order: `infos["action_mask"]`; a method `action_masks()`, its own or that of the environments that a Sync- or
+    AsyncVectorEnv is made of; the part "action_mask" of a Dict observation.
     """
     if not incoming.mask_sizes(env.single_action_space):
         return None
@@ -48,10 +50,16 @@ def mask_source(env: gym.vector.VectorEnv[Any, Any, Any], infos: Infos) -> str |
     base = env.unwrapped
     if callable(getattr(base, "action_masks", None)):
         return "method"
-    if isinstance(base, SyncVectorEnv) and all(single.has_wrapper_attr("action_masks") for single in base.envs):
+    if isinstance(base, OF_SINGLE) and all(base.call("has_wrapper_attr", "action_masks")):
         return "method"
     space = env.single_observation_space
     return "part" if isinstance(space, spaces.Dict) and "action_mask" in space.spaces else None
+
+
+def check_unmasked(infos: Infos, space: gym.Space[Any]) -> None:
+    """BadValue where an environment that gave no masks at its first reset gives one: nobody would heed it."""
+    if "action_mask" in infos and incoming.mask_sizes(space):
+        raise BadValue("gave an 'action_mask' in the infos of a step, and none at its reset: give it in both")
 
 
 def masks(
@@ -63,7 +71,7 @@ def masks(
         return obs["action_mask"].cpu().numpy(), everyone
     if source == "method":
         base: Any = env.unwrapped
-        return (base.call("action_masks") if isinstance(base, SyncVectorEnv) else base.action_masks()), everyone
+        return (base.call("action_masks") if isinstance(base, OF_SINGLE) else base.action_masks()), everyone
     if "action_mask" not in infos:
         return [], ~everyone
     return infos["action_mask"], np.asarray(infos.get("_action_mask", everyone), np.bool_)
@@ -72,7 +80,7 @@ def masks(
 def checked_masks(
     values: Sequence[Any], present: np.ndarray, space: gym.Space[Any], wanted: np.ndarray, ended: np.ndarray
 ) -> np.ndarray:
-    """Masks bool [N, A] of the rows that are `wanted`, False elsewhere; rows that `ended` may allow no action."""
+    """Masks bool [N, A] of the rows that are `wanted`, False elsewhere; none allowed in one that `ended` means all."""
     if (wanted & ~present).any():
         row = int(np.flatnonzero(wanted & ~present)[0])
         raise BadValue(f"gave no 'action_mask' in its infos for row {row}, which it gave at its first reset")
@@ -81,8 +89,10 @@ def checked_masks(
     found = np.zeros((len(wanted), sum(incoming.mask_sizes(space))), np.bool_)
     for row in np.flatnonzero(wanted).tolist():
         found[row] = incoming.mask(values[row], space)
-        if not ended[row] and incoming.allows_none(found[row], space):
-            raise BadValue(f"allows no action in row {row}, in the middle of an episode")
+        if incoming.allows_none(found[row], space):
+            if not ended[row]:
+                raise BadValue(f"allows no action in row {row}, in the middle of an episode")
+            found[row] = True  # as in `RowsEnv`
     return found
 
 
@@ -94,7 +104,7 @@ def lives(infos: Infos, wanted: np.ndarray) -> np.ndarray:
         raise BadValue(f"gave no 'lives' in its infos for row {row}, which it gave at its first reset")
     found = np.zeros(len(wanted), np.int64)
     for row in np.flatnonzero(wanted).tolist():
-        found[row] = int(incoming.number(infos["lives"][row], "lives"))
+        found[row] = incoming.count(infos["lives"][row], "lives")
     return found
 
 

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
 
 MOST_BYTES = 1 << 20
 """Arrays beyond this are data, not state."""
@@ -28,6 +29,7 @@ BIT_GENERATORS = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
 FOREIGN = ("torch", "gymnasium", "pygame")
 """Packages whose objects are not looked into."""
 
+VectorEnv: TypeAlias = "gym.vector.VectorEnv[Any, Any, Any]"
 Kept: TypeAlias = "list[dict[str, Any]]"
 """Of each wrapper, outermost first, and of the environment itself: attributes and their values as plain ones."""
 
@@ -65,6 +67,32 @@ def put_back(env: Any, kept: Kept) -> None:
         raise ValueError(f"state of {len(kept)} wrappers cannot be restored in {len(found)}")
     for layer, values in zip(found, kept, strict=True):
         put_attributes(layer, values)
+
+
+def of_vector(env: VectorEnv) -> dict[str, Any]:
+    """What the wrappers around a vector environment keep, and those around each row of one in this process."""
+    kept: dict[str, Any] = {"wrappers": [attributes(layer) for layer in layers(env)[:-1]]}
+    base = env.unwrapped
+    if isinstance(base, SyncVectorEnv):
+        kept["rows"] = [[attributes(layer) for layer in layers(row)[:-1]] for row in base.envs]
+    return kept
+
+
+def put_vector_back(env: VectorEnv, kept: dict[str, Any]) -> None:
+    """Restore what `of_vector` gave."""
+    base = env.unwrapped
+    rows = zip(base.envs, kept.get("rows", ()), strict=False) if isinstance(base, SyncVectorEnv) else ()
+    for layer, values in ((env, kept["wrappers"]), *rows):
+        put_back(layer, [*values, {}])
+
+
+def out_of_reach(env: VectorEnv) -> tuple[str, ...]:
+    """Names of the wrappers in the processes of an AsyncVectorEnv that keep statistics over episodes."""
+    base = env.unwrapped
+    if not isinstance(base, AsyncVectorEnv):
+        return ()
+    shown = " ".join(base.call("__str__"))  # `<NormalizeReward<TimeLimit<...`: no other call names them
+    return tuple(name for name in ("NormalizeObservation", "NormalizeReward") if f"<{name}<" in shown)
 
 
 def attributes(holder: Any) -> dict[str, Any]:

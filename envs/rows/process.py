@@ -12,7 +12,7 @@ import cloudpickle  # type: ignore[import-untyped]
 import gymnasium as gym
 import numpy as np
 
-from gymnast.envs.errors import EnvError, one_line_warnings
+from gymnast.envs.errors import EnvError, cause, one_line_warnings
 from gymnast.envs.rows.row import Row
 
 
@@ -32,9 +32,9 @@ def serve(connection: Connection, name: str, pickled: bytes, seeds: Sequence[np.
             connection.send((True, COMMANDS[command](rows, argument)))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         pass  # the parent is gone: nobody is left to tell
-    except Exception as error:
-        cause = f"said: {error}" if isinstance(error, EnvError) else f"raised {type(error).__name__}: {error}"
-        connection.send((False, (cause, traceback.format_exc())))
+    except BaseException as error:
+        said = f"said: {error}" if isinstance(error, (EnvError, ValueError)) else f"raised {cause(error)}"
+        connection.send((False, (said, traceback.format_exc())))
     finally:
         for row in rows:
             row.close()
@@ -75,6 +75,7 @@ COMMANDS: dict[str, Callable[[list[Row], Any], Any]] = {
     "restore": restore,
     "lasting": lambda rows, _: [row.lasting() for row in rows],
     "put_lasting": put_lasting,
+    "impose_limit": lambda rows, limit: [row.impose_limit(limit) for row in rows],
     "snapshot": lambda rows, _: [row.snapshot() for row in rows],
     "extras": lambda rows, _: rows[0].extras,
     "render": lambda rows, index: rows[index].render(),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -22,6 +21,7 @@ from gymnast.envs.errors import EnvError
 from gymnast.envs.rows import process as worker
 from gymnast.envs.rows.base import RowsEnv
 from gymnast.envs.rows.row import Begun, Restored
+from gymnast.envs.rows.spawned import exit_cause, leave_if_imported
 from gymnast.envs.step import Step
 
 ANSWER_TIMEOUT = 120.0
@@ -62,7 +62,10 @@ class WorkersEnv(RowsEnv):
         shares = np.array_split(np.arange(num_envs), min(num_envs, _cores()))
         self._shares = [range(int(share[0]), int(share[-1]) + 1) for share in shares]
         self._start(cloudpickle.dumps(build), seed.spawn(num_envs))
-        answers = [self._receive(index, timeout=START_TIMEOUT) for index in range(len(self._shares))]
+        try:
+            answers = [self._receive(index, timeout=START_TIMEOUT) for index in range(len(self._shares))]
+        except WorkerError as error:
+            raise ValueError(str(error)) from error.__cause__  # nothing has started yet
         about = answers[0]
         super().__init__(
             id,
@@ -78,6 +81,7 @@ class WorkersEnv(RowsEnv):
         self._sent = False
 
     def _start(self, pickled: bytes, seeds: list[np.random.SeedSequence]) -> None:
+        leave_if_imported()
         context = multiprocessing.get_context("spawn")  # fork would copy locks that other threads of torch hold
         for index, share in enumerate(self._shares):
             ours, theirs = context.Pipe()
@@ -109,7 +113,7 @@ class WorkersEnv(RowsEnv):
             succeeded, answer = connection.recv()
         except (EOFError, ConnectionResetError):
             process.join(1.0)
-            self._fail(index, _exit_cause(process))
+            self._fail(index, exit_cause(process))
         if not succeeded:
             self._fail(index, *answer)
         return answer
@@ -183,6 +187,9 @@ class WorkersEnv(RowsEnv):
     def _put_lasting_rows(self, states: list[dict[str, Any]]) -> None:
         self._all_answer("put_lasting", self._split(states))
 
+    def impose_limit(self, limit: int | None) -> bool:
+        return any(self._all_answer("impose_limit", [limit] * len(self._shares)))
+
     def _frame(self, row: int) -> np.ndarray:
         index = next(index for index, share in enumerate(self._shares) if row in share)
         self._send(index, "render", row - self._shares[index].start)
@@ -218,13 +225,3 @@ class WorkersEnv(RowsEnv):
 def _cores() -> int:
     """CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _exit_cause(process: BaseProcess) -> str:
-    code = process.exitcode
-    if code is None:
-        return "closed its connection"
-    if code >= 0:
-        return f"exited with code {code}"
-    hint = " (out of memory?)" if -code == signal.SIGKILL else ""
-    return f"was killed by {signal.Signals(-code).name}{hint}"

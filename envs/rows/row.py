@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 import warnings
 import weakref
@@ -14,7 +15,7 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.wrappers import OrderEnforcing, TimeLimit
 
-from gymnast.envs.errors import EnvError, EnvWarning, display_hint
+from gymnast.envs.errors import EnvError, EnvWarning, cause, display_hint
 from gymnast.envs.rows import incoming, lasting, snapshot
 from gymnast.envs.rows.actions import ActionLog
 from gymnast.envs.rows.incoming import BadValue
@@ -57,6 +58,7 @@ class Row:
         "episode",
         "episode_return",
         "extras",
+        "imposed",
         "length",
         "limit",
         "method",
@@ -69,7 +71,9 @@ class Row:
         _take(env, name)
         self.name = name
         self.method = snapshot.method(env)
-        self.limit: float = float("inf")
+        self.limit: float = math.inf
+        self.imposed = False
+        """Whether the limit is that of an evaluation."""
         while type(env) in (TimeLimit, OrderEnforcing):
             if isinstance(env, TimeLimit):
                 self.limit = min(self.limit, env._max_episode_steps)
@@ -110,14 +114,26 @@ class Row:
         self.length = 0
         self.episode_return = 0.0
         try:
-            observation, info = self.env.reset(seed=seed)
+            observation, info = incoming.pair(self.env.reset(seed=seed))
             if seed is not None:
                 self._mask_of = mask_source(self.env, observation, info)
                 there = {"lives": "lives" in info, "action_mask": self._mask_of is not None}
                 self.extras = tuple(name for name in EXTRAS if there[name])
+                self._step = self._first_step
             return observation, self._extras(observation, info) if self.extras else None
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # an environment may call sys.exit
             raise self.fault("reset", error) from error
+
+    def _first_step(self, action: Any) -> Any:
+        """The first step after a seeded reset: later ones are trusted to return as many values, and masks or none."""
+        self._step = self.env.step
+        answer = self.env.step(action)
+        incoming.check_step(answer)
+        if self._mask_of is None and self._mask_shape[0] and isinstance(answer[4], dict) and "action_mask" in answer[4]:
+            raise BadValue("gave an 'action_mask' in the info of a step, and none at its reset: give it in both")
+        return answer
 
     def step(self, action: Any) -> Stepped:
         """Take one action; `length` and `episode_return` are then those of the episode so far."""
@@ -139,7 +155,9 @@ class Row:
             if self.length >= self.limit:
                 truncated = True
             extras = self._extras(observation, info) if self.extras else None
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             raise self.fault("step", error) from error
         return observation, reward, terminated, truncated, extras
 
@@ -150,7 +168,7 @@ class Row:
             if name == "lives":
                 if "lives" not in info:
                     raise BadValue("gave no 'lives' in its info, which it gave at its first reset")
-                found.append(int(incoming.number(info["lives"], "lives")))
+                found.append(incoming.count(info["lives"], "lives"))
             elif self._mask_of is not None:
                 mask = self._mask_of(observation, info)
                 if type(mask) is not np.ndarray or mask.shape != self._mask_shape:
@@ -158,21 +176,32 @@ class Row:
                 found.append(mask)
         return tuple(found)
 
-    def fault(self, call: str, error: Exception) -> EnvError:
+    def fault(self, call: str, error: BaseException) -> EnvError:
         """What to raise for an error in one of the environment's calls."""
         if isinstance(error, EnvError):
             return error
         where = f"step {self.length} of episode {self.episode}" if call == "step" else f"episode {self.episode}"
         if isinstance(error, BadValue):
-            return EnvError(f"{self.name} {error} ({call}, {where})")
-        text = " ".join(str(error).split())
-        return EnvError(f"{self.name}: {call} raised {type(error).__name__}: {text} ({where}){display_hint(text)}")
+            return EnvError(f"{self.name} {error} ({where if call == 'step' else f'{call} of {where}'})")
+        text = cause(error)
+        return EnvError(f"{self.name}: {call} raised {text} ({where}){display_hint(text)}")
+
+    def impose_limit(self, limit: int | None) -> bool:
+        """Whether the environment has no time limit; its episodes are then cut off after `limit` steps (None: not)."""
+        endless = math.isinf(self.limit) and not getattr(self.env.spec, "max_episode_steps", None)
+        if limit is not None and endless:
+            self.limit, self.imposed = limit, True
+        elif limit is None and self.imposed:
+            self.limit, self.imposed = math.inf, False
+        return endless
 
     def render(self) -> np.ndarray:
         """What the environment draws now, in RGB: uint8 [H, W, 3]."""
         try:
             return picture(self.env.render())
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             raise self.fault("render", error) from error
 
     def close(self) -> None:
@@ -180,7 +209,9 @@ class Row:
         _IN_USE.pop(id(self.env.unwrapped), None)
         try:
             self.env.close()
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             warnings.warn(str(self.fault("close", error)), EnvWarning, stacklevel=2)
 
     def snapshot(self) -> dict[str, Any]:

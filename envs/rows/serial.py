@@ -69,6 +69,10 @@ class SerialEnv(RowsEnv):
         for row, state in zip(self.rows, states, strict=True):
             row.put_lasting(state)
 
+    def impose_limit(self, limit: int | None) -> bool:
+        endless = [row.impose_limit(limit) for row in self.rows]
+        return any(endless)
+
     def transition_table(self) -> TransitionTable | None:
         return tables.transition_table(self.rows[0].env, self.rows[0].limit)
 

@@ -18,11 +18,21 @@ from gymnasium.wrappers import TimeLimit
 
 from gymnast.envs import imports
 from gymnast.envs.atari.names import atari_games
-from gymnast.envs.errors import display_hint
+from gymnast.envs.defaults import kept_defaults
+from gymnast.envs.errors import cause, display_hint
 from gymnast.envs.rows.frames import StackFrames
 from gymnast.envs.rows.wrappers import wrapped
 
 Source: TypeAlias = "EnvSpec | Callable[..., gym.Env[Any, Any]]"
+
+
+OTHER_APIS = {
+    "observation_spec": " but one of dm_env, which the package shimmy converts",
+    "possible_agents": " but one of several agents (PettingZoo), and gymnast trains one",
+    "single_observation_space": ": a vector environment is given to gymnast.train as it is, env=VECTOR_ENV",
+    "observation_space": ": derive its class from gymnasium.Env (shimmy converts those of the older gym)",
+}
+"""What environments of other libraries have, and what to do about them."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +46,7 @@ class Imported:
     def function(self) -> Callable[..., gym.Env[Any, Any]]:
         found = imports.find(self.path, "environment")
         if not callable(found):
-            kind = type(found).__name__
-            raise ValueError(f"it is a {kind}; name a function or class that builds a gymnasium.Env")
+            raise ValueError(f"it is {_a(found)}; name a function or class that builds a gymnasium.Env")
         return found  # type: ignore[no-any-return]
 
     @property
@@ -73,8 +82,8 @@ def resolve(id: str) -> EnvSpec | Imported:
     latest = find_highest_version(namespace, base) if version is None else None
     if latest is not None:
         return gym.registry[get_env_id(namespace, base, latest)]
-    if id.endswith(".py"):
-        raise ValueError(f"unknown environment {id!r}: name a function or class in the file, as in {id}:NAME")
+    if id.endswith((".py", ":")):
+        raise ValueError(f"unknown environment {id!r}: name a function or class in it, as in {id.rstrip(':')}:NAME")
     own = [key for key, value in known.items() if callable(value) and not key.startswith("_")]
     near = difflib.get_close_matches(name, [*own, *gym.registry, *atari_games()], 1, cutoff=0.5)
     hint = f"; did you mean {near[0]}?" if near else ""
@@ -98,9 +107,12 @@ def build(
         if isinstance(source, EnvSpec) or "render_mode" in _parameters(source):
             options = {**options, "render_mode": "rgb_array"}
     try:
-        env = _construct(source, options, max_episode_steps=max_episode_steps)
+        with kept_defaults(name_of(source)):
+            env = _construct(source, options, max_episode_steps=max_episode_steps)
         env = env if frame_stack == 1 else StackFrames(env, frame_stack)
-    except Exception as error:
+    except _Unfit as error:
+        raise ValueError(f"environment {name_of(source)} cannot be used: {error}") from None
+    except (Exception, SystemExit) as error:
         raise ValueError(failure(source, error)) from error
     if render and env.render_mode != "rgb_array":
         with suppress(Exception):  # the missing render mode is the one thing to say
@@ -111,11 +123,39 @@ def build(
 
 def _construct(source: Source, options: dict[str, Any], *, max_episode_steps: int | None) -> gym.Env[Any, Any]:
     if isinstance(source, EnvSpec):
-        return gym.make(source, max_episode_steps=max_episode_steps, disable_env_checker=True, **options)
+        made = gym.make(source, max_episode_steps=max_episode_steps, disable_env_checker=True, **options)
+        _check(made)
+        return made
     env = source(**options)
-    if not isinstance(env, gym.Env):
-        raise TypeError(f"the function gave a {type(env).__name__}, not a gymnasium.Env")
+    _check(env)
     return env if max_episode_steps is None else TimeLimit(env, max_episode_steps)
+
+
+class _Unfit(Exception):  # noqa: N818 - never leaves this file
+    """Why what was built is no environment that could be stepped."""
+
+
+def _check(env: Any) -> None:
+    """Refuse what a function gave if it is no environment, has no spaces or cannot be seeded."""
+    if not isinstance(env, gym.Env):
+        known = next((text for attribute, text in OTHER_APIS.items() if hasattr(env, attribute)), "")
+        raise _Unfit(f"the function gave {_a(env)}, not a gymnasium.Env{known}")
+    for name in ("observation_space", "action_space"):
+        space = getattr(env, name, None)
+        if not isinstance(space, gym.Space):
+            found = "none" if space is None else f"{_a(space)}, {space!r:.60}"
+            raise _Unfit(f"it needs a gymnasium space as its {name}, and has {found}")
+    if not isinstance(env.metadata, dict):
+        raise _Unfit(f"its metadata has to be a dict, got {env.metadata!r:.60}")
+    with suppress(ValueError):  # compiled methods have no signature
+        taken = inspect.signature(env.unwrapped.reset).parameters.values()
+        if not any(parameter.name == "seed" or parameter.kind is parameter.VAR_KEYWORD for parameter in taken):
+            raise _Unfit("its reset takes no seed; define reset(self, *, seed=None, options=None)")
+
+
+def _a(value: Any) -> str:
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}"
 
 
 def _parameters(source: Callable[..., gym.Env[Any, Any]]) -> set[str]:
@@ -123,10 +163,10 @@ def _parameters(source: Callable[..., gym.Env[Any, Any]]) -> set[str]:
     return set(inspect.signature(source.function if isinstance(source, Imported) else source).parameters)
 
 
-def failure(source: Source, error: Exception) -> str:
+def failure(source: Source, error: BaseException) -> str:
     """One line on why an environment could not be built: constructors raise anything for options they do not know."""
-    text = " ".join(str(error).split())
-    return f"environment {name_of(source)} cannot be made: {type(error).__name__}: {text}{display_hint(text)}"
+    text = cause(error)
+    return f"environment {name_of(source)} cannot be made: {text}{display_hint(text)}"
 
 
 def name_of(source: Source) -> str:

@@ -91,7 +91,7 @@ def _stacker(space: gym.Space[Any], device: torch.device) -> Batcher:
         if numbered:
             incoming.check_range(batch, space)
         if dtype is not given:
-            batch = batch.astype(dtype)
+            batch = incoming.narrowed(batch, dtype)
         return torch.from_numpy(batch) if on_cpu else to_tensor(batch, device)
 
     return stack

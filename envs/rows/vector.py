@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -14,9 +13,11 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from torch import Tensor
 
 from gymnast.envs.env import Env
-from gymnast.envs.errors import EnvError, EnvWarning
+from gymnast.envs.errors import EnvError, EnvWarning, cause
 from gymnast.envs.rows import incoming, lasting, tensors
 from gymnast.envs.rows import infos as vector_infos
+from gymnast.envs.rows.episodes import Episodes
+from gymnast.envs.rows.extras import Extras, merged
 from gymnast.envs.rows.incoming import BadValue
 from gymnast.envs.rows.infos import Infos
 from gymnast.envs.rows.pictures import picture
@@ -53,7 +54,10 @@ class VectorAdapter(Env):
         self.single_action_space = env.single_action_space
         self.overlaps = isinstance(env, AsyncVectorEnv)
         self.exact_resume = has_state(env)
+        self.forgets = lasting.out_of_reach(env)
         self.render_fps = float(env.metadata.get("render_fps") or 30.0)
+        self.time_limit: int | None = _time_limit(env.spec)
+        """Steps of an episode at most, where the environment says it."""
         self._same_step = mode is AutoresetMode.SAME_STEP
         self._masked_reset = mode is AutoresetMode.DISABLED or (mode is AutoresetMode.NEXT_STEP and _clears(env))
         self._batch = tensors.batcher(self.single_observation_space, device)
@@ -63,35 +67,29 @@ class VectorAdapter(Env):
         self._resets = 0
         self._obeys_mask = False
         self._is_foreign = not type(env.unwrapped).__module__.startswith("gymnasium.")
-        self._mask_source: str | None = None
+        self._extras = Extras(env, device)
         self._none = torch.zeros(self.num_envs, dtype=torch.bool, device=device)
         self._statistics = np.float32 if device.type == "mps" else np.float64
-        self._returns = np.zeros(self.num_envs)
-        self._lengths = np.zeros(self.num_envs, np.int64)
+        self._episodes = Episodes(self.num_envs)
         self._pending = np.zeros(self.num_envs, np.bool_)
         """Rows whose next action will be ignored, because the environment resets them then."""
-        self._has_lives = False
         self._frames: Any = None
         """Frames of the rows' games, where the environment (ale-py's) counts them."""
-        self._episode = np.arange(self.num_envs)
-        self._begun = 0
 
     def reset(self, *, episode_seeds: Sequence[int] | None = None) -> Obs:
         if episode_seeds is not None:
             raise ValueError(f"{self.id} cannot seed individual episodes: use vectorization serial or async")
-        with self._in_words("reset"):
-            observations, given = self._seeded_reset()
-            infos = vector_infos.as_dict(given)
-            self._returns[:] = 0.0
-            self._lengths[:] = 0
-            self._pending[:] = False
-            self._episode = np.arange(self.num_envs)
-            self._begun = self.num_envs
-            self._has_lives = "lives" in infos
-            self._mask_source = vector_infos.mask_source(self.env, infos)
-            self.obs = self._tensors(observations)
-            self.start = ~self._none
-            self.action_mask = self._mask(self.obs, infos)
+        return self._call("reset", self._reset)  # type: ignore[no-any-return]
+
+    def _reset(self) -> Obs:
+        observations, given = self._seeded_reset()
+        infos = vector_infos.as_dict(given)
+        self._episodes.restart()
+        self._pending[:] = False
+        self._extras.look(infos)
+        self.obs = self._tensors(observations)
+        self.start = ~self._none
+        self.action_mask = self._extras.mask(self.obs, infos)
         return self.obs
 
     def _seeded_reset(self) -> tuple[Any, Any]:
@@ -116,7 +114,7 @@ class VectorAdapter(Env):
 
     @property
     def episode(self) -> list[int]:
-        return [int(number) for number in self._episode]
+        return [int(number) for number in self._episodes.numbers]
 
     def step(self, action: Tensor) -> Step:
         array = self._array(action)
@@ -136,35 +134,37 @@ class VectorAdapter(Env):
 
     def _call(self, name: str, call: Callable[[], Any]) -> Any:
         """One of the environment's calls."""
-        with self._in_words(name):
+        try:
             return call()
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            raise self._fault(name, error) from error
 
     def _array(self, action: Tensor) -> np.ndarray:
         return np.array(action.detach().cpu().numpy(), self.env.action_space.dtype)
 
-    @contextmanager
-    def _in_words(self, call: str) -> Iterator[None]:
-        """An EnvError that names the call, if the environment raises in it or gives what does not fit."""
-        try:
-            yield
-        except EnvError:
-            raise
-        except BadValue as error:
-            where = self._where() if call == "step" else call
-            raise EnvError(f"{self.id} {error} ({where})") from error
-        except Exception as error:
-            text = " ".join(str(error).split())
-            raise EnvError(f"{self.id}: {call} raised {type(error).__name__}: {text} ({self._where()})") from error
+    def _fault(self, call: str, error: BaseException) -> EnvError:
+        """What to raise where the environment raises in a call, or gives what does not fit."""
+        if isinstance(error, EnvError):
+            return error
+        if isinstance(error, BadValue):
+            return EnvError(f"{self.id} {error} ({self._episodes.where() if call == 'step' else call})")
+        return EnvError(f"{self.id}: {call} raised {cause(error)} ({self._episodes.where()})")
 
     def _stepped(self, observations: Any, rewards: Any, terminated: Any, truncated: Any, given: Any) -> Step:
         """The step that the environment answered with, with new episodes where one ended."""
-        self._lengths += 1
-        with self._in_words("step"):
+        self._episodes.lengths += 1
+        try:
             infos = vector_infos.as_dict(given)
             rewards = incoming.numbers(rewards, self.num_envs)
             terminated = incoming.flags(terminated, self.num_envs, "terminated")
             truncated = incoming.flags(truncated, self.num_envs, "truncated")
             return self._taken(observations, rewards, terminated, truncated, infos)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            raise self._fault("step", error) from error
 
     def _taken(
         self, observations: Any, rewards: np.ndarray, terminated: np.ndarray, truncated: np.ndarray, infos: Infos
@@ -176,11 +176,11 @@ class VectorAdapter(Env):
         vector_infos.check_frames(infos, self._frames, begun if not self._same_step else ended)
         self._frames = infos.get("episode_frame_number")
         step = self._step(self._tensors(observations), rewards, infos, ended=ended)
-        self._returns += rewards  # a row that begins starts from zero below
+        self._episodes.returns += rewards  # a row that begins starts from zero below
         if begun.any():
             step.active, step.start = self._tensor(active), self._tensor(begun)
             step.num_active = self.num_envs - int(begun.sum())
-            self._begin(begun)
+            self._episodes.begin(begun)
         self._pending = np.zeros_like(begun)
         if ended.any():
             step.terminated, step.truncated = self._tensor(terminated), self._tensor(truncated)
@@ -190,7 +190,7 @@ class VectorAdapter(Env):
 
     def _step(self, obs: Obs, rewards: np.ndarray, infos: Infos, *, ended: np.ndarray) -> Step:
         """The step if no episode ended and none began."""
-        mask = self._mask(obs, infos, ended=None if self._same_step else ended)
+        mask = self._extras.mask(obs, infos, ended=None if self._same_step else ended)
         return Step(
             obs=obs,
             start=self._none,
@@ -200,7 +200,7 @@ class VectorAdapter(Env):
             truncated=self._none,
             num_active=self.num_envs,
             num_ended=0,
-            lives=self._lives(infos),
+            lives=self._extras.lives(infos),
             action_mask=mask,
             next_action_mask=mask,
         )
@@ -208,40 +208,27 @@ class VectorAdapter(Env):
     def _end(self, step: Step, ended: np.ndarray, infos: Infos) -> None:
         """Fill in what differs where episodes ended."""
         step.num_ended = int(ended.sum())
-        step.episode_return = self._tensor(self._returns.astype(self._statistics))
-        step.episode_length = self._tensor(self._lengths.copy())
+        step.episode_return = self._tensor(self._episodes.returns.astype(self._statistics))
+        step.episode_length = self._tensor(self._episodes.lengths.copy())
         rows = np.flatnonzero(ended)
         if self._same_step:
             step.next_obs = tensors.replace_rows(step.obs, rows, self._final_obs(infos, rows))
             final_infos = infos.get("final_info")  # ale-py gives none
-            step.next_action_mask = self._final_mask(step, final_infos, ended)
+            step.next_action_mask = self._extras.final_mask(step, final_infos, ended)
             if final_infos is not None:
-                step.lives = self._merge(step.lives, self._lives(final_infos, ended), rows)
+                step.lives = merged(step.lives, self._extras.lives(final_infos, ended), ended)
         elif self._masked_reset:
-            with self._in_words("reset"):
-                first, given = self.env.reset(options={"reset_mask": ended.copy()})
-                obs = self._tensors(first)
+            first, given = self._call("reset", lambda: self.env.reset(options={"reset_mask": ended.copy()}))
+            obs = self._call("reset", lambda: self._tensors(first))
             self._check_masked_reset(step.next_obs, obs, ended)
             step.obs = tensors.replace_rows(step.next_obs, rows, tensors.select_rows(obs, rows))
-            mask = self._mask(obs, vector_infos.as_dict(given), rows=ended)
-            step.action_mask = self._merge(step.action_mask, mask, rows)
+            mask = self._extras.mask(obs, vector_infos.as_dict(given), rows=ended)
+            step.action_mask = merged(step.action_mask, mask, ended)
         else:
             self._pending = ended
             return
         step.start = step.start | self._tensor(ended)
-        self._begin(ended)
-
-    def _where(self) -> str:
-        """Steps of the rows' episodes, for messages."""
-        low, high = int(self._lengths.min()), int(self._lengths.max())
-        return f"step {low}" if low == high else f"step {low} to {high} of the rows' episodes"
-
-    def _begin(self, rows: np.ndarray) -> None:
-        """Episodes begin in these rows."""
-        self._returns[rows] = 0.0
-        self._lengths[rows] = 0
-        self._episode[rows] = np.arange(self._begun, self._begun + int(rows.sum()))
-        self._begun += int(rows.sum())
+        self._episodes.begin(ended)
 
     def _final_obs(self, infos: Infos, rows: np.ndarray) -> Obs:
         """The final observations of these rows: one object per row (Gymnasium), or a whole batch (ale-py)."""
@@ -271,40 +258,6 @@ class VectorAdapter(Env):
     def _tensor(self, array: np.ndarray) -> Tensor:
         return to_tensor(array, self.device)
 
-    def _mask(
-        self, obs: Obs, infos: Infos, *, rows: np.ndarray | None = None, ended: np.ndarray | None = None
-    ) -> Tensor | None:
-        """Allowed actions in `obs`, bool [N, A], in `rows` (all by default); those that `ended` may allow none."""
-        if self._mask_source is None:
-            return None
-        rows = np.ones_like(self._pending) if rows is None else rows
-        ended = np.zeros_like(rows) if ended is None else ended
-        values, present = vector_infos.masks(self._mask_source, self.env, obs, infos)
-        return self._tensor(vector_infos.checked_masks(values, present & rows, self.single_action_space, rows, ended))
-
-    def _final_mask(self, step: Step, infos: Infos | None, ended: np.ndarray) -> Tensor | None:
-        """`next_action_mask` where an environment began the next episode in the same step."""
-        if self._mask_source is None or step.action_mask is None:
-            return None
-        rows = np.flatnonzero(ended)
-        if self._mask_source == "method" or (self._mask_source == "info" and infos is None):
-            # It can no longer be known: any action may have been allowed.
-            return self._merge(step.action_mask, torch.ones_like(step.action_mask), rows)
-        return self._merge(step.action_mask, self._mask(step.next_obs, infos or {}, rows=ended, ended=ended), rows)
-
-    def _lives(self, infos: Infos, rows: np.ndarray | None = None) -> Tensor | None:
-        if not self._has_lives:
-            return None
-        return self._tensor(vector_infos.lives(infos, np.ones_like(self._pending) if rows is None else rows))
-
-    def _merge(self, values: Tensor | None, others: Tensor | None, rows: np.ndarray) -> Tensor | None:
-        """`values` with these rows taken from `others`, where there are both."""
-        if values is None or others is None:
-            return values
-        merged = values.clone()
-        merged[rows] = others[rows]
-        return merged
-
     def snapshot(self) -> dict[str, Any]:
         if not self.exact_resume:
             return super().snapshot()
@@ -313,14 +266,10 @@ class VectorAdapter(Env):
             "obs": self.obs,
             "start": self.start,
             "action_mask": self.action_mask,
-            "returns": self._returns.tolist(),
-            "lengths": self._lengths.tolist(),
             "pending": self._pending.tolist(),
-            "extras": ["lives"] * self._has_lives + ["action_mask"] * (self._mask_source is not None),
-            "episode": self.episode,
-            "begun": self._begun,
+            **self._episodes.state(),
             "resets": self._resets,
-            "mask_source": self._mask_source,
+            **self._extras.state(),
         }
 
     def restore(self, snapshot: dict[str, Any]) -> None:
@@ -330,29 +279,18 @@ class VectorAdapter(Env):
         self.obs = map_obs(lambda tensor: tensor.to(self.device), snapshot["obs"])
         self.start = snapshot["start"].to(self.device)
         self.action_mask = None if snapshot["action_mask"] is None else snapshot["action_mask"].to(self.device)
-        self._returns = np.array(snapshot["returns"])
-        self._lengths = np.array(snapshot["lengths"], np.int64)
+        self._episodes.put_back(snapshot)
         self._pending = np.array(snapshot["pending"], np.bool_)
-        self._has_lives = "lives" in snapshot["extras"]
-        self._mask_source = snapshot.get("mask_source", "info" if "action_mask" in snapshot["extras"] else None)
-        self._episode = np.array(snapshot["episode"])
-        self._begun, self._resets = snapshot["begun"], snapshot["resets"]
+        self._extras.put_back(snapshot)
+        self._resets = snapshot["resets"]
 
     def lasting(self) -> dict[str, Any]:
         """What the wrappers keep, and in this process those around each row."""
-        kept: dict[str, Any] = {"wrappers": [lasting.attributes(layer) for layer in lasting.layers(self.env)[:-1]]}
-        base = self.env.unwrapped
-        if isinstance(base, SyncVectorEnv):
-            kept["rows"] = [[lasting.attributes(layer) for layer in lasting.layers(env)[:-1]] for env in base.envs]
-        kept_tensors: dict[str, Any] = tensors.arrays_to_tensors({**kept, "resets": self._resets})
-        return kept_tensors
+        kept: dict[str, Any] = tensors.arrays_to_tensors({**lasting.of_vector(self.env), "resets": self._resets})
+        return kept
 
     def put_lasting(self, kept: dict[str, Any]) -> None:
-        kept = tensors.tensors_to_arrays(kept)
-        base = self.env.unwrapped
-        rows = zip(base.envs, kept.get("rows", ()), strict=False) if isinstance(base, SyncVectorEnv) else ()
-        for env, values in ((self.env, kept["wrappers"]), *rows):
-            lasting.put_back(env, [*values, {}])
+        lasting.put_vector_back(self.env, tensors.tensors_to_arrays(kept))
         self._resets = kept["resets"]
 
     def render(self, row: int = 0) -> np.ndarray:
@@ -376,3 +314,8 @@ def _clears(env: VectorEnv) -> bool:
     Gymnasium's asynchronous one does so only with shared memory (1.4.0).
     """
     return type(env) is SyncVectorEnv or (type(env) is AsyncVectorEnv and env.shared_memory)
+
+
+def _time_limit(spec: Any) -> int | None:
+    """The limit in a spec of Gymnasium's, or in the `config` of EnvPool's; None if it has none."""
+    return getattr(spec, "max_episode_steps", None) or getattr(getattr(spec, "config", None), "max_episode_steps", None)

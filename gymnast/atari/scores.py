@@ -66,7 +66,7 @@ SOURCE = f"{WANG}, as Rainbow and its successors use them"
 @cache
 def table() -> dict[str, dict[str, float]]:
     """Scores by game (`ms_pacman`) and column; scores that a paper does not give are left out."""
-    text = resources.files("gymnast.atari").joinpath("data/atari57.csv").read_text()
+    text = resources.files("gymnast.atari").joinpath("data/atari57.csv").read_text(encoding="utf-8")
     rows = list(csv.DictReader(text.splitlines()))
     return {row["game"]: {name: float(row[name]) for name in COLUMNS if row[name]} for row in rows}
 

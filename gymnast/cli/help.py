@@ -104,13 +104,13 @@ def _option(flag: Flag, text: str, default: Any) -> list[str]:
     """The lines of an option."""
     named = f"{flag.name}, --no-{flag.name[2:]}" if flag.switch else f"{flag.name} {kind(flag)}"
     head = f"  {flag.name if flag.positional else named.strip()}"
-    lines = _wrapped(" ".join(filter(None, (text, _default(flag, text, default)))), INDENT)
+    lines = _wrapped(" ".join(filter(None, (text, default_text(flag, text, default)))), INDENT)
     if len(head) + 2 > INDENT:
         return [head, *lines]
     return [head.ljust(INDENT) + lines[0].lstrip(), *lines[1:]]
 
 
-def _default(flag: Flag, text: str, default: Any) -> str:
+def default_text(flag: Flag, text: str, default: Any) -> str:
     """The default as it is said after the text; nothing where the text tells it."""
     if default is dataclasses.MISSING:
         return "" if flag.positional else "(required)"

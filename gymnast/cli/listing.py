@@ -87,8 +87,8 @@ def _preset_lines(name: str) -> list[str]:
     preset = presets.PRESETS[name]
     lines = [f"{name:<24}{preset.help}"]
     if preset.run:
-        lines.append(f"{'  run':<24}{_settings(preset.run)}")
-    lines += [f"  {agent:<22}{_settings(changes)}" for agent, changes in preset.agent.items() if changes]
+        lines.append(f"{'  run':<24}{settings(preset.run)}")
+    lines += [f"  {agent:<22}{settings(changes)}" for agent, changes in preset.agent.items() if changes]
     return lines
 
 
@@ -99,7 +99,7 @@ def _suite_lines(name: str) -> list[str]:
     return [f"{name:<12}{suite.help}; {usual}", *(f"{'':<12}{line}" for line in ids)]
 
 
-def _settings(changes: dict[str, Any]) -> str:
+def settings(changes: dict[str, Any]) -> str:
     """Changes as written on the command line."""
     return " ".join(_flag(name.replace("_", "-"), value) for name, value in changes.items())
 

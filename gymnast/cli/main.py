@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import io
 import json
 import os
 import sys
@@ -61,6 +62,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else list(argv)
     shown = warnings.formatwarning
     one_line_warnings()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a character that a terminal's encoding lacks is a "?", not an error
     try:
         code = _dispatch(words)
         sys.stdout.flush()
@@ -113,7 +117,7 @@ def _train(words: list[str]) -> int:
     if _asks_help(words):
         config_class = agents.config_class(agents.agent_class(agent))
         classes = [PresetOptions, TrainOptions, config_class]
-        classes += [PopulationOptions] if agent in request.AGENTS else []
+        classes += [PopulationOptions] if request.supports(agent) else []
         given = _preset_values(words[1:], every, agent)
         show_help(f"gymnast {of}", agents.help_of(agent), classes, defaults=given, headings=True)
         return 0
@@ -176,7 +180,7 @@ def _resume(words: list[str]) -> int:
     options: ResumeOptions = flags.build(ResumeOptions, values, of="resume")
     if options.trust:
         agents.search_here()
-    from gymnast.training import train
+    from gymnast.populations import train
 
     result = train.resume(
         Path(options.run),

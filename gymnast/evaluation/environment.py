@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import gymnasium as gym
@@ -12,9 +12,11 @@ from gymnasium.envs.registration import EnvSpec
 from gymnast.atari import protocols
 from gymnast.envs.atari.games import is_atari
 from gymnast.envs.env import Env
+from gymnast.envs.errors import EnvError
 from gymnast.envs.factory import make, native_id
-from gymnast.envs.rows.serial import SerialEnv
+from gymnast.envs.rows.base import RowsEnv
 from gymnast.envs.rows.single import resolve
+from gymnast.envs.rows.vector import VectorAdapter
 from gymnast.settings import under_protocol
 
 STEP_LIMIT = 10_000
@@ -48,15 +50,12 @@ def make_env(
     """An environment for evaluation: it seeds its episodes, and has a time limit if the id has none.
 
     `native`, `wrappers` and `frame_stack` are those of `envs.make`.
-
     A protocol sets the options of an Atari game; ValueError if the given ones contradict it, and for other games.
     """
-    vectorization = "auto"
+    vectorization, imposed = "auto", False
     if protocol is not None:
-        options = under_protocol.play(
-            protocols.check(protocol), env if isinstance(env, str) else "a function", options or {}
-        )
-    imposed = False
+        name = env if isinstance(env, str) else "a function"
+        options = under_protocol.play(protocols.check(protocol), name, options or {})
     if isinstance(env, str) and not is_atari(env):
         imposed = max_episode_steps is None and _registered_limit(env) is None
         max_episode_steps = max_episode_steps or time_limit(env)
@@ -74,18 +73,24 @@ def make_env(
         native=native,
         frame_stack=frame_stack,
     )
-    if not isinstance(env, str) and max_episode_steps is None:
-        imposed = _limit_rows(made)
+    if not isinstance(env, str) and max_episode_steps is None and isinstance(made, RowsEnv):
+        imposed = made.impose_limit(STEP_LIMIT)
     made.step_limit = STEP_LIMIT if imposed else None
     return made
 
 
-def _limit_rows(env: Env) -> bool:
-    """Give the environments of a function a time limit where they have none; whether they had none."""
-    if not isinstance(env, SerialEnv):
-        return False
-    endless = [row for row in env.rows if math.isinf(row.limit)]
-    endless = [row for row in endless if not getattr(row.env.spec, "max_episode_steps", None)]
-    for row in endless:
-        row.limit = STEP_LIMIT
-    return bool(endless)
+@contextmanager
+def limited(env: Env) -> Iterator[None]:
+    """Environments without a time limit have one in here, as those of `make_env` do."""
+    endless = isinstance(env, VectorAdapter) and env.time_limit is None
+    if env.step_limit is not None or not (endless or (isinstance(env, RowsEnv) and env.impose_limit(STEP_LIMIT))):
+        yield
+        return
+    env.step_limit = STEP_LIMIT
+    try:
+        yield
+    finally:
+        env.step_limit = None
+        if isinstance(env, RowsEnv):
+            with suppress(EnvError):  # of a worker that is gone: the first error is the one to report
+                env.impose_limit(None)

@@ -18,7 +18,9 @@ from gymnast.atari.protocols import Protocol
 from gymnast.envs.env import Env
 from gymnast.envs.errors import EnvWarning
 from gymnast.envs.native.adapter import NativeEnv
-from gymnast.evaluation.environment import make_env
+from gymnast.envs.rows.spawned import leave_if_imported
+from gymnast.envs.step import Step
+from gymnast.evaluation.environment import limited, make_env
 from gymnast.evaluation.result import Evaluation
 from gymnast.output.video import VideoWriter
 
@@ -41,23 +43,25 @@ def evaluate(
     """Play whole episodes with the agent's greedy policy; neither the agent nor torch's generator is changed.
 
     `env` is an id, a function that builds a `gym.Env`, or an environment made by
-    `gymnast.evaluation.environment.make_env`, which stays open. `name` is the agent's name in the report. `protocol`
-    scores an Atari agent as that protocol does, with its evaluation epsilon; `trained_frame_skip` is the frame skip of
-    the training if it was another one. Raises ValueError if `episodes` is not positive or agent and environment do not
-    match the protocol, and KeyboardInterrupt once `interrupted()` is true.
+    `gymnast.evaluation.environment.make_env` or `gymnast.envs.make`, which stays open. Episodes are cut off after
+    10,000 steps where the environment has no time limit, which a warning says. `name` is the agent's name in the
+    report. `protocol` scores an Atari agent as that protocol does, with its evaluation epsilon; `trained_frame_skip` is
+    the frame skip of the training if it was another one. Raises ValueError if `episodes` is not positive or agent and
+    environment do not match the protocol, and KeyboardInterrupt once `interrupted()` is true.
     """
+    leave_if_imported()
     if episodes < 1:
         raise ValueError(f"episodes must be >= 1, got {episodes}")
     made = env if isinstance(env, Env) else make_env(env, min(num_envs, episodes), protocol=protocol)
     try:
-        with torch.random.fork_rng(devices=[]), torch.no_grad():
+        with torch.random.fork_rng(devices=[]), torch.no_grad(), limited(made):
             actor = greedy_actor(agent, made, seed=seed, protocol=protocol)
             returns, lengths = _play(actor, made, episodes, seed, interrupted)
+            _say_cut(made, lengths)
         played = _played(agent, made, protocol)
     finally:
         if made is not env:
             made.close()
-    _say_cut(made, lengths)
     frame_skip, called = trained_frame_skip or made.frame_skip, name or type(agent).__name__
     return Evaluation(made.id, called, seed, agent.env_step, tuple(returns), tuple(lengths), played, frame_skip)
 
@@ -115,13 +119,33 @@ def episode_seeds(seed: int, episodes: int) -> list[int]:
     return [int(word) for word in np.random.SeedSequence(seed).generate_state(episodes)]
 
 
+class Endless:
+    """Watches for episodes that reach a limit which a vector environment cannot be given."""
+
+    def __init__(self, rows: int, limit: int) -> None:
+        self.limit = limit
+        self.running = np.zeros((2, rows))  # return and length of each row's episode in progress
+
+    def cut(self, step: Step) -> dict[int, tuple[float, int]]:
+        """Returns and lengths of the episodes at the limit, by row; where there are any, all rows are to be reset."""
+        self.running[0] += step.reward.cpu().numpy()
+        self.running[1] += 1.0 if step.active is None else step.active.cpu().numpy()
+        self.running[:, step.ended.cpu().numpy()] = 0.0
+        rows = np.flatnonzero(self.running[1] >= self.limit).tolist()
+        found = {row: (float(self.running[0, row]), int(self.running[1, row])) for row in rows}
+        if found:
+            self.running[:] = 0.0
+        return found
+
+
 def _play(
     actor: Actor, env: Env, episodes: int, seed: int, interrupted: Callable[[], bool]
 ) -> tuple[list[float], list[int]]:
     """Returns and lengths by episode number.
 
     If episodes cannot be seeded, each row plays its share, fixed beforehand: taking the first to end would favour short
-    ones.
+    ones. A vector environment cannot reset single rows: if an episode reaches the limit, it counts as it is, and
+    all rows begin new ones.
     """
     if isinstance(env, NativeEnv):
         return _play_native(actor, env, episodes, seed, interrupted)
@@ -131,12 +155,20 @@ def _play(
         env.reset()
     numbers = list(range(env.num_envs))  # row r plays the episodes r, r + N, … if they are not seeded
     results: dict[int, tuple[float, int]] = {}
+    endless = None if env.seeds_episodes or env.step_limit is None else Endless(env.num_envs, env.step_limit)
     obs, start, mask = env.obs, env.start, env.action_mask
     while len(results) < episodes:
         if interrupted():
             raise KeyboardInterrupt
         step = env.step(actor.act(obs, start, mask).action)
         obs, start, mask = step.obs, step.start, step.action_mask
+        if endless is not None and (cut := endless.cut(step)):
+            for row, result in cut.items():
+                results[numbers[row]] = result
+                numbers[row] += env.num_envs
+            env.reset()
+            obs, start, mask = env.obs, env.start, env.action_mask
+            continue
         if step.num_ended == 0 or step.episode_return is None or step.episode_length is None:
             continue
         for row in step.ended.nonzero().flatten().tolist():

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from gymnast import envs
-from gymnast.agents.base import Actor
-from gymnast.agents.population.noise import MakeNoise, OwnGenerators
+from gymnast.agents.base import Actor, seed_sequence, torch_seed
+from gymnast.agents.population.noise import MakeNoise, MemberSeeds, OwnGenerators
 from gymnast.envs.native.adapter import NativeEnv, seed_of
 from gymnast.envs.native.draws import Draws, keys_of, row_keys
 from gymnast.evaluation import environment
 from gymnast.evaluation.play import LOOK_EVERY, episode_seeds
+from gymnast.networks.layers import noisy
 from gymnast.settings.options import TrainOptions
 from gymnast.settings.seeds import Seeds
 from gymnast.training.parts import env_options
@@ -95,23 +96,33 @@ class CounterNoise:
 
     generators: Sequence[torch.Generator] = ()
 
-    def __init__(self, seeds: Sequence[int], device: torch.device) -> None:
-        self._key = keys_of(torch.tensor(seeds, dtype=torch.int64, device=device)).unsqueeze(1)  # [M, 1]
+    def __init__(self, seeds: MemberSeeds, device: torch.device) -> None:
+        numbers = [torch_seed(seed_sequence(seed)) for seed in seeds]
+        self._key = keys_of(torch.tensor(numbers, dtype=torch.int64, device=device)).unsqueeze(1)  # [M, 1]
         self._count = torch.zeros((), dtype=torch.int64, device=device)  # numbers drawn by each member
 
     def uniform(self, *shape: int) -> Tensor:
         size = math.prod(shape)
         counter = self._count + torch.arange(size, device=self._key.device)
         self._count += size
-        return Draws(self._key, counter).uniform(0).view(-1, *shape)
+        return Draws(self._key, counter).uniform(0).view(len(self._key), *shape)
+
+    def double(self, *shape: int) -> Tensor:
+        return self.uniform(*shape).double()
 
     def normal(self, *shape: int) -> Tensor:
         """By Box & Muller 1958."""
         first, second = self.uniform(2, *shape).unbind(1)
         return (-2.0 * (1.0 - first).log()).sqrt() * (2.0 * math.pi * second).cos()
 
+    def fill(self, noise: Tensor, kind: noisy.Noise, *, weights: int) -> None:
+        noise[..., :weights] = self.normal(*noise.shape[1:-1], weights)
+        noisy.shape_noise(noise[..., :weights], kind)
+        noise[..., weights:] = self.uniform(*noise.shape[1:-1], noise.shape[-1] - weights)
+
     def state_dict(self) -> dict[str, Any]:
         return {"count": int(self._count)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._count.fill_(state["count"])
+        if "count" in state:
+            self._count.fill_(state["count"])

@@ -9,10 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gymnast.agents.policy.actor_critic import ActorCritic
-from gymnast.agents.policy.actor_critic_config import ActorCriticConfig
-from gymnast.agents.population.population import Population, Weights
+import torch
+
+from gymnast.agents.population.base import Population, Weights
+from gymnast.agents.value.dqn import DQN
 from gymnast.errors import UsageError
+from gymnast.settings import agents
 from gymnast.settings.options import TrainOptions
 from gymnast.settings.seeds import Seeds
 from gymnast.storage import checkpoint, folder, rebuild
@@ -30,6 +32,7 @@ class Members:
     """The run's folder."""
     agent: str
     env: str
+    """By what the environment is made again: its id, with the module of the user's own."""
     options: TrainOptions
     population: Population
     seeds: Sequence[int]
@@ -38,7 +41,7 @@ class Members:
         """Write members.csv, a row per member: seed, varied settings, and the columns; completely or not at all."""
         varied = self.population.vary
         temporary = self.path / ".members.csv"
-        with open(temporary, "w", newline="") as file:
+        with open(temporary, "w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(["seed", *varied, *columns])
             writer.writerows(zip(self.seeds, *varied.values(), *columns.values(), strict=True))
@@ -47,20 +50,26 @@ class Members:
     def write_all(self, weights: Weights) -> None:
         """Write the kept weights of all members; OSError without space."""
         about = self._about(0, None, _anywhere(self.population.config))
-        state = {"seeds": list(self.seeds), "vary": dict(self.population.vary), "weights": weights}
-        checkpoint.save(self.path / ALL, about, {"population": state})
+        checkpoint.save(self.path / ALL, about, {"population": self.described(weights)})
+
+    def described(self, weights: Weights) -> dict[str, Any]:
+        """Seeds, varied settings and weights of all members."""
+        return {"seeds": list(self.seeds), "vary": dict(self.population.vary), "weights": weights}
+
+    def about(self) -> About:
+        """The description of the whole population, from which it is built again; its run's seed is the first one."""
+        return self._about(0, None, self.population.config)
 
     def write_best(self, member: int, weights: Weights, score: float) -> None:
         """Write one member as best.pt, an ordinary checkpoint; OSError without space."""
-        config = _anywhere(self.population.config_of(member))
-        population, rows = self.population, self.options.rows
-        agent = ActorCritic(population.observation_space, population.action_space, config, num_envs=rows)
-        agent.network.load_state_dict(population.network_state(weights, member))
-        agent.env_step, agent.updates = population.member_step, population.updates
+        population, config = self.population, _anywhere(self.population.config_of(member))
         about = self._about(member, score, config)
-        checkpoint.save_agent(self.path / "checkpoints" / "best.pt", about, agent.state_dict())
+        with torch.random.fork_rng(devices=()):  # writing a file leaves the run's generators as they are
+            agent = rebuild.build(about, agents.agent_class(self.agent), device="cpu")
+        state = _state_of(agent, weights, member, updates=population.updates, env_step=about.env_step)
+        checkpoint.save_agent(self.path / "checkpoints" / "best.pt", about, state)
 
-    def _about(self, member: int, score: float | None, config: ActorCriticConfig) -> About:
+    def _about(self, member: int, score: float | None, config: Any) -> About:
         options = dataclasses.replace(self.options, seed=self.seeds[member])
         return dataclasses.replace(
             checkpoint.describe(
@@ -77,9 +86,21 @@ class Members:
         )
 
 
-def _anywhere(config: ActorCriticConfig) -> ActorCriticConfig:
+def _anywhere(config: Any) -> Any:
     """The same agent on any device: graphs need a GPU, and do not affect the learned weights."""
     return dataclasses.replace(config, cuda_graphs=False)
+
+
+def _state_of(agent: Any, weights: Weights, member: int, *, updates: int, env_step: int) -> dict[str, Any]:
+    """The state of a member, without a replay, by a single agent built for it."""
+    agent.weights.data.copy_(weights["parameters"][member])
+    if isinstance(agent, DQN):
+        agent.target_weights.follow(agent.weights)
+    buffers = dict(agent.weights.module.named_buffers())
+    for name in weights.keys() & buffers.keys():  # of a normalisation
+        buffers[name].copy_(weights[name][member])
+    agent.env_step, agent.updates = env_step, updates
+    return {name: part for name, part in agent.state_dict().items() if name != "replay"}
 
 
 def read_member(path: Path, seed: int) -> tuple[About, dict[str, Any]]:
@@ -93,13 +114,5 @@ def read_member(path: Path, seed: int) -> tuple[About, dict[str, Any]]:
     member = kept["seeds"].index(seed)
     own = {name: values[member] for name, values in kept["vary"].items()}
     about = dataclasses.replace(about, config={**about.config, **own}, run={**about.run, "seed": seed})
-    agent = rebuild.build(about, ActorCritic, device="cpu")
-    assert isinstance(agent, ActorCritic)
-    agent.weights.data.copy_(kept["weights"]["parameters"][member])
-    buffers = dict(agent.network.named_buffers())
-    for name in kept["weights"].keys() & buffers.keys():  # of a normalisation
-        buffers[name].copy_(kept["weights"][name][member])
-    agent.env_step = about.env_step
-    state = agent.state_dict()
-    del state["replay"]
-    return about, state
+    agent = rebuild.build(about, agents.agent_class(about.agent), device="cpu")
+    return about, _state_of(agent, kept["weights"], member, updates=0, env_step=about.env_step)

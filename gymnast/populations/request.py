@@ -8,26 +8,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from gymnast.agents.table import ALGORITHMS
 from gymnast.errors import UsageError, first_line
 from gymnast.populations import spread
-from gymnast.settings import flags, request
+from gymnast.settings import agents, flags, request
 from gymnast.settings.options import PopulationOptions
 from gymnast.settings.request import Request
 
-AGENTS = ("ppo", "a2c")
-"""What trains as a population."""
+BASES = ("ppo", "pqn", "dqn")
+"""The agents that train as a population, and the bases of all algorithms that do."""
 POPULATION = tuple(field.name for field in dataclasses.fields(PopulationOptions))
 NOT_HERE = (
     "seed",
     "eval_envs",
-    "checkpoint_every",
     "keep_checkpoints",
     "vectorization",
     "wrapper",
     "protocol",
     "overlap",
     "frame_stack",
-    "exact_resume",
 )
 """Options of a run that populations do not support, and therefore refuse."""
 
@@ -43,6 +42,17 @@ class PopulationRequest:
     given: PopulationOptions = field(default_factory=PopulationOptions)
 
 
+def supports(agent: str) -> bool:
+    """Whether an agent with its own settings trains as a population."""
+    if agent not in ALGORITHMS or ALGORITHMS[agent].base not in BASES:
+        return False
+    try:
+        _check_supported(agents.default_config(agent))
+    except UsageError:
+        return False
+    return True
+
+
 def is_asked(words: Sequence[str]) -> bool:
     """Whether the words are for a population."""
     names = {word.partition("=")[0].replace("_", "-") for word in words}
@@ -51,9 +61,10 @@ def is_asked(words: Sequence[str]) -> bool:
 
 def resolve(agent: str, words: Sequence[str], *, of: str) -> PopulationRequest:
     """The population that the words request; UsageError, which names `of`."""
-    if agent not in AGENTS:
+    if agent not in ALGORITHMS or ALGORITHMS[agent].base not in BASES:
         raise UsageError(
-            f"--seeds trains {' and '.join(AGENTS)} as a population, not {agent}; use gymnast benchmark --seeds"
+            f"--seeds trains {', '.join(BASES)} and their variants as a population, not {agent}; "
+            "use gymnast benchmark --seeds"
         )
     given = flags.parse(words, request.train_flags(agent) | flags.flags_of(PopulationOptions), of=of)
     own = {name: given.pop(name) for name in POPULATION if name in given}
@@ -72,7 +83,18 @@ def resolve(agent: str, words: Sequence[str], *, of: str) -> PopulationRequest:
     except ValueError as error:
         raise UsageError(f"--{first_line(error)}") from None
     vary = _vary(options, len(members), given)
-    return PopulationRequest(request.resolved(agent, given, of=of), members, vary, options)
+    run = request.resolved(agent, given, of=of)
+    _check_supported(run.config)
+    return PopulationRequest(run, members, vary, options)
+
+
+def _check_supported(config: Any) -> None:
+    from gymnast.agents.population import settings  # torch, which the command line imports only for what needs it
+
+    try:
+        settings.check_config(config)
+    except ValueError as error:
+        raise UsageError(f"{first_line(error)}; train without --seeds") from None
 
 
 def _vary(options: PopulationOptions, members: int, given: dict[str, Any]) -> dict[str, tuple[float, ...]]:

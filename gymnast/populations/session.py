@@ -1,29 +1,29 @@
-"""A population in training: the loop and its periodic work: logs, evaluations, kept weights."""
+"""A population in training: the loop and its periodic work: logs, evaluations, kept weights, checkpoints."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gymnast.agents.population.population import Population, Weights
+from gymnast.agents.population.base import Population, Weights
 from gymnast.envs.native.adapter import NativeEnv
 from gymnast.errors import RunError
 from gymnast.output.panel import Panel, PanelState
-from gymnast.output.trackers import Writers
 from gymnast.populations.environment import evaluation_env, play
 from gymnast.populations.files import Members
+from gymnast.populations.log import PopulationLog
 from gymnast.reports import statistics
 from gymnast.settings.options import TrainOptions
 from gymnast.settings.seeds import Seeds
-from gymnast.storage.metrics_log import MetricsLog
+from gymnast.storage.last import LastCheckpoint, RunState, SessionState
 from gymnast.training.events import Event, Events
 from gymnast.training.loop import Loop
+from gymnast.training.saves import Saves
 
 Array = NDArray[np.float64]
 
@@ -41,11 +41,12 @@ class PopulationSession:
         loop: Loop,
         *,
         seeds: Sequence[Seeds],
-        writers: Writers,
+        last: LastCheckpoint,
+        records: PopulationLog,
         panel: Panel,
     ) -> None:
-        self.writers = writers
         self.members, self.options, self.loop, self.panel = members, options, loop, panel
+        self.records = records
         self.population: Population = members.population
         self.seeds = seeds
         self.kept = self.population.weights()
@@ -57,11 +58,15 @@ class PopulationSession:
         """Mean returns of the last logged training episodes, [M]; nan before a member's first one."""
         self.summary: dict[str, float] = {}
         """Summary of the last evaluation over the members."""
+        self.saves = Saves(panel)
+        self.trained = False
+        """Whether `go` has ended and its result is saved."""
+        self._last = last
         self._env: NativeEnv | None = None
-        self._metrics = MetricsLog(members.path / "metrics.jsonl")
         events = (
             Event("log", options.log_every, self.log),
             Event("eval", options.eval_every, self.evaluate, repeatable=True),
+            Event("checkpoint", options.checkpoint_every, self.save_last),
         )
         self._events = Events(self, events, steps=options.steps, panel=panel)
         self.interrupts = self._events.interrupts
@@ -69,10 +74,13 @@ class PopulationSession:
     def go(self) -> None:
         """Train until the steps are done, all members reached the stop return, or a signal arrives; then keep them.
 
-        Raises RunError once no member is finite, KeyboardInterrupt for a second SIGINT.
+        It leaves a checkpoint to resume. Raises RunError once no member is finite, KeyboardInterrupt for a second
+        SIGINT; the last checkpoint then stays unchanged.
         """
         self._events.go()
         self.save()
+        self.save_last()
+        self.trained = True
 
     @property
     def env_step(self) -> int:
@@ -96,7 +104,7 @@ class PopulationSession:
         self.returns = np.where(count > 0, total / np.maximum(count, 1), self.returns)
         record = {"updates": population.updates, **self._losses(), **population.scheduled()}
         record |= {f"return_{name}": value for name, value in summary(self.returns).items()}
-        self._record("train", record)
+        self.records.train(population.member_step, record)
 
     def _losses(self) -> dict[str, float]:
         """Means over the members whose loss is finite, and how many are not."""
@@ -106,7 +114,9 @@ class PopulationSession:
         finite = torch.isfinite(metrics["loss"])
         lost = int((~finite).sum())
         if lost == len(finite):
-            raise RunError(f"no member has a finite loss at env step {self.population.member_step:,}: training stopped")
+            left = f"; the last good checkpoint is {self._last.path}" if self._last.path.is_file() else ""
+            step = self.population.member_step
+            raise RunError(f"no member has a finite loss at env step {step:,}: training stopped{left}")
         means = {name: float(value[finite].mean()) for name, value in metrics.items()}
         return {**means, "diverged": lost} if lost else means
 
@@ -124,7 +134,7 @@ class PopulationSession:
             self.scores = np.where(better, scores, self.scores)
         self.summary = {f"{name}_return": value for name, value in summary(scores).items()}
         record = {"episodes": returns.shape[1], **self.summary}
-        self._record("eval", record)
+        self.records.evaluation(self.population.member_step, record, means.tolist())
         self.save()
         self.panel.message(f"evaluation at {self.population.member_step:,}: {shown(summary(scores))}")
 
@@ -146,23 +156,51 @@ class PopulationSession:
             self.kept = self.population.weights()
         known: dict[str, Sequence[float | None]] = {"train_return": plain(self.returns)}
         known["eval_return"] = plain(self.scores)
-        try:
-            self.members.write_table({**known, **columns})
-            self.members.write_all(self.kept)
-            if self.evaluated:
-                best = int(self.scores.argmax())
-                self.members.write_best(best, self.kept, float(self.scores[best]))
-        except OSError as error:
-            self.panel.message(f"the members were not written: {error.strerror or error}; the previous ones are kept")
+        self.saves.attempt("table", lambda: self.members.write_table({**known, **columns}), what="members.csv")
+        self.saves.attempt("all", lambda: self.members.write_all(self.kept), what="checkpoint members")
+        if self.evaluated:
+            best = int(self.scores.argmax())
+            score = float(self.scores[best])
+            self.saves.attempt("best", lambda: self.members.write_best(best, self.kept, score), what="checkpoint best")
 
-    def record_final(self, record: dict[str, Any]) -> None:
-        self._metrics.write({"kind": "final", "env_step": self.population.member_step, **record})
-        self.writers.summary({f"final/{name}": value for name, value in record.items()})
+    def save_last(self) -> None:
+        """Write the checkpoint for resuming; RunError if no member is finite any more."""
+        self._losses()
+        self.saves.attempt("last", lambda: self._last.save(self.members.about(), self._state()), what="checkpoint last")
 
-    def _record(self, kind: str, record: dict[str, Any]) -> None:
-        step = self.population.member_step
-        self._metrics.write({"kind": kind, "env_step": step, **record})
-        self.writers.scalars(step, {f"{kind}/{name}": value for name, value in record.items()})
+    def _state(self) -> RunState:
+        loop, records = self.loop, self.records
+        return RunState.taken(
+            agent=self.population.state_dict(),
+            actor=loop.actor.state_dict(),
+            env=loop.env.snapshot(),
+            loop=loop.state_dict(),
+            session=SessionState(
+                next=self._events.state(),
+                best=None,
+                metrics=records.metrics.position(),
+                timing=0,
+                seconds=0.0,
+                writers=records.writers.state(),
+            ),
+            population={
+                **self.members.described(self.kept),
+                "scores": torch.from_numpy(self.scores),
+                "returns": torch.from_numpy(self.returns),
+                "summary": self.summary,
+                "evaluations": records.evaluations.position(),
+            },
+        )
+
+    def restore(self, state: RunState) -> None:
+        """Continue from a `last` checkpoint, from which population, actor, environment and loop are restored."""
+        own = state.population
+        state.restore_generators()
+        self._events.restore(state.session.next)
+        self.kept = {name: part.to(self.population.device) for name, part in own["weights"].items()}
+        self.scores, self.returns = own["scores"].numpy(), own["returns"].numpy()
+        self.summary = own["summary"]
+        self.records.restore(metrics=state.session.metrics, evaluations=own["evaluations"])
 
     def panel_state(self) -> PanelState:
         loop, population = self.loop, self.population
@@ -182,7 +220,7 @@ class PopulationSession:
     def close(self) -> None:
         if self._env is not None:
             self._env.close()
-        self._metrics.close()
+        self.records.close()
 
 
 def summary(scores: Array) -> dict[str, float]:

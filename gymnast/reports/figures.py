@@ -13,8 +13,10 @@ from gymnast.reports.statistics import CONFIDENCE, STATISTICS, Array, Band, Inte
 BAND = f"{CONFIDENCE:.0%} bootstrap interval"
 PANELS = 4
 """Games beside each other, of few games; of many there are as many beside as below each other."""
-WIDE = 6
-"""Agents up to which a legend fits into a panel."""
+DISTINCT = 20
+"""Agents up to which colours differ well; more are mostly the values of a setting, whose colours follow their order."""
+LISTED = 40
+"""Agents of a legend at most."""
 
 
 Drawer: TypeAlias = Callable[[Comparison], Any]
@@ -97,7 +99,7 @@ def draw_points(axes: Any, values: Mapping[str, Interval], *, looks: Mapping[str
 
 def profiles(found: Comparison) -> Any:
     """The share of runs above each score."""
-    figure = new_figure(7.5, 4.5)
+    figure = new_figure(7.5, 4.2 + legend_height(found.table.agents, 7.5))
     axes = figure.add_subplot()
     for agent, look in colours(found.table.agents).items():
         band = found.profiles[agent]
@@ -108,18 +110,18 @@ def profiles(found: Comparison) -> Any:
     axes.set_ylabel("share of runs above it")
     axes.grid(alpha=0.3)
     figure.suptitle(f"Performance profiles {_span(found)}, with their {BAND}", fontsize=11)
-    _legend(figure, axes)
+    legend_below(figure)
     return figure
 
 
 def efficiency(found: Comparison) -> Any:
     """IQM against env steps."""
-    figure = new_figure(7.5, 4.5)
+    figure = new_figure(7.5, 4.2 + legend_height(found.table.agents, 7.5))
     axes = figure.add_subplot()
     draw_curves(axes, found.moments, found.efficiency, looks=colours(found.table.agents))
     axes.set_ylabel(f"IQM of the {score_name(found)}")
     figure.suptitle(f"Sample efficiency {_span(found)}, with its {BAND}", fontsize=11)
-    _legend(figure, axes)
+    legend_below(figure)
     return figure
 
 
@@ -137,9 +139,11 @@ def improvements(found: Comparison) -> Any:
 
 
 def colours(agents: Sequence[str]) -> dict[str, Any]:
-    """A colour for each agent: ten that differ well, and twenty where there are more."""
+    """A colour for each agent: ten that differ well, twenty where there are more, and else from dark to bright."""
     from matplotlib import colormaps
 
+    if len(agents) > DISTINCT:
+        return {agent: colormaps["viridis"](index / (len(agents) - 1)) for index, agent in enumerate(agents)}
     colourmap = colormaps["tab10" if len(agents) <= 10 else "tab20"]
     return {agent: colourmap(index % colourmap.N) for index, agent in enumerate(agents)}
 
@@ -162,30 +166,30 @@ def new_figure(width: float, height: float) -> Any:
 
 
 def legend_below(figure: Any) -> None:
-    """One legend for all panels, below them, in as many columns as fit."""
+    """One legend for all panels, below them, where it covers no point, in as many columns as fit."""
     lines: dict[str, Any] = {}
     for axes in figure.axes:
         lines |= {label: handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    columns = _legend_columns(list(lines), figure.get_figwidth())
-    figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=columns, fontsize=9)
+    labels = _listed(list(lines))
+    columns = _legend_columns(labels, figure.get_figwidth())
+    handles = [lines[label] for label in labels]
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=9)
 
 
 def legend_height(labels: Sequence[str], width: float) -> float:
     """Inches that `legend_below` takes."""
+    labels = _listed(labels)
     return 0.3 + 0.2 * math.ceil(len(labels) / _legend_columns(labels, max(width, 7.0)))
+
+
+def _listed(labels: Sequence[str]) -> list[str]:
+    """The labels of a legend: all, or of too many some at equal distances, with the first and the last."""
+    last, count = len(labels) - 1, min(len(labels), LISTED)
+    return [labels[round(index * last / max(count - 1, 1))] for index in range(count)]
 
 
 def _legend_columns(labels: Sequence[str], width: float) -> int:
     return max(1, min(len(labels), int(width / (0.6 + 0.085 * max(map(len, labels))))))
-
-
-def _legend(figure: Any, axes: Any) -> None:
-    """In the panel where it fits, else beside it."""
-    handles, labels = axes.get_legend_handles_labels()
-    if len(labels) <= WIDE:
-        axes.legend(fontsize=9)
-    else:
-        figure.legend(handles, labels, loc="outside right center", fontsize=8)
 
 
 def _span(found: Comparison) -> str:

@@ -149,19 +149,19 @@ def _run(path: Path, label: str, config: dict[str, Any], rows: list[dict[str, An
 
 
 def _members(path: Path, label: str, config: dict[str, Any], whole: Run | None) -> tuple[list[Run], list[str]]:
-    """The members of a population as runs, labelled by what varies between them, and the titles of those without one.
+    """The members of a population as runs, labelled by what varies between them, and the titles of those that diverged.
 
-    Their curves are not kept, only how each of them ended.
+    Their curves are those of evaluations; training episodes are not logged for each of them.
     """
     if whole is None:
         return [], [f"{config['run']['env']} {label} seeds {config['population']['seeds']}"]
     runs, lost = [], []
     try:
-        with open(path / "members.csv", newline="") as file:
+        with open(path / "members.csv", encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
     except OSError as error:
         raise UsageError(f"{path}: the members cannot be read: {error}") from None
-    for row in rows:
+    for row, evaluations in zip(rows, _member_curves(path, members=len(rows)), strict=True):
         varied = [f"{name} {float(value):g}" for name, value in row.items() if name not in ("seed", *MEASURED)]
         score = row["mean_return"]
         member = dataclasses.replace(
@@ -169,7 +169,7 @@ def _members(path: Path, label: str, config: dict[str, Any], whole: Run | None) 
             label=", ".join([label, *varied]),
             seed=int(row["seed"]),
             score=float(score) if score else math.nan,
-            evaluations=_NO_CURVE,
+            evaluations=evaluations,
             training=_NO_CURVE,
         )
         if score:
@@ -177,6 +177,23 @@ def _members(path: Path, label: str, config: dict[str, Any], whole: Run | None) 
         else:
             lost.append(f"{member.title} (diverged)")
     return runs, lost
+
+
+def _member_curves(path: Path, *, members: int) -> list[Array]:
+    """The evaluations [n, 2] of each member; empty for folders of earlier builds, which did not keep them."""
+    file = path / "evaluations.jsonl"
+    if not file.is_file():
+        return [_NO_CURVE] * members
+    try:
+        rows = metrics_log.read(file)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: the evaluations cannot be read: {error}") from None
+    if any(len(row["returns"]) != members for row in rows):
+        raise UsageError(f"{file} has evaluations of other members than members.csv")
+    steps = np.array([row["env_step"] for row in rows], dtype=np.float64)
+    returns = np.array([row["returns"] for row in rows], dtype=np.float64).reshape(-1, members)  # null becomes nan
+    curves = [np.column_stack([steps, own]) for own in returns.T]
+    return [curve[np.isfinite(curve[:, 1])] for curve in curves]
 
 
 def _series(rows: list[dict[str, Any]], kind: str, name: str) -> Array:

@@ -16,7 +16,7 @@ from gymnast.reports.statistics import CONFIDENCE, STATISTICS, Interval
 def write(found: Comparison, out: Path, *, pictures: Sequence[Path]) -> list[Path]:
     """Write report.md and the CSV files; their paths. Raises OSError."""
     report = out / "report.md"
-    report.write_text(markdown(found, pictures=[path.name for path in pictures]))
+    report.write_text(markdown(found, pictures=[path.name for path in pictures]), encoding="utf-8", newline="\n")
     files = {
         "scores.csv": (("env", "agent", "seed", "env_steps", "score", "normalized"), _score_rows(found)),
         "aggregates.csv": (("agent", "statistic", "value", "low", "high"), _aggregate_rows(found)),
@@ -27,7 +27,7 @@ def write(found: Comparison, out: Path, *, pictures: Sequence[Path]) -> list[Pat
         "efficiency.csv": (("agent", "env_steps", "iqm", "low", "high"), _efficiency_rows(found)),
     }
     for name, (header, rows) in files.items():
-        with open(out / name, "w", newline="") as file:
+        with open(out / name, "w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(header)
             writer.writerows(rows)

@@ -83,6 +83,20 @@ CLASSIC: dict[str, dict[str, Any]] = {
     "es": {},
 }
 ACROBOT: dict[str, dict[str, Any]] = {
+    # A slow target network: copied every 100 env steps, as in `classic`, greedy policies forget the way up at times.
+    "dqn": {
+        "batch_size": 128,
+        "learning_rate": 5e-4,
+        "train_period": 2,
+        "target_period": 2,
+        "tau": 0.01,
+        "epsilon": "linear:1:0.05:5000",
+        "replay_size": 50_000,
+        "v_min": -100.0,
+        "v_max": 0.0,
+        "steps": 50_000,
+        "eval_every": 2_500,
+    },
     "ppo": {
         "num_envs": 16,
         "rollout_steps": 128,

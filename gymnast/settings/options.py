@@ -19,6 +19,8 @@ WandbMode = Literal["online", "offline", "disabled"]
 LISTS = ("agents", "envs", "networks", "presets", "protocols", "scores", "suites")
 WANDB_PROJECT = "gymnast"
 KEEP_CHECKPOINTS = 5
+RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+"""Names that Windows keeps for devices, with any extension."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,7 @@ class TrainOptions:
 
 @dataclass(frozen=True)
 class PopulationOptions:
-    """Train many agents in one process, each with its own seed (ppo and a2c, in device-native environments)."""
+    """Train many agents in one process, each with its own seed, in device-native environments."""
 
     seeds: str = field(default="", metadata={"metavar": "A:B"})
     """Train one agent for each seed from A to B - 1, all at once; --steps and --num-envs apply to each agent."""
@@ -159,7 +161,7 @@ class ResumeOptions:
     run: str = field(metadata={"positional": "RUN"})
     """Folder of the run."""
     steps: int | None = None
-    """New total of env steps. Default: the run's own."""
+    """New total of env steps, in a population of each agent. Default: the run's own."""
     device: str | None = field(default=None, metadata={"metavar": "DEVICE"})
     """Device to use: auto, cpu, cuda, cuda:N or mps. Default: the run's own."""
     trust: bool = False
@@ -276,6 +278,12 @@ def check_device(device: str) -> None:
 def check_folder_name(name: str | None) -> None:
     if name is not None and (not name or name.startswith(".") or "/" in name or "\\" in name or "\0" in name):
         raise ValueError(f"name must be a single folder name, got {name!r}")
+
+
+def check_new_folder_name(name: str | None) -> None:
+    """ValueError for a name that Windows takes for no folder: runs are copied between systems."""
+    if name is not None and (re.search(r'[<>:"|?*\x00-\x1f]|[. ]$', name) or RESERVED.fullmatch(name)):
+        raise ValueError(f"name must be a folder's name on every system, without any of <>:\"|?*, got {name!r}")
 
 
 def _check_env_options(text: str) -> None:

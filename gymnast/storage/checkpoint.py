@@ -100,17 +100,21 @@ def save_agent(path: Path, about: About, state: dict[str, Any]) -> None:
 
 def sync(path: Path) -> None:
     """Wait until everything written to a file is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
+    _sync(path, os.O_RDWR)  # Windows flushes only files that are open for writing
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk too, if the system can (Windows cannot)."""
+    with suppress(OSError):
+        _sync(folder, os.O_RDONLY)
+
+
+def _sync(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def sync_folder(folder: Path) -> None:
-    """Wait until the names in a folder are on the disk too, if the file system supports it."""
-    with suppress(OSError):
-        sync(folder)
 
 
 def _compact(state: Any) -> Any:
@@ -170,6 +174,8 @@ def _load(file: IO[bytes], path: Path) -> Any:
 def read_agent(path: Path) -> tuple[About, dict[str, Any]]:
     """A checkpoint's description and the state of its agent; UsageError also if it holds none."""
     about, content = read(path)
+    if content.get("population"):
+        raise UsageError(f"{path} holds a population, not an agent: gymnast evaluate RUN --member SEED plays a member")
     if "agent" not in content:
         raise UsageError(f"{path} does not hold the state of an agent")
     return about, content["agent"]

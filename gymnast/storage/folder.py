@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import time
@@ -16,8 +16,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from gymnast.errors import UsageError
-from gymnast.settings.options import TrainOptions
+from gymnast.settings.options import RESERVED, TrainOptions, check_new_folder_name
 from gymnast.version import __version__
 
 LOG_BYTES = 10_000_000
@@ -38,6 +40,10 @@ def check_space(out: str, needed: int) -> None:
 
 def create(out: str, *, env: str, agent: str, name: str | None, seed: int) -> Path:
     """Make the folder `out/<env>/<agent>/<name or seed-time>`; UsageError if it cannot be made or is taken."""
+    try:
+        check_new_folder_name(name)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
     parent = folder(out, env=env, agent=agent)
     chosen = name or f"seed{seed}-{time.strftime('%Y%m%d-%H%M%S')}"
     path, number = parent / chosen, 1
@@ -62,8 +68,9 @@ def folder(out: str, *, env: str, agent: str) -> Path:
 
 
 def folder_name(name: str) -> str:
-    """An id as one folder's name: `ALE/Pong-v5` is `ALE-Pong-v5`, `./my.py:Mine` is `my.py-Mine`."""
-    return name.removeprefix("./").replace("/", "-").replace(":", "-").lstrip(".")
+    """An id as one folder's name on any system: `ALE/Pong-v5` is `ALE-Pong-v5`, `./my.py:Mine` is `my.py-Mine`."""
+    chosen = re.sub(r'[/\\:"|?*\x00-\x1f]', "-", re.sub("[<>]", "", name.removeprefix("./"))).lstrip(".").rstrip(". ")
+    return f"_{chosen}" if RESERVED.fullmatch(chosen) else chosen
 
 
 def config_json(
@@ -99,7 +106,7 @@ def config_json(
 def write_config(path: Path, config: dict[str, Any]) -> None:
     """Write config.json completely or not at all."""
     temporary = path / ".config.json"
-    temporary.write_text(json.dumps(config, indent=2) + "\n")
+    temporary.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8", newline="\n")
     os.replace(temporary, path / "config.json")
 
 
@@ -108,7 +115,7 @@ def read_config(path: Path) -> dict[str, Any]:
     if not path.is_dir():
         raise UsageError(f"no run folder {path}")
     try:
-        config = json.loads((path / "config.json").read_text())
+        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UsageError(f"{path} is not a run folder: it has no config.json") from None
     except (OSError, ValueError) as error:
@@ -120,13 +127,19 @@ def read_config(path: Path) -> dict[str, Any]:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the folder for this process; UsageError if another one trains in it."""
-    with open(path / ".lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UsageError(f"another process is training in {path}") from None
+    """Hold the folder for this process; UsageError if another one trains in it.
+
+    The system lets go of it when the process ends, however that happens: a file `.lock` that is left locks nothing.
+    """
+    lock = FileLock(path / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UsageError(f"another process is training in {path}") from None
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def versions() -> dict[str, str]:
@@ -141,9 +154,9 @@ def commit() -> str | None:
     if not (root / ".git").exists():
         return None
     try:
-        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, timeout=5)
+        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, encoding="utf-8", timeout=5)
         changes = subprocess.run(
-            ["git", "status", "--porcelain", "-uno"], cwd=root, capture_output=True, text=True, timeout=5
+            ["git", "status", "--porcelain", "-uno"], cwd=root, capture_output=True, encoding="utf-8", timeout=5
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from gymnast.errors import UsageError, first_line
@@ -16,7 +17,7 @@ from gymnast.storage.replay_blocks import ReplayFiles
 
 @dataclass(frozen=True)
 class SessionState:
-    """The positions of a run's events and logs."""
+    """The positions of a run's events and logs; those of files that a population does not write are 0."""
 
     next: dict[str, int]
     """The env step at which each event is due."""
@@ -47,16 +48,50 @@ class RunState:
     session: SessionState
     lasting: dict[str, Any] = field(default_factory=dict)
     """What outlives the episodes of the environment; empty in files of earlier builds."""
+    population: dict[str, Any] = field(default_factory=dict)
+    """Of a population its members, and what is kept of each; empty, and not in the file, for a single agent."""
+
+    @staticmethod
+    def taken(
+        *,
+        agent: dict[str, Any],
+        actor: dict[str, Any],
+        env: dict[str, Any] | None,
+        loop: dict[str, Any],
+        session: SessionState,
+        lasting: dict[str, Any] | None = None,
+        population: dict[str, Any] | None = None,
+    ) -> RunState:
+        """The state with that of torch's own generators."""
+        return RunState(
+            agent=agent,
+            actor=actor,
+            env=env,
+            loop=loop,
+            torch_rng=torch.get_rng_state(),
+            cuda_rng=torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            session=session,
+            lasting=lasting or {},
+            population=population or {},
+        )
+
+    def restore_generators(self) -> None:
+        """Restore torch's own generators."""
+        torch.set_rng_state(self.torch_rng)
+        if self.cuda_rng and torch.cuda.is_available():
+            torch.cuda.set_rng_state_all(self.cuda_rng)
 
     @staticmethod
     def of(content: dict[str, Any]) -> RunState:
         """The state in a file's content; KeyError or TypeError if a part is missing or unknown."""
-        parts = {part.name: content[part.name] for part in fields(RunState) if part.name != "lasting"}
-        parts["lasting"] = content.get("lasting", {})
+        later = ("lasting", "population")  # which files of earlier builds do not have
+        parts = {part.name: content[part.name] for part in fields(RunState) if part.name not in later}
+        parts |= {name: content.get(name, {}) for name in later}
         return RunState(**{**parts, "session": SessionState(**content["session"])})
 
     def content(self) -> dict[str, Any]:
-        return {**vars(self), "session": dict(vars(self.session))}
+        parts = {**vars(self), "session": dict(vars(self.session))}
+        return parts if self.population else {name: parts[name] for name in parts if name != "population"}
 
 
 class LastCheckpoint:

@@ -120,6 +120,8 @@ def _stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:
 
 def _why(task: Task, code: int) -> str:
     """The last output line of a run, or the signal that ended it."""
-    lines = [line.strip() for line in task.log.read_text(errors="replace").splitlines() if line.strip()]
+    lines = [
+        line.strip() for line in task.log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()
+    ]
     said = lines[-1].removeprefix("gymnast: ") if lines else "no output"
     return said if code > 0 else f"killed by signal {-code}; its last line: {said}"

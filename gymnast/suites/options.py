@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from gymnast.settings.options import check_device, check_folder_name
+from gymnast.settings.options import check_device, check_folder_name, check_new_folder_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +43,7 @@ class SuiteOptions:
                 raise ValueError(f"{name} must be >= 1, got {value}")
         check_device(self.device)
         check_folder_name(self.name)
+        check_new_folder_name(self.name)
         if not self.out:
             raise ValueError("out must be a folder, got ''")
 

@@ -127,10 +127,10 @@ def prepare(item: Planned) -> None:
     if not item.path.exists():
         return
     with ExitStack() as stack:
-        _lock(item.path, stack)
-        if not _last(item).is_file():
-            item.path.rename(stale)  # atomically, so that a kill leaves nothing half removed
-            shutil.rmtree(stale)
+        _lock(item.path, stack)  # and let go again: Windows renames no folder that has an open file
+    if not _last(item).is_file():
+        item.path.rename(stale)  # atomically, so that a kill leaves nothing half removed
+        shutil.rmtree(stale)
 
 
 def task(item: Planned) -> Task:

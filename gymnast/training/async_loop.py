@@ -21,6 +21,7 @@ from torch import multiprocessing as torch_multiprocessing
 
 from gymnast.agents.policy.hogwild import Shared, SharingAgent
 from gymnast.envs.rows.processes import WorkerError
+from gymnast.envs.rows.spawned import exit_cause
 from gymnast.training.async_worker import CLAIMED, DONE, LIMIT, UPDATES, Task, pickled, work
 from gymnast.training.loop import PULSE, Loop
 from gymnast.training.parts import Parts
@@ -105,7 +106,7 @@ class AsyncLoop(Loop):
             cause = self._hear(number, connection) if connection in ready else None
             if cause is not None or process.sentinel in ready:
                 process.join(1.0)
-                raise WorkerError(f"{process.name} (pid {process.pid}) {cause or _exit_cause(process)}")
+                raise WorkerError(f"{process.name} (pid {process.pid}) {cause or exit_cause(process)}")
 
     def _hear(self, number: int, connection: Connection) -> str | None:
         """Read one worker's messages; returns why it stopped, if it says so."""
@@ -147,8 +148,3 @@ class AsyncLoop(Loop):
         for connection in self._connections:
             connection.close()
         self._processes, self._connections = [], []
-
-
-def _exit_cause(process: BaseProcess) -> str:
-    code = process.exitcode
-    return f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with exit code {code}"

@@ -6,6 +6,7 @@ import dataclasses
 import os
 import pickle
 import signal
+import sys
 import time
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 
 from gymnast.agents.policy.hogwild import Shared
+from gymnast.envs.errors import EnvError
 from gymnast.errors import first_line
 from gymnast.machine import limit_threads
 from gymnast.settings import agents
@@ -50,6 +52,9 @@ def work(task: Task, lock: Any, connection: Connection) -> None:
         _work(task, lock, connection)
     except (BrokenPipeError, ConnectionResetError, EOFError):
         os._exit(1)  # the parent is gone
+    except EnvError as error:  # the parent says it in one line
+        connection.send({"error": str(error)})
+        sys.exit(1)
     except Exception as error:
         connection.send({"error": f"{type(error).__name__}: {first_line(error)}"})
         raise

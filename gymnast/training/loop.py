@@ -153,7 +153,8 @@ class Loop:
 
     def state_dict(self) -> dict[str, Any]:
         """Counts and running statistics; agent, actor and environment keep their own."""
-        metrics = {name: float(value) for name, value in self.metrics.items()}
+        # Those of a population are numbers [M] of its members.
+        metrics = {name: value if getattr(value, "ndim", 0) else float(value) for name, value in self.metrics.items()}
         return {"env_step": self.env_step, "episodes": self.episodes.state_dict(), "metrics": metrics}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

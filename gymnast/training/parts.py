@@ -72,16 +72,10 @@ class Parts:
         `env` replaces `options.env`, and `name` the agent's own; `stack` closes the environment. The config of a
         resumed run is taken as it is.
         """
-        agent = agent.name if isinstance(agent, Variant) else agent
-        cls = agents.agent_class(agent) if isinstance(agent, str) else agent
-        name = name or (agent if isinstance(agent, str) else agents.name_of(cls))
+        cls, name = _named(agent, name)
         config = agents.default_config(name) if config is None else config
         env_like = options.env if env is None else env
-        if options.protocol is not None and not isinstance(env_like, str):
-            raise ValueError(
-                f"protocol {options.protocol} is for Atari games given by id, not for a custom environment"
-            )
-        options, config = under_protocol.resolve(_with_rows(options, env_like), config)
+        options, config = under_protocol.resolve(_for_env(options, env_like), config)
         seeds = Seeds.of(options.seed)
         device = _device(cls, config, wanted=options.device)
         limit_threads(options.threads)
@@ -108,7 +102,7 @@ class Parts:
     def checkpoint_bytes(self) -> int:
         """Bytes of a checkpoint to resume from, including the files of a full replay."""
         replay = self.agent.replay if isinstance(self.agent, ReplayAgent) else None
-        return _tensor_bytes(self.agent.state_dict()) + (0 if replay is None else replay.nbytes)
+        return tensor_bytes(self.agent.state_dict()) + (0 if replay is None else replay.nbytes)
 
     def protocol(self) -> Protocol | None:
         """The protocol actually used; None if it is not an Atari game."""
@@ -196,8 +190,20 @@ class Parts:
             raise EnvError(first_line(error)) from error
 
 
-def _with_rows(options: TrainOptions, env_like: EnvLike) -> TrainOptions:
-    """The options with the number of rows, which a VectorEnv decides: ValueError where they ask for another."""
+def _named(agent: str | type[Any] | Variant[Any], name: str | None) -> tuple[type[Any], str]:
+    """The agent's class, and the name of the run's agent."""
+    agent = agent.name if isinstance(agent, Variant) else agent
+    cls = agents.agent_class(agent) if isinstance(agent, str) else agent
+    return cls, name or (agent if isinstance(agent, str) else agents.name_of(cls))
+
+
+def _for_env(options: TrainOptions, env_like: EnvLike) -> TrainOptions:
+    """The options with the number of rows, which a VectorEnv decides: ValueError where they ask for another.
+
+    ValueError also for a protocol where the environment is given by code.
+    """
+    if options.protocol is not None and not isinstance(env_like, str):
+        raise ValueError(f"protocol {options.protocol} is for Atari games given by id, not for a custom environment")
     rows = env_like.num_envs if isinstance(env_like, gym.vector.VectorEnv) else options.rows
     asked = options.num_envs
     if asked not in (None, rows):
@@ -271,14 +277,14 @@ def _workers(config: Any) -> int:
     return config.workers if isinstance(config, AsynchronousConfig) else 0
 
 
-def _tensor_bytes(state: Any) -> int:
+def tensor_bytes(state: Any) -> int:
     """Bytes of all tensors except the `arrays` of a replay, which reports its own size when full."""
     if isinstance(state, torch.Tensor):
         return state.nbytes
     if isinstance(state, dict):
-        return sum(_tensor_bytes(value) for key, value in state.items() if key != "arrays")
+        return sum(tensor_bytes(value) for key, value in state.items() if key != "arrays")
     values = state if isinstance(state, (list, tuple)) else ()
-    return sum(_tensor_bytes(value) for value in values)
+    return sum(tensor_bytes(value) for value in values)
 
 
 def make_env(

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import gymnasium as gym
 import numpy as np
 
+from gymnast.agents.base import CuttableAgent
 from gymnast.envs.atari.names import is_atari
 from gymnast.envs.env import Env
 from gymnast.envs.errors import EnvError
@@ -19,6 +21,7 @@ from gymnast.envs.rows.processes import WorkersEnv
 from gymnast.envs.rows.serial import SerialEnv
 from gymnast.envs.trial import why_not_restored
 from gymnast.errors import UsageError, first_line
+from gymnast.settings.options import TrainOptions
 from gymnast.storage import space_json
 from gymnast.storage.checkpoint import About
 from gymnast.storage.last import RunState
@@ -33,6 +36,23 @@ class Restored:
     """Whether the environment is where it was; otherwise its first episodes have to begin."""
     note: str | None = None
     """What the user should know of it."""
+
+
+class EnvOwner(Protocol):
+    """What has the environment of a run: its parts."""
+
+    @property
+    def options(self) -> TrainOptions: ...
+
+    @property
+    def env(self) -> Env: ...
+
+    @property
+    def agent(self) -> object: ...
+
+    def rebuild_env(self, stack: ExitStack) -> None:
+        """A new environment in place of one that is in an unknown state."""
+        ...
 
 
 def check_env(path: Path, kept: dict[str, Any], about: About, env: EnvLike | None) -> None:
@@ -65,7 +85,7 @@ def check_spaces(about: About, env: Env) -> None:
             raise UsageError(f"{env.id} has {kind} {space}, and the run was trained with {space_json.decode(trained)}")
 
 
-def restore_env(parts: Parts, state: RunState, stack: ExitStack) -> Restored:
+def restore_env(parts: EnvOwner, state: RunState, stack: ExitStack) -> Restored:
     """Bring the environment back, or what outlives its episodes where that cannot be; UsageError with exact_resume."""
     why = "its state is not in the checkpoint"
     if state.env is not None:
@@ -80,8 +100,10 @@ def restore_env(parts: Parts, state: RunState, stack: ExitStack) -> Restored:
                 return Restored(True)
             note = f"{parts.env.id}: the episodes of row {rows} are too long to be replayed"
             _refuse(parts, note)
+            _cut_off(parts, parts.env.fresh_rows)
             return Restored(True, f"{note}: resuming with new episodes there")
     _refuse(parts, f"{parts.env.id} cannot be restored exactly ({why})")
+    _cut_off(parts, range(parts.env.num_envs))
     lost = ""
     if state.lasting:
         try:
@@ -92,7 +114,13 @@ def restore_env(parts: Parts, state: RunState, stack: ExitStack) -> Restored:
     return Restored(False, f"{parts.env.id} cannot be restored exactly ({why}): resuming with new episodes{lost}")
 
 
-def _refuse(parts: Parts, why: str) -> None:
+def _cut_off(parts: EnvOwner, rows: Sequence[int]) -> None:
+    """No n-step return, advantage or trace of the agent's may run from an episode that is lost into a new one."""
+    if isinstance(parts.agent, CuttableAgent):
+        parts.agent.cut_off(rows)
+
+
+def _refuse(parts: EnvOwner, why: str) -> None:
     if parts.options.exact_resume:
         raise UsageError(f"exact_resume: {why}; resume with --no-exact-resume to begin new episodes")
 
@@ -110,7 +138,14 @@ def tried(parts: Parts) -> str | None:
         return None
     if parts.options.exact_resume:
         raise ValueError(f"exact_resume: {env.id} cannot be restored exactly: {why}")
-    return f"{env.id} cannot be restored exactly: if this run is resumed, new episodes begin ({why})"
+    note = f"{env.id} cannot be restored exactly: if this run is resumed, new episodes begin ({why})"
+    if env.forgets:
+        names = " and ".join(env.forgets)
+        note += (
+            f", and the statistics of {names} in its processes begin again; those of gymnasium.wrappers.vector around "
+            "the AsyncVectorEnv are kept"
+        )
+    return note
 
 
 def _may_replay(env: Env) -> bool:

@@ -7,8 +7,6 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import torch
-
 from gymnast.envs.env import Env
 from gymnast.envs.errors import EnvError
 from gymnast.errors import RunError, first_line
@@ -23,6 +21,7 @@ from gymnast.training.events import Event, Events
 from gymnast.training.loop import Loop
 from gymnast.training.parts import Parts
 from gymnast.training.run_log import RunLog
+from gymnast.training.saves import Saves
 
 
 class Session:
@@ -46,8 +45,7 @@ class Session:
         self.last_evaluation: Evaluation | None = None
         self.trained = False
         """Whether `go` has ended and its result is saved."""
-        self.failed_saves: dict[str, str] = {}
-        """Why the newest checkpoint of a kind is missing, if it is."""
+        self.saves = Saves(panel)
         self._parts = parts
         self._last = last
         self._callbacks = callbacks
@@ -198,7 +196,9 @@ class Session:
     def save_last(self) -> None:
         """Write the checkpoint for resuming; RunError if the agent is no longer finite."""
         self._check_finite()
-        self._try_to_save("last", lambda: self._last.save(self._parts.describe(), self._state()))
+        self.saves.attempt(
+            "last", lambda: self._last.save(self._parts.describe(), self._state()), what="checkpoint last"
+        )
 
     def _save_periodic(self) -> None:
         self.save_last()
@@ -209,29 +209,21 @@ class Session:
 
     def _save_agent(self, name: str, about: About) -> None:
         path = self._checkpoints / f"{name}.pt"
-        self._try_to_save(name, lambda: checkpoint.save_agent(path, about, self.loop.agent.state_dict()))
-
-    def _try_to_save(self, name: str, save: Callable[[], None]) -> None:
-        """Write one checkpoint; without disk space the run continues with the previous one."""
-        kind = name.split("-")[0]
-        try:
-            save()
-            self.failed_saves.pop(kind, None)
-        except OSError as error:
-            self.failed_saves[kind] = f"checkpoint {name} was not written: {error.strerror or error}"
-            self.panel.message(f"{self.failed_saves[kind]}; the previous one is kept")
+        self.saves.attempt(
+            name.split("-")[0],
+            lambda: checkpoint.save_agent(path, about, self.loop.agent.state_dict()),
+            what=f"checkpoint {name}",
+        )
 
     def _state(self) -> RunState:
         loop, records = self.loop, self.records
         records.episodes()  # a resumed run starts after them
-        return RunState(
+        return RunState.taken(
             agent=loop.agent.state_dict(),
             actor=loop.actor.state_dict(),
             env=self._env_state(loop.env.snapshot) if loop.exact_resume and not self._env_failed else None,
-            lasting=self._env_state(loop.env.lasting) or {},
+            lasting=self._env_state(loop.env.lasting),
             loop=loop.state_dict(),
-            torch_rng=torch.get_rng_state(),
-            cuda_rng=torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
             session=SessionState(
                 next=self._events.state(),
                 best=self.best,
@@ -254,9 +246,7 @@ class Session:
 
     def restore(self, state: RunState) -> None:
         """Continue from a `last` checkpoint, from which agent, actor, environment and loop are already restored."""
-        torch.set_rng_state(state.torch_rng)
-        if state.cuda_rng and torch.cuda.is_available():
-            torch.cuda.set_rng_state_all(state.cuda_rng)
+        state.restore_generators()
         self._events.restore(state.session.next)
         self.best = state.session.best
         self.records.restore(state.session)

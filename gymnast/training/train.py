@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,15 @@ from gymnast.envs.env import Env
 from gymnast.envs.errors import EnvError, EnvWarning
 from gymnast.envs.factory import EnvLike, full_id
 from gymnast.envs.native.adapter import NativeEnv
-from gymnast.errors import RunError, UsageError, first_line
+from gymnast.envs.rows.spawned import leave_if_imported
+from gymnast.errors import RunError, UsageError
 from gymnast.networks.build import automatic
 from gymnast.networks.layers.images import reading
 from gymnast.output.panel import Panel
 from gymnast.output.warned import told
 from gymnast.settings import agents, under_protocol
 from gymnast.settings.options import TrainOptions
-from gymnast.storage import folder, metrics_log, rebuild
+from gymnast.storage import folder, rebuild
 from gymnast.storage.last import LastCheckpoint, RunState
 from gymnast.training import restoring, tracking
 from gymnast.training.callbacks import Callbacks, OnEvaluation, OnStep
@@ -29,6 +30,7 @@ from gymnast.training.finish import RunResult, evaluate_kept, leave_files
 from gymnast.training.loop import Loop
 from gymnast.training.parts import Parts
 from gymnast.training.restoring import Restored
+from gymnast.training.resumed import Resumed, usage_errors
 from gymnast.training.run_log import RunLog
 from gymnast.training.session import Session
 
@@ -56,18 +58,15 @@ def train(
     options before anything starts. Once it runs, it always returns: `exit_code` is 0, or 1 where training could not go
     on, or 128 + the number of the signal that stopped it.
     """
+    leave_if_imported()
     if isinstance(env, str):  # config.json then says where the run was trained
         options, env = dataclasses.replace(options, env=env), None
     with ExitStack() as stack:
-        with _usage_errors():
+        with usage_errors():
             agents.import_backbone(config)
             parts = Parts.make(agent, options, config, env=env, stack=stack)
             lost = restoring.tried(parts)
-            # Twice, because a new checkpoint is written beside the old one.
-            folder.check_space(options.out, 2 * parts.checkpoint_bytes())
-            path = folder.create(options.out, env=parts.env.id, agent=parts.name, name=options.name, seed=options.seed)
-            stack.enter_context(folder.locked(path))
-            folder.write_config(path, parts.config_json(command=command, presets=presets))
+            path = _new_folder(parts, stack, command=command, presets=presets)
         started()
         return _run(
             parts,
@@ -78,6 +77,17 @@ def train(
             callbacks=Callbacks(on_evaluation, on_step),
             stack=stack,
         )
+
+
+def _new_folder(parts: Parts, stack: ExitStack, *, command: Sequence[str], presets: Sequence[str]) -> Path:
+    """The run's folder, locked, with its config."""
+    options = parts.options
+    # Twice, because a new checkpoint is written beside the old one.
+    folder.check_space(options.out, 2 * parts.checkpoint_bytes())
+    path = folder.create(options.out, env=parts.env.id, agent=parts.name, name=options.name, seed=options.seed)
+    stack.enter_context(folder.locked(path))
+    folder.write_config(path, parts.config_json(command=command, presets=presets))
+    return path
 
 
 def resume(
@@ -100,55 +110,25 @@ def resume(
     names. Where the environment cannot be brought back, new episodes begin in it, which is said, or with `exact_resume`
     (by default the run's own) refused. `on_evaluation` and `on_step` are those of `train`. Raises UsageError.
     """
+    leave_if_imported()
     path = Path(path)
     with ExitStack() as stack:
-        with _usage_errors():
-            kept = folder.read_config(path)
-            stack.enter_context(folder.locked(path))
-            options = _options_of(kept["run"], path, steps=steps, device=device, exact_resume=exact_resume)
-            last = LastCheckpoint(path / "checkpoints")
-            about, state = last.read()
-            if about.env_step >= options.steps and _has_final(path):  # without one, its final evaluation is missing
-                raise UsageError(f"steps must be more than the {options.steps:,} that {path} has finished")
-            if not trust and ":" in options.env:
-                raise UsageError(f"the env {options.env} is code from outside gymnast; trust=True (--trust) runs it")
-            restoring.check_env(path, kept, about, env)
+        with usage_errors():
+            kept = Resumed.read(path, stack, steps=steps, device=device, exact_resume=exact_resume, trust=trust)
+            about, state, last = kept.about, kept.state, kept.last
+            if state.population:
+                raise UsageError(f"{path} is the run of a population, which gymnast.resume and gymnast resume continue")
+            restoring.check_env(path, kept.config, about, env)
             made = rebuild.agent_class(about, agent=agent, trust=trust)
             config = rebuild.config_of(about, made, trust=trust)
-            parts = Parts.make(made, options, config, env=env, stack=stack, name=about.agent, resumed=True)
+            parts = Parts.make(made, kept.options, config, env=env, stack=stack, name=about.agent, resumed=True)
             restoring.check_spaces(about, parts.env)
             rebuild.load_agent(parts.agent, state.agent, last.path, replay=True)
             parts.actor.load_state_dict(state.actor)
             restored = restoring.restore_env(parts, state, stack)
-            kept["run"] = dataclasses.asdict(options)
-            kept["resumed"] = [*kept.get("resumed", []), {"env_step": about.env_step, "command": list(command)}]
-            folder.write_config(path, kept)
+            kept.write_config(command)
         callbacks = Callbacks(on_evaluation, on_step)
         return _run(parts, path, last=last, state=state, restored=restored, callbacks=callbacks, stack=stack)
-
-
-def _has_final(path: Path) -> bool:
-    record = metrics_log.last_record(path / "metrics.jsonl")
-    return record is not None and record["kind"] == "final"
-
-
-@contextmanager
-def _usage_errors() -> Iterator[None]:
-    """Setting up fails in one line: the user reads the parts' own messages about wrong values."""
-    try:
-        yield
-    except (ValueError, OSError) as error:
-        raise UsageError(first_line(error)) from error
-
-
-def _options_of(kept: dict[str, Any], path: Path, **changes: Any) -> TrainOptions:
-    """The options of a run with those changes that are not None."""
-    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in kept.items()}
-    try:
-        options = TrainOptions(**values)
-    except TypeError as error:
-        raise UsageError(f"{path / 'config.json'} does not fit this version of gymnast: {error}") from None
-    return dataclasses.replace(options, **{key: value for key, value in changes.items() if value is not None})
 
 
 def _run(
@@ -180,7 +160,7 @@ def _run(
             if session.interrupts.received is None:
                 final = evaluate_kept(parts, path, session)
                 files |= leave_files(parts, path, session)
-                exit_code = 1 if session.failed_saves else 0
+                exit_code = 1 if session.saves.failed else 0
             else:
                 exit_code = session.interrupts.exit_code
                 panel.message(f"stopped at env step {session.env_step:,}; to continue: gymnast resume {path}")

@@ -46,7 +46,8 @@ class Vector(nn.Module):
         elif isinstance(space, spaces.Box | spaces.MultiBinary):
             self.out_features = int(np.prod(space.shape))
             self.kind = "image" if space.dtype == np.uint8 and isinstance(space, spaces.Box) else "flat"
-            self.is_identity = len(space.shape) == 1 and np.issubdtype(space.dtype, np.floating)
+            floats = np.issubdtype(space.dtype, np.floating) and space.dtype != np.float16  # as tensors float32
+            self.is_identity = len(space.shape) == 1 and floats
         else:
             raise ValueError(
                 f"a network cannot read a {type(space).__name__} observation; "

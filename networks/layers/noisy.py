@@ -99,6 +99,11 @@ def draw_noise(noise: Tensor, kind: Noise, generator: torch.Generator, *, weight
     """
     normal, fractions = noise[..., :weights], noise[..., weights:]
     normal.normal_(generator=generator)
+    shape_noise(normal, kind)
+    fractions.uniform_(generator=generator)
+
+
+def shape_noise(normal: Tensor, kind: Noise) -> None:
+    """Turn standard normal numbers into the noise of layers, in place."""
     if kind == "factorised":
         normal.copy_(torch.copysign(normal.abs().sqrt_(), normal))
-    fractions.uniform_(generator=generator)

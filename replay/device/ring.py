@@ -57,6 +57,8 @@ class DeviceRing:
         self._expected: Obs = None  # the observation that the last step returned
         self._unchecked = STACK_CHECKS if self.stack > 1 else 0
         self._buffers = Buffers(layout, batch_size=batch_size, n=self.n, stride=num_envs, device=device)
+        gammas = transitions.gammas
+        self._gammas = torch.tensor(gammas, device=device) if len(gammas) > 1 else None
         self._uniform = torch.zeros(batch_size, dtype=torch.float64, device=device)
         self._gather: Callable[[Tensor], None] = self.gather
 
@@ -173,7 +175,7 @@ class DeviceRing:
 
     def sample(self) -> Batch:
         """Draw a batch, which the next call overwrites; at least one transition must be ready."""
-        self._uniform.uniform_(generator=self.sampler.generator)
+        self.sampler.fill(self._uniform)
         self._gather(self._uniform)
         return self._buffers.batch
 
@@ -190,6 +192,7 @@ class DeviceRing:
             bootstrap=self.bootstrap[:slots],
             stop=self.stop[:slots],
             stride=self.num_envs,
+            gammas=self._gammas,
         )
         batch.reward.copy_(total)
         batch.discount.copy_(discount)
@@ -244,14 +247,25 @@ class DeviceRing:
 
 
 def windows(
-    index: Tensor, transitions: NStep, *, reward: Tensor, bootstrap: Tensor, stop: Tensor, stride: int
+    index: Tensor,
+    transitions: NStep,
+    *,
+    reward: Tensor,
+    bootstrap: Tensor,
+    stop: Tensor,
+    stride: int,
+    gammas: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:  # int64 [B] -> float32 [B], float32 [B], int64 [B]
     """Discounted reward sums, discounts and positions of the successors, not yet modulo the number of slots.
 
-    The same as `ring_kernels.windows`, bit for bit, as a test checks. That one stops at the end of a window; here the
-    host may read nothing, so every window takes n steps and masks those after its end.
+    The same as `ring_kernels.windows`, bit for bit with one discount, as a test checks. That one stops at the end of a
+    window; here the host may read nothing, so every window takes n steps and masks those after its end. `gammas`,
+    float32 [G], has the discounts of `transitions` where they are several.
     """
-    n, gamma, size = transitions.n, transitions.gamma, len(reward)
+    n, size = transitions.n, len(reward)
+    gamma: float | Tensor = transitions.gammas[0]
+    if gammas is not None:
+        gamma = gammas[index % stride * len(gammas) // stride]  # of each sample's stream
     total, discount, last = reward[index], gamma * bootstrap[index], index
     going: Tensor | bool = True
     for power in range(1, n):

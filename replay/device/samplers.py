@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -15,9 +15,13 @@ from gymnast.replay.samplers import EPS
 class DeviceSampler(Protocol):
     """Draws slots of a ring on a device. An index equal to the number of the ring's slots means no slot."""
 
-    generator: torch.Generator
     slot_bytes: int
     """Memory of one slot."""
+
+    @property
+    def generators(self) -> Sequence[torch.Generator]:
+        """Generators that `fill` draws from; a recording must know them."""
+        ...
 
     def allocate(self, slots: int, device: torch.device) -> None:
         """Allocate memory for a ring of `slots` slots; called once."""
@@ -29,6 +33,10 @@ class DeviceSampler(Protocol):
 
     def changed(self, slots: Tensor, ready: Tensor) -> None:
         """Slots, int64 [K], have become ready or are no longer ready, as `ready` (bool [slots + 1]) now says."""
+        ...
+
+    def fill(self, uniform: Tensor) -> None:
+        """Fill float64 [B] with numbers from [0, 1) for `draw`."""
         ...
 
     def draw(self, uniform: Tensor) -> tuple[Tensor, Tensor]:
@@ -44,13 +52,24 @@ class DeviceSampler(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
-class DeviceUniform:
-    """`Uniform`: every ready slot has mass 1."""
-
-    slot_bytes = DeviceSums.slot_bytes
+class _Generated:
+    """A sampler with a generator."""
 
     def __init__(self, generator: torch.Generator) -> None:
         self.generator = generator
+
+    @property
+    def generators(self) -> tuple[torch.Generator, ...]:
+        return (self.generator,)
+
+    def fill(self, uniform: Tensor) -> None:
+        uniform.uniform_(generator=self.generator)
+
+
+class DeviceUniform(_Generated):
+    """`Uniform`: every ready slot has mass 1."""
+
+    slot_bytes = DeviceSums.slot_bytes
 
     def allocate(self, slots: int, device: torch.device) -> None:
         self._sums = DeviceSums(slots, device)
@@ -75,13 +94,14 @@ class DeviceUniform:
         self._sums.load(state["ready"])
 
 
-class DevicePrioritized:
+class DevicePrioritized(_Generated):
     """`Prioritized`: proportional by sums of masses; rank-based by sorting all priorities for every batch."""
 
     def __init__(
         self, generator: torch.Generator, *, alpha: float, beta: Callable[[int], float], ranked: bool = False
     ) -> None:
-        self.generator, self.alpha, self.schedule, self.ranked = generator, alpha, beta, ranked
+        super().__init__(generator)
+        self.alpha, self.schedule, self.ranked = alpha, beta, ranked
         # Ranked: the running sums of 1 / rank**alpha, and the buffers for sorting.
         self.slot_bytes = DeviceSums.slot_bytes + (8 + 24 if ranked else 0)
         self._annealed = beta(0)

@@ -19,28 +19,35 @@ class DeviceSums:
 
     slot_bytes = 4
 
-    def __init__(self, slots: int, device: torch.device) -> None:
-        self.slots = slots
-        blocks = slots // BLOCK + 1
-        self._masses = torch.zeros((blocks, BLOCK), device=device)
+    def __init__(self, slots: int, device: torch.device, *, block: int = BLOCK) -> None:
+        self.slots, self.block = slots, block
+        blocks = slots // block + 1
+        self._masses = torch.zeros((blocks, block), device=device)
         self._sums = torch.zeros(blocks, dtype=torch.float64, device=device)
         self.mass = self._masses.view(-1)[: slots + 1]
 
     def set(self, slots: Tensor, mass: Tensor) -> None:
         """Write the masses [K] of slots, int64 [K]; the slot after the last gets 0."""
         self.mass[slots] = torch.where(slots < self.slots, mass, 0.0)
-        block = slots // BLOCK
+        block = slots // self.block
         self._sums[block] = self._masses[block].sum(1, dtype=torch.float64)
 
     def find(self, part: Tensor) -> Tensor:
         """The slots at these parts (float64 [B], in [0, 1)) of the total sum; none has mass 0."""
-        sums = self._sums.cumsum(0)  # [blocks]
+        sums = self.running()
+        return self.at(sums, part * sums[-1])
+
+    def running(self) -> Tensor:
+        """The sum of each block and those before it, float64 [blocks]."""
+        return self._sums.cumsum(0)
+
+    def at(self, sums: Tensor, rest: Tensor) -> Tensor:
+        """The slots at these distances (float64 [B], below the total) along the sums that `running` gives."""
         before = functional.pad(sums, (1, 0))
-        rest = part * sums[-1]
         block = _place(sums, rest)  # not a slice, which Inductor cannot search before torch 2.13
         running = self._masses[block].cumsum(1, dtype=torch.float64)  # [B, BLOCK]
         place = _place(running, (rest - before[block]).unsqueeze(1)).squeeze(1)
-        return block * BLOCK + place
+        return block * self.block + place
 
     def load(self, mass: Tensor) -> None:
         """Load the masses [slots] of all slots."""

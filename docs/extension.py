@@ -1,0 +1,162 @@
+"""Additions to the pages when the site is built: tables from the code, and the pages at the root of the repository.
+
+- `<!-- page FILE -->` becomes a page at the root of the repository.
+- `<!-- agents -->` and `<!-- networks -->` become the lists of these.
+- `<!-- options AGENT [name ...] -->` becomes the table of an agent's options, all of them or the named ones.
+- `<!-- command NAME -->` becomes the table of a command's options (train, evaluate, resume, ...).
+- `<!-- presets AGENT -->` becomes the presets for an agent, `<!-- presets -->` all of them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sphinx.application import Sphinx
+
+from gymnast.agents.table import ALGORITHMS
+from gymnast.cli.groups import grouped
+from gymnast.cli.help import default_text, field_docs, kind
+from gymnast.cli.listing import settings
+from gymnast.networks.build import NETWORKS
+from gymnast.reports.report import ReportOptions
+from gymnast.settings import agents, options
+from gymnast.settings.flags import Flag, flags_of
+from gymnast.settings.presets import PRESETS
+from gymnast.suites.options import AblateOptions, BenchmarkOptions
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+PAGES = {
+    "README.md": "index.md",
+    "RESULTS.md": "results.md",
+    "CHANGELOG.md": "changelog.md",
+    "CONTRIBUTING.md": "contributing.md",
+}
+"""Pages at the root of the repository and their names on the site."""
+COMMANDS: dict[str, tuple[type[Any], ...]] = {
+    "train": (options.TrainOptions, options.PresetOptions),
+    "populations": (options.PopulationOptions,),
+    "resume": (options.ResumeOptions,),
+    "evaluate": (options.EvaluateOptions,),
+    "benchmark": (BenchmarkOptions,),
+    "ablate": (AblateOptions,),
+    "report": (ReportOptions,),
+    "list": (options.ListOptions,),
+    "check-env": (options.CheckEnvOptions,),
+}
+PAGE = re.compile(r"^<!-- page (\w+\.md) -->$", re.MULTILINE)
+MARKER = re.compile(r"^<!-- (agents|networks|options|command|presets)((?: [\w-]+)*) -->$", re.MULTILINE)
+LINK = re.compile(r"\]\((?!\w+:|#)([^)#\s]+)(#[^)\s]*)?\)")
+CODE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    app.setup_extension("sphinx.ext.autodoc")
+    app.connect("source-read", fill_in)
+    app.connect("autodoc-process-docstring", escape, priority=100)  # before napoleon reads the sections
+    return {"parallel_read_safe": True}
+
+
+def fill_in(_: Sphinx, docname: str, source: list[str]) -> None:
+    """Fill in pages and tables, and turn links between files of the repository into links between pages of the site."""
+    here = DOCS / f"{docname}.md"
+    text = PAGE.sub(lambda found: _relinked((ROOT / found[1]).read_text(encoding="utf-8"), ROOT, here), source[0])
+    text = MARKER.sub(lambda found: TABLES[found[1]](found[2].split()), text)
+    source[0] = _relinked(text, here.parent, here)
+
+
+def escape(_: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    """Keep the signs of formulas in docstrings, which are plain text with code in backticks, from being markup."""
+    for index, line in enumerate(lines):
+        parts = line.split("`")
+        parts[::2] = [re.sub(r"([*|]|_\b)", r"\\\1", part) for part in parts[::2]]
+        lines[index] = "`".join(parts)
+
+
+def _relinked(text: str, folder: Path, here: Path) -> str:
+    """The text of a page in `folder` with its links as seen from the page `here` of the site; code stays as it is."""
+
+    def link(found: re.Match[str]) -> str:
+        target = (folder / found[1]).resolve()
+        if target.parent == ROOT and target.name in PAGES:
+            target = DOCS / PAGES[target.name]
+        return f"]({Path(os.path.relpath(target, here.parent)).as_posix()}{found[2] or ''})"
+
+    parts, last = [], 0
+    for code in CODE.finditer(text):
+        parts += [LINK.sub(link, text[last : code.start()]), code[0]]
+        last = code.end()
+    return "".join([*parts, LINK.sub(link, text[last:])])
+
+
+def _agents(_: Sequence[str]) -> str:
+    rows = [f"| [`{name}`]({name}.md) | {entry.help} |" for name, entry in agents.AGENTS.items()]
+    return "\n".join(["| agent | description |", "| --- | --- |", *rows])
+
+
+def _networks(_: Sequence[str]) -> str:
+    return "\n".join(
+        ["| network | description |", "| --- | --- |", *(f"| `{name}` | {text} |" for name, text in NETWORKS.items())]
+    )
+
+
+def _options(words: Sequence[str]) -> str:
+    """The options of an agent's config, by topic; one table without headings for the named ones."""
+    name, *only = words
+    cls = agents.config_class(agents.agent_class(name))
+    flags, docs, default = flags_of(cls), field_docs(cls), agents.default_config(name)
+    defaults = {field: getattr(default, field) for field in flags}
+    if only:
+        return _table({field: flags[field] for field in only}, docs, defaults)
+    sections = (
+        f"**{title.capitalize()}**\n\n{_table({field: flags[field] for field in names}, docs, defaults)}"
+        for title, names in grouped(flags).items()
+    )
+    return "\n\n".join(sections)
+
+
+def _command(words: Sequence[str]) -> str:
+    classes = COMMANDS[words[0]]
+    flags = flags_of(*classes)
+    docs = {field: text for cls in classes for field, text in field_docs(cls).items()}
+    return _table(flags, docs, {field: flag.default for field, flag in flags.items()})
+
+
+def _table(flags: Mapping[str, Flag], docs: Mapping[str, str], defaults: Mapping[str, Any]) -> str:
+    rows = ["| option | description |", "| --- | --- |"]
+    for field, flag in flags.items():
+        name = flag.positional or f"{flag.name} {kind(flag)}".strip()
+        text = f"{docs.get(field, '')} {default_text(flag, docs.get(field, ''), defaults[field])}"
+        rows.append(f"| `{name.replace('|', '&#124;')}` | {_escaped(text)} |".replace("`&#124;`", "|"))
+    return "\n".join(rows)
+
+
+def _presets(words: Sequence[str]) -> str:
+    """The presets for an agent, or all of them, with the options that they set."""
+    rows = ["| preset | sets |", "| --- | --- |"]
+    base = ALGORITHMS[words[0]].base if words and words[0] in ALGORITHMS else (words or [None])[0]
+    for name, preset in PRESETS.items():
+        if name in ALGORITHMS:
+            continue
+        for agent, changes in preset.agent.items():
+            if base is None or agent in (base, words[0]):
+                who = f"`{name}` for {agent}" if base is None else f"`{name}`"
+                rows.append(f"| {who} | {_escaped(preset.help)}: `{settings(preset.run | changes)}` |")
+    return "\n".join(rows)
+
+
+def _escaped(text: str) -> str:
+    return text.strip().replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*").replace("_", "\\_")
+
+
+TABLES: dict[str, Callable[[Sequence[str]], str]] = {
+    "agents": _agents,
+    "networks": _networks,
+    "options": _options,
+    "command": _command,
+    "presets": _presets,
+}

@@ -1,0 +1,50 @@
+"""What a user's code sets for the whole process, and thereby for the agent. No torch here: workers use it."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from gymnast.envs.errors import EnvWarning
+
+
+@contextmanager
+def kept_defaults(name: str) -> Iterator[None]:
+    """Set NumPy's error state, torch's default dtype and its gradients back to what they were, and say so.
+
+    Networks in float64 take no float32 observations, nothing learns without gradients, and `np.seterr(all="raise")`
+    makes an error of every underflow.
+    """
+    errors, dtype, gradients = np.geterr(), None, True
+    if torch := sys.modules.get("torch"):
+        dtype, gradients = torch.get_default_dtype(), torch.is_grad_enabled()
+    try:
+        yield
+    finally:
+        changed = _put_back(errors, dtype, gradients)
+        if changed:
+            text = f"{name} changed {' and '.join(changed)} for the whole process"
+            warnings.warn(f"{text}; gymnast set it back, because its agents need it", EnvWarning, stacklevel=3)
+
+
+def _put_back(errors: Any, dtype: Any, gradients: bool) -> list[str]:
+    """What was changed, in words."""
+    changed = []
+    if np.geterr() != errors:
+        np.seterr(**errors)
+        changed.append("NumPy's error state")
+    torch: Any = sys.modules.get("torch")
+    if torch is not None:
+        usual = torch.float32 if dtype is None else dtype  # what torch has where it was imported just now
+        if torch.get_default_dtype() != usual:
+            torch.set_default_dtype(usual)
+            changed.append("torch's default dtype")
+        if torch.is_grad_enabled() != gradients:
+            torch.set_grad_enabled(gradients)
+            changed.append("whether torch computes gradients")
+    return changed

@@ -1,0 +1,33 @@
+"""Worker processes are spawned, so each imports the script that started it, and how they end. No torch needed here."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from multiprocessing.process import BaseProcess
+
+UNGUARDED = 78
+"""The exit code of a worker whose script would train again while it is imported."""
+
+
+def leave_if_imported() -> None:
+    """End this process without a word if it is a worker that is importing its parent's script.
+
+    Without `if __name__ == "__main__":` the script would start everything a second time. The parent says so.
+    """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):  # as multiprocessing itself finds it out
+        raise SystemExit(UNGUARDED)
+
+
+def exit_cause(process: BaseProcess) -> str:
+    """How a process ended, for a message."""
+    code = process.exitcode
+    if code == UNGUARDED:
+        return 'imports the script that started it: put the script\'s calls under `if __name__ == "__main__":`'
+    if code is None:
+        return "closed its connection"
+    if code >= 0:
+        return f"exited with code {code}"
+    name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+    hint = " (out of memory?)" if name == "SIGKILL" else ""
+    return f"was killed by {name}{hint}"
