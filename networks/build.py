@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import gymnasium as gym
 from gymnasium import spaces
+
+from gymnast.networks.backbones.table import BACKBONES, backbone_class, options_of
 
 if TYPE_CHECKING:
     import torch
@@ -32,6 +34,7 @@ NETWORKS = {
     "efficient-cnn": "two convolutions with stride 5 and 256 units (van Hasselt et al. 2019), over the same images",
     "minatar-cnn": "one convolution and 128 units (Young & Tian 2019), over small images [H, W, C]",
     "combined": "nature-cnn's convolutions over each image of a Dict or Tuple; all parts are merged into 512 units",
+    **{name: entry.help for name, entry in BACKBONES.items()},
     "module:Class": "your own nn.Module with out_features, built as Class(observation_space); or ./file.py:Class",
 }
 """The names that `build` takes, with one line on each."""
@@ -43,6 +46,7 @@ def build(
     name: Backbone,
     observation_space: gym.Space[Any],
     *,
+    options: Mapping[str, Any] = MappingProxyType({}),
     hidden_sizes: Sequence[int] | None = None,
     activation: str = "relu",
     layer_norm: bool = False,
@@ -50,6 +54,8 @@ def build(
     generator: torch.Generator,
 ) -> nn.Module:
     """A backbone: a module from observations [B, ...] to features [B, out_features].
+
+    `options` are those of the named backbone (`gymnast list networks`), for instance {"width": 2} for `impala`.
 
     `hidden_sizes` are the units of its fully connected layers, by default `default_sizes`; `activation` is theirs
     in `mlp` and `combined`; `layer_norm` normalises what each layer gives before its activation (Ba et al. 2016);
@@ -69,7 +75,19 @@ def build(
     if not isinstance(name, str):
         return checked(name, type(name).__name__, observation_space)
     chosen = automatic(observation_space) if name == "auto" else name
+    chosen_options = options_of(chosen, options)
     sizes = _sizes(chosen, hidden_sizes)
+    if chosen_options is not None:
+        return _of_table(
+            chosen,
+            observation_space,
+            sizes,
+            options=chosen_options,
+            activation=activation,
+            layer_norm=layer_norm,
+            init=init,
+            generator=generator,
+        )
     return _named(
         chosen, observation_space, sizes, activation=activation, layer_norm=layer_norm, init=init, generator=generator
     )
@@ -105,13 +123,35 @@ def _named(
     return combined
 
 
+def _of_table(
+    name: str,
+    observation_space: gym.Space[Any],
+    sizes: tuple[int, ...],
+    *,
+    options: Any,
+    activation: str,
+    layer_norm: bool,
+    init: str,
+    generator: torch.Generator,
+) -> nn.Module:
+    """A backbone with options of its own, with its first weights."""
+    from gymnast.networks.layers.init import initialise
+
+    made: nn.Module = backbone_class(name)(
+        observation_space, sizes, options=options, activation=activation, layer_norm=layer_norm
+    )
+    initialise(made, init, activation=activation, generator=generator)
+    made.finish()  # type: ignore[operator]
+    return made
+
+
 def _sizes(name: str, hidden_sizes: Sequence[int] | None) -> tuple[int, ...]:
     """Units of the fully connected layers of a named backbone, checked with its name."""
-    if name not in SIZES:
+    if name not in SIZES and name not in BACKBONES:
         near = difflib.get_close_matches(name, NETWORKS, 1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise ValueError(f"backbone must be one of {', '.join(NETWORKS)}, got {name!r}{hint}")
-    sizes = SIZES[name] if hidden_sizes is None else tuple(hidden_sizes)
+    sizes = default_sizes_of(name) if hidden_sizes is None else tuple(hidden_sizes)
     if any(size < 1 for size in sizes):
         raise ValueError(f"hidden_sizes must be numbers >= 1, got {sizes}")
     return sizes
@@ -119,7 +159,14 @@ def _sizes(name: str, hidden_sizes: Sequence[int] | None) -> tuple[int, ...]:
 
 def default_sizes(name: Backbone, observation_space: gym.Space[Any]) -> tuple[int, ...]:
     """Default units of a backbone's fully connected layers; () for a user's own backbone."""
-    return SIZES.get(automatic(observation_space) if name == "auto" else name, ()) if isinstance(name, str) else ()
+    if not isinstance(name, str):
+        return ()
+    return default_sizes_of(automatic(observation_space) if name == "auto" else name)
+
+
+def default_sizes_of(name: str) -> tuple[int, ...]:
+    """Default units of the fully connected layers of a named backbone; () for an unknown one."""
+    return tuple(backbone_class(name).sizes) if name in BACKBONES else SIZES.get(name, ())
 
 
 def automatic(observation_space: gym.Space[Any]) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
 
 from gymnast.agents.optim import optimizers
 from gymnast.agents.policy.hogwild import INITIAL
 from gymnast.agents.schedules import ScheduleLike, schedule
+from gymnast.networks.backbones.table import options_of
 from gymnast.networks.build import BackboneName, named
 from gymnast.networks.layers.activations import ACTIVATIONS
 from gymnast.networks.layers.init import INITS
@@ -59,6 +60,8 @@ class ActorCriticConfig:
     """Clip each entry of the gradient to this absolute value."""
     backbone: BackboneName = "auto"
     """Network below the heads: auto, mlp, nature-cnn, efficient-cnn, minatar-cnn, combined or module:Class."""
+    backbone_options: dict[str, Any] = field(default_factory=dict, metadata={"flag": False})
+    """Options of the named backbone; on the command line --backbone.NAME VALUE. See gymnast list networks."""
     hidden_sizes: tuple[int, ...] | None = None
     """Units of the fully connected layers. Default: the backbone's (MLP: 64 64)."""
     activation: str = "tanh"
@@ -104,6 +107,7 @@ class ActorCriticConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "backbone", named(self.backbone))
+        options_of(named(self.backbone), self.backbone_options)
         for name in ("rollout_steps", "epochs", "minibatches", "memory_size", "sequence_length"):
             value = getattr(self, name)
             if value is not None and value < 1:

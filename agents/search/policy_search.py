@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import gymnasium as gym
@@ -17,6 +17,7 @@ from gymnast.agents.base import Acted, Metrics, restore_generator, seed_sequence
 from gymnast.agents.prediction import Predicts
 from gymnast.agents.search.trials import Trials
 from gymnast.envs.step import Obs, Step
+from gymnast.networks.backbones.table import options_of
 from gymnast.networks.build import Backbone, BackboneName, build, named, settled
 from gymnast.networks.distributions.deterministic import chooser
 from gymnast.networks.layers.activations import ACTIVATIONS
@@ -32,6 +33,8 @@ class PolicySearchConfig:
     """Episodes per candidate and generation; its fitness is their mean undiscounted return."""
     backbone: BackboneName = "auto"
     """Network below the policy's linear output: a name from gymnast list networks, or module:Class."""
+    backbone_options: dict[str, Any] = field(default_factory=dict, metadata={"flag": False})
+    """Options of the named backbone; on the command line --backbone.NAME VALUE. See gymnast list networks."""
     hidden_sizes: tuple[int, ...] | None = (32, 32)
     """Units of the fully connected layers: no numbers for a linear policy. Default: the backbone's own."""
     activation: str = "tanh"
@@ -45,6 +48,7 @@ class PolicySearchConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "backbone", named(self.backbone))
+        options_of(named(self.backbone), self.backbone_options)
         at_least(self, 1, "episodes")
         if not 0.0 <= self.output_scale < math.inf:
             raise ValueError(f"output_scale must be >= 0, got {self.output_scale}")
@@ -247,6 +251,7 @@ class PolicySearch(Predicts, ABC):
         backbone = build(
             self._backbone,
             self.observation_space,
+            options=config.backbone_options,
             hidden_sizes=config.hidden_sizes,
             activation=config.activation,
             init=config.init,

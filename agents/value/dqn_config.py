@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 from gymnast.agents.optim import optimizers
 from gymnast.agents.schedules import ScheduleLike, schedule
 from gymnast.agents.value.values import LOSSES, VALUES
+from gymnast.networks.backbones.table import options_of
 from gymnast.networks.build import BackboneName, named
 from gymnast.networks.heads.q import Aggregation
 from gymnast.networks.layers.activations import ACTIVATIONS
@@ -74,6 +75,8 @@ class DQNConfig:
     """Act and bootstrap only with allowed actions, where the environment provides action masks."""
     backbone: BackboneName = "auto"
     """Network below the head: auto, mlp, nature-cnn, efficient-cnn, minatar-cnn, combined or module:Class."""
+    backbone_options: dict[str, Any] = field(default_factory=dict, metadata={"flag": False})
+    """Options of the named backbone; on the command line --backbone.NAME VALUE. See gymnast list networks."""
     hidden_sizes: tuple[int, ...] | None = None
     """Units of the fully connected layers; the last one belongs to the head. Default: the backbone's (MLP: 120 84)."""
     activation: str = "relu"
@@ -130,6 +133,7 @@ class DQNConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "backbone", named(self.backbone))
+        options_of(named(self.backbone), self.backbone_options)
         for words, fits, names in RANGES:
             for name in names:
                 if not fits(getattr(self, name)):

@@ -29,7 +29,7 @@ from gymnast.settings.options import (
     ResumeOptions,
     TrainOptions,
 )
-from gymnast.settings.request import resolve, train_flags
+from gymnast.settings.request import resolve, train_flags, with_backbone
 from gymnast.storage.metrics_log import finite
 from gymnast.suites.options import AblateOptions, BenchmarkOptions
 from gymnast.version import __version__
@@ -297,7 +297,9 @@ def _asks_help(words: Sequence[str]) -> bool:
 def _preset_values(words: Sequence[str], every: dict[str, flags.Flag], agent: str) -> dict[str, Any]:
     """Values of the presets given with `--help`, so that help shows the resulting defaults."""
     rest = [word for word in words if word not in ("-h", "--help")]
-    return presets.apply(flags.parse(rest, every, of=f"train {agent}").get("preset", ()), agent)
+    of = f"train {agent}"
+    given = flags.parse(rest, with_backbone(every, agent, rest, of=of), of=of)
+    return presets.apply(given.get("preset", ()), agent)
 
 
 def _print_resolved(agent: str, options: TrainOptions, config: Any) -> None:

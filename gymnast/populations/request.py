@@ -66,7 +66,8 @@ def resolve(agent: str, words: Sequence[str], *, of: str) -> PopulationRequest:
             f"--seeds trains {', '.join(BASES)} and their variants as a population, not {agent}; "
             "use gymnast benchmark --seeds"
         )
-    given = flags.parse(words, request.train_flags(agent) | flags.flags_of(PopulationOptions), of=of)
+    known = request.train_flags(agent) | flags.flags_of(PopulationOptions)
+    given = flags.parse(words, request.with_backbone(known, agent, words, of=of), of=of)
     own = {name: given.pop(name) for name in POPULATION if name in given}
     options = PopulationOptions(**own)
     if not options.seeds:

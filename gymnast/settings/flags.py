@@ -123,6 +123,13 @@ def build(cls: type[Any], values: Mapping[str, Any], *, of: str) -> Any:
         raise UsageError(with_flags(str(error), flags)) from error
 
 
+def without(words: Sequence[str], prefix: str) -> list[str]:
+    """The words without the flags that begin with a prefix, and without their values."""
+    given = _split(words)
+    kept = [[name, *texts] for name, texts in given.flags if not name.startswith(prefix)]
+    return [*given.loose, *(word for flag in kept for word in flag)]
+
+
 def _split(words: Sequence[str]) -> Given:
     given = Given([], [])
     for word in words:

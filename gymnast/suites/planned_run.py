@@ -14,7 +14,7 @@ from gymnast.agents.base import Planner
 from gymnast.envs.factory import full_id
 from gymnast.errors import UsageError, first_line
 from gymnast.settings import agents, flags, under_protocol
-from gymnast.settings.request import resolve, train_flags
+from gymnast.settings.request import resolve, train_flags, with_backbone
 from gymnast.storage import folder
 from gymnast.storage.last import LastCheckpoint
 from gymnast.storage.metrics_log import last_record
@@ -61,7 +61,7 @@ def plan(label: str, agent: str, words: Sequence[str], options: SuiteOptions) ->
     if issubclass(agents.agent_class(agent), Planner):
         raise UsageError(f"{agent} plans without env steps, so it cannot be benchmarked")
     of = f"train {agent}"
-    given = flags.parse(words, train_flags(agent), of=of)
+    given = flags.parse(words, with_backbone(train_flags(agent), agent, words, of=of), of=of)
     reserved = given.keys() & {"steps", "stop_return", "out", "name", "seed"}
     if reserved:
         raise UsageError(f"--{min(reserved).replace('_', '-')} cannot be used after --")
@@ -160,10 +160,11 @@ def _final(path: Path) -> dict[str, Any] | None:
 def _difference(item: Planned, kept: dict[str, Any]) -> str | None:
     """How the run in the folder differs from the requested one, in words; None if they are the same."""
     command = kept.get("command", [])
-    known = train_flags(item.agent)
+    known = with_backbone(train_flags(item.agent), item.agent, item.words, of="train")
     try:
         if list(command[:3]) != ["gymnast", "train", item.agent]:
             return f"it was not started by gymnast train {item.agent}"
+        known |= with_backbone(train_flags(item.agent), item.agent, command[3:], of="train")
         there = flags.parse(command[3:], known, of="train")
     except UsageError as error:
         return f"its command is not valid: {first_line(error)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -24,9 +25,7 @@ BACKBONES: dict[str, BackboneEntry] = {
         "residual:SqueezeExcitationNet", "residual blocks with gated channels (Hu et al. 2018)"
     ),
     "impala": BackboneEntry("residual:Impala", "the residual network of IMPALA (Espeholt et al. 2018)"),
-    "hadamax": BackboneEntry(
-        "branching:Hadamax", "max-pooled products of parallel convolutions (Kooi et al. 2025)"
-    ),
+    "hadamax": BackboneEntry("branching:Hadamax", "max-pooled products of parallel convolutions (Kooi et al. 2025)"),
     "densenet": BackboneEntry("branching:DenseNet", "layers that read all layers before them (Huang et al. 2017)"),
     "xception": BackboneEntry("branching:Xception", "depthwise separable convolutions (Chollet 2017)"),
     "wavenet": BackboneEntry("attention:WaveNet", "dilated causal convolutions over time (van den Oord et al. 2016)"),
@@ -46,16 +45,17 @@ def backbone_class(name: str) -> Any:
     return getattr(import_module(f"gymnast.networks.backbones.{module}"), cls)
 
 
-def options_of(name: str, given: dict[str, Any]) -> Any:
-    """The options of a named backbone; ValueError if it has none of a given name, or refuses a value."""
-    known: dict[str, Any] = {}
-    if name in BACKBONES:
-        known = backbone_class(name).Options.__dataclass_fields__
+def options_of(name: str, given: Mapping[str, Any]) -> Any:
+    """The options of a backbone, None for one without; ValueError for an unknown one or a refused value."""
+    known = list(backbone_class(name).Options.__dataclass_fields__) if name in BACKBONES else []
     for option in given:
         if option not in known:
             has = f"its options are {', '.join(known)}" if known else "it has none"
-            raise ValueError(f"network {name} has no option {option}; {has}")
+            raise ValueError(f"backbone {name} has no option {option}; {has}")
     if name not in BACKBONES:
         return None
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
-    return backbone_class(name).Options(**values)
+    try:
+        return backbone_class(name).Options(**values)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"backbone {name}: {error}") from error
