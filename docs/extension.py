@@ -1,7 +1,7 @@
 """Additions to the pages when the site is built: tables from the code, and the pages at the root of the repository.
 
 - `<!-- page FILE -->` becomes a page at the root of the repository.
-- `<!-- agents -->` and `<!-- networks -->` become the lists of these.
+- `<!-- agents -->` and `<!-- networks -->` become the lists of these, `<!-- backbones -->` the options of every network.
 - `<!-- options AGENT [name ...] -->` becomes the table of an agent's options, all of them or the named ones.
 - `<!-- command NAME -->` becomes the table of a command's options (train, evaluate, resume, ...).
 - `<!-- presets AGENT -->` becomes the presets for an agent, `<!-- presets -->` all of them.
@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,7 @@ from gymnast.agents.table import ALGORITHMS
 from gymnast.cli.groups import grouped
 from gymnast.cli.help import default_text, field_docs, kind
 from gymnast.cli.listing import settings
+from gymnast.networks.backbones.table import BACKBONES, backbone_class
 from gymnast.networks.build import NETWORKS
 from gymnast.reports.report import ReportOptions
 from gymnast.settings import agents, options
@@ -49,7 +51,7 @@ COMMANDS: dict[str, tuple[type[Any], ...]] = {
     "check-env": (options.CheckEnvOptions,),
 }
 PAGE = re.compile(r"^<!-- page (\w+\.md) -->$", re.MULTILINE)
-MARKER = re.compile(r"^<!-- (agents|networks|options|command|presets)((?: [\w-]+)*) -->$", re.MULTILINE)
+MARKER = re.compile(r"^<!-- (agents|networks|backbones|options|command|presets)((?: [\w-]+)*) -->$", re.MULTILINE)
 LINK = re.compile(r"\]\((?!\w+:|#)([^)#\s]+)(#[^)\s]*)?\)")
 CODE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 
@@ -104,6 +106,22 @@ def _networks(_: Sequence[str]) -> str:
     )
 
 
+def _backbones(_: Sequence[str]) -> str:
+    """The options of every backbone that has some, under its name."""
+    sections = []
+    for name, entry in BACKBONES.items():
+        cls = backbone_class(name).Options
+        flags = flags_of(cls)
+        rows = {
+            f"backbone.{field}": dataclasses.replace(flag, field=f"backbone.{field}") for field, flag in flags.items()
+        }
+        docs = {f"backbone.{field}": text for field, text in field_docs(cls).items()}
+        defaults = {f"backbone.{field}": flag.default for field, flag in flags.items()}
+        table = _table(rows, docs, defaults) if flags else "It has no options."
+        sections.append(f"### {name}\n\n{entry.help[0].upper()}{entry.help[1:]}.\n\n{table}")
+    return "\n\n".join(sections)
+
+
 def _options(words: Sequence[str]) -> str:
     """The options of an agent's config, by topic; one table without headings for the named ones."""
     name, *only = words
@@ -156,6 +174,7 @@ def _escaped(text: str) -> str:
 TABLES: dict[str, Callable[[Sequence[str]], str]] = {
     "agents": _agents,
     "networks": _networks,
+    "backbones": _backbones,
     "options": _options,
     "command": _command,
     "presets": _presets,

@@ -56,7 +56,7 @@ def observations(space: gym.Space[Any], device: torch.device) -> Obs:
     lowest: Any = getattr(space, "start", 0)
     if isinstance(space, spaces.Box):
         lowest = np.where(np.isfinite(space.low), space.low, 0)
-    array = np.broadcast_to(lowest, (2, *(space.shape or ()))).astype(DTYPES.get(dtype, dtype))
+    array = np.broadcast_to(lowest, (2, *(space.shape or ()))).astype(DTYPES.get(dtype, dtype), order="C")
     return torch.from_numpy(array).to(device)
 
 

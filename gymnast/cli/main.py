@@ -217,6 +217,13 @@ def _list(words: list[str]) -> int:
         return 0
     values = flags.parse(words, flags.flags_of(ListOptions), of="list")
     options: ListOptions = flags.build(ListOptions, values, of="list")
+    if options.env:
+        from gymnast.cli import networks
+
+        agents.search_here()
+        measured = networks.measured(options.env)
+        print(networks.as_json(measured) if options.json else networks.as_text(measured))
+        return 0
     from gymnast.cli import listing
 
     print(listing.as_json(options.what) if options.json else listing.as_text(options.what))

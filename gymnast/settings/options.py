@@ -224,10 +224,14 @@ class ListOptions:
 
     what: str = field(metadata={"positional": "agents|envs|networks|presets|protocols|scores|suites"})
     """The list to print."""
+    env: str = field(default="", metadata={"metavar": "ID"})
+    """With networks: measure each network that fits this environment's observations."""
     json: bool = False
     """Print JSON."""
 
     def __post_init__(self) -> None:
+        if self.env and self.what != "networks":
+            raise ValueError(f"env belongs to the list networks, not to {self.what}")
         if self.what not in LISTS:
             raise ValueError(
                 f"unknown list {self.what!r}; choose from {', '.join(LISTS)}{nearest(self.what, LISTS)}",

@@ -64,15 +64,19 @@ class ConvNet(nn.Module):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, obs: Obs) -> Tensor:
-        features: Tensor = pixels(self.layout.to_planes(obs)).mul_(self.scale)
+        features = self.feature_map(pixels(self.layout.to_planes(obs)).mul_(self.scale))
+        features = features.flatten(1).float()
+        for layer, norm in zip(self.layers, self.norms, strict=True):
+            features = torch.relu(norm(layer(features)))
+        return features
+
+    def feature_map(self, features: Tensor) -> Tensor:
+        """Images [B, C, H, W], scaled, after the convolutions."""
         with torch.autocast(features.device.type, torch.bfloat16, enabled=self.bf16):
             for convolution, norm in zip(self.convolutions, self.channel_norms, strict=True):
                 features = norm(convolution(features))
                 # Not in place on a normalised image, which is a view: autograd would copy its gradient, pixel by pixel.
                 features = torch.relu_(features) if isinstance(norm, nn.Identity) else torch.relu(features)
-        features = features.flatten(1).float()
-        for layer, norm in zip(self.layers, self.norms, strict=True):
-            features = torch.relu(norm(layer(features)))
         return features
 
 
@@ -122,6 +126,11 @@ class MinAtarCNN(nn.Module):
             layout=Layout(channels_first.shape, is_last=False),
         )
         self.out_features = self.network.out_features
+        self.layout = self.network.layout
+
+    def feature_map(self, features: Tensor) -> Tensor:
+        """Images [B, C, H, W] after the convolution."""
+        return self.network.feature_map(features)
 
     def forward(self, obs: Obs) -> Tensor:
         features: Tensor = self.network(obs.movedim(-1, 1).float())

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from gymnast.networks.backbones.mlp import dense, norms
 from gymnast.networks.layers.activations import ACTIVATIONS
+from gymnast.networks.layers.blocks import GlobalMean
 from gymnast.networks.layers.images import Layout
 from gymnast.networks.layers.inputs import Obs
 
@@ -67,6 +68,15 @@ class ImageBackbone(nn.Module, ABC):
 
     def finish(self) -> None:
         """Called once the weights have their initial values."""
+
+    def feature_map(self, features: Tensor) -> Tensor:
+        """Images [B, C, H, W], scaled, after the body up to its last feature map."""
+        layers = list(self.body) if isinstance(self.body, nn.Sequential) else [self.body]
+        for layer in layers:
+            if isinstance(layer, nn.Flatten | GlobalMean | nn.AdaptiveMaxPool2d):
+                break
+            features = layer(features)
+        return features
 
     def images(self, obs: Obs) -> Tensor:
         """The images as float32 [B, C, H, W]."""
