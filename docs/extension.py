@@ -1,7 +1,7 @@
 """Additions to the pages when the site is built: tables from the code, and the pages at the root of the repository.
 
 - `<!-- page FILE -->` becomes a page at the root of the repository.
-- `<!-- agents -->` and `<!-- networks -->` become the lists of these, `<!-- backbones -->` the options of every network.
+- `<!-- agents -->`, `<!-- networks -->` and `<!-- backbones -->` become their lists, the last with all options.
 - `<!-- options AGENT [name ...] -->` becomes the table of an agent's options, all of them or the named ones.
 - `<!-- command NAME -->` becomes the table of a command's options (train, evaluate, resume, ...).
 - `<!-- presets AGENT -->` becomes the presets for an agent, `<!-- presets -->` all of them.
