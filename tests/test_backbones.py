@@ -296,3 +296,14 @@ def test_state_is_copied_and_loaded() -> None:
         other = net(space).eval()
         other.load_state_dict(copy.deepcopy(network.state_dict()))
         assert torch.equal(network(batch(space)), other(batch(space)))
+
+
+def test_the_axis_of_the_channels() -> None:
+    """The smallest axis has the channels where it is the last one; an option overrides that."""
+    for shape, planes in (((10, 10, 6), (6, 10, 10)), ((6, 10, 10), (6, 10, 10)), ((10, 10, 10), (10, 10, 10))):
+        assert LeNet5(Box(0, 1, shape, np.float32)).layout.planes == planes
+    options = LeNet5.Options(channels_axis="last")
+    assert LeNet5(Box(0, 1, (10, 10, 10), np.float32), options=options).layout.is_last
+    assert LeNet5(Box(0, 1, (6, 12, 14), np.float32), options=options).layout.planes == (14, 6, 12)
+    with pytest.raises(ValueError, match="channels_axis must be auto, first or last, got 'middle'"):
+        ImpalaOptions(channels_axis="middle")  # type: ignore[arg-type]

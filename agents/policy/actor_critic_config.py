@@ -65,7 +65,7 @@ class ActorCriticConfig:
     hidden_sizes: tuple[int, ...] | None = None
     """Units of the fully connected layers. Default: the backbone's (MLP: 64 64)."""
     activation: str = "tanh"
-    """Activation of mlp's and combined's fully connected layers: relu, tanh, elu, gelu or silu."""
+    """Activation of the fully connected layers: relu, tanh, elu, gelu, silu, selu, leaky-relu, sigmoid or softplus."""
     init: Literal["orthogonal", "he", "xavier", "torch"] = "orthogonal"
     """Initial weights; the policy's last layer is scaled by 0.01."""
     trunk: Literal["auto", "shared", "separate"] = "auto"

@@ -38,7 +38,7 @@ class PolicySearchConfig:
     hidden_sizes: tuple[int, ...] | None = (32, 32)
     """Units of the fully connected layers: no numbers for a linear policy. Default: the backbone's own."""
     activation: str = "tanh"
-    """Activation of the fully connected layers: relu, tanh, elu, gelu, silu."""
+    """Activation of the fully connected layers: relu, tanh, elu, gelu, silu, selu, leaky-relu, sigmoid or softplus."""
     init: Literal["orthogonal", "he", "xavier", "torch"] = "xavier"
     """Initial weights."""
     output_scale: float = 1.0

@@ -80,7 +80,7 @@ class DQNConfig:
     hidden_sizes: tuple[int, ...] | None = None
     """Units of the fully connected layers; the last one belongs to the head. Default: the backbone's (MLP: 120 84)."""
     activation: str = "relu"
-    """Activation of the fully connected layers: relu, tanh, elu, gelu, silu."""
+    """Activation of the fully connected layers: relu, tanh, elu, gelu, silu, selu, leaky-relu, sigmoid or softplus."""
     init: Literal["orthogonal", "he", "xavier", "torch"] = "torch"
     """Initial weights."""
     loss: Literal["huber", "mse"] = "huber"

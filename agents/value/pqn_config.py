@@ -48,7 +48,7 @@ class PQNConfig:
     hidden_sizes: tuple[int, ...] | None = None
     """Units of the fully connected layers. Default: the backbone's (MLP: 128 128)."""
     activation: str = "relu"
-    """Activation of mlp's and combined's fully connected layers: relu, tanh, elu, gelu or silu."""
+    """Activation of the fully connected layers: relu, tanh, elu, gelu, silu, selu, leaky-relu, sigmoid or softplus."""
     layer_norm: bool = True
     """Apply layer normalisation before each activation (Ba et al. 2016); it replaces the target network."""
     init: Literal["orthogonal", "he", "xavier", "torch"] = "he"

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gymnast.networks.backbones.image import ImageBackbone
+from gymnast.networks.backbones.image import ImageBackbone, ImageOptions
 from gymnast.networks.layers.blocks import (
     NORMS,
     ChannelNorm,
@@ -67,7 +67,7 @@ AUXILIARY = (2, 5)
 
 
 @dataclass(frozen=True)
-class InceptionOptions:
+class InceptionOptions(ImageOptions):
     """GoogLeNet (Szegedy et al. 2015)."""
 
     width: float = 0.25
@@ -76,6 +76,7 @@ class InceptionOptions:
     """Normalisation after each convolution: none, batch, layer, group, rms, weight or spectral."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0.0 < self.width < 100.0:
             raise ValueError(f"width must be > 0, got {self.width}")
         if self.norm not in NORMS:
@@ -153,7 +154,7 @@ class DenseBlock(nn.Module):
 
 
 @dataclass(frozen=True)
-class DenseNetOptions:
+class DenseNetOptions(ImageOptions):
     """DenseNet (Huang et al. 2017)."""
 
     layers: tuple[int, ...] = (4, 4, 4)
@@ -166,6 +167,7 @@ class DenseNetOptions:
     """Normalisation before each convolution: none, batch (the paper's), layer, group, rms, weight or spectral."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.layers or min(self.layers) < 1:
             raise ValueError(f"layers must be numbers >= 1, got {self.layers}")
         if self.growth < 1:
@@ -232,7 +234,7 @@ class XceptionBlock(nn.Module):
 
 
 @dataclass(frozen=True)
-class XceptionOptions:
+class XceptionOptions(ImageOptions):
     """Xception (Chollet 2017)."""
 
     width: int = 16
@@ -243,6 +245,7 @@ class XceptionOptions:
     """Normalisation after each convolution: none, batch (the paper's), layer, group, rms, weight or spectral."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name, low in (("width", 1), ("middle", 0)):
             if getattr(self, name) < low:
                 raise ValueError(f"{name} must be >= {low}, got {getattr(self, name)}")
@@ -308,13 +311,14 @@ def _around(missing: int) -> tuple[int, int]:
 
 
 @dataclass(frozen=True)
-class HadamaxOptions:
+class HadamaxOptions(ImageOptions):
     """The encoder of Hadamax-PQN (Kooi et al. 2025)."""
 
     channels: tuple[int, int, int] = (32, 64, 64)
     """Channels of the three blocks."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if min(self.channels) < 1:
             raise ValueError(f"channels must be numbers >= 1, got {self.channels}")
 

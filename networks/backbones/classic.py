@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from gymnast.networks.backbones.image import ImageBackbone
+from gymnast.networks.backbones.image import ImageBackbone, ImageOptions
 from gymnast.networks.layers.blocks import NORMS, Norm, constrain, normalisation, pool
 
 
 @dataclass(frozen=True)
-class LeNet5Options:
+class LeNet5Options(ImageOptions):
     """LeNet-5 (LeCun et al. 1998)."""
 
 
@@ -37,7 +37,7 @@ class LeNet5(ImageBackbone):
 
 
 @dataclass(frozen=True)
-class AlexNetOptions:
+class AlexNetOptions(ImageOptions):
     """AlexNet (Krizhevsky et al. 2012)."""
 
     width: float = 0.25
@@ -46,6 +46,7 @@ class AlexNetOptions:
     """Share of the features before the fully connected layers that are dropped in training; the paper has 0.5."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0.0 < self.width < 100.0:
             raise ValueError(f"width must be > 0, got {self.width}")
         if not 0.0 <= self.dropout < 1.0:
@@ -83,7 +84,7 @@ VGG_STAGES = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19:
 
 
 @dataclass(frozen=True)
-class VGGOptions:
+class VGGOptions(ImageOptions):
     """VGG (Simonyan & Zisserman 2015)."""
 
     depth: int = 11
@@ -94,6 +95,7 @@ class VGGOptions:
     """Normalisation after each convolution: none, batch, layer, group, rms, weight or spectral."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.depth not in VGG_STAGES:
             raise ValueError(f"depth must be one of {', '.join(map(str, VGG_STAGES))}, got {self.depth}")
         if self.width < 1:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import Any, ClassVar, get_args
 
 import gymnasium as gym
 import numpy as np
@@ -14,8 +15,20 @@ from torch import Tensor, nn
 from gymnast.networks.backbones.mlp import dense, norms
 from gymnast.networks.layers.activations import ACTIVATIONS
 from gymnast.networks.layers.blocks import GlobalMean
-from gymnast.networks.layers.images import Layout
+from gymnast.networks.layers.images import Axis, Layout
 from gymnast.networks.layers.inputs import Obs
+
+
+@dataclass(frozen=True)
+class ImageOptions:
+    """Options of every backbone for images."""
+
+    channels_axis: Axis = "auto"
+    """Where the channels are: first [C, H, W], last [H, W, C], or auto: last if that axis is the smallest."""
+
+    def __post_init__(self) -> None:
+        if self.channels_axis not in get_args(Axis):
+            raise ValueError(f"channels_axis must be auto, first or last, got {self.channels_axis!r}")
 
 
 class ImageBackbone(nn.Module, ABC):
@@ -29,7 +42,7 @@ class ImageBackbone(nn.Module, ABC):
     """
 
     name: ClassVar[str]
-    Options: ClassVar[type[Any]]
+    Options: ClassVar[type[ImageOptions]]
     sizes: ClassVar[tuple[int, ...]] = (256,)
     """Default units of the fully connected layers."""
 
@@ -43,13 +56,14 @@ class ImageBackbone(nn.Module, ABC):
         layer_norm: bool = False,
     ) -> None:
         super().__init__()
-        layout = Layout.of(observation_space)
+        self.options = self.Options() if options is None else options
+        layout = Layout.of(observation_space, self.options.channels_axis)
         if layout is None:
             raise ValueError(
                 f"backbone {self.name} needs images [C, H, W] or [H, W, C], got {observation_space}; "
                 "mlp takes any observation"
             )
-        self.layout, self.options = layout, self.Options() if options is None else options
+        self.layout = layout
         self.scale = 1 / 255 if observation_space.dtype == np.uint8 else 1.0
         self.body = self.make(*layout.planes)
         sizes = self.sizes if hidden_sizes is None else tuple(hidden_sizes)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from gymnast.networks.backbones.image import ImageBackbone
+from gymnast.networks.backbones.image import ImageBackbone, ImageOptions
 from gymnast.networks.layers.blocks import NORMS, GlobalMean, Norm, SqueezeExcitation, constrain, normalisation, pool
 
 
@@ -45,7 +45,7 @@ class BasicBlock(nn.Module):
 
 
 @dataclass(frozen=True)
-class ResNetOptions:
+class ResNetOptions(ImageOptions):
     """ResNet of basic blocks (He et al. 2016)."""
 
     blocks: tuple[int, ...] = (2, 2, 2, 2)
@@ -56,6 +56,7 @@ class ResNetOptions:
     """Normalisation after each convolution: none, batch (the paper's), layer, group, rms, weight or spectral."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.blocks or min(self.blocks) < 1:
             raise ValueError(f"blocks must be numbers >= 1, got {self.blocks}")
         if self.width < 1:
@@ -152,7 +153,7 @@ class PreBlock(nn.Module):
 
 
 @dataclass(frozen=True)
-class ImpalaOptions:
+class ImpalaOptions(ImageOptions):
     """The residual network of IMPALA (Espeholt et al. 2018)."""
 
     channels: tuple[int, ...] = (16, 32, 32)
@@ -165,6 +166,7 @@ class ImpalaOptions:
     """Side of an adaptive max pooling before the fully connected layers; 0 for none, 6 for BTR's."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.channels or min(self.channels) < 1:
             raise ValueError(f"channels must be numbers >= 1, got {self.channels}")
         for name, low in (("width", 1), ("max_pool", 0)):

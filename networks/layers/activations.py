@@ -14,4 +14,9 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "elu": functional.elu,
     "gelu": functional.gelu,
     "silu": functional.silu,
+    "leaky-relu": functional.leaky_relu,
+    "selu": functional.selu,
+    "sigmoid": torch.sigmoid,
+    "softplus": functional.softplus,
 }
+"""Elementwise functions (SELU: Klambauer et al. 2017; GELU: Hendrycks & Gimpel 2016; SiLU: Elfwing et al. 2018)."""

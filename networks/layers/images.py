@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import gymnasium as gym
 from gymnasium import spaces
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 SMALLEST = 36
 """Pixels of the shorter side that the convolutions of Mnih et al. 2015 need."""
-COLOURS = (1, 3, 4)
-"""Channels of a picture: grey, RGB, RGBA."""
+Axis = Literal["auto", "first", "last"]
+"""Where the channels of an image are; `auto` decides by the rule of `Layout`."""
 
 
 @dataclass(frozen=True)
 class Layout:
     """How the axes of an image lie.
 
-    `[H, W]` has one channel. Channels are last where the last of three axes is 1, 3 or 4 and the first two are larger,
-    else first. Of four axes the first are the frames of a stack; the others are read by the same rule.
+    `[H, W]` has one channel. Of three axes the last one has the channels if it is smaller than both others, else the
+    first one has them. Of four axes the first has the frames of a stack; the others are read by the same rule.
     """
 
     shape: tuple[int, ...]
@@ -31,12 +31,13 @@ class Layout:
     """Whether the channels are the last axis."""
 
     @staticmethod
-    def of(space: gym.Space[Any]) -> Layout | None:
-        """The layout of a Box of two to four axes, None for other spaces."""
+    def of(space: gym.Space[Any], channels: Axis = "auto") -> Layout | None:
+        """The layout of a Box of two to four axes, None for other spaces; `channels` overrides the rule."""
         if not isinstance(space, spaces.Box) or not 2 <= len(space.shape) <= 4:
             return None
         *_, last = shape = space.shape
-        return Layout(shape, len(shape) > 2 and last in COLOURS and min(shape[-3:-1]) > last)
+        is_last = min(shape[-3:-1]) > last if channels == "auto" else channels == "last"
+        return Layout(shape, len(shape) > 2 and is_last)
 
     @property
     def planes(self) -> tuple[int, int, int]:

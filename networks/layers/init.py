@@ -16,7 +16,12 @@ GAINS = {
     "elu": math.sqrt(2.0),
     "gelu": math.sqrt(2.0),
     "silu": math.sqrt(2.0),
+    "leaky-relu": math.sqrt(2.0 / (1 + 0.01**2)),
+    "selu": 1.0,
+    "sigmoid": 1.0,
+    "softplus": math.sqrt(2.0),
 }
+"""Factors of orthogonal and Xavier weights by the activation that follows (He et al. 2015); SELU keeps variances."""
 
 
 def initialise(
