@@ -14,6 +14,7 @@ from torch import nn
 
 from gymnast.agents.optim import optimizers
 from gymnast.agents.optim.radam import RAdam
+from gymnast.networks.fast.flat import FlatParameters
 
 
 def flat(values: list[float]) -> nn.Parameter:
@@ -194,3 +195,33 @@ def test_a_run_that_compiles_nothing_does_not_import_dynamo(tmp_path: Path) -> N
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "False"
+
+
+def test_a_state_is_matched_by_the_names_of_the_parameters() -> None:
+    """A network that registers its layers in another order goes on with the right moments."""
+    torch.manual_seed(0)
+    first, second = nn.Linear(2, 3), nn.Linear(3, 1)
+    agents = []
+    for order in (("a", "b"), ("b", "a")):
+        module = nn.Module()
+        for name in order:
+            module.add_module(name, copy.deepcopy({"a": first, "b": second}[name]))
+        weights = FlatParameters(module)
+        agents.append((module, weights, optimizers.build("adam", weights.parameter, lr=0.1)))
+    (module, weights, optimizer), (other, other_weights, other_optimizer) = agents
+    weights.grad.copy_(torch.arange(13.0))
+    optimizer.step()
+    other.load_state_dict(module.state_dict())
+    optimizers.load_state(other_optimizer, optimizers.state_of(optimizer, weights), other_weights)
+    for parameters, step in ((weights, optimizer), (other_weights, other_optimizer)):
+        parameters.grad.fill_(1.0)
+        step.step()
+    for name, value in module.state_dict().items():
+        assert torch.equal(value, other.state_dict()[name])
+
+
+def test_a_state_of_other_parameters_is_refused() -> None:
+    weights, other = FlatParameters(nn.Linear(2, 3)), FlatParameters(nn.Sequential(nn.Linear(2, 3)))
+    state = optimizers.state_of(optimizers.build("adam", weights.parameter, lr=0.1), weights)
+    with pytest.raises(ValueError, match="of other parameters than the network has"):
+        optimizers.load_state(optimizers.build("adam", other.parameter, lr=0.1), state | {"state": {0: {}}}, other)

@@ -10,9 +10,10 @@ from functools import cache
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from gymnast.agents.optim.radam import RAdam
+from gymnast.networks.fast.flat import FlatParameters
 
 NOT_FLAT = {
     "lbfgs": "it needs a closure",
@@ -157,17 +158,40 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, value: float) -> None:
         group["lr"] = value
 
 
-def state_of(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """A copy of its state, with the learning rate as a number."""
+def state_of(optimizer: torch.optim.Optimizer, weights: FlatParameters | None = None) -> dict[str, Any]:
+    """A copy of its state, with the learning rate as a number, and the layout of the parameters that it belongs to."""
     state = copy.deepcopy(optimizer.state_dict())
     for group in state["param_groups"]:
         group["lr"] = float(group["lr"])
-    return state
+    return state if weights is None else {**state, "layout": weights.layout}
 
 
-def load_state(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Load a state except the settings, which are the config's: captured steps and others load each other's."""
-    optimizer.load_state_dict({**copy.deepcopy(state), "param_groups": optimizer.state_dict()["param_groups"]})
+def load_state(optimizer: torch.optim.Optimizer, state: dict[str, Any], weights: FlatParameters | None = None) -> None:
+    """Load a state except the settings, which are the config's: captured steps and others load each other's.
+
+    With `weights` its parts are matched by the names of the parameters, wherever they lie. Raises ValueError if a
+    name is missing or unknown; states of earlier builds have no names.
+    """
+    kept = {"state": copy.deepcopy(state["state"]), "param_groups": optimizer.state_dict()["param_groups"]}
+    layout = state.get("layout")
+    if weights is not None and layout is not None and layout != weights.layout:
+        kept["state"] = {key: _arranged(part, layout, weights.layout) for key, part in kept["state"].items()}
+    optimizer.load_state_dict(kept)
+
+
+def _arranged(state: dict[str, Any], layout: list[list[Any]], wanted: list[list[Any]]) -> dict[str, Any]:
+    """The flat tensors of a state in the order of another layout."""
+    if sorted(map(tuple, layout)) != sorted(map(tuple, wanted)):
+        raise ValueError("the optimizer's state is of other parameters than the network has")
+    counts = [count for _, count in layout]
+
+    def arranged(value: Any) -> Any:
+        if not isinstance(value, Tensor) or value.shape != (sum(counts),):
+            return value
+        parts = dict(zip((name for name, _ in layout), torch.split(value, counts), strict=True))
+        return torch.cat([parts[name] for name, _ in wanted])
+
+    return {name: arranged(value) for name, value in state.items()}
 
 
 def _is_optimizer(value: Any) -> bool:

@@ -278,7 +278,7 @@ class ActorCritic(Predicts):
         """Network, optimizer, statistics and counts, with the current rollout under "replay"."""
         state: dict[str, Any] = {
             "network": copy.deepcopy(dict(self.network.state_dict())),
-            "optimizer": optimizers.state_of(self.optimizer),
+            "optimizer": optimizers.state_of(self.optimizer, self.weights),
             "generator": self._generator.get_state(),
             "estimates": self.estimates.state_dict(),
             "env_step": self.env_step,
@@ -297,7 +297,7 @@ class ActorCritic(Predicts):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Load a state; without a "replay" a new rollout begins."""
         self.network.load_state_dict(state["network"])
-        optimizers.load_state(self.optimizer, state["optimizer"])
+        optimizers.load_state(self.optimizer, state["optimizer"], self.weights)
         restore_generator(self._generator, state["generator"])
         self.env_step, self.updates, self._lives.left = state["env_step"], state["updates"], None
         self.estimates.load_state_dict(state["estimates"])

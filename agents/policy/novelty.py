@@ -115,12 +115,16 @@ class RandomNetwork:
     def state_dict(self) -> dict[str, Any]:
         modules = {"norm": self.norm, "target": self.target, "predictor": self.predictor}
         states = {name: copy.deepcopy(dict(part.state_dict())) for name, part in modules.items()}
-        return {**states, "optimizer": optimizers.state_of(self.optimizer), "generator": self.generator.get_state()}
+        return {
+            **states,
+            "optimizer": optimizers.state_of(self.optimizer, self.weights),
+            "generator": self.generator.get_state(),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for name in ("norm", "target", "predictor"):
             getattr(self, name).load_state_dict(state[name])
-        optimizers.load_state(self.optimizer, state["optimizer"])
+        optimizers.load_state(self.optimizer, state["optimizer"], self.weights)
         self.generator.set_state(state["generator"].cpu())
 
 

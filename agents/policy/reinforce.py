@@ -220,7 +220,7 @@ class Reinforce(Predicts):
         """Network, optimizer, statistics and counts, with the steps not yet learned from under "replay"."""
         state: dict[str, Any] = {
             "network": copy.deepcopy(dict(self.network.state_dict())),
-            "optimizer": optimizers.state_of(self.optimizer),
+            "optimizer": optimizers.state_of(self.optimizer, self.weights),
             "mean_return": self.mean_return.clone(),
             "env_step": self.env_step,
             "updates": self.updates,
@@ -232,7 +232,7 @@ class Reinforce(Predicts):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Load a state; without "replay" no steps are pending."""
         self.network.load_state_dict(state["network"])
-        optimizers.load_state(self.optimizer, state["optimizer"])
+        optimizers.load_state(self.optimizer, state["optimizer"], self.weights)
         self.mean_return.copy_(state["mean_return"])
         self.env_step, self.updates = state["env_step"], state["updates"]
         for name, part in self._parts().items():

@@ -271,7 +271,7 @@ class DQN(Predicts):
         state = {
             "online": copy.deepcopy(dict(self.online.state_dict())),
             "target": copy.deepcopy(dict(self.target.state_dict())),
-            "optimizer": optimizers.state_of(self.optimizer),
+            "optimizer": optimizers.state_of(self.optimizer, self.weights),
             "env_step": self.env_step,
             "updates": self.updates,
             "target_updates": self._target_updates,
@@ -286,7 +286,7 @@ class DQN(Predicts):
         """Load a state; without a "replay" learning begins again once `learning_starts` steps are stored."""
         self.online.load_state_dict(state["online"])
         self.target.load_state_dict(state["target"])
-        optimizers.load_state(self.optimizer, state["optimizer"])
+        optimizers.load_state(self.optimizer, state["optimizer"], self.weights)
         self.env_step, self.updates = state["env_step"], state["updates"]
         self._target_updates, self._lives.left = state["target_updates"], state["lives"]
         restore_generator(self._noise_generator, state["noise_generator"])

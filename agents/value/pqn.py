@@ -259,7 +259,7 @@ class PQN(Predicts):
         """Network, optimizer and counts, with the current rollout under "replay"."""
         state = {
             "network": copy.deepcopy(dict(self.network.state_dict())),
-            "optimizer": optimizers.state_of(self.optimizer),
+            "optimizer": optimizers.state_of(self.optimizer, self.weights),
             "generator": self._generator.get_state(),
             "env_step": self.env_step,
             "updates": self.updates,
@@ -272,7 +272,7 @@ class PQN(Predicts):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Load a state; without a "replay" a new rollout begins."""
         self.network.load_state_dict(state["network"])
-        optimizers.load_state(self.optimizer, state["optimizer"])
+        optimizers.load_state(self.optimizer, state["optimizer"], self.weights)
         restore_generator(self._generator, state["generator"])
         self.env_step, self.updates, self._lives.left = state["env_step"], state["updates"], None
         self._begin()

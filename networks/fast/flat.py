@@ -21,10 +21,13 @@ class FlatParameters:
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module
-        parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        named = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
+        parameters = list(named.values())
         if len({(parameter.dtype, parameter.device) for parameter in parameters}) != 1:
             raise ValueError("a network needs trainable parameters, all of one dtype and on one device")
         self._learned = parameters
+        self.layout = [[name, parameter.numel()] for name, parameter in named.items()]
+        """Name and size of each parameter, in the order of `data`."""
         size = sum(parameter.numel() for parameter in parameters)
         self.data = torch.empty(size, dtype=parameters[0].dtype, device=parameters[0].device)
         self.grad = torch.zeros_like(self.data)
