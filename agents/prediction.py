@@ -147,7 +147,7 @@ def _rows(obs: Any, space: gym.Space[Any]) -> int | None:
         return int(shape[0])
     many = ", ".join(["N", *map(str, single)])
     raise ValueError(
-        f"predict was given an observation of shape {shape} where its space says {single}, or ({many}) for a batch"
+        f"predict was given an observation of shape {shape} but its space says {single}, or ({many}) for a batch"
     )
 
 

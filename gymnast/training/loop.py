@@ -153,7 +153,7 @@ class Loop:
 
     def state_dict(self) -> dict[str, Any]:
         """Counts and running statistics; agent, actor and environment keep their own."""
-        # Those of a population are numbers [M] of its members.
+        # In a population they are numbers [M] of its members.
         metrics = {name: value if getattr(value, "ndim", 0) else float(value) for name, value in self.metrics.items()}
         return {"env_step": self.env_step, "episodes": self.episodes.state_dict(), "metrics": metrics}
 
