@@ -105,7 +105,7 @@ def test_images_and_parts() -> None:
     assert agent.predict(two).tolist() == [action, action]
     with pytest.raises(ValueError, match="without the part 'pair' of its space"):
         agent.predict({"picture": one["picture"]})
-    with pytest.raises(ValueError, match="parts are of different numbers of rows"):
+    with pytest.raises(ValueError, match="parts have different numbers of rows"):
         agent.predict({**two, "picture": one["picture"]})
 
 

@@ -346,9 +346,9 @@ def test_a_wrong_step_is_one_line() -> None:
         step_of(Spaces, (0, None, False, False, {}))
     with pytest.raises(EnvError, match="the environment gave the observation 3 but its space says 0 to 2"):
         step_of(Spaces, (3, 0.0, False, False, {}))
-    with pytest.raises(ValueError, match=r"step_of needs begun=env.reset\(\), for the episode ended"):
+    with pytest.raises(ValueError, match=r"step_of needs begun=env.reset\(\), as the episode ended"):
         step_of(Spaces, (0, 0.0, True, False, {}))
-    with pytest.raises(ValueError, match="step_of takes begun only where an episode ended"):
+    with pytest.raises(ValueError, match="step_of takes begun only if the episode ended"):
         step_of(Spaces, (0, 0.0, False, False, {}), begun=(0, {}))
 
 

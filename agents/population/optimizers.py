@@ -27,7 +27,7 @@ class MemberAdam(torch.optim.Optimizer):
                 self._move(parameter, self.state[parameter], group)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load a state; torch leaves the count of steps where it was, which on a GPU no graph would count on."""
+        """Load a state; torch keeps the step counter on the CPU, where a recorded GPU graph would not advance it."""
         super().load_state_dict(state_dict)
         for parameter, state in self.state.items():
             state["step"] = state["step"].to(parameter.device)

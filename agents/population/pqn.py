@@ -30,7 +30,7 @@ from gymnast.networks.stacked.q import StackedQNetwork
 
 
 class PQNPopulation(RolloutPopulation[MemberValueSamples]):
-    """M PQN agents: a member learns what a `PQN` learns, and with the default `noise` draws the same."""
+    """M PQN agents: a member learns and, with the default `noise`, draws the same as a `PQN`."""
 
     varied = ("learning_rate", "gamma", "td_lambda", "epsilon")
     network: StackedQNetwork

@@ -78,7 +78,7 @@ class PQN(Predicts):
         self._begin()
 
     def _build_network(self, backbone: Backbone, seed: np.random.SeedSequence) -> None:
-        """The network, and the form in which it is fastest."""
+        """The network and its fastest form."""
         config, generator = self.config, torch.Generator().manual_seed(torch_seed(seed))
         network = normed_q_network(backbone, self.observation_space, self.actions, config, generator)
         self.network = network.to(self.device)

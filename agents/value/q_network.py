@@ -1,4 +1,4 @@
-"""Networks of action values: a backbone, and the head that the config's parts ask for."""
+"""Networks of action values: a backbone, and the head that the config selects."""
 
 from __future__ import annotations
 
