@@ -62,14 +62,14 @@ def piecewise(step: int, *points: float) -> float:
 def cosine(step: int, *, start: float, end: float, steps: float, factor: float = 1.0) -> float:
     """Cosine annealing with warm restarts; each period is `factor` times the last (Loshchilov & Hutter 2017, eq. 5).
 
-    Where periods shrink they all fit into steps / (1 - factor) env steps; from there on the value is `end`.
+    Shrinking periods all fit into steps / (1 - factor) env steps; after that the value is `end`.
     """
     fraction = (step % steps) / steps if factor == 1.0 else _of_period(step, steps, factor)
     return end + (start - end) * 0.5 * (1.0 + math.cos(math.pi * fraction))
 
 
 def _of_period(step: int, steps: float, factor: float) -> float:
-    """The fraction of its period at which a step lies, where each period is `factor` times the last."""
+    """A step's position within its period, as a fraction; each period is `factor` times as long as the last."""
     passed = 1.0 + step / steps * (factor - 1.0)  # factor**cycle at the first step of a period
     if passed <= 0.0:
         return 1.0  # periods have shrunk to nothing

@@ -74,7 +74,7 @@ def map_file(path: str, sizes: list[int], *, replay_size: int) -> list[np.ndarra
 
 
 def _mapped(path: str, size: int) -> mmap.mmap:
-    """A new file of `size` bytes in memory, whose name is gone; OSError where it cannot be made."""
+    """A new file of `size` bytes in memory, already unlinked; OSError if it cannot be created."""
     new = os.O_RDWR | os.O_CREAT | os.O_EXCL
     if sys.platform == "win32":  # an open file keeps its name there, and O_TEMPORARY deletes it with the last handle
         file = os.open(path, new | os.O_BINARY | os.O_TEMPORARY, 0o600)

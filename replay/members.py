@@ -19,7 +19,7 @@ from gymnast.replay.samplers import Prioritized, Uniform
 
 
 class MemberSampler:
-    """A sampler for each member, which draws what it would draw from a ring of its own.
+    """A sampler for each member, which draws as from the member's own ring.
 
     `watch` gives it the ring that they sample from, of which every step writes every stream.
     """
@@ -27,7 +27,7 @@ class MemberSampler:
     def __init__(self, samplers: Sequence[Uniform | Prioritized]) -> None:
         self.samplers = samplers
         self.slot_bytes = 1 + samplers[0].slot_bytes
-        self._told = not isinstance(samplers[0], Uniform)  # a uniform one is not told of changes and errors
+        self._told = not isinstance(samplers[0], Uniform)  # uniform samplers do not need changes and errors
 
     def allocate(self, slots: int) -> None:
         members = len(self.samplers)
@@ -104,7 +104,7 @@ def _follow(
     members_of: np.ndarray,  # int64 [K], out
     places: np.ndarray,  # int64 [K], out
 ) -> None:
-    """Bring the members' views of the ring up to date, and tell whose the changed slots are, and which of theirs."""
+    """Update the members' views of the ring; returns the members of the changed slots, and their slots there."""
     members, slots = mine.shape
     streams = len(slot)
     own = streams // members

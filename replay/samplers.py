@@ -31,7 +31,7 @@ class Sampler(Protocol):
         ...
 
     def changed(self, slots: np.ndarray, ready: np.ndarray) -> None:
-        """Slots, int64 [K], have become ready or are no longer ready, as `ready` (bool [slots]) now says."""
+        """Slots, int64 [K], have become ready or are no longer ready, as in `ready` (bool [slots])."""
         ...
 
     def sample(self, ready: np.ndarray, count: int, index: np.ndarray, weight: np.ndarray) -> None:

@@ -89,7 +89,7 @@ def crossed(first: Tensor, second: Tensor, rate: float, generator: torch.Generat
 
 
 def centred_ranks(fitness: Tensor) -> Tensor:
-    """Ranks from -0.5 (lowest) to 0.5, [C] with C > 1; ties get their mean rank (Salimans et al. 2017)."""
+    """Centred ranks from -0.5 (lowest) to 0.5, [C] with C > 1; ties get their mean rank (Salimans et al. 2017)."""
     ordered = fitness.sort().values
     below = torch.searchsorted(ordered, fitness)
     up_to = torch.searchsorted(ordered, fitness, right=True)
@@ -111,7 +111,7 @@ class GeneticAlgorithm(PolicySearch):
 
     The first generation is freshly initialised. After that the elite survives, and every other policy is a random
     parent plus noise. The best of a generation play again to become the elite, in a selection and update of its own,
-    so the previous elite has to win in new episodes.
+    so the previous elite must win in new episodes.
     """
 
     config: GeneticAlgorithmConfig

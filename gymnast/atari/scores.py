@@ -14,7 +14,7 @@ from importlib import resources
 from gymnast.errors import nearest
 
 GAME = re.compile(r"(?:ale_py:)?(?:ALE/)?(?P<game>\w+?)(?:NoFrameskip|Deterministic)?(?:-v\d+)?")
-NO_OP_STARTS = "no-op starts, 108,000 frames at most, no sticky actions"
+NO_OP_STARTS = "no-op starts, at most 108,000 frames, no sticky actions"
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ def against_optimal(agent: Agent, env: Env, *, horizon: int) -> dict[str, Any]:
     """
     table = env.transition_table()
     if table is None:
-        raise ValueError(f"against_optimal needs a known transition table, and {env.id} has none")
+        raise ValueError(f"against_optimal needs a known transition table, but {env.id} has none")
     if isinstance(agent, TD):
         return _prediction_error(agent, table)
     config = agent.config if isinstance(agent, ConfiguredAgent) else None

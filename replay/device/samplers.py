@@ -32,7 +32,7 @@ class DeviceSampler(Protocol):
         ...
 
     def changed(self, slots: Tensor, ready: Tensor) -> None:
-        """Slots, int64 [K], have become ready or are no longer ready, as `ready` (bool [slots + 1]) now says."""
+        """Slots, int64 [K], have become ready or are no longer ready, as in `ready` (bool [slots + 1])."""
         ...
 
     def fill(self, uniform: Tensor) -> None:
