@@ -1,4 +1,4 @@
-"""What more workers give A3C: env steps a second of 1 and 2 (and more) processes on shared weights, on the CPU.
+"""Speedup of A3C by workers: env steps per second of 1 and 2 (and more) processes on shared weights, on the CPU.
 
     python benchmarks/a3c.py [--env CartPole-v1] [--workers 1 2] [--rounds 3] [--seconds 6] [--json FILE]
 

@@ -39,7 +39,7 @@ from gymnast.training.loop import Loop
 
 BUDGET = 85.0
 NEAR = 1e-4
-CHECKED = WARM_UP + 3  # a graph is recorded after so many calls; the last three replay it
+CHECKED = WARM_UP + 3  # a graph is recorded during the first calls; the last three replay it
 MODES: dict[str, dict[str, bool]] = {
     "eager": {},
     "captured": {"cuda_graphs": True},
@@ -53,7 +53,7 @@ SAME = {"captured": "eager", "captured, compiled": "compiled"}
 
 @dataclass(frozen=True)
 class Shape:
-    """What is learned from."""
+    """The rollout to learn from."""
 
     name: str
     space: spaces.Box
@@ -68,7 +68,7 @@ class Shape:
 
 VECTOR = spaces.Box(-np.inf, np.inf, (4,), np.float32)
 ATARI = spaces.Box(0, 255, (4, 84, 84), np.uint8)
-STEADY = {"learning_rate": 3e-5}  # with larger steps a rounding error grows beyond `NEAR`, whatever the mode
+STEADY = {"learning_rate": 3e-5}  # with larger steps a rounding error grows beyond `NEAR` in any mode
 SHAPES = (
     Shape("PPO, MLP 64-64, 64 x 128", VECTOR, 2, 64),
     Shape("PPO, Nature CNN, 8 x 128", ATARI, 6, 8, STEADY),
@@ -82,7 +82,7 @@ SMALL = (
 
 
 class Bench:
-    """Where it is measured, and how long it may still go on."""
+    """The device, and the time left."""
 
     def __init__(self, device: torch.device, modes: Sequence[str]) -> None:
         self.device, self.small, self.chosen = device, device.type != "cuda", modes
@@ -161,7 +161,7 @@ def fill(agent: ActorCritic, actions: int) -> None:
 
 
 def again(agent: ActorCritic) -> None:
-    """Learn from the rollout, as if it had been filled anew."""
+    """Learn from the rollout, as if it had been refilled."""
     agent.rollout.length = agent.rollout.steps
     agent.learn()
 

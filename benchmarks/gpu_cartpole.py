@@ -5,7 +5,7 @@
     pace    seconds of 500,000 env steps of PQN with the settings of purejaxql (Gallici et al. 2024), and of purejaxql
             itself where `--purejaxql` names the folder of its repository; `--peer-python` has JAX, Flax, Optax, Gymnax
 
-What the first rollouts took beyond the pace of the later ones is compiling and recording: it stands apart, as
+The extra time of the first rollouts over later ones is compiling and recording: it is listed separately, as
 `compile_s`. On a GPU rollouts and updates are recorded as CUDA graphs; with `--compile` environment and updates are
 compiled too. Published for purejaxql: 10.1 s for those 500,000 steps on two CPU cores.
 """
@@ -72,7 +72,7 @@ class Timed:
             torch.cuda.synchronize(self.device)
 
     def advance(self, until: int) -> None:
-        """Whole rollouts until so many env steps are done."""
+        """Whole rollouts until this many env steps are done."""
         while self.loop.env_step < until:
             began = time.perf_counter()
             self.loop.advance(self.loop.env_step + self.rollout, lambda: False)

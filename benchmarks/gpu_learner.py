@@ -8,7 +8,7 @@
     loop      env steps a second on ALE/Pong-v5 with 8 environments, one update every 4 steps, beside Stable-Baselines3
               where it is installed; needs ale-py
 
-What is worth most comes first, every line is printed as soon as it is measured, and all of it again as a table at the
+The most important comes first, every line is printed as soon as it is measured, and all of it again as a table at the
 end; the figures go as JSON to $OUT, or to runs/gpu. `--device cpu --small` tries the measurements themselves.
 """
 
@@ -64,12 +64,12 @@ KNOWN = {field.name for field in dataclasses.fields(DQNConfig)}
 
 @dataclasses.dataclass(frozen=True)
 class Bench:
-    """Where and how much is measured."""
+    """The device and the size of the measurements."""
 
     device: torch.device
     small: bool
     chosen: tuple[str, ...] = tuple(MODES)
-    """The ways to run an update that are measured, where they fit."""
+    """The measured ways to run an update, if they are available."""
 
     @property
     def frames(self) -> int:
@@ -171,7 +171,7 @@ def replay(bench: Bench) -> list[dict[str, Any]]:
 
 
 class RunningSum(DevicePrioritized):
-    """The other way to sample: the masses alone are kept, and one running sum over all slots is taken each time."""
+    """The other way to sample: keep only the masses, and take one running sum over all slots each time."""
 
     def allocate(self, slots: int, device: torch.device) -> None:
         super().allocate(slots, device)

@@ -1,4 +1,4 @@
-"""A population beside the same single runs one after another: how many times as fast all members are at once.
+"""Speedup of a population over the same single runs one after another.
 
     python benchmarks/population.py [--agent dqn pqn ppo a2c] [--env gymnast/CartPole-v1] [--members 32] [--steps 5000]
         [--envs N] [--singles 4] [--device cpu] [--graphs] [--compile] [--json FILE]
@@ -73,7 +73,7 @@ def seconds(loop: Loop, until: int, device: torch.device) -> float:
 
 
 def measure(agent: str, options: TrainOptions, config: Any, *, members: int, singles: int) -> dict[str, Any]:
-    """Seconds of both and what came of it; the first tenth of the steps warms them up and is not counted."""
+    """Seconds of both and the results; the first tenth of the steps warms them up and is not counted."""
     device, steps = torch.device(options.device), options.steps
     together, alone = population(options, config, members), [single(agent, options, config, n) for n in range(singles)]
     seconds(together, steps // 10 * members, device)

@@ -48,7 +48,7 @@ def check_fits(needed: int, device: torch.device, *, replay_size: int) -> None:
 def map_file(path: str, sizes: list[int], *, replay_size: int) -> list[np.ndarray]:
     """Arrays of these sizes in bytes, initially zero, in a file that disappears with the process, however it ends.
 
-    The file is created and its name deleted as soon as it is mapped: its space is free again when the process is gone,
+    The file is created and its name deleted as soon as it is mapped: its space is free again when the process ends,
     no other run can open it, and nothing stale is left to clean up. Its room is reserved at once if the system can,
     because a disk that fills up later would kill the process. An existing file is never touched.
 

@@ -1,6 +1,6 @@
 """One ring for many agents: M * N streams, N of each member in turn, of which a member samples only its own.
 
-A member's slots, in their order, are those of a ring of its own: slot j is in row j // N, column j % N, and the ring of
+A member's slots, in their order, are those of its own ring: slot j is in row j // N, column j % N, and the ring of
 all members has that row with M * N columns.
 """
 
@@ -37,7 +37,7 @@ class MemberSampler:
         self._counts = np.zeros((2, members), np.int64)  # of each member: slots that are ready, slots ever written
 
     def watch(self, ring: Ring) -> None:
-        """The ring whose `slot` says how far each stream has been written."""
+        """The ring whose `slot` gives the written length of each stream."""
         self._slot, self._last = ring.slot, np.full_like(ring.slot, -1)
         self._of_ring = ring.ready
 

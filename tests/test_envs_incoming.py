@@ -204,7 +204,7 @@ def test_parts_of_nested_spaces_are_checked() -> None:
 
 def test_one_environment_for_two_rows_is_refused() -> None:
     one = Scripted()
-    with pytest.raises(ValueError, match="has to build a new one at each call"):
+    with pytest.raises(ValueError, match="must build a new one at each call"):
         envs.make(lambda: one, 2)
 
 

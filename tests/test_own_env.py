@@ -141,7 +141,7 @@ def test_own_backbone_in_a_file(gymnast_: Command) -> None:
         ("--env ./nowhere.py:line", "environment './nowhere.py:line': no file nowhere.py"),
         ("--env ./my_lines.py", "name a function or class in it, as in ./my_lines.py:NAME"),
         ("--env ./my_lines.py:lin", "./my_lines.py neither registers nor defines lin; did you mean line?"),
-        ("--env my_lines:number", "environment 'my_lines:number': it is an int; name a function or class"),
+        ("--env my_lines:number", "environment 'my_lines:number': it is an int, not a function or class"),
         ("--env my_lines:nothing", "environment my_lines:nothing cannot be used: the function returned an int"),
         ("--env no_such_module:Env-v0", "no module no_such_module; use ./file.py:NAME for a file"),
         ("--env CartPole-v1 --backbone ./my_nets.py:Smal", "./my_nets.py has no class Smal; did you mean Small?"),

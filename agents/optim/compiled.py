@@ -43,8 +43,8 @@ class Compiled(Generic[P, R]):
 class Captured(Generic[R]):
     """A function that reads and writes tensors that stay in place, recorded once as a CUDA graph and replayed.
 
-    It may read nothing on the host, and draws only from the given generators. The first calls run it eagerly. Each call
-    overwrites the previous result.
+    It must not read on the host, and draws only from the given generators. The first calls run it eagerly. Each
+    call overwrites the previous result.
     """
 
     def __init__(self, function: Callable[[], R]) -> None:

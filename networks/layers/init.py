@@ -59,7 +59,7 @@ def _draw(
     fan_in: int | None = None,
 ) -> None:
     bound = 0.0
-    drawn = torch.empty(weight.shape)  # the same weights in whatever order they lie in memory
+    drawn = torch.empty(weight.shape)  # the same weights regardless of their order in memory
     if name == "orthogonal":
         nn.init.orthogonal_(drawn, gain, generator=generator)
     elif name == "xavier":

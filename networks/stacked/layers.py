@@ -1,4 +1,4 @@
-"""What stacked networks share: rows of parameters, and fully connected layers as batched products."""
+"""The common part of stacked networks: rows of parameters, and fully connected layers as batched products."""
 
 from __future__ import annotations
 
