@@ -27,7 +27,7 @@ FIRST = 2_000
 
 
 def rate(env: str, workers: int, seconds: float) -> float:
-    """Env steps a second over all workers."""
+    """Env steps per second over all workers."""
     config = replace(agents.default_config("a3c"), workers=workers)
     with ExitStack() as stack:
         parts = Parts.make("a3c", TrainOptions(env=env, steps=1_000_000), config, env=None, stack=stack)

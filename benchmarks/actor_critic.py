@@ -108,7 +108,7 @@ def run_gymnast(task: Task, profiler: Profiler) -> Result:
     with profiler:
         timed = Timed(agent.updates)
         loop.advance(before + task.rollouts * task.rollout, lambda: False)
-        # Where an environment spends a step on a reset, that step is in a rollout but is not counted.
+        # If an environment spends a step on a reset, that step is in a rollout but is not counted.
         result = task.result(timed, agent.updates, allowed=0.1)
     loop.env.close()
     if task.compile:

@@ -2,8 +2,8 @@
 
     python benchmarks/checks.py [--only dqn ppo] [--rounds 60] [--steps 1024] [--json FILE]
 
-The contenders are those of `dqn.py` and `actor_critic.py`. Without checks, rewards, flags and observations are taken as
-they come (only here: the patches below). Both take turns in one process, on one thread, and what a round's pair says
+The contenders are those of `dqn.py` and `actor_critic.py`. Without checks, rewards, flags and observations are used as
+they come (only here: the patches below). Both take turns in one process, on one thread, and the result of each pair
 is the ratio of its processor times, which a busy machine disturbs less than the clock: medians of those, and quartiles.
 """
 
@@ -28,7 +28,7 @@ from gymnast.envs.rows import base, incoming, row, tensors
 from gymnast.envs.step import tensor_dtype, to_tensor
 
 TARGET = 0.02
-"""The share of an agent's steps a second that the checks may cost."""
+"""The share of an agent's steps per second that the checks may cost."""
 
 
 def _step(self: row.Row, action: Any) -> row.Stepped:

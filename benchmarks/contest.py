@@ -1,6 +1,6 @@
 """Our agents and their peers in turns, each in its own process: the common part of the speed comparisons.
 
-A contender is timed from a `Timed` to its `result`: env steps and updates a second, and processor milliseconds of a
+A contender is timed from a `Timed` to its `result`: env steps and updates per second, and processor milliseconds of a
 step. Further keys of a result: "ms", a dict of where a step's time went, and numbers by name, whose medians are
 printed.
 """

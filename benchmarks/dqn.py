@@ -26,7 +26,7 @@ BATCH, HIDDEN, LEARNING_RATE, BUFFER, STARTS, TARGET, EPSILON = 128, (120, 84), 
 
 
 class Timed:
-    """From here to `result`: env steps a second, and the processor time of one, which a busy machine disturbs less."""
+    """From here to `result`: env steps per second, and processor time per step, which a busy machine affects less."""
 
     def __init__(self, steps: int) -> None:
         self.steps, self.wall, self.processor = steps, time.perf_counter(), time.process_time()

@@ -1,16 +1,16 @@
 """All checks that need a GPU, in one command: python benchmarks/gpu.py [NAME ...] [--device cuda]
 
     tests         the tests that need a GPU: captured updates equal eager ones, nothing waits for the device
-    launches      what benchmarks/gpu_launches.py counts: launches, waits and memory of recorded rollouts
-    actor-critic  what benchmarks/gpu_actor_critic.py measures of PPO and A2C: learning from a rollout, the whole loop
-    cartpole      what benchmarks/gpu_cartpole.py measures: seconds until PQN and PPO solve CartPole-v1
-    population    what benchmarks/gpu_population.py measures: 2,048 PPO agents at once
-    envs          what benchmarks/gpu_envs.py measures: steps per second of only the device-native environments
-    minatar       what benchmarks/gpu_minatar.py measures: PQN in the five games, one seed
-    learner       what benchmarks/gpu_learner.py measures of an update, of sampling and of the whole loop
+    launches      benchmarks/gpu_launches.py: launches, waits and memory of recorded rollouts
+    actor-critic  benchmarks/gpu_actor_critic.py: PPO and A2C, learning from a rollout and the whole loop
+    cartpole      benchmarks/gpu_cartpole.py: seconds until PQN and PPO solve CartPole-v1
+    population    benchmarks/gpu_population.py: 2,048 PPO agents at once
+    envs          benchmarks/gpu_envs.py: steps per second of only the device-native environments
+    minatar       benchmarks/gpu_minatar.py: PQN in the five games, one seed
+    learner       benchmarks/gpu_learner.py: an update, sampling and the whole loop
     update        microseconds of one eager DQN update: MLP (batch 128) and Nature CNN (batch 32)
     train         DQN end to end on CartPole-v1, with its networks and replay on the device
-    replay        the ring on the device holds and gives what the ring on the CPU does
+    replay        the ring on the device stores and samples the same as the ring on the CPU
 
 Every check ends in a table; the figures go as JSON to $OUT, or to runs/gpu. One that fails or takes longer than
 `--limit` seconds is reported and the next begins. `--device cpu` tries the checks themselves.
@@ -129,7 +129,7 @@ def replay(device: torch.device) -> list[dict[str, Any]]:
 
 
 class _Given:
-    """A sampler that repeats what another one drew."""
+    """A sampler that repeats the draws of another one."""
 
     def __init__(self, index: np.ndarray) -> None:
         self.given = index

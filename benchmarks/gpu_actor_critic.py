@@ -1,15 +1,15 @@
 """The actor-critic learner on a GPU: python benchmarks/gpu_actor_critic.py [--device cuda] [--modes …]
 
-    learn   updates a second, and microseconds of all that is learned from one rollout: PPO with an MLP and with the
+    learn   updates per second, and microseconds of all learning from one rollout: PPO with an MLP and with the
             Nature CNN, A2C with an MLP; eager, compiled, captured, both. "compiled" is LeanRL's loop without its
             graphs: one compiled function for each minibatch
-    loop    env steps a second of PPO on CartPole-v1 (64 environments), on the device-native one (4,096; recorded, no
-            step leaves the device) and, where ale-py is installed, on ALE/Pong-v5 (8)
+    loop    env steps per second of PPO on CartPole-v1 (64 environments), on the device-native one (4,096; recorded, no
+            step leaves the device) and, if ale-py is installed, on ALE/Pong-v5 (8)
 
-A row is ok where weights are finite and, for captured updates, where they are those that the same updates give without
-a graph, to 1e-4, from the same seed and rollout; `off_eager` and `off_same` say how far they are, in millionths, from
-eager ones and from those of the same code. Every line is printed as soon as it is measured, what would begin after
-`BUDGET` seconds is left out, and the figures go as JSON to $OUT, or to runs/gpu. Without a GPU all is small.
+A row is ok if weights are finite and, for captured updates, if they equal those of the same updates without
+a graph, to 1e-4, from the same seed and rollout; `off_eager` and `off_same` are their distances, in millionths, from
+eager ones and from those of the same code. Every line is printed as soon as it is measured; lines that would begin
+after `BUDGET` seconds are left out, and the figures go as JSON to $OUT, or to runs/gpu. Without a GPU all is small.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Bench:
         self.rows: list[dict[str, Any]] = []
 
     def modes(self, *names: str) -> Iterator[str]:
-        """Those of these ways to learn that were chosen, fit the device and the time left."""
+        """The chosen ways to learn that the device supports and the time left allows."""
         for name in names or MODES:
             if name not in self.chosen or (self.small and MODES[name].get("cuda_graphs")):
                 continue

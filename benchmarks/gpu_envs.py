@@ -4,7 +4,7 @@
         [--device cuda] [--threads 1] [--eager] [--peer-python PYTHON] [--only gymnast gymnax] [--json FILE]
 
 Each contender draws random actions, steps N environments that reset automatically, and keeps the last
-observation and the sum of rewards. gymnast runs one compiled function a step (on a CPU where that is the faster way);
+observation and the sum of rewards. gymnast runs one compiled function per step (on a CPU if that is faster);
 on a GPU 32 steps of it, random actions included, are one CUDA graph. With `--eager` it runs uncompiled too. gymnax and
 pgx (only MinAtar's games) run all steps as one jitted scan over vmapped steps; Gymnasium its synchronous vector
 environment, for few steps, only at the lowest N. The targets are at least gymnax's rate and 50 times Gymnasium's.

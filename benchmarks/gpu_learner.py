@@ -1,12 +1,12 @@
 """The learner on a GPU, in one command: python benchmarks/gpu_learner.py [NAME ...] [--device cuda] [--modes …]
 
     rainbow   microseconds of a Rainbow update (Nature CNN, batch 32, a prioritized replay of a million frames on the
-              device): captured, compiled, both, neither, and in bfloat16 where the config has it; the target is 250
+              device): captured, compiled, both, neither, and in bfloat16 if the config has it; the target is 250
     replay    microseconds of sampling and re-prioritising there, the target is 30: sums of blocks, as the replay has
-              them, beside one running sum over all slots; by rank
+              them, compared with one running sum over all slots; by rank
     mlp       microseconds of a plain update (120-84 units, batch 128)
-    loop      env steps a second on ALE/Pong-v5 with 8 environments, one update every 4 steps, beside Stable-Baselines3
-              where it is installed; needs ale-py
+    loop      env steps per second on ALE/Pong-v5 with 8 environments, one update every 4 steps, next to
+              Stable-Baselines3 if it is installed; needs ale-py
 
 The most important comes first, every line is printed as soon as it is measured, and all of it again as a table at the
 end; the figures go as JSON to $OUT, or to runs/gpu. `--device cpu --small` tries the measurements themselves.

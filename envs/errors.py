@@ -26,7 +26,7 @@ def cause(error: BaseException) -> str:
 
 
 def display_hint(text: str) -> str:
-    """What to do about an error that comes from drawing without a display; empty for other errors."""
+    """A hint for an error from drawing without a display; empty for other errors."""
     said = text.lower()
     words = ("opengl", "glfw", "mjr_makecontext", "display environment variable")
     return "; without a display, set MUJOCO_GL=egl" if any(word in said for word in words) else ""

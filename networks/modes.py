@@ -64,7 +64,7 @@ def acting(network: M) -> M:
 
 
 def depends_on_mode(network: nn.Module) -> bool:
-    """Whether training mode may change what a network computes, or what its gradient needs (cuDNN's LSTM and GRU)."""
+    """Whether training mode may change a network's output, or its gradient requires it (cuDNN's LSTM and GRU)."""
     return any(_depends(module) for module in network.modules())
 
 

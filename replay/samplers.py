@@ -56,13 +56,13 @@ class Uniform:
         self.rng = rng
 
     def allocate(self, slots: int) -> None:
-        """Nothing: the ring says which slots are ready."""
+        """No-op: the ring has the ready slots."""
 
     def anneal(self, env_step: int) -> None:
-        """Nothing: no schedule."""
+        """No-op: no schedule."""
 
     def changed(self, slots: np.ndarray, ready: np.ndarray) -> None:
-        """Nothing: the ring says which slots are ready."""
+        """No-op: the ring has the ready slots."""
 
     def sample(self, ready: np.ndarray, count: int, index: np.ndarray, weight: np.ndarray) -> None:
         # Rejection: uniform slots, of which only the ready ones are kept, are uniform over the ready ones.

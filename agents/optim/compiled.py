@@ -13,7 +13,7 @@ R = TypeVar("R")
 AGENTS = 256
 """Agents of a process whose updates may be compiled."""
 WARM_UP = 3
-"""Calls before a graph is recorded: the first ones allocate and compile what later ones reuse."""
+"""Calls before a graph is recorded: the first ones allocate memory and compile code for later ones."""
 
 
 class Compiled(Generic[P, R]):

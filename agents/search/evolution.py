@@ -60,7 +60,7 @@ class EvolutionStrategiesConfig(PolicySearchConfig):
     """Epsilon of the optimizer. Default: the optimizer's own."""
     weight_decay: float = 0.0
     """Weight decay: this times the parameters is subtracted from the estimated gradient, so that they stay small
-    compared with the noise. Salimans et al. use 0.005. Where all candidates are equally good, adam takes full-sized
+    compared with the noise. Salimans et al. use 0.005. If all candidates are equally good, adam takes full-sized
     steps on the decay only."""
 
     def __post_init__(self) -> None:
@@ -110,7 +110,7 @@ class GeneticAlgorithm(PolicySearch):
     """Truncation selection and Gaussian mutations, with an elite (Such et al. 2017, algorithm 1).
 
     The first generation is freshly initialised. After that the elite survives, and every other policy is a random
-    parent plus noise. The best of a generation play again to become the elite, in a selection and update of its own,
+    parent plus noise. The best of a generation play again to become the elite, in a separate selection and update,
     so the previous elite must win in new episodes.
     """
 

@@ -81,7 +81,7 @@ class HillClimbing(PolicySearch):
 
     def select(self, fitness: Tensor) -> Metrics:
         returns, config = fitness.tolist(), self.config
-        played = len(returns) - config.population_size  # 1 where the best one was among them
+        played = len(returns) - config.population_size  # 1 if the best one was among them
         if played:
             self.best_count += 1
             self.best_return += (returns[0] - self.best_return) / self.best_count

@@ -106,7 +106,7 @@ class ExpectedSarsa(TabularAgent):
 
 
 class DoubleQLearning(TabularAgent):
-    """A coin says which of two tables moves, towards the other's value of its best action (van Hasselt 2010)."""
+    """A coin decides which of two tables moves, towards the other's value of its best action (van Hasselt 2010)."""
 
     tables = 2
 

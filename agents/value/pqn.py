@@ -130,7 +130,7 @@ class PQN(Predicts):
     def best(self, obs: Obs, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         """The largest value of an allowed action [N], and that action's number from 0 on [N].
 
-        A row that allows none has the first action's, which is finite.
+        A row that allows no action uses the first one, whose value is finite.
         """
         q: Tensor = self._network(obs).squeeze(2)  # type: ignore[arg-type]  # [N, A]
         if mask is None:

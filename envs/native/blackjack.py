@@ -20,7 +20,7 @@ class Blackjack(Game):
     """Come closer to 21 than the dealer without going over (Sutton & Barto 2018, example 5.1).
 
     ## Description
-    Gymnasium's Blackjack-v1, all rows at once: an infinite deck; an ace counts 11 (it is usable) where that does not go
+    Gymnasium's Blackjack-v1, all rows at once: an infinite deck; an ace counts 11 (it is usable) if that does not go
     over 21, else 1; the dealer draws up to 17.
 
     ## Action Space

@@ -97,7 +97,7 @@ class Asterix(MinAtar):
         right, gold = draws.uniform(1) < 1 / 2, draws.uniform(2) < 1 / 3
         free = state["x"] < 0
         rank = free.cumsum(1)  # of an empty row, from 1
-        chosen = draws.integer(3, rank[:, -1]) + 1  # 1, and no row's rank, if none is empty
+        chosen = draws.integer(3, rank[:, -1]) + 1  # 1, which is no row's rank, if no row is empty
         new = free & (rank == chosen[:, None]) & (state["spawn_timer"] == 0)[:, None]
         x = torch.where(new, torch.where(right, 0, 9)[:, None], state["x"])
         dx = torch.where(new, torch.where(right, 1, -1)[:, None], state["dx"])

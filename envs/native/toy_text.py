@@ -46,7 +46,7 @@ class FrozenLake(TableGame):
 
     ## Arguments
     * `desc` (None): the map, a string for each row of S (start), F (frozen), H (hole) and G (goal).
-    * `map_name` ("4x4"; "8x8" in FrozenLake8x8-v1): "4x4" or "8x8", where there is no `desc`.
+    * `map_name` ("4x4"; "8x8" in FrozenLake8x8-v1): "4x4" or "8x8", if `desc` is not given.
     * `is_slippery` (True), `success_rate` (1/3), `reward_schedule` ((1, 0, 0)): see above.
 
     ## Version History

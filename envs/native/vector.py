@@ -36,7 +36,7 @@ class NativeVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
     `info["_final_obs"]` bool [N] says which rows ended. `reset(options={"reset_mask": mask})` resets some rows.
     A row's experience depends only on the seed, its number and its actions: not on N, nor on the device if the game
     is discrete. `game` is a class of rules or "module:Class"; further keywords are its own. With `compile` a step is
-    one compiled function (on a CPU where that is faster). Observations of a Dict or Tuple space are dicts of tensors,
+    one compiled function (on a CPU if that is faster). Observations of a Dict or Tuple space are dicts of tensors,
     as in `gymnast.envs.step.Obs`. With `check_actions` an action outside the space is an EnvError, for which the host
     waits for the device in every step; without it the result of such an action is undefined.
 

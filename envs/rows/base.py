@@ -108,7 +108,7 @@ class RowsEnv(Env):
         return list(self._episode)
 
     def _step(self, stepped: list[Stepped]) -> Step:
-        """The step that the rows took, with new episodes where one ended."""
+        """The rows' step, with new episodes in rows where one ended."""
         observations: list[Any] = []
         rewards: list[float] = []
         ended = False
@@ -138,7 +138,7 @@ class RowsEnv(Env):
         return step
 
     def _end(self, step: Step, stepped: list[Stepped]) -> None:
-        """Begin new episodes where one ended, and fill in what differs there."""
+        """Begin new episodes in rows where one ended, and fill in the fields that differ there."""
         terminated = np.array([row[2] for row in stepped], np.bool_)
         truncated = np.array([row[3] for row in stepped], np.bool_)
         both = terminated | truncated
@@ -223,7 +223,7 @@ class RowsEnv(Env):
 
     @abstractmethod
     def impose_limit(self, limit: int | None) -> bool:
-        """`Row.impose_limit` of every row: whether any has no time limit of its own."""
+        """`Row.impose_limit` of every row: whether any has no own time limit."""
 
     def lasting(self) -> dict[str, Any]:
         rows: dict[str, Any] = {"rows": tensors.arrays_to_tensors(self._lasting_rows())}
@@ -315,7 +315,7 @@ class RowsEnv(Env):
             if incoming.allows_none(mask, self.single_action_space):
                 if row in running:
                     raise EnvError(f"{self.id} allows no action, in the middle of an episode ({self._where(row)})")
-                masks[row] = True  # no action follows; agents need not know of masks that allow none
+                masks[row] = True  # no action follows; so agents never see a mask that allows none
         return self._tensor(masks)
 
     def _bits(self, masks: list[np.ndarray]) -> np.ndarray:

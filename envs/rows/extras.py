@@ -43,7 +43,7 @@ class Extras:
         return to_tensor(masks, self._device)
 
     def final_mask(self, step: Step, infos: Infos | None, ended: np.ndarray) -> Tensor | None:
-        """`next_action_mask` where an environment began the next episode in the same step."""
+        """`next_action_mask` if an environment began the next episode in the same step."""
         if self._mask_source is None or step.action_mask is None:
             return None
         if self._mask_source == "method" or (self._mask_source == "info" and infos is None):

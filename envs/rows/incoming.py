@@ -19,7 +19,7 @@ SHOWN = 80
 """Characters of a value that a message shows."""
 
 
-class BadValue(ValueError):  # noqa: N818 - becomes an EnvError once it is known where the value came from
+class BadValue(ValueError):  # noqa: N818 - becomes an EnvError once the value's origin is known
     """A problem with a value, in words that follow the name of the environment."""
 
 

@@ -18,7 +18,7 @@ from gymnast.envs.rows.row import Row
 
 def serve(connection: Connection, name: str, pickled: bytes, seeds: Sequence[np.random.SeedSequence]) -> None:
     """Build one row per seed and answer `(command, argument)` until asked to close or the parent is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides what it means
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides how to react
     one_line_warnings()
     rows: list[Row] = []
     try:

@@ -69,7 +69,7 @@ def resolve(id: str) -> EnvSpec | Imported:
         known = vars(imports.load(where)) if where else {}
         if name not in gym.registry and name in known:
             found = Imported(id)
-            found.function  # noqa: B018 - refuses what cannot build an environment
+            found.function  # noqa: B018 - raises if it cannot build an environment
             return found
     except ValueError as error:
         raise ValueError(f"environment {id!r}: {error}") from error

@@ -36,7 +36,7 @@ class VectorAdapter(Env):
     final observation comes from `final_obs`; Gymnasium keeps a reference to it over the reset, so an environment that
     reuses the memory of its observations loses it there (in no other mode). NEXT_STEP otherwise: the step that resets a
     row gives it `active` False, and `obs` of the step before is still the old episode's final observation there.
-    Action masks are read as `envs/rows/infos.py` says.
+    `envs/rows/infos.py` describes the sources of action masks.
     """
 
     def __init__(self, env: VectorEnv, *, id: str, seed: np.random.SeedSequence, device: torch.device) -> None:
@@ -206,14 +206,14 @@ class VectorAdapter(Env):
         )
 
     def _end(self, step: Step, ended: np.ndarray, infos: Infos) -> None:
-        """Fill in what differs where episodes ended."""
+        """Fill in the fields that differ in rows whose episode ended."""
         step.num_ended = int(ended.sum())
         step.episode_return = self._tensor(self._episodes.returns.astype(self._statistics))
         step.episode_length = self._tensor(self._episodes.lengths.copy())
         rows = np.flatnonzero(ended)
         if self._same_step:
             step.next_obs = tensors.replace_rows(step.obs, rows, self._final_obs(infos, rows))
-            final_infos = infos.get("final_info")  # ale-py gives none
+            final_infos = infos.get("final_info")  # ale-py does not give them
             step.next_action_mask = self._extras.final_mask(step, final_infos, ended)
             if final_infos is not None:
                 step.lives = merged(step.lives, self._extras.lives(final_infos, ended), ended)

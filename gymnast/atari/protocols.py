@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """How Atari games are played, what the learner sees of them, and how a trained agent is scored."""
+    """How Atari games are played, how the learner sees them, and how a trained agent is scored."""
 
     name: str | None = None
     """The name in `PROTOCOLS`; None for settings that match no paper."""

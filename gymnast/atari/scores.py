@@ -25,7 +25,7 @@ class Column:
     conditions: str
     """How the scores were obtained."""
     protocol: str | None = None
-    """The protocol that plays games the same way, None if none does (papers chose their own evaluation epsilons)."""
+    """The protocol that plays games the same way, or None (papers chose their own evaluation epsilons)."""
 
 
 @dataclass(frozen=True)

@@ -224,7 +224,7 @@ class TensorBoard:
 class WandB:
     """A Weights & Biases run; a resumed run continues it under the same id.
 
-    If the server does not answer within WANDB_INIT_SECONDS, or nobody is logged in, the run is logged offline and can
+    If the server does not answer within WANDB_INIT_SECONDS, or no user is logged in, the run is logged offline and can
     be sent later with `wandb sync`. With `mode` "online" the environment variable WANDB_MODE decides.
     """
 

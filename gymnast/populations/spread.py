@@ -1,4 +1,4 @@
-"""What differs between the members of a population: their seeds, and settings crossed in a grid."""
+"""The differences between the members of a population: seeds, and settings crossed in a grid."""
 
 from __future__ import annotations
 

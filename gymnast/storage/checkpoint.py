@@ -70,7 +70,7 @@ def describe(
 
 
 def save(path: Path, about: About, state: dict[str, Any]) -> None:
-    """Write a checkpoint beside `path` and rename it, so that a complete file, old or new, exists at every moment.
+    """Write a checkpoint next to `path` and rename it, so that a complete file, old or new, exists at every moment.
 
     Raises OSError with the cause (such as a full disk); an existing file is then untouched.
     """
@@ -127,7 +127,7 @@ def _compact(state: Any) -> Any:
 
 
 def _cut_out(view: torch.Tensor) -> torch.Tensor:
-    """The view on a storage of its own size: the same memory if it is contiguous on the CPU, else a copy."""
+    """The view on a storage of just its size: the same memory if it is contiguous on the CPU, else a copy."""
     if view.device.type != "cpu" or not view.is_contiguous():
         return view.clone()
     first = view.storage_offset() * view.itemsize

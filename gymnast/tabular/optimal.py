@@ -67,7 +67,7 @@ def _prediction_error(agent: TD, table: TransitionTable) -> dict[str, float]:
 
 
 def reachable(table: TransitionTable, policy: np.ndarray) -> np.ndarray:
-    """The states, bool [S], in which an episode under a policy, int [S], can have to choose an action."""
+    """The states, bool [S], in which an episode under a policy, int [S], may have to choose an action."""
     found = table.initial > 0
     while True:
         states = np.flatnonzero(found)

@@ -125,7 +125,7 @@ class Loop:
                 next_pulse = perf_counter() + PULSE
 
     def close(self) -> None:
-        """Stop what runs beside this process; calling it twice is harmless."""
+        """Stop everything outside this process; calling it twice is harmless."""
 
     def _learn(self) -> None:
         for _ in range(self.agent.updates_due(self.env_step)):

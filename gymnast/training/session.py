@@ -25,7 +25,7 @@ from gymnast.training.saves import Saves
 
 
 class Session:
-    """Trains one agent, and logs, evaluates and keeps it as the options say."""
+    """Trains one agent, and logs, evaluates and saves it according to the options."""
 
     def __init__(
         self,

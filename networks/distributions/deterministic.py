@@ -20,8 +20,8 @@ def chooser(action_space: gym.Space[Any], *, device: torch.device | str = "cpu")
     """The number of outputs of a policy, and their conversion to actions.
 
     Discrete and each part of MultiDiscrete take the largest output, a bit of MultiBinary is 1 if its output is
-    positive. A Box of floats takes the tanh between bounds that are finite, and the output itself, clipped to what
-    bound there is, elsewhere.
+    positive. A Box of floats takes the tanh between finite bounds, and elsewhere the output, clipped to any finite
+    bound.
 
     Raises:
         ValueError: a space of another kind, or a Box of integers.
