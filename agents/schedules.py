@@ -16,7 +16,7 @@ ScheduleLike: TypeAlias = float | str
 """A constant, or a schedule such as `linear:1.0:0.05:10000` (name, start, end, steps)."""
 Schedule: TypeAlias = Callable[[int], float]
 FOREVER = 10**20
-"""A step that no run reaches, at which schedules are still asked for a finite value within their limits."""
+"""A step that no run reaches, at which schedules must still be finite and within their limits."""
 
 
 def constant(step: int, *, value: float) -> float:
@@ -44,7 +44,7 @@ def power(step: int, *, start: float, end: float, steps: float, exponent: float)
 
 
 def inverse(step: int, *, start: float, steps: float) -> float:
-    """start / (1 + step/steps): its sum diverges and its squares' does not, as stochastic approximation asks for."""
+    """start / (1 + step/steps): its sum diverges and its squares' does not, as stochastic approximation requires."""
     return start / (1.0 + step / steps)
 
 

@@ -53,7 +53,7 @@ MakeNoise: TypeAlias = Callable[[MemberSeeds, torch.device], Noise]
 class OwnGenerators:
     """A generator for each member, seeded as in its single run: the same numbers, one call per member.
 
-    Single agents draw some numbers by torch and others by NumPy; each generator is made when it is first asked.
+    Single agents draw some numbers by torch and others by NumPy; each generator is made on first use.
     """
 
     def __init__(self, seeds: MemberSeeds, device: torch.device) -> None:

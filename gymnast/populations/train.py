@@ -155,8 +155,8 @@ def resume(
     `steps` is the new total (of each member), by default the run's own. `trust` allows an agent or environment of code
     outside gymnast that the run's config names. If the environment cannot be restored, the run starts new episodes and
     reports it, or with `exact_resume` (by default the run's own) refuses. A run of one agent takes `agent`, its
-    class if that is not one of gymnast's; `env`, the function or the VectorEnv that it was trained in, and required
-    there; and `on_evaluation` and `on_step`, which are those of `train`. Raises UsageError.
+    class if that is not one of gymnast's; `env`, the function or the VectorEnv that it was trained in, then
+    required; and `on_evaluation` and `on_step`, which are those of `train`. Raises UsageError.
     """
     path = Path(path)
     if folder.read_config(path).get("population") is None:

@@ -101,7 +101,7 @@ def restore_env(parts: EnvOwner, state: RunState, stack: ExitStack) -> Restored:
             note = f"{parts.env.id}: the episodes of row {rows} are too long to be replayed"
             _refuse(parts, note)
             _cut_off(parts, parts.env.fresh_rows)
-            return Restored(True, f"{note}: resuming with new episodes there")
+            return Restored(True, f"{note}: resuming with new episodes in these rows")
     _refuse(parts, f"{parts.env.id} cannot be restored exactly ({why})")
     _cut_off(parts, range(parts.env.num_envs))
     lost = ""
