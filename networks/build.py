@@ -140,11 +140,11 @@ def named(backbone: Backbone) -> str:
     if isinstance(backbone, str):
         return backbone
     if not isinstance(backbone, type):
-        raise ValueError("backbone must be a name or a class in a config; give a module to the agent: backbone=module")
+        raise ValueError("backbone must be a name or a class in a config; pass a module to the agent: backbone=module")
     if getattr(sys.modules.get(backbone.__module__), backbone.__qualname__, None) is not backbone:
         raise ValueError(
             f"backbone {backbone.__name__} cannot be found by its name: define the class at the top level of a module, "
-            "or give it to the agent: backbone=Class"
+            "or pass it to the agent: backbone=Class"
         )
     return path_of(backbone)
 

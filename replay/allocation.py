@@ -1,4 +1,4 @@
-"""How much memory and disk a replay may take, checked before it is allocated; and frames on disk."""
+"""Memory and disk space of a replay, checked before it is allocated; and frames on disk."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def check_fits(needed: int, device: torch.device, *, replay_size: int) -> None:
     if needed > free - RESERVE:
         fits = max(int(replay_size * (free - RESERVE) / needed), 0)
         raise ValueError(
-            f"replay_size {replay_size:,} needs {needed / 1e9:.2f} GB and {max(free, 0) / 1e9:.2f} GB are free on "
-            f"{device}; at most {fits:,} fits"
+            f"replay_size {replay_size:,} needs {needed / 1e9:.2f} GB but {max(free, 0) / 1e9:.2f} GB are free on "
+            f"{device}; at most {fits:,} slots fit"
         )
 
 
@@ -60,7 +60,7 @@ def map_file(path: str, sizes: list[int], *, replay_size: int) -> list[np.ndarra
         free = shutil.disk_usage(Path(path).absolute().parent).free
         if starts[-1] > free:
             raise ValueError(
-                f"replay_size {replay_size:,} needs {starts[-1] / 1e9:.2f} GB of disk and {free / 1e9:.2f} GB are "
+                f"replay_size {replay_size:,} needs {starts[-1] / 1e9:.2f} GB of disk but {free / 1e9:.2f} GB are "
                 f"free for replay_path {path}"
             )
         mapped = _mapped(path, starts[-1])

@@ -142,7 +142,7 @@ class SequenceReplay:
             active=active,
         )
         after = np.array(ring.slot)
-        moved = (after - before) % ring.slots // width  # [N]: 0 not active, 1 going on, stack + 1 a new episode
+        moved = (after - before) % ring.slots // width  # [N]: 0 not active, 1 continuing, stack + 1 a new episode
         for step in range(1, int(moved.max()) + 1):
             rows = (moved >= step).nonzero()[0]
             self._write(rows, (before[rows] + step * width) % ring.slots)

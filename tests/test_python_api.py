@@ -145,7 +145,7 @@ def test_a_config_takes_what_json_can_name() -> None:
     assert named("mlp") == "mlp"
     with pytest.raises(ValueError, match="backbone Local cannot be found by its name: define the class at the top"):
         DQNConfig(backbone=Local)
-    with pytest.raises(ValueError, match="backbone must be a name or a class in a config; give a module to the agent"):
+    with pytest.raises(ValueError, match="backbone must be a name or a class in a config; pass a module to the agent"):
         DQNConfig(backbone=Small(BOX))  # type: ignore[arg-type]
     assert DQN(BOX, TWO, backbone=Local).predict(np.zeros(4)) in (0, 1)
 

@@ -116,7 +116,7 @@ class BanditAgent(Predicts, HostAgent, ABC):
         return 0
 
     def learn(self) -> Metrics:
-        """Nothing is left to do after `store`."""
+        """No-op: `store` has done everything."""
         return {}
 
     def scheduled(self) -> dict[str, float]:

@@ -141,7 +141,7 @@ class PlanningAgent(Predicts, HostAgent, ABC):
         return 0
 
     def learn(self) -> Metrics:
-        """Nothing: planning learns from the table, in `plan`."""
+        """No-op: planning learns from the table, in `plan`."""
         return {}
 
     def scheduled(self) -> dict[str, float]:

@@ -27,8 +27,8 @@ __all__ = [
 class Distribution(Protocol):
     """One meaning of the outputs [..., outputs + scales] of a head; leading axes are any, and stay.
 
-    Learning stores raw actions: their probability is computed exactly as they were drawn. `to_env` makes of it
-    the action that the environment takes.
+    Learning stores raw actions: their probability is computed exactly as they were drawn. `to_env` turns them
+    into the environment's actions.
     """
 
     outputs: int
@@ -79,7 +79,7 @@ class Distribution(Protocol):
 def distribution(
     action_space: gym.Space[Any], *, squash: bool = False, device: torch.device | str = "cpu"
 ) -> Distribution:
-    """The distribution over a space's actions; `squash` bounds those of a Box by tanh in place of clipping.
+    """The distribution over a space's actions; `squash` bounds those of a Box by tanh instead of clipping.
 
     Raises:
         ValueError: a space of another kind, integers in a Box, or bounds that cannot be squashed into.

@@ -1,4 +1,4 @@
-"""Which observations are images, and how: the layouts that people use, as planes [B, C, H, W] for convolutions."""
+"""Image observations: common layouts, and their conversion to planes [B, C, H, W] for convolutions."""
 
 from __future__ import annotations
 

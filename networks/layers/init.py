@@ -27,7 +27,7 @@ def initialise(
     `orthogonal` (Saxe et al. 2014) and `xavier` (Glorot & Bengio 2010, uniform) are scaled by the gain of the
     activation that follows (1 for None) unless `gain` is given; `he` (He et al. 2015, normal) by its own; their
     biases are 0. `torch` is uniform within 1/sqrt(fan_in) for weights and biases, as torch's own layers are (of a
-    recurrent layer within 1/sqrt(units)). Noisy layers always begin as their paper has it.
+    recurrent layer within 1/sqrt(units)). Noisy layers always start as in their paper.
 
     Raises:
         ValueError: an unknown name.

@@ -83,7 +83,7 @@ class DeviceMemberUniform:
         return self._slots(place), torch.ones_like(uniform, dtype=torch.float32)
 
     def update(self, index: Tensor, error: Tensor) -> None:
-        """Nothing: errors do not change uniform samples."""
+        """No-op: errors do not change uniform samples."""
 
     def state_dict(self) -> dict[str, Any]:
         return {"numbers": self.numbers.state_dict(), "ready": self._sums.mass[:-1]}

@@ -84,7 +84,7 @@ class DeviceUniform(_Generated):
         return self._sums.find(uniform), torch.ones_like(uniform, dtype=torch.float32)
 
     def update(self, index: Tensor, error: Tensor) -> None:
-        """Nothing: errors do not change uniform samples."""
+        """No-op: errors do not change uniform samples."""
 
     def state_dict(self) -> dict[str, Any]:
         return {"generator": self.generator.get_state(), "ready": self._sums.mass[:-1]}
