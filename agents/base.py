@@ -166,7 +166,7 @@ class ReplayAgent(Protocol):
 
     @property
     def replay(self) -> Replay | None:
-        """None until training begins: an agent that only acts needs none."""
+        """None until training begins: an agent that only acts does not need it."""
         ...
 
 
@@ -174,13 +174,13 @@ class ReplayAgent(Protocol):
 class CuttableAgent(Protocol):
     """An agent that keeps steps of the episodes in progress until it learns from them.
 
-    Replays need nothing of this: they compare the observation that is acted on with the one that they expect.
+    Replays do not need this: they compare the observation that is acted on with the one that they expect.
     """
 
     def cut_off(self, rows: Sequence[int]) -> None:
-        """The episodes of these rows go no further, as where one is truncated: others begin in the next step.
+        """End the episodes of these rows as if truncated: new ones begin in the next step.
 
-        What waits bootstraps from the last observation that is stored; without one it is dropped.
+        Pending steps bootstrap from the last stored observation; without one they are dropped.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""`predict`: observations as Gymnasium gives them in, actions that `env.step` takes out; the same for every agent."""
+"""`predict`: from Gymnasium's observations to actions for `env.step`, the same for every agent."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from gymnast.agents.base import Actor, Agent
 from gymnast.envs.step import Obs, batched, children, masks
 
 SEED = 0
-"""Of what is drawn with `deterministic=False`."""
+"""Seed of the draws with `deterministic=False`."""
 
 
 class Predictor:
-    """Acts for whoever steps environments, and remembers their episodes where the agent has a memory.
+    """Acts in environments that the caller steps, and keeps the recurrent state of their episodes if the agent has one.
 
-    `predict` uses one that each agent keeps; take more of them to play several streams of episodes side by side.
+    `agent.predict` uses one that the agent keeps; create more to play several streams of episodes in parallel.
     """
 
     def __init__(self, agent: Agent, *, seed: int | np.random.SeedSequence = SEED) -> None:
@@ -36,17 +36,17 @@ class Predictor:
         Args:
             obs: one observation of the agent's space, as NumPy or Python values, or a batch with a leading axis N: of
                 a `Box` (4,) an array (4,) is one and (8, 4) are eight. Each part of a Dict or Tuple has that axis.
-            deterministic: the greedy action; otherwise one that is drawn as in training.
-            start: whether the observation begins an episode, for agents that remember: a bool, or one for each row. By
-                default the first call does, and whenever N changes; later calls go on.
-            action_mask: the allowed actions, as `info["action_mask"]` has them: [A], or [N, A] of a batch.
+            deterministic: the greedy action; otherwise one drawn as in training.
+            start: whether the observation begins an episode, for recurrent agents: a bool, or one per row. By
+                default the first call does, and whenever N changes; later calls continue.
+            action_mask: the allowed actions, as in `info["action_mask"]`: [A], or [N, A] for a batch.
 
         Returns:
-            What `env.step` takes: an int for Discrete, else an array of the action space's shape and dtype; an array
-            with the leading axis N for a batch.
+            The argument of `env.step`: an int for Discrete, else an array of the action space's shape and dtype; for a
+            batch an array with the leading axis N.
 
         Raises:
-            ValueError: an observation or a mask that does not fit its space.
+            ValueError: an observation or a mask does not match its space.
         """
         agent = self.agent
         rows = _rows(obs, agent.observation_space)
@@ -63,11 +63,11 @@ class Predictor:
         return _given(acted.action, agent.action_space, single=rows is None)
 
     def _actor_of(self, rows: int, deterministic: bool) -> tuple[Actor, bool]:
-        """The actor for so many rows, and whether it has seen nothing yet."""
+        """The actor for this number of rows, and whether it is new."""
         before, kept = self._actor, rows == self._rows
         if before is None or not kept or deterministic != self._deterministic:
             actor = _actor(self.agent, rows, deterministic=deterministic, seed=self.seed)
-            if before is not None and kept:  # the same episodes, with what was remembered of them
+            if before is not None and kept:  # the same episodes, with their recurrent state
                 actor.load_state_dict(before.state_dict())
             self._actor, self._rows, self._deterministic = actor, rows, deterministic
             return actor, before is None or not kept
@@ -88,7 +88,7 @@ class Predictor:
 
 
 class Predicts:
-    """What gives an agent `predict`."""
+    """Gives an agent `predict`."""
 
     _predictor: Predictor | None = None
 
@@ -101,7 +101,7 @@ class Predicts:
     def predicting_actor(
         self: Agent, num_envs: int, *, deterministic: bool, seed: int | np.random.SeedSequence
     ) -> Actor:
-        """An actor for `predict`, which nobody learns from."""
+        """An actor for `predict`, which learning does not use."""
         return self.actor(num_envs, explore=not deterministic, seed=seed)
 
 
@@ -130,11 +130,11 @@ class _OnDevice(Protocol):
 
 
 def _rows(obs: Any, space: gym.Space[Any]) -> int | None:
-    """N of a batch [N, ...] of observations, None of a single one; ValueError where it is neither."""
+    """N of a batch [N, ...] of observations, None for a single one; ValueError if it is neither."""
     if isinstance(space, spaces.Dict | spaces.Tuple):
         found = {_rows(_part(obs, name, key), part) for name, key, part in children(space)}
         if len(found) != 1:
-            raise ValueError("predict was given an observation whose parts are of different numbers of rows")
+            raise ValueError("predict was given an observation whose parts have different numbers of rows")
         return found.pop()
     single = space.shape or ()
     try:
@@ -147,7 +147,7 @@ def _rows(obs: Any, space: gym.Space[Any]) -> int | None:
         return int(shape[0])
     many = ", ".join(["N", *map(str, single)])
     raise ValueError(
-        f"predict was given an observation of shape {shape} where its space says {single}, or ({many}) for a batch"
+        f"predict was given an observation of shape {shape} but its space says {single}, or ({many}) for a batch"
     )
 
 
@@ -160,7 +160,7 @@ def _arrays(obs: Any, space: gym.Space[Any], *, single: bool) -> Any:
 
 
 def _part(obs: Any, name: str, key: Any) -> Any:
-    """A part of a Dict's or Tuple's observation, also of one that is an `Obs` already."""
+    """A part of a Dict's or Tuple's observation, also if it is already an `Obs`."""
     for known in (key, name):
         try:
             return obs[known]
@@ -170,13 +170,13 @@ def _part(obs: Any, name: str, key: Any) -> Any:
 
 
 def _given(action: Tensor, space: gym.Space[Any], *, single: bool) -> Any:
-    """Actions [N, ...] as an environment takes them."""
-    array = action.detach().cpu().numpy().astype(space.dtype)  # a copy: the actor may use the tensor again
+    """Actions [N, ...] in the form that an environment takes."""
+    array = action.detach().cpu().numpy().astype(space.dtype)  # a copy: the actor may reuse the tensor
     if not single:
         return array
     return int(array[0]) if isinstance(space, spaces.Discrete) else array[0]
 
 
 def _as_argument(error: ValueError) -> str:
-    """What is wrong with a value of an environment, said of an argument."""
+    """A problem with an environment's value, reworded for an argument."""
     return f"predict {str(error).replace('gave', 'was given', 1)}"

@@ -16,7 +16,7 @@ ScheduleLike: TypeAlias = float | str
 """A constant, or a schedule such as `linear:1.0:0.05:10000` (name, start, end, steps)."""
 Schedule: TypeAlias = Callable[[int], float]
 FOREVER = 10**20
-"""A step that no run reaches, at which schedules are still asked for a finite value within their limits."""
+"""A step that no run reaches, at which schedules must still be finite and within their limits."""
 
 
 def constant(step: int, *, value: float) -> float:
@@ -44,7 +44,7 @@ def power(step: int, *, start: float, end: float, steps: float, exponent: float)
 
 
 def inverse(step: int, *, start: float, steps: float) -> float:
-    """start / (1 + step/steps): its sum diverges and its squares' does not, as stochastic approximation asks for."""
+    """start / (1 + step/steps): its sum diverges and its squares' does not, as stochastic approximation requires."""
     return start / (1.0 + step / steps)
 
 
@@ -62,14 +62,14 @@ def piecewise(step: int, *points: float) -> float:
 def cosine(step: int, *, start: float, end: float, steps: float, factor: float = 1.0) -> float:
     """Cosine annealing with warm restarts; each period is `factor` times the last (Loshchilov & Hutter 2017, eq. 5).
 
-    Where periods shrink they all fit into steps / (1 - factor) env steps; from there on the value is `end`.
+    Shrinking periods all fit into steps / (1 - factor) env steps; after that the value is `end`.
     """
     fraction = (step % steps) / steps if factor == 1.0 else _of_period(step, steps, factor)
     return end + (start - end) * 0.5 * (1.0 + math.cos(math.pi * fraction))
 
 
 def _of_period(step: int, steps: float, factor: float) -> float:
-    """The fraction of its period at which a step lies, where each period is `factor` times the last."""
+    """A step's position within its period, as a fraction; each period is `factor` times as long as the last."""
     passed = 1.0 + step / steps * (factor - 1.0)  # factor**cycle at the first step of a period
     if passed <= 0.0:
         return 1.0  # periods have shrunk to nothing

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 
 class AgentEntry(NamedTuple):
-    """Where an agent's class is, and what it does."""
+    """Location and description of an agent's class."""
 
     path: str
     """`module:Class`; its config is `ClassConfig` in the same module."""
@@ -56,12 +56,12 @@ CLASSES: dict[str, AgentEntry] = {
 }
 """Every class of agents by its name on the command line.
 
-`gymnast.agents.Class` and `gymnast.agents.ClassConfig` are looked up in it on first use.
+`gymnast.agents.Class` and `gymnast.agents.ClassConfig` are looked up here on first use.
 """
 
 
 class Algorithm(NamedTuple):
-    """Changes of an algorithm to the config of its base, whatever the environment."""
+    """Changes of an algorithm to the config of its base, for any environment."""
 
     help: str
     changes: dict[str, Any]

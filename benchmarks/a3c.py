@@ -1,4 +1,4 @@
-"""What more workers give A3C: env steps a second of 1 and 2 (and more) processes on shared weights, on the CPU.
+"""Speedup of A3C by workers: env steps per second of 1 and 2 (and more) processes on shared weights, on the CPU.
 
     python benchmarks/a3c.py [--env CartPole-v1] [--workers 1 2] [--rounds 3] [--seconds 6] [--json FILE]
 
@@ -27,7 +27,7 @@ FIRST = 2_000
 
 
 def rate(env: str, workers: int, seconds: float) -> float:
-    """Env steps a second over all workers."""
+    """Env steps per second over all workers."""
     config = replace(agents.default_config("a3c"), workers=workers)
     with ExitStack() as stack:
         parts = Parts.make("a3c", TrainOptions(env=env, steps=1_000_000), config, env=None, stack=stack)

@@ -1,4 +1,4 @@
-"""PPO and A2C beside their peers: env steps and updates a second, each in a process of its own, on the CPU.
+"""PPO and A2C compared with their peers: env steps and updates per second, each in its own process, on the CPU.
 
     python benchmarks/actor_critic.py [--env cartpole] [--threads 1 2] [--envs 8 16] [--rounds 3] [--peer-python PATH]
     python benchmarks/actor_critic.py --env pong
@@ -7,7 +7,7 @@
 PPO learns from 128 steps of each environment in 4 epochs of 4 minibatches by Adam, A2C from 5 steps at once by RMSProp.
 CartPole-v1 has an MLP of 64 and 64 units (tanh) for the policy and one for the value, Pong the Nature CNN for both. The
 contenders take turns within a round, and each is timed after its warm-up, from one rollout's end to another's; all have
-the same number of torch's threads. Stable-Baselines3 and Tianshou come with `pip install -e .[bench]`, or lie in
+the same number of torch's threads. Stable-Baselines3 and Tianshou come with `pip install -e .[bench]`, or are in
 another environment's interpreter (`--peer-python`). `--only` runs one contender, `--profile` prints its time by torch's
 operators, `--compile` compiles our updates (`compile_s`: seconds of the first rollout's learning, not in the rates).
 """
@@ -33,7 +33,7 @@ SB3_TARGETS = {("cartpole", 8): 1.8, ("cartpole", 16): 1.9, ("pong", 8): 1.5}
 
 @dataclass(frozen=True)
 class Algorithm:
-    """What PPO and A2C have of their own here."""
+    """The settings in which PPO and A2C differ here."""
 
     rollout_steps: int
     epochs: int
@@ -108,7 +108,7 @@ def run_gymnast(task: Task, profiler: Profiler) -> Result:
     with profiler:
         timed = Timed(agent.updates)
         loop.advance(before + task.rollouts * task.rollout, lambda: False)
-        # Where an environment spends a step on a reset, that step is in a rollout but is not counted.
+        # If an environment spends a step on a reset, that step is in a rollout but is not counted.
         result = task.result(timed, agent.updates, allowed=0.1)
     loop.env.close()
     if task.compile:

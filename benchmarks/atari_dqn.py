@@ -1,4 +1,4 @@
-"""DQN and Rainbow on Pong beside their peers: env steps and updates a second, each in a process of its own, on the CPU.
+"""DQN and Rainbow on Pong compared with their peers: env steps and updates per second, one process each, on the CPU.
 
     python benchmarks/atari_dqn.py [--threads 1 2] [--envs 8] [--rounds 3] [--steps 800] [--learning-starts 4000]
         [--warm-up 400] [--peer-python PATH] [--json FILE]
@@ -7,7 +7,7 @@
 The Nature CNN, batch 32, one update every 4 env steps, a replay of 20,000 transitions, which holds 4,000
 (`--learning-starts`) when learning begins; the timed steps follow `--warm-up` more. The contenders take turns within a
 round; all have the same number of torch's threads. Stable-Baselines3 and Tianshou come with `pip install -e .[bench]`,
-or lie in another environment's interpreter (`--peer-python`). `--only` runs one contender, `--profile` prints its time
+or are in another environment's interpreter (`--peer-python`). `--only` runs one contender, `--profile` prints its time
 by torch's operators.
 """
 
@@ -99,7 +99,7 @@ def _config(task: Task) -> Any:
 
 
 def _clock(agent: Any) -> dict[str, float]:
-    """Where the seconds of an agent's parts are summed up, from now on."""
+    """Sums up the seconds of an agent's parts from now on."""
     spent = dict.fromkeys(("store", "sample", "re-prioritise", "forward", "optimizer", "learn"), 0.0)
     update = agent._update
     for owner, method, name in (

@@ -1,9 +1,9 @@
-"""What the checks of an environment's answers cost: DQN and PPO on CartPole-v1 with and without them, in turns.
+"""The cost of checking an environment's values: DQN and PPO on CartPole-v1 with and without the checks, in turns.
 
     python benchmarks/checks.py [--only dqn ppo] [--rounds 60] [--steps 1024] [--json FILE]
 
-The contenders are those of `dqn.py` and `actor_critic.py`. Without checks, rewards, flags and observations are taken as
-they come (here alone: the patches below). Both take turns in one process, on one thread, and what a round's pair says
+The contenders are those of `dqn.py` and `actor_critic.py`. Without checks, rewards, flags and observations are used as
+they come (only here: the patches below). Both take turns in one process, on one thread, and the result of each pair
 is the ratio of its processor times, which a busy machine disturbs less than the clock: medians of those, and quartiles.
 """
 
@@ -28,7 +28,7 @@ from gymnast.envs.rows import base, incoming, row, tensors
 from gymnast.envs.step import tensor_dtype, to_tensor
 
 TARGET = 0.02
-"""The share of an agent's steps a second that the checks may cost."""
+"""The share of an agent's steps per second that the checks may cost."""
 
 
 def _step(self: row.Row, action: Any) -> row.Stepped:
@@ -57,7 +57,7 @@ def _stacker(space: Any, device: torch.device) -> tensors.Batcher:
 
 @contextmanager
 def unchecked() -> Iterator[None]:
-    """Rows and vector environments that are made and stepped in here take what they are given."""
+    """In this context rows and vector environments do not check values."""
     with ExitStack() as stack:
         for home, name, plain in (
             (row.Row, "step", _step),

@@ -3,8 +3,8 @@
     python benchmarks/cliff.py [--seeds N] [--episodes N] [--out DIR] [--json]
 
 Part one is the example: epsilon 0.1, alpha 0.5, undiscounted, the sum of rewards during each of 500 episodes,
-averaged over seeds. Part two goes on with a falling step size and follows the greedy policies: -13 along the cliff
-for Q-learning, -17 along the far edge for SARSA. What SARSA settles on depends on the step size: the best of all
+averaged over seeds. Part two continues with a falling step size and follows the greedy policies: -13 along the cliff
+for Q-learning, -17 along the far edge for SARSA. SARSA's final policy depends on the step size: the best of all
 policies that act at random one time in ten leaves one row between itself and the cliff (-15), and SARSA finds it too
 if its steps become very small; the noise of larger steps keeps it a row further away, as in the book.
 """

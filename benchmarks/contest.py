@@ -1,6 +1,6 @@
-"""Our agents and their peers in turns, each in a process of its own: what the comparisons of rates have in common.
+"""Our agents and their peers in turns, each in its own process: the common part of the speed comparisons.
 
-A contender is timed from a `Timed` to its `result`: env steps and updates a second, and processor milliseconds of a
+A contender is timed from a `Timed` to its `result`: env steps and updates per second, and processor milliseconds of a
 step. Further keys of a result: "ms", a dict of where a step's time went, and numbers by name, whose medians are
 printed.
 """
@@ -23,7 +23,7 @@ Profiler = AbstractContextManager[Any]
 Result = dict[str, Any]
 Medians = dict[str, dict[str, float]]
 Targets = Mapping[str, Mapping[str, float | None]]
-"""How many times as fast as a peer an agent of ours is to be; None where nothing is aimed at."""
+"""Target speed of an agent of ours as a multiple of a peer's; None without a target."""
 
 
 class Timed:
@@ -85,7 +85,7 @@ def take_turns(
     """The results of each contender that ran, round by round; `options` are those of the script's worker."""
     results: dict[str, list[Result]] = {name: [] for name in names}
     for number in range(rounds):
-        # Every other round backwards: what heats or slows the machine down meets each contender alike.
+        # Every other round backwards: heat and load of the machine affect each contender equally.
         for name in names if number % 2 == 0 else names[::-1]:
             result = measure(script, name, sys.executable if name.startswith("gymnast") else peer_python, options)
             results[name] += [] if result is None else [result]
@@ -93,7 +93,7 @@ def take_turns(
 
 
 def measure(script: str, name: str, python: str, options: Mapping[str, Any]) -> Result | None:
-    """One contender in a process of its own; None where it is not installed or failed, said on stderr."""
+    """One contender in its own process; None if it is not installed or failed, reported on stderr."""
     command = [python, str(Path(script).resolve()), "--worker", "--only", name]
     for option, value in options.items():
         command += [f"--{option}"] * (value is not False) + [str(value)] * (not isinstance(value, bool))

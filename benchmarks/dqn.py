@@ -1,11 +1,11 @@
-"""DQN end to end beside its peers: env steps a second on CartPole-v1, each in a process of its own, one thread.
+"""DQN end to end compared with its peers: env steps per second on CartPole-v1, each in its own process, one thread.
 
     python benchmarks/dqn.py [--periods 1 10] [--rounds 3] [--steps 5000] [--peer-python PATH] [--json FILE]
     python benchmarks/dqn.py --parts
 
 Batch 128, an MLP of 120 and 84 units, one environment, Adam, one update every 1 or 10 steps. The contenders take turns
 within a round, and each is timed after its warm-up. Stable-Baselines3 and Tianshou come with `pip install -e .[bench]`,
-or lie in another environment's interpreter (`--peer-python`).
+or are in another environment's interpreter (`--peer-python`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ BATCH, HIDDEN, LEARNING_RATE, BUFFER, STARTS, TARGET, EPSILON = 128, (120, 84), 
 
 
 class Timed:
-    """From here to `result`: env steps a second, and the processor time of one, which a busy machine disturbs less."""
+    """From here to `result`: env steps per second, and processor time per step, which a busy machine affects less."""
 
     def __init__(self, steps: int) -> None:
         self.steps, self.wall, self.processor = steps, time.perf_counter(), time.process_time()
@@ -195,7 +195,7 @@ RUNNERS = {"gymnast": run_gymnast, "stable-baselines3": run_stable_baselines3, "
 
 
 def measure(name: str, period: int, steps: int, python: str) -> dict[str, Any] | None:
-    """One contender in a process of its own; None where it is not installed or failed, said on stderr."""
+    """One contender in its own process; None if it is not installed or failed, reported on stderr."""
     command = [python, str(Path(__file__).resolve()), "--worker", name, "--periods", str(period), "--steps", str(steps)]
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     done = subprocess.run(command, capture_output=True, encoding="utf-8", env={**os.environ, **threads})
@@ -241,7 +241,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=5_000, help="timed env steps at one update a step; 3x else")
     parser.add_argument("--peer-python", default=sys.executable, help="interpreter that the peers are installed in")
     parser.add_argument("--json", type=Path, help="write the figures here")
-    parser.add_argument("--parts", action="store_true", help="time the parts of one of our updates, nothing else")
+    parser.add_argument("--parts", action="store_true", help="only time the parts of one of our updates")
     parser.add_argument("--worker", choices=CONTENDERS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.parts:

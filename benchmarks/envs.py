@@ -1,4 +1,4 @@
-"""Steps per second of CartPole-v1 through each vectorization: what the rule for `auto` in envs/factory.py rests on.
+"""Steps per second of CartPole-v1 through each vectorization: the basis of the rule for `auto` in envs/factory.py.
 
     python benchmarks/envs.py [--env CartPole-v1] [--num-envs 1 2 4 8 16] [--seconds 1] [--rounds 5] [--out FILE]
 

@@ -1,4 +1,4 @@
-"""Hand-written forms beside the plain ones: CPU time of a gradient, and of choosing actions.
+"""Hand-written forms compared with plain ones: CPU time of a gradient, and of choosing actions.
 
     python benchmarks/fast.py [--rounds 15] [--calls 100] [--json FILE]
 

@@ -1,19 +1,19 @@
-"""What can only be checked on a GPU, in one command: python benchmarks/gpu.py [NAME ...] [--device cuda]
+"""All checks that need a GPU, in one command: python benchmarks/gpu.py [NAME ...] [--device cuda]
 
     tests         the tests that need a GPU: captured updates equal eager ones, nothing waits for the device
-    launches      what benchmarks/gpu_launches.py counts: launches, waits and memory of recorded rollouts
-    actor-critic  what benchmarks/gpu_actor_critic.py measures of PPO and A2C: learning from a rollout, the whole loop
-    cartpole      what benchmarks/gpu_cartpole.py measures: seconds until PQN and PPO solve CartPole-v1
-    population    what benchmarks/gpu_population.py measures: 2,048 PPO agents at once
-    envs          what benchmarks/gpu_envs.py measures: steps a second of the device-native environments alone
-    minatar       what benchmarks/gpu_minatar.py measures: PQN in the five games, one seed
-    learner       what benchmarks/gpu_learner.py measures of an update, of sampling and of the whole loop
+    launches      benchmarks/gpu_launches.py: launches, waits and memory of recorded rollouts
+    actor-critic  benchmarks/gpu_actor_critic.py: PPO and A2C, learning from a rollout and the whole loop
+    cartpole      benchmarks/gpu_cartpole.py: seconds until PQN and PPO solve CartPole-v1
+    population    benchmarks/gpu_population.py: 2,048 PPO agents at once
+    envs          benchmarks/gpu_envs.py: steps per second of only the device-native environments
+    minatar       benchmarks/gpu_minatar.py: PQN in the five games, one seed
+    learner       benchmarks/gpu_learner.py: an update, sampling and the whole loop
     update        microseconds of one eager DQN update: MLP (batch 128) and Nature CNN (batch 32)
     train         DQN end to end on CartPole-v1, with its networks and replay on the device
-    replay        the ring on the device holds and gives what the ring on the CPU does
+    replay        the ring on the device stores and samples the same as the ring on the CPU
 
 Every check ends in a table; the figures go as JSON to $OUT, or to runs/gpu. One that fails or takes longer than
-`--limit` seconds is said and the next begins. `--device cpu` tries the checks themselves.
+`--limit` seconds is reported and the next begins. `--device cpu` tries the checks themselves.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def replay(device: torch.device) -> list[dict[str, Any]]:
 
 
 class _Given:
-    """A sampler that repeats what another one drew."""
+    """A sampler that repeats the draws of another one."""
 
     def __init__(self, index: np.ndarray) -> None:
         self.given = index
@@ -177,7 +177,7 @@ def _wait(device: torch.device) -> None:
 
 
 def learner(device: torch.device) -> list[dict[str, Any]]:
-    """The measures of `gpu_learner.py`, small where there is no GPU."""
+    """The measurements of `gpu_learner.py`, small without a GPU."""
     bench = gpu_learner.Bench(device, small=device.type != "cuda")
     rows: list[dict[str, Any]] = []
     for measure in gpu_learner.MEASURES.values():
@@ -195,7 +195,7 @@ def tests(device: torch.device) -> list[dict[str, Any]]:
 
 
 def script(name: str, *arguments: str) -> Callable[[torch.device], list[dict[str, Any]]]:
-    """A benchmark that is a command of its own; its table is printed, its figures lie beside the others."""
+    """A benchmark that is a separate command; its table is printed, its figures are stored with the others."""
 
     def run(device: torch.device) -> list[dict[str, Any]]:
         file, json = Path(__file__).with_name(f"{name}.py"), folder() / f"{name}.json"
@@ -229,11 +229,11 @@ CHECKS: dict[str, Callable[[torch.device], list[dict[str, Any]]]] = {
     "train": train,
     "replay": replay,
 }
-"""In the order of their worth: what waits for a GPU first."""
+"""In order of importance: those that need a GPU first."""
 BUDGET = 450.0
 """Seconds after which no further check begins."""
 limit = 150.0
-"""Seconds that a check with a process of its own may take."""
+"""Seconds that a check in a separate process may take."""
 
 
 def main() -> None:
@@ -241,7 +241,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(CHECKS)}; all by default")
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--limit", type=float, default=limit, help="seconds that a check of its own process may take")
+    parser.add_argument(
+        "--limit", type=float, default=limit, help="seconds that a check in a separate process may take"
+    )
     arguments = parser.parse_args()
     limit = arguments.limit
     unknown = set(arguments.names) - set(CHECKS)

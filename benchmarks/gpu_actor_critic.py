@@ -1,15 +1,15 @@
 """The actor-critic learner on a GPU: python benchmarks/gpu_actor_critic.py [--device cuda] [--modes …]
 
-    learn   updates a second, and microseconds of all that is learned from one rollout: PPO with an MLP and with the
+    learn   updates per second, and microseconds of all learning from one rollout: PPO with an MLP and with the
             Nature CNN, A2C with an MLP; eager, compiled, captured, both. "compiled" is LeanRL's loop without its
             graphs: one compiled function for each minibatch
-    loop    env steps a second of PPO on CartPole-v1 (64 environments), on the device-native one (4,096; recorded, no
-            step leaves the device) and, where ale-py is installed, on ALE/Pong-v5 (8)
+    loop    env steps per second of PPO on CartPole-v1 (64 environments), on the device-native one (4,096; recorded, no
+            step leaves the device) and, if ale-py is installed, on ALE/Pong-v5 (8)
 
-A row is ok where weights are finite and, for captured updates, where they are those that the same updates give without
-a graph, to 1e-4, from the same seed and rollout; `off_eager` and `off_same` say how far they are, in millionths, from
-eager ones and from those of the same code. Every line is printed as soon as it is measured, what would begin after
-`BUDGET` seconds is left out, and the figures go as JSON to $OUT, or to runs/gpu. Without a GPU all is small.
+A row is ok if weights are finite and, for captured updates, if they equal those of the same updates without
+a graph, to 1e-4, from the same seed and rollout; `off_eager` and `off_same` are their distances, in millionths, from
+eager ones and from those of the same code. Every line is printed as soon as it is measured; lines that would begin
+after `BUDGET` seconds are left out, and the figures go as JSON to $OUT, or to runs/gpu. Without a GPU all is small.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from gymnast.training.loop import Loop
 
 BUDGET = 85.0
 NEAR = 1e-4
-CHECKED = WARM_UP + 3  # a graph is recorded after so many calls; the last three replay it
+CHECKED = WARM_UP + 3  # a graph is recorded during the first calls; the last three replay it
 MODES: dict[str, dict[str, bool]] = {
     "eager": {},
     "captured": {"cuda_graphs": True},
@@ -53,7 +53,7 @@ SAME = {"captured": "eager", "captured, compiled": "compiled"}
 
 @dataclass(frozen=True)
 class Shape:
-    """What is learned from."""
+    """The rollout to learn from."""
 
     name: str
     space: spaces.Box
@@ -68,7 +68,7 @@ class Shape:
 
 VECTOR = spaces.Box(-np.inf, np.inf, (4,), np.float32)
 ATARI = spaces.Box(0, 255, (4, 84, 84), np.uint8)
-STEADY = {"learning_rate": 3e-5}  # with larger steps a rounding error grows beyond `NEAR`, whatever the mode
+STEADY = {"learning_rate": 3e-5}  # with larger steps a rounding error grows beyond `NEAR` in any mode
 SHAPES = (
     Shape("PPO, MLP 64-64, 64 x 128", VECTOR, 2, 64),
     Shape("PPO, Nature CNN, 8 x 128", ATARI, 6, 8, STEADY),
@@ -82,7 +82,7 @@ SMALL = (
 
 
 class Bench:
-    """Where it is measured, and how long it may still go on."""
+    """The device, and the time left."""
 
     def __init__(self, device: torch.device, modes: Sequence[str]) -> None:
         self.device, self.small, self.chosen = device, device.type != "cuda", modes
@@ -90,7 +90,7 @@ class Bench:
         self.rows: list[dict[str, Any]] = []
 
     def modes(self, *names: str) -> Iterator[str]:
-        """Those of these ways to learn that were chosen, fit the device and the time left."""
+        """The chosen ways to learn that the device supports and the time left allows."""
         for name in names or MODES:
             if name not in self.chosen or (self.small and MODES[name].get("cuda_graphs")):
                 continue
@@ -161,7 +161,7 @@ def fill(agent: ActorCritic, actions: int) -> None:
 
 
 def again(agent: ActorCritic) -> None:
-    """Learn from the rollout, as if it had been filled anew."""
+    """Learn from the rollout, as if it had been refilled."""
     agent.rollout.length = agent.rollout.steps
     agent.learn()
 

@@ -3,9 +3,9 @@
     solve   seconds of training until a greedy mean of at least 475 over 100 episodes, by PQN and PPO with their presets
             on the device-native CartPole-v1; evaluations, every `--every` env steps, are not timed
     pace    seconds of 500,000 env steps of PQN with the settings of purejaxql (Gallici et al. 2024), and of purejaxql
-            itself where `--purejaxql` names the folder of its repository; `--peer-python` has JAX, Flax, Optax, Gymnax
+            itself if `--purejaxql` names the folder of its repository; `--peer-python` has JAX, Flax, Optax, Gymnax
 
-What the first rollouts took beyond the pace of the later ones is compiling and recording: it stands apart, as
+The extra time of the first rollouts over later ones is compiling and recording: it is listed separately, as
 `compile_s`. On a GPU rollouts and updates are recorded as CUDA graphs; with `--compile` environment and updates are
 compiled too. Published for purejaxql: 10.1 s for those 500,000 steps on two CPU cores.
 """
@@ -72,7 +72,7 @@ class Timed:
             torch.cuda.synchronize(self.device)
 
     def advance(self, until: int) -> None:
-        """Whole rollouts until so many env steps are done."""
+        """Whole rollouts until this many env steps are done."""
         while self.loop.env_step < until:
             began = time.perf_counter()
             self.loop.advance(self.loop.env_step + self.rollout, lambda: False)
@@ -80,7 +80,7 @@ class Timed:
             self.seconds.append(time.perf_counter() - began)
 
     def result(self) -> Row:
-        """Env steps, seconds of training, and those of compiling and recording apart (0 where the run is too short)."""
+        """Env steps, seconds of training, and those of compiling and recording (0 if the run is too short)."""
         first, later = self.seconds[: WARM_UP + 2], self.seconds[WARM_UP + 2 :]
         extra = max(0.0, sum(first) - statistics.median(later) * (len(first) - 1)) if later else 0.0
         return {"env_steps": self.loop.env_step, "train_s": sum(self.seconds) - extra, "compile_s": extra}
@@ -120,7 +120,7 @@ def pace(options: argparse.Namespace) -> list[Row]:
     say(rows[0])
     print(f"  to beat: {PUBLISHED} s for 500,000 env steps (purejaxql, two CPU cores): x{PUBLISHED / seconds:.2f}")
     if options.purejaxql is None:
-        print("  purejaxql itself is left out: --purejaxql names the folder of its repository")
+        print("  purejaxql itself is left out; to include it, give the folder of its repository as --purejaxql")
         return rows
     command = [options.peer_python, "-c", PEER, str(options.purejaxql)]
     done = subprocess.run(command, capture_output=True, encoding="utf-8")

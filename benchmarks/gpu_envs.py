@@ -1,17 +1,17 @@
-"""Random play in device-native environments beside gymnax, pgx and Gymnasium: env steps a second, resets included.
+"""Random play in device-native environments, gymnax, pgx and Gymnasium: env steps per second, resets included.
 
     python benchmarks/gpu_envs.py [--games CartPole-v1 ...] [--envs 2048 16384] [--steps 1000] [--rounds 3]
         [--device cuda] [--threads 1] [--eager] [--peer-python PYTHON] [--only gymnast gymnax] [--json FILE]
 
-Each contender draws random actions, steps N environments that begin anew by themselves, and keeps the last
-observation and the sum of rewards. gymnast runs one compiled function a step (on a CPU where that is the faster way);
+Each contender draws random actions, steps N environments that reset automatically, and keeps the last
+observation and the sum of rewards. gymnast runs one compiled function per step (on a CPU if that is faster);
 on a GPU 32 steps of it, random actions included, are one CUDA graph. With `--eager` it runs uncompiled too. gymnax and
-pgx (MinAtar's games alone) run all steps as one jitted scan over vmapped steps; Gymnasium its synchronous vector
-environment, for few steps, at the lowest N alone. The targets are at least gymnax's rate and 50 times Gymnasium's.
+pgx (only MinAtar's games) run all steps as one jitted scan over vmapped steps; Gymnasium its synchronous vector
+environment, for few steps, only at the lowest N. The targets are at least gymnax's rate and 50 times Gymnasium's.
 
 One process for each contender, game and N, in random order; with `--jobs` several build and compile at once, and take
-turns in what is timed. `compile_s` is the time before the timed steps: building, compiling and warming up. gymnax and
-pgx lie in another environment's interpreter (`--peer-python`).
+turns for the timed part. `compile_s` is the time before the timed steps: building, compiling and warming up. gymnax and
+pgx are in another environment's interpreter (`--peer-python`).
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ OURS = ("gymnast", "gymnast-eager", "gymnasium")
 
 
 def plays(name: str, game: str, envs: int, lowest: int) -> bool:
-    """Whether a contender has a game and takes part with so many environments."""
+    """Whether a contender has a game and takes part with this many environments."""
     if name == "pgx":
         return game not in CLASSIC
     return name != "gymnasium" or (game in CLASSIC and envs == lowest)
@@ -176,7 +176,7 @@ def _device() -> str:
 def main() -> None:
     parser = contest.parser(__doc__, RUNS, envs=())
     parser.add_argument("--games", nargs="+", choices=GAMES, default=list(GAMES))
-    parser.add_argument("--device", help="cuda or cpu; a GPU where there is one")
+    parser.add_argument("--device", help="cuda or cpu; default: a GPU if available")
     parser.add_argument("--eager", action="store_true", help="gymnast uncompiled too")
     parser.add_argument("--jobs", type=int, default=1, help="processes that build and compile at once")
     parser.add_argument("--lock", default=os.devnull, help=argparse.SUPPRESS)

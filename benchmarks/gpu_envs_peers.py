@@ -73,7 +73,7 @@ def _scan(task: Task, begin: Callable[..., Any], step: Callable[..., Any], actio
     state, obs = jax.jit(begin)(jax.random.PRNGKey(0))
     compiled = jax.jit(rollout)
     kept = (state, obs, jnp.zeros(task.envs))
-    for _ in range(2):  # what it is first given may be weakly typed, which compiles once more for what it gives
+    for _ in range(2):  # the first arguments may be weakly typed, which compiles once more for the results
         kept = jax.block_until_ready(compiled(kept, jax.random.PRNGKey(1)))
 
     def play() -> int:

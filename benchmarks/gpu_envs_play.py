@@ -61,7 +61,7 @@ class Play:
             self.kept = self.step(now, self.key, *rest)
 
     def _record(self) -> None:
-        """A block of steps, and the result back to where the recording finds it."""
+        """A block of steps, with the result copied back to the recording's tensors."""
         held = self.kept
         self._play(BLOCK)
         for place, value in zip(_leaves(held), _leaves(self.kept), strict=True):
@@ -70,7 +70,7 @@ class Play:
 
 
 def _step(env: NativeEnv) -> Callable[..., tuple[Any, ...]]:
-    """A random action and what follows from it: state, counter of draws, observation, sum of rewards."""
+    """A random action and its results: state, counter of draws, observation, sum of rewards."""
     game, limit, actions = env.env.game, env.env.limit, int(env.single_action_space.n)  # type: ignore[attr-defined]
 
     def step(now: world.World, key: Tensor, counter: Tensor, obs: Tensor, total: Tensor) -> tuple[Any, ...]:
@@ -89,7 +89,7 @@ def _leaves(value: Any) -> list[Any]:
 
 
 def _like(value: Any) -> Any:
-    """The same nesting with tensors of its own: no two of them may be one that a recording writes to."""
+    """The same nesting with separate tensors: a recording must not write to the same one twice."""
     if isinstance(value, dict):
         return {name: _like(part) for name, part in value.items()}
     if isinstance(value, tuple):

@@ -1,4 +1,4 @@
-"""What one measurement of environments on a device is."""
+"""One measurement of environments on a device."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Task:
 
     @property
     def name(self) -> str:
-        """The game alone, as Gymnasium writes it: Asterix."""
+        """Only the game, as in Gymnasium's id: Asterix."""
         return self.game.removeprefix("MinAtar/").split("-")[0]
 
     def timed(self, began: float, play: Callable[[], int]) -> Result:
-        """Time what `play` does, which gives the vector steps that it took."""
+        """Time `play`, which returns the vector steps that it took."""
         ready = time.perf_counter() - began
         with FileLock(self.lock):
             timed = Timed(0)

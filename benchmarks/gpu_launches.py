@@ -1,4 +1,4 @@
-"""What the host does in a training stretch: launches for each step, waits for the device, memory.
+"""The host's work in a stretch of training: launches per step, waits for the device, memory.
 
     python benchmarks/gpu_launches.py [--device cuda] [--envs 4096] [--agents ppo …] [--eager] [--json FILE]
 
@@ -59,7 +59,7 @@ def stretch(agent: str, envs: int, device: torch.device, *, graphs: bool) -> dic
 
 
 def _waits(loop: Loop, steps: int) -> str:
-    """ "none", or what waited for the device in so many env steps."""
+    """ "none", or the calls that waited for the device in this many env steps."""
     torch.cuda.set_sync_debug_mode("error")
     try:
         rollout = loop._rollout

@@ -1,14 +1,14 @@
 """The learner on a GPU, in one command: python benchmarks/gpu_learner.py [NAME ...] [--device cuda] [--modes …]
 
     rainbow   microseconds of a Rainbow update (Nature CNN, batch 32, a prioritized replay of a million frames on the
-              device): captured, compiled, both, neither, and in bfloat16 where the config has it; the target is 250
+              device): captured, compiled, both, neither, and in bfloat16 if the config has it; the target is 250
     replay    microseconds of sampling and re-prioritising there, the target is 30: sums of blocks, as the replay has
-              them, beside one running sum over all slots; by rank
+              them, compared with one running sum over all slots; by rank
     mlp       microseconds of a plain update (120-84 units, batch 128)
-    loop      env steps a second on ALE/Pong-v5 with 8 environments, one update every 4 steps, beside Stable-Baselines3
-              where it is installed; needs ale-py
+    loop      env steps per second on ALE/Pong-v5 with 8 environments, one update every 4 steps, next to
+              Stable-Baselines3 if it is installed; needs ale-py
 
-What is worth most comes first, every line is printed as soon as it is measured, and all of it again as a table at the
+The most important comes first, every line is printed as soon as it is measured, and all of it again as a table at the
 end; the figures go as JSON to $OUT, or to runs/gpu. `--device cpu --small` tries the measurements themselves.
 """
 
@@ -64,12 +64,12 @@ KNOWN = {field.name for field in dataclasses.fields(DQNConfig)}
 
 @dataclasses.dataclass(frozen=True)
 class Bench:
-    """Where and how much is measured."""
+    """The device and the size of the measurements."""
 
     device: torch.device
     small: bool
     chosen: tuple[str, ...] = tuple(MODES)
-    """The ways to run an update that are measured, where they fit."""
+    """The measured ways to run an update, if they are available."""
 
     @property
     def frames(self) -> int:
@@ -171,7 +171,7 @@ def replay(bench: Bench) -> list[dict[str, Any]]:
 
 
 class RunningSum(DevicePrioritized):
-    """The other way to sample: the masses alone are kept, and one running sum over all slots is taken each time."""
+    """The other way to sample: keep only the masses, and take one running sum over all slots each time."""
 
     def allocate(self, slots: int, device: torch.device) -> None:
         super().allocate(slots, device)

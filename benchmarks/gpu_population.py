@@ -4,10 +4,10 @@
         [--compile] [--json FILE]
 
 M agents with seeds 0 to M - 1 take S env steps each in N environments of their own (device-native); then each plays 10
-greedy episodes on seeds of its own. Settings are those of PureJaxRL's CartPole example: 128 steps of 4 environments, 4
+greedy episodes on its own seeds. Settings are those of PureJaxRL's CartPole example: 128 steps of 4 environments, 4
 epochs of 4 minibatches, a step size of 2.5e-4 that falls to 0, two layers of 64. "solved" is the share of agents whose
-mean return is at least 475. Beside it stands what PureJaxRL's author reports: 2,048 agents of 500,000 steps in 98 s on
-an A100 (github.com/luchris429/purejaxrl), compiling included; on other hardware and sizes it is no comparison.
+mean return is at least 475. For comparison, PureJaxRL's author reports 2,048 agents of 500,000 steps in 98 s on
+an A100 (github.com/luchris429/purejaxrl), compiling included; other hardware and sizes are not comparable.
 
 On a GPU acting and learning are recorded as CUDA graphs (not with `--eager`). Without a GPU all is small.
 """
@@ -52,7 +52,7 @@ def settings(steps: int, *, graphs: bool, compile: bool) -> ActorCriticConfig:
 
 
 def measure(options: TrainOptions, config: ActorCriticConfig, members: int) -> dict[str, Any]:
-    """Build, train and evaluate; seconds of each and what came of it."""
+    """Build, train and evaluate; seconds of each and the results."""
     device = torch.device(options.device)
     began = time.perf_counter()
     seeds = [Seeds.of(seed) for seed in range(members)]
@@ -101,7 +101,7 @@ def main() -> None:
     parser.add_argument("--members", type=int)
     parser.add_argument("--steps", type=int, help="env steps of each member")
     parser.add_argument("--envs", type=int, default=4, help="environments of each member")
-    parser.add_argument("--device", help="cuda or cpu; a GPU where there is one")
+    parser.add_argument("--device", help="cuda or cpu; default: a GPU if available")
     parser.add_argument("--eager", action="store_true", help="no CUDA graphs")
     parser.add_argument("--compile", action="store_true", help="compile environment and gradient")
     parser.add_argument("--json", type=Path, metavar="FILE")

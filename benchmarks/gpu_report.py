@@ -17,7 +17,7 @@ def line(row: dict[str, Any]) -> str:
 
 
 def finish(rows: list[dict[str, Any]], heading: str) -> None:
-    """The table that ends a command, which fails where a row is not ok."""
+    """The final table of a command, which fails if a row is not ok."""
     print(f"\n{heading}")
     for row in rows:
         print(f"  {'ok  ' if row['ok'] else 'FAIL'} {line(row)}")
@@ -26,7 +26,7 @@ def finish(rows: list[dict[str, Any]], heading: str) -> None:
 
 
 def where(device: torch.device) -> str:
-    """What figures were measured on."""
+    """The machine that measured the figures."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
 
 
@@ -37,7 +37,7 @@ def write(name: str, rows: list[dict[str, Any]], device: torch.device) -> None:
 
 
 def folder() -> Path:
-    """Where figures go: $OUT, or runs/gpu."""
+    """The folder for figures: $OUT, or runs/gpu."""
     out = Path(os.environ.get("OUT", "runs/gpu"))
     out.mkdir(parents=True, exist_ok=True)
     return out

@@ -1,4 +1,4 @@
-"""What the agents reach: every seed of the runs that RESULTS.md reports, by the command line's own functions.
+"""The agents' returns: every seed of the runs in RESULTS.md, by the command line's own functions.
 
 python benchmarks/learning.py [cartpole] [taxi] [cliff] [frozenlake] [--seeds 5] [--steps N] [--json FILE]
 """
@@ -61,7 +61,7 @@ def cartpole(seeds: int, out: str, *, steps: int | None) -> list[dict[str, Any]]
 def tabular(
     env: str, preset: str, agents: list[str], *, seeds: int, out: str, steps: int | None
 ) -> list[dict[str, Any]]:
-    """Greedy policies of tabular agents, by exact evaluation on the environment's table, beside the optimum."""
+    """Greedy policies of tabular agents, by exact evaluation on the environment's table, compared with the optimum."""
     table = make(env).transition_table()
     assert table is not None
     rows = []

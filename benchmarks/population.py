@@ -1,15 +1,15 @@
-"""A population beside the same single runs one after another: how many times as fast all members are at once.
+"""Speedup of a population over the same single runs one after another.
 
     python benchmarks/population.py [--agent dqn pqn ppo a2c] [--env gymnast/CartPole-v1] [--members 32] [--steps 5000]
         [--envs N] [--singles 4] [--device cpu] [--graphs] [--compile] [--json FILE]
 
-M members with seeds 0 to M - 1 take S env steps each in N environments of their own, at once and as single runs; the
-algorithm's own settings and number of environments unless `--envs` says another. Only the first `--singles` of the
+M members with seeds 0 to M - 1 take S env steps each in their own N environments, at once and as single runs; the
+algorithm's own settings and number of environments unless `--envs` sets another. Only the first `--singles` of the
 single runs are made, in turns with the population's parts, and their time is scaled to M. "ratio" is the time of M
 single runs over that of the population; "difference" is the largest between a member's parameters and those of its
-single run, relative to the largest parameter, and shows that both learned the same (not on a GPU, where they draw other
-numbers). Both run on one thread unless `--threads` says another number, act in the same device-native environment, and
-are warmed up first; building them is not measured.
+single run, relative to the largest parameter, and shows that both learned the same (not on a GPU, where their random
+numbers differ). Both run on one thread unless `--threads` sets another number, act in the same device-native
+environment, and are warmed up first; building them is not measured.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def seconds(loop: Loop, until: int, device: torch.device) -> float:
 
 
 def measure(agent: str, options: TrainOptions, config: Any, *, members: int, singles: int) -> dict[str, Any]:
-    """Seconds of both and what came of it; the first tenth of the steps warms them up and is not counted."""
+    """Seconds of both and the results; the first tenth of the steps warms them up and is not counted."""
     device, steps = torch.device(options.device), options.steps
     together, alone = population(options, config, members), [single(agent, options, config, n) for n in range(singles)]
     seconds(together, steps // 10 * members, device)

@@ -5,8 +5,8 @@
 
 Microseconds to add a step of 8 environments and of 1, to sample 32 and 256 transitions and give them new priorities
 (uniform replays only sample), and bytes of resident memory a transition. The contenders take turns within a round,
-medians of the rounds are printed, then ours beside the fastest peer of each kind. Frames are random; obs and next_obs
-are uint8 [4, 84, 84]; an episode lasts 500 steps. cpprb's compressed stacks take one environment alone. A peer that
+medians of the rounds are printed, then ours next to the fastest peer of each kind. Frames are random; obs and next_obs
+are uint8 [4, 84, 84]; an episode lasts 500 steps. cpprb's compressed stacks support only one environment. A peer that
 is not installed is named and left out; `--peer-python` runs the peers with another interpreter.
 """
 
@@ -121,7 +121,7 @@ def _filled(replay: Contender) -> Contender:
 
 
 def _resident() -> int:
-    """Bytes of this process that lie in memory."""
+    """Resident memory of this process in bytes."""
     return int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1]) * os.sysconf("SC_PAGESIZE")
 
 

@@ -1,4 +1,4 @@
-"""The contenders of replay.py that other libraries bring; each imports its library when it is built."""
+"""The contenders of replay.py from other libraries; each imports its library when it is built."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a replay memory is asked to do in replay.py: the steps that it is given, and its two calls."""
+"""The task of a replay memory in replay.py: the steps to store, and its two calls."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ BATCHES = (32, 256)
 
 
 class Steps:
-    """Steps of N environments whose stacks go on from each other: `PERIOD` different ones, again and again."""
+    """Steps of N environments with consecutive stacks: `PERIOD` different ones, repeated."""
 
     def __init__(self, num_envs: int) -> None:
         frames = np.random.default_rng(0).integers(256, size=(PERIOD, num_envs, 84, 84), dtype=np.uint8)
@@ -28,7 +28,7 @@ class Contender:
     """A memory of `size` transitions from N environments: `add` stores a step, `sample` draws and re-prioritises."""
 
     stored: int | None = None
-    """Transitions that the full memory holds, where that is not `size`."""
+    """Transitions in the full memory, if not `size`."""
 
     def add(self) -> None:
         raise NotImplementedError

@@ -2,7 +2,7 @@
 
     python benchmarks/tabular.py [--steps N] [--rounds R] [--json]
 
-The usual loop is what tutorials write: `gym.make`, a NumPy table, epsilon-greedy, returns kept in a list. All learn
+The usual loop is that of tutorials: `gym.make`, a NumPy table, epsilon-greedy, returns kept in a list. All learn
 from every step with alpha 0.1, epsilon 0.1, gamma 0.99 and no action mask, and keep episode returns and lengths; ours
 go through `gymnast.training.loop.Loop`, which a run with logging uses too. Rounds alternate; medians are compared.
 """

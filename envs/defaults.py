@@ -1,4 +1,4 @@
-"""What a user's code sets for the whole process, and thereby for the agent. No torch here: workers use it."""
+"""Process-wide defaults that a user's code changes and agents rely on. No torch here: workers use it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from gymnast.envs.errors import EnvWarning
 
 @contextmanager
 def kept_defaults(name: str) -> Iterator[None]:
-    """Set NumPy's error state, torch's default dtype and its gradients back to what they were, and say so.
+    """Restore NumPy's error state, torch's default dtype and its gradients, with a warning.
 
-    Networks in float64 take no float32 observations, nothing learns without gradients, and `np.seterr(all="raise")`
-    makes an error of every underflow.
+    Networks in float64 do not accept float32 observations, learning needs gradients, and `np.seterr(all="raise")`
+    makes every underflow an error.
     """
     errors, dtype, gradients = np.geterr(), None, True
     if torch := sys.modules.get("torch"):
@@ -33,14 +33,14 @@ def kept_defaults(name: str) -> Iterator[None]:
 
 
 def _put_back(errors: Any, dtype: Any, gradients: bool) -> list[str]:
-    """What was changed, in words."""
+    """The changes, in words."""
     changed = []
     if np.geterr() != errors:
         np.seterr(**errors)
         changed.append("NumPy's error state")
     torch: Any = sys.modules.get("torch")
     if torch is not None:
-        usual = torch.float32 if dtype is None else dtype  # what torch has where it was imported just now
+        usual = torch.float32 if dtype is None else dtype  # torch's defaults, if it was imported only now
         if torch.get_default_dtype() != usual:
             torch.set_default_dtype(usual)
             changed.append("torch's default dtype")

@@ -17,7 +17,7 @@ from gymnast.envs.step import Obs, Step, TransitionTable
 class Env(ABC):
     """N environments that are stepped together and reset themselves.
 
-    Whatever its autoreset mode, an environment gives the same transitions here: each real step once, with the true
+    An environment gives the same transitions here with any autoreset mode: each real step once, with the true
     final observation, and never a step that crosses two episodes.
     """
 
@@ -30,9 +30,9 @@ class Env(ABC):
     frame_skip: int = 1
     """Emulator frames per env step."""
     frame_stack: int = 1
-    """Frames of an observation [K, ...], the newest last; a replay may store each once."""
+    """Frames per observation [K, ...], the newest last; a replay may store each once."""
     step_limit: int | None = None
-    """Steps after which an evaluation cuts episodes off, where the environment itself has no limit."""
+    """Steps after which an evaluation cuts off episodes, if the environment itself has no limit."""
     render_fps: float = 30.0
     """Frames of `render` per second of the environment's own time."""
 
@@ -56,7 +56,7 @@ class Env(ABC):
 
         With `episode_seeds`, episode number k (counted over all rows, in the order in which they begin, lower rows
         first) is seeded with `episode_seeds[k]`, so that an episode does not depend on N; `episode[row]` says which
-        one a row is in. Episodes past the last seed are unseeded. Raises ValueError where `seeds_episodes` is False.
+        one a row is in. Episodes past the last seed are unseeded. Raises ValueError if `seeds_episodes` is False.
         """
 
     @abstractmethod
@@ -64,7 +64,7 @@ class Env(ABC):
         """Take one action in each row; `action` [N, ...] is in the action space (including its `start`)."""
 
     def send(self, action: Tensor) -> None:
-        """Begin a step; only `receive` may follow. `step` is one after the other."""
+        """Begin a step; only `receive` may follow. `step` is both in sequence."""
         raise NotImplementedError(f"{self.id} steps only synchronously")
 
     def receive(self) -> Step:
@@ -73,7 +73,7 @@ class Env(ABC):
 
     @property
     def episode(self) -> list[int]:
-        """The number of the episode that each row is in, counted over all rows since the last `reset`."""
+        """The number of each row's current episode, counted over all rows since the last `reset`."""
         raise NotImplementedError(f"{self.id} does not support numbered episodes")
 
     def snapshot(self) -> dict[str, Any]:
@@ -85,16 +85,16 @@ class Env(ABC):
         raise NotImplementedError(f"{self.id} cannot be restored exactly")
 
     forgets: tuple[str, ...] = ()
-    """Wrappers whose statistics `lasting` does not reach."""
+    """Wrappers whose statistics `lasting` cannot include."""
     fresh_rows: tuple[int, ...] = ()
-    """Rows that the last `restore` could not bring back, and which began new episodes."""
+    """Rows that the last `restore` could not restore, and which began new episodes."""
 
     def lasting(self) -> dict[str, Any]:
-        """What outlives episodes (running statistics, counters), for `put_lasting`; plain values as in `snapshot`."""
+        """State that persists across episodes (statistics, counters), for `put_lasting`; values as in `snapshot`."""
         return {}
 
     def put_lasting(self, kept: dict[str, Any]) -> None:  # noqa: B027 - most environments keep nothing
-        """Bring back what outlives episodes where no snapshot can be restored; a `reset` has to follow."""
+        """Restore the result of `lasting` if no snapshot can be restored; a `reset` must follow."""
 
     def transition_table(self) -> TransitionTable | None:
         """The environment's known dynamics (`unwrapped.P`), or None."""

@@ -1,4 +1,4 @@
-"""What goes wrong inside an environment, as opposed to what is wrong with the options that it was made with."""
+"""Errors inside an environment, as opposed to wrong options for making it."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import warnings
 
 
 class EnvError(RuntimeError):
-    """An environment raised, or gave a value that does not fit its spaces; one line names it, the call and the value.
+    """An environment raised, or returned a value outside its spaces; one line names it, the call and the value.
 
-    A run that meets it leaves a checkpoint and ends with exit code 1.
+    It ends a run with a checkpoint and exit code 1.
     """
 
 
 class EnvWarning(UserWarning):
-    """Something about an environment that a run goes on with, and its user should know."""
+    """A problem with an environment that does not stop a run, but that its user should know."""
 
 
 def cause(error: BaseException) -> str:
-    """The type and text of an error on one line; also of one whose text cannot be had."""
+    """The type and text of an error on one line; also if its text cannot be obtained."""
     try:
         text = " ".join(str(error).split())
     except Exception:
@@ -26,7 +26,7 @@ def cause(error: BaseException) -> str:
 
 
 def display_hint(text: str) -> str:
-    """What to do about an error that comes from drawing without a display; empty for other errors."""
+    """A hint for an error from drawing without a display; empty for other errors."""
     said = text.lower()
     words = ("opengl", "glfw", "mjr_makecontext", "display environment variable")
     return "; without a display, set MUJOCO_GL=egl" if any(word in said for word in words) else ""

@@ -26,11 +26,11 @@ from gymnast.envs.rows.vector import VectorAdapter
 
 EnvLike: TypeAlias = "str | Callable[..., gym.Env[Any, Any]] | gym.vector.VectorEnv[Any, Any, Any]"
 NATIVE_FROM = {"CartPole-v1": 16}
-"""The least number of rows from which an id's own vector entry point is faster.
+"""The number of rows from which an id's own vector entry point is faster.
 
 Measured with benchmarks/envs.py, env steps/s of random actions (median of 7 alternating rounds, two busy cores):
 serial 23,795 / 33,745 / 21,211 / 36,994 / 35,945 and native 3,413 / 26,445 / 23,773 / 44,602 / 81,500 for 1 / 8 / 12 /
-16 / 32 rows. Worker processes pay for environments that cost more than some 100 µs a step, which nobody can know here.
+16 / 32 rows. Worker processes pay off for environments that cost more than about 100 µs a step, which is unknown here.
 """
 VECTORIZATIONS = ("auto", "serial", "async", "native")
 
@@ -58,12 +58,12 @@ def make(
     serial (in this process), async (worker processes), native (the id's own vector entry point), or auto, a measured
     rule. `options` are passed to the environment's constructor; `max_episode_steps` replaces the registered time limit.
     `wrappers` name classes of `gymnasium.wrappers` to put around each row (`NAME:OPTION=VALUE`), innermost first.
-    With `render=True`, `Env.render` gives frames. `native` says whether an id that has a device-native version is
-    played in that: by default on any device but the CPU. With `compile` a step of a device-native environment is one
+    With `render=True`, `Env.render` gives frames. `native` decides whether an id that has a device-native version is
+    played in it: by default on any device but the CPU. With `compile` a step of a device-native environment is one
     compiled function; with `check_actions` it refuses actions outside its space, by an EnvError; other environments
     ignore both. `frame_stack` makes each observation the last frames of an image environment (`rows/frames.py`), which
     device-native environments, Atari games (they have an option `stack`) and vector environments do not take.
-    Raises ValueError in one line for whatever cannot be built.
+    Raises a one-line ValueError for anything that cannot be built.
     """
     registration.register()
     wanted = _Wanted(
@@ -81,7 +81,7 @@ def make(
 
 
 def _made(id: EnvLike, wanted: _Wanted, *, native: bool | None, compile: bool, check_actions: bool) -> Env:
-    """A given vector environment, rows, or of an id the version that is asked for: device-native or ale-py's own."""
+    """A given vector environment, rows, or the requested version of an id: device-native or ale-py's own."""
     if isinstance(id, gym.vector.VectorEnv):
         return _adapted(id, wanted, check_actions=check_actions)
     if not isinstance(id, str):
@@ -100,7 +100,7 @@ def _made(id: EnvLike, wanted: _Wanted, *, native: bool | None, compile: bool, c
 
 
 def _native_if_bare(id: str, native: bool | None, wanted: _Wanted) -> bool | None:
-    """With wrappers an id that has other versions is not played in its device-native one, unless that is asked for."""
+    """With wrappers an id that has other versions is not played in its device-native one, unless requested."""
     if not wanted.wrappers or native is not None or _is_atari(id):
         return native
     spec = single.resolve(id)
@@ -109,7 +109,7 @@ def _native_if_bare(id: str, native: bool | None, wanted: _Wanted) -> bool | Non
 
 @dataclass(frozen=True)
 class _Wanted:
-    """What `make` was asked for beside the environment."""
+    """The arguments of `make` besides the environment."""
 
     num_envs: int
     device: torch.device
@@ -131,13 +131,13 @@ class _Wanted:
             raise ValueError(f"frame_stack must be >= 1, got {self.frame_stack}")
 
     def refuse_stack(self, what: str) -> None:
-        """ValueError where frames cannot be stacked."""
+        """ValueError if frames cannot be stacked."""
         if self.frame_stack > 1:
             raise ValueError(f"frame_stack {self.frame_stack} cannot be set for {what}")
 
 
 def _adapted(env: gym.vector.VectorEnv[Any, Any, Any], wanted: _Wanted, *, check_actions: bool) -> Env:
-    """A vector environment that exists already."""
+    """An existing vector environment."""
     wanted.refuse_stack("a VectorEnv: wrap the environments that it is made of")
     if isinstance(env, NativeVectorEnv):
         env.check_actions |= check_actions
@@ -157,7 +157,7 @@ def _atari(id: str, wanted: _Wanted) -> Env:
     if wanted.vectorization not in ("auto", "native"):
         kind = wanted.vectorization
         raise ValueError(f"vectorization of Atari games must be auto or native (ale-py's own), got {kind}")
-    from gymnast.envs.atari.games import make_atari  # ale-py's emulators, which nothing else needs
+    from gymnast.envs.atari.games import make_atari  # imports ale-py's emulators, which only games need
 
     return make_atari(
         id,
@@ -202,9 +202,9 @@ def _in_rows(source: single.Source, wanted: _Wanted) -> Env:
 def native_id(
     id: str, device: str | torch.device, *, native: bool | None = None, vectorization: str = "auto"
 ) -> str | None:
-    """The device-native id that `make` plays for an id, or None where it plays another version.
+    """The device-native id that `make` plays for an id, or None if it plays another version.
 
-    `native` True and False ask for it and against it: ValueError where an id has no such version, or no other one.
+    `native` True requires it and False excludes it: ValueError if an id has no such version, or no other one.
     """
     registration.register()
     if _is_atari(id):
@@ -232,7 +232,7 @@ def native_id(
 
 
 def _other_version(id: str, native: bool | None) -> None:
-    """An id that has no device-native version: ValueError where that was asked for."""
+    """An id without a device-native version: ValueError if it was requested."""
     if native:
         raise ValueError(f"native: {id} has no device-native version; see gymnast list envs")
 
@@ -247,13 +247,13 @@ def automatic(source: single.Source, num_envs: int) -> str:
     """The vectorization chosen by `auto`: serial, or native from the number of rows at which it was faster."""
     if not isinstance(source, EnvSpec) or source.vector_entry_point is None:
         return "serial"
-    if isinstance(source.vector_entry_point, NativeEntry):  # `native_id` has seen to it
+    if isinstance(source.vector_entry_point, NativeEntry):  # `native_id` has handled it
         return "serial"
     return "native" if num_envs >= NATIVE_FROM.get(source.id, math.inf) else "serial"
 
 
 def _is_atari(id: str) -> bool:
-    """Whether an id is an Atari game, not an environment that someone else registered under such a name."""
+    """Whether an id is an Atari game, not another environment registered under such a name."""
     spec = gym.registry.get(id)
     return is_atari(id) and (spec is None or str(spec.entry_point).startswith("ale_py"))
 
@@ -309,10 +309,10 @@ def _device(name: str | torch.device) -> torch.device:
     try:
         device = torch.device(name)
         return torch.empty(0, device=device).device
-    except (RuntimeError, AssertionError) as error:  # torch raises either for names unknown and for devices not there
+    except (RuntimeError, AssertionError) as error:  # torch raises either for unknown names and missing devices
         raise ValueError(f"device {str(name)!r} cannot be used: {str(error).splitlines()[0]}") from None
 
 
 def _vector_name(env: gym.vector.VectorEnv[Any, Any, Any]) -> str:
-    """Its id; EnvPool's `spec` is of another kind and has none."""
+    """Its id; EnvPool's `spec` is different and has none."""
     return str(getattr(env.spec, "id", None) or type(env.unwrapped).__name__)

@@ -1,4 +1,4 @@
-"""A loop that is not gymnast's: what `reset` and `step` of one Gymnasium environment return, as agents take it.
+"""For your own loop: converts results of `reset` and `step` of one Gymnasium environment to an agent's inputs.
 
     begun = begin_of(env, env.reset(seed=0))
     while True:
@@ -28,7 +28,7 @@ from gymnast.envs.step import Obs, Step, batched, children, masks
 
 
 class Spaces(Protocol):
-    """Whatever has the two spaces: the environment, or the agent."""
+    """An object with the two spaces: the environment, or the agent."""
 
     @property
     def observation_space(self) -> gym.Space[Any]: ...
@@ -39,10 +39,10 @@ class Spaces(Protocol):
 def begin_of(
     env: Spaces, begun: tuple[Any, dict[str, Any]], *, device: str = "cpu"
 ) -> tuple[Obs, Tensor, Tensor | None]:
-    """What `env.reset()` returned as an actor takes it: observation [1, ...], start bool [1], action mask [1, A].
+    """The result of `env.reset()` for an actor: observation [1, ...], start bool [1], action mask [1, A].
 
     Raises:
-        EnvError: an observation or a mask that does not fit its space.
+        EnvError: an observation or a mask does not match its space.
     """
     obs, mask = _observed(env, *begun, device=torch.device(device))
     return obs, torch.ones(1, dtype=torch.bool, device=device), mask
@@ -55,22 +55,22 @@ def step_of(
     begun: tuple[Any, dict[str, Any]] | None = None,
     device: str = "cpu",
 ) -> Step:
-    """What `env.step(action)` returned, five values, as `agent.store` takes it: a step of one row.
+    """The five values of `env.step(action)` for `agent.store`: a step of one row.
 
-    `begun` is what `env.reset()` returned where the episode ended, and only there. Masks are read from
-    `info["action_mask"]`, lives from `info["lives"]`, and the episode's return and length, which policy searches learn
-    from, from `info["episode"]` (Gymnasium's wrapper `RecordEpisodeStatistics`).
+    `begun` is the result of `env.reset()` if the episode ended, else None. Masks are read from
+    `info["action_mask"]`, lives from `info["lives"]`, and the episode's return and length, from which policy searches
+    learn, from `info["episode"]` (Gymnasium's wrapper `RecordEpisodeStatistics`).
 
     Raises:
-        EnvError: a value that does not fit: a reward that is not one number, an observation outside its space.
-        ValueError: `begun` is missing where the episode ended, or given where it did not.
+        EnvError: an invalid value: a reward that is not one number, an observation outside its space.
+        ValueError: `begun` is missing after the end of an episode, or given without one.
     """
     observation, reward, terminated, truncated, info = stepped
     where = torch.device(device)
     number, *ends = _plain(reward, terminated, truncated)
     ended = any(ends)
     if ended != (begun is not None):
-        wrong = "needs begun=env.reset(), for the episode ended" if ended else "takes begun only where an episode ended"
+        wrong = "needs begun=env.reset(), as the episode ended" if ended else "takes begun only if the episode ended"
         raise ValueError(f"step_of {wrong}")
     next_obs, next_mask = _observed(env, observation, info, device=where, ended=ended)
     obs, mask = (next_obs, next_mask) if begun is None else _observed(env, *begun, device=where)
@@ -103,7 +103,7 @@ def _plain(reward: Any, terminated: Any, truncated: Any) -> tuple[float, bool, b
 def _observed(
     env: Spaces, observation: Any, info: dict[str, Any], *, device: torch.device, ended: bool = False
 ) -> tuple[Obs, Tensor | None]:
-    """An observation [1, ...], and its mask [1, A] where the info has one."""
+    """An observation [1, ...], and its mask [1, A] if the info has one."""
     try:
         obs = batched(env.observation_space, _lifted(observation, env.observation_space), device)
         mask = None

@@ -17,7 +17,7 @@ from gymnast.envs.errors import cause
 
 
 def find(name: str, kind: str) -> Any:
-    """What `module:name` or `./file.py:name` stands for; ValueError in one line, where `kind` says what is sought."""
+    """The object named `module:name` or `./file.py:name`; one-line ValueError, in which `kind` names its kind."""
     where, _, attribute = name.rpartition(":")
     module = load(where)
     found = getattr(module, attribute, None)
@@ -30,13 +30,13 @@ def find(name: str, kind: str) -> Any:
 
 
 def load(where: str) -> ModuleType:
-    """Import a module, or a file whose name ends in .py; ValueError in one line where that fails."""
+    """Import a module, or a file whose name ends in .py; one-line ValueError if that fails."""
     with kept_defaults(where):
         return _file(where) if where.endswith(".py") else _module(where)
 
 
 def name_of(function: Any) -> str | None:
-    """The name by which `find` gives a function or class; None where there is none, as for a lambda."""
+    """The name by which `find` finds a function or class; None if it has none, as a lambda."""
     module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", "")
     if module in (None, "__main__") or getattr(sys.modules.get(module), name, None) is not function:
         return None
@@ -77,7 +77,7 @@ def _file(name: str) -> ModuleType:
 
 
 def _file_module(path: Path) -> str:
-    """The name of a file's module: files of one name in two folders are two modules."""
+    """The name of a file's module: files of the same name in two folders are two modules."""
     return f"gymnast_file_{path.stem}_{zlib.crc32(str(path).encode()):08x}"
 
 

@@ -1,4 +1,4 @@
-"""The ids of gymnast's own environments, and of MinAtar's where that package is installed."""
+"""The ids of gymnast's own environments, and of MinAtar's if that package is installed."""
 
 from __future__ import annotations
 

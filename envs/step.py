@@ -1,4 +1,4 @@
-"""What environments pass to the loop and to agents, and how Gymnasium's values become it.
+"""The data that environments pass to the loop and to agents, and its conversion from Gymnasium's values.
 
 Agents know no other part of `envs`.
 """
@@ -38,16 +38,16 @@ TENSOR_DTYPES: dict[Any, np.dtype[Any]] = {
 class Step:
     """One step of N environments; every tensor is on the environment's device and belongs to the caller.
 
-    Nothing here is ever written again by the environment, so a step may be kept. Where no episode ended, `obs` and
+    The environment never overwrites these tensors, so a step may be kept. If no episode ended, `obs` and
     `next_obs` may be the same tensor and constant rows may be shared between steps: read them, do not write them.
     """
 
     obs: Obs
-    """What the policy sees next, [N, ...]: the first observation of the new episode where one ended."""
+    """The policy's next observation, [N, ...]: the first one of the new episode if one ended."""
     start: Tensor
     """Rows of `obs` that begin an episode, bool [N]."""
     next_obs: Obs
-    """The true successor of the action, [N, ...]: the final observation where the episode ended."""
+    """The true successor of the action, [N, ...]: the final observation if the episode ended."""
     reward: Tensor
     """float32 [N], exactly as returned by the environment, never clipped."""
     terminated: Tensor
@@ -57,19 +57,19 @@ class Step:
     num_active: int
     """Host integer: transitions that count in this step (N unless `active` says less)."""
     num_ended: int | None
-    """Host integer: rows that ended in this step. None where only the device knows."""
+    """Host integer: rows that ended in this step. None if only the device knows."""
     active: Tensor | None = None
     """False on rows whose action the environment ignored, bool [N]: not stored, not counted. None means all rows."""
     lives: Tensor | None = None
-    """Lives left after the step, int64 [N], where the environment has them."""
+    """Lives left after the step, int64 [N], if the environment has them."""
     action_mask: Tensor | None = None
-    """Allowed actions in `obs`, bool [N, A], where the environment says them."""
+    """Allowed actions in `obs`, bool [N, A], if the environment gives them."""
     next_action_mask: Tensor | None = None
     """Allowed actions in `next_obs`, bool [N, A]."""
     episode_return: Tensor | None = None
-    """True undiscounted return, float64 [N], read only where an episode ended. None where none did."""
+    """True undiscounted return, float64 [N], valid only in rows whose episode ended. None if none did."""
     episode_length: Tensor | None = None
-    """True length in env steps, int64 [N], read only where an episode ended. None where none did."""
+    """True length in env steps, int64 [N], valid only in rows whose episode ended. None if none did."""
 
     @property
     def ended(self) -> Tensor:
@@ -81,7 +81,7 @@ class Step:
 class TransitionTable:
     """A finite Markov decision process as arrays: S states, A actions, at most K outcomes of each pair.
 
-    Outcomes stand in the order in which the environment draws them; unused ones have probability 0.
+    Outcomes are in the order in which the environment draws them; unused ones have probability 0.
     """
 
     probability: np.ndarray  # float64 [S, A, K]
@@ -110,7 +110,7 @@ def to_tensor(array: np.ndarray, device: torch.device) -> Tensor:
 
 
 def tensor_dtype(space: gym.Space[Any]) -> np.dtype[Any]:
-    """The dtype that observations of an array space have as tensors: float64 becomes float32, uint8 stays."""
+    """The tensor dtype of an array space's observations: float64 becomes float32, uint8 stays."""
     if isinstance(space, spaces.Discrete):
         return np.dtype(np.int64)
     dtype = np.dtype(space.dtype)
@@ -136,12 +136,12 @@ def batched(space: gym.Space[Any], observations: Any, device: torch.device) -> O
 
 
 def masks(space: gym.Space[Any], given: Any, rows: int, device: torch.device, *, ended: bool = False) -> Tensor:
-    """Masks of allowed actions as they come from one environment (`rows` 1) or N of them, bool [N, A].
+    """Masks of allowed actions from one environment (`rows` 1) or N of them, as bool [N, A].
 
-    Where an episode `ended`, a mask that allows no action allows all.
+    If an episode `ended`, a mask that allows no action allows all.
 
     Raises:
-        ValueError: masks that do not fit the action space, or allow no action.
+        ValueError: masks do not match the action space, or allow no action.
     """
     size = sum(incoming.mask_sizes(space))
     many = not isinstance(given, tuple) and np.shape(given) == (rows, size)

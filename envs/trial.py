@@ -1,4 +1,4 @@
-"""Try an environment: what it gives, whether it repeats itself, and what gymnast does with it, one line each."""
+"""Try an environment: its spaces and rewards, whether it is repeatable and can be resumed, one line each."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from gymnast.envs.step import Obs, Step, children, map_obs, tensor_dtype
 
 Verdict = Literal["ok", "note", "fault"]
 TIMED = 0.5
-"""Seconds of stepping from which the speed is told."""
+"""Seconds of stepping over which speed is measured."""
 RESUMED = 50
-"""Steps that are played again after a snapshot."""
+"""Steps that are repeated after a snapshot."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was tried: `ok`, a `note` that is good to know, or a `fault` with which no run would go well."""
+    """One result: `ok`, a `note` that is good to know, or a `fault` that would spoil a run."""
 
     name: str
     verdict: Verdict
@@ -44,13 +44,13 @@ class Finding:
 
 @dataclass(frozen=True)
 class Checked:
-    """What `check` found, in the order in which it was tried."""
+    """The findings of `check`, in order."""
 
     findings: tuple[Finding, ...]
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is at fault."""
+        """Whether there are no faults."""
         return all(finding.verdict != "fault" for finding in self.findings)
 
     def __str__(self) -> str:
@@ -65,10 +65,10 @@ def check(
     options: dict[str, Any] | None = None,
     max_episode_steps: int | None = None,
 ) -> Checked:
-    """Play random steps in an environment, and tell what it gives and what gymnast will do with it.
+    """Play random steps in an environment, and report its properties and any problems.
 
-    `env` is what `envs.make` takes: an id, a function that builds a `gym.Env`, or a `gym.vector.VectorEnv`, which is
-    played as it is and left open. Nothing is raised for what is wrong with it: that is a finding.
+    `env` is as in `envs.make`: an id, a function that builds a `gym.Env`, or a `gym.vector.VectorEnv`, which is
+    played as it is and left open. Errors of the environment are not raised: they are findings.
     """
     if isinstance(env, gym.vector.VectorEnv):
         return Checked(
@@ -81,22 +81,22 @@ def check(
 def why_not_restored(
     env: EnvLike, *, options: dict[str, Any] | None = None, max_episode_steps: int | None = None
 ) -> str | None:
-    """Why a replay of an environment does not lead where it was, by a short trial of two; None where it does.
+    """Why replaying an environment does not restore it, by a short trial of two; None if it does.
 
-    Also None where they cannot be built or stepped: whoever has to do that says it better.
+    Also None if they cannot be built or stepped: the caller that needs them reports that better.
     """
     build = partial(make, env, vectorization="serial", options=options, max_episode_steps=max_episode_steps)
     trial = _Trial(build, RESUMED, 0)
     made: list[Env] = []
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", EnvWarning)  # the run says them again
+        warnings.simplefilter("ignore", EnvWarning)  # the run repeats them
         try:
             made.append(build())
             first = made[0]
             if not isinstance(first, SerialEnv) or first.rows[0].method != "replay":
                 return None
             made.append(build())
-            for _ in range(2):  # the second time after an episode or more
+            for _ in range(2):  # the second time after at least one episode
                 first.reset()
                 list(trial._random(first, RESUMED))
             taken = first.snapshot()
@@ -110,7 +110,7 @@ def why_not_restored(
 
 
 def _lost(trial: _Trial, first: Env, second: Env, taken: dict[str, Any]) -> str | None:
-    """What is lost by restoring the second environment from a snapshot of the first; None if nothing is."""
+    """The loss from restoring the second environment from a snapshot of the first; None if nothing is lost."""
     try:
         second.restore(taken)
     except (ValueError, EnvError) as error:
@@ -119,18 +119,18 @@ def _lost(trial: _Trial, first: Env, second: Env, taken: dict[str, Any]) -> str 
         same = _same(list(trial._steps_of(first, RESUMED)), list(trial._steps_of(second, RESUMED)))
     except EnvError:
         return None
-    return None if same else "a restored environment goes another way than the one that was kept"
+    return None if same else "a restored environment continues differently from the saved one"
 
 
 @dataclass
 class _Trial:
-    """An environment on trial; each method tries one thing, and later ones need what earlier ones found."""
+    """An environment on trial; each method tries one thing, and later ones need the results of earlier ones."""
 
     build: Callable[..., Env]
     steps: int
     seed: int
     again: bool = True
-    """Whether it can be built again, and closed."""
+    """Whether it can be rebuilt and closed."""
 
     def findings(self) -> Iterator[Finding]:
         try:
@@ -150,7 +150,7 @@ class _Trial:
             yield self._closed(self.env)
 
     def _rebuilt(self) -> Iterator[Finding]:
-        """What further environments of the same kind tell."""
+        """Findings that need further environments of the same kind."""
         try:
             self.build().close()
         except ValueError as error:
@@ -201,16 +201,16 @@ class _Trial:
     def _masks(self) -> Iterator[Finding]:
         mask = self.env.action_mask
         if mask is not None:
-            yield Finding("masks", "ok", f"of {mask.shape[1]} choices, heeded in acting and in every bootstrap")
+            yield Finding("masks", "ok", f"of {mask.shape[1]} choices, used for acting and for every bootstrap")
 
     def _repeats(self) -> Finding:
         first, second = self._recorded(self.build(), self.steps), self._recorded(self.build(), self.steps)
         if _same(first, second):
             return Finding("seeds", "ok", "the same seed and actions give the same episodes")
-        return Finding("seeds", "note", "the same seed and actions give other episodes: runs cannot be repeated")
+        return Finding("seeds", "note", "the same seed and actions give different episodes: runs cannot be repeated")
 
     def _across_episodes(self) -> Iterator[Finding]:
-        """Whether an episode depends on those before it in ways that a seed does not undo."""
+        """Whether an episode depends on earlier ones in ways that a seed does not reset."""
         env = self.build()
         if not env.seeds_episodes:
             return
@@ -221,15 +221,15 @@ class _Trial:
         finally:
             env.close()
         if not _same(first, again):
-            text = "some state outlives an episode, so that a seeded episode depends on those before it"
+            text = "some state persists across episodes, so a seeded episode depends on earlier ones"
             yield Finding("state", "note", text)
         else:
-            yield Finding("state", "ok", "a seeded episode does not depend on those before it")
+            yield Finding("state", "ok", "a seeded episode does not depend on earlier ones")
 
     def _resumes(self) -> Finding:
         if not self.env.exact_resume:
             return Finding(
-                "resume", "note", "a resumed run begins new episodes: the state can be neither kept nor replayed"
+                "resume", "note", "a resumed run starts new episodes: the state can be neither saved nor replayed"
             )
         env, other = self.build(), self.build()
         try:
@@ -237,9 +237,11 @@ class _Trial:
             list(self._steps_of(env, RESUMED))
             other.restore(env.snapshot())
             if not _same(list(self._steps_of(env, RESUMED)), list(self._steps_of(other, RESUMED))):
-                return Finding("resume", "note", "a restored environment goes another way: resumed runs are not exact")
+                return Finding(
+                    "resume", "note", "a restored environment continues differently: resumed runs are not exact"
+                )
         except (ValueError, EnvError) as error:
-            return Finding("resume", "note", f"a resumed run begins new episodes: {_line(error)}")
+            return Finding("resume", "note", f"a resumed run starts new episodes: {_line(error)}")
         finally:
             env.close()
             other.close()
@@ -290,7 +292,7 @@ class _Trial:
 
 
 def _actions(env: Env, space: gym.Space[Any], rng: np.random.Generator) -> Tensor:
-    """One random action in each row, among the allowed ones where there is a mask."""
+    """One random action in each row, among the allowed ones if there is a mask."""
     if env.action_mask is None or isinstance(space, spaces.Box):
         return torch.from_numpy(np.stack([np.asarray(space.sample()) for _ in range(env.num_envs)])).to(env.device)
     start = getattr(space, "start", 0)
@@ -316,7 +318,7 @@ def _same(left: list[Any], right: list[Any]) -> bool:
 
 
 def _tensors(space: gym.Space[Any]) -> str:
-    """The tensors that observations become."""
+    """The tensors that hold the observations."""
     if isinstance(space, (spaces.Dict, spaces.Tuple)):
         return "{" + ", ".join(f"{name}: {_tensors(part)}" for name, _, part in children(space)) + "}"
     return f"{tensor_dtype(space).name} {list(space.shape or ())}"

@@ -1,4 +1,4 @@
-"""Backbones by name. Listing the names takes no torch: what needs it is imported by the functions that build."""
+"""Backbones by name. Listing the names needs no torch: the functions that build import it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     BackboneName: TypeAlias = str | type[nn.Module]
     Backbone: TypeAlias = str | nn.Module | type[nn.Module]
 else:
-    BackboneName = str  # what flags are made from: `named` turns a class into its name
+    BackboneName = str  # flags use names: `named` turns a class into its name
     Backbone = Any
 
 C = TypeVar("C")
@@ -58,13 +58,13 @@ def build(
     `options` are those of the named backbone (`gymnast list networks`), for instance {"width": 2} for `impala`.
 
     `hidden_sizes` are the units of its fully connected layers, by default `default_sizes`; `activation` is theirs
-    in `mlp` and `combined`; `layer_norm` normalises what each layer gives before its activation (Ba et al. 2016);
+    in `mlp` and `combined`; `layer_norm` normalises each layer's output before its activation (Ba et al. 2016);
     `init` and `generator` make the weights of the named ones. A user's own module, given as an object, as a class, or
     as the `module:Class` or `./file.py:Class` of code imported already, has its own layers and keeps the weights that
     it comes with.
 
     Raises:
-        ValueError: an unknown name (with the nearest one), or an observation space that the backbone does not fit.
+        ValueError: an unknown name (with the nearest one), or an observation space that the backbone does not support.
     """
     from gymnast.networks.own import checked
 
@@ -170,7 +170,7 @@ def default_sizes_of(name: str) -> tuple[int, ...]:
 
 
 def automatic(observation_space: gym.Space[Any]) -> str:
-    """The backbone that `auto` stands for."""
+    """The backbone that `auto` selects."""
     from gymnast.networks.layers.images import has_image, is_image
 
     if isinstance(observation_space, spaces.Dict | spaces.Tuple):
@@ -187,17 +187,17 @@ def named(backbone: Backbone) -> str:
     if isinstance(backbone, str):
         return backbone
     if not isinstance(backbone, type):
-        raise ValueError("backbone must be a name or a class in a config; give a module to the agent: backbone=module")
+        raise ValueError("backbone must be a name or a class in a config; pass a module to the agent: backbone=module")
     if getattr(sys.modules.get(backbone.__module__), backbone.__qualname__, None) is not backbone:
         raise ValueError(
             f"backbone {backbone.__name__} cannot be found by its name: define the class at the top level of a module, "
-            "or give it to the agent: backbone=Class"
+            "or pass it to the agent: backbone=Class"
         )
     return path_of(backbone)
 
 
 def settled(config: C, backbone: Backbone | None) -> tuple[C, Backbone]:
-    """A config and the backbone to build: its own, or one that is given beside it, whose name the config then has."""
+    """A config and the backbone to build: its own, or a given one, whose name the config then has."""
     if backbone is None:
         return config, config.backbone  # type: ignore[attr-defined]
     name = backbone if isinstance(backbone, str) else path_of(backbone)

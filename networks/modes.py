@@ -1,8 +1,8 @@
 """Training and evaluation mode: the one place that decides which of them a network is in.
 
 A network is in evaluation mode from the moment it is built: acting, greedily or to explore, target networks, values of
-successors and everything else that is no update. So an observation's output depends on no other row of its batch, and
-evaluating changes nothing. Only `Update` switches to training mode, around a loss and its gradient, and only for a
+successors and everything else except updates. So an output does not depend on other rows of its batch, and
+evaluation changes nothing. Only `Update` switches to training mode, around a loss and its gradient, and only for a
 network that `depends_on_mode`; the others pay nothing. gymnast's own layers do not depend on it (noise is an argument).
 """
 
@@ -64,7 +64,7 @@ def acting(network: M) -> M:
 
 
 def depends_on_mode(network: nn.Module) -> bool:
-    """Whether training mode may change what a network computes, or what its gradient needs (cuDNN's LSTM and GRU)."""
+    """Whether training mode may change a network's output, or its gradient requires it (cuDNN's LSTM and GRU)."""
     return any(_depends(module) for module in network.modules())
 
 

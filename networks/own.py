@@ -1,4 +1,4 @@
-"""A user's own backbone, tried once before it is used: what it gives for two observations of the space."""
+"""A user's own backbone, checked before use on two observations of the space."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def checked(module: object, name: str, space: gym.Space[Any]) -> nn.Module:
     """The module, if it is a backbone; its lazy layers get their sizes here.
 
     Raises:
-        ValueError: it does not turn observations [B, ...] into features, float32 [B, out_features].
+        ValueError: its features of observations [B, ...] are not float32 [B, out_features].
     """
     if not isinstance(module, nn.Module) or not _counts(getattr(module, "out_features", None)):
         raise ValueError(f"backbone {name} must be an nn.Module with an integer attribute out_features >= 1")
@@ -65,7 +65,7 @@ def _counts(value: Any) -> bool:
 
 
 def _device(module: nn.Module) -> torch.device:
-    """That of its first weights; meta weights hold nothing, and observations cannot join them."""
+    """The device of its first weights; meta weights have no data, so observations cannot move there."""
     weights = next(module.parameters(), None)
     return torch.device("cpu") if weights is None or weights.is_meta else weights.device
 

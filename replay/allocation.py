@@ -1,4 +1,4 @@
-"""How much memory and disk a replay may take, checked before it is allocated; and frames on disk."""
+"""Memory and disk space of a replay, checked before it is allocated; and frames on disk."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ def check_fits(needed: int, device: torch.device, *, replay_size: int) -> None:
     if needed > free - RESERVE:
         fits = max(int(replay_size * (free - RESERVE) / needed), 0)
         raise ValueError(
-            f"replay_size {replay_size:,} needs {needed / 1e9:.2f} GB and {max(free, 0) / 1e9:.2f} GB are free on "
-            f"{device}; at most {fits:,} fits"
+            f"replay_size {replay_size:,} needs {needed / 1e9:.2f} GB but {max(free, 0) / 1e9:.2f} GB are free on "
+            f"{device}; at most {fits:,} slots fit"
         )
 
 
 def map_file(path: str, sizes: list[int], *, replay_size: int) -> list[np.ndarray]:
     """Arrays of these sizes in bytes, initially zero, in a file that disappears with the process, however it ends.
 
-    The file is created and its name deleted as soon as it is mapped: its space is free again when the process is gone,
+    The file is created and its name deleted as soon as it is mapped: its space is free again when the process ends,
     no other run can open it, and nothing stale is left to clean up. Its room is reserved at once if the system can,
     because a disk that fills up later would kill the process. An existing file is never touched.
 
@@ -60,7 +60,7 @@ def map_file(path: str, sizes: list[int], *, replay_size: int) -> list[np.ndarra
         free = shutil.disk_usage(Path(path).absolute().parent).free
         if starts[-1] > free:
             raise ValueError(
-                f"replay_size {replay_size:,} needs {starts[-1] / 1e9:.2f} GB of disk and {free / 1e9:.2f} GB are "
+                f"replay_size {replay_size:,} needs {starts[-1] / 1e9:.2f} GB of disk but {free / 1e9:.2f} GB are "
                 f"free for replay_path {path}"
             )
         mapped = _mapped(path, starts[-1])
@@ -74,7 +74,7 @@ def map_file(path: str, sizes: list[int], *, replay_size: int) -> list[np.ndarra
 
 
 def _mapped(path: str, size: int) -> mmap.mmap:
-    """A new file of `size` bytes in memory, whose name is gone; OSError where it cannot be made."""
+    """A new file of `size` bytes in memory, already unlinked; OSError if it cannot be created."""
     new = os.O_RDWR | os.O_CREAT | os.O_EXCL
     if sys.platform == "win32":  # an open file keeps its name there, and O_TEMPORARY deletes it with the last handle
         file = os.open(path, new | os.O_BINARY | os.O_TEMPORARY, 0o600)

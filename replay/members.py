@@ -1,6 +1,6 @@
 """One ring for many agents: M * N streams, N of each member in turn, of which a member samples only its own.
 
-A member's slots, in their order, are those of a ring of its own: slot j is in row j // N, column j % N, and the ring of
+A member's slots, in their order, are those of its own ring: slot j is in row j // N, column j % N, and the ring of
 all members has that row with M * N columns.
 """
 
@@ -19,7 +19,7 @@ from gymnast.replay.samplers import Prioritized, Uniform
 
 
 class MemberSampler:
-    """A sampler for each member, which draws what it would draw from a ring of its own.
+    """A sampler for each member, which draws as from the member's own ring.
 
     `watch` gives it the ring that they sample from, of which every step writes every stream.
     """
@@ -27,7 +27,7 @@ class MemberSampler:
     def __init__(self, samplers: Sequence[Uniform | Prioritized]) -> None:
         self.samplers = samplers
         self.slot_bytes = 1 + samplers[0].slot_bytes
-        self._told = not isinstance(samplers[0], Uniform)  # a uniform one is not told of changes and errors
+        self._told = not isinstance(samplers[0], Uniform)  # uniform samplers do not need changes and errors
 
     def allocate(self, slots: int) -> None:
         members = len(self.samplers)
@@ -37,7 +37,7 @@ class MemberSampler:
         self._counts = np.zeros((2, members), np.int64)  # of each member: slots that are ready, slots ever written
 
     def watch(self, ring: Ring) -> None:
-        """The ring whose `slot` says how far each stream has been written."""
+        """The ring whose `slot` gives the written length of each stream."""
         self._slot, self._last = ring.slot, np.full_like(ring.slot, -1)
         self._of_ring = ring.ready
 
@@ -104,7 +104,7 @@ def _follow(
     members_of: np.ndarray,  # int64 [K], out
     places: np.ndarray,  # int64 [K], out
 ) -> None:
-    """Bring the members' views of the ring up to date, and tell whose the changed slots are, and which of theirs."""
+    """Update the members' views of the ring; returns the members of the changed slots, and their slots there."""
     members, slots = mine.shape
     streams = len(slot)
     own = streams // members

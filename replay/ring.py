@@ -4,7 +4,7 @@ Slots are arranged in rows of N, one column per stream: the step after slot i of
 circle. An episode occupies consecutive slots of its column: its first observation, then the successor of every action,
 the final observation included. With a stack of k the k frames of the first observation come first, so every later
 stack, and every `next_obs`, is k consecutive frames and nothing is ever padded. A slot holds the newest frame of an
-observation and the action, reward and end that followed it. `ready` says which slots may be sampled: their n-step
+observation and the action, reward and end that followed it. `ready` marks the slots that may be sampled: their n-step
 window is complete, and none of their frames has been overwritten.
 """
 

@@ -173,7 +173,7 @@ def _change(ring: Arrays, slot: int, ready: bool) -> None:
 
 @njit(cache=True, nogil=True)
 def _write(ring: Arrays, row: int, source: int) -> None:
-    """Give a frame the stream's next slot; the stacks that thereby lose a frame are no longer ready."""
+    """Give a frame the stream's next slot; stacks that lose a frame by it are no longer ready."""
     slot = _next(ring, ring.streams[SLOT, row])
     ring.streams[SLOT, row] = slot
     move = ring.counts[MOVES]

@@ -31,7 +31,7 @@ class Sampler(Protocol):
         ...
 
     def changed(self, slots: np.ndarray, ready: np.ndarray) -> None:
-        """Slots, int64 [K], have become ready or are no longer ready, as `ready` (bool [slots]) now says."""
+        """Slots, int64 [K], have become ready or are no longer ready, as in `ready` (bool [slots])."""
         ...
 
     def sample(self, ready: np.ndarray, count: int, index: np.ndarray, weight: np.ndarray) -> None:
@@ -56,13 +56,13 @@ class Uniform:
         self.rng = rng
 
     def allocate(self, slots: int) -> None:
-        """Nothing: the ring says which slots are ready."""
+        """No-op: the ring has the ready slots."""
 
     def anneal(self, env_step: int) -> None:
-        """Nothing: no schedule."""
+        """No-op: no schedule."""
 
     def changed(self, slots: np.ndarray, ready: np.ndarray) -> None:
-        """Nothing: the ring says which slots are ready."""
+        """No-op: the ring has the ready slots."""
 
     def sample(self, ready: np.ndarray, count: int, index: np.ndarray, weight: np.ndarray) -> None:
         # Rejection: uniform slots, of which only the ready ones are kept, are uniform over the ready ones.
@@ -77,7 +77,7 @@ class Uniform:
         weight[:] = 1.0
 
     def update(self, index: Tensor, error: Tensor) -> None:
-        """Nothing: errors do not change uniform samples."""
+        """No-op: errors do not change uniform samples."""
 
     def state_dict(self) -> dict[str, Any]:
         return {"rng": self.rng.bit_generator.state}

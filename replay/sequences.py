@@ -2,7 +2,7 @@
 
 A sequence is `burn_in + length + n` consecutive slots of one stream: those that only warm up the memory, those to learn
 from, and those that the last targets bootstrap from (Kapturowski et al. 2019, section 3). One begins at every
-`period`-th slot, whatever the slot holds, and may run over the end of an episode into the next one: `start` says where
+`period`-th slot, regardless of its content, and may run over an episode's end into the next one: `start` marks where
 memory is reset, and `valid` is 0 if a slot holds no transition, as an episode's final observation does.
 """
 
@@ -142,7 +142,7 @@ class SequenceReplay:
             active=active,
         )
         after = np.array(ring.slot)
-        moved = (after - before) % ring.slots // width  # [N]: 0 not active, 1 going on, stack + 1 a new episode
+        moved = (after - before) % ring.slots // width  # [N]: 0 not active, 1 continuing, stack + 1 a new episode
         for step in range(1, int(moved.max()) + 1):
             rows = (moved >= step).nonzero()[0]
             self._write(rows, (before[rows] + step * width) % ring.slots)

@@ -35,7 +35,7 @@ class NStep:
     """Transitions of n steps from stored single ones (n = 1: the single ones); ends stop a window.
 
     R = r_0 + gamma r_1 + … over m <= n steps, and the discount gamma**m * bootstrap of the last of them (Sutton & Barto
-    2018, eq. 7.1), where `bootstrap` is 1 - terminated. The rings build them: `ring_kernels.windows` on the CPU,
+    2018, eq. 7.1), where `bootstrap` is 1 - terminated. The rings compute them: `ring_kernels.windows` on the CPU,
     `windows` in `device/ring.py` on a device.
     """
 

@@ -114,7 +114,7 @@ def test_the_whole_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     assert len(runner.tasks) == 8
     assert capsys.readouterr().err == f"gymnast: {failing} failed: no memory\n"
     report = tmp_path / "reports" / "mine" / "report.md"
-    assert f"Left out, not finished: {failing}." in report.read_text()
+    assert f"Left out as unfinished: {failing}." in report.read_text()
     # The same command again: one run is missing, and then the report is that of all.
     monkeypatch.setattr(jobs, "run", runner := Runner())
     assert main(words) == 0
@@ -127,7 +127,7 @@ def test_the_whole_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     # Another request in the same folders is refused before anything is started, more steps go on with them.
     capsys.readouterr()
     assert main([*words, "--", "--gamma", "0.5"]) == 2
-    assert "--gamma is not given there, and 0.5 here; choose another --name" in capsys.readouterr().err
+    assert "--gamma is not given there, but 0.5 here; choose another --name" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -86,7 +86,7 @@ def test_an_agent_of_other_code_is_not_imported(tmp_path: Path) -> None:
     (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Evil: ...\n")
     about = About(f"{tmp_path}/evil.py:Evil", {}, "X", 0, ABOUT.observation_space, ABOUT.observation_space, {}, {})
     checkpoint.save(tmp_path / "x.pt", about, {"agent": {}})
-    with pytest.raises(UsageError, match=r"trust=True \(--trust\) runs it, and agent=Class gives it"):
+    with pytest.raises(UsageError, match=r"trust=True \(--trust\) runs it, or pass agent=Class"):
         rebuild.load(tmp_path / "x.pt")
     assert not (tmp_path / "ran").exists()
 
@@ -159,7 +159,7 @@ def test_a_run_that_the_disk_has_no_room_for_does_not_start(tmp_path: Path, monk
     small = DQNConfig(replay_size=1_000, hidden_sizes=(8,))
     assert train("dqn", options, small).exit_code == 0
     shutil.rmtree(tmp_path / "runs")
-    with pytest.raises(UsageError, match=r"its checkpoints need 7 MB and 11 MB are free"):
+    with pytest.raises(UsageError, match=r"its checkpoints need 7 MB and only 11 MB are free"):
         train("dqn", options, replace(small, replay_size=100_000))
     assert not (tmp_path / "runs").exists()
 

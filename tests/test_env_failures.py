@@ -217,7 +217,7 @@ def test_a_failing_close_costs_a_warning(tmp_path: Path, registered: str, vector
 def test_a_vector_environment_unlike_that_of_its_evaluations_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         UsageError,
-        match=r"evaluations beside a VectorEnv are made in the env .*'CartPole-v1', whose",
+        match=r"with a VectorEnv, evaluations use the env .*'CartPole-v1', whose",
     ):
         run(tmp_path, gym.vector.SyncVectorEnv([faulty()]))
     assert list(tmp_path.iterdir()) == []
@@ -345,7 +345,7 @@ def test_frames_of_any_kind(name: str, vectorization: str) -> None:
 def test_what_is_no_picture_is_named(frame: Any) -> None:
     env = envs.make(faulty(frame=frame), render=True)
     env.reset()
-    with pytest.raises(EnvError, match=r"build gave .* which is no picture \(render of episode 1\)"):
+    with pytest.raises(EnvError, match=r"build gave .* which is not a picture \(render of episode 1\)"):
         env.render()
 
 

@@ -148,7 +148,7 @@ def test_an_observation_of_the_wrong_shape_is_refused() -> None:
             return np.zeros(1, np.float32), {}
 
     env = envs.make(lambda: Wrong(spaces.Box(-1, 1, (3,)), spaces.Discrete(2)))
-    with pytest.raises(EnvError, match=r"shape \(1,\) where its space says \(3,\)"):
+    with pytest.raises(EnvError, match=r"shape \(1,\) but its space says \(3,\)"):
         env.reset()
 
 
@@ -167,7 +167,7 @@ def test_an_observation_of_the_wrong_shape_is_refused() -> None:
         ({"id": "FrozenLake-v1", "options": {"map_name": "9x9"}}, "FrozenLake-v1 cannot be made"),
         ({"id": "Pendulum-v1", "vectorization": "native"}, "Pendulum-v1 has no vector entry point"),
         ({"id": "Pong", "vectorization": "async"}, "vectorization of Atari games must be auto or native"),
-        ({"id": lambda: 3}, "the function gave an int, not a gymnasium.Env"),
+        ({"id": lambda: 3}, "the function returned an int, not a gymnasium.Env"),
         ({"id": "gymnast/Bandit-v0", "render": True}, "gymnast/Bandit-v0 cannot be made: .*nothing to show"),
         ({"id": Scripted, "render": True}, "Scripted cannot render frames"),
     ],

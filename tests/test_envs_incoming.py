@@ -134,17 +134,17 @@ BYTES = spaces.Box(0, 255, (2,), np.uint8)
         (BYTES, lambda step: np.full(2, -1 if step else 0), "-1 in an observation of int64"),
         (BYTES, lambda step: np.full(2, 300 if step else 0), "300 in an observation of int64"),
         (BYTES, lambda step: np.full(2, np.nan if step else 0), "nan in an observation"),
-        (spaces.Discrete(3), lambda step: -1 if step == 2 else 0, "-1 where its space says 0 to 2"),
-        (spaces.Discrete(3), lambda step: 3 if step == 2 else 0, "3 where its space says 0 to 2"),
-        (spaces.Discrete(3, start=5), lambda step: 4 if step else 5, "4 where its space says 5 to 7"),
+        (spaces.Discrete(3), lambda step: -1 if step == 2 else 0, "-1 but its space says 0 to 2"),
+        (spaces.Discrete(3), lambda step: 3 if step == 2 else 0, "3 but its space says 0 to 2"),
+        (spaces.Discrete(3, start=5), lambda step: 4 if step else 5, "4 but its space says 5 to 7"),
         (spaces.Discrete(3), lambda step: 1.5 if step else 0, "1.5 in an observation"),
         (
             spaces.MultiDiscrete([3, 4]),
             lambda step: np.array([0, 5 if step else 0]),
-            r"\[0, 5\] where its space says up to \[2, 3\]",
+            r"\[0, 5\] but its space says up to \[2, 3\]",
         ),
         (spaces.MultiBinary(2), lambda step: np.array([0, 2 * (step > 0)], np.int8), "2 in an observation of bits"),
-        (PLAIN, lambda step: np.zeros(3 if step else 2), r"shape \(3,\) where its space says \(2,\)"),
+        (PLAIN, lambda step: np.zeros(3 if step else 2), r"shape \(3,\) but its space says \(2,\)"),
         (PLAIN, lambda step: None, "not an array of numbers"),
     ],
 )
@@ -186,7 +186,7 @@ def test_a_cast_that_changes_no_value_is_made(space: Any, obs: Any, dtype: torch
 
 def test_numbers_out_of_bounds_are_said_once_and_kept() -> None:
     env = made("serial", obs=lambda step: np.full(2, 11.0 * step, np.float32))
-    with pytest.warns(EnvWarning, match=r"gave 11 at \[0\] of an observation where its space says -10 to 10") as seen:
+    with pytest.warns(EnvWarning, match=r"gave 11 at \[0\] of an observation but its space says -10 to 10") as seen:
         play(env)
     assert len(seen) == 1
     assert env.step(torch.zeros(2, dtype=torch.int64)).next_obs.max() > 10.0  # type: ignore[union-attr]
@@ -204,14 +204,14 @@ def test_parts_of_nested_spaces_are_checked() -> None:
 
 def test_one_environment_for_two_rows_is_refused() -> None:
     one = Scripted()
-    with pytest.raises(ValueError, match="has to build a new one at each call"):
+    with pytest.raises(ValueError, match="must build a new one at each call"):
         envs.make(lambda: one, 2)
 
 
 def test_an_environment_in_use_is_refused_until_it_is_closed() -> None:
     one = Scripted()
     first = envs.make(lambda: one)
-    with pytest.raises(ValueError, match="in use already"):
+    with pytest.raises(ValueError, match="already in use"):
         envs.make(lambda: gym.wrappers.TimeLimit(one, 5))
     first.close()
     envs.make(lambda: one).close()
@@ -256,7 +256,7 @@ def test_one_mask_for_each_part_of_an_action(value: Any) -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ([1, 0, 1], r"the action mask \[1, 0, 1\], and its actions need one of shape \(5,\)"),
+        ([1, 0, 1], r"the action mask \[1, 0, 1\], but its actions need one of shape \(5,\)"),
         ([0, 0, 1, 1, 1], "allows no action, in the middle of an episode"),
         (([1, 1, 1], [1, 1]), "the action mask"),
     ],

@@ -69,7 +69,7 @@ def test_infinities_and_rounding_are_left_alone() -> None:
     ("space", "obs", "message"),
     [
         (spaces.Dict({"a": PLAIN}), {"a": np.zeros(2), "more": 1}, "gave the part 'more' .* which its space does not"),
-        (spaces.Tuple([PLAIN]), (np.zeros(2), 1), "gave 2 parts of an observation, and its space has 1"),
+        (spaces.Tuple([PLAIN]), (np.zeros(2), 1), "gave 2 parts of an observation, but its space has 1"),
     ],
 )
 def test_parts_beyond_the_space_are_said(space: Any, obs: Any, message: str) -> None:
@@ -92,7 +92,7 @@ LOGITS = np.array([0.0, -np.inf])
 def test_a_mask_holds_zeros_and_ones(vectorization: str, mask: Any) -> None:
     said = raised(made(vectorization, info=lambda step: {"action_mask": mask}))
     assert "gave the action mask array([" in said
-    assert "and a mask holds" in said
+    assert "but a mask has" in said
 
 
 @IN_PROCESS
@@ -157,10 +157,10 @@ class Other(Scripted):
 @pytest.mark.parametrize(
     ("answers", "message"),
     [
-        ({"reset": lambda answer: answer[0]}, "returned array.* from reset, which has to return (observation, info)"),
-        ({"reset": lambda answer: (answer[0], None)}, "None) from reset, which has to return (observation, info)"),
+        ({"reset": lambda answer: answer[0]}, "returned array.* from reset, which must return (observation, info)"),
+        ({"reset": lambda answer: (answer[0], None)}, "None) from reset, which must return (observation, info)"),
         ({"reset": lambda answer: None}, "returned None from reset"),
-        ({"step": lambda answer: (*answer[:3], {})}, "returned 4 values from step, which has to return (observation, "),
+        ({"step": lambda answer: (*answer[:3], {})}, "returned 4 values from step, which must return (observation, "),
         ({"step": lambda answer: (*answer, {})}, "returned 6 values from step"),
         ({"step": lambda answer: None}, "returned None from step"),
     ],
@@ -247,12 +247,12 @@ class Exits(Scripted):
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (without("observation_space"), "it needs a gymnasium space as its observation_space, and has none"),
-        (without("action_space", 4), "it needs a gymnasium space as its action_space, and has an int, 4"),
-        (without("metadata"), "its metadata has to be a dict, got None"),
+        (without("observation_space"), "its observation_space must be a gymnasium space, got none"),
+        (without("action_space", 4), "its action_space must be a gymnasium space, got an int, 4"),
+        (without("metadata"), "its metadata must be a dict, got None"),
         (Unseeded, r"its reset takes no seed; define reset\(self, \*, seed=None, options=None\)"),
-        (Specs, "gave a Specs, not a gymnasium.Env but one of dm_env, which the package shimmy converts"),
-        (Agents, "gave an Agents, not a gymnasium.Env but one of several agents"),
+        (Specs, "returned a Specs, not a gymnasium.Env but one of dm_env, which the package shimmy converts"),
+        (Agents, "returned an Agents, not a gymnasium.Env but one of several agents"),
         (lambda: gym.vector.SyncVectorEnv([Scripted]), "a vector environment is given to gymnast.train as it is"),
         (Exits, "cannot be made: SystemExit: no licence"),
     ],

@@ -263,7 +263,7 @@ def test_envpool_runs_and_its_ignored_seeds_are_said_once(warns: bool) -> None:
 def test_an_environment_that_answers_for_some_rows_only_is_refused() -> None:
     """EnvPool's and ale-py's `batch_size`."""
     env = make(Pool(4, answering=2))
-    with pytest.raises(EnvError, match=r"Pool gave observations of 2 rows, and it has 4 \(reset\)"):
+    with pytest.raises(EnvError, match=r"Pool gave observations of 2 rows, but it has 4 \(reset\)"):
         env.reset()
 
 
@@ -331,7 +331,7 @@ def test_ale_pys_life_loss_info_is_refused(mode: AutoresetMode) -> None:
         for _ in range(900):
             env.step(torch.ones(2, dtype=torch.int64))
 
-    with pytest.raises(EnvError, match="went on with a game whose episode it had ended") as error:
+    with pytest.raises(EnvError, match="continued a game whose episode had ended") as error:
         play()
     assert "life_loss_info" in str(error.value)
     env.close()
@@ -378,7 +378,7 @@ def test_envpool_trains_and_the_run_says_that_seeds_are_ignored(
 @pytest.mark.parametrize(
     ("id", "message"),
     [
-        ("own", "evaluations beside a VectorEnv are made in the env that the options name, 'own': unknown environment"),
+        ("own", "with a VectorEnv, evaluations use the env named in the options, 'own': unknown environment"),
         ("Pendulum-v1", "'Pendulum-v1', whose observations are Box"),
         ("Acrobot-v1", "'Acrobot-v1', whose observations are Box"),
     ],

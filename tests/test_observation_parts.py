@@ -49,11 +49,11 @@ WORK: dict[str, gym.Space[Any]] = {
     "a number": spaces.Box(-1.0, 1.0, (), np.float32),
 }
 REFUSED: dict[str, tuple[gym.Space[Any], str]] = {
-    "nothing": (EMPTY, r"has observations in Box\(\[\], \[\], \(0,\), float32\), which hold no number"),
-    "nothing on two axes": (spaces.Box(-1.0, 1.0, (3, 0), np.float32), "which hold no number"),
-    "no part": (spaces.Dict({}), r"has observations in Dict\(\), which hold no number"),
-    "no part of a tuple": (spaces.Tuple(()), "which hold no number"),
-    "empty parts only": (spaces.Dict({"a": EMPTY, "b": spaces.Tuple((EMPTY,))}), "which hold no number"),
+    "nothing": (EMPTY, r"has observations in Box\(\[\], \[\], \(0,\), float32\), which have no number"),
+    "nothing on two axes": (spaces.Box(-1.0, 1.0, (3, 0), np.float32), "which have no number"),
+    "no part": (spaces.Dict({}), r"has observations in Dict\(\), which have no number"),
+    "no part of a tuple": (spaces.Tuple(()), "which have no number"),
+    "empty parts only": (spaces.Dict({"a": EMPTY, "b": spaces.Tuple((EMPTY,))}), "which have no number"),
     "the same name twice": (
         spaces.Dict({"1": BOX, 1: BOX}),  # type: ignore[dict-item]
         "a Dict observation has the keys '1' and 1, which cannot be told apart",
@@ -104,7 +104,7 @@ def test_what_does_not_work_is_refused(name: str, vector: bool) -> None:
 
 
 def test_actions_without_a_number_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"has actions in Box\(.*\), which hold no number to choose"):
+    with pytest.raises(ValueError, match=r"has actions in Box\(.*\), which have no numbers to choose"):
         make(lambda: Sampled(BOX, EMPTY))
 
 

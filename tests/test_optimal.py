@@ -54,7 +54,7 @@ def test_reachable_follows_the_policy_and_stops_at_the_end() -> None:
 def test_what_cannot_be_compared_is_named() -> None:
     env = make("CartPole-v1")
     agent = DQN(env.single_observation_space, env.single_action_space, DQNConfig(hidden_sizes=(8,)))
-    with pytest.raises(ValueError, match="known transition table, and CartPole-v1 has none"):
+    with pytest.raises(ValueError, match="known transition table, but CartPole-v1 has none"):
         against_optimal(agent, env, horizon=10)
     env = make("FrozenLake-v1")
     agent = DQN(env.single_observation_space, env.single_action_space, DQNConfig(hidden_sizes=(8,)))

@@ -172,7 +172,7 @@ def test_what_cannot_be_restored_is_said_first_and_resumed_all_the_same(
 ) -> None:
     half = run(tmp_path, build, steps=400)
     said = capsys.readouterr().err.splitlines()
-    assert f"{build.__name__} cannot be restored exactly: if this run is resumed, new episodes begin" in said[1]
+    assert f"{build.__name__} cannot be restored exactly: if this run is resumed, it starts new episodes" in said[1]
     for steps in (807, 1205):
         rest = resume(half.path, steps=steps, env=build)
         assert (rest.exit_code, rest.env_step) == (0, steps)
@@ -208,7 +208,7 @@ def test_a_run_from_python_code_demands_its_environment(tmp_path: Path, capsys: 
     said = capsys.readouterr().err.splitlines()[-1]
     assert "was trained in an environment from Python code, the function Walk: resume it from Python" in said
     before = (half.path / "metrics.jsonl").read_bytes()
-    with pytest.raises(UsageError, match=r"observations Box\(.*\), and the run was trained with Box\(-100"):
+    with pytest.raises(UsageError, match=r"observations Box\(.*\), but the run was trained with Box\(-100"):
         resume(half.path, steps=200, env=lambda: gym.make("CartPole-v1"))
     assert (half.path / "metrics.jsonl").read_bytes() == before
     del kept["own_env"]  # as earlier builds left it
@@ -224,7 +224,7 @@ def test_statistics_that_processes_keep_are_said_to_be_lost_at_the_beginning(
     def build() -> Any:
         return NormalizeReward(NormalizeObservation(gym.make("CartPole-v1")))
 
-    lost = ", and the statistics of NormalizeObservation and NormalizeReward in its processes begin again"
+    lost = ", and the statistics of NormalizeObservation and NormalizeReward in its processes restart"
     ran = run(tmp_path / "a", gym.vector.AsyncVectorEnv([build] * 2), steps=32, max_episode_steps=None)
     assert ran.exit_code == 0
     assert lost in capsys.readouterr().err.splitlines()[1]
@@ -277,7 +277,7 @@ def test_endless_episodes_keep_a_flat_memory(
             torch.save(env.snapshot(), tmp_path / "snapshot")
             sizes.append((tmp_path / "snapshot").stat().st_size)
 
-    with pytest.warns(EnvWarning, match="build: an episode goes on past the 300 actions"):
+    with pytest.warns(EnvWarning, match="build: an episode exceeds the 300 actions"):
         play()
     assert len(set(sizes[3:])) == 1
     assert sizes[-1] < sizes[0] + 1000

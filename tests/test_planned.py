@@ -134,9 +134,9 @@ def test_what_a_kill_in_the_middle_of_replacing_left_is_removed(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("words", "steps", "message"),
     [
-        (("--env", "gymnast/Chain-v0", "--learning-rate", "0.1"), 1000, "--learning-rate is 0.1 there, and 0.01 here"),
-        ((*WORDS, "--double"), 1000, "--double is True there, and not given here"),
-        (("--env", "CartPole-v1", *WORDS[2:]), 1000, "--env is CartPole-v1 there, and gymnast/Chain-v0 here"),
+        (("--env", "gymnast/Chain-v0", "--learning-rate", "0.1"), 1000, "--learning-rate is 0.1 there, but 0.01 here"),
+        ((*WORDS, "--double"), 1000, "--double is True there, but not given here"),
+        (("--env", "CartPole-v1", *WORDS[2:]), 1000, "--env is CartPole-v1 there, but gymnast/Chain-v0 here"),
         ((*WORDS, "--gone", "1"), 1000, "its command is not valid: train has no option --gone"),
         (WORDS, 2000, "is a run of 2,000 env steps, but 1,000 are requested"),
     ],

@@ -170,9 +170,9 @@ def test_folders_have_names_that_every_system_takes(id: str, expected: str) -> N
 
 @pytest.mark.parametrize("name", ["a:b", "a|b", "what?", "<a>", 'a"b', "a*", "a.", "aux"])
 def test_names_that_some_system_refuses_are_refused_before_a_folder_is_made(tmp_path: Path, name: str) -> None:
-    with pytest.raises(UsageError, match="name must be a folder's name on every system"):
+    with pytest.raises(UsageError, match="name must be valid as a folder name on every system"):
         folder.create(str(tmp_path), env="CartPole-v1", agent="dqn", name=name, seed=0)
-    with pytest.raises(ValueError, match="name must be a folder's name on every system"):
+    with pytest.raises(ValueError, match="name must be valid as a folder name on every system"):
         SuiteOptions(name=name)
     assert not list(tmp_path.iterdir())
 

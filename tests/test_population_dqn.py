@@ -214,5 +214,5 @@ def test_spaces_and_sizes_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match="replay_size must be >= 40 for 8 environments"):
         population.actor(8, explore=True, seed=0)
     population = DQNPopulation(VECTOR, spaces.Discrete(2), DQNConfig(replay_size=10**12), seeds=(0, 1))
-    with pytest.raises(ValueError, match=r"replay_size 1,000,000,000,000 needs 62000.00 GB and"):
+    with pytest.raises(ValueError, match=r"replay_size 1,000,000,000,000 needs 62000.00 GB but"):
         population.actor(2, explore=True, seed=0)

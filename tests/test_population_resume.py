@@ -256,7 +256,7 @@ def test_wrong_folders_are_one_line(finished: Path, tmp_path: Path, capsys: pyte
     weights = content["agent"]["weights"]["parameters"].numpy().tobytes()
     three = run(tmp_path / "three", "--seeds 0:3 --num-envs 2 --steps 64")
     shutil.copy(three / "checkpoints" / "last.pt", last)
-    assert "last.pt has members of the seeds 0:3, and config.json says 0:2" in refused(words, capsys)
+    assert "last.pt has members of the seeds 0:3, but config.json has 0:2" in refused(words, capsys)
     about, content = checkpoint.read(last)
     del content["format"], content["about"]
     content["population"]["seeds"] = [0, 1]
@@ -280,7 +280,7 @@ def test_wrong_folders_are_one_line(finished: Path, tmp_path: Path, capsys: pyte
 
 
 def test_what_only_the_run_of_one_agent_takes(finished: Path) -> None:
-    with pytest.raises(UsageError, match="on_step cannot be given for a population"):
+    with pytest.raises(UsageError, match="on_step cannot be given for the run of a population"):
         gymnast.resume(finished, steps=128, on_step=lambda agent: None)
     with pytest.raises(UsageError, match=r"is the run of a population, which gymnast.resume"):
         single.resume(finished, steps=128)

@@ -332,9 +332,9 @@ def test_every_combination_is_met_equally_often() -> None:
 @pytest.mark.parametrize(
     ("crossed", "together", "members", "message"),
     [
-        (["a=1,2", "b=3,4"], [], 3, r"vary needs at least 4 members for a \(2\) x b \(2\), and seeds has 3"),
-        (["a=1,2,3"], [], 2, r"vary needs at least 3 members for a \(3\), and seeds has 2"),
-        (["a=1,2", "b=3:4"], [], 3, r"vary needs at least 4 members for a \(2\) x b \(a range\), and seeds has 3"),
+        (["a=1,2", "b=3,4"], [], 3, r"vary needs at least 4 members for a \(2\) x b \(2\), but seeds has 3"),
+        (["a=1,2,3"], [], 2, r"vary needs at least 3 members for a \(3\), but seeds has 2"),
+        (["a=1,2", "b=3:4"], [], 3, r"vary needs at least 4 members for a \(2\) x b \(a range\), but seeds has 3"),
         (["a=1:2", "b=3:4"], [], 9, "vary cannot cross two ranges, a and b: list the values of one, or use --vary-zip"),
         ([], ["a=1,2", "b=3,4,5"], 6, "vary_zip needs equally many values of each setting: a has 2, b has 3"),
         (["a=1,2"], ["a=3,4"], 6, "vary sets a twice"),

@@ -105,20 +105,20 @@ def test_images_and_parts() -> None:
     assert agent.predict(two).tolist() == [action, action]
     with pytest.raises(ValueError, match="without the part 'pair' of its space"):
         agent.predict({"picture": one["picture"]})
-    with pytest.raises(ValueError, match="parts are of different numbers of rows"):
+    with pytest.raises(ValueError, match="parts have different numbers of rows"):
         agent.predict({**two, "picture": one["picture"]})
 
 
 @pytest.mark.parametrize(
     ("space", "given", "message"),
     [
-        (BOX, [0.0, 1.0], r"predict was given an observation of shape \(2,\) where its space says \(4,\), or \(N, 4\)"),
+        (BOX, [0.0, 1.0], r"predict was given an observation of shape \(2,\) but its space says \(4,\), or \(N, 4\)"),
         (BOX, np.zeros((2, 2, 4)), r"of shape \(2, 2, 4\)"),
         (BOX, np.zeros((0, 4)), r"of shape \(0, 4\)"),
         (BOX, ["a", "b", "c", "d"], "predict was given an observation that is not an array of numbers"),
         (BOX, [[0.0], [1.0, 2.0]], "predict was given an observation that is not an array of numbers"),
         (BOX, np.full(4, 1e300), "predict was given .* in an observation, which float32 cannot hold"),
-        (spaces.Discrete(3), 3, "predict was given the observation 3 where its space says 0 to 2"),
+        (spaces.Discrete(3), 3, "predict was given the observation 3 but its space says 0 to 2"),
         (spaces.Discrete(3), 0.5, "predict was given 0.5 in an observation of float64"),
         (spaces.Box(0, 255, (2,), np.uint8), [300, 0], "predict was given 300 in an observation of int64"),
     ],
@@ -146,7 +146,7 @@ def test_masks(deterministic: bool) -> None:
 
 def test_a_wrong_mask_is_one_line() -> None:
     agent = DQN(BOX, spaces.Discrete(4))
-    with pytest.raises(ValueError, match=r"predict was given the action mask .*, and its actions need one of shape"):
+    with pytest.raises(ValueError, match=r"predict was given the action mask .*, but its actions need one of shape"):
         agent.predict(np.zeros(4), action_mask=[True, False])
     with pytest.raises(ValueError, match="predict was given one action mask for 2 observations"):
         agent.predict(np.zeros((2, 4)), action_mask=[True, False, True, True])

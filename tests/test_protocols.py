@@ -328,7 +328,7 @@ def test_evaluation_under_another_protocol(tmp_path: Path, short: None, capsys: 
     assert main([*asked, "machado"]) == 2
     error = capsys.readouterr().err.strip()
     assert (
-        error == "gymnast: protocol machado plays ALE/Pong-v5 with actions Discrete(18), and the agent has Discrete(6)"
+        error == "gymnast: protocol machado plays ALE/Pong-v5 with actions Discrete(18), but the agent has Discrete(6)"
     )
 
 

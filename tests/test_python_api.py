@@ -145,7 +145,7 @@ def test_a_config_takes_what_json_can_name() -> None:
     assert named("mlp") == "mlp"
     with pytest.raises(ValueError, match="backbone Local cannot be found by its name: define the class at the top"):
         DQNConfig(backbone=Local)
-    with pytest.raises(ValueError, match="backbone must be a name or a class in a config; give a module to the agent"):
+    with pytest.raises(ValueError, match="backbone must be a name or a class in a config; pass a module to the agent"):
         DQNConfig(backbone=Small(BOX))  # type: ignore[arg-type]
     assert DQN(BOX, TWO, backbone=Local).predict(np.zeros(4)) in (0, 1)
 
@@ -219,7 +219,7 @@ def test_a_saved_agent_is_evaluated(tmp_path: Path, capsys: pytest.CaptureFixtur
     gymnast.save(agent, tmp_path / "b.pt")
     capsys.readouterr()
     assert main(["evaluate", str(tmp_path / "b.pt"), "--episodes", "2"]) == 2
-    assert "names no environment; write it by gymnast.save(agent, path, env=ID)" in capsys.readouterr().err
+    assert "names no environment; write it with gymnast.save(agent, path, env=ID)" in capsys.readouterr().err
 
 
 def test_what_keeps_no_config_is_not_saved(tmp_path: Path) -> None:
@@ -344,11 +344,11 @@ def test_a_wrong_step_is_one_line() -> None:
 
     with pytest.raises(EnvError, match="the environment gave the reward None, which is not one number"):
         step_of(Spaces, (0, None, False, False, {}))
-    with pytest.raises(EnvError, match="the environment gave the observation 3 where its space says 0 to 2"):
+    with pytest.raises(EnvError, match="the environment gave the observation 3 but its space says 0 to 2"):
         step_of(Spaces, (3, 0.0, False, False, {}))
-    with pytest.raises(ValueError, match=r"step_of needs begun=env.reset\(\), for the episode ended"):
+    with pytest.raises(ValueError, match=r"step_of needs begun=env.reset\(\), as the episode ended"):
         step_of(Spaces, (0, 0.0, True, False, {}))
-    with pytest.raises(ValueError, match="step_of takes begun only where an episode ended"):
+    with pytest.raises(ValueError, match="step_of takes begun only if the episode ended"):
         step_of(Spaces, (0, 0.0, False, False, {}), begun=(0, {}))
 
 

@@ -85,7 +85,7 @@ def test_a_million_atari_frames_fit_in_seven_and_a_half_gigabytes(
 
 def test_too_much_memory_is_said_before_it_is_taken() -> None:
     layout = Layout(spaces.Box(0, 255, (4, 84, 84), np.uint8), stack=4)
-    with pytest.raises(ValueError, match=r"replay_size 1,000,000,000 needs 70\d\d\.\d\d GB and .* GB are free on cpu"):
+    with pytest.raises(ValueError, match=r"replay_size 1,000,000,000 needs 70\d\d\.\d\d GB but .* GB are free on cpu"):
         Ring(layout, Every(), NStep(1, 0.9), size=10**9, num_envs=1, batch_size=4)
 
 
@@ -151,7 +151,7 @@ def test_a_disk_with_too_little_room_is_named(tmp_path: Path, monkeypatch: pytes
     path = tmp_path / "frames"
     monkeypatch.setattr(allocation.shutil, "disk_usage", lambda folder: SimpleNamespace(free=10**9))
     with pytest.raises(
-        ValueError, match=r"replay_size 300,000 needs 2\.00 GB of disk and 1\.00 GB are free for .*frames"
+        ValueError, match=r"replay_size 300,000 needs 2\.00 GB of disk but 1\.00 GB are free for .*frames"
     ):
         allocation.map_file(str(path), [2 * 10**9], replay_size=300_000)
     assert not path.exists()

@@ -66,5 +66,5 @@ def approx_kl(log_ratio: Tensor, weight: Tensor) -> Tensor:
 
 
 def clip_fraction(log_ratio: Tensor, clip: Number, weight: Tensor) -> Tensor:
-    """Share of rows [B] whose ratio of probabilities lies outside 1 - clip and 1 + clip; []."""
+    """Share of rows [B] whose probability ratio is outside [1 - clip, 1 + clip]; []."""
     return weighted_mean((log_ratio.expm1().abs() > clip).float(), weight)

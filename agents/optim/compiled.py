@@ -13,7 +13,7 @@ R = TypeVar("R")
 AGENTS = 256
 """Agents of a process whose updates may be compiled."""
 WARM_UP = 3
-"""Calls before a graph is recorded: the first ones allocate and compile what later ones reuse."""
+"""Calls before a graph is recorded: the first ones allocate memory and compile code for later ones."""
 
 
 class Compiled(Generic[P, R]):
@@ -43,8 +43,8 @@ class Compiled(Generic[P, R]):
 class Captured(Generic[R]):
     """A function that reads and writes tensors that stay in place, recorded once as a CUDA graph and replayed.
 
-    It may read nothing on the host, and draws only from the given generators. The first calls run it eagerly. Each call
-    overwrites the previous result.
+    It must not read on the host, and draws only from the given generators. The first calls run it eagerly. Each
+    call overwrites the previous result.
     """
 
     def __init__(self, function: Callable[[], R]) -> None:

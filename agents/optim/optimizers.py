@@ -132,7 +132,7 @@ def build(
 def _untraced(kind: type[torch.optim.Optimizer]) -> type[torch.optim.Optimizer]:
     """The class without torch's wrappers of these methods, whose first call imports Dynamo and takes a second.
 
-    They keep Dynamo from tracing through an optimizer, which no graph of ours does.
+    They keep Dynamo from tracing through an optimizer, which our graphs never do.
     """
     names = ("add_param_group", "state_dict", "load_state_dict", "zero_grad")
     return type(kind.__name__, (kind,), {name: inspect.unwrap(getattr(kind, name)) for name in names})

@@ -26,7 +26,7 @@ class Update:
 
     `gradient` writes the gradient of the loss, if there is a faster way than autograd.
 
-    With `compile` everything before the optimizer's step, which is one kernel of its own, is one compiled function.
+    With `compile` everything before the optimizer's step, which is a separate kernel, is one compiled function.
     Its gradient is a transform of the loss as a function of the weights, for a compiler sees no `backward`.
 
     A network that depends on its mode is in training mode while the gradient is computed, and only then.

@@ -82,7 +82,7 @@ class ActorCritic(Predicts):
         self._lives = Lives()
 
     def _build_network(self, backbone: Backbone, seed: np.random.SeedSequence) -> None:
-        """The network, and what updates it."""
+        """The network and its optimizer."""
         config = self.config
         self.network = actor_critic_network(
             backbone,
@@ -163,7 +163,7 @@ class ActorCritic(Predicts):
             if self.intrinsic is not None and step.num_ended != 0:  # novelty continues after the end
                 memory = None if acted.next_memory is None else reset(acted.next_memory, step.start)
                 value = torch.cat([value[:, :1], self._next_value(step.obs, memory)[:, 1:]], 1)
-            self.estimates.last_value.copy_(value)  # where a recorded graph finds it
+            self.estimates.last_value.copy_(value)  # in place, for recorded graphs
         self.env_step += step.num_active
 
     def cut_off(self, rows: Sequence[int]) -> None:

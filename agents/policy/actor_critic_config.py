@@ -161,7 +161,7 @@ class ActorCriticConfig:
             raise ValueError("target_kl cannot be combined with cuda_graphs: a recorded update cannot stop early")
         if self.cuda_graphs and self.intrinsic != "none":
             raise ValueError(
-                f"intrinsic {self.intrinsic} cannot be combined with cuda_graphs, where the host cannot read values"
+                f"intrinsic {self.intrinsic} cannot be combined with cuda_graphs: the host cannot read values"
             )
         if self.workers:
             for name in ("compile", "cuda_graphs", "normalise_obs"):

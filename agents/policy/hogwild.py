@@ -27,7 +27,7 @@ class Shared:
     parameters: Tensor
     statistics: dict[str, Tensor]
     buffers: tuple[Tensor, ...]
-    """What a network keeps beside its parameters (a normalisation's running statistics)."""
+    """A network's buffers (a normalisation's running statistics)."""
 
     @staticmethod
     def of(weights: FlatParameters, name: str, optimizer: torch.optim.Optimizer) -> Shared:

@@ -64,7 +64,7 @@ def build_intrinsic(
 class RandomNetwork:
     """Distance of a trained network from a random one (Burda et al. 2019, section 2.2): small if familiar.
 
-    Both see normalised observations; of images the last frame of a stack, as section 3.2 has it, with its colours where
+    Both see normalised observations; of images the last frame of a stack, as in section 3.2, with its colours if
     they are the last axis.
     """
 

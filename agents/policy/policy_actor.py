@@ -36,7 +36,7 @@ class PolicyAgent(Protocol):
 class PolicyActor:
     """Acts on the agent's network, which it shares, with its own generator and recurrent state.
 
-    If it `draws`, it draws actions and tells what learning needs of the moment. Otherwise it takes the most probable
+    If it `draws`, it samples actions and records the values that learning needs. Otherwise it takes the most probable
     ones.
     """
 

@@ -84,7 +84,7 @@ class Reinforce(Predicts):
         self._build_network(wanted, init_seed)
 
     def _build_network(self, backbone: Backbone, seed: np.random.SeedSequence) -> None:
-        """The network, and what updates it."""
+        """The network and its optimizer."""
         config = self.config
         self.network = actor_critic_network(
             backbone,

@@ -33,7 +33,7 @@ from gymnast.networks.stacked.policy import StackedActorCritic
 
 
 class ActorCriticPopulation(RolloutPopulation[MemberSamples]):
-    """M actor-critics: a member learns what an `ActorCritic` learns, and with the default `noise` draws the same."""
+    """M actor-critics: a member learns and, with the default `noise`, draws the same as an `ActorCritic`."""
 
     varied = ("learning_rate", "gamma", "gae_lambda", "entropy_coef", "clip")
     network: StackedActorCritic

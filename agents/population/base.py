@@ -1,4 +1,4 @@
-"""What every population has: M agents of one kind, the rows of their parameters, one optimizer, their own settings."""
+"""Base of all populations: M agents of one kind, their parameters as rows, one optimizer, and their own settings."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Weights = dict[str, Tensor]
 class Population(ABC):
     """M agents that learn independently in M * N rows of one environment, N rows for each in turn.
 
-    A member learns what a single agent with its seed and settings learns in its N rows, up to rounding, given the same
+    A member learns the same as a single agent with its seed and settings in its N rows, up to rounding, given the same
     random numbers. `vary` gives settings that differ, M numbers each (see `varied`). To the loop it is one agent of
     M * N rows, whose metrics are [M].
 

@@ -31,7 +31,7 @@ from gymnast.replay.transitions import Batch
 
 
 class DQNPopulation(Population):
-    """M DQN agents: a member learns what a `DQN` learns, and with the default `noise` draws the same.
+    """M DQN agents: a member learns and, with the default `noise`, draws the same as a `DQN`.
 
     One replay keeps the transitions of all members, and each samples only its own.
     """

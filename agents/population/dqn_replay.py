@@ -36,7 +36,7 @@ def build_replay(
 ) -> Ring | DeviceRing:
     """An empty replay of `config.replay_size` slots for each member, whose batches have `config.batch_size` of each.
 
-    `seeds` are those of the members' replays. On the CPU a member draws what it would draw in its single run, elsewhere
+    `seeds` are those of the members' replays. On the CPU a member draws the same as in its single run, elsewhere
     by `noise`.
 
     Raises:

@@ -27,7 +27,7 @@ class Noise(Protocol):
         ...
 
     def double(self, *shape: int) -> Tensor:
-        """Uniform in [0, 1), float64 [M, *shape]: what agents draw that act in NumPy on the CPU."""
+        """Uniform in [0, 1), float64 [M, *shape]: the draws of agents that act in NumPy on the CPU."""
         ...
 
     def normal(self, *shape: int) -> Tensor:
@@ -53,7 +53,7 @@ MakeNoise: TypeAlias = Callable[[MemberSeeds, torch.device], Noise]
 class OwnGenerators:
     """A generator for each member, seeded as in its single run: the same numbers, one call per member.
 
-    Single agents draw some numbers by torch and others by NumPy; each generator is made when it is first asked.
+    Single agents draw some numbers by torch and others by NumPy; each generator is made on first use.
     """
 
     def __init__(self, seeds: MemberSeeds, device: torch.device) -> None:
@@ -99,6 +99,6 @@ class OwnGenerators:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         if "generators" in state:
             for generator, kept in zip(self.generators, state["generators"], strict=True):
-                restore_generator(generator, kept.clone())  # a state has to have a storage of its own
+                restore_generator(generator, kept.clone())  # a state needs its own storage
             for one, known in zip(self._numpy, state["numpy"], strict=True):
                 one.bit_generator.state = known

@@ -13,7 +13,7 @@ from gymnast.agents.optim.radam import factors
 
 
 class MemberAdam(torch.optim.Optimizer):
-    """Adam (Kingma & Ba 2015, algorithm 1), whose learning rate may be a tensor [M, 1] beside parameters [M, P]."""
+    """Adam (Kingma & Ba 2015, algorithm 1), whose learning rate may be a tensor [M, 1] for parameters [M, P]."""
 
     def __init__(
         self, params: Any, lr: float | Tensor = 1e-3, *, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8
@@ -27,7 +27,7 @@ class MemberAdam(torch.optim.Optimizer):
                 self._move(parameter, self.state[parameter], group)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load a state; torch leaves the count of steps where it was, which on a GPU no graph would count on."""
+        """Load a state; torch does not move the step counter to the parameters' device, where GPU graphs need it."""
         super().load_state_dict(state_dict)
         for parameter, state in self.state.items():
             state["step"] = state["step"].to(parameter.device)
@@ -38,7 +38,7 @@ class MemberAdam(torch.optim.Optimizer):
 
 
 class MemberRAdam(MemberAdam):
-    """`RAdam`, whose learning rate may be a tensor [M, 1] beside parameters [M, P]."""
+    """`RAdam`, whose learning rate may be a tensor [M, 1] for parameters [M, P]."""
 
     _factors: Tensor | None = None
 

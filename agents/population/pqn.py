@@ -30,7 +30,7 @@ from gymnast.networks.stacked.q import StackedQNetwork
 
 
 class PQNPopulation(RolloutPopulation[MemberValueSamples]):
-    """M PQN agents: a member learns what a `PQN` learns, and with the default `noise` draws the same."""
+    """M PQN agents: a member learns and, with the default `noise`, draws the same as a `PQN`."""
 
     varied = ("learning_rate", "gamma", "td_lambda", "epsilon")
     network: StackedQNetwork
@@ -125,7 +125,7 @@ class PQNPopulation(RolloutPopulation[MemberValueSamples]):
         return returns.lambda_returns(reward * config.reward_scale, discount, next_value, fields["ended"], lam)
 
     def _next_value(self) -> Tensor:
-        """The largest action values of the steps' successors, [T, M * N]; a row that allows none has the first's."""
+        """The largest action values of the steps' successors, [T, M * N]; a row that allows none uses the first."""
         fields, members = self.rollout.fields, self.members
         q = self.network(self.parameters, obs_by_member(fields["next_obs"], members)).squeeze(3)  # [M, T * N, A]
         if "next_mask" in fields:

@@ -22,7 +22,7 @@ class MemberQActor:
     """Acts with shared parameters [M, P] in M * N rows; the observations determine N.
 
     `epsilon` gives the current probability of a random action: a number, or one for each member, [M]. With `doubles`
-    it draws as single agents do that act in NumPy. `layers` draws new noise of the network for every action of every
+    it draws like single agents that act in NumPy. `layers` draws new noise of the network for every action of every
     row, of a `kind`; a single agent in one environment draws none for a random action.
     """
 

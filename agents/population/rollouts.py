@@ -98,7 +98,7 @@ class RolloutPopulation(Population, Generic[AnySamples]):
 
     @abstractmethod
     def _samples(self) -> AnySamples:
-        """The rollout by members, with what they learn from it."""
+        """The rollout by members, with their learning targets."""
 
     def state_dict(self) -> dict[str, Any]:
         """Weights, optimizer, random numbers and counts, with the current rollout under "replay"."""

@@ -32,7 +32,7 @@ REFUSED: dict[type[Any], dict[str, Any]] = {
 WHOLE = ("target_period",)
 """Settings that may vary and are whole numbers."""
 LOGGED = ("epsilon", "learning_rate", "clip", "entropy_coef")
-"""Settings that are logged where they are the same for all members."""
+"""Settings that are logged if they are the same for all members."""
 
 
 def check_config(config: Any) -> None:

@@ -60,7 +60,7 @@ class EvolutionStrategiesConfig(PolicySearchConfig):
     """Epsilon of the optimizer. Default: the optimizer's own."""
     weight_decay: float = 0.0
     """Weight decay: this times the parameters is subtracted from the estimated gradient, so that they stay small
-    compared with the noise. Salimans et al. use 0.005. Where all candidates are equally good, adam takes full-sized
+    compared with the noise. Salimans et al. use 0.005. If all candidates are equally good, adam takes full-sized
     steps on the decay only."""
 
     def __post_init__(self) -> None:
@@ -89,7 +89,7 @@ def crossed(first: Tensor, second: Tensor, rate: float, generator: torch.Generat
 
 
 def centred_ranks(fitness: Tensor) -> Tensor:
-    """Ranks from -0.5 (lowest) to 0.5, [C] with C > 1; ties get their mean rank (Salimans et al. 2017)."""
+    """Centred ranks from -0.5 (lowest) to 0.5, [C] with C > 1; ties get their mean rank (Salimans et al. 2017)."""
     ordered = fitness.sort().values
     below = torch.searchsorted(ordered, fitness)
     up_to = torch.searchsorted(ordered, fitness, right=True)
@@ -110,8 +110,8 @@ class GeneticAlgorithm(PolicySearch):
     """Truncation selection and Gaussian mutations, with an elite (Such et al. 2017, algorithm 1).
 
     The first generation is freshly initialised. After that the elite survives, and every other policy is a random
-    parent plus noise. The best of a generation play again to become the elite, in a selection and update of its own,
-    so the previous elite has to win in new episodes.
+    parent plus noise. The best of a generation play again to become the elite, in a separate selection and update,
+    so the previous elite must win in new episodes.
     """
 
     config: GeneticAlgorithmConfig

@@ -61,7 +61,7 @@ class HillClimbing(PolicySearch):
     def prepare(self) -> None:
         self.best = self.first.clone()
         self.best_return, self.best_count = 0.0, 0
-        """Mean return of the best policy, and the number of generations it is taken over."""
+        """Mean return of the best policy, and the number of generations that it averages."""
         self.noise_scale = self.config.noise_scale
         self.steps = torch.zeros(0, self.network.size, device=self.device)
         """The generation's perturbations at standard deviation 1, [C, P]; the best policy's own is 0."""
@@ -81,7 +81,7 @@ class HillClimbing(PolicySearch):
 
     def select(self, fitness: Tensor) -> Metrics:
         returns, config = fitness.tolist(), self.config
-        played = len(returns) - config.population_size  # 1 where the best one was among them
+        played = len(returns) - config.population_size  # 1 if the best one was among them
         if played:
             self.best_count += 1
             self.best_return += (returns[0] - self.best_return) / self.best_count

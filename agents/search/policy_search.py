@@ -1,4 +1,4 @@
-"""What searches for policies without gradients share: candidates are parameter vectors, whole episodes judge them."""
+"""Base of policy searches without gradients: candidates are parameter vectors, whole episodes judge them."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class PolicySearch(Predicts, ABC):
     environment needs a time limit: a policy might never end an episode.
 
     Raises:
-        ValueError: for spaces that a policy network does not fit.
+        ValueError: for spaces that a policy network does not support.
     """
 
     config: PolicySearchConfig
@@ -111,7 +111,7 @@ class PolicySearch(Predicts, ABC):
         self.env_step = self.updates = 0
         self.prepare()
 
-    # What each search defines.
+    # Defined by each search.
 
     @abstractmethod
     def prepare(self) -> None:
@@ -151,7 +151,7 @@ class PolicySearch(Predicts, ABC):
     @abstractmethod
     def load_generation(self, state: dict[str, Any]) -> None: ...
 
-    # What they share.
+    # Shared by all searches.
 
     def begin(self, candidates: Sequence[int], episodes: int) -> None:
         """Have each of these candidates play `episodes` episodes."""
@@ -181,7 +181,7 @@ class PolicySearch(Predicts, ABC):
         return PolicyActor(self, explore=False)
 
     def store(self, obs: Obs, acted: Acted, step: Step) -> None:
-        """Record the episodes that ended, however they ended; nothing else of a step matters."""
+        """Record the ended episodes, terminated or truncated; nothing else in a step matters."""
         self.env_step += step.num_active
         if step.num_ended == 0 or step.episode_return is None:
             return
@@ -233,7 +233,7 @@ class PolicySearch(Predicts, ABC):
             self.rows.copy_(state["replay"]["rows"])
 
     def _buffers(self) -> dict[str, Tensor]:
-        """What a user's own network keeps beside its parameters; no search changes it."""
+        """State of a user's own network besides its parameters; no search changes it."""
         network = self.network.network
         learned = set(self.network.names)
         return {name: value for name, value in network.state_dict().items() if name not in learned}

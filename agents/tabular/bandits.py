@@ -75,7 +75,7 @@ class BanditAgent(Predicts, HostAgent, ABC):
         self.action_space: gym.Space[Any] = action_space
         self.device = torch.device(device)
         self.first_action = int(action_space.start)
-        self.counts = np.zeros((1, int(action_space.n)), np.int64)  # as the tables of other agents: one state
+        self.counts = np.zeros((1, int(action_space.n)), np.int64)  # one state, like the tables of other agents
         self.sums = np.zeros(int(action_space.n))
         self.env_step = 0
         self.updates = 0
@@ -90,7 +90,7 @@ class BanditAgent(Predicts, HostAgent, ABC):
         return np.asarray(self.counts[0])
 
     def means(self) -> np.ndarray:
-        """Mean reward of each arm so far, 0 where it was never pulled, float64 [A]."""
+        """Mean reward of each arm so far, 0 for an arm never pulled, float64 [A]."""
         return np.asarray(self.sums / np.maximum(self.pulls, 1))
 
     def q_table(self) -> np.ndarray:
@@ -116,7 +116,7 @@ class BanditAgent(Predicts, HostAgent, ABC):
         return 0
 
     def learn(self) -> Metrics:
-        """Nothing is left to do after `store`."""
+        """No-op: `store` has done everything."""
         return {}
 
     def scheduled(self) -> dict[str, float]:

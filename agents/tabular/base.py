@@ -1,4 +1,4 @@
-"""What every tabular agent has: states, a table, actors, and learning once from each transition in turn."""
+"""Base of tabular agents: states, a table, actors, and learning once from each transition in turn."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ from gymnast.envs.step import Obs, Step
 class TableStep(NamedTuple):
     """One step of N rows as table indices."""
 
-    env_step: int  # before the step: where schedules are read
+    env_step: int  # before the step; schedules use it
     active: list[int]  # the rows to learn from
     pair: np.ndarray  # int64 [N], state * A + action
     reward: np.ndarray  # float64 [N]
     discount: np.ndarray  # float64 [N]
     next_state: np.ndarray  # int64 [N]
-    ended: np.ndarray  # bool [N], what comes later does not follow from this transition
+    ended: np.ndarray  # bool [N], later transitions do not follow from this one
     next_mask: np.ndarray | None  # bool [N, A]
 
 
 class TabularAgent(Predicts, HostAgent, ABC):
-    """The part that tabular agents share; each says in `_learn_row` how it learns from one transition.
+    """The part that tabular agents share; each defines in `_learn_row` how it learns from one transition.
 
-    `store` queues a step of N rows and `learn` takes in the oldest one: each transition is learned from once, rows in
-    ascending order, each seeing the updates of the rows before it. Everything lies in NumPy arrays on the host.
+    `store` queues a step of N rows and `learn` processes the oldest one: each transition is learned from once, rows in
+    ascending order, each seeing the updates of the rows before it. Everything is in NumPy arrays on the host.
     Under a finite horizon the row of state s at time t is t * S + s; steps past the horizon count as its last one.
     """
 
@@ -57,7 +57,7 @@ class TabularAgent(Predicts, HostAgent, ABC):
     cuts_traces = False
     """Whether an action that is not greedy ends the traces (Watkins)."""
     window_steps = 0
-    """Transitions that wait for what follows them; 0 learns from each at once."""
+    """Transitions kept until later ones arrive; 0 learns from each at once."""
 
     def __init__(
         self,
@@ -101,7 +101,7 @@ class TabularAgent(Predicts, HostAgent, ABC):
         self._known: tuple[Obs | None, np.ndarray] = (None, np.zeros(0, np.int64))
 
     def state_of(self, obs: Obs) -> np.ndarray:
-        """States, int64 [N]; those of the last step's `obs`, which nobody writes again, are not looked up twice."""
+        """States, int64 [N]; those of the last step's `obs`, which does not change, are not looked up twice."""
         return self._known[1] if obs is self._known[0] else self.states.index(obs)
 
     def rates(self, env_step: int) -> Rates:
@@ -134,7 +134,7 @@ class TabularAgent(Predicts, HostAgent, ABC):
         return abs(float(error)), 1
 
     def _learn_window(self, step: TableStep, row: int, rates: Rates, draws: list[float]) -> tuple[float, int]:
-        """Take one row of a step into its window; where it ended, the policy draws the action to bootstrap from."""
+        """Add one row of a step to its window; if it ended, the policy draws the action to bootstrap from."""
         pair, ended = int(step.pair[row]), bool(step.ended[row])
         last_pair = 0
         if ended:
@@ -151,11 +151,11 @@ class TabularAgent(Predicts, HostAgent, ABC):
         return pair
 
     def action_values(self, state: int) -> list[float]:
-        """What the policy compares in a table row (for POLICY: the probabilities)."""
+        """The values that the policy compares in a table row (for POLICY: the probabilities)."""
         return self.q[0, state].tolist()  # type: ignore[no-any-return]
 
     def q_table(self) -> np.ndarray:
-        """Q, float64 [S, A] ([horizon, S, A] under a finite horizon), -inf where an action mask forbade the action."""
+        """Q, float64 [S, A] ([horizon, S, A] under a finite horizon), -inf for actions that a mask forbade."""
         q = self.q.mean(0).reshape(self.stages, self.states.size, -1)
         q = np.where(self.allowed, q, -np.inf)
         return q if self.config.horizon else q[0]
@@ -202,7 +202,7 @@ class TabularAgent(Predicts, HostAgent, ABC):
             self.allowed[self.state_of(step.obs)] = first_mask
         if self.config.objective == "average-reward":
             discount, cut = np.ones(len(state)), truncated & ~terminated
-            if terminated.any():  # the next episode's first state succeeds the last one of this
+            if terminated.any():  # the next episode's first state follows the last one of this
                 next_state = np.where(terminated, self.state_of(step.obs), next_state)
                 if next_mask is not None and first_mask is not None:
                     next_mask = np.where(terminated[:, None], first_mask, next_mask)
@@ -220,7 +220,7 @@ class TabularAgent(Predicts, HostAgent, ABC):
         self.env_step += step.num_active
 
     def cut_off(self, rows: Sequence[int]) -> None:
-        """Traces are forgotten; a window is learned from but for its last step, whose successor is not stored."""
+        """Drop traces; learn from a window except its last step, whose successor is not stored."""
         rates = self.rates(self.env_step)
         for row in rows:
             close_window(self.q[0], self.average, self.traces, self.window, row, rates)
@@ -252,7 +252,7 @@ class TabularAgent(Predicts, HostAgent, ABC):
         return values
 
     def state_dict(self) -> dict[str, Any]:
-        """Tables, counts and what waits in unfinished episodes."""
+        """Tables, counts and pending transitions of unfinished episodes."""
         if self._queue:
             raise ValueError("a stored step has not been learned from; call learn before state_dict")
         rows = {name: torch.from_numpy(array.copy()) for name, array in self._row_arrays().items()}
@@ -266,7 +266,7 @@ class TabularAgent(Predicts, HostAgent, ABC):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over a state; what waits in unfinished episodes only where it is of as many rows."""
+        """Load a state; pending transitions only if the number of rows is the same."""
         for name, array in self._table_arrays().items():
             if state["tables"][name].shape != array.shape:
                 given = tuple(state["tables"][name].shape)
@@ -291,7 +291,7 @@ class TabularAgent(Predicts, HostAgent, ABC):
 
 
 class TabularActor:
-    """One stream of experience of a tabular agent; it reads the agent's table as it stands."""
+    """One stream of experience of a tabular agent; it reads the agent's current table."""
 
     def __init__(
         self,

@@ -21,7 +21,7 @@ class TabularConfig:
     """Discount per step; the average-reward objective has none."""
     objective: Literal["discounted", "finite-horizon", "average-reward"] = "discounted"
     """Maximise the discounted return, the return of the first `horizon` steps (with one table per remaining step), or
-    the reward per step, where the end of an episode leads to the first state of the next one."""
+    the reward per step, counting the end of an episode as a step to the first state of the next one."""
     horizon: int | None = None
     """Steps counted by the finite-horizon objective."""
     average_step: float = 0.1
@@ -29,13 +29,13 @@ class TabularConfig:
     initial_q: float = 0.0
     """Initial value of every entry; a high value explores by optimism."""
     action_masks: bool = True
-    """Act and bootstrap only with actions that the environment's action mask allows."""
+    """Act and bootstrap only with allowed actions, if the environment provides action masks."""
     bins: tuple[int, ...] = (10,)
     """Bins of each Box dimension of the observation, or one number for all dimensions."""
     low: tuple[float, ...] = ()
-    """Lower bounds of the Box dimensions, one for all or one each, in place of the space's own."""
+    """Lower bounds of the Box dimensions, one for all or one each, instead of the space's own."""
     high: tuple[float, ...] = ()
-    """Upper bounds of the Box dimensions, one for all or one each, in place of the space's own."""
+    """Upper bounds of the Box dimensions, one for all or one each, instead of the space's own."""
 
     def __post_init__(self) -> None:
         schedule(self.alpha, name="alpha", high=1.0)

@@ -17,9 +17,9 @@ MAX_STATES = 2**28
 class States:
     """Numbers the states of an observation space: `index(obs)` is int64 [N] with values below `size`.
 
-    A Box dimension is cut into equal bins between its bounds; what lies outside them counts to the outermost bin.
+    A Box dimension is cut into equal bins between its bounds; values outside them belong to the outermost bin.
     `bins`, `low` and `high` hold one number for each Box dimension in the order of the space, or one for all; an empty
-    `low` or `high` takes the space's own bounds, which must then be finite. Raises ValueError where a bound is missing.
+    `low` or `high` takes the space's own bounds, which must then be finite. Raises ValueError if a bound is missing.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The exact mathematics of a known transition table: backups, optimal values, and what a policy is worth.
+"""Exact computations on a known transition table: backups, optimal values, and the value of a policy.
 
 Pure functions of arrays. Values beyond a terminal state are 0.
 """
@@ -13,7 +13,7 @@ from gymnast.envs.step import TransitionTable
 
 MAX_SWEEPS = 1_000_000
 LOOP_UP_TO = 10_000
-"""Steps of a horizon from which a power of one matrix takes the place of the steps."""
+"""Horizon from which a matrix power replaces single steps."""
 
 
 def backup(table: TransitionTable, values: np.ndarray, gamma: float) -> np.ndarray:
@@ -25,7 +25,7 @@ def backup(table: TransitionTable, values: np.ndarray, gamma: float) -> np.ndarr
 def optimal_q(
     table: TransitionTable, gamma: float, *, horizon: int | None = None, tolerance: float = 1e-10
 ) -> np.ndarray:
-    """Q*, float64 [S, A]; with a horizon that of its first step. ValueError where the values do not settle."""
+    """Q*, float64 [S, A]; with a horizon that of its first step. ValueError if the values do not converge."""
     if horizon is not None:
         return np.asarray(optimal_stages(table, gamma, horizon=horizon)[0])
     q = np.zeros(table.probability.shape[:2])
@@ -70,7 +70,7 @@ def evaluate_policy(
     """Exact values of a policy, float64 [S]: by a linear solve, or step by step up to a horizon, which a time limit is.
 
     `policy` holds an action for each state, int [S], or probabilities [S, A]; with a horizon also one of either for
-    each of its steps, with a leading axis. ValueError where a policy collects rewards forever at gamma 1.
+    each of its steps, with a leading axis. ValueError if a policy collects rewards forever at gamma 1.
     """
     policy = probabilities(policy, table.probability.shape[1])
     if horizon is None:
@@ -90,7 +90,7 @@ def evaluate_policy(
 
 
 def success_probability(table: TransitionTable, policy: np.ndarray, *, horizon: int | None = None) -> float:
-    """The probability of ending in a terminal state with a reward above 0, within the horizon where there is one."""
+    """The probability of ending in a terminal state with a reward above 0, within the horizon if there is one."""
     win = (table.terminated & (table.reward > 0.0)).astype(np.float64)
     counting = replace(table, reward=win)
     return float(table.initial @ evaluate_policy(counting, policy, gamma=1.0, horizon=horizon))

@@ -1,7 +1,7 @@
 """How a tabular agent explores: pure functions of one row of Q-values, one row of counts and two uniform numbers.
 
-Every decision takes exactly two uniform numbers, whatever it does with them, so that the stream of random numbers does
-not depend on what was learned. The functions use nothing but scalars and indexing: they run as they stand, on lists or
+Every decision takes exactly two uniform numbers, whether it needs them or not, so that the random stream does
+not depend on the table. The functions use only scalars and indexing: they run as plain Python, on lists or
 arrays, and Numba compiles the same functions for the compiled loop.
 """
 
@@ -42,7 +42,7 @@ def choose(kind: int, q: Row, counts: Row, strength: float, random_ties: bool, u
 
 
 def best(kind: int, q: Row, counts: Row, strength: float, random_ties: bool, v: float) -> int:
-    """The action with the highest score; among equal ones number floor(v * how many), or the first."""
+    """The action with the highest score; among n equal ones number floor(v * n), or the first."""
     total = count_total(kind, counts)
     top, choice, ties = -math.inf, 0, 0
     for action in range(len(q)):
@@ -63,7 +63,7 @@ def best(kind: int, q: Row, counts: Row, strength: float, random_ties: bool, v: 
 
 
 def count_total(kind: int, counts: Row) -> float:
-    """How often any action was taken here; only UCB asks."""
+    """How often any action was taken here; only UCB uses it."""
     total = 0.0
     if kind == UCB:
         for action in range(len(counts)):
@@ -72,7 +72,7 @@ def count_total(kind: int, counts: Row) -> float:
 
 
 def score(kind: int, q: float, count: float, total: float, strength: float) -> float:
-    """What is maximised: Q, Q + kappa / (1 + N), or Q + c * sqrt(ln(sum N) / N) with untried actions first (UCB1)."""
+    """The scores: Q, Q + kappa / (1 + N), or Q + c * sqrt(ln(sum N) / N) with untried actions first (UCB1)."""
     if kind == COUNT:
         return q + strength / (1.0 + count)
     if kind == UCB:
@@ -133,7 +133,7 @@ def optimistic_maximum(q: Row, counts: Row, kappa: float) -> float:
 
 
 def expectation(kind: int, q: Row, counts: Row, strength: float, random_ties: bool) -> float:
-    """The mean of Q under the exploring policy: what Expected SARSA bootstraps from."""
+    """The mean of Q under the exploring policy, from which Expected SARSA bootstraps."""
     if kind == BOLTZMANN:
         return boltzmann_mean(q, strength)
     if kind in (COUNT, UCB):

@@ -106,7 +106,7 @@ class ExpectedSarsa(TabularAgent):
 
 
 class DoubleQLearning(TabularAgent):
-    """A coin says which of two tables moves, towards the other's value of its best action (van Hasselt 2010)."""
+    """A coin decides which of two tables moves, towards the other's value of its best action (van Hasselt 2010)."""
 
     tables = 2
 
@@ -131,8 +131,8 @@ class Sarsa(TabularAgent):
     """Q(s, a) moves towards r + discount * Q(s', a') once a' is taken (Sutton & Barto 2018, eq. 6.7).
 
     An episode that is cut off bootstraps from an action that the same policy draws in the final state, as the last step
-    arrives: before the update that still waits for this step's action, and not after it as the book would. So every
-    step draws once, at one place, whether updates wait or not, and the compiled loop draws the same numbers.
+    arrives: before the pending update that needs this step's action, and not after it as in the book. So every
+    step draws once, at one place, whether updates are pending or not, and the compiled loop draws the same numbers.
     """
 
     config: SarsaConfig
@@ -147,7 +147,7 @@ class Sarsa(TabularAgent):
 
 
 class NStepSarsa(TabularAgent):
-    """Q(s, a) moves towards n rewards and Q of what is taken then (Sutton & Barto 2018, eq. 7.4 and 7.5).
+    """Q(s, a) moves towards n rewards and Q of the next pair (Sutton & Barto 2018, eq. 7.4 and 7.5).
 
     An episode's last transitions learn from shorter returns; one that is cut off bootstraps as `Sarsa` does.
     """
@@ -205,7 +205,7 @@ class TD(TabularAgent):
 
 
 def read_policy(policy: str, states: int, actions: int) -> np.ndarray:
-    """Probabilities [S, A] of a stated policy; ValueError where the file does not hold such."""
+    """Probabilities [S, A] of a given policy; ValueError if the file does not contain them."""
     if policy == "uniform":
         return np.full((states, actions), 1.0 / actions)
     try:

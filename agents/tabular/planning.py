@@ -141,7 +141,7 @@ class PlanningAgent(Predicts, HostAgent, ABC):
         return 0
 
     def learn(self) -> Metrics:
-        """Nothing: planning learns from the table, in `plan`."""
+        """No-op: planning learns from the table, in `plan`."""
         return {}
 
     def scheduled(self) -> dict[str, float]:
@@ -213,7 +213,7 @@ class PolicyIteration(PlanningAgent):
 
     def plan(self, table: TransitionTable) -> Iterator[dict[str, float]]:
         states, actions = self.q[0].shape
-        policy = np.full((states, actions), 1.0 / actions)  # one that ends episodes wherever any policy does
+        policy = np.full((states, actions), 1.0 / actions)  # a policy that ends episodes wherever any policy can
         values = np.zeros(states)
         while True:
             new = self._evaluate(table, policy, values)

@@ -1,8 +1,8 @@
 """Updates of a table, one transition at a time: pure functions of arrays.
 
-They use nothing but scalars and indexing: they run as they stand, and Numba compiles the same functions for the
+They use only scalars and indexing: they run as plain Python, and Numba compiles the same functions for the
 compiled loop. A pair is state * A + action. `discount` is gamma * (1 - terminated); `average` is the average reward in
-an array of one number, 0 under the other objectives; the updates change the arrays that they are given.
+an array of one number, 0 under the other objectives; the updates work in place.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import numpy as np
 from gymnast.agents.tabular.exploration import maximum
 
 TRACE_FLOOR = 1e-12
-"""An eligibility below this is forgotten: it moves no value by more than its last bits."""
+"""Smaller eligibilities are dropped: they change no value by more than its last bits."""
 
 
 class Traces(NamedTuple):
-    """Eligibility of the pairs visited in the episodes of N rows; the arrays are empty where lambda is 0."""
+    """Eligibility of the pairs visited in the episodes of N rows; the arrays are empty if lambda is 0."""
 
     eligibility: np.ndarray  # float64 [N, pairs]
     visited: np.ndarray  # int64 [N, pairs], the pairs with an eligibility
@@ -26,7 +26,7 @@ class Traces(NamedTuple):
 
 
 class Window(NamedTuple):
-    """The transitions of N rows that wait for their n-step return, oldest first."""
+    """Pending transitions of N rows, until their n-step return is known, oldest first."""
 
     pair: np.ndarray  # int64 [N, n]
     reward: np.ndarray  # float64 [N, n]
@@ -101,7 +101,7 @@ def update_visited(
     """Raise the pair's eligibility, move every visited pair, and let the eligibilities decay (chapter 12)."""
     actions = q.shape[1]
     if cut and q[pair // actions, pair % actions] < maximum(q[pair // actions]):
-        clear_traces(traces, row)  # what came before led to this action, not to the greedy one
+        clear_traces(traces, row)  # earlier pairs led to this action, not to the greedy one
     if traces.eligibility[row, pair] == 0.0:
         traces.visited[row, traces.length[row]] = pair
         traces.length[row] += 1
@@ -143,7 +143,7 @@ def learn_window(
 ) -> tuple[float, int]:
     """Take one transition into a row's n-step window; returns the sum of |error| and the number of updates.
 
-    A full window bootstraps from `pair`, the next state and action. At an episode's end what is left is learned with
+    A full window bootstraps from `pair`, the next state and action. At an episode's end the rest is learned with
     ever shorter returns that bootstrap from `last_pair`, the final state and an action there; a terminal state's
     discount of 0 takes it out again (Sutton & Barto 2018, section 7.2).
     """
@@ -165,9 +165,9 @@ def learn_window(
 
 
 def close_window(q: np.ndarray, average: np.ndarray, traces: Traces, window: Window, row: int, rates: Rates) -> None:
-    """Learn what waits in a row's window whose episode was cut off: all bootstrap from the last pair, which is dropped.
+    """Learn a row's window when its episode was cut off: all bootstrap from the last pair, which is dropped.
 
-    Its reward is known, but not what it led to.
+    Its reward is known, but not its successor.
     """
     if window.length[row] == 0:
         return

@@ -78,7 +78,7 @@ class DQN(Predicts):
         self._lives = Lives()
 
     def _build_networks(self, backbone: Backbone, seed: np.random.SeedSequence) -> None:
-        """The online and the target network, the forms in which they are fastest, and what their outputs mean."""
+        """The online and the target network, their fastest forms, and the meaning of their outputs."""
         config, actions = self.config, int(self.action_space.n)
         generator = torch.Generator().manual_seed(torch_seed(seed))
         self.values = build_values(config, self.device)
@@ -124,7 +124,7 @@ class DQN(Predicts):
         return torch.zeros((3, 1, size), device=self.device) if size else None
 
     def allocate(self) -> Replay:
-        """The replay, made at the first call, with which training begins: an agent that only acts needs none."""
+        """The replay, made at the first call, with which training begins: an agent that only acts does not need it."""
         if self.replay is None:
             self.replay = build_replay(
                 self.config,

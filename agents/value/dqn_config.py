@@ -72,7 +72,7 @@ class DQNConfig:
     priority_eta: float = 0.9
     """Weight of the largest error in a sequence's priority; the mean error has the rest."""
     action_masks: bool = True
-    """Act and bootstrap only with allowed actions, where the environment provides action masks."""
+    """Act and bootstrap only with allowed actions, if the environment provides action masks."""
     backbone: BackboneName = "auto"
     """Network below the head: auto, mlp, nature-cnn, efficient-cnn, minatar-cnn, combined or module:Class."""
     backbone_options: dict[str, Any] = field(default_factory=dict, metadata={"flag": False})
@@ -108,7 +108,7 @@ class DQNConfig:
     replay_path: str | None = None
     """File for the replay's frames, created for the run and deleted with it; by default they stay in memory."""
     frame_stack: int = field(default=0, metadata={"flag": False})
-    """Frames stacked in an observation, each stored once. In a run 0 is what the environment says; elsewhere it is 4
+    """Frames stacked in an observation, each stored once. In a run 0 takes the environment's number; elsewhere it is 4
     for uint8 [4, H, W] and 1 otherwise."""
     learning_starts: int = 1_000
     """Env steps before the first update."""

@@ -78,7 +78,7 @@ class PQN(Predicts):
         self._begin()
 
     def _build_network(self, backbone: Backbone, seed: np.random.SeedSequence) -> None:
-        """The network, and the form in which it is fastest."""
+        """The network and its fastest form."""
         config, generator = self.config, torch.Generator().manual_seed(torch_seed(seed))
         network = normed_q_network(backbone, self.observation_space, self.actions, config, generator)
         self.network = network.to(self.device)
@@ -130,7 +130,7 @@ class PQN(Predicts):
     def best(self, obs: Obs, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         """The largest value of an allowed action [N], and that action's number from 0 on [N].
 
-        A row that allows none has the first action's, which is finite.
+        A row that allows no action uses the first one, whose value is finite.
         """
         q: Tensor = self._network(obs).squeeze(2)  # type: ignore[arg-type]  # [N, A]
         if mask is None:

@@ -40,7 +40,7 @@ class PQNConfig:
     eval_epsilon: float = 0.0
     """Probability of a random action in evaluations."""
     action_masks: bool = True
-    """Act and bootstrap only with allowed actions, where the environment provides action masks."""
+    """Act and bootstrap only with allowed actions, if the environment provides action masks."""
     backbone: BackboneName = "auto"
     """Network below the action values: auto, mlp, nature-cnn, efficient-cnn, minatar-cnn, combined or module:Class."""
     backbone_options: dict[str, Any] = field(default_factory=dict, metadata={"flag": False})

@@ -58,8 +58,8 @@ def explored(
 def mixed(greedy: Tensor, uniform: Tensor, actions: int, *, allowed: Tensor | None, epsilon: float | Tensor) -> Tensor:
     """Greedy actions int64 [N], or with probability epsilon any of `actions` (allowed ones, by a bool [N, A]).
 
-    Uniform numbers [2, N] decide which rows explore, and what they do. Actions are counted from 0, and the host reads
-    none. A row that allows none takes the first action.
+    Uniform numbers [2, N] decide which rows explore, and their random actions. Actions are counted from 0, and the
+    host reads none. A row that allows none takes the first action.
     """
     if allowed is None:
         random = (uniform[1] * actions).long()

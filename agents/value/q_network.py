@@ -1,4 +1,4 @@
-"""Networks of action values: a backbone, and the head that the config's parts ask for."""
+"""Networks of action values: a backbone, and the head that the config selects."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def q_network(
     """Observations [B, ...] to [B, A, K]: K `outputs` for each of A `actions`; the generator draws its weights.
 
     The last fully connected layer is the head's, so that noise and streams are in it too, as in their papers; a
-    recurrent layer is below it. A user's own backbone has none of the `hidden_sizes`.
+    recurrent layer is below it. A user's own backbone does not use `hidden_sizes`.
     """
     defaults = default_sizes(backbone, observation_space)
     sizes = config.hidden_sizes or defaults

@@ -198,7 +198,7 @@ class Atari(Env):
         }
 
     def restore(self, snapshot: dict[str, Any]) -> None:
-        """Play the snapshot's actions again from each row's seed, and check that they lead to the same observation."""
+        """Play the snapshot's actions again from each row's seed, and check that they reach the same observation."""
         actions = snapshot["actions"].numpy()  # [T, N]
         if actions.shape[1] != self.num_envs:
             raise ValueError(f"the snapshot of {self.id} holds {actions.shape[1]} environments, not {self.num_envs}")
@@ -224,7 +224,7 @@ class Atari(Env):
         self.obs, self.start = self._tensor(obs), snapshot["start"].to(self.device)
 
     def render(self, row: int = 0) -> NDArray[np.uint8]:
-        """What a row shows: one RGB frame in the emulator's own size, uint8 [210, 160, 3] for most games."""
+        """A row's picture: one RGB frame in the emulator's own size, uint8 [210, 160, 3] for most games."""
         if not self.can_render:
             return super().render(row)
         if row not in self._screens:
@@ -252,7 +252,7 @@ class Atari(Env):
         self._history.append(actions)
 
     def _receive(self) -> tuple[NDArray[Any], ...]:
-        """What came of it: obs, reward, terminated, truncated, lives."""
+        """The results: obs, reward, terminated, truncated, lives."""
         if not self._sent:  # ale-py would wait forever
             raise RuntimeError(f"{self.id}: receive was called without send")
         self._sent = False
@@ -263,7 +263,7 @@ class Atari(Env):
         return self._channels(obs), reward, terminated, truncated, info["lives"]
 
     def _begin(self, rows: NDArray[np.bool_], seeds: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Reset some rows, seeded where `seeds` [N] is not -1; the observations of all rows, new memory."""
+        """Reset some rows, seeded if `seeds` [N] is not -1; the observations of all rows, new memory."""
         obs, info = self._native.reset(seed=seeds[rows], options={"reset_mask": rows})
         for row in np.flatnonzero(rows).tolist():
             self._history.begin(row, seed=int(seeds[row]), frames=int(info["episode_frame_number"][row]))
@@ -289,6 +289,6 @@ class Atari(Env):
         return np.ascontiguousarray(obs.transpose(0, 1, 4, 2, 3)).reshape(len(obs), -1, *obs.shape[2:4])
 
     def _tensor(self, array: NDArray[Any]) -> Tensor:
-        """The array's own memory on a CPU (nobody writes it again), else its copy on the device."""
+        """The array's own memory on a CPU (nothing overwrites it), else its copy on the device."""
         tensor = torch.from_numpy(array)
         return tensor if self.device.type == "cpu" else tensor.to(self.device)

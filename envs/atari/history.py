@@ -1,4 +1,4 @@
-"""What an Atari row's state is made of: its last seeded reset and the actions since, and a screen that replays them."""
+"""An Atari row's state: its last seeded reset and the actions since, and a screen that replays them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Begin:
     time: int
     """Actions that were taken in all rows before it."""
     seed: int
-    """What the emulator was seeded with, -1 where its generator went on."""
+    """The emulator's seed, -1 if its generator continued."""
     frames: int
     """Emulator frames that the reset itself played (FIRE and no-ops)."""
 
@@ -31,7 +31,7 @@ class History:
         self.begins: list[list[Begin]] = [[] for _ in range(num_envs)]
         """Of each row, its last seeded reset and every reset since."""
         self.before: list[list[Begin]] = [[] for _ in range(num_envs)]
-        """The same as it was before the row's last reset: what its last finished episode is replayed from."""
+        """The same before the row's last reset, to replay its last finished episode."""
         self._offset = 0  # the time of row 0 of `_actions`
         self._actions = np.zeros((1024, num_envs), np.uint8)
 
@@ -81,7 +81,7 @@ class Screen:
         self._ale = ale_py.ALEInterface()
         self._ale.setFloat("repeat_action_probability", sticky)
         path = roms.get_rom_path(rom)
-        assert path is not None  # ale-py brings every ROM that it names
+        assert path is not None  # ale-py includes every ROM that it names
         self._rom = path
         self._ale.loadROM(self._rom)
         actions = self._ale.getLegalActionSet() if full_action_space else self._ale.getMinimalActionSet()
@@ -92,7 +92,7 @@ class Screen:
         self._begun = self._time = 0
 
     def follow(self, history: History, row: int, *, final: bool) -> NDArray[np.uint8]:
-        """Catch up with a row and return what it shows, uint8 [H, W, 3]; `final`: what it showed before its reset."""
+        """Catch up with a row and return its picture, uint8 [H, W, 3]; `final`: the last one before its reset."""
         begins = history.before[row] if final else history.begins[row]
         if self._first is not begins[0]:
             self._first, self._begun, self._time = begins[0], 0, begins[0].time

@@ -40,7 +40,7 @@ class Acrobot(Game):
     Each of the four numbers uniform in [-0.1, 0.1).
 
     ## Episode End
-    Terminated where the free end is more than 1 m above the fixed one; truncated after 500 steps (the id's time limit).
+    Terminated when the free end is more than 1 m above the fixed one; truncated after 500 steps (the id's time limit).
 
     ## Arguments
     None of its own.

@@ -83,7 +83,7 @@ class NativeEnv(Env):
         return step
 
     def state(self) -> dict[str, Any]:
-        """All tensors that a step reads and replaces, in nested dicts; None where there is none."""
+        """All tensors that a step reads and replaces, in nested dicts; None for absent ones."""
         world = self.env.world._asdict()
         return {"world": world, "obs": self.obs, "start": self.start, "mask": self.action_mask}
 
@@ -94,7 +94,7 @@ class NativeEnv(Env):
 
     @property
     def numbers(self) -> Tensor:
-        """What `episode` says, int64 [N] on the device."""
+        """`episode` as int64 [N] on the device."""
         return self.env.world.episode
 
     def snapshot(self) -> dict[str, Any]:
@@ -114,5 +114,5 @@ class NativeEnv(Env):
 
 
 def seed_of(sequence: np.random.SeedSequence) -> int:
-    """What a device-native environment is seeded with by a run's sequence."""
+    """The seed of a device-native environment, from a run's sequence."""
     return int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))

@@ -20,7 +20,7 @@ class Blackjack(Game):
     """Come closer to 21 than the dealer without going over (Sutton & Barto 2018, example 5.1).
 
     ## Description
-    Gymnasium's Blackjack-v1, all rows at once: an infinite deck; an ace counts 11 (it is usable) where that does not go
+    Gymnasium's Blackjack-v1, all rows at once: an infinite deck; an ace counts 11 (it is usable) if that does not go
     over 21, else 1; the dealer draws up to 17.
 
     ## Action Space
@@ -75,7 +75,7 @@ class Blackjack(Game):
         return after, torch.where(hit, -bust.to(torch.float32), stuck), ~hit | bust
 
     def _settle(self, state: State, cards: Tensor) -> Tensor:
-        """The reward of sticking, float32 [N], where the dealer draws these cards, int64 [10, N]."""
+        """The reward of sticking, float32 [N], if the dealer draws these cards, int64 [10, N]."""
         hand = torch.cat([torch.stack([state["open"], state["hidden"]]), cards])
         totals = _total(hand.cumsum(0), (hand == 1).cumsum(0) > 0)[1:]  # of the first 2, 3, … cards
         needed = ((totals >= 17).cumsum(0) == 0).sum(0, keepdim=True)

@@ -37,7 +37,7 @@ class CartPole(Game):
     Each of the four numbers uniform in [-0.05, 0.05).
 
     ## Episode End
-    Terminated where the pole leans by more than 12 degrees or the cart is more than 2.4 m from the centre; truncated
+    Terminated when the pole leans by more than 12 degrees or the cart is more than 2.4 m from the centre; truncated
     after 500 steps (the id's time limit).
 
     ## Arguments

@@ -58,7 +58,7 @@ class DeepSea(Game):
         self.action_space = gym.spaces.Discrete(2)
         self.size = size
         self.places = torch.arange(size * size, device=device)
-        # One random bit a cell: the sign of what a row of that number would have as its key.
+        # One random bit per cell: the sign of the key of a row with that number.
         swapped = row_keys(mapping_seed, size * size, device=device) < 0
         self.right = torch.where(swapped & randomise, 0, 1)
         """int64 [size * size], the action that goes right in each cell."""

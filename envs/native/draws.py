@@ -35,9 +35,9 @@ def next_keys(key: Tensor) -> Tensor:
 
 
 class Draws:
-    """What the rows draw in one step: number `index` of key and counter, both int64 [N].
+    """The random numbers of one step: number `index` of key and counter, both int64 [N].
 
-    Each index is a number of its own and gives the same whenever it is asked for: rules that need several name
+    Each index is a separate number and always gives the same one: rules that need several name
     several, up to `STRIDE` of them.
     """
 

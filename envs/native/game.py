@@ -1,4 +1,4 @@
-"""What the rules of a device-native environment are: pure functions of tensors, for all rows at once."""
+"""The interface of a device-native environment's rules: pure functions of tensors, for all rows at once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ State: TypeAlias = "dict[str, Tensor]"
 class Game(ABC):
     """The rules of one environment.
 
-    They are functions of a batched state that write to nothing, draw from what they are given, and neither read a
+    They are functions of a batched state that overwrite nothing, draw only from their argument, and neither read a
     value on the host nor index by a mask: so they run as they are, compiled, and in a recorded CUDA graph. Time
     limits, resets and statistics are the vector environment's. Constants are made on `device` by the constructor,
     whose further keywords are the environment's options.
@@ -47,10 +47,10 @@ class Game(ABC):
 
     @abstractmethod
     def observe(self, state: State) -> Obs:
-        """What the policy sees of a state, [N, ...]; of a Dict or Tuple space a dict, as in `Obs`."""
+        """The observation of a state, [N, ...]; for a Dict or Tuple space a dict, as in `Obs`."""
 
     def action_mask(self, state: State) -> Tensor | None:
-        """The allowed actions, bool [N, A], where the game says them."""
+        """The allowed actions, bool [N, A], if the game defines them."""
         return None
 
     def render(self, state: State) -> np.ndarray:

@@ -110,7 +110,7 @@ class Maze(Game):
         return torch.cat([walker, self._planes.expand(len(at), 3, -1)], 1).view(-1, 4, self.rows, self.columns)
 
     def transition_table(self) -> TransitionTable | None:
-        """The map's dynamics; None where the observation is the board. Goals and traps are left by no action."""
+        """The map's dynamics; None if the observation is the board. No action leaves a goal or trap."""
         if self.board:
             return None
         states, ends = len(self.ends), self.ends[:, None]
@@ -135,7 +135,7 @@ class Maze(Game):
 
 
 def _read(map: str | Sequence[str]) -> np.ndarray:
-    """Letters [rows, columns]; ValueError for what is no map."""
+    """Letters [rows, columns]; ValueError if it is not a map."""
     rows = map.split("/") if isinstance(map, str) else list(map)
     if not rows or not rows[0] or any(len(row) != len(rows[0]) for row in rows):
         raise ValueError(f"map must have rows of one length, at least 1, got {'/'.join(rows)!r}")
@@ -149,7 +149,7 @@ def _read(map: str | Sequence[str]) -> np.ndarray:
 
 
 def _targets(letters: np.ndarray) -> np.ndarray:
-    """Where each action leads from each cell, int64 [S, 4]."""
+    """The next cell of each action from each cell, int64 [S, 4]."""
     rows, columns = letters.shape
     row, column = np.divmod(np.arange(rows * columns), columns)
     target = np.empty((rows * columns, 4), np.int64)
@@ -161,7 +161,7 @@ def _targets(letters: np.ndarray) -> np.ndarray:
 
 
 def _check_ways(starts: np.ndarray, target: np.ndarray, ends: np.ndarray, letters: np.ndarray) -> None:
-    """ValueError where a goal cannot be reached from each start."""
+    """ValueError unless a goal can be reached from each start."""
     near = letters == "G"
     for _ in range(len(letters)):
         near = near | (near[target].any(1) & ~ends)

@@ -65,7 +65,7 @@ class Memory(Game):
         return (self.entries == entry[:, None]).to(torch.float32)
 
     def render(self, state: State) -> np.ndarray:
-        """The corridor, uint8 [32, 32 (delay + 1), 3]: the way walked blue, the cue on it in a shade of its own."""
+        """The corridor, uint8 [32, 32 (delay + 1), 3]: the way walked blue, the cue in a separate shade."""
         self.single.cue, self.single.time = int(state["cue"]), int(state["time"])
         picture = self.single.render()
         assert picture is not None

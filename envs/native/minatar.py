@@ -1,4 +1,4 @@
-"""What the five MinAtar games on the device share: sticky actions, action sets, the board and its picture."""
+"""The common part of the five MinAtar games on the device: sticky actions, action sets, the board and its picture."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gymnast.envs.native.game import Game, State
 
 SIDE, CELLS = 10, 100
 NONE = -9
-"""The column of an object that is not there: neither it nor the cell beside it is on the board."""
+"""The column of an absent object: neither it nor the cell next to it is on the board."""
 NOTHING, LEFT, UP, RIGHT, DOWN, FIRE = range(6)
 PALETTE = np.array(
     [
@@ -43,7 +43,7 @@ class MinAtar(Game):
     A cell is numbered 10 * row + column. State tensors have the names of MinAtar's own attributes.
 
     Raises:
-        ValueError: `sticky` is no probability.
+        ValueError: `sticky` is not a probability.
     """
 
     render_fps = 10

@@ -34,7 +34,7 @@ class Asterix(MinAtar):
     The player in row 5 and column 5 of an empty board.
 
     ## Episode End
-    Terminated where an enemy and the player meet.
+    Terminated when an enemy and the player meet.
 
     ## Arguments
     * `sticky` (0.1): the probability that the last action is repeated; in MinAtar the first step of an episode may
@@ -93,11 +93,11 @@ class Asterix(MinAtar):
         return after, (met & gold).sum(1), (met & ~gold).any(1)
 
     def _spawned(self, state: State, draws: Draws) -> tuple[Tensor, Tensor, Tensor]:
-        """Columns, directions and kinds [N, 8] after a new one came into a random empty row where it is time for it."""
+        """Columns, directions and kinds [N, 8] after a new one came into a random empty row, if it is time for it."""
         right, gold = draws.uniform(1) < 1 / 2, draws.uniform(2) < 1 / 3
         free = state["x"] < 0
         rank = free.cumsum(1)  # of an empty row, from 1
-        chosen = draws.integer(3, rank[:, -1]) + 1  # 1, and no row's rank, where none is empty
+        chosen = draws.integer(3, rank[:, -1]) + 1  # 1, which is no row's rank, if no row is empty
         new = free & (rank == chosen[:, None]) & (state["spawn_timer"] == 0)[:, None]
         x = torch.where(new, torch.where(right, 0, 9)[:, None], state["x"])
         dx = torch.where(new, torch.where(right, 1, -1)[:, None], state["dx"])

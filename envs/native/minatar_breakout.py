@@ -32,7 +32,7 @@ class Breakout(MinAtar):
     All 30 bricks; the ball at the left or the right edge below them, with equal probability; the paddle in column 4.
 
     ## Episode End
-    Terminated where the ball passes the paddle.
+    Terminated when the ball passes the paddle.
 
     ## Arguments
     * `sticky` (0.1): the probability that the last action is repeated; in MinAtar the first step of an episode may

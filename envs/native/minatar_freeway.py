@@ -29,7 +29,7 @@ class Freeway(MinAtar):
     `Box(bool, (10, 10, 7))`, channels: chicken, car, and the cell behind a car in one of five, by the car's speed.
 
     ## Rewards
-    1 where the chicken reaches the top.
+    1 when the chicken reaches the top.
 
     ## Starting State
     The chicken at the bottom, all cars in column 0, each with a uniform speed of 5 and a uniform direction.

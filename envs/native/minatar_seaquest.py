@@ -44,10 +44,10 @@ class Seaquest(MinAtar):
     1 for each enemy shot; with 6 divers on board at the surface, 1 for each 20 of the 200 steps of oxygen left.
 
     ## Starting State
-    The player at the surface in column 5, with full oxygen and alone; the same in each episode.
+    The player at the surface in column 5, with full oxygen and no other objects; the same in each episode.
 
     ## Episode End
-    Terminated where an enemy or its bullet meets the player, the oxygen is used up, or the player surfaces with no
+    Terminated when an enemy or its bullet meets the player, the oxygen is used up, or the player surfaces with no
     diver on board.
 
     ## Arguments
@@ -130,7 +130,7 @@ class Seaquest(MinAtar):
         return after, reward + struck + bonus, met | hit | lost
 
     def _enemies_come(self, state: State, draws: Draws) -> Tensor:
-        """Enemies [N, 30, 6] with a new one where it is time, unless one in its row goes the other way."""
+        """Enemies [N, 30, 6] with a new one if it is time, unless one in its row goes the other way."""
         enemies = state["enemies"].long()
         dx = (draws.uniform(1) < 1 / 2) * 2 - 1
         submarine = (draws.uniform(2) < 1 / 3).long()
@@ -219,7 +219,7 @@ class Seaquest(MinAtar):
 
 
 def _entrance(dx: Tensor) -> Tensor:
-    """The column where those that go in a direction come in."""
+    """The column at which those that go in a direction enter."""
     return torch.where(dx > 0, 0, 9)
 
 
@@ -234,7 +234,7 @@ def _pushed(pool: Tensor, new: Tensor, rows: Tensor) -> Tensor:
 
 
 def _spots(x: Tensor, y: Tensor, channel: Tensor | int) -> Tensor:
-    """Places in the observation, int64 [N, K], that of what is off the board past its end."""
+    """Places in the observation, int64 [N, K], objects off the board past its end."""
     return torch.where((x >= 0) & (x < SIDE), (SIDE * y + x) * 10 + channel, 1000)
 
 

@@ -36,7 +36,7 @@ class SpaceInvaders(MinAtar):
     24 aliens that move left, the cannon in column 5; the same in each episode.
 
     ## Episode End
-    Terminated where an alien or a bullet hits the cannon, or the aliens would move down from the bottom row.
+    Terminated when an alien or a bullet hits the cannon, or the aliens would move down from the bottom row.
 
     ## Arguments
     * `sticky` (0.1): the probability that the last action is repeated; in MinAtar the first step of an episode may
@@ -104,7 +104,7 @@ class SpaceInvaders(MinAtar):
         return after, killed.sum(1), hit | landed
 
     def _march(self, state: State) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Aliens, their direction and timer after a move where it is time for one, and whether they landed."""
+        """Aliens, their direction and timer after a move if it is time for one, and whether they landed."""
         aliens, left = state["alien_map"], state["alien_dir"] < 0
         moves = state["alien_move_timer"] == 0
         timer = torch.where(

@@ -38,7 +38,7 @@ class _Hill(Game):
         return torch.stack([state[name] for name in NAMES], 1)
 
     def _drive(self, state: State, push: Tensor) -> tuple[State, Tensor]:
-        """The state after an acceleration float32 [N], and where that is the goal, bool [N]."""
+        """The state after an acceleration float32 [N], and whether it is the goal, bool [N]."""
         pull = GRAVITY * (3 * state["position"]).cos()
         velocity = (state["velocity"] + push - pull).clamp(-MAX_SPEED, MAX_SPEED)
         position = (state["position"] + velocity).clamp(LEFT, RIGHT)
@@ -141,5 +141,5 @@ class MountainCarContinuous(_Hill):
 
 
 def _place(position: float) -> tuple[float, float]:
-    """Where a position lies in the picture."""
+    """A position's place in the picture."""
     return (position - LEFT) * 299 / (RIGHT - LEFT), 185 - 150 * (0.55 + 0.45 * math.sin(3 * position))

@@ -37,7 +37,7 @@ class TableGame(Game):
     Drawn from the table's `initial` in the same way.
 
     ## Episode End
-    Terminated where the table says so.
+    Terminated when the table says so.
 
     ## Arguments
     * `table`: what happens; its time limit is not part of the rules and is ignored.

@@ -39,14 +39,14 @@ class FrozenLake(TableGame):
     `reward_schedule`: for reaching the goal, for a hole, for any other step.
 
     ## Starting State
-    On S, each with equal probability where there are several.
+    On S, each with equal probability if there are several.
 
     ## Episode End
     Terminated on the goal or in a hole; truncated after 100 steps on 4x4, 200 on 8x8 (the ids' time limits).
 
     ## Arguments
     * `desc` (None): the map, a string for each row of S (start), F (frozen), H (hole) and G (goal).
-    * `map_name` ("4x4"; "8x8" in FrozenLake8x8-v1): "4x4" or "8x8", where there is no `desc`.
+    * `map_name` ("4x4"; "8x8" in FrozenLake8x8-v1): "4x4" or "8x8", if `desc` is not given.
     * `is_slippery` (True), `success_rate` (1/3), `reward_schedule` ((1, 0, 0)): see above.
 
     ## Version History
@@ -77,7 +77,7 @@ class FrozenLake(TableGame):
         self._colours = np.array([[colours.get(letter, ICE) for letter in row] for row in letters], np.uint8)
 
     def render(self, state: State) -> np.ndarray:
-        """The map and where the agent stands, uint8 [H, W, 3]."""
+        """The map and the agent's position, uint8 [H, W, 3]."""
         return _board(self._colours, int(state["state"]))
 
 
@@ -93,7 +93,7 @@ class CliffWalking(TableGame):
 
     ## Description
     Gymnasium's CliffWalking-v1, all rows at once: 4 x 12 cells, the cliff between start and goal in the lowest row;
-    whoever steps into it is back at the start.
+    stepping into it leads back to the start.
 
     ## Action Space
     `Discrete(4)`: up (0), right (1), down (2), left (3).
@@ -126,7 +126,7 @@ class CliffWalking(TableGame):
         self._colours[3, 0], self._colours[3, -1] = START, GOAL
 
     def render(self, state: State) -> np.ndarray:
-        """The cells and where the agent stands, uint8 [128, 384, 3]."""
+        """The cells and the agent's position, uint8 [128, 384, 3]."""
         return _board(self._colours, int(state["state"]))
 
 
@@ -144,8 +144,8 @@ class Taxi(TableGame):
     Gymnasium's Taxi-v4, all rows at once: 5 x 5 cells with walls, four of them stands.
 
     ## Action Space
-    `Discrete(6)`: south (0), north (1), east (2), west (3), pick up (4), drop off (5). The action mask leaves out what
-    would change nothing.
+    `Discrete(6)`: south (0), north (1), east (2), west (3), pick up (4), drop off (5). The action mask leaves out
+    actions that would change nothing.
 
     ## Observation Space
     `Discrete(500)`: ((row * 5 + column) * 5 + passenger) * 4 + destination; passenger 4 is in the taxi.

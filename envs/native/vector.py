@@ -34,11 +34,11 @@ class NativeVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
 
     Autoreset is SAME_STEP: `info["final_obs"]` [N, ...] holds each row's true successor (of continuing rows too),
     `info["_final_obs"]` bool [N] says which rows ended. `reset(options={"reset_mask": mask})` resets some rows.
-    What a row experiences depends on the seed, its number and its actions: not on N, nor on the device where the game
+    A row's experience depends only on the seed, its number and its actions: not on N, nor on the device if the game
     is discrete. `game` is a class of rules or "module:Class"; further keywords are its own. With `compile` a step is
-    one compiled function (on a CPU where that is faster). Observations of a Dict or Tuple space are dicts of tensors,
+    one compiled function (on a CPU if that is faster). Observations of a Dict or Tuple space are dicts of tensors,
     as in `gymnast.envs.step.Obs`. With `check_actions` an action outside the space is an EnvError, for which the host
-    waits for the device in every step; without it the rules do with such an action whatever they happen to do.
+    waits for the device in every step; without it the result of such an action is undefined.
 
     Raises:
         ValueError: options that the game does not take.
@@ -76,7 +76,7 @@ class NativeVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
             "render_fps": self.game.render_fps,
         }
         self.seeds: Tensor | None = None
-        """int64 [K], of the first K episodes, where they are seeded one by one."""
+        """int64 [K], of the first K episodes, if they are seeded one by one."""
         compile = compile and (self.game.compiles_on_cpu or self.device.type != "cpu")
         self._advance = _Compiled() if compile else world.advance
         self._action_dtype = torch.float32 if isinstance(self.single_action_space, gym.spaces.Box) else torch.int64
@@ -85,7 +85,7 @@ class NativeVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
     def _start(self, keys: Tensor) -> None:
         self.world: World = world.begin(self.game, keys)
         self._final: tuple[Tensor, State] | None = None
-        """Rows that ended in the last step and the states in which they did; kept where there are pictures."""
+        """Rows that ended in the last step and their final states; kept for pictures only."""
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Obs, Infos]:
         """Begin new episodes, by a seed or continuing the previous one. Observations [N, ...] and an empty dict."""
@@ -103,7 +103,7 @@ class NativeVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         return self.observe()
 
     def _rows(self, mask: Any) -> Tensor:
-        """A reset mask, bool [N]; one of another shape would reset rows that nobody named."""
+        """A reset mask, bool [N]; one of another shape would reset the wrong rows."""
         rows = torch.as_tensor(mask, device=self.device)
         if rows.shape != (self.num_envs,) or rows.dtype is not torch.bool:
             kind = str(rows.dtype).removeprefix("torch.")
@@ -127,7 +127,7 @@ class NativeVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         return self.observe()
 
     def observe(self) -> tuple[Obs, Infos]:
-        """What the policy sees now, [N, ...], and allowed actions where the game says them."""
+        """The current observations, [N, ...], and allowed actions if the game defines them."""
         mask = self.game.action_mask(self.world.state)
         return self.game.observe(self.world.state), {} if mask is None else {"action_mask": mask}
 
@@ -142,7 +142,7 @@ class NativeVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         return moved
 
     def _check(self, action: Tensor) -> None:
-        """EnvError where actions [N, ...] are outside their space, which the rules themselves do not ask."""
+        """EnvError if actions [N, ...] are outside their space, which the rules themselves do not check."""
         shape = (self.num_envs, *(self.single_action_space.shape or ()))
         if action.shape != shape:
             raise EnvError(f"{self._name()} takes actions of shape {list(shape)}, got {list(action.shape)}")
@@ -175,7 +175,7 @@ class NativeVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         return tuple(self.picture(row) for row in range(self.num_envs))
 
     def picture(self, row: int, *, final: bool = False) -> np.ndarray:
-        """A picture of one row, uint8 [H, W, 3]; with `final`, of the episode's end where the last step was that."""
+        """A picture of one row, uint8 [H, W, 3]; with `final`, of the episode's end if the last step ended it."""
         state = self.world.state
         if final and self._final is not None and bool(self._final[0][row]):
             state = self._final[1]
@@ -204,7 +204,7 @@ def _class_of(path: str) -> type[Game]:
 
 
 def _checked_seed(seed: Any) -> int:
-    """A seed as a Python int: NumPy's integers overflow in what is computed of it."""
+    """A seed as a Python int: NumPy's integers overflow in computations with it."""
     try:
         number = operator.index(seed)
     except TypeError:
@@ -225,7 +225,7 @@ def _action_bounds(space: gym.Space[Any]) -> tuple[Tensor, Tensor]:
 
 
 class _Compiled:
-    """`world.advance` as one graph for each game and N; uncompiled, with a warning, where it cannot be compiled."""
+    """`world.advance` as one graph for each game and N; uncompiled, with a warning, if it cannot be compiled."""
 
     def __init__(self) -> None:
         dynamo: Any = torch._dynamo.config

@@ -13,7 +13,7 @@ from gymnast.envs.step import Obs
 
 
 class World(NamedTuple):
-    """N games under way; every tensor has the leading axis N but `begun`."""
+    """N games in progress; every tensor except `begun` has the leading axis N."""
 
     state: State
     key: Tensor
@@ -29,7 +29,7 @@ class World(NamedTuple):
 
 
 class Moved(NamedTuple):
-    """What one step gives, all with the leading axis N."""
+    """The results of one step, all with the leading axis N."""
 
     obs: Obs
     next_obs: Obs
@@ -55,7 +55,7 @@ def begin(game: Game, key: Tensor) -> World:
 def advance(
     game: Game, world: World, action: Tensor, limit: int | None, seeds: Tensor | None = None
 ) -> tuple[World, Moved]:
-    """Take an action [N, ...] in each row, and begin a new episode where one ended.
+    """Take an action [N, ...] in each row, and begin a new episode if one ended.
 
     `limit` truncates episodes at that many steps. `seeds`, int64 [K], are the seeds of the episodes by number.
     """
@@ -91,12 +91,12 @@ def advance(
 
 
 def after(game: Game, world: World, action: Tensor) -> State:
-    """The state that an action leads to, before new episodes begin."""
+    """The next state of an action, before new episodes begin."""
     return _play(game, world, action)[0]
 
 
 def choose(rows: Tensor, state: State, other: State) -> State:
-    """The one state where `rows`, bool [N], the other elsewhere."""
+    """One state in `rows`, bool [N], the other elsewhere."""
     return {name: torch.where(_over(rows, value), value, other[name]) for name, value in state.items()}
 
 
@@ -109,7 +109,7 @@ def _over(rows: Tensor, value: Tensor) -> Tensor:
 
 
 def _first(key: Tensor) -> Draws:
-    """What new episodes draw: the counter of a step is at least 1."""
+    """The draws of new episodes: the counter of a step is at least 1."""
     return Draws(key, torch.zeros_like(key))
 
 

@@ -14,7 +14,7 @@ SIZES = (np.uint8, np.int16, np.int32, np.int64)
 
 
 class ActionLog:
-    """Actions in as many bytes as they have; nothing more once there are `limit` of them, until `clear`."""
+    """Actions, stored compactly; after more than `limit` of them nothing is kept until `clear`."""
 
     __slots__ = ("_bytes", "_dtype", "_ints", "_shape", "count", "limit")
 
@@ -27,11 +27,11 @@ class ActionLog:
 
     @property
     def complete(self) -> bool:
-        """Whether all actions are there."""
+        """Whether all actions are kept."""
         return self.count <= self.limit
 
     def add(self, action: Any) -> bool:
-        """Note an action; False at the first one that is too many, when all are forgotten."""
+        """Add an action; False at the first one past the limit, when all are dropped."""
         self.count += 1
         if self.count > self.limit:
             if self.count == self.limit + 1:

@@ -1,4 +1,4 @@
-"""Environments made of single Gymnasium environments: the common part of serial and worker-process ones."""
+"""Environments made of single Gymnasium environments: the common part of the serial and worker-process versions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from gymnast.envs.step import Obs, Step, map_obs, to_tensor
 
 NO_FRAMES: dict[int, np.ndarray] = {}
 LOOKS = 100
-"""Steps of every row, after a `reset`, whose observations are checked against the bounds of their space too."""
+"""Steps of every row, after a `reset`, whose observations are also checked against the bounds of their space."""
 
 
 class RowsEnv(Env):
@@ -71,7 +71,7 @@ class RowsEnv(Env):
 
     @abstractmethod
     def _reset_rows(self, seeds: dict[int, int | None], *, reseed: bool) -> list[Begun]:
-        """Begin an episode in each row named, in order; with `reseed`, rows without a seed take their own next one."""
+        """Begin an episode in each given row, in order; with `reseed`, rows without a seed take their own next one."""
 
     @abstractmethod
     def _totals(self, rows: list[int]) -> list[tuple[float, int]]:
@@ -108,7 +108,7 @@ class RowsEnv(Env):
         return list(self._episode)
 
     def _step(self, stepped: list[Stepped]) -> Step:
-        """The step that the rows took, with new episodes where one ended."""
+        """The rows' step, with new episodes in rows where one ended."""
         observations: list[Any] = []
         rewards: list[float] = []
         ended = False
@@ -138,7 +138,7 @@ class RowsEnv(Env):
         return step
 
     def _end(self, step: Step, stepped: list[Stepped]) -> None:
-        """Begin new episodes where one ended, and fill in what differs there."""
+        """Begin new episodes in rows where one ended, and fill in the fields that differ there."""
         terminated = np.array([row[2] for row in stepped], np.bool_)
         truncated = np.array([row[3] for row in stepped], np.bool_)
         both = terminated | truncated
@@ -159,7 +159,7 @@ class RowsEnv(Env):
         step.action_mask = self._mask([extras for _, extras in begun], running=rows)
 
     def _batch(self, observations: Sequence[Any]) -> Obs:
-        """One batch of the rows' observations; EnvError names the row of one that does not fit its space."""
+        """One batch of the rows' observations; EnvError names the row of one outside its space."""
         if self._looks and not self._warned:
             self._look(observations)
         try:
@@ -173,7 +173,7 @@ class RowsEnv(Env):
             raise EnvError(f"{self.id} gave observations that cannot be put into one batch: {error}") from error
 
     def _look(self, observations: Sequence[Any]) -> None:
-        """Warn once of an observation out of bounds: nothing changes it, so the run goes on."""
+        """Warn once about an observation out of bounds: it is not changed, and the run continues."""
         self._looks -= 1
         for row, observation in enumerate(observations):
             if incoming.problem(observation, self.single_observation_space):
@@ -185,7 +185,7 @@ class RowsEnv(Env):
 
     @contextmanager
     def _in_words(self, row: int) -> Iterator[None]:
-        """An EnvError that names the row, if one of its values does not fit."""
+        """An EnvError that names the row if one of its values is invalid."""
         try:
             yield
         except BadValue as error:
@@ -203,7 +203,7 @@ class RowsEnv(Env):
 
     @abstractmethod
     def _frame(self, row: int) -> np.ndarray:
-        """What a row's environment renders now."""
+        """The current picture of a row's environment."""
 
     @abstractmethod
     def _snapshot_rows(self) -> list[dict[str, Any]]:
@@ -223,7 +223,7 @@ class RowsEnv(Env):
 
     @abstractmethod
     def impose_limit(self, limit: int | None) -> bool:
-        """`Row.impose_limit` of every row: whether any has no time limit of its own."""
+        """`Row.impose_limit` of every row: whether any has no own time limit."""
 
     def lasting(self) -> dict[str, Any]:
         rows: dict[str, Any] = {"rows": tensors.arrays_to_tensors(self._lasting_rows())}
@@ -272,7 +272,7 @@ class RowsEnv(Env):
             self._compare(restored)
 
     def _compare(self, restored: list[Restored]) -> None:
-        """Check the observations that replays led to, and take over those of rows that began new episodes."""
+        """Check the observations that replays reached, and use those of rows that began new episodes."""
         batch = self._batch([observation for observation, _, _ in restored])
         fresh = np.array(self.fresh_rows, np.int64)
         if len(fresh):
@@ -296,14 +296,14 @@ class RowsEnv(Env):
         return self._final_frames[row] if row in self._final_frames else self._frame(row)
 
     def _lives(self, extras: Sequence[Any]) -> Tensor | None:
-        """Lives of all rows, int64 [N]; None where the environment has none."""
+        """Lives of all rows, int64 [N]; None if the environment has none."""
         if "lives" not in self._extras:
             return None
         index = self._extras.index("lives")
         return self._tensor(np.array([values[index] for values in extras], np.int64))
 
     def _mask(self, extras: Sequence[Any], *, running: Sequence[int]) -> Tensor | None:
-        """Action masks of all rows, bool [N, A]; EnvError where a running row is allowed nothing.
+        """Action masks of all rows, bool [N, A]; EnvError if a running row is allowed nothing.
 
         Other rows that are allowed nothing, as some are at the end of an episode, are allowed everything.
         """
@@ -315,11 +315,11 @@ class RowsEnv(Env):
             if incoming.allows_none(mask, self.single_action_space):
                 if row in running:
                     raise EnvError(f"{self.id} allows no action, in the middle of an episode ({self._where(row)})")
-                masks[row] = True  # no action follows; agents need not know of masks that allow none
+                masks[row] = True  # no action follows; so agents never see a mask that allows none
         return self._tensor(masks)
 
     def _bits(self, masks: list[np.ndarray]) -> np.ndarray:
-        """The rows' masks [A] as bools [N, A]; EnvError names the row of one that holds more than 0 and 1."""
+        """The rows' masks [A] as bools [N, A]; EnvError names the row of one with values other than 0 and 1."""
         try:
             return incoming.bits(np.array(masks))
         except BadValue:

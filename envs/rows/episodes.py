@@ -1,4 +1,4 @@
-"""The episodes that the rows of a vector environment are in. No torch needed here."""
+"""The current episodes of the rows of a vector environment. No torch needed here."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 class Episodes:
-    """True returns, lengths and numbers, one a row; numbers are counted over all rows since the last `restart`."""
+    """True returns, lengths and numbers, one per row; numbers are counted over all rows since the last `restart`."""
 
     def __init__(self, num_envs: int) -> None:
         self.returns = np.zeros(num_envs)

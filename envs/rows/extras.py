@@ -1,4 +1,4 @@
-"""Masks and lives of a vector environment's rows as tensors, over the ends of episodes."""
+"""Masks and lives of a vector environment's rows as tensors, across episode ends."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gymnast.envs.step import Obs, Step, to_tensor
 
 
 class Extras:
-    """What one vector environment gives beside its observations, known after its first reset."""
+    """Masks and lives of one vector environment, known after its first reset."""
 
     def __init__(self, env: gym.vector.VectorEnv[Any, Any, Any], device: torch.device) -> None:
         self._env, self._device = env, device
@@ -25,7 +25,7 @@ class Extras:
         self._has_lives = False
 
     def look(self, infos: Infos) -> None:
-        """Find out by the infos of a reset of all rows what the environment gives."""
+        """Learn from the infos of a reset of all rows what the environment provides."""
         self._has_lives = "lives" in infos
         self._mask_source = vector_infos.mask_source(self._env, infos)
 
@@ -43,7 +43,7 @@ class Extras:
         return to_tensor(masks, self._device)
 
     def final_mask(self, step: Step, infos: Infos | None, ended: np.ndarray) -> Tensor | None:
-        """`next_action_mask` where an environment began the next episode in the same step."""
+        """`next_action_mask` if an environment began the next episode in the same step."""
         if self._mask_source is None or step.action_mask is None:
             return None
         if self._mask_source == "method" or (self._mask_source == "info" and infos is None):
@@ -52,7 +52,7 @@ class Extras:
         return merged(step.action_mask, self.mask(step.next_obs, infos or {}, rows=ended, ended=ended), ended)
 
     def lives(self, infos: Infos, rows: np.ndarray | None = None) -> Tensor | None:
-        """Lives left, int64 [N], in `rows` (all by default); None where the environment has none."""
+        """Lives left, int64 [N], in `rows` (all by default); None if the environment has none."""
         if not self._has_lives:
             return None
         return to_tensor(vector_infos.lives(infos, self._all if rows is None else rows), self._device)
@@ -62,13 +62,13 @@ class Extras:
         return {"extras": names, "mask_source": self._mask_source}
 
     def put_back(self, state: dict[str, Any]) -> None:
-        """Restore the result of `state`; that of earlier builds has no source."""
+        """Restore the result of `state`; in earlier builds it has no source."""
         self._has_lives = "lives" in state["extras"]
         self._mask_source = state.get("mask_source", "info" if "action_mask" in state["extras"] else None)
 
 
 def merged(values: Tensor | None, others: Tensor | None, rows: np.ndarray) -> Tensor | None:
-    """`values` with `rows` (bool [N]) taken from `others`, where there are both."""
+    """`values` with `rows` (bool [N]) taken from `others`, if both exist."""
     if values is None or others is None:
         return values
     both = values.clone()

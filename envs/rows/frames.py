@@ -14,13 +14,13 @@ from gymnast.envs.rows.incoming import BadValue
 
 
 class StackFrames(gym.Wrapper[Any, Any, Any, Any]):
-    """Observations [K, H, W] of grey images, [K, H, W, C] or [K, C, H, W] of others: the last K frames, newest last.
+    """Observations [K, H, W] of grey images, else [K, H, W, C] or [K, C, H, W]: the last K frames, newest last.
 
-    Frames from before the episode are black, as in Atari games here: wherever an observation is made, in training,
-    evaluation or a replay, it holds nothing of an earlier episode.
+    Frames from before the episode are black, as in Atari games here: in training, evaluation and
+    replays, an observation never contains frames of an earlier episode.
 
     Raises:
-        ValueError: observations that are no uint8 images [H, W], [H, W, C] or [C, H, W].
+        ValueError: the observations are not uint8 images [H, W], [H, W, C] or [C, H, W].
     """
 
     def __init__(self, env: gym.Env[Any, Any], count: int) -> None:
@@ -47,6 +47,6 @@ class StackFrames(gym.Wrapper[Any, Any, Any, Any]):
     def _stacked(self, observation: Any) -> np.ndarray:
         frame = np.array(observation)  # a copy: the environment may write its own again
         if frame.dtype != np.uint8 or frame.size != math.prod(self._shape):
-            raise BadValue(f"gave an observation of {frame.dtype} {list(frame.shape)} where its space has uint8 images")
+            raise BadValue(f"gave an observation of {frame.dtype} {list(frame.shape)} but its space has uint8 images")
         self._frames.append(frame.reshape(self._shape))
         return np.stack(self._frames)

@@ -1,7 +1,7 @@
-"""What an environment gives, checked where it comes in: rewards, flags, observations, masks. No torch: workers use it.
+"""Checks an environment's values as they come in: rewards, flags, observations, masks. No torch: workers use it.
 
-A value that holds one element means that element, whatever its type. Anything that would have to be cut, wrapped or
-cast into another value is a `BadValue`; whoever knows the row, the episode and the step says where it came from.
+A value with one element means that element, regardless of its type. Anything that would have to be cut, wrapped or
+cast into another value is a `BadValue`; the caller, which knows row, episode and step, adds where it came from.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ SHOWN = 80
 """Characters of a value that a message shows."""
 
 
-class BadValue(ValueError):  # noqa: N818 - becomes an EnvError once it is known where the value came from
-    """What is wrong with a value, in words that follow the name of the environment."""
+class BadValue(ValueError):  # noqa: N818 - becomes an EnvError once the value's origin is known
+    """A problem with a value, in words that follow the name of the environment."""
 
 
 def number(value: Any, name: str) -> float:
     """A reward as a float: any number, or an array or tensor of one element."""
-    if isinstance(value, (int, float, np.integer, np.floating, Real, Decimal)):  # the first ones are found faster
+    if isinstance(value, (int, float, np.integer, np.floating, Real, Decimal)):  # the first ones are checked faster
         try:
             return float(value)
         except OverflowError:
@@ -37,7 +37,7 @@ def number(value: Any, name: str) -> float:
 
 
 def count(value: Any, name: str) -> int:
-    """A number of things, lives say; BadValue for a fraction."""
+    """A count, such as lives; BadValue for a fraction."""
     found = number(value, name)
     if not found.is_integer():
         raise BadValue(f"gave the {name} {shown(value)}, which is not a whole number")
@@ -45,20 +45,20 @@ def count(value: Any, name: str) -> int:
 
 
 def pair(answer: Any) -> tuple[Any, dict[str, Any]]:
-    """Observation and info, as `reset` has to return them; BadValue for anything else, such as the observation only."""
+    """Observation and info, as `reset` must return them; BadValue for anything else, such as only the observation."""
     if not isinstance(answer, (tuple, list)) or len(answer) != 2 or not isinstance(answer[1], dict):
         raise BadValue(
-            f"returned {shown(answer)} from reset, which has to return (observation, info), with a dict info"
+            f"returned {shown(answer)} from reset, which must return (observation, info), where info is a dict"
         )
     return answer[0], answer[1]
 
 
 def check_step(answer: Any) -> None:
-    """BadValue for what `step` cannot return: anything but five values."""
+    """BadValue unless `step` returned five values."""
     if not isinstance(answer, (tuple, list)):
-        raise BadValue(f"returned {shown(answer)} from step, which has to return {STEP}")
+        raise BadValue(f"returned {shown(answer)} from step, which must return {STEP}")
     if len(answer) != 5:
-        raise BadValue(f"returned {len(answer)} values from step, which has to return {STEP}")
+        raise BadValue(f"returned {len(answer)} values from step, which must return {STEP}")
 
 
 def flag(value: Any, name: str) -> bool:
@@ -72,9 +72,9 @@ def flag(value: Any, name: str) -> bool:
 
 
 def numbers(values: Any, rows: int) -> np.ndarray:
-    """The rewards of a vector environment, a new float64 [N]; an array [N, 1] holds one number a row."""
+    """The rewards of a vector environment, a new float64 [N]; an array [N, 1] has one number per row."""
     if type(values) is np.ndarray and values.shape == (rows,) and values.dtype.kind == "f":
-        return np.array(values, np.float64)  # as most are: `flags`, `fitted` and this cost next to nothing then
+        return np.array(values, np.float64)  # the usual case, in which `flags`, `fitted` and this cost next to nothing
     array = as_array(values)
     if array.size != rows or array.dtype.kind not in "biuf":
         raise BadValue(f"gave rewards of shape {array.shape} for {rows} rows: each row needs one number")
@@ -101,19 +101,17 @@ def mask(value: Any, action_space: gym.Space[Any]) -> np.ndarray:
         joined = as_array(value)
         sizes = joined.shape
     if joined.shape != (sum(parts),) or sizes not in ((sum(parts),), parts) or joined.dtype.kind not in "biuf":
-        raise BadValue(f"gave the action mask {shown(value)}, and its actions need one of shape {(sum(parts),)}")
+        raise BadValue(f"gave the action mask {shown(value)}, but its actions need one of shape {(sum(parts),)}")
     return bits(joined)
 
 
 def bits(masks: np.ndarray) -> np.ndarray:
-    """Masks as bools; BadValue for any number but 0 and 1: logits, or the numbers of actions, are no masks."""
+    """Masks as bools; BadValue for any number but 0 and 1: logits and lists of actions are not masks."""
     if masks.dtype == np.bool_:
         return masks
     allowed, kind = masks.astype(np.bool_), masks.dtype.kind
     if (masks >> 1).any() if kind in "iu" else kind != "f" or not np.array_equal(allowed, masks):
-        raise BadValue(
-            f"gave the action mask {shown(masks)}, and a mask holds True or 1 for each allowed action, else 0"
-        )
+        raise BadValue(f"gave the action mask {shown(masks)}, but a mask has True or 1 for each allowed action, else 0")
     return allowed
 
 
@@ -138,9 +136,9 @@ def mask_sizes(action_space: gym.Space[Any]) -> tuple[int, ...]:
 
 
 def fitted(batch: np.ndarray, space: gym.Space[Any]) -> np.ndarray:
-    """Observations [N, ...] in the shape and dtype of their array space; BadValue where a value would change.
+    """Observations [N, ...] in the shape and dtype of their array space; BadValue if a value would change.
 
-    float64 may become float32, and integers floats: everything else has to keep its value.
+    float64 may become float32, and integers floats: everything else must keep its value.
     """
     if batch.dtype == space.dtype and batch.shape[1:] == space.shape:
         return batch
@@ -149,22 +147,22 @@ def fitted(batch: np.ndarray, space: gym.Space[Any]) -> np.ndarray:
         raise BadValue("gave an observation that is not an array of numbers")
     if batch.shape != shape:
         if not isinstance(space, spaces.Discrete) or batch.size != len(batch):
-            raise BadValue(f"gave an observation of shape {batch.shape[1:]} where its space says {shape[1:]}")
+            raise BadValue(f"gave an observation of shape {batch.shape[1:]} but its space says {shape[1:]}")
         batch = batch.reshape(shape)
     if batch.dtype == dtype:
         return batch
     if dtype.kind == "f":
         return narrowed(batch, dtype)
-    with np.errstate(invalid="ignore"):  # a NaN that becomes an integer is found below
+    with np.errstate(invalid="ignore"):  # a NaN that becomes an integer is caught below
         cast = batch.astype(dtype)
     if not np.array_equal(cast, batch):
         wrong = batch[cast != batch][0]
-        raise BadValue(f"gave {wrong} in an observation of {batch.dtype} where its space says {dtype}")
+        raise BadValue(f"gave {wrong} in an observation of {batch.dtype} but its space says {dtype}")
     return cast
 
 
 def narrowed(batch: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
-    """Observations in a dtype that rounds them at most; BadValue for a number beyond it, as 1e300 is in float32."""
+    """Observations in a dtype that at most rounds them; BadValue for a number out of its range, as 1e300 in float32."""
     try:
         with np.errstate(over="raise"):
             cast = batch.astype(dtype)
@@ -177,24 +175,24 @@ def narrowed(batch: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
 
 
 def check_range(batch: np.ndarray, space: gym.Space[Any]) -> None:
-    """BadValue where a number of a Discrete, MultiDiscrete or MultiBinary space [N, ...] is none of its own."""
+    """BadValue if a number is outside its Discrete, MultiDiscrete or MultiBinary space [N, ...]."""
     if isinstance(space, spaces.Discrete):
         low, high = int(space.start), int(space.start) + int(space.n) - 1
         for value in batch.tolist():  # faster than an array's reductions up to some hundred rows
             if not low <= value <= high:
-                raise BadValue(f"gave the observation {value} where its space says {low} to {high}")
+                raise BadValue(f"gave the observation {value} but its space says {low} to {high}")
     elif isinstance(space, spaces.MultiDiscrete):
         last = space.start + space.nvec - 1
         beyond = (batch < space.start) | (batch > last)
         if beyond.any():
             row = batch[beyond.reshape(len(batch), -1).any(1)][0]
-            raise BadValue(f"gave the observation {row.tolist()} where its space says up to {last.tolist()}")
+            raise BadValue(f"gave the observation {row.tolist()} but its space says up to {last.tolist()}")
     elif isinstance(space, spaces.MultiBinary) and (batch & ~1).any():
         raise BadValue(f"gave {batch[(batch & ~1) != 0].flat[0]} in an observation of bits")
 
 
 def problem(observation: Any, space: gym.Space[Any]) -> str | None:
-    """What is wrong with one observation, Dict and Tuple parts included; None where nothing is."""
+    """The problem with one observation, including Dict and Tuple parts; None if it is valid."""
     try:
         if isinstance(space, (spaces.Dict, spaces.Tuple)):
             return _problem_of_parts(observation, space)
@@ -221,10 +219,10 @@ def _problem_of_parts(observation: Any, space: spaces.Dict | spaces.Tuple[Any]) 
 
 
 def outside(observation: Any, space: gym.Space[Any]) -> str | None:
-    """How an observation of numbers leaves the bounds of its Box, rounding aside; None where it does not.
+    """How an observation leaves the bounds of its Box, apart from rounding; None if it does not.
 
-    Also where a Dict or Tuple has more parts than its space. Nothing is changed by either, so that a run can go on;
-    networks that scale by the bounds may mind.
+    Also if a Dict or Tuple has more parts than its space. Neither changes anything, so a run can continue;
+    but networks that scale by the bounds may be affected.
     """
     if isinstance(space, spaces.Dict):
         more = [key for key in observation if key not in space.spaces]
@@ -234,7 +232,7 @@ def outside(observation: Any, space: gym.Space[Any]) -> str | None:
         return next((text for text in found if text), None)
     if isinstance(space, spaces.Tuple):
         if len(observation) > len(space):
-            many = f"{len(observation)} parts of an observation, and its space has {len(space)}"
+            many = f"{len(observation)} parts of an observation, but its space has {len(space)}"
             return f"gave {many}: the others are ignored"
         found = (outside(value, part) for value, part in zip(observation, space.spaces, strict=True))
         return next((text for text in found if text), None)
@@ -247,11 +245,11 @@ def outside(observation: Any, space: gym.Space[Any]) -> str | None:
         return None
     place = tuple(int(index) for index in np.argwhere(wrong)[0])
     low, high = space.low[place], space.high[place]
-    return f"gave {value[place]:g} at {list(place)} of an observation where its space says {low:g} to {high:g}"
+    return f"gave {value[place]:g} at {list(place)} of an observation but its space says {low:g} to {high:g}"
 
 
 def shown(value: Any) -> str:
-    """A value on one line, cut where it is long."""
+    """A value on one line, shortened if it is long."""
     text = " ".join(repr(value).split())
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
@@ -262,5 +260,5 @@ def as_array(value: Any) -> np.ndarray:
         value = value.detach().cpu()
     try:
         return np.asarray(value)
-    except (ValueError, TypeError):  # parts of unequal lengths, say
+    except (ValueError, TypeError):  # for example parts of unequal lengths
         return np.empty((), object)

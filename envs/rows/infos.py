@@ -1,4 +1,4 @@
-"""What a vector environment says beside observations and rewards: masks and lives of its rows. No torch needed here."""
+"""The infos of a vector environment: masks and lives of its rows. No torch needed here."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gymnast.envs.rows.incoming import BadValue
 OF_SINGLE = (SyncVectorEnv, AsyncVectorEnv)
 """Vector environments made of single ones, whose methods they call."""
 Infos: TypeAlias = "dict[str, Any]"
-"""Gymnasium's form: by name an array [N] of the rows' values, and under `_name` which rows gave one (or all did)."""
+"""Gymnasium's form: by name an array [N] of the rows' values, and under `_name` the rows that have one (else all)."""
 
 
 def as_dict(infos: Any) -> Infos:
@@ -38,7 +38,7 @@ def as_dict(infos: Any) -> Infos:
 
 
 def mask_source(env: gym.vector.VectorEnv[Any, Any, Any], infos: Infos) -> str | None:
-    """Where an environment keeps its action masks, by its first reset; None where it has none.
+    """Where an environment has its action masks, from its first reset; None if it has none.
 
     In order: `infos["action_mask"]`; a method `action_masks()`, its own or that of the environments that a Sync- or
     AsyncVectorEnv is made of; the part "action_mask" of a Dict observation.
@@ -57,15 +57,15 @@ def mask_source(env: gym.vector.VectorEnv[Any, Any, Any], infos: Infos) -> str |
 
 
 def check_unmasked(infos: Infos, space: gym.Space[Any]) -> None:
-    """BadValue where an environment that gave no masks at its first reset gives one: nobody would heed it."""
+    """BadValue if an environment without masks at its first reset gives one later: it would be ignored."""
     if "action_mask" in infos and incoming.mask_sizes(space):
-        raise BadValue("gave an 'action_mask' in the infos of a step, and none at its reset: give it in both")
+        raise BadValue("gave an 'action_mask' in the infos of a step, but none at its reset: give it in both")
 
 
 def masks(
     source: str, env: gym.vector.VectorEnv[Any, Any, Any], obs: Any, infos: Infos
 ) -> tuple[Sequence[Any], np.ndarray]:
-    """The rows' masks as they are kept, [N], and which rows have one, bool [N]."""
+    """The rows' masks as stored, [N], and which rows have one, bool [N]."""
     everyone = np.ones(env.num_envs, np.bool_)
     if source == "part":
         return obs["action_mask"].cpu().numpy(), everyone
@@ -109,15 +109,15 @@ def lives(infos: Infos, wanted: np.ndarray) -> np.ndarray:
 
 
 def check_frames(infos: Infos, before: Any, ended: np.ndarray) -> None:
-    """BadValue where a game goes on after its episode ended: ale-py's does so with `life_loss_info`.
+    """BadValue if a game continues after its episode ended, as ale-py's does with `life_loss_info`.
 
-    Where episodes ended the count of the games' frames (ale-py's `episode_frame_number`) has to begin again.
+    After an episode the game's frame counter (ale-py's `episode_frame_number`) must restart.
     """
     after = infos.get("episode_frame_number")
     if before is None or after is None or not ended.any():
         return
     if (np.asarray(after)[ended] > np.asarray(before)[ended]).any():
         raise BadValue(
-            "went on with a game whose episode it had ended, against the autoreset mode that it declares; make it "
+            "continued a game whose episode had ended, contrary to its declared autoreset mode; make it "
             "without life_loss_info (the agent's --life-loss does the same)"
         )

@@ -1,7 +1,7 @@
-"""What outlives an episode: attributes that an environment and its wrappers changed since they were built.
+"""State that persists across episodes: attributes of an environment and its wrappers that changed since construction.
 
-Running statistics, counters, curricula and generators of their own are numbers, arrays, generators, and containers or
-plain objects of these. They are kept as plain values; whatever else an environment holds is not. Without torch: workers
+Running statistics, counters, curricula and own generators are numbers, arrays, generators, and containers or
+plain objects of these. They are kept as plain values; anything else in an environment is not. Without torch: workers
 use it.
 """
 
@@ -16,22 +16,22 @@ import numpy as np
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
 
 MOST_BYTES = 1 << 20
-"""Arrays beyond this are data, not state."""
+"""Larger arrays are data, not state."""
 MOST_ITEMS = 10_000
 """Longer containers are data as well."""
 DEPTH = 4
-"""Objects within objects that are looked into."""
+"""Depth to which nested objects are searched."""
 
 SEEDED = ("env", "_np_random", "_np_random_seed")
-"""Attributes that are a layer of their own, or that the next seeded reset sets."""
+"""Attributes that are separate layers, or that the next seeded reset sets."""
 BIT_GENERATORS = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
 """NumPy's own."""
 FOREIGN = ("torch", "gymnasium", "pygame")
-"""Packages whose objects are not looked into."""
+"""Packages whose objects are not searched."""
 
 VectorEnv: TypeAlias = "gym.vector.VectorEnv[Any, Any, Any]"
 Kept: TypeAlias = "list[dict[str, Any]]"
-"""Of each wrapper, outermost first, and of the environment itself: attributes and their values as plain ones."""
+"""Attributes as plain values: of each wrapper, outermost first, then of the environment itself."""
 
 
 class _Unkept(Exception):  # noqa: N818 - never leaves this file
@@ -53,7 +53,7 @@ def take(env: Any) -> Kept:
 
 
 def changed(env: Any, before: Kept) -> Kept:
-    """As `take`, without what is as it was `before`: addresses, sizes and the like."""
+    """Like `take`, without attributes that are equal to `before`: addresses, sizes and the like."""
     return [
         {name: value for name, value in now.items() if name not in old or not _same(value, old[name])}
         for now, old in zip(take(env), before, strict=True)
@@ -61,7 +61,7 @@ def changed(env: Any, before: Kept) -> Kept:
 
 
 def put_back(env: Any, kept: Kept) -> None:
-    """Restore what `take` or `changed` gave in an environment that was built the same way; ValueError in another."""
+    """Restore the result of `take` or `changed` in an environment built the same way; ValueError in another."""
     found = layers(env)
     if len(found) != len(kept):
         raise ValueError(f"state of {len(kept)} wrappers cannot be restored in {len(found)}")
@@ -70,7 +70,7 @@ def put_back(env: Any, kept: Kept) -> None:
 
 
 def of_vector(env: VectorEnv) -> dict[str, Any]:
-    """What the wrappers around a vector environment keep, and those around each row of one in this process."""
+    """State of the wrappers around a vector environment, and of those around each of its rows in this process."""
     kept: dict[str, Any] = {"wrappers": [attributes(layer) for layer in layers(env)[:-1]]}
     base = env.unwrapped
     if isinstance(base, SyncVectorEnv):
@@ -79,7 +79,7 @@ def of_vector(env: VectorEnv) -> dict[str, Any]:
 
 
 def put_vector_back(env: VectorEnv, kept: dict[str, Any]) -> None:
-    """Restore what `of_vector` gave."""
+    """Restore the result of `of_vector`."""
     base = env.unwrapped
     rows = zip(base.envs, kept.get("rows", ()), strict=False) if isinstance(base, SyncVectorEnv) else ()
     for layer, values in ((env, kept["wrappers"]), *rows):
@@ -91,7 +91,7 @@ def out_of_reach(env: VectorEnv) -> tuple[str, ...]:
     base = env.unwrapped
     if not isinstance(base, AsyncVectorEnv):
         return ()
-    shown = " ".join(base.call("__str__"))  # `<NormalizeReward<TimeLimit<...`: no other call names them
+    shown = " ".join(base.call("__str__"))  # `<NormalizeReward<TimeLimit<...`: only this call names them
     return tuple(name for name in ("NormalizeObservation", "NormalizeReward") if f"<{name}<" in shown)
 
 
@@ -117,7 +117,7 @@ def put_attributes(holder: Any, values: dict[str, Any]) -> None:
             continue
         restored, there = _restored(value), own.get(name)
         if isinstance(there, np.ndarray) and isinstance(restored, np.ndarray) and _alike(there, restored):
-            np.copyto(there, restored)  # others may look at the same memory
+            np.copyto(there, restored)  # other objects may share the memory
         else:
             own[name] = restored
 
@@ -127,7 +127,7 @@ def _alike(left: np.ndarray, right: np.ndarray) -> bool:
 
 
 def _plain(value: Any, depth: int) -> Any:
-    """The value in numbers, strings, arrays, and lists and dicts of them."""
+    """The value as numbers, strings, arrays, and lists and dicts of them."""
     if value is None or type(value) in (bool, int, float, str):
         return value
     if isinstance(value, (np.ndarray, np.generic)):

@@ -18,7 +18,7 @@ from gymnast.envs.rows.row import Row
 
 def serve(connection: Connection, name: str, pickled: bytes, seeds: Sequence[np.random.SeedSequence]) -> None:
     """Build one row per seed and answer `(command, argument)` until asked to close or the parent is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides what it means
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides how to react
     one_line_warnings()
     rows: list[Row] = []
     try:
@@ -31,7 +31,7 @@ def serve(connection: Connection, name: str, pickled: bytes, seeds: Sequence[np.
                 break
             connection.send((True, COMMANDS[command](rows, argument)))
     except (EOFError, BrokenPipeError, ConnectionResetError):
-        pass  # the parent is gone: nobody is left to tell
+        pass  # the parent is gone: nobody left to report to
     except BaseException as error:
         said = f"said: {error}" if isinstance(error, (EnvError, ValueError)) else f"raised {cause(error)}"
         connection.send((False, (said, traceback.format_exc())))
@@ -52,7 +52,7 @@ def describe(row: Row) -> dict[str, Any]:
 
 
 def step(rows: list[Row], actions: list[Any]) -> list[Any]:
-    """Per row what `Row.step` gives, and the episode's return and length so far."""
+    """Per row the result of `Row.step`, and the episode's return and length so far."""
     return [(row.step(action), (row.episode_return, row.length)) for row, action in zip(rows, actions, strict=True)]
 
 

@@ -25,7 +25,7 @@ from gymnast.envs.rows.spawned import exit_cause, leave_if_imported
 from gymnast.envs.step import Step
 
 ANSWER_TIMEOUT = 120.0
-"""Seconds after which a worker that lives but does not answer counts as hung."""
+"""Seconds after which a live worker that does not answer counts as hung."""
 START_TIMEOUT = 300.0
 """Seconds that a worker gets to import everything and build its environments."""
 CLOSE_TIMEOUT = 5.0
@@ -37,7 +37,7 @@ class WorkerError(EnvError):
 
 
 class WorkerTraceback(Exception):  # noqa: N818 - shown as the cause of a WorkerError, never raised
-    """Where in the worker it happened."""
+    """The place in the worker where it happened."""
 
 
 class WorkersEnv(RowsEnv):
@@ -98,18 +98,18 @@ class WorkersEnv(RowsEnv):
         try:
             self._connections[index].send((command, argument))
         except (BrokenPipeError, ConnectionResetError):
-            self._receive(index)  # what the worker had to say before it went
+            self._receive(index)  # the worker's last message before it ended
             self._fail(index, "closed its connection")
 
     def _receive(self, index: int, *, timeout: float | None = None) -> Any:
-        """The worker's answer; WorkerError where none comes in time."""
+        """The worker's answer; WorkerError if none comes in time."""
         timeout = timeout or self._timeout
         connection, process = self._connections[index], self._processes[index]
         if not wait([connection, process.sentinel], timeout):
             self._fail(index, f"gave no answer for {timeout:g} s")
         try:
             if not connection.poll(0):
-                raise EOFError  # it died without a word
+                raise EOFError  # it died without a message
             succeeded, answer = connection.recv()
         except (EOFError, ConnectionResetError):
             process.join(1.0)
@@ -126,7 +126,7 @@ class WorkersEnv(RowsEnv):
         raise WorkerError(f"the worker process of {self.id} ({where}) {cause}") from there
 
     def _answers(self, *, timeout: float | None = None) -> list[Any]:
-        """What all workers answer, one list over all rows."""
+        """The answers of all workers, one list over all rows."""
         return [item for index in range(len(self._connections)) for item in self._receive(index, timeout=timeout)]
 
     def _all_answer(self, command: str, arguments: list[Any]) -> list[Any]:
@@ -197,7 +197,7 @@ class WorkersEnv(RowsEnv):
         return frame
 
     def close(self) -> None:
-        if self._sent:  # an answer that nobody takes would keep its worker from ending
+        if self._sent:  # an unread answer would keep its worker from ending
             self._sent = False
             with suppress(WorkerError):
                 self._answers(timeout=CLOSE_TIMEOUT)
@@ -205,11 +205,11 @@ class WorkersEnv(RowsEnv):
             try:
                 connection.send(("close", None))
             except (BrokenPipeError, ConnectionResetError):
-                continue  # it is gone already, which is what was asked for
+                continue  # it is gone already, as requested
         self._stop(wait_seconds=CLOSE_TIMEOUT)
 
     def _stop(self, *, wait_seconds: float) -> None:
-        """No worker is left after this."""
+        """End all workers."""
         deadline = time.monotonic() + wait_seconds
         for process in self._processes:
             process.join(max(deadline - time.monotonic(), 0.0))

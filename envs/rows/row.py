@@ -25,16 +25,16 @@ from gymnast.envs.rows.pictures import picture
 RESEED_AFTER = 10_000
 """Actions since the last seeded reset after which the next reset is seeded, so that a replay stays short."""
 REPLAY_LIMIT = 20_000
-"""Actions that are kept for a replay; an episode that goes on past them is not replayed, so that memory stays flat."""
+"""Actions that are kept for a replay; longer episodes are not replayed, so that memory use stays bounded."""
 EXTRAS = ("lives", "action_mask")
-"""What is taken beside observation and reward, where the first reset has it."""
+"""Values taken besides observation and reward, if the first reset has them."""
 _IN_USE: dict[int, weakref.ref[gym.Env[Any, Any]]] = {}
-"""The environments that rows step, by their identity: no two rows may share one."""
+"""The environments that rows step, by identity: no two rows may share one."""
 
 Stepped = tuple[Any, float, bool, bool, "tuple[Any, ...] | None"]
 """Observation, reward, terminated, truncated, extras."""
 Restored = tuple[Any, "tuple[Any, ...] | None", bool]
-"""Observation where it is known, extras, and whether a new episode had to begin."""
+"""Observation if it is known, extras, and whether a new episode had to begin."""
 Begun = tuple[Any, "tuple[Any, ...] | None"]
 """First observation of an episode, extras."""
 
@@ -42,7 +42,7 @@ Begun = tuple[Any, "tuple[Any, ...] | None"]
 class Row:
     """One environment of a batch; the caller resets it when an episode ended.
 
-    The outermost `TimeLimit` and `OrderEnforcing` wrappers are taken off and their work is done here, exactly: a row
+    The outermost `TimeLimit` and `OrderEnforcing` wrappers are removed and their work is done here, exactly: a row
     counts its steps anyway, and the adapter never steps before a reset.
     """
 
@@ -73,7 +73,7 @@ class Row:
         self.method = snapshot.method(env)
         self.limit: float = math.inf
         self.imposed = False
-        """Whether the limit is that of an evaluation."""
+        """Whether the limit is an evaluation's."""
         while type(env) in (TimeLimit, OrderEnforcing):
             if isinstance(env, TimeLimit):
                 self.limit = min(self.limit, env._max_episode_steps)
@@ -93,7 +93,7 @@ class Row:
         self._actions = ActionLog(env.action_space, limit=REPLAY_LIMIT)
         self._built = lasting.take(env)
         self._kept: Kept = []
-        """What outlived the episodes before the last seeded reset."""
+        """Persistent state before the last seeded reset."""
 
     def reset(self, seed: int | None = None, *, reseed: bool = False) -> Begun:
         """Begin an episode with a given seed, with the row's own next one (`reseed`), or without a new seed."""
@@ -132,14 +132,14 @@ class Row:
         answer = self.env.step(action)
         incoming.check_step(answer)
         if self._mask_of is None and self._mask_shape[0] and isinstance(answer[4], dict) and "action_mask" in answer[4]:
-            raise BadValue("gave an 'action_mask' in the info of a step, and none at its reset: give it in both")
+            raise BadValue("gave an 'action_mask' in the info of a step, but none at its reset: give it in both")
         return answer
 
     def step(self, action: Any) -> Stepped:
         """Take one action; `length` and `episode_return` are then those of the episode so far."""
         if self.method == "replay" and not self._actions.add(action):
             warnings.warn(
-                f"{self.name}: an episode goes on past the {REPLAY_LIMIT:,} actions that are kept to replay it; if the "
+                f"{self.name}: an episode exceeds the {REPLAY_LIMIT:,} actions that are kept to replay it; if the "
                 "run is resumed within it, a new episode begins",
                 EnvWarning,
                 stacklevel=2,
@@ -162,7 +162,7 @@ class Row:
         return observation, reward, terminated, truncated, extras
 
     def _extras(self, observation: Any, info: dict[str, Any]) -> tuple[Any, ...]:
-        """The values of `extras`; BadValue where one is missing or cannot be."""
+        """The values of `extras`; BadValue if one is missing or invalid."""
         found: list[Any] = []
         for name in self.extras:
             if name == "lives":
@@ -177,7 +177,7 @@ class Row:
         return tuple(found)
 
     def fault(self, call: str, error: BaseException) -> EnvError:
-        """What to raise for an error in one of the environment's calls."""
+        """The exception for an error in one of the environment's calls."""
         if isinstance(error, EnvError):
             return error
         where = f"step {self.length} of episode {self.episode}" if call == "step" else f"episode {self.episode}"
@@ -187,7 +187,7 @@ class Row:
         return EnvError(f"{self.name}: {call} raised {text} ({where}){display_hint(text)}")
 
     def impose_limit(self, limit: int | None) -> bool:
-        """Whether the environment has no time limit; its episodes are then cut off after `limit` steps (None: not)."""
+        """Whether the environment has no time limit; its episodes then end after `limit` steps (None: never)."""
         endless = math.isinf(self.limit) and not getattr(self.env.spec, "max_episode_steps", None)
         if limit is not None and endless:
             self.limit, self.imposed = limit, True
@@ -196,7 +196,7 @@ class Row:
         return endless
 
     def render(self) -> np.ndarray:
-        """What the environment draws now, in RGB: uint8 [H, W, 3]."""
+        """The environment's current picture in RGB, uint8 [H, W, 3]."""
         try:
             return picture(self.env.render())
         except KeyboardInterrupt:
@@ -205,7 +205,7 @@ class Row:
             raise self.fault("render", error) from error
 
     def close(self) -> None:
-        """Free the environment; where it raises, that is a warning: what it was for is done."""
+        """Close the environment; an error is only a warning, because its work is done."""
         _IN_USE.pop(id(self.env.unwrapped), None)
         try:
             self.env.close()
@@ -234,19 +234,19 @@ class Row:
         return {**state, "actions": self._actions.array(), "kept": self._kept}
 
     def lasting(self) -> dict[str, Any]:
-        """What `put_lasting` needs in order to begin a new episode where the environment's own state was lost."""
+        """The state for `put_lasting`, to begin a new episode if the environment's own state was lost."""
         kept = lasting.changed(self.env, self._built)
         if self.method == "state":
-            kept[-1] = {}  # of the environment itself, all is known, and nothing outlives a reset
+            kept[-1] = {}  # the environment itself is fully known, and none of its state survives a reset
         return {"reseeds": self.reseeds, "kept": kept}
 
     def put_lasting(self, state: dict[str, Any]) -> None:
-        """Bring back what outlives episodes; a `reset` has to follow."""
+        """Restore state that persists across episodes; a `reset` must follow."""
         lasting.put_back(self.env, state["kept"])
         self.reseeds = state["reseeds"]
 
     def restore(self, state: dict[str, Any]) -> Restored:
-        """Bring back a snapshot of an equally built environment, by replay if need be; ValueError where it fails."""
+        """Restore a snapshot of an equally built environment, by replay if necessary; ValueError if it fails."""
         if state["method"] != self.method:
             raise ValueError(
                 f"a snapshot made by {state['method']} cannot restore an environment that uses {self.method}"
@@ -272,7 +272,7 @@ class Row:
         return None, None, False
 
     def _kept_of_none(self) -> Kept:
-        """Nothing to put back: snapshots of earlier builds."""
+        """Nothing to restore: snapshots of earlier builds."""
         return [{} for _ in self._built]
 
     def _replay(self, seed: int, actions: list[Any]) -> Any:
@@ -285,18 +285,18 @@ class Row:
 
 
 def _bits(number: float) -> bytes:
-    """A float as it is compared bit for bit, NaN included."""
+    """A float in a form that compares bit for bit, NaN included."""
     return struct.pack("d", number)
 
 
 def _take(env: gym.Env[Any, Any], name: str) -> None:
-    """Note that a row steps this environment; ValueError where another row does."""
+    """Register that a row steps this environment; ValueError if another row does."""
     base = env.unwrapped
     key = id(base)
     other = _IN_USE.get(key)
     if other is not None and other() is base:
         raise ValueError(
-            f"the function of {name} gave an environment that is in use already: it has to build a new one at each "
+            f"the function of {name} returned an environment that is already in use: it must build a new one at each "
             "call, as in `lambda: MyEnv()`"
         )
     with suppress(TypeError):  # a class with __slots__ cannot be watched
@@ -306,7 +306,7 @@ def _take(env: gym.Env[Any, Any], name: str) -> None:
 def mask_source(
     env: gym.Env[Any, Any], observation: Any, info: dict[str, Any]
 ) -> Callable[[Any, dict[str, Any]], Any] | None:
-    """Where an environment keeps its action masks, by its first reset; None where it has none.
+    """Where an environment has its action masks, from its first reset; None if it has none.
 
     In order: `info["action_mask"]`, a method `action_masks()`, the part "action_mask" of a Dict observation.
     """

@@ -32,7 +32,7 @@ OTHER_APIS = {
     "single_observation_space": ": a vector environment is given to gymnast.train as it is, env=VECTOR_ENV",
     "observation_space": ": derive its class from gymnasium.Env (shimmy converts those of the older gym)",
 }
-"""What environments of other libraries have, and what to do about them."""
+"""Attributes of environments of other libraries, and advice for each."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Imported:
     def function(self) -> Callable[..., gym.Env[Any, Any]]:
         found = imports.find(self.path, "environment")
         if not callable(found):
-            raise ValueError(f"it is {_a(found)}; name a function or class that builds a gymnasium.Env")
+            raise ValueError(f"it is {_a(found)}, not a function or class that builds a gymnasium.Env")
         return found  # type: ignore[no-any-return]
 
     @property
@@ -59,7 +59,7 @@ class Imported:
 
 
 def resolve(id: str) -> EnvSpec | Imported:
-    """What an id stands for; ValueError names the nearest one. Without a version the highest one is used.
+    """The environment of an id; ValueError names the nearest one. Without a version the highest one is used.
 
     In `module:name` and `./file.py:name`, whose code is imported first, the name is an id that was registered there,
     or else a function or class that builds an environment.
@@ -69,7 +69,7 @@ def resolve(id: str) -> EnvSpec | Imported:
         known = vars(imports.load(where)) if where else {}
         if name not in gym.registry and name in known:
             found = Imported(id)
-            found.function  # noqa: B018 - refuses what cannot build an environment
+            found.function  # noqa: B018 - raises if it cannot build an environment
             return found
     except ValueError as error:
         raise ValueError(f"environment {id!r}: {error}") from error
@@ -101,7 +101,7 @@ def build(
     render: bool = False,
     frame_stack: int = 1,
 ) -> gym.Env[Any, Any]:
-    """One environment of a spec, or from a function that takes the options; ValueError in one line where it fails."""
+    """One environment of a spec, or from a function that takes the options; one-line ValueError if it fails."""
     if render:
         prepare_rendering()
         if isinstance(source, EnvSpec) or "render_mode" in _parameters(source):
@@ -115,7 +115,7 @@ def build(
     except (Exception, SystemExit) as error:
         raise ValueError(failure(source, error)) from error
     if render and env.render_mode != "rgb_array":
-        with suppress(Exception):  # the missing render mode is the one thing to say
+        with suppress(Exception):  # the missing render mode is the actual problem
             env.close()
         raise ValueError(f"environment {name_of(source)} cannot render frames: it has no render_mode rgb_array")
     return wrapped(env, wrappers)
@@ -132,21 +132,21 @@ def _construct(source: Source, options: dict[str, Any], *, max_episode_steps: in
 
 
 class _Unfit(Exception):  # noqa: N818 - never leaves this file
-    """Why what was built is no environment that could be stepped."""
+    """Why an object is not a usable environment."""
 
 
 def _check(env: Any) -> None:
-    """Refuse what a function gave if it is no environment, has no spaces or cannot be seeded."""
+    """Refuse a function's result if it is not an environment, has no spaces or cannot be seeded."""
     if not isinstance(env, gym.Env):
         known = next((text for attribute, text in OTHER_APIS.items() if hasattr(env, attribute)), "")
-        raise _Unfit(f"the function gave {_a(env)}, not a gymnasium.Env{known}")
+        raise _Unfit(f"the function returned {_a(env)}, not a gymnasium.Env{known}")
     for name in ("observation_space", "action_space"):
         space = getattr(env, name, None)
         if not isinstance(space, gym.Space):
             found = "none" if space is None else f"{_a(space)}, {space!r:.60}"
-            raise _Unfit(f"it needs a gymnasium space as its {name}, and has {found}")
+            raise _Unfit(f"its {name} must be a gymnasium space, got {found}")
     if not isinstance(env.metadata, dict):
-        raise _Unfit(f"its metadata has to be a dict, got {env.metadata!r:.60}")
+        raise _Unfit(f"its metadata must be a dict, got {env.metadata!r:.60}")
     with suppress(ValueError):  # compiled methods have no signature
         taken = inspect.signature(env.unwrapped.reset).parameters.values()
         if not any(parameter.name == "seed" or parameter.kind is parameter.VAR_KEYWORD for parameter in taken):
@@ -159,7 +159,7 @@ def _a(value: Any) -> str:
 
 
 def _parameters(source: Callable[..., gym.Env[Any, Any]]) -> set[str]:
-    """Names of the arguments that a function takes."""
+    """Names of a function's arguments."""
     return set(inspect.signature(source.function if isinstance(source, Imported) else source).parameters)
 
 

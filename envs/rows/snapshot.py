@@ -11,7 +11,7 @@ from gymnasium import wrappers as wrappers_module
 from gymnast.envs.rows import lasting
 
 Method = Literal["state", "replay", "none"]
-"""The state itself (own `snapshot`/`restore`, or a class known here); seeded replay of the actions; not at all."""
+"""By its state (own `snapshot`/`restore`, or a class known here), by seeded replay of the actions, or not at all."""
 
 AnyEnv: TypeAlias = "gym.Env[Any, Any] | gym.vector.VectorEnv[Any, Any, Any]"
 _CLASSIC, _TOY = "gymnasium.envs.classic_control", "gymnasium.envs.toy_text"
@@ -54,7 +54,7 @@ WRAPPERS: tuple[type[gym.Wrapper[Any, Any, Any, Any]], ...] = (
 )
 """Gymnasium's wrappers whose state is in attributes of plain values, all of which are kept."""
 EARLIER = {wrappers_module.TimeLimit: "_elapsed_steps", wrappers_module.OrderEnforcing: "_has_reset"}
-"""The one attribute that snapshots of earlier builds hold of a wrapper."""
+"""The only attribute of a wrapper in snapshots of earlier builds."""
 
 
 def method(env: gym.Env[Any, Any]) -> Method:
@@ -79,7 +79,7 @@ def wrappers(env: AnyEnv) -> list[gym.Wrapper[Any, Any, Any, Any]]:
 
 
 def take(env: AnyEnv) -> dict[str, Any]:
-    """The state of an environment that `has_state`, its generator and what its wrappers keep."""
+    """The state of an environment that `has_state`, its generator and its wrappers' state."""
     base: Any = env.unwrapped
     if hasattr(base, "snapshot"):
         state = base.snapshot()
@@ -93,7 +93,7 @@ def take(env: AnyEnv) -> dict[str, Any]:
 def put_back(env: AnyEnv, taken: dict[str, Any]) -> None:
     """Restore the result of `take` in an environment built the same way, which may never have been reset."""
     base: Any = env.unwrapped
-    env.reset()  # what wrappers set up at their first reset (Gymnasium's checker) is there then
+    env.reset()  # sets up the state that wrappers (Gymnasium's checker) create at their first reset
     base.np_random = np.random.Generator(np.random.PCG64())
     base.np_random.bit_generator.state = taken["np_random"]
     if hasattr(base, "restore"):
@@ -113,7 +113,7 @@ def _name(env: AnyEnv) -> str:
 
 
 def _encode(value: Any) -> Any:
-    """Keeps what arithmetic depends on: NumPy scalars become 0-d arrays, tuples are marked."""
+    """Keeps types that arithmetic depends on: NumPy scalars become 0-d arrays, tuples are marked."""
     if isinstance(value, np.str_):
         return str(value)
     if isinstance(value, np.generic):

@@ -1,4 +1,4 @@
-"""Worker processes are spawned, so each imports the script that started it, and how they end. No torch needed here."""
+"""How spawned worker processes, which import the script that started them, end. No torch needed here."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import signal
 from multiprocessing.process import BaseProcess
 
 UNGUARDED = 78
-"""The exit code of a worker whose script would train again while it is imported."""
+"""The exit code of a worker whose script would start training while it is imported."""
 
 
 def leave_if_imported() -> None:
-    """End this process without a word if it is a worker that is importing its parent's script.
+    """End this process silently if it is a worker that is importing its parent's script.
 
-    Without `if __name__ == "__main__":` the script would start everything a second time. The parent says so.
+    Without `if __name__ == "__main__":` the script would start everything a second time. The parent reports that.
     """
-    if getattr(multiprocessing.current_process(), "_inheriting", False):  # as multiprocessing itself finds it out
+    if getattr(multiprocessing.current_process(), "_inheriting", False):  # the same check as in multiprocessing itself
         raise SystemExit(UNGUARDED)
 
 

@@ -21,7 +21,7 @@ Batcher = Callable[[Sequence[Any]], Obs]
 
 
 def batcher(space: gym.Space[Any], device: torch.device) -> Batcher:
-    """The function that copies observations of a space into tensors; ValueError names a space it cannot."""
+    """The function that copies observations of a space into tensors; ValueError names an unsupported space."""
     if isinstance(space, (spaces.Discrete, spaces.Box, spaces.MultiDiscrete, spaces.MultiBinary)):
         return _stacker(space, device)
     if isinstance(space, (spaces.Dict, spaces.Tuple)):
@@ -37,7 +37,7 @@ def batcher(space: gym.Space[Any], device: torch.device) -> Batcher:
 
 
 def without_text(space: gym.Space[Any], name: str) -> gym.Space[Any]:
-    """A space of observations without the text in its Dicts, such as MiniGrid's mission; a warning names it."""
+    """An observation space without the text in its Dicts, such as MiniGrid's mission; a warning names it."""
     if not isinstance(space, spaces.Dict):
         return space
     text = [key for key, part in space.spaces.items() if part.dtype is not None and part.dtype.kind == "U"]
@@ -49,9 +49,9 @@ def without_text(space: gym.Space[Any], name: str) -> gym.Space[Any]:
 
 
 def check_observations(space: gym.Space[Any], name: str) -> None:
-    """ValueError for a space whose observations hold nothing at all."""
+    """ValueError for a space whose observations are empty."""
     if not any(_size(part) for part in _parts(space)):
-        raise ValueError(f"{name} has observations in {space}, which hold no number that an agent could learn from")
+        raise ValueError(f"{name} has observations in {space}, which have no numbers to learn from")
 
 
 def _parts(space: gym.Space[Any]) -> Iterator[gym.Space[Any]]:
@@ -68,7 +68,7 @@ def _size(space: gym.Space[Any]) -> int:
 
 
 def _check_keys(space: spaces.Dict | spaces.Tuple[Any]) -> None:
-    """ValueError where the parts of a Dict have no names of their own: each key is known by its text."""
+    """ValueError if two keys of a Dict have the same text, by which the parts are named."""
     names: set[str] = set()
     for name, key, _ in children(space):
         if not isinstance(key, (str, int, np.integer)) or isinstance(key, bool):
@@ -79,7 +79,7 @@ def _check_keys(space: spaces.Dict | spaces.Tuple[Any]) -> None:
 
 
 def _stacker(space: gym.Space[Any], device: torch.device) -> Batcher:
-    """Of an array space. Raises ValueError where observations do not fit it, of which `problem` says more."""
+    """Of an array space. Raises ValueError if observations do not match it; `problem` gives the details."""
     on_cpu = device.type == "cpu"
     given, shape, dtype = np.dtype(space.dtype), space.shape or (), tensor_dtype(space)
     numbered = not isinstance(space, spaces.Box)
@@ -105,14 +105,14 @@ def row_actions(space: gym.Space[Any]) -> Callable[[Tensor], list[Any]]:
 
 
 def check_actions(space: gym.Space[Any], name: str) -> None:
-    """ValueError for a space whose actions are no single tensor."""
+    """ValueError for a space whose actions are not a single tensor."""
     if not isinstance(space, (spaces.Discrete, spaces.Box, spaces.MultiDiscrete, spaces.MultiBinary)):
         raise ValueError(
             f"{name} has actions in a {type(space).__name__} space, which is not supported: wrap the environment with "
             "gymnasium.wrappers.TransformAction to take Discrete, MultiDiscrete, MultiBinary or Box actions"
         )
     if not _size(space):
-        raise ValueError(f"{name} has actions in {space}, which hold no number to choose")
+        raise ValueError(f"{name} has actions in {space}, which have no numbers to choose")
 
 
 def select_rows(obs: Obs, rows: np.ndarray) -> Obs:
@@ -150,7 +150,7 @@ def equal(left: Obs, right: Obs) -> bool:
 
 
 def arrays_to_tensors(value: Any) -> Any:
-    """The same nesting of dicts and lists with tensors for arrays, as snapshots are kept."""
+    """The same nesting of dicts and lists with tensors instead of arrays, as in snapshots."""
     if isinstance(value, np.ndarray):
         return torch.from_numpy(value.copy())
     if isinstance(value, dict):

@@ -16,8 +16,8 @@ from gymnast.envs.step import TransitionTable
 def transition_table(env: gym.Env[Any, Any], limit: float) -> TransitionTable | None:
     """The table of an environment with `P` and `initial_state_distrib`, None if it has none or it would be wrong.
 
-    It would lie under a wrapper that may change rewards or states, and with Taxi's fickle passenger, who changes the
-    destination outside the table.
+    It would be wrong under a wrapper that may change rewards or states, and with Taxi's fickle passenger, who changes
+    the destination outside the table.
     """
     base: Any = env.unwrapped
     states, actions = env.observation_space, env.action_space

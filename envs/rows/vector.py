@@ -26,7 +26,7 @@ from gymnast.envs.step import Obs, Step, batched, map_obs, to_tensor
 
 VectorEnv = gym.vector.VectorEnv[Any, Any, Any]
 SEEDS = 2**31
-"""Seeds below this one, and the numbers of rows added to them, are int32: foreign emulators take no others."""
+"""Seeds are below this, so that they are int32 with the row number added: foreign emulators need that."""
 
 
 class VectorAdapter(Env):
@@ -36,7 +36,7 @@ class VectorAdapter(Env):
     final observation comes from `final_obs`; Gymnasium keeps a reference to it over the reset, so an environment that
     reuses the memory of its observations loses it there (in no other mode). NEXT_STEP otherwise: the step that resets a
     row gives it `active` False, and `obs` of the step before is still the old episode's final observation there.
-    Action masks are read as `envs/rows/infos.py` says.
+    `envs/rows/infos.py` describes the sources of action masks.
     """
 
     def __init__(self, env: VectorEnv, *, id: str, seed: np.random.SeedSequence, device: torch.device) -> None:
@@ -44,7 +44,7 @@ class VectorAdapter(Env):
         if not isinstance(mode, AutoresetMode):
             raise ValueError(
                 f"{id} declares no autoreset mode (got {mode!r}): set its metadata['autoreset_mode'] "
-                "to a gymnasium.vector.AutoresetMode, so that episode ends can be told apart"
+                "to a gymnasium.vector.AutoresetMode, which says how ended rows are reset"
             )
         self.id = id
         self.env = env
@@ -57,7 +57,7 @@ class VectorAdapter(Env):
         self.forgets = lasting.out_of_reach(env)
         self.render_fps = float(env.metadata.get("render_fps") or 30.0)
         self.time_limit: int | None = _time_limit(env.spec)
-        """Steps of an episode at most, where the environment says it."""
+        """Maximum steps of an episode, if the environment declares it."""
         self._same_step = mode is AutoresetMode.SAME_STEP
         self._masked_reset = mode is AutoresetMode.DISABLED or (mode is AutoresetMode.NEXT_STEP and _clears(env))
         self._batch = tensors.batcher(self.single_observation_space, device)
@@ -72,9 +72,9 @@ class VectorAdapter(Env):
         self._statistics = np.float32 if device.type == "mps" else np.float64
         self._episodes = Episodes(self.num_envs)
         self._pending = np.zeros(self.num_envs, np.bool_)
-        """Rows whose next action will be ignored, because the environment resets them then."""
+        """Rows whose next action will be ignored, because the environment will reset them."""
         self._frames: Any = None
-        """Frames of the rows' games, where the environment (ale-py's) counts them."""
+        """Frames of the rows' games, if the environment (ale-py's) counts them."""
 
     def reset(self, *, episode_seeds: Sequence[int] | None = None) -> Obs:
         if episode_seeds is not None:
@@ -93,7 +93,7 @@ class VectorAdapter(Env):
         return self.obs
 
     def _seeded_reset(self) -> tuple[Any, Any]:
-        """Reset all rows by the next seed, and say where an environment that is not Gymnasium's ignores it."""
+        """Reset all rows with the next seed, and warn if an environment that is not Gymnasium's ignores it."""
         key = (*self._seeds.spawn_key, self._resets)
         seed = int(np.random.SeedSequence(self._seeds.entropy, spawn_key=key).generate_state(1)[0])
         first, self._resets = self._resets == 0, self._resets + 1
@@ -101,14 +101,14 @@ class VectorAdapter(Env):
             return self.env.reset(seed=seed)
         seed %= SEEDS - self.num_envs
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*seed")  # said below
+            warnings.filterwarnings("ignore", message=".*seed")  # reported below
             answer = self.env.reset(seed=seed)
             if first:
                 begun = self._tensors(answer[0])
                 answer = self.env.reset(seed=seed)
                 ignored = not tensors.equal(begun, self._tensors(answer[0]))
         if first and ignored:
-            text = "ignores the seed of a reset: a run can only be repeated if it was made with a seed of its own"
+            text = "ignores the seed of a reset: a run can only be repeated if the environment was made with a seed"
             warnings.warn(f"{self.id} {text}", EnvWarning, stacklevel=3)
         return answer
 
@@ -145,7 +145,7 @@ class VectorAdapter(Env):
         return np.array(action.detach().cpu().numpy(), self.env.action_space.dtype)
 
     def _fault(self, call: str, error: BaseException) -> EnvError:
-        """What to raise where the environment raises in a call, or gives what does not fit."""
+        """The exception if the environment raises in a call, or returns an invalid value."""
         if isinstance(error, EnvError):
             return error
         if isinstance(error, BadValue):
@@ -153,7 +153,7 @@ class VectorAdapter(Env):
         return EnvError(f"{self.id}: {call} raised {cause(error)} ({self._episodes.where()})")
 
     def _stepped(self, observations: Any, rewards: Any, terminated: Any, truncated: Any, given: Any) -> Step:
-        """The step that the environment answered with, with new episodes where one ended."""
+        """The step from the environment's answer, with new episodes where one ended."""
         self._episodes.lengths += 1
         try:
             infos = vector_infos.as_dict(given)
@@ -206,14 +206,14 @@ class VectorAdapter(Env):
         )
 
     def _end(self, step: Step, ended: np.ndarray, infos: Infos) -> None:
-        """Fill in what differs where episodes ended."""
+        """Fill in the fields that differ in rows whose episode ended."""
         step.num_ended = int(ended.sum())
         step.episode_return = self._tensor(self._episodes.returns.astype(self._statistics))
         step.episode_length = self._tensor(self._episodes.lengths.copy())
         rows = np.flatnonzero(ended)
         if self._same_step:
             step.next_obs = tensors.replace_rows(step.obs, rows, self._final_obs(infos, rows))
-            final_infos = infos.get("final_info")  # ale-py gives none
+            final_infos = infos.get("final_info")  # ale-py does not give them
             step.next_action_mask = self._extras.final_mask(step, final_infos, ended)
             if final_infos is not None:
                 step.lives = merged(step.lives, self._extras.lives(final_infos, ended), ended)
@@ -240,7 +240,7 @@ class VectorAdapter(Env):
         return tensors.select_rows(self._tensors(final), rows)
 
     def _check_masked_reset(self, before: Obs, after: Obs, ended: np.ndarray) -> None:
-        """Some environments reset every row whatever the mask says: their running episodes would be cut silently."""
+        """Some environments ignore the mask and reset every row: their running episodes would be cut silently."""
         running = np.flatnonzero(~ended)
         if self._obeys_mask or not running.size:
             return
@@ -252,7 +252,7 @@ class VectorAdapter(Env):
         obs = batched(self.single_observation_space, observations, self.device)
         for leaf in tensors.leaves(obs):
             if len(leaf) != self.num_envs:
-                raise BadValue(f"gave observations of {len(leaf)} rows, and it has {self.num_envs}")
+                raise BadValue(f"gave observations of {len(leaf)} rows, but it has {self.num_envs}")
         return obs
 
     def _tensor(self, array: np.ndarray) -> Tensor:
@@ -285,7 +285,7 @@ class VectorAdapter(Env):
         self._resets = snapshot["resets"]
 
     def lasting(self) -> dict[str, Any]:
-        """What the wrappers keep, and in this process those around each row."""
+        """State of the wrappers, and in this process of those around each row."""
         kept: dict[str, Any] = tensors.arrays_to_tensors({**lasting.of_vector(self.env), "resets": self._resets})
         return kept
 
@@ -301,7 +301,7 @@ class VectorAdapter(Env):
         return frame
 
     def close(self) -> None:
-        """Free the environment; where it raises, that is a warning: what it was for is done."""
+        """Close the environment; an error is only a warning, because its work is done."""
         try:
             self._call("close", self.env.close)
         except EnvError as error:
@@ -309,7 +309,7 @@ class VectorAdapter(Env):
 
 
 def _clears(env: VectorEnv) -> bool:
-    """Whether a masked reset right after an end clears the reset that NEXT_STEP has pending.
+    """Whether a masked reset right after an episode's end clears the pending reset of NEXT_STEP.
 
     Gymnasium's asynchronous one does so only with shared memory (1.4.0).
     """

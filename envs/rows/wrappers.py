@@ -18,16 +18,16 @@ def wrapped(env: gym.Env[Any, Any], texts: Sequence[str]) -> gym.Env[Any, Any]:
         make, options = parse(text)
         try:
             env = make(env, **options)
-        except Exception as error:  # wrappers raise anything for environments and options that do not fit
+        except Exception as error:  # wrappers raise anything for unsuitable environments and options
             said = " ".join(str(error).split())
-            raise ValueError(f"wrapper {text} does not fit: {type(error).__name__}: {said}") from error
+            raise ValueError(f"wrapper {text} cannot be used: {type(error).__name__}: {said}") from error
     return env
 
 
 def parse(text: str) -> tuple[Callable[..., gym.Env[Any, Any]], dict[str, Any]]:
-    """The class of a wrapper and its options; ValueError names the nearest of what there is."""
+    """The class of a wrapper and its options; ValueError names the nearest existing one."""
     name, *parts = text.split(":")
-    # The others need further packages, and importing them would fail.
+    # The others need further packages; importing them would fail.
     known = [name for name in wrappers.__all__ if inspect.isclass(vars(wrappers).get(name))]
     if name not in known:
         raise ValueError(

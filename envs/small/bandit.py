@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 
 class Bandit(gym.Env[Any, Any]):
-    """Choose among arms whose rewards are random; what the best arm would have paid more on average is the regret.
+    """Choose among arms whose rewards are random; the regret is the mean loss compared with the best arm.
 
     ## Description
     The k-armed testbed of Sutton & Barto (2018, section 2.3), or Bernoulli arms. Which bandit it is depends on `means`

@@ -15,7 +15,7 @@ class Chain(gym.Env[Any, Any]):
     """Walk along a line of states: the near end pays little at once, the far end pays much.
 
     ## Description
-    The simplest problem in which greed for the first reward found is wrong: whoever starts at the left end and stops
+    The simplest problem in which greed for the first reward is wrong: an agent that starts at the left end and stops
     exploring there never sees the right end.
 
     ## Action Space

@@ -78,7 +78,7 @@ class Memory(gym.Env[NDArray[np.float32], Any]):
         return seen
 
     def render(self) -> NDArray[np.uint8] | None:
-        """The corridor, uint8 [32, 32 (delay + 1), 3]: the way walked blue, the cue on it in a shade of its own."""
+        """The corridor, uint8 [32, 32 (delay + 1), 3]: the way walked blue, the cue in a separate shade."""
         if self.render_mode is None:
             return None
         picture = np.full((1, self.delay + 1, 3), 24, np.uint8)

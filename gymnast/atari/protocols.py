@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """How Atari games are played, what the learner sees of them, and how a trained agent is scored."""
+    """How Atari games are played, how the learner sees them, and how a trained agent is scored."""
 
     name: str | None = None
     """The name in `PROTOCOLS`; None for settings that match no paper."""
     frame_skip: int = 4
-    """Emulator frames that each action lasts."""
+    """Emulator frames per action."""
     sticky: float
     """Probability that the emulator repeats its previous action for a frame."""
     noop_max: int
@@ -44,11 +44,11 @@ class Protocol:
     clip_rewards: bool | None = True
     """The learner sees rewards clipped to [-1, 1]; scores never are. None: the agent has no such setting."""
     life_loss: bool | None
-    """The learner sees a lost life as the end; episodes go on. None: the agent has no such setting."""
+    """The learner sees a lost life as the end; episodes continue. None: the agent has no such setting."""
     eval_epsilon: float | None
     """Probability of a random action in evaluations. None: the agent has no such setting."""
     by_mode: bool = True
-    """Evaluations act greedily but for `eval_epsilon`, and do not sample from the policy."""
+    """Evaluations act greedily except for `eval_epsilon`, and do not sample from the policy."""
     paper: str = ""
     """Source of the settings."""
 
@@ -149,7 +149,7 @@ def of(env: Env, config: Any, *, eval_epsilon: float | None = None) -> Protocol 
 
     None if the environment is not an Atari game. `eval_epsilon` replaces the config's.
     """
-    from gymnast.envs.atari.games import Atari  # brings ale-py and torch, which names of protocols do without
+    from gymnast.envs.atari.games import Atari  # imports ale-py and torch, which names of protocols do not need
 
     if not isinstance(env, Atari):
         return None

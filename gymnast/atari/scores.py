@@ -14,7 +14,7 @@ from importlib import resources
 from gymnast.errors import nearest
 
 GAME = re.compile(r"(?:ale_py:)?(?:ALE/)?(?P<game>\w+?)(?:NoFrameskip|Deterministic)?(?:-v\d+)?")
-NO_OP_STARTS = "no-op starts, 108,000 frames at most, no sticky actions"
+NO_OP_STARTS = "no-op starts, at most 108,000 frames, no sticky actions"
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Column:
     conditions: str
     """How the scores were obtained."""
     protocol: str | None = None
-    """The protocol that plays games the same way, None if none does (papers chose their own evaluation epsilons)."""
+    """The protocol that plays games the same way, or None (papers chose their own evaluation epsilons)."""
 
 
 @dataclass(frozen=True)

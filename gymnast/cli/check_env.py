@@ -1,4 +1,4 @@
-"""`gymnast check-env`: what `gymnast.envs.check` finds, and what would learn in the environment."""
+"""`gymnast check-env`: the findings of `gymnast.envs.check`, and the agents that support the environment."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ REPLAY = 100
 
 
 def check_env(options: CheckEnvOptions) -> Checked:
-    """Try an environment; UsageError where there is none of this name."""
+    """Try an environment; UsageError if it does not exist."""
     try:
         full_id(options.env)
     except ValueError as error:
@@ -38,16 +38,16 @@ def check_env(options: CheckEnvOptions) -> Checked:
 
 
 def _backbone(env: Env) -> Finding:
-    """What the backbone `auto` is, and how it reads parts that look like images."""
+    """The backbone that `auto` selects, and how it reads parts that look like images."""
     text = "; ".join([f"auto is {automatic(env.single_observation_space)}", *reading(env.single_observation_space)])
     return Finding("backbone", "ok", text)
 
 
 def _agents(env: Env) -> Finding:
-    """The agents that can be made for the spaces with their default settings."""
+    """The agents that support the spaces with their default settings."""
     fitting = [name for name in agents.AGENTS if _fits(name, env)]
     if not fitting:
-        return Finding("agents", "note", "none of gymnast's own fits these spaces")
+        return Finding("agents", "note", "no built-in agent supports these spaces")
     return Finding("agents", "ok", ", ".join(fitting))
 
 

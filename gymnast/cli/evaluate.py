@@ -65,7 +65,7 @@ def evaluate_path(options: EvaluateOptions) -> Report:
     """Evaluate a run's best checkpoint (or a checkpoint file) on its own environment; UsageError in one line."""
     file, about, state = _read(options)
     if not about.env:
-        raise UsageError(f"{file} names no environment; write it by gymnast.save(agent, path, env=ID)")
+        raise UsageError(f"{file} names no environment; write it with gymnast.save(agent, path, env=ID)")
     if ":" in about.env and not options.trust:
         raise UsageError(f"the env {about.env} is code from outside gymnast; pass --trust to run it")
     try:
@@ -95,20 +95,20 @@ def evaluate_path(options: EvaluateOptions) -> Report:
 
 
 def _why(error: Exception, about: About) -> str:
-    """What to say where an environment cannot be built; one that a script gave as a function has no name."""
+    """The message if an environment cannot be built; one that a script passed as a function has no name."""
     text = first_line(error)
     if text.startswith("unknown environment") and about.env != about.run.get("env"):
         return (
-            f"the run was trained in {about.env}, an environment that its script gave as an object: "
+            f"the run was trained in {about.env}, an environment that its script passed as an object: "
             "evaluate it there, with gymnast.evaluate(gymnast.load(path), function)"
         )
     return text
 
 
 def _read(options: EvaluateOptions) -> tuple[Path, About, dict[str, Any]]:
-    """The checkpoint that is asked for: where it lies, its description, and its agent's state."""
+    """The requested checkpoint: its path, description, and agent state."""
     if options.member is not None:
-        from gymnast.populations.files import ALL, read_member  # the agents of a population: no other run needs them
+        from gymnast.populations.files import ALL, read_member  # a population's agents; other runs do not need them
 
         return Path(options.path) / ALL, *read_member(Path(options.path), options.member)
     file = checkpoint.find(options.path)

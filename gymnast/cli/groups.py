@@ -37,7 +37,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         *("num_envs", "vectorization", "native", "threads", "workers", "compile", "cuda_graphs", "bf16", "overlap"),
     ),
 }
-"""Names of options by heading. All others are what an agent learns by: "learning"."""
+"""Names of options by heading. All others are under "learning"."""
 LEARNING = "learning"
 ORDER = (
     *("run", "population", "evaluation", "logs and checkpoints"),

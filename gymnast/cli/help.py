@@ -18,7 +18,7 @@ from gymnast.cli.groups import grouped
 from gymnast.settings.flags import Flag, flags_of
 
 WIDTH = 100
-"""Columns of the help at most."""
+"""Maximum width of the help, in columns."""
 INDENT = 30
 """Column at which the text on an option begins."""
 WORDS: dict[Any, str] = {int: "INT", float: "FLOAT", str: "NAME", Path: "PATH"}
@@ -72,7 +72,7 @@ def field_docs(cls: type[Any]) -> dict[str, str]:
 
 
 def kind(flag: Flag) -> str:
-    """What stands after a flag: `INT`, `FLOAT or schedule`, `mean|max`, `INT ...`; empty for a switch."""
+    """The text after a flag: `INT`, `FLOAT or schedule`, `mean|max`, `INT ...`; empty for a switch."""
     return "" if flag.switch else flag.metavar or _kind(flag.type)
 
 
@@ -111,7 +111,7 @@ def _option(flag: Flag, text: str, default: Any) -> list[str]:
 
 
 def default_text(flag: Flag, text: str, default: Any) -> str:
-    """The default as it is said after the text; nothing where the text tells it."""
+    """The default as shown after the text; empty if the text already gives it."""
     if default is dataclasses.MISSING:
         return "" if flag.positional else "(required)"
     if default is None or default in ((), ""):

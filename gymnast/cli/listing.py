@@ -18,7 +18,7 @@ NEEDS = {
     "gymnasium.envs.phys2d": "jax",
     "gymnasium.envs.tabular": "jax",
 }
-"""The packages that environments of Gymnasium need beside it."""
+"""Further packages that Gymnasium's environments need."""
 
 
 def as_json(what: str) -> str:
@@ -131,7 +131,7 @@ def _envs() -> dict[str, list[str]]:
 
 def _is_there(entry_point: Any) -> bool:
     """Whether the packages of an entry point are installed."""
-    if not isinstance(entry_point, str):  # Gymnasium registers functions that only say where an old id has gone
+    if not isinstance(entry_point, str):  # Gymnasium registers functions that only report the new place of an old id
         return entry_point is not None and entry_point.__module__ != "gymnasium.envs"
     module = entry_point.partition(":")[0]
     needed = [module.partition(".")[0], *(name for part, name in NEEDS.items() if module.startswith(part))]

@@ -44,8 +44,8 @@ usage: gymnast COMMAND ...
   gymnast ablate rainbow --env ID [ID ...]     compare Rainbow and its parts and report
   gymnast report RUN_OR_FOLDER ...             compare runs in tables and figures
   gymnast list agents|envs|networks|presets|protocols|scores|suites
-                                               list what is available
-  gymnast check-env ID                         try an environment and say what gymnast does with it
+                                               list the available ones
+  gymnast check-env ID                         try an environment and report problems
 
   gymnast COMMAND --help                       the options of a command
   gymnast train AGENT --help                   all options of an agent
@@ -54,7 +54,7 @@ usage: gymnast COMMAND ...
 
 
 ALSO_IN_PYTHON = ("device", "out", "steps")
-"""Options that messages of `gymnast.train` and `gymnast.resume` begin with: here they are flags."""
+"""Options that start messages of `gymnast.train` and `gymnast.resume`; here they are flags."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -139,7 +139,7 @@ def _train(words: list[str]) -> int:
 
 
 def _agent_table() -> str:
-    """Every agent with a line on it, and where its options are told."""
+    """Every agent with a one-line description, and how to list its options."""
     width = max(map(len, agents.AGENTS)) + 2
     rows = [f"  {name:<{width}}{entry.help}" for name, entry in agents.AGENTS.items()]
     lines = [

@@ -1,7 +1,7 @@
-"""`python -m gymnast.cli.watched ...`: the command line, which ends when the process that started it ends.
+"""`python -m gymnast.cli.watched ...`: the command line, but it ends when its parent process ends.
 
-The starter holds the other end of standard input. When it is gone, killed or not, the pipe closes, and this process
-ends at once: its run resumes from its last checkpoint when the starter runs again.
+The parent holds the other end of standard input. When it ends, killed or not, the pipe closes, and this process
+ends at once: its run resumes from its last checkpoint when the parent runs again.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from gymnast.cli.main import main
 def _end_with_starter() -> None:
     while os.read(0, 1):
         pass
-    os._exit(137)  # as after SIGKILL: nothing is waited for, all that a run writes is whole at any moment
+    os._exit(137)  # as after SIGKILL, without waiting: a run's files are complete at any moment
 
 
 if __name__ == "__main__":

@@ -24,12 +24,12 @@ STEP_LIMIT = 10_000
 
 
 def time_limit(env: str) -> int:
-    """Env steps of an evaluation episode at most: the id's own limit, else `STEP_LIMIT`."""
+    """Maximum env steps of an evaluation episode: the id's own limit, else `STEP_LIMIT`."""
     return _registered_limit(env) or STEP_LIMIT
 
 
 def _registered_limit(env: str) -> int | None:
-    """The time limit that an id was registered with; None without one, and for a function or class by its name."""
+    """The registered time limit of an id; None without one, and for a function or class by its name."""
     found = resolve(env)
     return found.max_episode_steps if isinstance(found, EnvSpec) else None
 
@@ -81,7 +81,7 @@ def make_env(
 
 @contextmanager
 def limited(env: Env) -> Iterator[None]:
-    """Environments without a time limit have one in here, as those of `make_env` do."""
+    """Give environments without a time limit one inside this context, as `make_env` does."""
     endless = isinstance(env, VectorAdapter) and env.time_limit is None
     if env.step_limit is not None or not (endless or (isinstance(env, RowsEnv) and env.impose_limit(STEP_LIMIT))):
         yield
@@ -92,5 +92,5 @@ def limited(env: Env) -> Iterator[None]:
     finally:
         env.step_limit = None
         if isinstance(env, RowsEnv):
-            with suppress(EnvError):  # of a worker that is gone: the first error is the one to report
+            with suppress(EnvError):  # the worker is gone: the first error is the one to report
                 env.impose_limit(None)

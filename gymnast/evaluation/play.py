@@ -44,9 +44,9 @@ def evaluate(
 
     `env` is an id, a function that builds a `gym.Env`, or an environment made by
     `gymnast.evaluation.environment.make_env` or `gymnast.envs.make`, which stays open. Episodes are cut off after
-    10,000 steps where the environment has no time limit, which a warning says. `name` is the agent's name in the
+    10,000 steps if the environment has no time limit, which a warning reports. `name` is the agent's name in the
     report. `protocol` scores an Atari agent as that protocol does, with its evaluation epsilon; `trained_frame_skip` is
-    the frame skip of the training if it was another one. Raises ValueError if `episodes` is not positive or agent and
+    the frame skip of the training if it was different. Raises ValueError if `episodes` is not positive or agent and
     environment do not match the protocol, and KeyboardInterrupt once `interrupted()` is true.
     """
     leave_if_imported()
@@ -67,7 +67,7 @@ def evaluate(
 
 
 def _say_cut(env: Env, lengths: Sequence[int]) -> None:
-    """Warn where episodes ended only because evaluations have a limit that the environment has not."""
+    """Warn if episodes ended only because of the evaluation's limit, which the environment does not have."""
     cut = sum(env.step_limit is not None and length >= env.step_limit for length in lengths)
     if cut:
         text = f"{cut} of {len(lengths)} evaluation episodes were cut off after {env.step_limit:,} steps"
@@ -101,7 +101,7 @@ def _check_fit(agent: Agent, env: Env, protocol: Protocol) -> None:
         ("observations", env.single_observation_space, agent.observation_space),
     ):
         if theirs != ours:
-            raise ValueError(f"protocol {protocol.label} plays {env.id} with {kind} {theirs}, and the agent has {ours}")
+            raise ValueError(f"protocol {protocol.label} plays {env.id} with {kind} {theirs}, but the agent has {ours}")
 
 
 def _played(agent: Agent, env: Env, protocol: str | None) -> Protocol | None:
@@ -120,14 +120,14 @@ def episode_seeds(seed: int, episodes: int) -> list[int]:
 
 
 class Endless:
-    """Watches for episodes that reach a limit which a vector environment cannot be given."""
+    """Watches for episodes that reach a limit that cannot be set in a vector environment."""
 
     def __init__(self, rows: int, limit: int) -> None:
         self.limit = limit
         self.running = np.zeros((2, rows))  # return and length of each row's episode in progress
 
     def cut(self, step: Step) -> dict[int, tuple[float, int]]:
-        """Returns and lengths of the episodes at the limit, by row; where there are any, all rows are to be reset."""
+        """Returns and lengths of the episodes at the limit, by row; if there are any, all rows must be reset."""
         self.running[0] += step.reward.cpu().numpy()
         self.running[1] += 1.0 if step.active is None else step.active.cpu().numpy()
         self.running[:, step.ended.cpu().numpy()] = 0.0
@@ -184,7 +184,7 @@ def _play(
 def _play_native(
     actor: Actor, env: NativeEnv, episodes: int, seed: int, interrupted: Callable[[], bool]
 ) -> tuple[list[float], list[int]]:
-    """Like `_play`, but reads from the device only every `LOOK_EVERY` steps whether all have ended."""
+    """Like `_play`, but checks only every `LOOK_EVERY` steps whether all episodes on the device have ended."""
     env.reset(episode_seeds=episode_seeds(seed, episodes))
     results = torch.zeros((2, episodes + 1), dtype=torch.float64, device=env.device)  # last: all other episodes
     results[1, :episodes] = -1.0

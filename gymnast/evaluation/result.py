@@ -25,7 +25,7 @@ class Evaluation:
     returns: tuple[float, ...]
     lengths: tuple[int, ...]
     protocol: Protocol | None = None
-    """For an Atari game: how it was played, and how the learner saw it."""
+    """For an Atari game: the protocol of play and of the learner."""
     trained_frame_skip: int = 1
     """Frames per env step in training."""
 
@@ -70,7 +70,7 @@ class Evaluation:
         }
 
     def _atari(self, protocol: Protocol) -> dict[str, Any]:
-        """Protocol, frames, and the score between chance and human if the references have the game."""
+        """Protocol, frames, and the human-normalized score if reference scores exist for the game."""
         values: dict[str, Any] = {
             **self.stamp(),
             "protocol_settings": protocol.as_json(),

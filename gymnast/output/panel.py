@@ -59,18 +59,18 @@ class Speed:
 
 
 class ProgressConsole(Console):
-    """A console that goes silent when its stream is closed; rich's own would end the process."""
+    """A console that falls silent when its stream is closed; rich's own would end the process."""
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
 
 
 class Panel:
-    """Shows the states that it is given; a context manager.
+    """Shows the states passed to it; a context manager.
 
-    `live` None means: where stderr is a terminal that moves its cursor and knows Unicode. `period` is the number of
-    seconds between two states that it asks for. A stderr that cannot be written any more (a closed pipe) ends the
-    showing and not the training.
+    `live` None means: if stderr is a terminal with cursor movement and Unicode. `period` is the number of
+    seconds between two states. If stderr can no longer be written (a closed pipe), the display ends, but
+    training continues.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Panel:
     def __enter__(self) -> Panel:
         self._next = self._clock() + self._period
         if self._is_live:
-            # No refresh thread: the loop says when; and stdout is only diverted where it would garble the panel.
+            # No refresh thread: the loop decides when; and stdout is only diverted if it would garble the panel.
             live = Live(console=self._console, auto_refresh=False, redirect_stdout=sys.stdout.isatty())
             self._live = live if self._guard(live.start) else None
         else:

@@ -22,12 +22,12 @@ WANDB_FINISH_SECONDS = 60
 
 
 Episode = tuple[int, float, int]
-"""The env step at which an episode ended (or at which that was noticed), its return, its length."""
+"""The env step at which an episode ended (or was found to have ended), its return, its length."""
 
 
 @dataclass(frozen=True)
 class WandbSettings:
-    """Where on Weights & Biases a run is logged, and how."""
+    """Where and how a run is logged on Weights & Biases."""
 
     project: str = "gymnast"
     mode: str = "online"
@@ -204,7 +204,7 @@ class TensorBoard:
         self._write(step=0, summary=self._summary(value=[value]))
 
     def _hparams(self, info: RunInfo) -> None:
-        """The config for the HPARAMS page, which sets it beside what the run logs."""
+        """The config for the HPARAMS page, which shows it next to the run's metrics."""
         from tensorboard.plugins.hparams.summary_v2 import hparams_pb  # type: ignore[import-untyped]
 
         plain = {
@@ -224,7 +224,7 @@ class TensorBoard:
 class WandB:
     """A Weights & Biases run; a resumed run continues it under the same id.
 
-    If the server does not answer within WANDB_INIT_SECONDS, or nobody is logged in, the run is logged offline and can
+    If the server does not answer within WANDB_INIT_SECONDS, or no user is logged in, the run is logged offline and can
     be sent later with `wandb sync`. With `mode` "online" the environment variable WANDB_MODE decides.
     """
 
@@ -252,7 +252,7 @@ class WandB:
         # W&B's own step is the env step too, so that records which a resumed run repeats are not added twice.
         self._run.define_metric("env_step", hidden=True)
         self._run.define_metric("*", step_metric="env_step")
-        # W&B drops what is logged at a step before its last one, and the best agent may be an earlier one.
+        # W&B drops records at a step before its last one, and the best agent may be an earlier one.
         self._run.define_metric("video_env_step", hidden=True)
         self._run.define_metric("video", step_metric="video_env_step")
 

@@ -70,7 +70,7 @@ class VideoWriter:
         self._container = av.open(str(self._part), "w", format="mp4")
         self._stream = self._container.add_stream("libx264", rate=self._rate, options=QUALITY)
         self._stream.height, self._stream.width = (size + size % 2 for size in shape[:2])
-        self._stream.pix_fmt = "yuv420p"  # what every browser and player shows
+        self._stream.pix_fmt = "yuv420p"  # supported by every browser and player
         self._shape = shape
 
     def __enter__(self) -> VideoWriter:

@@ -1,4 +1,4 @@
-"""Warnings as plain lines, where Python would print a file, a line number and a category with each."""
+"""Warnings as plain lines, without the file, line number and category that Python prints."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def training_env(options: TrainOptions, seeds: Sequence[Seeds], *, device: str, 
 
 
 def evaluation_env(options: TrainOptions, members: int, *, device: str) -> NativeEnv:
-    """A row for each episode of each member."""
+    """One row per episode of each member."""
     made = environment.make_env(
         options.env,
         members * options.eval_episodes,

@@ -32,7 +32,7 @@ class Members:
     """The run's folder."""
     agent: str
     env: str
-    """By what the environment is made again: its id, with the module of the user's own."""
+    """The name to make the environment again: its id, with the module of the user's own."""
     options: TrainOptions
     population: Population
     seeds: Sequence[int]
@@ -57,14 +57,14 @@ class Members:
         return {"seeds": list(self.seeds), "vary": dict(self.population.vary), "weights": weights}
 
     def about(self) -> About:
-        """The description of the whole population, from which it is built again; its run's seed is the first one."""
+        """The description of the whole population, from which it is rebuilt; its run's seed is the first one."""
         return self._about(0, None, self.population.config)
 
     def write_best(self, member: int, weights: Weights, score: float) -> None:
         """Write one member as best.pt, an ordinary checkpoint; OSError without space."""
         population, config = self.population, _anywhere(self.population.config_of(member))
         about = self._about(member, score, config)
-        with torch.random.fork_rng(devices=()):  # writing a file leaves the run's generators as they are
+        with torch.random.fork_rng(devices=()):  # writing a file does not change the run's generators
             agent = rebuild.build(about, agents.agent_class(self.agent), device="cpu")
         state = _state_of(agent, weights, member, updates=population.updates, env_step=about.env_step)
         checkpoint.save_agent(self.path / "checkpoints" / "best.pt", about, state)

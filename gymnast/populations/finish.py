@@ -39,5 +39,5 @@ def _table(session: PopulationSession, numbers: Mapping[str, float], *, score: f
         f"{members.agent} on {session.loop.env.id}, {population.members:,} members after {population.member_step:,} "
         f"env steps each: return of a member, the mean over {episodes} episodes",
         *(f"  {'IQM' if name == 'iqm' else name:<8}{value:>10.2f}" for name, value in numbers.items()),
-        f"the one that was best in evaluations: seed {members.seeds[best]}{own}, here {score:.2f}",
+        f"best member in evaluations: seed {members.seeds[best]}{own}, here {score:.2f}",
     )

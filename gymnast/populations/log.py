@@ -1,12 +1,12 @@
 """The logs of a population: metrics.jsonl, evaluations.jsonl and the trackers.
 
-metrics.jsonl has statistics over the members. evaluations.jsonl has the evaluations of each member, a line for each
-time that all were evaluated:
+metrics.jsonl has statistics over the members. evaluations.jsonl has the evaluations of each member, one line each
+time all were evaluated:
 
     {"env_step":2000,"returns":[21.5,9.25,null]}
 
 `env_step` counts the steps of each member, and `returns` are the members' mean returns in the order of members.csv,
-null where one is not finite. 4,096 members take some 20 to 80 kB a line.
+null if one is not finite. A line of 4,096 members takes 20 to 80 kB.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class PopulationRequest:
     run: Request
     seeds: range
     vary: dict[str, tuple[float, ...]] = field(default_factory=dict)
-    """Numbers of the members, by the setting's name."""
+    """The members' values, by the setting's name."""
     given: PopulationOptions = field(default_factory=PopulationOptions)
 
 
@@ -90,7 +90,7 @@ def resolve(agent: str, words: Sequence[str], *, of: str) -> PopulationRequest:
 
 
 def _check_supported(config: Any) -> None:
-    from gymnast.agents.population import settings  # torch, which the command line imports only for what needs it
+    from gymnast.agents.population import settings  # torch, which the command line imports only when needed
 
     try:
         settings.check_config(config)

@@ -53,7 +53,7 @@ class PopulationSession:
         """All [M, ...]."""
         count = self.population.members
         self.scores: Array = np.full(count, -np.inf)
-        """Mean returns of the evaluations for which they were kept, [M]; minus infinity if there was none."""
+        """Mean returns of the evaluations that chose them, [M]; minus infinity if there was none."""
         self.returns: Array = np.full(count, np.nan)
         """Mean returns of the last logged training episodes, [M]; nan before a member's first one."""
         self.summary: dict[str, float] = {}
@@ -84,7 +84,7 @@ class PopulationSession:
 
     @property
     def env_step(self) -> int:
-        """Of each member."""
+        """The env step of each member."""
         return self.population.member_step
 
     @property

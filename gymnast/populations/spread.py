@@ -1,4 +1,4 @@
-"""What differs between the members of a population: their seeds, and settings crossed in a grid."""
+"""The differences between the members of a population: seeds, and settings crossed in a grid."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def seeds(text: str) -> range:
 def spread(crossed: Sequence[str], together: Sequence[str], members: int) -> dict[str, Values]:
     """The number of each member, by setting; ValueError in one line.
 
-    Every value of a setting in `crossed` meets every value of the others; those in `together` change together, first
+    Settings in `crossed` form all combinations of their values; those in `together` change together, first
     with first. Members take the combinations in turns, the last setting changing fastest. The members of one
     combination spread over a range.
     """
@@ -85,7 +85,7 @@ def spread(crossed: Sequence[str], together: Sequence[str], members: int) -> dic
 
 
 def _length(axis: Axis) -> int:
-    """Combinations of an axis; 0 of ranges, which fit any number of members."""
+    """Combinations of an axis; 0 for ranges, which allow any number of members."""
     return max((len(setting.numbers) for setting in axis if setting.kind == "list"), default=0)
 
 
@@ -97,14 +97,14 @@ def _check_together(axis: Axis) -> None:
 
 
 def _check_members(members: int, cells: int, lists: Sequence[Axis], ranges: Sequence[Axis]) -> None:
-    """Every value that was written is used by some member."""
+    """Raise ValueError unless some member uses each given value."""
     needed = cells * (2 if ranges else 1)
     if members >= needed:
         return
     written = [" with ".join(setting.name for setting in axis) for axis in [*lists, *ranges]]
     counts = [str(_length(axis)) for axis in lists] + ["a range"] * len(ranges)
     parts = " x ".join(f"{name} ({count})" for name, count in zip(written, counts, strict=True))
-    raise ValueError(f"vary needs at least {needed} members for {parts}, and seeds has {members}")
+    raise ValueError(f"vary needs at least {needed} members for {parts}, but seeds has {members}")
 
 
 def _read(text: str, option: str) -> Setting:

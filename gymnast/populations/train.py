@@ -72,16 +72,16 @@ class _Parts:
     actor: Actor
 
     def rebuild_env(self, stack: ExitStack) -> None:
-        """A new environment in place of one that is in an unknown state."""
+        """A new environment to replace one in an unknown state."""
         self.env.close()
         compile = self.population.config.compile
         self.env = training_env(self.options, self.streams, device=str(self.env.device), compile=compile)
         stack.callback(self.env.close)
 
     def checkpoint_bytes(self) -> int:
-        """Bytes of last.pt and members.pt in the course of a run.
+        """Largest total size in bytes of last.pt and members.pt during a run.
 
-        To the state at its beginning come two moments of the optimizer, the kept weights (in both files), and a full
+        The initial state grows by two moments of the optimizer, the kept weights (in both files), and a full
         rollout or replay.
         """
         population = self.population
@@ -117,7 +117,7 @@ def train(
     with ExitStack() as stack:
         with usage_errors():
             parts = _parts(agent, options, config, seeds=seeds, vary=vary or {}, stack=stack)
-            # Twice, because new files are written beside the old ones.
+            # Twice, because new files are written next to the old ones.
             folder.check_space(options.out, 2 * parts.checkpoint_bytes())
             name = options.name or f"seeds{seeds[0]}-{seeds[-1] + 1}-{time.strftime('%Y%m%d-%H%M%S')}"
             path = folder.create(options.out, env=parts.env.id, agent=agent, name=name, seed=seeds[0])
@@ -153,10 +153,10 @@ def resume(
     """Resume a run, of one agent or of a population, from its last checkpoint, bit for bit (on CPU).
 
     `steps` is the new total (of each member), by default the run's own. `trust` allows an agent or environment of code
-    outside gymnast that the run's config names. Where the environment cannot be brought back, new episodes begin in it,
-    which is said, or with `exact_resume` (by default the run's own) refused. A run of one agent takes `agent`, its
-    class if that is not one of gymnast's; `env`, the function or the VectorEnv that it was trained in, and demanded
-    there; and `on_evaluation` and `on_step`, which are those of `train`. Raises UsageError.
+    outside gymnast that the run's config names. If the environment cannot be restored, the run starts new episodes and
+    reports it, or with `exact_resume` (by default the run's own) refuses. A run of one agent takes `agent`, its
+    class if that is not one of gymnast's; `env`, the function or the VectorEnv that it was trained in, then
+    required; and `on_evaluation` and `on_step`, which are those of `train`. Raises UsageError.
     """
     path = Path(path)
     if folder.read_config(path).get("population") is None:
@@ -174,7 +174,7 @@ def resume(
         )
     for name, value in {"agent": agent, "env": env, "on_evaluation": on_evaluation, "on_step": on_step}.items():
         if value is not None:
-            raise UsageError(f"{name} cannot be given for a population, and {path} is the run of one")
+            raise UsageError(f"{name} cannot be given for the run of a population, {path}")
     with ExitStack() as stack:
         with usage_errors():
             kept = Resumed.read(path, stack, steps=steps, device=device, exact_resume=exact_resume, trust=trust)
@@ -191,7 +191,7 @@ def _resumed_parts(kept: Resumed, *, trust: bool, stack: ExitStack) -> _Parts:
         raise UsageError(f"{file} does not hold a population")
     named = kept.config["population"]["seeds"]
     if _named(own["seeds"]) != named:
-        raise UsageError(f"{file} has members of the seeds {_named(own['seeds'])}, and config.json says {named}")
+        raise UsageError(f"{file} has members of the seeds {_named(own['seeds'])}, but config.json has {named}")
     config = rebuild.config_of(about, rebuild.agent_class(about, trust=trust), trust=trust)
     parts = _parts(about.agent, kept.options, config, seeds=own["seeds"], vary=own["vary"], stack=stack)
     restoring.check_spaces(about, parts.env)
@@ -201,7 +201,7 @@ def _resumed_parts(kept: Resumed, *, trust: bool, stack: ExitStack) -> _Parts:
 
 
 def _named(seeds: Sequence[int]) -> str:
-    """Seeds as config.json has them: A:B, or one by one where there are others than those."""
+    """Seeds as in config.json: A:B, or a list if they are not consecutive."""
     first, end = seeds[0], seeds[-1] + 1
     return f"{first}:{end}" if list(seeds) == list(range(first, end)) else ",".join(map(str, seeds))
 
@@ -239,7 +239,7 @@ def _parts(
 def _run(
     parts: _Parts, path: Path, *, last: LastCheckpoint, state: RunState | None, note: str | None, stack: ExitStack
 ) -> PopulationResult:
-    """Train, from `state` on if a run is resumed, then test the members that were kept."""
+    """Train, from `state` if a run is resumed, then test the kept members."""
     population = parts.population
     title = f"{population.members:,} x {parts.agent} on {parts.env.id}  ({path})"
     panel = stack.enter_context(Panel(title))
@@ -292,7 +292,7 @@ def _session(
         env_step=population.member_step,
         state=None if state is None else state.session.writers,
     )
-    env = options.env if ":" in options.env else parts.env.id  # by which it is made again
+    env = options.env if ":" in options.env else parts.env.id  # the name to make it again
     members = Members(path, parts.agent, env, options, population, parts.seeds)
     records = PopulationLog(path, writers)
     session = PopulationSession(members, options, loop, seeds=parts.streams, last=last, records=records, panel=panel)

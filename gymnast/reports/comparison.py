@@ -30,7 +30,7 @@ class Scale:
     high: float
 
     def __call__(self, score: Any) -> Any:
-        if self.high == self.low:  # every score is the highest that was seen
+        if self.high == self.low:  # all scores are equal
             return np.ones_like(score, dtype=np.float64)
         return (score - self.low) / (self.high - self.low)
 
@@ -43,7 +43,7 @@ class Table:
     agents: tuple[str, ...]
     games: tuple[str, ...]
     human: bool
-    """Whether scores are human-normalized; else each game's lowest and highest mean return stand for 0 and 1."""
+    """Whether scores are human-normalized; else each game's lowest and highest mean return are 0 and 1."""
     evaluated: bool
     """Whether curves show evaluations; otherwise training episodes."""
     scales: Mapping[str, Scale]
@@ -64,15 +64,15 @@ class Table:
 
     @property
     def shared(self) -> tuple[str, ...]:
-        """Games that every agent has played: statistics over games are of these."""
+        """Games that every agent has played: statistics over games use only these."""
         return tuple(game for game in self.games if all(self.of_cell(agent, game) for agent in self.agents))
 
     def finals(self, agent: str) -> list[Array]:
-        """Normalized final scores, one array a shared game."""
+        """Normalized final scores, one array per shared game."""
         return [self.scales[game](np.array([item.score for item in self.of_cell(agent, game)])) for game in self.shared]
 
     def curve(self, item: Run) -> Array:
-        """[n, 2]: env step and mean return, of what is shown as the run's curve."""
+        """[n, 2]: env step and mean return of the run's curve."""
         return item.evaluations if self.evaluated else item.training
 
     def moments(self, games: Sequence[str]) -> Array:
@@ -88,7 +88,7 @@ class Table:
         return found
 
     def values(self, agent: str, game: str, moments: Array) -> Array:
-        """[seeds, T]: the last mean return of each run at each moment."""
+        """[seeds, T]: the latest mean return of each run at each moment."""
         curves = [self.curve(item) for item in self.of_cell(agent, game)]
         return np.array([curve[np.searchsorted(curve[:, 0], moments, side="right") - 1, 1] for curve in curves])
 
@@ -101,7 +101,7 @@ class Comparison:
     table: Table
     unfinished: tuple[str, ...]
     statistics: Mapping[str, Mapping[str, Interval]]
-    """By agent and by the statistic's name; empty where the agents share no game."""
+    """By agent and by the statistic's name; empty if the agents share no game."""
     cells: Mapping[tuple[str, str], Interval]
     """Mean final score by agent and game, not normalized."""
     improvements: Mapping[tuple[str, str], Interval]
@@ -123,7 +123,7 @@ def compare(
     resamples: int = aggregate.RESAMPLES,
     seed: int = 0,
 ) -> Comparison:
-    """All statistics of the runs. Raises UsageError for different protocols, and where no run is finished."""
+    """All statistics of the runs. Raises UsageError for different protocols, or if no run is finished."""
     gathered = gather.gather(labels, missing=missing)
     table = Table.of(gathered.runs)
     rng = np.random.default_rng(seed)

@@ -1,4 +1,4 @@
-"""A comparison's pictures, as PNG. A bare Figure needs no display and no global state."""
+"""A comparison's figures, as PNG. A bare Figure needs no display and no global state."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from gymnast.reports.statistics import CONFIDENCE, STATISTICS, Array, Band, Inte
 
 BAND = f"{CONFIDENCE:.0%} bootstrap interval"
 PANELS = 4
-"""Games beside each other, of few games; of many there are as many beside as below each other."""
+"""Panels per row for few games; many games are arranged in a square."""
 DISTINCT = 20
-"""Agents up to which colours differ well; more are mostly the values of a setting, whose colours follow their order."""
+"""Number of agents with distinct colours; more are mostly values of a setting, whose colours follow their order."""
 LISTED = 40
-"""Agents of a legend at most."""
+"""Maximum number of agents in a legend."""
 
 
 Drawer: TypeAlias = Callable[[Comparison], Any]
 
 
 def draw_all(found: Comparison, out: Path, *, more: Mapping[str, Drawer]) -> list[Path]:
-    """Draw what the numbers allow, `more` first, each into a file of its own; their paths. Raises OSError."""
+    """Draw all figures that the numbers allow, `more` first, one file each; returns their paths. Raises OSError."""
     drawers: dict[str, tuple[bool, Drawer]] = {
         **{name: (True, draw) for name, draw in more.items()},
         "curves.png": (any(len(moments) > 1 for moments, _ in found.curves.values()), curves),
@@ -41,7 +41,7 @@ def draw_all(found: Comparison, out: Path, *, more: Mapping[str, Drawer]) -> lis
 
 
 def curves(found: Comparison) -> Any:
-    """Mean return against env steps, a panel for each game."""
+    """Mean return against env steps, one panel per game."""
     games = [game for game, (moments, _) in found.curves.items() if len(moments) > 1]
     columns = min(len(games), max(PANELS, math.ceil(math.sqrt(len(games)))))
     rows = math.ceil(len(games) / columns)
@@ -70,7 +70,7 @@ def draw_curves(axes: Any, moments: Array, bands: Mapping[str, Band], *, looks: 
 
 
 def aggregates(found: Comparison) -> Any:
-    """Each statistic with its interval, a panel for each, a row for each agent."""
+    """Each statistic with its interval, one panel each, one row per agent."""
     agents = found.table.agents
     figure = new_figure(11.0, 1.5 + 0.34 * len(agents))
     looks = colours(agents)
@@ -85,7 +85,7 @@ def aggregates(found: Comparison) -> Any:
 
 
 def draw_points(axes: Any, values: Mapping[str, Interval], *, looks: Mapping[str, Any], labels: bool = True) -> None:
-    """A point and its interval for each name, one below the other; names along y where `labels`."""
+    """A point and its interval for each name, one below the other; names along y if `labels`."""
     for row, (name, value) in enumerate(values.items()):
         if not math.isnan(value.low):
             axes.plot(
@@ -126,7 +126,7 @@ def efficiency(found: Comparison) -> Any:
 
 
 def improvements(found: Comparison) -> Any:
-    """The probability that one agent improves on another, a row for each pair."""
+    """The probability that one agent improves on another, one row per pair."""
     figure = new_figure(8.0, 1.4 + 0.34 * len(found.improvements))
     axes = figure.add_subplot()
     values = {f"{first} over {second}": value for (first, second), value in found.improvements.items()}
@@ -139,7 +139,7 @@ def improvements(found: Comparison) -> Any:
 
 
 def colours(agents: Sequence[str]) -> dict[str, Any]:
-    """A colour for each agent: ten that differ well, twenty where there are more, and else from dark to bright."""
+    """A colour for each agent: ten distinct ones, or twenty, or else from dark to bright."""
     from matplotlib import colormaps
 
     if len(agents) > DISTINCT:
@@ -149,12 +149,12 @@ def colours(agents: Sequence[str]) -> dict[str, Any]:
 
 
 def score_name(found: Comparison) -> str:
-    """What a normalized score is called on an axis."""
+    """Axis label of a normalized score."""
     return "human-normalized score" if found.table.human else "normalized score"
 
 
 def return_name(found: Comparison) -> str:
-    """What the returns of the curves are."""
+    """Axis label of the curves' returns."""
     return "return of evaluations" if found.table.evaluated else "return in training"
 
 
@@ -166,7 +166,7 @@ def new_figure(width: float, height: float) -> Any:
 
 
 def legend_below(figure: Any) -> None:
-    """One legend for all panels, below them, where it covers no point, in as many columns as fit."""
+    """One legend for all panels, below them so that it covers no point, in as many columns as fit."""
     lines: dict[str, Any] = {}
     for axes in figure.axes:
         lines |= {label: handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
@@ -183,7 +183,7 @@ def legend_height(labels: Sequence[str], width: float) -> float:
 
 
 def _listed(labels: Sequence[str]) -> list[str]:
-    """The labels of a legend: all, or of too many some at equal distances, with the first and the last."""
+    """The labels of a legend: all, or if too many, an evenly spaced selection with the first and the last."""
     last, count = len(labels) - 1, min(len(labels), LISTED)
     return [labels[round(index * last / max(count - 1, 1))] for index in range(count)]
 

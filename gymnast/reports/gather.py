@@ -22,10 +22,10 @@ from gymnast.storage import metrics_log
 
 WANDB = ("wandb_project", "wandb_mode", "wandb_entity", "wandb_group", "wandb_tags")
 PER_RUN = frozenset(("seed", "name", "out", "env", "steps", "device", "track", "video", "threads", *WANDB))
-"""Options in which runs of one agent may differ without being of another kind."""
+"""Options in which runs of one agent may differ and still share a label."""
 
 MEASURED = ("train_return", "eval_return", "mean_return", "std_return", "mean_length")
-"""Columns of members.csv beside the seed and the settings that vary."""
+"""Columns of members.csv besides the seed and the varied settings."""
 _NO_CURVE: Array = np.empty((0, 2))
 
 
@@ -61,7 +61,7 @@ class Gathered:
 
 
 def find(paths: Sequence[str]) -> list[Path]:
-    """The run folders that the paths name or hold, each once; UsageError where one holds none."""
+    """The run folders that the paths name or hold, each once; UsageError if a path contains none."""
     found: dict[Path, None] = {}
     for path in map(Path, paths):
         if not path.is_dir():
@@ -99,9 +99,9 @@ def labelled(paths: Sequence[Path]) -> dict[Path, str]:
 
 
 def gather(labels: Mapping[Path, str], *, missing: Sequence[str] = ()) -> Gathered:
-    """Read the runs; `missing` are titles of runs that should be there and have no folder.
+    """Read the runs; `missing` are titles of expected runs that have no folder.
 
-    Raises UsageError where none is finished, where two of one label, game and seed are, and for different protocols.
+    Raises UsageError if no run is finished, if two have the same label, game and seed, or for different protocols.
     """
     runs: list[Run] = []
     unfinished = list(missing)
@@ -128,7 +128,7 @@ def gather(labels: Mapping[Path, str], *, missing: Sequence[str] = ()) -> Gather
 
 
 def _run(path: Path, label: str, config: dict[str, Any], rows: list[dict[str, Any]]) -> Run | None:
-    """The run of a folder; None where it has no final evaluation of all its steps, or none with a finite return."""
+    """The run of a folder; None if it has no final evaluation after all its steps with a finite return."""
     final = rows[-1] if rows else {}
     solved = config["run"].get("stop_return") is not None
     if final.get("kind") != "final" or (final["env_step"] < config["run"]["steps"] and not solved):
@@ -149,7 +149,7 @@ def _run(path: Path, label: str, config: dict[str, Any], rows: list[dict[str, An
 
 
 def _members(path: Path, label: str, config: dict[str, Any], whole: Run | None) -> tuple[list[Run], list[str]]:
-    """The members of a population as runs, labelled by what varies between them, and the titles of those that diverged.
+    """The members of a population as runs, labelled by their varied settings, and the titles of those that diverged.
 
     Their curves are those of evaluations; training episodes are not logged for each of them.
     """
@@ -180,7 +180,7 @@ def _members(path: Path, label: str, config: dict[str, Any], whole: Run | None) 
 
 
 def _member_curves(path: Path, *, members: int) -> list[Array]:
-    """The evaluations [n, 2] of each member; empty for folders of earlier builds, which did not keep them."""
+    """The evaluations [n, 2] of each member; empty for folders of earlier builds, which did not write them."""
     file = path / "evaluations.jsonl"
     if not file.is_file():
         return [_NO_CURVE] * members
@@ -207,7 +207,7 @@ def _settings(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _usual(peers: list[dict[str, Any]], name: str) -> str:
-    """The value that most runs have, as JSON; of equally many, the first in the alphabet."""
+    """The value that most runs have, as JSON; of equally frequent ones, the first in alphabetical order."""
     counts = Counter(json.dumps(peer.get(name)) for peer in peers)
     return min(counts, key=lambda value: (-counts[value], value))
 
@@ -225,7 +225,7 @@ def _check_twins(runs: Sequence[Run]) -> None:
 
 
 def _check_protocols(runs: Sequence[Run]) -> None:
-    """Scores under different protocols do not compare, so they stand in no table together."""
+    """Scores under different protocols are not comparable, so they must not share a table."""
     scored = [item for item in runs if item.protocol is not None]
     for item in scored[1:]:
         first = scored[0]
@@ -241,7 +241,7 @@ def _check_protocols(runs: Sequence[Run]) -> None:
 
 
 def _differences(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
-    """The settings that differ; what an agent has no setting for (None) cannot."""
+    """The settings that differ; a missing setting of an agent (None) does not count."""
     names = [name for name in first.keys() | second.keys() if name != "name"]
     return sorted(
         name for name in names if None not in (values := (first.get(name), second.get(name))) and values[0] != values[1]
@@ -249,7 +249,7 @@ def _differences(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
 
 
 def protocol_name(protocol: Mapping[str, Any], settings: Sequence[str] = ()) -> str:
-    """A protocol's name, or "custom" with the settings that are asked for."""
+    """A protocol's name, or "custom" with the given settings."""
     if protocol["name"] is not None:
         return str(protocol["name"])
     return f"custom ({', '.join(f'{name} {protocol[name]}' for name in settings)})" if settings else "custom"

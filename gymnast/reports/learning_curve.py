@@ -1,4 +1,4 @@
-"""Pictures of what was logged."""
+"""Figures of logged values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def learning_curve(runs: Sequence[Path], out: Path) -> None:
     """Draw the return against env steps, from each run's metrics.jsonl, as a PNG.
 
     The line is the training return (mean of the last 100 episodes, while exploring), the points are evaluations with
-    their standard deviation over episodes. Raises OSError and ValueError where a log cannot be read or the picture
+    their standard deviation over episodes. Raises OSError and ValueError if a log cannot be read or the picture
     cannot be written.
     """
     figure(runs).savefig(out)
@@ -35,7 +35,7 @@ def figure(runs: Sequence[Path]) -> Any:
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.grid(alpha=0.3)
     if axes.get_legend_handles_labels()[0]:
-        made.legend(loc="outside lower center", ncols=2)  # beside the axes, where it covers no point
+        made.legend(loc="outside lower center", ncols=2)  # outside the axes, so that it covers no point
     return made
 
 

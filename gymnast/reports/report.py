@@ -45,7 +45,7 @@ def write(
 ) -> Written:
     """Compare the runs, by label, and write Markdown, CSV and PNG into a folder.
 
-    `missing` are titles of runs that should be there, `draw` further pictures by file name. Raises UsageError.
+    `missing` are titles of missing runs, `draw` further pictures by file name. Raises UsageError.
     """
     from gymnast.reports import figures, tables
 

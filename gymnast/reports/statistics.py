@@ -1,6 +1,6 @@
 """Statistics over runs of several games, with stratified bootstrap intervals (Agarwal et al. 2021).
 
-Scores are one array a game, of one normalized score a seed: `[[seeds of game 0], [seeds of game 1], ...]`. Games may
+Scores are one array per game, one normalized score per seed: `[[seeds of game 0], [seeds of game 1], ...]`. Games may
 have different numbers of seeds: every game counts the same, each of its seeds an equal share of it.
 """
 
@@ -19,12 +19,12 @@ Scores: TypeAlias = Sequence[Array]
 RESAMPLES = 2_000
 CONFIDENCE = 0.95
 CHUNK = 4_000_000
-"""Numbers that a bootstrap holds at a time at most."""
+"""Maximum number of values that a bootstrap holds at a time."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with its percentile interval; without one (nan) where every game has a single seed."""
+    """An estimate with its percentile interval; nan if every game has a single seed."""
 
     value: float
     low: float
@@ -44,7 +44,7 @@ class Pooled:
 
     @staticmethod
     def of(scores: Scores) -> Pooled:
-        """Raises ValueError where there is no game, or one without a score."""
+        """Raises ValueError if there is no game, or a game without a score."""
         counts = np.array([len(game) for game in scores], dtype=np.int64)
         if not len(counts) or not counts.all():
             raise ValueError("at least one game is needed, with a score in each")
@@ -66,7 +66,7 @@ class Pooled:
 
 
 Statistic: TypeAlias = Callable[[Array, Pooled], Array]
-"""A number for each row of scores [..., N], whose columns lie as in the pooled scores."""
+"""A number for each row of scores [..., N], with columns in the order of the pooled scores."""
 
 
 def mean(scores: Array, pooled: Pooled) -> Array:
@@ -86,7 +86,7 @@ def median(scores: Array, pooled: Pooled) -> Array:
 def iqm(scores: Array, pooled: Pooled) -> Array:
     """Interquartile mean: mean of the middle half of all runs (Agarwal et al. 2021, section 4.3).
 
-    The quarters are cut exactly: where a quarter of the runs is no whole number, the run at the edge counts in part.
+    The quarters are exact: if a quarter of the runs is not a whole number, the run at the edge counts in part.
     """
     order = np.argsort(scores, axis=-1, kind="stable")
     ordered = np.take_along_axis(scores, order, axis=-1)
@@ -98,7 +98,7 @@ def iqm(scores: Array, pooled: Pooled) -> Array:
 
 
 def optimality_gap(scores: Array, pooled: Pooled) -> Array:
-    """How far runs stay below 1 on average; what exceeds 1 counts for nothing (Agarwal et al. 2021, section 4.3)."""
+    """How far runs stay below 1 on average; scores above 1 count as 1 (Agarwal et al. 2021, section 4.3)."""
     result: Array = 1.0 - np.minimum(scores, 1.0) @ pooled.weights
     return result
 
@@ -129,7 +129,7 @@ def percentiles(drawn: Array) -> Array:
 
 @dataclass(frozen=True)
 class Band:
-    """A curve with its pointwise interval; all [T], nan where every game has a single seed."""
+    """A curve with its pointwise interval; all [T], nan if every game has a single seed."""
 
     value: Array
     low: Array
@@ -148,7 +148,7 @@ def profile(scores: Scores, thresholds: Array, rng: np.random.Generator, *, resa
 
 
 def counted(rows: NDArray[np.int64]) -> Array:
-    """[R, N]: how often each index stands in each row of `rows` [R, N]."""
+    """[R, N]: how often each index occurs in each row of `rows` [R, N]."""
     resamples, width = rows.shape
     flat = (rows + np.arange(resamples)[:, None] * width).ravel()
     return np.bincount(flat, minlength=resamples * width).reshape(resamples, width).astype(np.float64)

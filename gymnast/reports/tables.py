@@ -50,7 +50,7 @@ IMPROVEMENT = "That a run of the first agent scores above one of the second, in 
 
 
 def aggregates(found: Comparison) -> str:
-    """The statistics over games, one row an agent."""
+    """The statistics over games, one row per agent."""
     rows = [[agent, *(_cell(values[name]) for name in STATISTICS)] for agent, values in found.statistics.items()]
     return _table(["agent", *STATISTICS], rows) if rows else "no game was played by every agent"
 
@@ -62,14 +62,14 @@ def _about(found: Comparison) -> str:
         f"{_count(len(table.games), 'game')}."
     ]
     steps = sorted({item.env_step for item in table.runs})
-    lines.append(f"Env steps a run: {f'{steps[0]:,}' if len(steps) == 1 else f'{steps[0]:,} to {steps[-1]:,}'}.")
+    lines.append(f"Env steps per run: {f'{steps[0]:,}' if len(steps) == 1 else f'{steps[0]:,} to {steps[-1]:,}'}.")
     if len(steps) > 1 and steps[-1] - steps[0] > 0.01 * steps[-1]:
-        lines.append("Runs of different lengths stand in one table here.")
+        lines.append("Runs of different lengths share a table here.")
     protocols = {protocol_name(item.protocol): item.protocol for item in table.runs if item.protocol is not None}
     for name, settings in protocols.items():
         told = ", ".join(f"{key} {value}" for key, value in settings.items() if key != "name")
         lines.append(f"Atari protocol {name}: {told}.")
-    lines += [f"Left out, not finished: {', '.join(found.unfinished)}."] if found.unfinished else []
+    lines += [f"Left out as unfinished: {', '.join(found.unfinished)}."] if found.unfinished else []
     return "  \n".join(lines)
 
 
@@ -137,7 +137,7 @@ def _numbers(value: Interval) -> list[str]:
 
 
 def _exact(number: float) -> str:
-    """Nine digits, which rounding errors of the machine do not reach; empty where there is no number."""
+    """Nine digits, so that rounding errors do not show; empty if there is no number."""
     return "" if math.isnan(number) else f"{number:.9g}"
 
 

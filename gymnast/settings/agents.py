@@ -17,7 +17,7 @@ AGENTS: dict[str, AgentEntry] = {
     **{name: entry for name, entry in CLASSES.items() if name not in ALGORITHMS},
     **{name: AgentEntry(CLASSES[kind.base].path, kind.help) for name, kind in ALGORITHMS.items()},
 }
-"""The classes of gymnast's own, and the algorithms that are settings of one."""
+"""The classes of gymnast's own agents, and the algorithms that are settings of one."""
 
 METHODS = ("actor", "store", "updates_due", "learn", "scheduled", "state_dict", "load_state_dict")
 

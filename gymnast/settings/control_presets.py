@@ -78,7 +78,7 @@ CLASSIC: dict[str, dict[str, Any]] = {
         "steps": 500_000,
         "eval_every": 25_000,
     },
-    "hill-climbing": {},  # policy search: the defaults are made for classic control
+    "hill-climbing": {},  # policy search: the defaults suit classic control
     "ga": {},
     "es": {},
 }
@@ -131,7 +131,7 @@ PENDULUM: dict[str, dict[str, Any]] = {
     },
 }
 MOUNTAINCAR: dict[str, dict[str, Any]] = {
-    # The reward carries no information until the top is reached; novelty leads there.
+    # The reward carries no information until the agent reaches the top; novelty leads there.
     "ppo": {
         "num_envs": 16,
         "rollout_steps": 128,

@@ -30,11 +30,11 @@ class Flag:
     default: Any
     """The default, or `dataclasses.MISSING`."""
     positional: str | None = None
-    """Name in the usage text of a value without a flag."""
+    """Name of a value without a flag in the usage text."""
     metavar: str | None = None
-    """Name in the usage text of the flag's value, if its type does not suffice."""
+    """Name of the flag's value in the usage text, if its type does not suffice."""
     repeatable: bool = False
-    """Whether it may be given several times, which adds values."""
+    """Whether it may be repeated to add values."""
 
     @property
     def name(self) -> str:
@@ -89,7 +89,7 @@ def parse(words: Sequence[str], flags: Mapping[str, Flag], *, of: str) -> dict[s
     values: dict[str, Any] = {}
     spelled = {flag.name: flag for flag in flags.values() if not flag.positional}
     positionals = [flag for flag in flags.values() if flag.positional]
-    many = bool(positionals) and positionals[-1].arity is None  # the last one takes all that is left
+    many = bool(positionals) and positionals[-1].arity is None  # the last one takes all remaining words
     room = math.inf if many else len(positionals)
     given = _split(words)
     loose = list(given.loose)

@@ -79,7 +79,7 @@ ATARI: dict[str, dict[str, Any]] = {
         "life_loss": True,
         "steps": 10_000_000,
     },
-    # Mnih et al. 2016, section 8; in step as Wu et al. 2017 have it.
+    # Mnih et al. 2016, section 8; synchronous as in Wu et al. 2017.
     "a2c": {"num_envs": 16, "learning_rate": "linear:7e-4:0:10000000", "value_clip": None, "value_coef": 0.5},
     "a3c": {"num_envs": 1, "workers": 16, "learning_rate": "linear:7e-4:0:10000000"}
     | {"value_clip": None, "value_coef": 0.5},
@@ -174,7 +174,7 @@ ATARI: dict[str, dict[str, Any]] = {
 }
 
 ATARI100K: dict[str, dict[str, Any]] = {
-    # van Hasselt et al. 2019, appendix: what is not Rainbow's own.
+    # van Hasselt et al. 2019, appendix: the settings that differ from Rainbow's.
     "dqn": {
         "backbone": "efficient-cnn",
         "optimizer": "adam",

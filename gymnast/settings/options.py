@@ -20,7 +20,7 @@ LISTS = ("agents", "envs", "networks", "presets", "protocols", "scores", "suites
 WANDB_PROJECT = "gymnast"
 KEEP_CHECKPOINTS = 5
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
-"""Names that Windows keeps for devices, with any extension."""
+"""Names that Windows reserves for devices, with any extension."""
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,13 @@ class TrainOptions:
     """Options of a training run. All periods and step counts are in env steps, summed over all environments."""
 
     env: str = field(metadata={"metavar": "ID"})
-    """Gymnasium id; module:Id imports the module first. Or a function or class: module:name, ./file.py:name."""
+    """Gymnasium id; module:Id imports the module first. Or a function or class: module:name or ./file.py:name."""
     steps: int = 100_000
     """Env steps to train for."""
     num_envs: int | None = None
     """Number of environments stepped together. Default: 1, or the rows of a VectorEnv."""
     seed: int = 0
-    """Seed of all of the run's random numbers."""
+    """Seed of all random numbers of the run."""
     device: str = field(default="auto", metadata={"metavar": "DEVICE"})
     """auto (a GPU if available), cpu, cuda, cuda:N or mps."""
     name: str | None = None
@@ -64,11 +64,11 @@ class TrainOptions:
     env_options: str = field(default="", metadata={"metavar": "JSON"})
     """Arguments of the environment's constructor, as a JSON object."""
     wrapper: tuple[str, ...] = field(default=(), metadata={"metavar": "NAME[:OPTION=VALUE] ...", "repeatable": True})
-    """Gymnasium's wrappers to put around each environment, the first one innermost: gymnasium.wrappers.NAME."""
+    """Wrappers from gymnasium.wrappers to put around each environment, the first one innermost."""
     max_episode_steps: int | None = None
-    """Time limit per episode, in place of the id's own."""
+    """Time limit per episode, instead of the id's."""
     frame_stack: int = 1
-    """Frames of an observation, for image environments of your own; those before an episode are black."""
+    """Frames per observation, for your own image environments; frames before an episode are black."""
     protocol: str | None = None
     """Atari protocol to train and score under; overrides presets and the id. See gymnast list protocols."""
     video: bool = True
@@ -78,7 +78,7 @@ class TrainOptions:
     overlap: bool = False
     """Learn while environments step (async, Atari); the pending action was chosen before these updates."""
     exact_resume: bool = False
-    """Refuse an environment that cannot be resumed exactly; otherwise such a run resumes with new episodes."""
+    """Refuse an environment that cannot be resumed exactly; otherwise the run resumes with new episodes."""
     wandb_project: str = WANDB_PROJECT
     """Project on Weights & Biases."""
     wandb_mode: WandbMode = "online"
@@ -86,7 +86,7 @@ class TrainOptions:
     wandb_entity: str | None = None
     """User or team on Weights & Biases. Default: your own."""
     wandb_group: str | None = None
-    """Group of runs on Weights & Biases. Default: all runs with the same settings but other seeds."""
+    """Group of runs on Weights & Biases. Default: all runs that differ only in their seeds."""
     wandb_tags: tuple[str, ...] = ()
     """Tags of the run on Weights & Biases."""
 
@@ -149,9 +149,9 @@ class PopulationOptions:
     seeds: str = field(default="", metadata={"metavar": "A:B"})
     """Train one agent for each seed from A to B - 1, all at once; --steps and --num-envs apply to each agent."""
     vary: tuple[str, ...] = field(default=(), metadata={"metavar": "NAME=VALUES ..."})
-    """Settings to cross: name=a,b,c, or name=low:high[:log] for a range. Every value meets every other setting's."""
+    """Settings to cross: name=a,b,c, or name=low:high[:log] for a range. All combinations are trained."""
     vary_zip: tuple[str, ...] = field(default=(), metadata={"metavar": "NAME=VALUES ..."})
-    """Settings that change together: the first value of one with the first of the others, and so on."""
+    """Settings that change together: the first value of each, then the second of each, and so on."""
 
 
 @dataclass(frozen=True)
@@ -161,13 +161,13 @@ class ResumeOptions:
     run: str = field(metadata={"positional": "RUN"})
     """Folder of the run."""
     steps: int | None = None
-    """New total of env steps, in a population of each agent. Default: the run's own."""
+    """New total of env steps, per agent in a population. Default: the run's own."""
     device: str | None = field(default=None, metadata={"metavar": "DEVICE"})
     """Device to use: auto, cpu, cuda, cuda:N or mps. Default: the run's own."""
     trust: bool = False
     """Import the agent or environment from outside gymnast that the run's config names."""
     exact_resume: bool | None = None
-    """Whether to refuse to begin new episodes where the environment cannot be restored. Default: the run's own."""
+    """Refuse to start new episodes if the environment cannot be restored. Default: the run's own."""
 
     def __post_init__(self) -> None:
         if self.steps is not None:
@@ -239,19 +239,19 @@ class ListOptions:
 
 
 def _named(env: object) -> str:
-    """The name of a function that builds an environment, as options are kept in files; ValueError if it has none."""
+    """The name of a function that builds an environment, for options in files; ValueError if it has none."""
     name = imports.name_of(env)
     if name is None:
         raise ValueError(
             f"env must be an id, or a function or class that can be imported, got {env!r}: "
-            "give train(..., env=function) the function itself"
+            "pass the function itself to train(..., env=function)"
         )
     return name
 
 
 @dataclass(frozen=True)
 class CheckEnvOptions:
-    """Play random steps in an environment and say what it gives and what gymnast does with it; exit code 1: a fault."""
+    """Play random steps in an environment and report its properties and problems; exit code 1 if it has a fault."""
 
     env: str = field(metadata={"positional": "ID"})
     """Gymnasium id, or module:Id to import the module that registers it."""
@@ -285,9 +285,9 @@ def check_folder_name(name: str | None) -> None:
 
 
 def check_new_folder_name(name: str | None) -> None:
-    """ValueError for a name that Windows takes for no folder: runs are copied between systems."""
+    """ValueError for a name that Windows does not allow for a folder: runs are copied between systems."""
     if name is not None and (re.search(r'[<>:"|?*\x00-\x1f]|[. ]$', name) or RESERVED.fullmatch(name)):
-        raise ValueError(f"name must be a folder's name on every system, without any of <>:\"|?*, got {name!r}")
+        raise ValueError(f'name must be valid as a folder name on every system, without any of <>:"|?*, got {name!r}')
 
 
 def _check_env_options(text: str) -> None:
@@ -304,7 +304,7 @@ def _check_env_options(text: str) -> None:
 def _check_wrappers(texts: tuple[str, ...]) -> None:
     if not texts:
         return
-    from gymnast.envs.rows import wrappers  # imports Gymnasium, which the quick commands do without
+    from gymnast.envs.rows import wrappers  # imports Gymnasium, which the quick commands avoid
 
     for text in texts:
         wrappers.parse(text)

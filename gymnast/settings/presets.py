@@ -100,7 +100,7 @@ PRESETS: dict[str, Preset] = {
 def config(agent: str, *names: str) -> Any:
     """The config of an agent of `gymnast list agents` under presets: `config("ppo", "cartpole")`.
 
-    It is what `gymnast train ppo --preset cartpole` learns with; the presets' options of a run are not in it. Raises
+    The same as for `gymnast train ppo --preset cartpole`, without the presets' options of the run. Raises
     UsageError for an unknown agent or preset, or one that does not support the agent.
     """
     cls = agents.config_class(agents.agent_class(agent))

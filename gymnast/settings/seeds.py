@@ -16,9 +16,9 @@ class Seeds:
     actor: np.random.SeedSequence
     torch: int
     eval: int
-    """Of the evaluations during training; the same each time, so that they are comparable."""
+    """Seed of the evaluations during training; the same each time, so that they are comparable."""
     test: int
-    """Of the final evaluation; differs from the seeds that chose the best checkpoint."""
+    """Seed of the final evaluation; differs from the seeds that chose the best checkpoint."""
 
     @staticmethod
     def of(seed: int) -> Seeds:

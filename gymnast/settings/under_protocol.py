@@ -23,7 +23,7 @@ def over(values: Mapping[str, Any], given: Mapping[str, Any], config: type[Any])
     `given` are the explicit flags. Raises UsageError if one of them contradicts the named protocol.
     """
     name = given.get("protocol", values.get("protocol"))
-    if name not in PROTOCOLS:  # none, or one that TrainOptions refuses
+    if name not in PROTOCOLS:  # no protocol, or one that TrainOptions refuses
         return dict(values)
     fields = {field.name for field in dataclasses.fields(config)}
     settings = {field: getattr(PROTOCOLS[name], field) for field in LEARNER if field in fields}
@@ -53,7 +53,7 @@ def resolve(options: TrainOptions, config: Config) -> tuple[TrainOptions, Config
 
 def play(protocol: Protocol, env: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """The environment's options under a protocol; ValueError if a given option contradicts it."""
-    from gymnast.envs.atari.names import is_atari  # ale-py, which the quick commands do without
+    from gymnast.envs.atari.names import is_atari  # ale-py, which the quick commands avoid
 
     if not is_atari(env):
         raise ValueError(f"protocol {protocol.label} is for Atari games, and {env} is not one")

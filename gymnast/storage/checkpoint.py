@@ -38,7 +38,7 @@ class About:
     """The options of the run that wrote it, as in its config.json."""
     versions: dict[str, str]
     score: float | None = None
-    """The evaluation's mean return for which it was kept as the best one."""
+    """Mean return of the evaluation that made it the best one."""
     score_seed: int | None = None
     """The seed of that evaluation: `gymnast evaluate --seed` with it gives the same score."""
     protocol: dict[str, Any] | None = None
@@ -70,7 +70,7 @@ def describe(
 
 
 def save(path: Path, about: About, state: dict[str, Any]) -> None:
-    """Write a checkpoint beside `path` and rename it, so that a complete file, old or new, exists at every moment.
+    """Write a checkpoint next to `path` and rename it, so that a complete file, old or new, exists at every moment.
 
     Raises OSError with the cause (such as a full disk); an existing file is then untouched.
     """
@@ -94,7 +94,7 @@ def save(path: Path, about: About, state: dict[str, Any]) -> None:
 
 
 def save_agent(path: Path, about: About, state: dict[str, Any]) -> None:
-    """`save` the state of an agent without its replay, which only `last.pt` holds."""
+    """`save` the state of an agent without its replay, which is only in `last.pt`."""
     save(path, about, {"agent": {key: value for key, value in state.items() if key != "replay"}})
 
 
@@ -127,7 +127,7 @@ def _compact(state: Any) -> Any:
 
 
 def _cut_out(view: torch.Tensor) -> torch.Tensor:
-    """The view on a storage of its own size: the same memory if it is contiguous on the CPU, else a copy."""
+    """The view on a storage of just its size: the same memory if it is contiguous on the CPU, else a copy."""
     if view.device.type != "cpu" or not view.is_contiguous():
         return view.clone()
     first = view.storage_offset() * view.itemsize
@@ -136,9 +136,9 @@ def _cut_out(view: torch.Tensor) -> torch.Tensor:
 
 
 def read(path: Path) -> tuple[About, dict[str, Any]]:
-    """A checkpoint's description and state, on the CPU; UsageError names a damaged, unsafe or other file."""
+    """A checkpoint's description and state, on the CPU; UsageError names a damaged, unsafe or unrelated file."""
     try:
-        with open(path, "rb") as file:  # one file throughout, even if a run renames another into its place
+        with open(path, "rb") as file:  # the same file throughout, even if a run replaces it
             content = _load(file, path)
     except FileNotFoundError:
         raise UsageError(f"no checkpoint {path}") from None
@@ -158,7 +158,7 @@ def read(path: Path) -> tuple[About, dict[str, Any]]:
 
 
 def _load(file: IO[bytes], path: Path) -> Any:
-    """What torch wrote, if every part of it matches its digest; UsageError names the part that does not."""
+    """The content if every part matches its digest; UsageError names the part that does not."""
     damaged = digests.damaged_record(file)
     if damaged == "":
         raise UsageError(f"{path} is damaged or not a checkpoint; it was not loaded")
@@ -172,7 +172,7 @@ def _load(file: IO[bytes], path: Path) -> Any:
 
 
 def read_agent(path: Path) -> tuple[About, dict[str, Any]]:
-    """A checkpoint's description and the state of its agent; UsageError also if it holds none."""
+    """A checkpoint's description and the state of its agent; UsageError also if it has none."""
     about, content = read(path)
     if content.get("population"):
         raise UsageError(f"{path} holds a population, not an agent: gymnast evaluate RUN --member SEED plays a member")

@@ -1,8 +1,8 @@
-"""The digests of a checkpoint: a CRC-32 of every tensor and of the description, checked before anything is believed.
+"""The digests of a checkpoint: a CRC-32 of every tensor and of the description, checked before anything is used.
 
 torch writes a checkpoint as a zip archive, one record for each tensor's memory, and with each record its CRC-32, but
-does not look at them when it reads. They cost nothing to write (computing others over 100 MB takes 23% of a save's
-time) and are in every checkpoint that gymnast has ever written. Checking 100 MB takes some 50 ms.
+does not check them when it reads. They cost nothing to write (computing others over 100 MB takes 23% of a save's
+time) and are in every checkpoint that gymnast has ever written. Checking 100 MB takes about 50 ms.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ CHUNK = 1 << 20
 
 
 def damaged_record(file: IO[bytes]) -> str | None:
-    """The first record that differs from its digest; None where there is none, "" where the file is no archive."""
+    """The first record that differs from its digest; None if all match, "" if the file is not an archive."""
     try:
         with zipfile.ZipFile(file) as archive:
             records = archive.infolist()
             for record in records:
                 if not _is_whole(archive, record):
                     return record.filename
-    except Exception:  # damaged bytes make zipfile raise nearly anything
+    except Exception:  # damaged bytes make zipfile raise almost anything
         return ""
     finally:
         file.seek(0)
@@ -37,7 +37,7 @@ def _is_whole(archive: zipfile.ZipFile, record: zipfile.ZipInfo) -> bool:
     left = record.file_size
     try:
         with archive.open(record) as reader:
-            while block := reader.read(CHUNK):  # raises BadZipFile at the end where the digest differs
+            while block := reader.read(CHUNK):  # raises BadZipFile at the end if the digest differs
                 left -= len(block)
     except Exception:
         return False
@@ -54,7 +54,7 @@ def name_of(record: str, content: Any) -> str:
     wanted = int(record.rpartition("/data/")[2])
     keys: dict[int, int] = {}
     for name, tensor in _tensors(content, ""):
-        # torch numbers the memory of the tensors in the order in which it meets them
+        # torch numbers the tensors' memory in the order of first use
         if keys.setdefault(tensor.untyped_storage()._cdata, len(keys)) == wanted:
             return f"the tensor {name}"
     return "a tensor"

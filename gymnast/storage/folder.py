@@ -34,7 +34,7 @@ def check_space(out: str, needed: int) -> None:
         folder = folder.parent
     free = shutil.disk_usage(folder).free
     if free < needed + LOG_BYTES:
-        short = f"its checkpoints need {needed / 1e6:,.0f} MB and {free / 1e6:,.0f} MB are free"
+        short = f"its checkpoints need {needed / 1e6:,.0f} MB and only {free / 1e6:,.0f} MB are free"
         raise UsageError(f"out {out}: {short}; a smaller replay needs less space")
 
 
@@ -55,7 +55,7 @@ def create(out: str, *, env: str, agent: str, name: str | None, seed: int) -> Pa
         except FileExistsError:
             if name is not None or not parent.is_dir():
                 hint = f"; continue it with `gymnast resume {path}`, or choose another name" if path.is_dir() else ""
-                raise UsageError(f"{path} exists already{hint}") from None
+                raise UsageError(f"{path} already exists{hint}") from None
             number += 1
             path = parent / f"{chosen}-{number}"
         except OSError as error:
@@ -68,7 +68,7 @@ def folder(out: str, *, env: str, agent: str) -> Path:
 
 
 def folder_name(name: str) -> str:
-    """An id as one folder's name on any system: `ALE/Pong-v5` is `ALE-Pong-v5`, `./my.py:Mine` is `my.py-Mine`."""
+    """An id as a folder name on any system: `ALE/Pong-v5` is `ALE-Pong-v5`, `./my.py:Mine` is `my.py-Mine`."""
     chosen = re.sub(r'[/\\:"|?*\x00-\x1f]', "-", re.sub("[<>]", "", name.removeprefix("./"))).lstrip(".").rstrip(". ")
     return f"_{chosen}" if RESERVED.fullmatch(chosen) else chosen
 
@@ -86,7 +86,7 @@ def config_json(
 ) -> dict[str, Any]:
     """The content of config.json: everything needed to repeat the run. `config` is the agent's.
 
-    `own_env` says of an environment that came from Python code, not from an id, what it was.
+    `own_env` describes an environment that came from Python code, not from an id.
     """
     return {
         "agent": agent,
@@ -129,7 +129,7 @@ def read_config(path: Path) -> dict[str, Any]:
 def locked(path: Path) -> Iterator[None]:
     """Hold the folder for this process; UsageError if another one trains in it.
 
-    The system lets go of it when the process ends, however that happens: a file `.lock` that is left locks nothing.
+    The system releases it however the process ends: a leftover file `.lock` locks nothing.
     """
     lock = FileLock(path / ".lock")
     try:
@@ -149,7 +149,7 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str | None:
-    """The commit of the checkout that this code is in, with "+" if it has changes; None outside a checkout."""
+    """The commit of this code's checkout, with "+" if it has changes; None outside a checkout."""
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None

@@ -35,7 +35,7 @@ class SessionState:
 
 @dataclass(frozen=True)
 class RunState:
-    """Everything that a resumed run needs besides its config. The names of the fields are the keys of the file."""
+    """Everything that a resumed run needs besides its config. The field names are the keys of the file."""
 
     agent: dict[str, Any]
     """Including its replay."""
@@ -47,9 +47,9 @@ class RunState:
     cuda_rng: list[Tensor]
     session: SessionState
     lasting: dict[str, Any] = field(default_factory=dict)
-    """What outlives the episodes of the environment; empty in files of earlier builds."""
+    """The environment's state that persists across episodes; empty in files of earlier builds."""
     population: dict[str, Any] = field(default_factory=dict)
-    """Of a population its members, and what is kept of each; empty, and not in the file, for a single agent."""
+    """The members of a population, and the kept state of each; empty, and not in the file, for a single agent."""
 
     @staticmethod
     def taken(
@@ -62,7 +62,7 @@ class RunState:
         lasting: dict[str, Any] | None = None,
         population: dict[str, Any] | None = None,
     ) -> RunState:
-        """The state with that of torch's own generators."""
+        """The state including that of torch's own generators."""
         return RunState(
             agent=agent,
             actor=actor,
@@ -84,7 +84,7 @@ class RunState:
     @staticmethod
     def of(content: dict[str, Any]) -> RunState:
         """The state in a file's content; KeyError or TypeError if a part is missing or unknown."""
-        later = ("lasting", "population")  # which files of earlier builds do not have
+        later = ("lasting", "population")  # missing in files of earlier builds
         parts = {part.name: content[part.name] for part in fields(RunState) if part.name not in later}
         parts |= {name: content.get(name, {}) for name in later}
         return RunState(**{**parts, "session": SessionState(**content["session"])})

@@ -1,4 +1,4 @@
-"""An agent into a checkpoint, and from one."""
+"""Saving an agent to a checkpoint, and loading it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from gymnast.storage.checkpoint import About, find, read_agent
 
 
 def agent_class(about: About, *, agent: type[Any] | None = None, trust: bool = False) -> type[Any]:
-    """The class of a checkpoint's agent; `agent` gives it if it is not one of gymnast's, `trust` imports it."""
+    """The class of a checkpoint's agent; `agent` is the class if it is not one of gymnast's, `trust` imports it."""
     if agent is not None:
         return agent
     if agents.is_builtin(about.agent) or trust:
         return agents.agent_class(about.agent)
     raise UsageError(
-        f"the agent {about.agent} is code from outside gymnast; trust=True (--trust) runs it, and agent=Class gives it"
+        f"the agent {about.agent} is code from outside gymnast; trust=True (--trust) runs it, or pass agent=Class"
     )
 
 
@@ -42,7 +42,7 @@ def config_of(about: About, agent: type[Any], *, trust: bool = False) -> Any:
 def build(
     about: About, agent: type[Any], *, device: str, trust: bool = False, backbone: Backbone | None = None
 ) -> Agent:
-    """An untrained agent as a checkpoint describes it; what needs a GPU is left out on another device."""
+    """An untrained agent as a checkpoint describes it, without settings that need a GPU on another device."""
     config = config_of(about, agent, trust=trust)
     recorded = isinstance(config, CudaGraphsConfig) and config.cuda_graphs
     if recorded and not device.startswith("cuda"):
@@ -75,7 +75,7 @@ def load(
 ) -> Agent:
     """The trained agent of a run's folder (its best checkpoint) or of a checkpoint file, ready to act.
 
-    `agent.predict(obs)` is its greedy action. `agent` gives the class of an agent that is not gymnast's own, and
+    `agent.predict(obs)` is its greedy action. `agent` is the class of an agent that is not gymnast's own, and
     `backbone` a network of your own, as a module or a class; `trust=True` imports those that the file names. Raises
     UsageError.
     """
@@ -90,11 +90,11 @@ def load(
 def save(agent: Agent, path: str | Path, *, env: str = "") -> None:
     """Write an agent, without its replay, to a checkpoint file that `load` reads.
 
-    `env` is the id of its environment, which `gymnast evaluate` needs. Raises UsageError for an agent that keeps no
-    config, and OSError where the file cannot be written; a file that stood there is then untouched.
+    `env` is the id of its environment, which `gymnast evaluate` needs. Raises UsageError for an agent without a
+    config, and OSError if the file cannot be written; an existing file is then untouched.
     """
     if not isinstance(agent, ConfiguredAgent):
-        raise UsageError(f"{type(agent).__name__} has no attribute config, which its checkpoint would need")
+        raise UsageError(f"{type(agent).__name__} has no attribute config, which its checkpoint needs")
     about = checkpoint.describe(
         agent,
         name=agents.name_of(type(agent)),

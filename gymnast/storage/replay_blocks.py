@@ -5,7 +5,7 @@ one file of raw bytes per block of slots. No file that a checkpoint refers to is
 of new names, then `last.pt` is renamed into place, then unreferenced files are deleted. So `last.pt` is complete at
 every moment.
 
-A replay takes part through its state, which holds `arrays` with the tensors frames0, frames1, … that share its own
+A replay supports this through its state, which has `arrays` with the tensors frames0, frames1, … that share its own
 memory; `block`, the slots of a block; `touched` [blocks], a count that rises with every write into a block. A replay
 without `touched` is completely in `last.pt`.
 """
@@ -99,7 +99,7 @@ class ReplayFiles:
                 crc = _write_file(self.folder / name, [array[start : start + rows] for array in frames])
                 block = Block(name, start, rows, touched[number], crc)
             blocks.append(block)
-        for file in self._new_files():  # only now: the disk works on all of them at once
+        for file in self._new_files():  # only now, so that the disk writes all of them at once
             checkpoint.sync(file)
         checkpoint.sync_folder(self.folder)
         return blocks
@@ -157,7 +157,7 @@ def read_frames(replay: dict[str, Any], path: Path, arrays: dict[str, Tensor]) -
 
 
 def _blocks(replay: dict[str, Any]) -> list[Block]:
-    """The files that a checkpoint names; ValueError for a name that leads elsewhere, or slots with gaps."""
+    """The files that a checkpoint names; ValueError for a name outside the folder, or gaps in the slots."""
     blocks, used = [Block(**block) for block in replay["files"]["blocks"]], 0
     for block in blocks:
         if not NAME.fullmatch(block.name):
@@ -201,7 +201,7 @@ def _write_file(path: Path, parts: list[Tensor]) -> int:
 
 
 def _read_file(path: Path, parts: list[Tensor], crc: int) -> None:
-    """Read a file of `_write_file` into the parts; UsageError if the file is missing or another one."""
+    """Read a file of `_write_file` into the parts; UsageError if the file is missing or a different one."""
     found = 0
     try:
         size = path.stat().st_size

@@ -27,7 +27,7 @@ def encode(space: gym.Space[Any]) -> dict[str, Any]:
         return {
             "type": "Dict",
             "spaces": {str(key): encode(part) for key, part in space.spaces.items()},
-            **({"integer_keys": integers} if integers else {}),  # their order is not that of their names
+            **({"integer_keys": integers} if integers else {}),  # their order is not alphabetical
         }
     raise ValueError(f"a {type(space).__name__} space cannot be kept in a checkpoint; use Box, Discrete, Dict or Tuple")
 

@@ -1,7 +1,7 @@
 """`gymnast benchmark`: trains agents in every environment of a suite with several seeds, then writes one report.
 
 Progress is recorded only in the runs' folders, so the same command restarts a benchmark that was killed at any moment:
-finished runs are left alone, and the others resume from their last checkpoint.
+it keeps finished runs and resumes the others from their last checkpoint.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def carry_out(
 
 
 def _run_missing(options: SuiteOptions, runs: Sequence[Planned]) -> Outcome:
-    """Run what is not finished yet."""
+    """Run all unfinished runs."""
 
     def tidy(done: Task | Planned) -> None:
         if not options.keep_replay:
@@ -95,7 +95,7 @@ def _run_missing(options: SuiteOptions, runs: Sequence[Planned]) -> Outcome:
         if item in missing:
             planned_run.prepare(item)
         else:
-            tidy(item)  # a kill may have come right after the end of the run
+            tidy(item)  # it may have been killed right after the end of the run
     tasks = [planned_run.task(item) for item in missing]
     steps = sum(task.steps - task.env_step() for task in tasks)
     with Board(runs=len(runs), done=len(runs) - len(missing), steps=steps) as board:

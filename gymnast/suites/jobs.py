@@ -107,7 +107,7 @@ def _end(process: subprocess.Popen[bytes]) -> int:
 
 
 def _stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:
-    """Ask the processes to end, and wait for them until the time is up."""
+    """Ask the processes to end, and wait for them up to the time limit."""
     for process in processes:
         process.terminate()
     deadline = time.monotonic() + STOP_SECONDS

@@ -23,13 +23,13 @@ from gymnast.suites.options import SuiteOptions
 
 SHOWN = ("track", "wandb_project", "wandb_mode", "wandb_entity", "wandb_group", "wandb_tags", "video")
 FREE = frozenset(("seed", "out", "name", "steps", "device", "threads", "checkpoint_every", "keep_checkpoints", *SHOWN))
-"""Options in which the run of a folder may differ from the one that is asked for; seed and folder are in its name."""
+"""Options in which the run of a folder may differ from the requested one; seed and folder are in its name."""
 PARTS = 20
-"""Evaluations and checkpoints of a run, where nothing else is asked for."""
+"""Default number of evaluations and checkpoints of a run."""
 CHECKPOINT_EVERY = 250_000
-"""Env steps between checkpoints of a run at most: minutes of a run on Atari."""
+"""Maximum env steps between checkpoints of a run: minutes on Atari."""
 LOCK_SECONDS = 10.0
-"""How long to wait for a killed run to let go of its folder."""
+"""Seconds to wait for a killed run to release its folder."""
 
 
 @dataclass(frozen=True)
@@ -120,23 +120,23 @@ def is_finished(item: Planned) -> bool:
 def prepare(item: Planned) -> None:
     """Make way for a run that is not finished: without a checkpoint to resume from, its folder is removed.
 
-    Raises UsageError where another process is training in it.
+    Raises UsageError if another process is training in it.
     """
     stale = item.path.with_name(f".{item.path.name}.replaced")
     shutil.rmtree(stale, ignore_errors=True)
     if not item.path.exists():
         return
     with ExitStack() as stack:
-        _lock(item.path, stack)  # and let go again: Windows renames no folder that has an open file
+        _lock(item.path, stack)  # and released: Windows cannot rename a folder with an open file
     if not _last(item).is_file():
-        item.path.rename(stale)  # atomically, so that a kill leaves nothing half removed
+        item.path.rename(stale)  # atomically, so that a kill leaves nothing half-removed
         shutil.rmtree(stale)
 
 
 def task(item: Planned) -> Task:
     """The process that starts or resumes the run."""
     if _last(item).is_file():
-        words = ["resume", str(item.path), "--steps", str(item.steps), "--trust"]  # the user has just named all of it
+        words = ["resume", str(item.path), "--steps", str(item.steps), "--trust"]  # the user has just named it
     else:
         words = ["train", item.agent, *item.words, "--seed", str(item.seed)]
         words += ["--out", str(item.path.parents[2]), "--name", item.path.name]
@@ -172,7 +172,7 @@ def _difference(item: Planned, kept: dict[str, Any]) -> str | None:
     for name in sorted((here.keys() | there.keys()) - FREE - item.chosen):
         if there.get(name) != here.get(name):
             values = [str(given[name]) if name in given else "not given" for given in (there, here)]
-            return f"{known[name].name} is {values[0]} there, and {values[1]} here"
+            return f"{known[name].name} is {values[0]} there, but {values[1]} here"
     return None
 
 

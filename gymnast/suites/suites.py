@@ -16,7 +16,7 @@ class Suite:
     help: str
     envs: tuple[str, ...]
     preset: str
-    """The preset that fits them."""
+    """The preset to use with them."""
     protocol: str | None = None
     """The Atari protocol of its published figures."""
     needs: str | None = None

@@ -41,7 +41,7 @@ def _compile(
     cut: bool,
     stamp: int,
 ) -> Loop:
-    """A loop for the fields of a `Kind`, which as numbers of a closure are constants to the compiler; cached on disk.
+    """A loop for the fields of a `Kind`, which the compiler sees as constants of a closure; cached on disk.
 
     Numba's cache does not notice changes in compiled-in functions from other files: `stamp` is a checksum of those.
     """

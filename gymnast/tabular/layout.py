@@ -63,7 +63,7 @@ class Plan(NamedTuple):
 
 
 class Numbers(NamedTuple):
-    """Numbers that differ from run to run and need no loop of their own."""
+    """Numbers that differ from run to run and need no separate loop."""
 
     gamma: float
     horizon: int

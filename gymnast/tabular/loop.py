@@ -36,7 +36,7 @@ ALGORITHMS: dict[type[Any], int] = {
     TD: layout.TD,
 }
 TOY_TEXT = "gymnasium.envs.toy_text."
-DRAWS = {  # whether each step and reset draws a random number; only environments that are known exactly
+DRAWS = {  # whether each step and reset draws a random number; only exactly known environments
     f"{TOY_TEXT}frozen_lake:FrozenLakeEnv": True,
     f"{TOY_TEXT}cliffwalking:CliffWalkingEnv": True,
     f"{TOY_TEXT}taxi:TaxiEnv": True,
@@ -73,7 +73,7 @@ _dynamics: WeakKeyDictionary[Env, Dynamics] = WeakKeyDictionary()
 
 
 def supports(agent: Agent, env: Env) -> bool:
-    """Whether `run` takes this agent and environment."""
+    """Whether `run` supports this agent and environment."""
     return (
         type(agent) in ALGORITHMS
         and isinstance(agent, TabularAgent)
@@ -105,7 +105,7 @@ def run(agent: Agent, actor: Actor, env: Env, *, steps: int) -> TabularResult:
     The environment was reset, the actor explores, and every stored step was learned from.
     """
     if not (isinstance(agent, TabularAgent) and isinstance(actor, TabularActor) and isinstance(env, SerialEnv)):
-        raise ValueError("the compiled loop takes only what supports() accepts")
+        raise ValueError("the compiled loop takes only agents and environments that supports() accepts")
     if not actor.explore:
         raise ValueError("the compiled loop trains, so it needs an actor that explores")
     from gymnast.tabular import kernel

@@ -30,7 +30,7 @@ def against_optimal(agent: Agent, env: Env, *, horizon: int) -> dict[str, Any]:
     """
     table = env.transition_table()
     if table is None:
-        raise ValueError(f"against_optimal needs a known transition table, and {env.id} has none")
+        raise ValueError(f"against_optimal needs a known transition table, but {env.id} has none")
     if isinstance(agent, TD):
         return _prediction_error(agent, table)
     config = agent.config if isinstance(agent, ConfiguredAgent) else None
@@ -67,7 +67,7 @@ def _prediction_error(agent: TD, table: TransitionTable) -> dict[str, float]:
 
 
 def reachable(table: TransitionTable, policy: np.ndarray) -> np.ndarray:
-    """The states, bool [S], in which an episode under a policy, int [S], can have to choose an action."""
+    """The states, bool [S], in which an episode under a policy, int [S], may have to choose an action."""
     found = table.initial > 0
     while True:
         states = np.flatnonzero(found)

@@ -71,7 +71,7 @@ def _table(agent: Agent | np.ndarray) -> np.ndarray:
     elif isinstance(agent, ActionValueTable):
         table, ndim = agent.q_table(), 2
     else:
-        raise ValueError(f"picture needs an agent with a table of values, and {type(agent).__name__} has none")
+        raise ValueError(f"picture needs an agent with a table of values, but {type(agent).__name__} has none")
     return np.asarray(table[0] if table.ndim > ndim else table)
 
 

@@ -52,7 +52,7 @@ def work(task: Task, lock: Any, connection: Connection) -> None:
         _work(task, lock, connection)
     except (BrokenPipeError, ConnectionResetError, EOFError):
         os._exit(1)  # the parent is gone
-    except EnvError as error:  # the parent says it in one line
+    except EnvError as error:  # the parent reports it in one line
         connection.send({"error": str(error)})
         sys.exit(1)
     except Exception as error:
@@ -80,7 +80,7 @@ def _work(task: Task, lock: Any, connection: Connection) -> None:
         loop.advance(before + steps, lambda: False)
         with lock:
             counts[DONE] += loop.env_step - before
-            counts[CLAIMED] += loop.env_step - before - steps  # a step of several rows may be one too many
+            counts[CLAIMED] += loop.env_step - before - steps  # a step of several rows may exceed the limit
             counts[UPDATES] += agent.updates - updates
         reporter.send_if_due()
     env.close()

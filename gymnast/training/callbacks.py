@@ -1,4 +1,4 @@
-"""What a script that trains may look at, and where it may stop the run."""
+"""Callbacks with which a script can watch and stop a run."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class Callbacks:
     on_step: OnStep | None = None
 
     def evaluation(self, result: Evaluation) -> bool:
-        """Tell of an evaluation; whether to stop."""
+        """Report an evaluation; returns whether to stop."""
         return self.on_evaluation is not None and _is_true(self.on_evaluation(result))
 
     def step(self, agent: Agent) -> bool:
-        """Tell of a pause of the loop; whether to stop."""
+        """Report a pause of the loop; returns whether to stop."""
         return self.on_step is not None and _is_true(self.on_step(agent))
 
 
 def _is_true(answer: object) -> bool:
-    """Whether a function said True; what it may return otherwise stops nothing."""
+    """Whether a function returned True; other results do not stop the run."""
     return isinstance(answer, (bool, np.bool_)) and bool(answer)

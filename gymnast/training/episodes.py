@@ -14,12 +14,12 @@ from gymnast.envs.step import Step
 
 
 class EndedEpisodes:
-    """The last `size` episodes that ended, in the order in which they did (lower rows first within a step)."""
+    """The last `size` ended episodes, in the order in which they ended (lower rows first within a step)."""
 
     def __init__(self, size: int, *, device: torch.device) -> None:
         self.size = size
         dtype = torch.float32 if device.type == "mps" else torch.float64
-        self.returns = torch.zeros(size + 1, dtype=dtype, device=device)  # the last place takes all others
+        self.returns = torch.zeros(size + 1, dtype=dtype, device=device)  # the last slot takes all others
         self.lengths = torch.zeros(size + 1, dtype=torch.int64, device=device)
         self.count = torch.zeros((), dtype=torch.int64, device=device)
         """Total number of episodes."""
@@ -29,7 +29,7 @@ class EndedEpisodes:
         if step.episode_return is None or step.episode_length is None:
             return
         rank = step.ended.cumsum(0)  # [N], 1 for the first that ended
-        kept = step.ended & (rank > rank[-1] - self.size)  # no place is written twice
+        kept = step.ended & (rank > rank[-1] - self.size)  # no slot is written twice
         place = torch.where(kept, (self.count + rank - 1) % self.size, self.size)
         self.returns.scatter_(0, place, step.episode_return)
         self.lengths.scatter_(0, place, step.episode_length)
@@ -58,13 +58,13 @@ class EpisodeStatistics:
     returns: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))
     lengths: deque[int] = field(default_factory=lambda: deque(maxlen=WINDOW))
     on_device: EndedEpisodes | None = None
-    """Those that only the device knows of, until they are read."""
+    """Episodes that only the device knows until they are read."""
     kept: list[tuple[int, float, int]] | None = None
-    """Env step, return and length of each episode since `take`, where somebody wants each."""
+    """Env step, return and length of each episode since `take`, if a tracker needs them."""
     _read: int = 0
 
     def add(self, episode_return: float, length: int, *, env_step: int) -> None:
-        """Take in an episode that ended at an env step."""
+        """Add an episode that ended at an env step."""
         self.count += 1
         self.returns.append(episode_return)
         self.lengths.append(length)
@@ -72,7 +72,7 @@ class EpisodeStatistics:
             self.kept.append((env_step, episode_return, length))
 
     def add_all(self, returns: Numbers, lengths: Numbers, *, env_step: int) -> None:
-        """Take in episodes that have ended by an env step; only as many as somebody looks at."""
+        """Add episodes that have ended by an env step; only as many as are used."""
         used = len(returns) if self.kept is not None else min(len(returns), WINDOW)
         self.count += len(returns) - used
         for index in range(len(returns) - used, len(returns)):
@@ -86,7 +86,7 @@ class EpisodeStatistics:
         return taken
 
     def add_ended(self, step: Step, *, env_step: int) -> None:
-        """Take in the rows of a step whose episodes ended."""
+        """Add the rows of a step whose episodes ended."""
         if step.episode_return is None or step.episode_length is None:
             return
         rows = step.ended.nonzero().flatten().tolist()
@@ -95,7 +95,7 @@ class EpisodeStatistics:
             self.add(returns[row], lengths[row], env_step=env_step)
 
     def read(self, *, env_step: int) -> None:
-        """Take in what only the device knew; waits for it."""
+        """Read the episodes from the device; waits for it."""
         if self.on_device is None:
             return
         count, returns, lengths = self.on_device.read(self._read)

@@ -20,7 +20,7 @@ class Run(Protocol):
 
     @property
     def solved(self) -> bool:
-        """Whether it stops before its steps are done: by the return that it reached, or by a callback."""
+        """Whether it stops early, because it reached the stop return or a callback stopped it."""
         ...
 
     def advance(self, until: int) -> None:
@@ -42,9 +42,9 @@ class Event:
 
 
 class Events:
-    """The events of a run, in the order in which those that are due at once happen.
+    """The events of a run, in the order in which they happen if several are due.
 
-    Every period counts env steps, so that no clock changes a run; only the panel is shown by the clock.
+    Every period counts env steps, so that the clock does not affect a run; only the panel depends on it.
     """
 
     def __init__(self, run: Run, events: Sequence[Event], *, steps: int, panel: Panel) -> None:

@@ -68,7 +68,7 @@ def leave_files(parts: Parts, path: Path, session: Session) -> dict[str, Path]:
     for name, make in makers.items():
         try:
             files[name] = make()
-        except Exception as error:  # an environment's render raises anything, and what was learned is kept
+        except Exception as error:  # an environment's render raises anything; the trained agent is saved already
             session.panel.message(f"no {name}: {first_line(error)}")
     return files
 

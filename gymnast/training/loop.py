@@ -125,7 +125,7 @@ class Loop:
                 next_pulse = perf_counter() + PULSE
 
     def close(self) -> None:
-        """Stop what runs beside this process; calling it twice is harmless."""
+        """Stop everything outside this process; calling it twice is harmless."""
 
     def _learn(self) -> None:
         for _ in range(self.agent.updates_due(self.env_step)):
@@ -153,7 +153,7 @@ class Loop:
 
     def state_dict(self) -> dict[str, Any]:
         """Counts and running statistics; agent, actor and environment keep their own."""
-        # Those of a population are numbers [M] of its members.
+        # In a population they are numbers [M] of its members.
         metrics = {name: value if getattr(value, "ndim", 0) else float(value) for name, value in self.metrics.items()}
         return {"env_step": self.env_step, "episodes": self.episodes.state_dict(), "metrics": metrics}
 

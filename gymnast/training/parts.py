@@ -80,7 +80,7 @@ class Parts:
         device = _device(cls, config, wanted=options.device)
         limit_threads(options.threads)
         compiled = isinstance(config, CompiledConfig) and config.compile
-        recorded = isinstance(config, CudaGraphsConfig) and config.cuda_graphs  # which cannot wait for a check
+        recorded = isinstance(config, CudaGraphsConfig) and config.cuda_graphs  # needed before it can be checked
         made_env = make_env(
             options,
             env_like,
@@ -95,7 +95,7 @@ class Parts:
             config = dataclasses.replace(config, frame_stack=made_env.frame_stack)
         torch.manual_seed(seeds.torch)
         made = _agent(cls, config, name=name, env=made_env, num_envs=options.rows, device=device, seed=seeds.agent)
-        # Made here because it may ask for memory: a replay that is too large is reported before anything starts.
+        # Made here because it allocates memory: a replay that is too large is reported before anything starts.
         actor = made.actor(options.rows, explore=True, seed=seeds.actor)
         return Parts(name, options, config, seeds, made_env, made, actor, env_like)
 
@@ -110,7 +110,7 @@ class Parts:
 
     @property
     def env_name(self) -> str:
-        """By what the environment is made again: its id, or for the user's own code a name with the module or file."""
+        """The name to make the environment again: its id, or for the user's own code a name with the module or file."""
         given = self.env_like
         if isinstance(given, str):
             return given if ":" in given and not is_atari(given) else self.env.id
@@ -140,18 +140,18 @@ class Parts:
 
     @property
     def workers(self) -> int:
-        """Processes that train on shared weights, each of which begins episodes of its own; 0 without."""
+        """Processes that train on shared weights, each with its own episodes; 0 without."""
         return _workers(self.config)
 
     def own_env(self) -> dict[str, str] | None:
-        """What the environment was, where it came from Python code and not from an id."""
+        """A description of the environment, if it came from Python code and not from an id."""
         if isinstance(self.env_like, str):
             return None
         kind = "VectorEnv" if isinstance(self.env_like, gym.vector.VectorEnv) else "function"
         return {"kind": kind, "name": self.env.id}
 
     def rebuild_env(self, stack: ExitStack) -> None:
-        """A new environment in place of one that is in an unknown state; a VectorEnv stays the one that was given."""
+        """A new environment to replace one in an unknown state; a given VectorEnv stays the same."""
         if isinstance(self.env_like, gym.vector.VectorEnv):
             return
         self.env.close()
@@ -198,9 +198,9 @@ def _named(agent: str | type[Any] | Variant[Any], name: str | None) -> tuple[typ
 
 
 def _for_env(options: TrainOptions, env_like: EnvLike) -> TrainOptions:
-    """The options with the number of rows, which a VectorEnv decides: ValueError where they ask for another.
+    """The options with the number of rows, which a VectorEnv decides: ValueError if they contradict it.
 
-    ValueError also for a protocol where the environment is given by code.
+    ValueError also for a protocol if the environment is given as code.
     """
     if options.protocol is not None and not isinstance(env_like, str):
         raise ValueError(f"protocol {options.protocol} is for Atari games given by id, not for a custom environment")
@@ -212,7 +212,7 @@ def _for_env(options: TrainOptions, env_like: EnvLike) -> TrainOptions:
 
 
 def _is_tried(cls: type[Any], env_like: EnvLike) -> bool:
-    """Whether a user's own agent or environment is at work, whose actions are checked."""
+    """Whether the agent or the environment is the user's own, so that actions are checked."""
     return cls.__module__.split(".")[0] != "gymnast" or not isinstance(env_like, str) or ":" in env_like
 
 
@@ -230,21 +230,23 @@ def _check_env(made_env: Env, env_like: EnvLike, *, options: TrainOptions, confi
     """Raise ValueError if the environment does not support the options."""
     workers = _workers(config)
     if workers and isinstance(env_like, gym.vector.VectorEnv):
-        raise ValueError("workers need an environment that each can build (an id or a function), not a VectorEnv")
+        raise ValueError(
+            "workers need an environment that each of them can build (an id or a function), not a VectorEnv"
+        )
     if isinstance(env_like, gym.vector.VectorEnv):
         _check_evaluations(made_env, options)
     if workers and (options.exact_resume or options.overlap):
         word = "exact_resume" if options.exact_resume else "overlap"
         raise ValueError(f"{word} cannot be combined with workers, whose steps have no order")
     if options.exact_resume and not made_env.exact_resume:
-        raise ValueError(f"exact_resume: {made_env.id} cannot be restored exactly; resuming would begin new episodes")
+        raise ValueError(f"exact_resume: {made_env.id} cannot be restored exactly; resuming would start new episodes")
     if options.overlap and not made_env.overlaps:
         raise ValueError(f"overlap: {made_env.id} steps in this process; use vectorization async, or an Atari game")
 
 
 def _check_evaluations(made_env: Env, options: TrainOptions) -> None:
-    """ValueError where evaluations beside a VectorEnv are of another kind than what is trained in."""
-    where = f"evaluations beside a VectorEnv are made in the env that the options name, {options.env!r}"
+    """ValueError if the spaces of evaluations differ from those of the VectorEnv used for training."""
+    where = f"with a VectorEnv, evaluations use the env named in the options, {options.env!r}"
     try:
         env = environment.make_env(options.env, 1, options=env_options(options))
     except ValueError as error:
@@ -296,7 +298,7 @@ def make_env(
     compile: bool = False,
     check_actions: bool = False,
 ) -> Env:
-    """The environments that a run is trained in; `compile` and `check_actions` are those of `envs.make`."""
+    """The environments to train in; `compile` and `check_actions` are those of `envs.make`."""
     return envs.make(
         env,
         options.rows,

@@ -1,4 +1,4 @@
-"""Bringing an environment back: what a resumed run goes on in, and what a run says beforehand that it could not."""
+"""Restoring the environment of a resumed run, and warnings in advance if a run cannot be resumed exactly."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ from gymnast.training.parts import Parts, env_options
 
 @dataclass(frozen=True)
 class Restored:
-    """What became of the environment's state."""
+    """The outcome of restoring an environment."""
 
     env: bool
-    """Whether the environment is where it was; otherwise its first episodes have to begin."""
+    """Whether the state was restored; otherwise new episodes must begin."""
     note: str | None = None
-    """What the user should know of it."""
+    """Notes for the user."""
 
 
 class EnvOwner(Protocol):
-    """What has the environment of a run: its parts."""
+    """The holder of a run's environment: its parts."""
 
     @property
     def options(self) -> TrainOptions: ...
@@ -51,15 +51,15 @@ class EnvOwner(Protocol):
     def agent(self) -> object: ...
 
     def rebuild_env(self, stack: ExitStack) -> None:
-        """A new environment in place of one that is in an unknown state."""
+        """A new environment to replace one in an unknown state."""
         ...
 
 
 def check_env(path: Path, kept: dict[str, Any], about: About, env: EnvLike | None) -> None:
-    """UsageError where a run needs an environment from Python code and has none, or the other way round."""
+    """UsageError if a run needs an environment from Python code and got none, or the other way round."""
     own = kept.get("own_env")
     name = about.env if own is None else own["name"]
-    # Runs of earlier builds did not say it; the name in their checkpoint is that of no id.
+    # Runs of earlier builds did not record it; the name in their checkpoint is not an id.
     from_code = own is not None or (about.env != kept["run"]["env"] and not _is_id(about.env))
     if from_code and (env is None or isinstance(env, str)):
         kind = "function" if own is None else own["kind"]
@@ -76,17 +76,17 @@ def _is_id(name: str) -> bool:
 
 
 def check_spaces(about: About, env: Env) -> None:
-    """UsageError where the environment's observations or actions are not those that the run was trained with."""
+    """UsageError if the environment's spaces are not those that the run was trained with."""
     for kind, space, trained in (
         ("observations", env.single_observation_space, about.observation_space),
         ("actions", env.single_action_space, about.action_space),
     ):
         if space_json.encode(space) != trained:
-            raise UsageError(f"{env.id} has {kind} {space}, and the run was trained with {space_json.decode(trained)}")
+            raise UsageError(f"{env.id} has {kind} {space}, but the run was trained with {space_json.decode(trained)}")
 
 
 def restore_env(parts: EnvOwner, state: RunState, stack: ExitStack) -> Restored:
-    """Bring the environment back, or what outlives its episodes where that cannot be; UsageError with exact_resume."""
+    """Restore the environment, or else only its persistent state; UsageError with exact_resume."""
     why = "its state is not in the checkpoint"
     if state.env is not None:
         try:
@@ -101,7 +101,7 @@ def restore_env(parts: EnvOwner, state: RunState, stack: ExitStack) -> Restored:
             note = f"{parts.env.id}: the episodes of row {rows} are too long to be replayed"
             _refuse(parts, note)
             _cut_off(parts, parts.env.fresh_rows)
-            return Restored(True, f"{note}: resuming with new episodes there")
+            return Restored(True, f"{note}: resuming with new episodes in these rows")
     _refuse(parts, f"{parts.env.id} cannot be restored exactly ({why})")
     _cut_off(parts, range(parts.env.num_envs))
     lost = ""
@@ -109,40 +109,40 @@ def restore_env(parts: EnvOwner, state: RunState, stack: ExitStack) -> Restored:
         try:
             parts.env.put_lasting(state.lasting)
         except (ValueError, EnvError, KeyError, TypeError, AttributeError) as error:
-            lost = f", and without what it kept from earlier ones ({first_line(error)})"
+            lost = f", and without its statistics of earlier ones ({first_line(error)})"
             parts.rebuild_env(stack)
     return Restored(False, f"{parts.env.id} cannot be restored exactly ({why}): resuming with new episodes{lost}")
 
 
 def _cut_off(parts: EnvOwner, rows: Sequence[int]) -> None:
-    """No n-step return, advantage or trace of the agent's may run from an episode that is lost into a new one."""
+    """No n-step return, advantage or trace of the agent may run from a lost episode into a new one."""
     if isinstance(parts.agent, CuttableAgent):
         parts.agent.cut_off(rows)
 
 
 def _refuse(parts: EnvOwner, why: str) -> None:
     if parts.options.exact_resume:
-        raise UsageError(f"exact_resume: {why}; resume with --no-exact-resume to begin new episodes")
+        raise UsageError(f"exact_resume: {why}; resume with --no-exact-resume to start new episodes")
 
 
 def tried(parts: Parts) -> str | None:
-    """Try in two further environments whether a snapshot leads where it should; what a run has to say if it does not.
+    """Try in two further environments whether a snapshot restores exactly; a warning if it does not.
 
-    Only for environments that are replayed: the state of the others is known. ValueError with exact_resume.
+    Only for environments that are replayed: the state of the others is saved. ValueError with exact_resume.
     """
     env = parts.env
-    why = None if env.exact_resume else "its state can be neither kept nor replayed"
+    why = None if env.exact_resume else "its state can be neither saved nor replayed"
     if env.exact_resume and _may_replay(env):
         why = _trial(parts)
     if why is None or parts.workers:
         return None
     if parts.options.exact_resume:
         raise ValueError(f"exact_resume: {env.id} cannot be restored exactly: {why}")
-    note = f"{env.id} cannot be restored exactly: if this run is resumed, new episodes begin ({why})"
+    note = f"{env.id} cannot be restored exactly: if this run is resumed, it starts new episodes ({why})"
     if env.forgets:
         names = " and ".join(env.forgets)
         note += (
-            f", and the statistics of {names} in its processes begin again; those of gymnasium.wrappers.vector around "
+            f", and the statistics of {names} in its processes restart; those of gymnasium.wrappers.vector around "
             "the AsyncVectorEnv are kept"
         )
     return note
@@ -153,7 +153,7 @@ def _may_replay(env: Env) -> bool:
 
 
 def _trial(parts: Parts) -> str | None:
-    """The finding; the generators that belong to everybody are left as they were."""
+    """The finding; global generators are left unchanged."""
     before = random.getstate(), np.random.get_state()  # noqa: NPY002 - others may use it
     try:
         return why_not_restored(

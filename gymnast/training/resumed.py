@@ -24,7 +24,7 @@ class Resumed:
     config: dict[str, Any]
     """The content of config.json."""
     options: TrainOptions
-    """The run's own, with those that were given for the rest of it."""
+    """The run's own, with the changes for the rest of it."""
     last: LastCheckpoint
     about: About
     state: RunState
@@ -33,27 +33,27 @@ class Resumed:
     def read(
         path: Path, stack: ExitStack, *, steps: int | None, device: str | None, exact_resume: bool | None, trust: bool
     ) -> Resumed:
-        """Lock the folder and read it; UsageError for one that is damaged, in use, finished, or not trusted."""
+        """Lock the folder and read it; UsageError if it is damaged, in use, finished, or not trusted."""
         config = folder.read_config(path)
         stack.enter_context(folder.locked(path))
         options = _options_of(config["run"], path, steps=steps, device=device, exact_resume=exact_resume)
         last = LastCheckpoint(path / "checkpoints")
         about, state = last.read()
-        if about.env_step >= options.steps and _has_final(path):  # without one, its final evaluation is missing
+        if about.env_step >= options.steps and _has_final(path):  # otherwise its final evaluation is missing
             raise UsageError(f"steps must be more than the {options.steps:,} that {path} has finished")
         if not trust and ":" in options.env:
             raise UsageError(f"the env {options.env} is code from outside gymnast; trust=True (--trust) runs it")
         return Resumed(path, config, options, last, about, state)
 
     def write_config(self, command: Sequence[str]) -> None:
-        """Write down in config.json that the run goes on, and with which options."""
+        """Record in config.json that the run resumes, and with which options."""
         resumed = [*self.config.get("resumed", []), {"env_step": self.about.env_step, "command": list(command)}]
         folder.write_config(self.path, {**self.config, "run": dataclasses.asdict(self.options), "resumed": resumed})
 
 
 @contextmanager
 def usage_errors() -> Iterator[None]:
-    """Setting up fails in one line: the user reads the parts' own messages about wrong values."""
+    """Report setup errors in one line, with the parts' own messages about wrong values."""
     try:
         yield
     except (ValueError, OSError) as error:
@@ -71,5 +71,5 @@ def _options_of(kept: dict[str, Any], path: Path, **changes: Any) -> TrainOption
     try:
         options = TrainOptions(**values)
     except TypeError as error:
-        raise UsageError(f"{path / 'config.json'} does not fit this version of gymnast: {error}") from None
+        raise UsageError(f"{path / 'config.json'} does not match this version of gymnast: {error}") from None
     return dataclasses.replace(options, **{key: value for key, value in changes.items() if value is not None})

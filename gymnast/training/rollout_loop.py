@@ -19,7 +19,7 @@ from gymnast.training.episodes import EndedEpisodes
 
 @runtime_checkable
 class RolloutAgent(Agent, Protocol):
-    """An agent that learns from rollouts of a fixed length, and stores without the host's help."""
+    """An agent that learns from rollouts of a fixed length, and stores without the host."""
 
     rollout: Rollout
 
@@ -29,7 +29,7 @@ class RolloutAgent(Agent, Protocol):
 
 @runtime_checkable
 class RolloutActor(Actor, Protocol):
-    """An actor that acts without the host's help."""
+    """An actor that acts without the host."""
 
     @property
     def generators(self) -> Sequence[torch.Generator]:
@@ -82,7 +82,7 @@ class DeviceRollout:
             env.set_state(_like(env.state(), iter(self._kept)))
 
     def _hold(self) -> None:
-        """Put the environment's state where the recording reads it: in tensors that stay in place."""
+        """Copy the environment's state to where the recording reads it: tensors that stay in place."""
         if self._kept is None:
             self._kept = [value.clone() for value in _tensors(self.env.state())]
         else:

@@ -34,7 +34,7 @@ class RunLog:
         self._write_timing()
 
     def episodes(self) -> None:
-        """Hand single episodes to the trackers that want them."""
+        """Pass single episodes to the trackers that need them."""
         ended = self._loop.episodes.take()
         if ended:
             self.writers.episodes(ended)

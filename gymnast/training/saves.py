@@ -1,4 +1,4 @@
-"""Files that a run writes while it trains: a full disk costs it the file, not the training."""
+"""Files that a run writes while it trains: a full disk loses the file, but training continues."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from gymnast.output.panel import Panel
 
 
 class Saves:
-    """Tries to write files; one that cannot be written leaves the previous one, and a line in the panel."""
+    """Tries to write files; a failure keeps the previous file and is reported in the panel."""
 
     def __init__(self, panel: Panel) -> None:
         self.failed: dict[str, str] = {}
-        """Why the newest file of a kind is missing, if it is."""
+        """Why the newest file of a kind is missing, by kind."""
         self._panel = panel
 
     def attempt(self, kind: str, save: Callable[[], None], *, what: str) -> None:

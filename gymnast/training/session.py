@@ -25,7 +25,7 @@ from gymnast.training.saves import Saves
 
 
 class Session:
-    """Trains one agent, and logs, evaluates and keeps it as the options say."""
+    """Trains one agent, and logs, evaluates and saves it according to the options."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Session:
         self._eval_env: Env | None = None
         self._odd_said = self._state_said = False
         self._env_failed = False
-        """Whether the environment raised in training: its state is then worth nothing."""
+        """Whether the environment raised in training: its state is then unusable."""
         events = (
             Event("log", self.options.log_every, self.log),
             Event("eval", self.options.eval_every, self.evaluate, repeatable=True),
@@ -100,7 +100,7 @@ class Session:
         self.panel.message(f"stopped by {callback} at env step {self.loop.env_step:,}")
 
     def begin(self) -> None:
-        """Begin the first episodes; EnvError where the environment cannot."""
+        """Begin the first episodes; EnvError if the environment fails."""
         try:
             self.loop.env.reset()
         except EnvError:
@@ -108,9 +108,9 @@ class Session:
             raise
 
     def save_after_failure(self) -> None:
-        """Leave a checkpoint after an EnvError in training; what was learned by then is kept if it is finite."""
+        """Write a checkpoint after an EnvError in training; keeps the agent if it is finite."""
         if self.trained:
-            return  # it failed in the final evaluation, before which all was kept
+            return  # it failed in the final evaluation, before which everything was saved
         self.loop.close()
         try:
             self.save_last()
@@ -235,7 +235,7 @@ class Session:
         )
 
     def _env_state(self, take: Callable[[], dict[str, Any]]) -> dict[str, Any] | None:
-        """The environment's state; None, and that is said once, where it cannot be had."""
+        """The environment's state; None, reported once, if it is not available."""
         try:
             return take()
         except (EnvError, ValueError, AttributeError, TypeError) as error:
@@ -252,7 +252,7 @@ class Session:
         self.records.restore(state.session)
 
     def _say_not_finite(self) -> None:
-        """Say once that returns of training episodes are infinite or not a number."""
+        """Report once that returns of training episodes are infinite or not a number."""
         if not self._odd_said and not all(map(math.isfinite, self.loop.episodes.returns)):
             self._odd_said = True
             self.panel.message(
@@ -266,5 +266,5 @@ class Session:
 
 
 def _rank(mean_return: float) -> float:
-    """What evaluations are compared by: a return that is not finite is worse than any other."""
+    """The key by which evaluations are compared: a return that is not finite is worse than any other."""
     return mean_return if math.isfinite(mean_return) else -math.inf

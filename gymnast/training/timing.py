@@ -1,4 +1,4 @@
-"""Where the time of a run goes: the records of timing.jsonl. Nothing else of a run depends on the clock."""
+"""Where the time of a run goes: the records of timing.jsonl. Nothing else in a run depends on the clock."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def writers(
 
 
 def group(settings: Mapping[str, Any], name: str) -> str:
-    """A name for all runs that differ in nothing but their seed, and in where they are kept."""
+    """A name for all runs that differ only in their seed and folder."""
     own = {key: value for key, value in settings.items() if key not in EACH_ITS_OWN and not key.startswith("wandb_")}
     digest = zlib.crc32(json.dumps(own, sort_keys=True, default=str).encode())
     return f"{name}-{digest:08x}"

@@ -50,16 +50,16 @@ def train(
     """Train an agent and leave a run folder behind, as the command line does.
 
     `agent` is a name of `gymnast list agents`, `module:Class`, or a class or constructor of `gymnast.agents`; `config`
-    its config, by default the plain one. `env` takes the place of `options.env`: a function that builds a `gym.Env`, or
+    its config, by default the plain one. `env` replaces `options.env`: a function that builds a `gym.Env`, or
     a `gym.vector.VectorEnv`, which decides the number of rows (evaluations are then made in `options.env`).
     `on_evaluation` is called with each `Evaluation` during training, and `on_step` with the agent whenever the loop
     pauses for a log, an evaluation or a checkpoint (at least every `options.log_every` env steps); either stops the run
-    by returning True. `started` is called once all is set up. Raises UsageError (one line) for what is wrong with the
-    options before anything starts. Once it runs, it always returns: `exit_code` is 0, or 1 where training could not go
-    on, or 128 + the number of the signal that stopped it.
+    by returning True. `started` is called once everything is set up. Raises UsageError (one line) for invalid
+    options before anything starts. Once it runs, it always returns: `exit_code` is 0, or 1 if training could not
+    continue, or 128 + the number of the signal that stopped it.
     """
     leave_if_imported()
-    if isinstance(env, str):  # config.json then says where the run was trained
+    if isinstance(env, str):  # recorded in config.json as the run's environment
         options, env = dataclasses.replace(options, env=env), None
     with ExitStack() as stack:
         with usage_errors():
@@ -82,7 +82,7 @@ def train(
 def _new_folder(parts: Parts, stack: ExitStack, *, command: Sequence[str], presets: Sequence[str]) -> Path:
     """The run's folder, locked, with its config."""
     options = parts.options
-    # Twice, because a new checkpoint is written beside the old one.
+    # Twice, because a new checkpoint is written next to the old one.
     folder.check_space(options.out, 2 * parts.checkpoint_bytes())
     path = folder.create(options.out, env=parts.env.id, agent=parts.name, name=options.name, seed=options.seed)
     stack.enter_context(folder.locked(path))
@@ -105,10 +105,10 @@ def resume(
 ) -> RunResult:
     """Resume a run from its last checkpoint, bit for bit as if it had never stopped (on CPU).
 
-    `steps` is the new total, by default the run's own. `env` is the function or the VectorEnv of a run that was trained
-    in one, and is demanded there. `trust` allows an agent or environment of code outside gymnast that the run's config
-    names. Where the environment cannot be brought back, new episodes begin in it, which is said, or with `exact_resume`
-    (by default the run's own) refused. `on_evaluation` and `on_step` are those of `train`. Raises UsageError.
+    `steps` is the new total, by default the run's own. `env` is the function or the VectorEnv that the run was trained
+    in, and required in that case. `trust` allows an agent or environment of code outside gymnast that the run's config
+    names. If the environment cannot be restored, the run starts new episodes and reports it, or with `exact_resume` (by
+    default the run's own) refuses. `on_evaluation` and `on_step` are those of `train`. Raises UsageError.
     """
     leave_if_imported()
     path = Path(path)
@@ -141,7 +141,7 @@ def _run(
     callbacks: Callbacks,
     stack: ExitStack,
 ) -> RunResult:
-    """Train, from `state` on if a run is resumed, then evaluate and film what was kept."""
+    """Train, from `state` if a run is resumed, then evaluate and film the kept agent."""
     panel = stack.enter_context(Panel(f"{parts.name} on {parts.env.id}  ({path})"))
     stack.enter_context(told(EnvWarning, panel.message))
     _announce(parts, panel)
@@ -168,7 +168,7 @@ def _run(
         panel.message(str(error))
         session.save_after_failure()
         panel.message(f"training stopped at env step {session.env_step:,}; to continue: gymnast resume {path}")
-    except (RunError, LearningError, UsageError) as error:  # a UsageError of a best.pt that was damaged meanwhile
+    except (RunError, LearningError, UsageError) as error:  # a UsageError if best.pt was damaged meanwhile
         panel.message(str(error))
     except KeyboardInterrupt:
         if session.interrupts.received is None:
@@ -184,7 +184,7 @@ def _run(
 
 
 def _announce(parts: Parts, panel: Panel) -> None:
-    """Report where the run differs from what its options suggest."""
+    """Report choices that the options do not show."""
     overridden = under_protocol.note(parts.options.protocol, parts.options.env)
     if overridden is not None:
         panel.message(overridden)

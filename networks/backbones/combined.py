@@ -17,14 +17,14 @@ from gymnast.networks.layers.inputs import Obs, Vector
 
 
 class Combined(nn.Module):
-    """Each image through convolutions of its own (Mnih et al. 2015), the other parts as `Vector` reads them.
+    """Each image through its own convolutions (Mnih et al. 2015), the other parts as in `Vector`.
 
-    What comes of them is concatenated in the space's order and goes through fully connected layers, an activation
+    The results are concatenated in the space's order and go through fully connected layers, an activation
     after each; a nested dict of [B, ...] to [B, out_features]. With `layer_norm` all layers are normalised as those of
     `ConvNet` and `MLP`.
 
     Raises:
-        ValueError: no part is an image (uint8, 36 pixels or more), or a part is of a kind nothing reads.
+        ValueError: no part is an image (uint8, 36 pixels or more), or a part is of an unsupported kind.
     """
 
     def __init__(

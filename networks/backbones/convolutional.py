@@ -20,10 +20,10 @@ from gymnast.networks.layers.inputs import Obs
 class ConvNet(nn.Module):
     """Rectified convolutions, flattened, and fully connected layers; images to [B, out_features].
 
-    Images are [B, C, H, W], or lie in another of the ways that `Layout` knows.
+    Images are [B, C, H, W], or in another `Layout`.
 
     uint8 pixels are scaled by 1/255 here, so that they stay uint8 everywhere else; other images are read as they are.
-    With `layer_norm` what each layer gives is normalised before it is rectified (Ba et al. 2016), after a convolution
+    With `layer_norm` each layer's output is normalised before it is rectified (Ba et al. 2016), after a convolution
     over the channels of each position.
     """
 
@@ -146,7 +146,7 @@ class ChannelNorm(nn.LayerNorm):
 
 
 def pixels(obs: Tensor) -> Tensor:
-    """A float32 copy of images [B, C, H, W] that lies channels last."""
+    """A float32 copy of images [B, C, H, W] in channels-last memory."""
     packed = obs.dtype == torch.uint8 and obs.shape[1] == 4 and obs.device.type == "cpu" and sys.byteorder == "little"
     if not packed or torch.compiler.is_compiling():
         # At twice the speed of a copy to channels_last.

@@ -16,7 +16,7 @@ from gymnast.networks.layers.inputs import Obs, Vector
 class MLP(nn.Module):
     """Fully connected layers, an activation after each; [B, ...] to [B, hidden_sizes[-1]], or the vector itself.
 
-    With `layer_norm` what each layer gives is normalised before its activation (Ba et al. 2016).
+    With `layer_norm` each layer's output is normalised before its activation (Ba et al. 2016).
     """
 
     def __init__(
@@ -52,5 +52,5 @@ def dense(widths: Sequence[int]) -> nn.ModuleList:
 
 
 def norms(widths: Sequence[int], layer_norm: bool) -> nn.ModuleList:
-    """What follows each layer of these widths: a layer normalisation, or nothing that changes a number."""
+    """The module after each layer of these widths: a layer normalisation, or the identity."""
     return nn.ModuleList(nn.LayerNorm(width) if layer_norm else nn.Identity() for width in widths)

@@ -27,7 +27,7 @@ def draw(logits: Array, uniform: Array) -> tuple[Array, Array]:
         for a in range(actions):
             mass = math.exp(logits[i, a] - largest)
             if mass > 0.0:
-                taken = a  # the last one that can be where rounding leaves something
+                taken = a  # the last possible one, if rounding leaves a remainder
                 if left < mass:
                     break
                 left -= mass

@@ -17,9 +17,9 @@ from gymnast.networks.distributions.choice_kernel import draw
 BLOCKED = -1e8
 """The logit of a choice that may not be taken: its probability is exactly 0, yet every number stays finite."""
 ABSENT = 2 * BLOCKED
-"""The logit of a choice that does not exist: not taken even where all that exist are blocked."""
+"""The logit of a choice that does not exist: not taken even if all existing ones are blocked."""
 SMALLEST = 2.0**-25
-"""What an exponential number of 0 counts as, so that its logarithm is finite."""
+"""Replaces an exponential number of 0, so that its logarithm is finite."""
 
 
 class Categorical:
@@ -83,7 +83,7 @@ class MultiCategorical:
         self.even = bool((sizes == sizes.max()).all())
 
     def _logits(self, output: Tensor) -> Tensor:
-        """Outputs [..., P] to [..., n, C]; what a part has less than the largest one is absent."""
+        """Outputs [..., P] to [..., n, C]; smaller parts are padded with absent choices."""
         parts = (self.shape[0], -1)
         if self.even:
             return output.unflatten(-1, parts)  # type: ignore[no-any-return, no-untyped-call]

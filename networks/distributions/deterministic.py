@@ -17,11 +17,11 @@ Choose: TypeAlias = Callable[[Tensor, "Tensor | None"], Tensor]
 
 
 def chooser(action_space: gym.Space[Any], *, device: torch.device | str = "cpu") -> tuple[int, Choose]:
-    """How many outputs a policy needs, and what makes actions of them.
+    """The number of outputs of a policy, and their conversion to actions.
 
-    Discrete and each part of MultiDiscrete take the largest output, a bit of MultiBinary is 1 where its output is
-    positive. A Box of floats takes the tanh between bounds that are finite, and the output itself, clipped to what
-    bound there is, elsewhere.
+    Discrete and each part of MultiDiscrete take the largest output, a bit of MultiBinary is 1 if its output is
+    positive. A Box of floats takes the tanh between finite bounds, and elsewhere the output, clipped to any finite
+    bound.
 
     Raises:
         ValueError: a space of another kind, or a Box of integers.
@@ -43,7 +43,7 @@ def chooser(action_space: gym.Space[Any], *, device: torch.device | str = "cpu")
 
 def _discrete(start: int) -> Choose:
     def choose(output: Tensor, mask: Tensor | None) -> Tensor:
-        """The first action where the mask allows none."""
+        """The first action if the mask allows none."""
         if mask is not None:
             output = output.masked_fill(~mask, -torch.inf)
         action = output.argmax(1)

@@ -27,8 +27,8 @@ __all__ = [
 class Distribution(Protocol):
     """One meaning of the outputs [..., outputs + scales] of a head; leading axes are any, and stay.
 
-    A raw action is what learning stores: its probability is asked for exactly as it was drawn. `to_env` makes of it
-    the action that the environment takes.
+    Learning stores raw actions: their probability is computed exactly as they were drawn. `to_env` turns them
+    into the environment's actions.
     """
 
     outputs: int
@@ -41,7 +41,7 @@ class Distribution(Protocol):
     """Of raw actions: int64 for choices, float32 for real numbers."""
 
     def sample(self, output: Tensor, generator: torch.Generator) -> Tensor:
-        """Raw actions [..., *shape]; the generator lies on the outputs' device and is asked once."""
+        """Raw actions [..., *shape]; the generator is on the outputs' device and is used once."""
         ...
 
     def mode(self, output: Tensor) -> Tensor:
@@ -57,7 +57,7 @@ class Distribution(Protocol):
         ...
 
     def act(self, output: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """`sample`, and the `log_prob` of what was drawn."""
+        """`sample`, and the `log_prob` of the result."""
         ...
 
     def log_prob_entropy(self, output: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
@@ -79,7 +79,7 @@ class Distribution(Protocol):
 def distribution(
     action_space: gym.Space[Any], *, squash: bool = False, device: torch.device | str = "cpu"
 ) -> Distribution:
-    """The distribution over a space's actions; `squash` bounds those of a Box by tanh in place of clipping.
+    """The distribution over a space's actions; `squash` bounds those of a Box by tanh instead of clipping.
 
     Raises:
         ValueError: a space of another kind, integers in a Box, or bounds that cannot be squashed into.

@@ -21,7 +21,7 @@ class Gaussian:
     """Independent normal numbers of a float Box, flattened to D: their means, then their log standard deviations.
 
     The latter do not depend on the observation. A raw action is not clipped and its density is that of the unclipped
-    number; what the environment takes is clipped into the bounds (Schulman et al. 2017; Engstrom et al. 2020).
+    number; the environment's action is clipped to the bounds (Schulman et al. 2017; Engstrom et al. 2020).
     """
 
     dtype = torch.float32
@@ -113,5 +113,5 @@ def _noise(like: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _bend(u: Tensor) -> Tensor:
-    """log 2 - log(1 - tanh(u)^2) / 2, elementwise, finite wherever u is."""
+    """log 2 - log(1 - tanh(u)^2) / 2, elementwise, finite for every finite u."""
     return u + functional.softplus(-2.0 * u)

@@ -139,7 +139,7 @@ class _Apply(torch.autograd.Function):
 
 
 def plain_layers(network: nn.Module) -> list[Layer] | None:
-    """The layers of a network that is nothing but ReLU layers over a flat Box of floats, else None.
+    """The layers of a network of only ReLU layers over a flat Box of floats, else None.
 
     Layer normalisations before the ReLU are layers of their own.
     """

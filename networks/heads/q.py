@@ -17,7 +17,7 @@ from gymnast.networks.layers.recurrent import Core, _merged
 
 Aggregation = Literal["mean", "max"]
 SHARED = 1.0 / math.sqrt(2.0)
-"""Factor of a dueling network's gradient where its two streams join."""
+"""Factor of a dueling network's gradient at the point where its two streams join."""
 
 
 class MakeLinear(Protocol):
@@ -70,7 +70,7 @@ class QHead(nn.Module):
 class DuelingHead(nn.Module):
     """Two streams, the state's value and the actions' advantages (Wang et al. 2016); [B, F] to [B, A, K].
 
-    `aggregation` says what is subtracted from the advantages to make them unique: their mean over actions (eq. 9) or
+    `aggregation` is subtracted from the advantages to make them unique: their mean over actions (eq. 9) or
     their maximum (eq. 8); with K > 1 per output. The two streams' gradients enter the features scaled by 1/sqrt(2), as
     in section 4.2.
     """

@@ -1,4 +1,4 @@
-"""Which observations are images, and how: the layouts that people use, as planes [B, C, H, W] for convolutions."""
+"""Image observations: common layouts, and their conversion to planes [B, C, H, W] for convolutions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Axis = Literal["auto", "first", "last"]
 
 @dataclass(frozen=True)
 class Layout:
-    """How the axes of an image lie.
+    """The order of an image's axes.
 
     `[H, W]` has one channel. Of three axes the last one has the channels if it is smaller than both others, else the
     first one has them. Of four axes the first has the frames of a stack; the others are read by the same rule.
@@ -46,7 +46,7 @@ class Layout:
         return (frames * third, first, second) if self.is_last else (frames * first, second, third)
 
     def to_planes(self, obs: Tensor) -> Tensor:
-        """Images [B, ...] as [B, C, H, W], without a copy where the axes allow it."""
+        """Images [B, ...] as [B, C, H, W], without a copy if the axes allow it."""
         if len(self.shape) == 2:
             return obs.unsqueeze(1)
         if self.is_last:
@@ -66,7 +66,7 @@ def has_image(space: gym.Space[Any]) -> bool:
 
 
 def leaves(space: gym.Space[Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], gym.Space[Any]]]:
-    """The parts that are no Dict or Tuple themselves, each with the keys that lead to it."""
+    """The parts that are not Dict or Tuple themselves, each with its path of keys."""
     if isinstance(space, spaces.Dict | spaces.Tuple):
         named = space.spaces.items() if isinstance(space, spaces.Dict) else enumerate(space.spaces)
         for key, part in named:

@@ -30,10 +30,10 @@ def initialise(
     """Redraw the weights of all linear, convolutional and recurrent layers of a module, on the CPU.
 
     `orthogonal` (Saxe et al. 2014) and `xavier` (Glorot & Bengio 2010, uniform) are scaled by the gain of the
-    activation that follows (1 for None) unless `gain` says otherwise; `he` (He et al. 2015, normal) by its own; their
+    activation that follows (1 for None) unless `gain` is given; `he` (He et al. 2015, normal) by its own; their
     biases are 0. `torch` is uniform within 1/sqrt(fan_in) for weights and biases, as torch's own layers are (of a
-    recurrent layer within 1/sqrt(units)). Learned vectors are standard normal. Noisy layers
-    always begin as their paper has it.
+    recurrent layer within 1/sqrt(units)). Learned vectors are standard normal. Noisy layers always start as in their
+    paper.
 
     Raises:
         ValueError: an unknown name.
@@ -70,7 +70,7 @@ def _draw(
     fan_in: int | None = None,
 ) -> None:
     bound = 0.0
-    drawn = torch.empty(weight.shape)  # the same weights in whatever order they lie in memory
+    drawn = torch.empty(weight.shape)  # the same weights regardless of their order in memory
     if name == "orthogonal":
         nn.init.orthogonal_(drawn, gain, generator=generator)
     elif name == "xavier":

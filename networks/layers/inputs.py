@@ -1,4 +1,4 @@
-"""Observations as vectors: what a fully connected network reads of each kind of space."""
+"""Observations as vectors: the input of a fully connected network for each kind of space."""
 
 from __future__ import annotations
 

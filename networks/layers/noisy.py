@@ -48,7 +48,7 @@ class NoisyLinear(nn.Module):
 
     @torch.no_grad()
     def initialise(self, generator: torch.Generator) -> None:
-        """Draw mu and set sigma as section 3.2 of the paper has it, for either kind of noise."""
+        """Draw mu and set sigma as in section 3.2 of the paper, for either kind of noise."""
         factorised = self.kind == "factorised"
         bound = 1.0 / math.sqrt(self.in_features) if factorised else math.sqrt(3.0 / self.in_features)
         sigma = self.sigma / math.sqrt(self.in_features) if factorised else SIGMA_INDEPENDENT

@@ -1,4 +1,4 @@
-"""Running statistics: observations and rewards scaled by what has been seen of them so far."""
+"""Running statistics: observations and rewards scaled by the values seen so far."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from gymnast.networks.layers.inputs import Obs
 
 EPS = 1e-8
-"""Added to variances, so that what never changes stays finite."""
+"""Added to variances, so that constant values stay finite."""
 
 
 class Moments(nn.Module):
@@ -63,7 +63,7 @@ class Moments(nn.Module):
 class RunningNorm(nn.Module):
     """Observations [..., *shape] shifted and scaled to mean 0 and variance 1 of those that `update` saw, clipped.
 
-    In a dict every part has statistics of its own. Box parts of floats are normalised and become float32; integers
+    In a dict every part has its own statistics. Box parts of floats are normalised and become float32; integers
     (images among them), Discrete, MultiDiscrete and MultiBinary parts stay as they are. Leading axes are any.
     """
 
@@ -85,7 +85,7 @@ class RunningNorm(nn.Module):
             self.moments = Moments(space.shape, device=device)
 
     def update(self, obs: Obs, weight: Tensor | None = None) -> None:
-        """Count a batch [B, ...]; `weight` [B], bool or float, says which rows and how much."""
+        """Count a batch [B, ...]; `weight` [B], bool or float, selects and weights rows."""
         if self.moments is not None:
             self.moments.update(obs, weight)
         for key, part in zip(self.keys, self.parts, strict=True):
@@ -103,7 +103,7 @@ class RunningNorm(nn.Module):
 class RunningScale(Moments):
     """Running standard deviation of a stream of numbers: rewards are divided by that of their discounted sums.
 
-    Where all numbers were the same it is sqrt(1e-8), so clip what is divided by it.
+    If all numbers were the same it is sqrt(1e-8), so clip quotients.
     """
 
     def __init__(self, *, device: torch.device | str = "cpu") -> None:

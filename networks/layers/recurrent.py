@@ -1,4 +1,4 @@
-"""A recurrent core between backbone and head: networks that remember what they saw since an episode began."""
+"""A recurrent core between backbone and head: networks that remember the episode so far."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Cell = Literal["lstm", "gru"]
 
 
 class Core(nn.Module):
-    """One recurrent layer whose memory is a flat tensor [N, memory_size], zero where an episode begins.
+    """One recurrent layer whose memory is a flat tensor [N, memory_size], zero when an episode begins.
 
-    LSTM (Hochreiter & Schmidhuber 1997), whose memory is output and cell side by side; or GRU (Cho et al. 2014) as
-    cuDNN has it, the reset gate after the matrix product.
+    LSTM (Hochreiter & Schmidhuber 1997), whose memory is output and cell concatenated; or GRU (Cho et al. 2014) as
+    in cuDNN, the reset gate after the matrix product.
     """
 
     def __init__(self, cell: Cell, in_features: int, units: int) -> None:

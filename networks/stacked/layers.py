@@ -1,4 +1,4 @@
-"""What stacked networks share: rows of parameters, and fully connected layers as batched products."""
+"""The common part of stacked networks: rows of parameters, and fully connected layers as batched products."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Parts = dict[str, Tensor]
 
 
 class StackedParameters:
-    """Rows [M, P] that hold the parameters of M networks of one form; it has none of its own.
+    """Rows [M, P] that hold the parameters of M networks of one form; the module itself has none.
 
     A row has them in the order of `named_parameters`, as in `FlatParameters`.
     """

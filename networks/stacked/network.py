@@ -37,7 +37,7 @@ def flat_vector(network: nn.Module) -> Tensor:
 
 
 class Stacked:
-    """Computes a network from `with_output` with parameters that are passed in; it has none of its own.
+    """Computes a network from `with_output` with parameters that are passed in; the module itself has none.
 
     `size` is P, their number. An MLP is computed by batched matrix products, any other network through `vmap`.
     """

@@ -74,7 +74,7 @@ class StackedScale(RunningScale):
             setattr(self, name, getattr(self, name).expand(members).clone())
 
     def update(self, values: Tensor, weight: Tensor | None = None) -> None:
-        """Count values [T, M * N]; all of them, whatever their weight."""
+        """Count values [T, M * N]; all of them, regardless of their weight."""
         super().update(values.view(len(values), -1, self.streams).transpose(1, 2))
 
     def std(self) -> Tensor:

@@ -39,7 +39,7 @@ class StackedQNetwork(StackedParameters):
 
 
 def _head(parts: Parts, name: str, head: nn.Module, features: Tensor, noise: Tensor | None) -> Tensor:
-    """Features [M, B, F] to what the head of a name gives, [M, B, A, K]."""
+    """Features [M, B, F] to the output of the named head, [M, B, A, K]."""
     if isinstance(head, ImplicitHead):
         return _implicit(parts, name, head, features, noise)
     assert isinstance(head, QHead | DuelingHead)
@@ -69,7 +69,7 @@ def _implicit(parts: Parts, name: str, head: ImplicitHead, features: Tensor, noi
 
 
 def _stream(parts: Parts, name: str, stream: Stream, features: Tensor, noise: Tensor | None) -> Tensor:
-    """Features [M, B, F] to what a stream gives, [M, B, out_features]."""
+    """Features [M, B, F] to the output of a stream, [M, B, out_features]."""
     activate = ACTIVATIONS[stream.activation]
     for number, layer in enumerate(stream.hidden):
         features = activate(_layer(parts, f"{name}.hidden.{number}", layer, features, noise))

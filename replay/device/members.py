@@ -41,7 +41,7 @@ class DeviceMemberUniform:
         return self.numbers.generators
 
     def allocate(self, slots: int, device: torch.device) -> None:
-        """A region of whole blocks for each member, in which its slots are in the order of a ring of its own."""
+        """A region of whole blocks for each member, in which its slots are in the order of its own ring."""
         self.slots, own = slots, slots // self.members
         self._blocks = -(-own // BLOCK)
         self._region = self._blocks * BLOCK
@@ -51,7 +51,7 @@ class DeviceMemberUniform:
         """Nothing: no schedule."""
 
     def _places(self, slots: Tensor) -> Tensor:
-        """Where the masses of slots of the ring are; behind all others for no slot."""
+        """Indices of the masses of the ring's slots; past all others for no slot."""
         stride, own = self.members * self.num_envs, self.num_envs
         place = slots % stride // own * self._region + slots // stride * own + slots % own
         return torch.where(slots < self.slots, place, self._sums.slots)
@@ -63,7 +63,7 @@ class DeviceMemberUniform:
         return (place // own * (self.members * own) + member * own + place % own).flatten()
 
     def _ends(self, sums: Tensor) -> tuple[Tensor, Tensor]:
-        """Where each member's masses begin and end along the running sums, [M, 1] each."""
+        """Begin and end of each member's masses along the running sums, [M, 1] each."""
         end = sums[: self.members * self._blocks].view(self.members, -1)[:, -1:]
         return torch.cat([torch.zeros_like(end[:1]), end[:-1]]), end
 
@@ -83,7 +83,7 @@ class DeviceMemberUniform:
         return self._slots(place), torch.ones_like(uniform, dtype=torch.float32)
 
     def update(self, index: Tensor, error: Tensor) -> None:
-        """Nothing: errors do not change uniform samples."""
+        """No-op: errors do not change uniform samples."""
 
     def state_dict(self) -> dict[str, Any]:
         return {"numbers": self.numbers.state_dict(), "ready": self._sums.mass[:-1]}

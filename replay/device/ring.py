@@ -260,7 +260,7 @@ def windows(
 
     The same as `ring_kernels.windows`, bit for bit with one discount, as a test checks. That one stops at the end of a
     window; here the host may read nothing, so every window takes n steps and masks those after its end. `gammas`,
-    float32 [G], has the discounts of `transitions` where they are several.
+    float32 [G], has the discounts of `transitions` if there are several.
     """
     n, size = transitions.n, len(reward)
     gamma: float | Tensor = transitions.gammas[0]

@@ -32,7 +32,7 @@ class DeviceSampler(Protocol):
         ...
 
     def changed(self, slots: Tensor, ready: Tensor) -> None:
-        """Slots, int64 [K], have become ready or are no longer ready, as `ready` (bool [slots + 1]) now says."""
+        """Slots, int64 [K], have become ready or are no longer ready, as in `ready` (bool [slots + 1])."""
         ...
 
     def fill(self, uniform: Tensor) -> None:
@@ -84,7 +84,7 @@ class DeviceUniform(_Generated):
         return self._sums.find(uniform), torch.ones_like(uniform, dtype=torch.float32)
 
     def update(self, index: Tensor, error: Tensor) -> None:
-        """Nothing: errors do not change uniform samples."""
+        """No-op: errors do not change uniform samples."""
 
     def state_dict(self) -> dict[str, Any]:
         return {"generator": self.generator.get_state(), "ready": self._sums.mass[:-1]}

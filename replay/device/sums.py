@@ -1,4 +1,4 @@
-"""Masses of slots on a device, and the slot at any part of their sum: two levels of sums in place of a tree."""
+"""Masses of slots on a device, and the slot at any part of their sum: two levels of sums instead of a tree."""
 
 from __future__ import annotations
 
