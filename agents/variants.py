@@ -43,7 +43,7 @@ class Variant(Generic[A]):
         num_envs: int = 1,
         device: str | torch.device = "cpu",
         seed: int | np.random.SeedSequence = 0,
-        backbone: Backbone | None = None,
+        network: Backbone | None = None,
     ) -> A:
         config = self.config if config is None else config
         return self.cls(
@@ -53,7 +53,7 @@ class Variant(Generic[A]):
             num_envs=num_envs,
             device=device,
             seed=seed,
-            backbone=backbone,
+            network=network,
         )
 
     def __repr__(self) -> str:

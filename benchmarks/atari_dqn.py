@@ -86,7 +86,7 @@ def _config(task: Task) -> Any:
         parts |= {"priority_alpha": ALPHA, "priority_beta": BETA}
     return DQNConfig(
         **parts,
-        backbone="nature-cnn",
+        network="nature-cnn",
         batch_size=BATCH,
         learning_rate=LEARNING_RATE,
         gamma=GAMMA,

@@ -113,10 +113,10 @@ def _backbones(_: Sequence[str]) -> str:
         cls = backbone_class(name).Options
         flags = flags_of(cls)
         rows = {
-            f"backbone.{field}": dataclasses.replace(flag, field=f"backbone.{field}") for field, flag in flags.items()
+            f"network.{field}": dataclasses.replace(flag, field=f"network.{field}") for field, flag in flags.items()
         }
-        docs = {f"backbone.{field}": text for field, text in field_docs(cls).items()}
-        defaults = {f"backbone.{field}": flag.default for field, flag in flags.items()}
+        docs = {f"network.{field}": text for field, text in field_docs(cls).items()}
+        defaults = {f"network.{field}": flag.default for field, flag in flags.items()}
         table = _table(rows, docs, defaults) if flags else "It has no options."
         sections.append(f"### {name}\n\n{entry.help[0].upper()}{entry.help[1:]}.\n\n{table}")
     return "\n\n".join(sections)

@@ -150,7 +150,7 @@ def _sizes(name: str, hidden_sizes: Sequence[int] | None) -> tuple[int, ...]:
     if name not in SIZES and name not in BACKBONES:
         near = difflib.get_close_matches(name, NETWORKS, 1)
         hint = f"; did you mean {near[0]}?" if near else ""
-        raise ValueError(f"backbone must be one of {', '.join(NETWORKS)}, got {name!r}{hint}")
+        raise ValueError(f"network must be one of {', '.join(NETWORKS)}, got {name!r}{hint}")
     sizes = default_sizes_of(name) if hidden_sizes is None else tuple(hidden_sizes)
     if any(size < 1 for size in sizes):
         raise ValueError(f"hidden_sizes must be numbers >= 1, got {sizes}")
@@ -187,11 +187,11 @@ def named(backbone: Backbone) -> str:
     if isinstance(backbone, str):
         return backbone
     if not isinstance(backbone, type):
-        raise ValueError("backbone must be a name or a class in a config; pass a module to the agent: backbone=module")
+        raise ValueError("network must be a name or a class in a config; pass a module to the agent: network=module")
     if getattr(sys.modules.get(backbone.__module__), backbone.__qualname__, None) is not backbone:
         raise ValueError(
-            f"backbone {backbone.__name__} cannot be found by its name: define the class at the top level of a module, "
-            "or pass it to the agent: backbone=Class"
+            f"network {backbone.__name__} cannot be found by its name: define the class at the top level of a module, "
+            "or pass it to the agent: network=Class"
         )
     return path_of(backbone)
 
@@ -199,9 +199,9 @@ def named(backbone: Backbone) -> str:
 def settled(config: C, backbone: Backbone | None) -> tuple[C, Backbone]:
     """A config and the backbone to build: its own, or a given one, whose name the config then has."""
     if backbone is None:
-        return config, config.backbone  # type: ignore[attr-defined]
+        return config, config.network  # type: ignore[attr-defined]
     name = backbone if isinstance(backbone, str) else path_of(backbone)
-    return dataclasses.replace(config, backbone=name), backbone  # type: ignore[type-var]
+    return dataclasses.replace(config, network=name), backbone  # type: ignore[type-var]
 
 
 def path_of(backbone: nn.Module | type[nn.Module]) -> str:
@@ -214,12 +214,12 @@ def _made(cls: type[Any], observation_space: gym.Space[Any]) -> object:
     from torch import nn
 
     if not issubclass(cls, nn.Module):
-        raise ValueError(f"backbone {cls.__name__} must be an nn.Module")
+        raise ValueError(f"network {cls.__name__} must be an nn.Module")
     try:
         return cls(observation_space)
     except Exception as error:
         text = " ".join(str(error).split())
-        raise ValueError(f"backbone {cls.__name__}(observation_space) cannot be built: {text}") from error
+        raise ValueError(f"network {cls.__name__}(observation_space) cannot be built: {text}") from error
 
 
 def _class(path: str) -> Any:
@@ -230,14 +230,14 @@ def _class(path: str) -> Any:
     module = _imported(module_name)
     if module is None:
         raise ValueError(
-            f"backbone {path} is code from outside gymnast: import {module_name} first, or allow it by trust=True "
+            f"network {path} is code from outside gymnast: import {module_name} first, or allow it by trust=True "
             "(--trust)"
         )
     found = getattr(module, class_name, None)
     if found is None:
-        raise ValueError(f"backbone {path}: {module_name} has no {class_name}")
+        raise ValueError(f"network {path}: {module_name} has no {class_name}")
     if not isinstance(found, type) or not issubclass(found, nn.Module):
-        raise ValueError(f"backbone {path} is not an nn.Module")
+        raise ValueError(f"network {path} is not an nn.Module")
     return found
 
 

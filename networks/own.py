@@ -23,7 +23,7 @@ def checked(module: object, name: str, space: gym.Space[Any]) -> nn.Module:
         ValueError: its features of observations [B, ...] are not float32 [B, out_features].
     """
     if not isinstance(module, nn.Module) or not _counts(getattr(module, "out_features", None)):
-        raise ValueError(f"backbone {name} must be an nn.Module with an integer attribute out_features >= 1")
+        raise ValueError(f"network {name} must be an nn.Module with an integer attribute out_features >= 1")
     obs, before = observations(space, _device(module)), observations(space, _device(module))
     module.eval()
     try:
@@ -32,18 +32,18 @@ def checked(module: object, name: str, space: gym.Space[Any]) -> nn.Module:
     except Exception as error:
         text = " ".join(str(error).split())
         raise ValueError(
-            f"backbone {name} failed on 2 observations of {space}: {type(error).__name__}: {text}"
+            f"network {name} failed on 2 observations of {space}: {type(error).__name__}: {text}"
         ) from error
     wanted = f"features must be a float32 tensor [2, {module.out_features}] for 2 observations (out_features)"
     if not isinstance(features, Tensor):
-        raise ValueError(f"backbone {name} returned a {type(features).__name__}; its {wanted}")
+        raise ValueError(f"network {name} returned a {type(features).__name__}; its {wanted}")
     if features.dtype != torch.float32 or features.shape != (2, module.out_features) or features.is_meta:
         found = f"{str(features.dtype)[6:]} {list(features.shape)}{' on the device meta' * features.is_meta}"
-        raise ValueError(f"backbone {name} returned {found}; its {wanted}")
+        raise ValueError(f"network {name} returned {found}; its {wanted}")
     if not features.isfinite().all():
-        raise ValueError(f"backbone {name} returned features that are infinite or not a number")
+        raise ValueError(f"network {name} returned features that are infinite or not a number")
     if not _same(obs, before):
-        raise ValueError(f"backbone {name} writes to its observations, which others read too; copy them first")
+        raise ValueError(f"network {name} writes to its observations, which others read too; copy them first")
     return module
 
 

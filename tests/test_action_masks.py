@@ -167,7 +167,7 @@ def test_what_is_not_allowed_is_worth_nothing(cut: bool, double: bool, n_step: i
         train_period=1,
         target_period=10,
     )
-    learner = DQN(env.single_observation_space, env.single_action_space, config, seed=0, backbone=Constant())
+    learner = DQN(env.single_observation_space, env.single_action_space, config, seed=0, network=Constant())
     outputs = learner.values.outputs
     with torch.no_grad():
         for network in (learner.online, learner.target):

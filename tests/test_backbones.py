@@ -76,7 +76,7 @@ def test_layouts_are_the_same_image(net: type[nn.Module]) -> None:
 
 @pytest.mark.parametrize("net", [*IMAGE_NETS, *SEQUENCE_NETS, Embedding], ids=lambda net: net.name)
 def test_refuses_other_observations(net: type[nn.Module]) -> None:
-    with pytest.raises(ValueError, match=f"backbone {net.name} needs"):
+    with pytest.raises(ValueError, match=f"network {net.name} needs"):
         net(Dict({"a": Discrete(3)}))
 
 

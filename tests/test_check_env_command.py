@@ -42,7 +42,7 @@ def test_an_image_environment(capsys: pytest.CaptureFixture[str]) -> None:
     assert found["build"] == "ok: own/Camera-v0, 1 row"
     assert found["episodes"] == "ok: 4 ended, of 5 to 5 steps"
     images = "observations [40, 48, 3] are images of 40x48 pixels and 3 channels, for convolutions"
-    assert found["backbone"] == f"ok: auto is nature-cnn; {images}"
+    assert found["network"] == f"ok: auto is nature-cnn; {images}"
     names = found["agents"].removeprefix("ok: ").split(", ")
     assert {"dqn", "ppo", "rainbow"} <= set(names)
     assert not {"value-iteration", "q-learning"} & set(names)
@@ -55,7 +55,7 @@ def test_an_image_environment(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_agents_that_fit(id: str, fit: set[str], unfit: set[str], capsys: pytest.CaptureFixture[str]) -> None:
     code, found = lines([id, "--steps", "20", "--seed", "3"], capsys)
     names = set(found["agents"].removeprefix("ok: ").split(", "))
-    assert (code, found["backbone"]) == (0, "ok: auto is mlp")
+    assert (code, found["network"]) == (0, "ok: auto is mlp")
     assert fit <= names
     assert not unfit & names
 

@@ -147,7 +147,7 @@ TOGETHER = {
 AGENT_CHANGES: dict[str, tuple[list[str], Any]] = {
     "objective": (["average-reward"], "average-reward"),
     "policy": (["greedy"], "greedy"),
-    "backbone": (["nature-cnn"], "nature-cnn"),
+    "network": (["nature-cnn"], "nature-cnn"),
     "activation": (["gelu"], "gelu"),
     "optimizer": (["nature-rmsprop"], "nature-rmsprop"),
     "replay_path": (["frames"], "frames"),
@@ -417,7 +417,7 @@ def test_help_says_types_and_defaults_as_a_person_would(capsys: pytest.CaptureFi
         "--learning-rate FLOAT or schedule",
         "--hidden-sizes INT ... ",
         "--recurrent none|lstm|gru",
-        "--backbone NAME",
+        "--network NAME",
         "--env-options JSON",
         "--stop-return FLOAT",
         "absolute value. (default: off)",

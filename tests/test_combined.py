@@ -162,7 +162,7 @@ def test_weights_depend_on_the_generator_alone() -> None:
     ("space", "options", "message"),
     [
         (IMAGE, {"activation": "rulu"}, "activation must be one of relu, tanh"),
-        (spaces.Box(-1, 1, (2,)), {}, "backbone combined needs a uint8 image .* among the parts .*; mlp takes any"),
+        (spaces.Box(-1, 1, (2,)), {}, "network combined needs a uint8 image .* among the parts .*; mlp takes any"),
         (spaces.Dict({"a": spaces.Box(0, 255, (3, 20, 20), np.uint8)}), {}, "of at least 36x36 pixels"),
         (spaces.Dict({"a": IMAGE, "b": spaces.Text(3)}), {}, "a network cannot read a Text observation"),
         (spaces.Dict({"a": IMAGE}), {"hidden_sizes": (0,)}, "hidden_sizes must be numbers >= 1"),
@@ -197,16 +197,16 @@ def test_dqn_trains_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     gym.register("Pictures-v0", entry_point=Pictures, max_episode_steps=20)
     options = "--steps 100 --learning-starts 40 --log-every 50 --batch-size 8 --hidden-sizes 16 --no-video --name r"
     try:
-        assert main(["train", "dqn", "--env", "Pictures-v0", "--backbone", "combined", *options.split()]) == 0
+        assert main(["train", "dqn", "--env", "Pictures-v0", "--network", "combined", *options.split()]) == 0
     finally:
         del gym.registry["Pictures-v0"]
     run = tmp_path / "runs/Pictures-v0/dqn/r"
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert rows[-1]["env_step"] == 100
     assert any(math.isfinite(row.get("loss", math.nan)) for row in rows)
-    assert json.loads((run / "config.json").read_text())["config"]["backbone"] == "combined"
+    assert json.loads((run / "config.json").read_text())["config"]["network"] == "combined"
 
 
 def test_bf16_is_refused() -> None:
     with pytest.raises(ValueError, match="bf16 needs a backbone nature-cnn or efficient-cnn, got Combined"):
-        DQN(Pictures.observation_space, Pictures.action_space, DQNConfig(backbone="combined", bf16=True))
+        DQN(Pictures.observation_space, Pictures.action_space, DQNConfig(network="combined", bf16=True))

@@ -116,7 +116,7 @@ class Table(nn.Module):
 
 def test_td_loss_by_hand() -> None:
     """Two states, two actions: Q(s, a) = online[a, s], and the target's own best action is bootstrapped from."""
-    learner = agent(dataclasses.replace(SMALL, loss="mse", gamma=0.5, hidden_sizes=None), backbone=Table())
+    learner = agent(dataclasses.replace(SMALL, loss="mse", gamma=0.5, hidden_sizes=None), network=Table())
     with torch.no_grad():
         learner.online.head.stream.output.weight.copy_(torch.tensor([[1.0, 2.0], [3.0, 4.0]]))  # [A, S]
         learner.target.head.stream.output.weight.copy_(torch.tensor([[10.0, 20.0], [30.0, 5.0]]))
@@ -143,7 +143,7 @@ def test_td_loss_by_hand() -> None:
 @pytest.mark.parametrize(("end", "target"), [("truncated", 1.0 + 0.5 * 7.0), ("terminated", 1.0)])
 def test_truncation_keeps_the_bootstrap(end: str, target: float) -> None:
     """A one-state environment whose final observation is worth 7."""
-    learner = agent(dataclasses.replace(SMALL, gamma=0.5, hidden_sizes=None), actions=1, backbone=Table())
+    learner = agent(dataclasses.replace(SMALL, gamma=0.5, hidden_sizes=None), actions=1, network=Table())
     with torch.no_grad():
         for network in (learner.online, learner.target):
             network.head.stream.output.weight.copy_(torch.tensor([[0.0, 7.0]]))
@@ -306,7 +306,7 @@ def test_a_loss_that_is_not_finite_is_seen_in_the_metrics() -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"n_step": 3}, {"optimizer": "sgd", "tau": 0.1}, {"backbone": f"{__name__}:Net"}]
+    "changes", [{}, {"n_step": 3}, {"optimizer": "sgd", "tau": 0.1}, {"network": f"{__name__}:Net"}]
 )
 def test_state_goes_on_exactly(changes: dict[str, Any]) -> None:
     config = dataclasses.replace(SMALL, **changes)

@@ -31,8 +31,8 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def agent(space: Any = BOX, *, backbone: nn.Module | None = None, **changes: Any) -> DQN:
-    return DQN(space, spaces.Discrete(3), dataclasses.replace(SMALL, **changes), seed=1, backbone=backbone)
+def agent(space: Any = BOX, *, network: nn.Module | None = None, **changes: Any) -> DQN:
+    return DQN(space, spaces.Discrete(3), dataclasses.replace(SMALL, **changes), seed=1, network=network)
 
 
 def shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:
@@ -77,12 +77,12 @@ class Own(nn.Module):
 
 
 def test_hidden_sizes_with_a_user_s_backbone_are_the_head_s() -> None:
-    assert shapes(agent(backbone=Own()).online) == {
+    assert shapes(agent(network=Own()).online) == {
         "head.stream.hidden.0.weight": (8, 5),
         "head.stream.hidden.1.weight": (6, 8),
         "head.stream.output.weight": (3, 6),
     }
-    assert shapes(agent(backbone=Own(), hidden_sizes=None).online) == {"head.stream.output.weight": (3, 5)}
+    assert shapes(agent(network=Own(), hidden_sizes=None).online) == {"head.stream.output.weight": (3, 5)}
 
 
 # Dueling.
@@ -267,7 +267,7 @@ def test_numpy_forward_equals_torch(rows: int, changes: dict[str, Any]) -> None:
         {"values": "implicit"},
         {"activation": "tanh"},
         {"recurrent": "gru", "sequence_length": 4, "sequence_period": 2, "burn_in": 2},
-        {"backbone": Own(), "hidden_sizes": None},
+        {"network": Own(), "hidden_sizes": None},
     ],
 )
 def test_other_networks_act_in_torch(changes: dict[str, Any]) -> None:

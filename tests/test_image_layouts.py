@@ -140,7 +140,7 @@ def test_an_image_environment_trains_and_says_its_backbone(
     result = train(agent, options, env=lambda: Camera(shape))
     assert result.exit_code == 0
     channels = 3 if len(shape) == 3 else 1
-    said = f"backbone auto is nature-cnn: observations {list(shape)} are images of 40x48 pixels and {channels} channels"
+    said = f"network auto is nature-cnn: observations {list(shape)} are images of 40x48 pixels and {channels} channels"
     assert said in capfd.readouterr().err
     agent_again = load(result.path)
     assert evaluate(agent_again, lambda: Camera(shape), episodes=2).lengths == (5, 5)

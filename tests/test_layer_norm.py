@@ -45,7 +45,7 @@ NETWORKS: dict[str, tuple[spaces.Space[Any], dict[str, Any]]] = {
     "tanh": (BOX, {"hidden_sizes": (8, 6), "activation": "tanh"}),
     "nature-cnn": (IMAGES, {"hidden_sizes": (16,)}),
     "nature-cnn, no layers": (IMAGES, {"hidden_sizes": ()}),
-    "minatar-cnn": (spaces.Box(0, 1, (10, 10, 4), np.float32), {"backbone": "minatar-cnn", "hidden_sizes": (16,)}),
+    "minatar-cnn": (spaces.Box(0, 1, (10, 10, 4), np.float32), {"network": "minatar-cnn", "hidden_sizes": (16,)}),
     "combined": (spaces.Dict({"a": IMAGES, "b": BOX}), {"hidden_sizes": (16,)}),
     "discrete": (spaces.Discrete(5), {"hidden_sizes": (8,)}),
 }

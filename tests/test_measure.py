@@ -66,16 +66,16 @@ def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
         ("list agents --env CartPole-v1", "--env belongs to the list networks, not to agents"),
         ("list networks --env CartPole-v9", "CartPole"),
         (
-            "train ppo --env CartPole-v1 --backbone.width 2",
-            "--backbone.width is an option of a backbone, and auto has none",
+            "train ppo --env CartPole-v1 --network.width 2",
+            "--network.width is an option of a backbone, and auto has none",
         ),
         (
-            "train ppo --env Pong-v5 --backbone impala --backbone.widt 2",
-            "no option --backbone.widt; did you mean --backbone.width?",
+            "train ppo --env Pong-v5 --network impala --network.widt 2",
+            "no option --network.widt; did you mean --network.width?",
         ),
-        ("train ppo --env Pong-v5 --backbone impala --backbone.width 0", "backbone impala: width must be >= 1, got 0"),
-        ("train ppo --env CartPole-v1 --backbone impala", "backbone impala needs images"),
-        ("train ppo --env CartPole-v1 --backbone lstm", "backbone lstm needs a sequence"),
+        ("train ppo --env Pong-v5 --network impala --network.width 0", "network impala: width must be >= 1, got 0"),
+        ("train ppo --env CartPole-v1 --network impala", "network impala needs images"),
+        ("train ppo --env CartPole-v1 --network lstm", "network lstm needs a sequence"),
     ],
 )
 def test_mistakes_are_one_line(words: str, line: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -88,13 +88,13 @@ def test_mistakes_are_one_line(words: str, line: str, capsys: pytest.CaptureFixt
 @pytest.mark.slow
 def test_options_are_kept_in_the_run(tmp_path: object, capsys: pytest.CaptureFixture[str]) -> None:
     words = (
-        "train ppo --env CartPole-v1 --wrapper FrameStackObservation:stack_size=4 --backbone gru --backbone.units 7 "
-        f"--backbone.reset before --steps 600 --rollout-steps 32 --no-video --name run --out {tmp_path}"
+        "train ppo --env CartPole-v1 --wrapper FrameStackObservation:stack_size=4 --network gru --network.units 7 "
+        f"--network.reset before --steps 600 --rollout-steps 32 --no-video --name run --out {tmp_path}"
     )
     assert main(words.split()) == 0
     import gymnast
 
     agent = gymnast.load(f"{tmp_path}/CartPole-v1/ppo/run")
-    assert agent.config.backbone_options == {"units": 7, "reset": "before"}
+    assert agent.config.network_options == {"units": 7, "reset": "before"}
     assert main(f"resume {tmp_path}/CartPole-v1/ppo/run --steps 900".split()) == 0
     assert main(f"evaluate {tmp_path}/CartPole-v1/ppo/run --episodes 2".split()) == 0

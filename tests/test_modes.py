@@ -71,12 +71,12 @@ SEARCHES: dict[str, tuple[Any, Any]] = {
 }
 
 
-def learned(cls: Any, config: Any, *, num_envs: int = 4, steps: int = 320, backbone: nn.Module | None = None) -> Any:
+def learned(cls: Any, config: Any, *, num_envs: int = 4, steps: int = 320, network: nn.Module | None = None) -> Any:
     """An agent with the network after some env steps in CartPole."""
     torch.manual_seed(0)
     env = make("CartPole-v1", num_envs, seed=0)
     spaces = env.single_observation_space, env.single_action_space
-    agent = cls(*spaces, config, num_envs=num_envs, backbone=backbone or Moody(spaces[0]))
+    agent = cls(*spaces, config, num_envs=num_envs, network=network or Moody(spaces[0]))
     actor, obs, start = agent.actor(num_envs, explore=True, seed=0), env.reset(), env.start
     while agent.env_step < steps:
         acted = actor.act(obs, start)
@@ -173,7 +173,7 @@ def test_batch_norm_without_statistics_is_refused() -> None:
     network = Moody(gym.spaces.Box(-1, 1, (4,)))
     network.norm = nn.BatchNorm1d(32, track_running_stats=False)
     with pytest.raises(ValueError, match=r"BatchNorm1d .* has no running statistics.*use track_running_stats=True"):
-        learned(DQN, DQNConfig(), backbone=network)
+        learned(DQN, DQNConfig(), network=network)
 
 
 def test_a_search_keeps_the_buffers_of_its_network() -> None:
@@ -204,7 +204,7 @@ def test_parts_that_a_user_keeps_in_evaluation_mode_stay_there() -> None:
             self.norm.eval()
             return self
 
-    agent = learned(DQN, DQNConfig(learning_starts=40), backbone=Frozen(gym.spaces.Box(-1, 1, (4,))))
+    agent = learned(DQN, DQNConfig(learning_starts=40), network=Frozen(gym.spaces.Box(-1, 1, (4,))))
     assert int(moody(agent).seen) == agent.updates
     assert int(moody(agent).norm.num_batches_tracked) == 0
 
@@ -227,7 +227,7 @@ def test_workers_share_running_statistics(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{Path(__file__).resolve().parent.parent}")
     config = ActorCriticConfig(
-        workers=2, optimizer_eps=None, rollout_steps=8, epochs=1, minibatches=1, trunk="shared", backbone="moody15:Net"
+        workers=2, optimizer_eps=None, rollout_steps=8, epochs=1, minibatches=1, trunk="shared", network="moody15:Net"
     )
     options = TrainOptions(env="CartPole-v1", steps=400, out=str(tmp_path / "runs"), video=False, eval_episodes=2)
     result = train("ppo", options, config)

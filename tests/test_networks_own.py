@@ -64,7 +64,7 @@ def built(module: nn.Module, space: Any = SPACE) -> nn.Module:
         (Own(lambda features: features[:, None]), r"Own returned float32 \[2, 1, 4\]"),
         (Own(lambda features: features * torch.nan), "Own returned features that are infinite or not a number"),
         (Writes(), "Writes writes to its observations"),
-        (OnMeta(), "backbone OnMeta failed on 2 observations of Box"),
+        (OnMeta(), "network OnMeta failed on 2 observations of Box"),
         (Raises(), r"Raises failed on 2 observations of Box\(.*\): KeyError: 'two\\nlines'"),
     ],
 )
@@ -87,7 +87,7 @@ def test_lazy_layers_get_their_sizes_and_learn() -> None:
             return features
 
     assert built(Lazy()).layer.weight.shape == (4, 3)  # type: ignore[union-attr]
-    agent = PPO(SPACE, spaces.Discrete(2), backbone=Lazy())
+    agent = PPO(SPACE, spaces.Discrete(2), network=Lazy())
     assert agent.predict(np.zeros(3, np.float32)) in (0, 1)
 
 

@@ -35,7 +35,7 @@ def test_own_backbone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
         return (code, *capsys.readouterr())
 
     options = "--steps 60 --learning-starts 20 --no-video --name r"
-    code, _, said = gymnast(f"train dqn --env CartPole-v1 --backbone nets:Small {options}")
+    code, _, said = gymnast(f"train dqn --env CartPole-v1 --network nets:Small {options}")
     assert code == 0, said
     run = "runs/CartPole-v1/dqn/r"
     code, shown, said = gymnast(f"evaluate {run} --episodes 1")
@@ -46,5 +46,5 @@ def test_own_backbone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     code, shown, said = gymnast(f"evaluate {run} --episodes 1 --trust")
     assert code == 0, said
     assert shown.startswith("imported")
-    code, _, said = gymnast("train dqn --env CartPole-v1 --backbone nets:Smal --steps 60")
-    assert (code, said) == (2, "gymnast: backbone nets:Smal: nets has no class Smal; did you mean Small?\n")
+    code, _, said = gymnast("train dqn --env CartPole-v1 --network nets:Smal --steps 60")
+    assert (code, said) == (2, "gymnast: network nets:Smal: nets has no class Smal; did you mean Small?\n")

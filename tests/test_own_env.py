@@ -118,14 +118,14 @@ def test_own_environment_trains_resumes_and_is_evaluated(gymnast_: Command, env:
 @pytest.mark.slow
 @pytest.mark.parametrize("words", ["dqn --learning-starts 20 --vectorization async", "a3c --workers 2"])
 def test_own_files_reach_worker_processes(gymnast_: Command, words: str) -> None:
-    own = "--env ./my_lines.py:line --backbone ./my_nets.py:Small"
+    own = "--env ./my_lines.py:line --network ./my_nets.py:Small"
     code, _, said = gymnast_(f"train {words} {own} --num-envs 2 --steps 60 --no-video --name r")
     assert code == 0, said
 
 
 def test_own_backbone_in_a_file(gymnast_: Command) -> None:
     options = "--steps 60 --learning-starts 20 --no-video --name r --batch-size 8"
-    code, _, said = gymnast_(f"train dqn --env CartPole-v1 --backbone ./my_nets.py:Small {options}")
+    code, _, said = gymnast_(f"train dqn --env CartPole-v1 --network ./my_nets.py:Small {options}")
     assert code == 0, said
     run = "runs/CartPole-v1/dqn/r"
     code, shown, said = gymnast_(f"evaluate {run} --episodes 1")
@@ -144,9 +144,9 @@ def test_own_backbone_in_a_file(gymnast_: Command) -> None:
         ("--env my_lines:number", "environment 'my_lines:number': it is an int, not a function or class"),
         ("--env my_lines:nothing", "environment my_lines:nothing cannot be used: the function returned an int"),
         ("--env no_such_module:Env-v0", "no module no_such_module; use ./file.py:NAME for a file"),
-        ("--env CartPole-v1 --backbone ./my_nets.py:Smal", "./my_nets.py has no class Smal; did you mean Small?"),
-        ("--env CartPole-v1 --backbone my_nets:small", "backbone my_nets:small is not an nn.Module"),
-        ("--env CartPole-v1 --backbone ./nets.py:Small", "backbone ./nets.py:Small: no file nets.py"),
+        ("--env CartPole-v1 --network ./my_nets.py:Smal", "./my_nets.py has no class Smal; did you mean Small?"),
+        ("--env CartPole-v1 --network my_nets:small", "network my_nets:small is not an nn.Module"),
+        ("--env CartPole-v1 --network ./nets.py:Small", "network ./nets.py:Small: no file nets.py"),
         ("--env ./my_lines.py:line --native", "./my_lines.py:line has no device-native version"),
     ],
 )

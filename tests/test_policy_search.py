@@ -438,7 +438,7 @@ class Features(nn.Module):
 def test_a_backbone_of_ones_own_is_searched_too() -> None:
     env = make(lambda: gym.wrappers.TransformObservation(Scripted(), lambda obs: obs[:2], BOX), 2, seed=0)
     config = HillClimbingConfig(episodes=1)  # so that two rows have two candidates
-    agent = HillClimbing(BOX, env.single_action_space, config, num_envs=2, backbone=Features())
+    agent = HillClimbing(BOX, env.single_action_space, config, num_envs=2, network=Features())
     assert agent.network.size == 1 + 6 + 3 * 3 + 3
     before = agent.first.clone()
     agent.propose()

@@ -123,14 +123,14 @@ def test_it_goes_on_from_its_state() -> None:
         ({"life_loss": True}, {}, "life_loss True cannot be used in a population"),
         ({"cuda_graphs": True}, {}, "cuda_graphs needs device cuda"),
         ({"minibatches": 100}, {}, "minibatches must be <= 32"),
-        ({"backbone": "minatar-cnn"}, {}, "use backbone mlp"),
+        ({"network": "minatar-cnn"}, {}, "use backbone mlp"),
         ({}, {"reward_scale": (1.0, 1.0)}, "reward_scale cannot vary between members; learning_rate, gamma"),
         ({}, {"epsilon": (0.5, 1.5)}, "epsilon must be between 0 and 1, got 1.5"),
         ({"optimizer": "adamw"}, {"learning_rate": (0.1, 0.2)}, "learning_rate can vary between"),
     ],
 )
 def test_what_a_population_does_not_have_is_refused(changes: dict[str, Any], vary: Any, message: str) -> None:
-    space = spaces.Box(0, 1, (10, 10, 4), bool) if "backbone" in changes else VECTOR
+    space = spaces.Box(0, 1, (10, 10, 4), bool) if "network" in changes else VECTOR
     with pytest.raises(ValueError, match=message):
         PQNPopulation(space, spaces.Discrete(2), PQNConfig(**SMALL | changes), seeds=(0, 1), num_envs=4, vary=vary)
 

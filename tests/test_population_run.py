@@ -251,7 +251,7 @@ def test_a_population_learns(tmp_path: Path) -> None:
         ("train pqn --env {} --seeds 0:2 --vary entropy-coef=0,1", "entropy_coef cannot vary between members"),
         ("train dqn --env {} --seeds 0:2 --vary target-period=10,2.5", "target_period must be a whole number, got 2.5"),
         ("train dqn --env {} --seeds 0:2 --replay-size 3", "replay_size must be >= 5 for 1 environments, got 3"),
-        ("train pqn --env gymnast/MinAtar-Breakout-v1 --seeds 0:2 --backbone minatar-cnn", "use backbone mlp"),
+        ("train pqn --env gymnast/MinAtar-Breakout-v1 --seeds 0:2 --network minatar-cnn", "use backbone mlp"),
         ("train ppo --env {} --seeds 0:2 --seed 1", "--seed cannot be combined with --seeds"),
         ("train ppo --env {} --seeds 0:2 --no-native", "--no-native cannot be combined with --seeds"),
         ("train ppo --env {} --seeds 0:2 --video", "--video cannot be combined with --seeds"),

@@ -111,30 +111,30 @@ def test_a_backbone_is_a_module_a_class_or_a_name(name: str) -> None:
     cls, config_class = BUILDERS[name]
     ours = f"{__name__}:Small"
     for backbone in (Small, Small(BOX), ours):
-        agent: Any = cls(BOX, TWO, backbone=backbone)
+        agent: Any = cls(BOX, TWO, network=backbone)
         network = getattr(agent, "online", None) or agent.network
         network = network if isinstance(network, nn.Module) else network.network
         assert any(isinstance(module, Small) for module in network.modules())
-        assert agent.config.backbone == ours
+        assert agent.config.network == ours
         assert agent.predict(np.zeros(4)) in (0, 1)
-    assert config_class(backbone=Small).backbone == ours
-    assert config_class(backbone=Small) == config_class(backbone=ours)
-    cls(BOX, TWO, config_class(backbone=Small), backbone="mlp")
+    assert config_class(network=Small).network == ours
+    assert config_class(network=Small) == config_class(network=ours)
+    cls(BOX, TWO, config_class(network=Small), network="mlp")
 
 
 def test_two_trunks_of_a_class_and_one_of_a_module() -> None:
-    assert PPO(BOX, TWO, backbone=Small).network.critic is not None
-    assert PPO(BOX, TWO, backbone=Small(BOX)).network.critic is None
+    assert PPO(BOX, TWO, network=Small).network.critic is not None
+    assert PPO(BOX, TWO, network=Small(BOX)).network.critic is None
     with pytest.raises(ValueError, match="a backbone given as a module is one trunk: use trunk shared, or give its"):
-        PPO(BOX, TWO, ActorCriticConfig(trunk="separate"), backbone=Small(BOX))
+        PPO(BOX, TWO, ActorCriticConfig(trunk="separate"), network=Small(BOX))
 
 
 def test_networks_build_takes_a_class() -> None:
     built = build(Small, BOX, generator=torch.Generator())
     assert isinstance(built, Small)
-    with pytest.raises(ValueError, match=r"backbone Wide\(observation_space\) cannot be built: .*'outputs'"):
+    with pytest.raises(ValueError, match=r"network Wide\(observation_space\) cannot be built: .*'outputs'"):
         build(Wide, BOX, generator=torch.Generator())
-    with pytest.raises(ValueError, match=r"backbone int must be an nn.Module"):
+    with pytest.raises(ValueError, match=r"network int must be an nn.Module"):
         build(int, BOX, generator=torch.Generator())  # type: ignore[arg-type]
 
 
@@ -143,17 +143,17 @@ def test_a_config_takes_what_json_can_name() -> None:
         pass
 
     assert named("mlp") == "mlp"
-    with pytest.raises(ValueError, match="backbone Local cannot be found by its name: define the class at the top"):
-        DQNConfig(backbone=Local)
-    with pytest.raises(ValueError, match="backbone must be a name or a class in a config; pass a module to the agent"):
-        DQNConfig(backbone=Small(BOX))  # type: ignore[arg-type]
-    assert DQN(BOX, TWO, backbone=Local).predict(np.zeros(4)) in (0, 1)
+    with pytest.raises(ValueError, match="network Local cannot be found by its name: define the class at the top"):
+        DQNConfig(network=Local)
+    with pytest.raises(ValueError, match="network must be a name or a class in a config; pass a module to the agent"):
+        DQNConfig(network=Small(BOX))  # type: ignore[arg-type]
+    assert DQN(BOX, TWO, network=Local).predict(np.zeros(4)) in (0, 1)
 
 
 @needs_no_mps
 def test_messages_are_for_scripts_too(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"import elsewhere first, or allow it by trust=True \(--trust\)"):
-        DQN(BOX, TWO, DQNConfig(backbone="elsewhere:Net"))
+        DQN(BOX, TWO, DQNConfig(network="elsewhere:Net"))
     with pytest.raises(UsageError, match=r"^device mps is not available here"):
         train("dqn", TrainOptions(env="CartPole-v1", device="mps", out=str(tmp_path)))
     (tmp_path / "file").write_text("")
@@ -178,8 +178,8 @@ def test_the_command_line_says_flags(tmp_path: Path, capsys: pytest.CaptureFixtu
         lambda: A2C(BOX, gym.spaces.Box(-2.0, 2.0, (1,)), seed=3),
         lambda: PPO(BOX, TWO, ActorCriticConfig(recurrent="lstm"), num_envs=8, seed=3),
         lambda: EvolutionStrategies(BOX, TWO, seed=3),
-        lambda: Reinforce(BOX, TWO, backbone=Small, seed=3),
-        lambda: DQN(BOX, TWO, backbone=Small(BOX), seed=3),
+        lambda: Reinforce(BOX, TWO, network=Small, seed=3),
+        lambda: DQN(BOX, TWO, network=Small(BOX), seed=3),
     ],
 )
 def test_save_and_load(make_agent: Any, tmp_path: Path) -> None:
@@ -201,14 +201,14 @@ def test_a_table_is_saved(tmp_path: Path) -> None:
 
 
 def test_a_module_that_its_class_does_not_rebuild_is_given_again(tmp_path: Path) -> None:
-    agent = DQN(BOX, TWO, backbone=Wide(4, 6), seed=4)
+    agent = DQN(BOX, TWO, network=Wide(4, 6), seed=4)
     gymnast.save(agent, tmp_path / "agent.pt")
-    with pytest.raises(UsageError, match=r"backbone Wide\(observation_space\) cannot be built"):
+    with pytest.raises(UsageError, match=r"network Wide\(observation_space\) cannot be built"):
         load(tmp_path / "agent.pt")
-    other: Any = load(tmp_path / "agent.pt", backbone=Wide(4, 6))
+    other: Any = load(tmp_path / "agent.pt", network=Wide(4, 6))
     assert action(other) == action(agent)
     with pytest.raises(UsageError, match="does not match its own description"):
-        load(tmp_path / "agent.pt", backbone=Wide(4, 5))
+        load(tmp_path / "agent.pt", network=Wide(4, 5))
 
 
 def test_a_saved_agent_is_evaluated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -282,7 +282,7 @@ def test_a_constructor_is_trained(tmp_path: Path) -> None:
 
 def test_a_backbone_class_in_a_config_is_trained_and_loaded(tmp_path: Path) -> None:
     options = TrainOptions(env="CartPole-v1", out=str(tmp_path), **{**FAST, "steps": 300})
-    config = DQNConfig(backbone=Small, learning_starts=50)
+    config = DQNConfig(network=Small, learning_starts=50)
     result = train("dqn", options, config)
     agent: Any = load(result.path)
     assert isinstance(agent.online.backbone, Small)

@@ -114,7 +114,7 @@ def test_resumed_equals_uninterrupted(tmp_path: Path, agent: str, env: str, num_
 
 OVERLAPPING = [
     ("CartPole-v1", {"vectorization": "async"}, SMALL_DQN, 200),
-    ("ALE/Pong-v5", {"env_options": '{"screen": 36}', "max_episode_steps": 30}, {**SMALL_DQN, "backbone": "mlp"}, 60),
+    ("ALE/Pong-v5", {"env_options": '{"screen": 36}', "max_episode_steps": 30}, {**SMALL_DQN, "network": "mlp"}, 60),
 ]
 
 

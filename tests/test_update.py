@@ -77,7 +77,7 @@ def test_transform_equals_backward(part: str) -> None:
 
 def test_transform_equals_backward_for_images() -> None:
     """Where weights do not lie in memory as they are counted: each gradient belongs to its own entry."""
-    space, config = spaces.Box(0, 255, (4, 10, 10), np.uint8), replace(PLAIN, backbone="minatar-cnn", noisy=True)
+    space, config = spaces.Box(0, 255, (4, 10, 10), np.uint8), replace(PLAIN, network="minatar-cnn", noisy=True)
     agent, same = (DQN(space, ACTIONS, config, seed=1) for _ in range(2))
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (2, 16, 4, 10, 10), generator=generator, dtype=torch.uint8)

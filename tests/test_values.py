@@ -329,7 +329,7 @@ def table_agent(online: list[Any], target: list[Any], **changes: Any) -> DQN:
     """An agent whose outputs in state s (one-hot) are column s of the given [A * K, S] numbers."""
     config = DQNConfig(batch_size=1, replay_size=100, loss="mse", gamma=0.5, **changes)
     actions = len(online) // build_values(config, CPU).outputs
-    learner = DQN(spaces.Box(-1, 1, (2,)), spaces.Discrete(actions), config, seed=0, backbone=Table())
+    learner = DQN(spaces.Box(-1, 1, (2,)), spaces.Discrete(actions), config, seed=0, network=Table())
     with torch.no_grad():
         for network, weight in ((learner.online, online), (learner.target, target)):
             network.head.stream.output.weight.copy_(torch.tensor(weight))

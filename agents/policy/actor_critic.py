@@ -54,11 +54,11 @@ class ActorCritic(Predicts):
         num_envs: int = 1,
         device: str | torch.device = "cpu",
         seed: int | np.random.SeedSequence = 0,
-        backbone: Backbone | None = None,
+        network: Backbone | None = None,
     ) -> None:
         self.observation_space: gym.Space[Any] = observation_space
         self.action_space: gym.Space[Any] = action_space
-        self.config, wanted = settled(config or ActorCriticConfig(), backbone)
+        self.config, wanted = settled(config or ActorCriticConfig(), network)
         config = self.config
         self.num_envs, self.device = num_envs, torch.device(device)
         self.length = None if config.recurrent == "none" else config.sequence_length or config.rollout_steps

@@ -58,10 +58,10 @@ class ActorCriticConfig:
     """Clip the gradient to this Euclidean norm."""
     max_grad_value: float | None = None
     """Clip each entry of the gradient to this absolute value."""
-    backbone: BackboneName = "auto"
+    network: BackboneName = "auto"
     """Network below the heads: auto, mlp, nature-cnn, efficient-cnn, minatar-cnn, combined or module:Class."""
-    backbone_options: dict[str, Any] = field(default_factory=dict, metadata={"flag": False})
-    """Options of the named backbone; on the command line --backbone.NAME VALUE. See gymnast list networks."""
+    network_options: dict[str, Any] = field(default_factory=dict, metadata={"flag": False})
+    """Options of the named backbone; on the command line --network.NAME VALUE. See gymnast list networks."""
     hidden_sizes: tuple[int, ...] | None = None
     """Units of the fully connected layers. Default: the backbone's (MLP: 64 64)."""
     activation: str = "tanh"
@@ -106,8 +106,8 @@ class ActorCriticConfig:
     """On a GPU, record all updates of a rollout once and replay them, which removes the gaps between kernels."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "backbone", named(self.backbone))
-        options_of(named(self.backbone), self.backbone_options)
+        object.__setattr__(self, "network", named(self.network))
+        options_of(named(self.network), self.network_options)
         for name in ("rollout_steps", "epochs", "minibatches", "memory_size", "sequence_length"):
             value = getattr(self, name)
             if value is not None and value < 1:

@@ -27,7 +27,7 @@ class NetworkConfig(Protocol):
     """The network settings of a config."""
 
     @property
-    def backbone_options(self) -> dict[str, Any]: ...
+    def network_options(self) -> dict[str, Any]: ...
     @property
     def hidden_sizes(self) -> tuple[int, ...] | None: ...
     @property
@@ -90,7 +90,7 @@ def _trunk(
     base = build(
         backbone,
         observation_space,
-        options=config.backbone_options,
+        options=config.network_options,
         hidden_sizes=hidden_sizes,
         activation=config.activation,
         init=config.init,

@@ -44,10 +44,10 @@ class ReinforceConfig:
     """Clip the gradient, a sum over each episode's steps, to this Euclidean norm."""
     max_grad_value: float | None = None
     """Clip each entry of the gradient to this absolute value."""
-    backbone: BackboneName = "auto"
+    network: BackboneName = "auto"
     """Network below the heads: auto, mlp, nature-cnn, efficient-cnn, minatar-cnn, combined or module:Class."""
-    backbone_options: dict[str, Any] = field(default_factory=dict, metadata={"flag": False})
-    """Options of the named backbone; on the command line --backbone.NAME VALUE. See gymnast list networks."""
+    network_options: dict[str, Any] = field(default_factory=dict, metadata={"flag": False})
+    """Options of the named backbone; on the command line --network.NAME VALUE. See gymnast list networks."""
     hidden_sizes: tuple[int, ...] | None = None
     """Units of the fully connected layers. Default: the backbone's (MLP: 64 64)."""
     activation: str = "tanh"
@@ -82,8 +82,8 @@ class ReinforceConfig:
     """Compile the update with torch.compile, once for each power of two of steps per update."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "backbone", named(self.backbone))
-        options_of(named(self.backbone), self.backbone_options)
+        object.__setattr__(self, "network", named(self.network))
+        options_of(named(self.network), self.network_options)
         for name in ("episodes", "memory_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")

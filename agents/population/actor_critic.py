@@ -82,7 +82,7 @@ class ActorCriticPopulation(RolloutPopulation[MemberSamples]):
     def _network_of(self, seed: np.random.SeedSequence) -> ActorCriticNetwork:
         generator = torch.Generator().manual_seed(torch_seed(seed))
         config = dataclasses.replace(self.config, normalise_obs=False)  # `norm` does it, and draws nothing
-        return actor_critic_network(config.backbone, self.observation_space, self.distribution, config, generator)
+        return actor_critic_network(config.network, self.observation_space, self.distribution, config, generator)
 
     def _new_norm(self) -> StackedNorm | None:
         if not self.config.normalise_obs:

@@ -105,7 +105,7 @@ class DQNPopulation(Population):
 
     def _network_of(self, seed: np.random.SeedSequence) -> QNetwork:
         generator, config = torch.Generator().manual_seed(torch_seed(seed)), self.config
-        return q_network(config.backbone, self.observation_space, self.actions, config, self.values.outputs, generator)
+        return q_network(config.network, self.observation_space, self.actions, config, self.values.outputs, generator)
 
     def _each(self, name: str) -> tuple[Any, ...]:
         """A setting's number of each member."""

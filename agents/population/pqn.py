@@ -68,7 +68,7 @@ class PQNPopulation(RolloutPopulation[MemberValueSamples]):
 
     def _network_of(self, seed: np.random.SeedSequence) -> QNetwork:
         generator = torch.Generator().manual_seed(torch_seed(seed))
-        return normed_q_network(self.config.backbone, self.observation_space, self.actions, self.config, generator)
+        return normed_q_network(self.config.network, self.observation_space, self.actions, self.config, generator)
 
     def _begin(self, step: int) -> None:
         super()._begin(step)

@@ -31,10 +31,10 @@ class PolicySearchConfig:
 
     episodes: int = 1
     """Episodes per candidate and generation; its fitness is their mean undiscounted return."""
-    backbone: BackboneName = "auto"
+    network: BackboneName = "auto"
     """Network below the policy's linear output: a name from gymnast list networks, or module:Class."""
-    backbone_options: dict[str, Any] = field(default_factory=dict, metadata={"flag": False})
-    """Options of the named backbone; on the command line --backbone.NAME VALUE. See gymnast list networks."""
+    network_options: dict[str, Any] = field(default_factory=dict, metadata={"flag": False})
+    """Options of the named backbone; on the command line --network.NAME VALUE. See gymnast list networks."""
     hidden_sizes: tuple[int, ...] | None = (32, 32)
     """Units of the fully connected layers: no numbers for a linear policy. Default: the backbone's own."""
     activation: str = "tanh"
@@ -47,8 +47,8 @@ class PolicySearchConfig:
     """Act only with allowed Discrete actions, if the environment provides action masks."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "backbone", named(self.backbone))
-        options_of(named(self.backbone), self.backbone_options)
+        object.__setattr__(self, "network", named(self.network))
+        options_of(named(self.network), self.network_options)
         at_least(self, 1, "episodes")
         if not 0.0 <= self.output_scale < math.inf:
             raise ValueError(f"output_scale must be >= 0, got {self.output_scale}")
@@ -89,11 +89,11 @@ class PolicySearch(Predicts, ABC):
         num_envs: int = 1,
         device: str | torch.device = "cpu",
         seed: int | np.random.SeedSequence = 0,
-        backbone: Backbone | None = None,
+        network: Backbone | None = None,
     ) -> None:
         self.observation_space: gym.Space[Any] = observation_space
         self.action_space: gym.Space[Any] = action_space
-        config, self._backbone = settled(self.defaults if config is None else config, backbone)
+        config, self._backbone = settled(self.defaults if config is None else config, network)
         self.config = config
         self.num_envs, self.device = num_envs, torch.device(device)
         self.outputs, self.choose = chooser(action_space, device=self.device)
@@ -251,7 +251,7 @@ class PolicySearch(Predicts, ABC):
         backbone = build(
             self._backbone,
             self.observation_space,
-            options=config.backbone_options,
+            options=config.network_options,
             hidden_sizes=config.hidden_sizes,
             activation=config.activation,
             init=config.init,

@@ -52,12 +52,12 @@ class DQN(Predicts):
         num_envs: int = 1,
         device: str | torch.device = "cpu",
         seed: int | np.random.SeedSequence = 0,
-        backbone: Backbone | None = None,
+        network: Backbone | None = None,
     ) -> None:
         if not isinstance(action_space, spaces.Discrete):
             raise ValueError(f"dqn needs Discrete actions, got {action_space}; use a wrapper that enumerates them")
         self.observation_space, self.action_space = observation_space, action_space
-        self.config, wanted = settled(config or DQNConfig(), backbone)
+        self.config, wanted = settled(config or DQNConfig(), network)
         config = self.config
         self.num_envs, self.device = num_envs, torch.device(device)
         _check_device(config, self.device)

@@ -73,10 +73,10 @@ class DQNConfig:
     """Weight of the largest error in a sequence's priority; the mean error has the rest."""
     action_masks: bool = True
     """Act and bootstrap only with allowed actions, if the environment provides action masks."""
-    backbone: BackboneName = "auto"
+    network: BackboneName = "auto"
     """Network below the head: auto, mlp, nature-cnn, efficient-cnn, minatar-cnn, combined or module:Class."""
-    backbone_options: dict[str, Any] = field(default_factory=dict, metadata={"flag": False})
-    """Options of the named backbone; on the command line --backbone.NAME VALUE. See gymnast list networks."""
+    network_options: dict[str, Any] = field(default_factory=dict, metadata={"flag": False})
+    """Options of the named backbone; on the command line --network.NAME VALUE. See gymnast list networks."""
     hidden_sizes: tuple[int, ...] | None = None
     """Units of the fully connected layers; the last one belongs to the head. Default: the backbone's (MLP: 120 84)."""
     activation: str = "relu"
@@ -132,8 +132,8 @@ class DQNConfig:
     """On a GPU, record an update once and replay it, which removes the gaps between kernels."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "backbone", named(self.backbone))
-        options_of(named(self.backbone), self.backbone_options)
+        object.__setattr__(self, "network", named(self.network))
+        options_of(named(self.network), self.network_options)
         for words, fits, names in RANGES:
             for name in names:
                 if not fits(getattr(self, name)):

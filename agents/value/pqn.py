@@ -52,14 +52,14 @@ class PQN(Predicts):
         num_envs: int = 1,
         device: str | torch.device = "cpu",
         seed: int | np.random.SeedSequence = 0,
-        backbone: Backbone | None = None,
+        network: Backbone | None = None,
     ) -> None:
         if not isinstance(action_space, spaces.Discrete):
             raise ValueError(
                 f"pqn needs Discrete actions, got {action_space}; use ppo, or a wrapper that enumerates the actions"
             )
         self.observation_space, self.action_space = observation_space, action_space
-        self.config, wanted = settled(config or PQNConfig(), backbone)
+        self.config, wanted = settled(config or PQNConfig(), network)
         config = self.config
         self.num_envs, self.device = num_envs, torch.device(device)
         _check_sizes(config, num_envs, self.device)

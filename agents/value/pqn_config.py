@@ -41,10 +41,10 @@ class PQNConfig:
     """Probability of a random action in evaluations."""
     action_masks: bool = True
     """Act and bootstrap only with allowed actions, if the environment provides action masks."""
-    backbone: BackboneName = "auto"
+    network: BackboneName = "auto"
     """Network below the action values: auto, mlp, nature-cnn, efficient-cnn, minatar-cnn, combined or module:Class."""
-    backbone_options: dict[str, Any] = field(default_factory=dict, metadata={"flag": False})
-    """Options of the named backbone; on the command line --backbone.NAME VALUE. See gymnast list networks."""
+    network_options: dict[str, Any] = field(default_factory=dict, metadata={"flag": False})
+    """Options of the named backbone; on the command line --network.NAME VALUE. See gymnast list networks."""
     hidden_sizes: tuple[int, ...] | None = None
     """Units of the fully connected layers. Default: the backbone's (MLP: 128 128)."""
     activation: str = "relu"
@@ -65,8 +65,8 @@ class PQNConfig:
     """On a GPU, record all updates of a rollout once and replay them, which removes the gaps between kernels."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "backbone", named(self.backbone))
-        options_of(named(self.backbone), self.backbone_options)
+        object.__setattr__(self, "network", named(self.network))
+        options_of(named(self.network), self.network_options)
         for name in ("rollout_steps", "epochs", "minibatches"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")

@@ -51,7 +51,7 @@ def q_network(
     base = build(
         backbone,
         observation_space,
-        options=config.backbone_options,
+        options=config.network_options,
         hidden_sizes=sizes[:own],
         activation=config.activation,
         init=config.init,
@@ -84,7 +84,7 @@ def normed_q_network(
     base = build(
         backbone,
         observation_space,
-        options=config.backbone_options,
+        options=config.network_options,
         hidden_sizes=NORMED_SIZES if config.hidden_sizes is None and mlp else config.hidden_sizes,
         activation=config.activation,
         layer_norm=config.layer_norm,

@@ -40,7 +40,7 @@ def check_env(options: CheckEnvOptions) -> Checked:
 def _backbone(env: Env) -> Finding:
     """The backbone that `auto` selects, and how it reads parts that look like images."""
     text = "; ".join([f"auto is {automatic(env.single_observation_space)}", *reading(env.single_observation_space)])
-    return Finding("backbone", "ok", text)
+    return Finding("network", "ok", text)
 
 
 def _agents(env: Env) -> Finding:

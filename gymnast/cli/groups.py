@@ -29,7 +29,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         *("priority_alpha", "priority_beta", "priority_eta"),
     ),
     "network": (
-        *("backbone", "hidden_sizes", "activation", "init", "layer_norm", "trunk", "recurrent", "memory_size"),
+        *("network", "hidden_sizes", "activation", "init", "layer_norm", "trunk", "recurrent", "memory_size"),
         *("dueling", "dueling_aggregation", "values", "atoms", "v_min", "v_max", "quantiles", "squash"),
         *("log_std_init", "normalise_obs", "output_scale", "bins", "low", "high"),
     ),

@@ -73,12 +73,12 @@ def default_config(name: str) -> Any:
 
 def import_backbone(config: Any) -> None:
     """Import a `module:Class` or `./file.py:Class` backbone; networks look the class up and import nothing."""
-    name = str(getattr(config, "backbone", ""))
+    name = str(getattr(config, "network", ""))
     if ":" in name:
         try:
             imports.find(name, "class")
         except ValueError as error:
-            raise UsageError(f"backbone {name}: {error}") from error
+            raise UsageError(f"network {name}: {error}") from error
 
 
 def name_of(agent: type[Any]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 MINATAR: dict[str, dict[str, Any]] = {
     "pqn": {
-        "backbone": "minatar-cnn",
+        "network": "minatar-cnn",
         "num_envs": 128,
         "rollout_steps": 32,
         "epochs": 2,
@@ -21,7 +21,7 @@ MINATAR: dict[str, dict[str, Any]] = {
         "steps": 10_000_000,
     },
     "ppo": {  # 20 million env steps, over which it decays
-        "backbone": "minatar-cnn",
+        "network": "minatar-cnn",
         "num_envs": 64,
         "rollout_steps": 128,
         "epochs": 4,
@@ -31,7 +31,7 @@ MINATAR: dict[str, dict[str, Any]] = {
         "steps": 20_000_000,
     },
     "dqn": {
-        "backbone": "minatar-cnn",
+        "network": "minatar-cnn",
         "learning_rate": 2.5e-4,
         "optimizer_eps": 0.01 / 32,
         "batch_size": 32,
@@ -51,7 +51,7 @@ MINATAR: dict[str, dict[str, Any]] = {
 ATARI: dict[str, dict[str, Any]] = {
     # Mnih et al. 2015, extended data table 1.
     "ppo": {  # Schulman et al. 2017, table 5; 10 million env steps, over which it decays
-        "backbone": "nature-cnn",
+        "network": "nature-cnn",
         "num_envs": 8,
         "rollout_steps": 128,
         "epochs": 4,
@@ -67,7 +67,7 @@ ATARI: dict[str, dict[str, Any]] = {
         "steps": 10_000_000,
     },
     "pqn": {
-        "backbone": "nature-cnn",
+        "network": "nature-cnn",
         "num_envs": 128,
         "rollout_steps": 32,
         "epochs": 2,
@@ -84,7 +84,7 @@ ATARI: dict[str, dict[str, Any]] = {
     "a3c": {"num_envs": 1, "workers": 16, "learning_rate": "linear:7e-4:0:10000000"}
     | {"value_clip": None, "value_coef": 0.5},
     "dqn": {
-        "backbone": "nature-cnn",
+        "network": "nature-cnn",
         "optimizer": "nature-rmsprop",
         "learning_rate": 2.5e-4,
         "max_grad_norm": None,
@@ -176,7 +176,7 @@ ATARI: dict[str, dict[str, Any]] = {
 ATARI100K: dict[str, dict[str, Any]] = {
     # van Hasselt et al. 2019, appendix: the settings that differ from Rainbow's.
     "dqn": {
-        "backbone": "efficient-cnn",
+        "network": "efficient-cnn",
         "optimizer": "adam",
         "learning_rate": 1e-4,
         "optimizer_eps": 1.5e-4,

@@ -12,7 +12,7 @@ from gymnast.networks.backbones.table import BACKBONES, backbone_class
 from gymnast.settings import agents, flags, presets, under_protocol
 from gymnast.settings.options import PresetOptions, TrainOptions
 
-PREFIX = "--backbone."
+PREFIX = "--network."
 
 
 @dataclass(frozen=True)
@@ -39,20 +39,20 @@ def resolve(agent: str, words: Sequence[str], *, of: str) -> Request:
 
 
 def with_backbone(known: dict[str, flags.Flag], agent: str, words: Sequence[str], *, of: str) -> dict[str, flags.Flag]:
-    """The known flags, and `--backbone.NAME` for each option of the backbone that the words ask for."""
+    """The known flags, and `--network.NAME` for each option of the backbone that the words ask for."""
     asked = [word for word in words if word.startswith(PREFIX)]
     if not asked:
         return known
     given = flags.parse(flags.without(words, PREFIX), known, of=of)
     preset = presets.apply(given.get("preset", ()), agent)
-    name = given.get("backbone", preset.get("backbone", getattr(agents.default_config(agent), "backbone", None)))
+    name = given.get("network", preset.get("network", getattr(agents.default_config(agent), "network", None)))
     if name not in BACKBONES:
         raise UsageError(
             f"{asked[0].partition('=')[0]} is an option of a backbone, and {name} has none; "
-            f"--backbone {'|'.join(BACKBONES)} have"
+            f"--network {'|'.join(BACKBONES)} have"
         )
     own = flags.flags_of(backbone_class(name).Options)
-    dotted = {field: f"backbone.{field}" for field in own}
+    dotted = {field: f"network.{field}" for field in own}
     return known | {dotted[field]: dataclasses.replace(flag, field=dotted[field]) for field, flag in own.items()}
 
 
@@ -63,7 +63,7 @@ def resolved(agent: str, given: dict[str, Any], *, of: str) -> Request:
     own = {name: value for name, value in given.items() if name != "preset" and "." not in name}
     options_given = {name.partition(".")[2]: value for name, value in given.items() if "." in name}
     if options_given:
-        own["backbone_options"] = options_given
+        own["network_options"] = options_given
     values = {"num_envs": 1} | under_protocol.over(presets.apply(chosen, agent), own, config_class) | own
     options: TrainOptions = flags.build(TrainOptions, values, of=of)
     return Request(agent, options, flags.build(config_class, values, of=of), chosen, given)

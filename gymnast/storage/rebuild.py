@@ -31,7 +31,7 @@ def config_of(about: About, agent: type[Any], *, trust: bool = False) -> Any:
     With `trust` the module of a user's own backbone is imported.
     """
     try:
-        config = agents.config_class(agent)(**{key: _tuples(value) for key, value in about.config.items()})
+        config = agents.config_class(agent)(**_kept(about.config))
     except (TypeError, ValueError) as error:
         raise UsageError(f"the checkpoint's {about.agent} does not match this version of gymnast: {error}") from None
     if trust:
@@ -39,8 +39,13 @@ def config_of(about: About, agent: type[Any], *, trust: bool = False) -> Any:
     return config
 
 
+def _kept(config: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a config as it was kept; earlier builds called the network a backbone."""
+    return {"network" if key == "backbone" else key: _tuples(value) for key, value in config.items()}
+
+
 def build(
-    about: About, agent: type[Any], *, device: str, trust: bool = False, backbone: Backbone | None = None
+    about: About, agent: type[Any], *, device: str, trust: bool = False, network: Backbone | None = None
 ) -> Agent:
     """An untrained agent as a checkpoint describes it, without settings that need a GPU on another device."""
     config = config_of(about, agent, trust=trust)
@@ -53,7 +58,7 @@ def build(
             space_json.decode(about.action_space),
         )
         num_envs = int(about.run.get("num_envs") or 1)
-        own: dict[str, Any] = {} if backbone is None else {"backbone": backbone}
+        own: dict[str, Any] = {} if network is None else {"network": network}
         made: Agent = agent(observation_space, action_space, config, num_envs=num_envs, device=device, seed=0, **own)
     except (TypeError, ValueError, KeyError) as error:
         raise UsageError(f"the checkpoint's {about.agent} cannot be built: {error}") from None
@@ -70,19 +75,19 @@ def load(
     *,
     device: str = "cpu",
     agent: type[Any] | None = None,
-    backbone: Backbone | None = None,
+    network: Backbone | None = None,
     trust: bool = False,
 ) -> Agent:
     """The trained agent of a run's folder (its best checkpoint) or of a checkpoint file, ready to act.
 
     `agent.predict(obs)` is its greedy action. `agent` is the class of an agent that is not gymnast's own, and
-    `backbone` a network of your own, as a module or a class; `trust=True` imports those that the file names. Raises
+    `network` a backbone of your own, as a module or a class; `trust=True` imports those that the file names. Raises
     UsageError.
     """
     file = find(path)
     about, state = read_agent(file)
     cls = agent_class(about, agent=agent, trust=trust)
-    made = build(about, cls, device=device, trust=trust, backbone=backbone)
+    made = build(about, cls, device=device, trust=trust, network=network)
     load_agent(made, state, file)
     return made
 

@@ -188,9 +188,9 @@ def _announce(parts: Parts, panel: Panel) -> None:
     overridden = under_protocol.note(parts.options.protocol, parts.options.env)
     if overridden is not None:
         panel.message(overridden)
-    if getattr(parts.config, "backbone", None) == "auto" and (lines := reading(parts.env.single_observation_space)):
+    if getattr(parts.config, "network", None) == "auto" and (lines := reading(parts.env.single_observation_space)):
         chosen = automatic(parts.env.single_observation_space)
-        panel.message(f"backbone auto is {chosen}: {'; '.join(lines)}")
+        panel.message(f"network auto is {chosen}: {'; '.join(lines)}")
     if isinstance(parts.env, NativeEnv) and isinstance(parts.env_like, str) and parts.env.id != full_id(parts.env_like):
         panel.message(f"using the device-native {parts.env.id}; native=False (--no-native) keeps {parts.env_like}")
 

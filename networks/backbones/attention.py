@@ -283,7 +283,7 @@ class Embedding(nn.Module):
         elif isinstance(space, spaces.MultiDiscrete):
             counts, first = torch.as_tensor(space.nvec).flatten(), torch.as_tensor(space.start).flatten()
         else:
-            raise ValueError(f"backbone embedding needs Discrete or MultiDiscrete observations, got {space}")
+            raise ValueError(f"network embedding needs Discrete or MultiDiscrete observations, got {space}")
         self.vectors = nn.Embedding(int(counts.sum()), self.options.size)
         self.register_buffer("first", first, persistent=False)
         self.register_buffer("offset", counts.cumsum(0) - counts, persistent=False)

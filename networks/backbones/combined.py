@@ -41,7 +41,7 @@ class Combined(nn.Module):
         read = dict(leaves(observation_space))
         if not any(is_image(space) for space in read.values()):
             raise ValueError(
-                "backbone combined needs a uint8 image of at least 36x36 pixels among the parts of the "
+                "network combined needs a uint8 image of at least 36x36 pixels among the parts of the "
                 "observation; mlp takes any observation"
             )
         self.paths = list(read)

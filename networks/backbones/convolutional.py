@@ -43,7 +43,7 @@ class ConvNet(nn.Module):
         layout = Layout.of(space) if layout is None else layout
         if layout is None:
             raise ValueError(
-                f"backbone {name} needs images [C, H, W] or [H, W, C], got {space}; mlp takes any observation"
+                f"network {name} needs images [C, H, W] or [H, W, C], got {space}; mlp takes any observation"
             )
         self.layout = layout
         channels, height, width = seen = layout.planes
@@ -56,7 +56,7 @@ class ConvNet(nn.Module):
             height, width = ((size - kernel) // stride + 1 for size in (height, width))
             channels = out_channels
             if min(height, width) < 1:
-                raise ValueError(f"backbone {name} needs larger images than {seen[1]}x{seen[2]}; use mlp")
+                raise ValueError(f"network {name} needs larger images than {seen[1]}x{seen[2]}; use mlp")
         self.layers = dense([channels * height * width, *hidden_sizes])
         self.norms = norms(hidden_sizes, layer_norm)
         self.out_features = int(hidden_sizes[-1] if hidden_sizes else channels * height * width)
@@ -113,7 +113,7 @@ class MinAtarCNN(nn.Module):
         super().__init__()
         space = observation_space
         if not isinstance(space, spaces.Box) or len(space.shape) != 3:
-            raise ValueError(f"backbone minatar-cnn needs images [H, W, C], got {space}; mlp takes any observation")
+            raise ValueError(f"network minatar-cnn needs images [H, W, C], got {space}; mlp takes any observation")
         height, width, channels = space.shape
         channels_first = spaces.Box(0, 1, (channels, height, width), np.float32)
         convolutions = ((16, 3, 1),)

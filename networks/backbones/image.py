@@ -60,7 +60,7 @@ class ImageBackbone(nn.Module, ABC):
         layout = Layout.of(observation_space, self.options.channels_axis)
         if layout is None:
             raise ValueError(
-                f"backbone {self.name} needs images [C, H, W] or [H, W, C], got {observation_space}; "
+                f"network {self.name} needs images [C, H, W] or [H, W, C], got {observation_space}; "
                 "mlp takes any observation"
             )
         self.layout = layout

@@ -45,7 +45,7 @@ class Steps(nn.Module):
             self.register_buffer("first", torch.as_tensor(space.start), persistent=False)
         else:
             raise ValueError(
-                f"backbone {name} needs a sequence, a Box [T, ...] or a MultiDiscrete [T], got {space}; "
+                f"network {name} needs a sequence, a Box [T, ...] or a MultiDiscrete [T], got {space}; "
                 "mlp takes any observation"
             )
 

@@ -51,11 +51,11 @@ def options_of(name: str, given: Mapping[str, Any]) -> Any:
     for option in given:
         if option not in known:
             has = f"its options are {', '.join(known)}" if known else "it has none"
-            raise ValueError(f"backbone {name} has no option {option}; {has}")
+            raise ValueError(f"network {name} has no option {option}; {has}")
     if name not in BACKBONES:
         return None
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
     try:
         return backbone_class(name).Options(**values)
     except (ValueError, TypeError) as error:
-        raise ValueError(f"backbone {name}: {error}") from error
+        raise ValueError(f"network {name}: {error}") from error
