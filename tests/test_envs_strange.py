@@ -58,11 +58,43 @@ def test_no_number_is_wrapped_or_becomes_infinite(vectorization: str, space: Any
         play(made(vectorization, space=space, obs=obs))
 
 
-def test_infinities_and_rounding_are_left_alone() -> None:
+def test_large_numbers_and_rounding_are_left_alone() -> None:
+    """Their squares are infinite in float32."""
     space = spaces.Box(-np.inf, np.inf, (2,), np.float64)
-    env = made("serial", space=space, obs=lambda step: np.array([np.inf, 0.1]))
+    env = made("serial", space=space, obs=lambda step: np.array([-1e30, 0.1]))
     env.reset()
-    assert torch.equal(env.obs, torch.tensor([[np.inf, 0.1]] * 2))  # type: ignore[arg-type]
+    assert torch.equal(env.obs, torch.tensor([[-1e30, 0.1]] * 2))  # type: ignore[arg-type]
+
+
+@IN_PROCESS
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("part", [False, True])
+def test_what_is_no_finite_number_is_one_line(vectorization: str, value: float, dtype: Any, part: bool) -> None:
+    space: gym.Space[Any] = spaces.Box(-np.inf, np.inf, (2, 2), dtype)
+    plain = lambda step: np.array([[1, 2], [3, value if step == 2 else 4]], dtype)  # noqa: E731
+    obs = (lambda step: {"a": plain(step)}) if part else plain
+    said = raised(made(vectorization, space=spaces.Dict({"a": space}) if part else space, obs=obs))
+    assert f"gave {value} in an observation" in said
+    assert "step 2" in said
+    assert "row 0" in said
+
+
+def test_not_a_number_ends_the_run_of_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It fits no cell; an infinity would fit the outermost one of bins whose bounds the user gave."""
+    (tmp_path / "holes.py").write_text(
+        "import numpy as np\n"
+        "from tests.test_envs_incoming import Scripted\n"
+        "def hole():\n"
+        "    return Scripted(obs=lambda step: np.array([0.0, np.nan if step == 2 else 1.0], np.float32))\n"
+    )
+    words = ["train", "q-learning", "--env", f"{tmp_path / 'holes.py'}:hole", "--steps", "20", "--out", str(tmp_path)]
+    assert main([*words, "--name", "run", "--no-video"]) == 1
+    said = [line for line in capsys.readouterr().err.splitlines() if "nan" in line]
+    assert len(said) == 1
+    assert "holes.py:hole gave nan in an observation" in said[0]
+    assert "(step 2 of episode 1, row 0)" in said[0]
+    assert list(tmp_path.glob("**/checkpoints/last.pt"))
 
 
 @pytest.mark.parametrize(
