@@ -7,6 +7,7 @@ cast into another value is a `BadValue`; whoever knows the row, the episode and 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from decimal import Decimal
 from numbers import Real
 from typing import Any
@@ -16,6 +17,7 @@ import numpy as np
 from gymnasium import spaces
 
 STEP = "(observation, reward, terminated, truncated, info)"
+SPACES = ("observation_space", "action_space")
 SHOWN = 80
 """Characters of a value that a message shows."""
 
@@ -60,6 +62,14 @@ def check_step(answer: Any) -> None:
         raise BadValue(f"returned {shown(answer)} from step, which has to return {STEP}")
     if len(answer) != 5:
         raise BadValue(f"returned {len(answer)} values from step, which has to return {STEP}")
+
+
+def check_spaces(env: Any, before: Sequence[tuple[str, gym.Space[Any]]]) -> None:
+    """BadValue where an environment's spaces, by name, are no longer what they were when it was made."""
+    for name, space in before:
+        now = getattr(env, name)
+        if now is not space and now != space:  # properties may make an equal one at each call
+            raise BadValue(f"changed its {name} from {shown(space)} to {shown(now)}: agents are made for one space")
 
 
 def flag(value: Any, name: str) -> bool:
