@@ -448,7 +448,7 @@ def test_the_command_line_says_it_with_its_exit_codes(
     assert capsys.readouterr().err.count("its reset takes no seed") == 1
     assert list(tmp_path.iterdir()) == []
     assert main([*words, f"{__name__}:Leaves"]) == 1
-    assert "Leaves: step raised SystemExit: 3 (step 2 of episode 1, row 0)" in capsys.readouterr().err
+    assert "Leaves: step raised SystemExit: 3 (step 2 of episode 1)" in capsys.readouterr().err
     assert len(list(tmp_path.glob("**/last.pt"))) == 1
 
 
