@@ -196,7 +196,7 @@ def check_finite(batch: np.ndarray) -> None:
         wrong = ~np.isfinite(batch)
         if wrong.any():
             row = f" of row {np.argwhere(wrong)[0, 0]}" if len(batch) > 1 else ""
-            raise BadValue(f"gave {batch[wrong][0]} in an observation{row}, and agents learn only from finite numbers")
+            raise BadValue(f"gave {batch[wrong][0]} in an observation{row}, whose numbers have to be finite")
 
 
 def check_range(batch: np.ndarray, space: gym.Space[Any]) -> None:
