@@ -206,18 +206,13 @@ def native_id(
 
     `native` True requires it and False excludes it: ValueError if an id has no such version, or no other one.
     """
-    registration.register()
-    if _is_atari(id):
-        _other_version(id, native)
+    own = native_version(id)
+    if own is None:
+        if native:
+            raise ValueError(f"native: {id} has no device-native version; see gymnast list envs")
         return None
     spec = single.resolve(id)
-    if not isinstance(spec, EnvSpec):
-        _other_version(id, native)
-        return None
-    own = spec.id if isinstance(spec.vector_entry_point, NativeEntry) else registration.NATIVE_OF.get(spec.id)
-    if own is None:
-        _other_version(id, native)
-        return None
+    assert isinstance(spec, EnvSpec)
     alone = own == spec.id and spec.entry_point is None
     if alone and native is False:
         raise ValueError(f"native: {spec.id} has only a device-native version")
@@ -231,10 +226,13 @@ def native_id(
     return own if wanted else None
 
 
-def _other_version(id: str, native: bool | None) -> None:
-    """An id without a device-native version: ValueError if it was requested."""
-    if native:
-        raise ValueError(f"native: {id} has no device-native version; see gymnast list envs")
+def native_version(id: str) -> str | None:
+    """The id of an environment's device-native version, which may be its own; None if it has none."""
+    registration.register()
+    spec = None if _is_atari(id) else single.resolve(id)
+    if not isinstance(spec, EnvSpec):
+        return None
+    return spec.id if isinstance(spec.vector_entry_point, NativeEntry) else registration.NATIVE_OF.get(spec.id)
 
 
 def full_id(id: str) -> str:

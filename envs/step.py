@@ -132,7 +132,10 @@ def batched(space: gym.Space[Any], observations: Any, device: torch.device) -> O
     if not isinstance(space, spaces.Box):
         incoming.check_range(batch, space)
     dtype = tensor_dtype(space)
-    return to_tensor(batch if batch.dtype == dtype else incoming.narrowed(batch, dtype), device)
+    batch = batch if batch.dtype == dtype else incoming.narrowed(batch, dtype)
+    if dtype.kind == "f":
+        incoming.check_finite(batch)
+    return to_tensor(batch, device)
 
 
 def masks(space: gym.Space[Any], given: Any, rows: int, device: torch.device, *, ended: bool = False) -> Tensor:

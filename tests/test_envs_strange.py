@@ -41,7 +41,7 @@ def test_any_number_is_a_reward(number: Any) -> None:
 
 def test_a_reward_too_large_for_a_float() -> None:
     assert "gave the reward 1000" in (said := raised(made("serial", reward=lambda value: 10**400)))
-    assert said.endswith("which is too large for a float (step 1 of episode 1)")
+    assert said.endswith("which is too large for a float (step 1 of episode 1, row 0)")
 
 
 @IN_PROCESS
@@ -58,11 +58,121 @@ def test_no_number_is_wrapped_or_becomes_infinite(vectorization: str, space: Any
         play(made(vectorization, space=space, obs=obs))
 
 
-def test_infinities_and_rounding_are_left_alone() -> None:
+def test_large_numbers_and_rounding_are_left_alone() -> None:
+    """Their squares are infinite in float32."""
     space = spaces.Box(-np.inf, np.inf, (2,), np.float64)
-    env = made("serial", space=space, obs=lambda step: np.array([np.inf, 0.1]))
+    env = made("serial", space=space, obs=lambda step: np.array([-1e30, 0.1]))
     env.reset()
-    assert torch.equal(env.obs, torch.tensor([[np.inf, 0.1]] * 2))  # type: ignore[arg-type]
+    assert torch.equal(env.obs, torch.tensor([[-1e30, 0.1]] * 2))  # type: ignore[arg-type]
+
+
+@IN_PROCESS
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("part", [False, True])
+def test_what_is_no_finite_number_is_one_line(vectorization: str, value: float, dtype: Any, part: bool) -> None:
+    space: gym.Space[Any] = spaces.Box(-np.inf, np.inf, (2, 2), dtype)
+    plain = lambda step: np.array([[1, 2], [3, value if step == 2 else 4]], dtype)  # noqa: E731
+    obs = (lambda step: {"a": plain(step)}) if part else plain
+    said = raised(made(vectorization, space=spaces.Dict({"a": space}) if part else space, obs=obs))
+    assert f"gave {value} in an observation" in said
+    assert "step 2" in said
+    assert "row 0" in said
+
+
+@pytest.mark.parametrize("call", ["step", "reset"])
+def test_errors_say_in_which_of_several_rows(call: str) -> None:
+    begun = iter(range(9))
+
+    class Third(Scripted):
+        def reset(self, **given: Any) -> Any:
+            self.bad = next(begun) == 2
+            if self.bad and call == "reset":
+                raise OSError("gone")
+            return super().reset(**given)
+
+        def step(self, action: Any) -> Any:
+            if self.bad:
+                raise OSError("gone")
+            return super().step(action)
+
+    where = "step 1 of episode 1" if call == "step" else "episode 1"
+    assert raised(envs.make(Third, 3)) == f"Third: {call} raised OSError: gone ({where}, row 2)"
+    begun = iter(range(2, 9))
+    assert raised(envs.make(Third, 1)) == f"Third: {call} raised OSError: gone ({where})"
+
+
+@pytest.mark.slow
+def test_errors_in_worker_processes_say_in_which_of_several_rows() -> None:
+    said = raised(envs.make(lambda: Scripted(reward=lambda value: None), 3, vectorization="async"))
+    assert said.endswith("which is not one number (step 1 of episode 1, row 0)")
+
+
+class Growing(Scripted):
+    """Its third episode has one more action, or a wider observation."""
+
+    def __init__(self, *, name: str, equal: bool = False) -> None:
+        super().__init__()
+        self.begun, self.grows, self.equal = 0, name, equal
+
+    def reset(self, **given: Any) -> Any:
+        self.begun += 1
+        if self.begun == 3:
+            more = {"action_space": spaces.Discrete(3), "observation_space": spaces.Box(-10.0, 10.0, (3,), np.float32)}
+            same = {"action_space": spaces.Discrete(2), "observation_space": spaces.Box(-10.0, 10.0, (2,), np.float32)}
+            setattr(self, self.grows, (same if self.equal else more)[self.grows])
+        return super().reset(**given)
+
+
+@pytest.mark.parametrize("name", ["action_space", "observation_space"])
+def test_spaces_that_change_are_one_line(name: str) -> None:
+    said = raised(envs.make(lambda: Growing(name=name)))
+    assert f"changed its {name} from " in said
+    assert said.endswith("(reset of episode 3)")
+    assert play(envs.make(lambda: Growing(name=name, equal=True)), 12) == ([3.0] * 4, [3] * 4)
+
+
+class GrowingVector(gym.vector.SyncVectorEnv):
+    def __init__(self, call: str) -> None:
+        super().__init__([Scripted] * 2)
+        self.call_that_grows = call
+
+    def _grow(self, call: str) -> None:
+        if call == self.call_that_grows:
+            self.single_action_space = spaces.Discrete(3)
+
+    def reset(self, **given: Any) -> Any:
+        self._grow("reset")
+        return super().reset(**given)
+
+    def step(self, actions: Any) -> Any:
+        self._grow("step")
+        return super().step(actions)
+
+
+@pytest.mark.parametrize(("call", "where"), [("reset", "reset"), ("step", "step 3")])
+def test_spaces_of_a_vector_environment_that_change_are_one_line(call: str, where: str) -> None:
+    """After a step it is noticed when the next episode ends."""
+    said = raised(envs.make(GrowingVector(call)))
+    assert "changed its single_action_space from Discrete(2) to Discrete(3): agents are made for one" in said
+    assert said.endswith(f"({where})")
+
+
+def test_not_a_number_ends_the_run_of_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It fits no cell; an infinity would fit the outermost one of bins whose bounds the user gave."""
+    (tmp_path / "holes.py").write_text(
+        "import numpy as np\n"
+        "from tests.test_envs_incoming import Scripted\n"
+        "def hole():\n"
+        "    return Scripted(obs=lambda step: np.array([0.0, np.nan if step == 2 else 1.0], np.float32))\n"
+    )
+    words = ["train", "q-learning", "--env", f"{tmp_path / 'holes.py'}:hole", "--steps", "20", "--out", str(tmp_path)]
+    assert main([*words, "--name", "run", "--no-video"]) == 1
+    said = [line for line in capsys.readouterr().err.splitlines() if "nan" in line]
+    assert len(said) == 1
+    assert "holes.py:hole gave nan in an observation" in said[0]
+    assert "(step 2 of episode 1, row 0)" in said[0]
+    assert list(tmp_path.glob("**/checkpoints/last.pt"))
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def test_an_exception_in_a_worker_names_itself() -> None:
     env = workers(Failing)
     env.reset()
     env.step(ACTION)
-    said = r"Failing: step raised ZeroDivisionError: the second step \(step 2 of episode 1\)"
+    said = r"Failing: step raised ZeroDivisionError: the second step \(step 2 of episode 1, row 0\)"
     with pytest.raises(WorkerError, match=rf"Failing \(row.*\) said: {said}") as caught:
         env.step(ACTION)
     assert "scripted.py" in str(caught.value.__cause__)  # the traceback of the worker

@@ -274,7 +274,12 @@ def test_a_population_learns(tmp_path: Path) -> None:
         ("train ppo --env {} --seeds 0:2 --vary gamma=0.9,1.5", "gamma must be between 0 and 1, got 1.5"),
         ("train ppo --env {} --seeds 0:2 --recurrent lstm", "recurrent lstm cannot be used in a population"),
         ("train ppo --env FrozenLake-v2 --seeds 0:2", "FrozenLake-v2"),
-        ("train ppo --env Ant-v5 --seeds 0:2", "Ant-v5 has no device-native version"),
+        ("train ppo --env Ant-v5 --seeds 0:2", "a population needs a device-native environment, and Ant-v5 has no"),
+        (
+            "train dqn --env tests.test_envs_incoming:Scripted --seeds 0:2",
+            "a population needs a device-native environment, and tests.test_envs_incoming:Scripted has no such version",
+        ),
+        ("train pqn --env Pong --seeds 0:2", "train without --seeds, or write its rules for all rows at once"),
         ("evaluate . --member 3", "--member needs a population run"),
     ],
 )

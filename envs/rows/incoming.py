@@ -6,6 +6,8 @@ cast into another value is a `BadValue`; the caller, which knows row, episode an
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from decimal import Decimal
 from numbers import Real
 from typing import Any
@@ -15,6 +17,7 @@ import numpy as np
 from gymnasium import spaces
 
 STEP = "(observation, reward, terminated, truncated, info)"
+SPACES = ("observation_space", "action_space")
 SHOWN = 80
 """Characters of a value that a message shows."""
 
@@ -59,6 +62,14 @@ def check_step(answer: Any) -> None:
         raise BadValue(f"returned {shown(answer)} from step, which must return {STEP}")
     if len(answer) != 5:
         raise BadValue(f"returned {len(answer)} values from step, which must return {STEP}")
+
+
+def check_spaces(env: Any, before: Sequence[tuple[str, gym.Space[Any]]]) -> None:
+    """BadValue where an environment's spaces, by name, are no longer what they were when it was made."""
+    for name, space in before:
+        now = getattr(env, name)
+        if now is not space and now != space:  # properties may make an equal one at each call
+            raise BadValue(f"changed its {name} from {shown(space)} to {shown(now)}: agents are made for one space")
 
 
 def flag(value: Any, name: str) -> bool:
@@ -174,6 +185,18 @@ def narrowed(batch: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
     return cast
 
 
+def check_finite(batch: np.ndarray) -> None:
+    """BadValue where floats hold NaN or an infinity, which no network takes and no cell of a table has a place for.
+
+    The sum of squares is finite where all are: one call of BLAS, and a second look only where it overflows.
+    """
+    if not math.isfinite(np.vdot(batch, batch)):
+        wrong = ~np.isfinite(batch)
+        if wrong.any():
+            row = f" of row {np.argwhere(wrong)[0, 0]}" if len(batch) > 1 else ""
+            raise BadValue(f"gave {batch[wrong][0]} in an observation{row}, whose numbers have to be finite")
+
+
 def check_range(batch: np.ndarray, space: gym.Space[Any]) -> None:
     """BadValue if a number is outside its Discrete, MultiDiscrete or MultiBinary space [N, ...]."""
     if isinstance(space, spaces.Discrete):
@@ -201,6 +224,8 @@ def problem(observation: Any, space: gym.Space[Any]) -> str | None:
             return f"gave the observation {shown(observation)}, which is not an array of numbers"
         batch = fitted(array[None], space)
         check_range(batch, space)
+        if batch.dtype.kind == "f":
+            check_finite(batch)
     except BadValue as error:
         return str(error)
     return None
@@ -240,7 +265,7 @@ def outside(observation: Any, space: gym.Space[Any]) -> str | None:
         return None
     value = as_array(observation).astype(np.float64)
     slack = 1e-5 * np.maximum(1.0, np.abs(value))
-    wrong = np.isnan(value) | (value < space.low - slack) | (value > space.high + slack)
+    wrong = (value < space.low - slack) | (value > space.high + slack)
     if not wrong.any():
         return None
     place = tuple(int(index) for index in np.argwhere(wrong)[0])

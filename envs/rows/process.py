@@ -16,14 +16,21 @@ from gymnast.envs.errors import EnvError, cause, one_line_warnings
 from gymnast.envs.rows.row import Row
 
 
-def serve(connection: Connection, name: str, pickled: bytes, seeds: Sequence[np.random.SeedSequence]) -> None:
+def serve(
+    connection: Connection,
+    name: str,
+    pickled: bytes,
+    seeds: Sequence[np.random.SeedSequence],
+    numbers: Sequence[int | None],
+) -> None:
     """Build one row per seed and answer `(command, argument)` until asked to close or the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides how to react
     one_line_warnings()
     rows: list[Row] = []
     try:
         build: Callable[[], gym.Env[Any, Any]] = cloudpickle.loads(pickled)
-        rows.extend(Row(build(), name=name, seeds=sequence) for sequence in seeds)
+        for sequence, number in zip(seeds, numbers, strict=True):
+            rows.append(Row(build(), name=name, seeds=sequence, number=number))
         connection.send((True, describe(rows[0])))
         while True:
             command, argument = connection.recv()

@@ -85,7 +85,8 @@ class WorkersEnv(RowsEnv):
         context = multiprocessing.get_context("spawn")  # fork would copy locks that other threads of torch hold
         for index, share in enumerate(self._shares):
             ours, theirs = context.Pipe()
-            arguments = (theirs, self.id, pickled, [seeds[row] for row in share])
+            numbers = list(share) if len(seeds) > 1 else [None]
+            arguments = (theirs, self.id, pickled, [seeds[row] for row in share], numbers)
             process = context.Process(target=worker.serve, args=arguments, name=f"{self.id} {index}", daemon=True)
             process.start()
             theirs.close()

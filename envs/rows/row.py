@@ -53,6 +53,7 @@ class Row:
         "_mask_of",
         "_mask_shape",
         "_seeds",
+        "_spaces",
         "_step",
         "env",
         "episode",
@@ -63,13 +64,17 @@ class Row:
         "limit",
         "method",
         "name",
+        "number",
         "reseeds",
         "seed",
     )
 
-    def __init__(self, env: gym.Env[Any, Any], *, name: str, seeds: np.random.SeedSequence) -> None:
+    def __init__(
+        self, env: gym.Env[Any, Any], *, name: str, seeds: np.random.SeedSequence, number: int | None = None
+    ) -> None:
         _take(env, name)
-        self.name = name
+        self.name, self.number = name, number
+        """The number is that among several rows, for messages."""
         self.method = snapshot.method(env)
         self.limit: float = math.inf
         self.imposed = False
@@ -87,6 +92,7 @@ class Row:
         self.episode = 0
         """Number of the row's episode, from 1 on; a restored row counts from its last seeded reset."""
         self._seeds = seeds
+        self._spaces = [(space, getattr(env, space)) for space in incoming.SPACES]
         self._step = env.step
         self._mask_of: Callable[[Any, dict[str, Any]], Any] | None = None
         self._mask_shape = (sum(incoming.mask_sizes(env.action_space)),)
@@ -115,6 +121,7 @@ class Row:
         self.episode_return = 0.0
         try:
             observation, info = incoming.pair(self.env.reset(seed=seed))
+            incoming.check_spaces(self.env, self._spaces)
             if seed is not None:
                 self._mask_of = mask_source(self.env, observation, info)
                 there = {"lives": "lives" in info, "action_mask": self._mask_of is not None}
@@ -180,7 +187,8 @@ class Row:
         """The exception for an error in one of the environment's calls."""
         if isinstance(error, EnvError):
             return error
-        where = f"step {self.length} of episode {self.episode}" if call == "step" else f"episode {self.episode}"
+        episode = f"episode {self.episode}" if self.number is None else f"episode {self.episode}, row {self.number}"
+        where = f"step {self.length} of {episode}" if call == "step" else episode
         if isinstance(error, BadValue):
             return EnvError(f"{self.name} {error} ({where if call == 'step' else f'{call} of {where}'})")
         text = cause(error)

@@ -27,7 +27,10 @@ class SerialEnv(RowsEnv):
         seed: np.random.SeedSequence,
         device: torch.device,
     ) -> None:
-        self.rows = [Row(env, name=id, seeds=seeds) for env, seeds in zip(envs, seed.spawn(len(envs)), strict=True)]
+        self.rows = [
+            Row(env, name=id, seeds=seeds, number=number if len(envs) > 1 else None)
+            for number, (env, seeds) in enumerate(zip(envs, seed.spawn(len(envs)), strict=True))
+        ]
         self._steps = [row.step for row in self.rows]
         env = envs[0]
         super().__init__(

@@ -83,6 +83,7 @@ def _stacker(space: gym.Space[Any], device: torch.device) -> Batcher:
     on_cpu = device.type == "cpu"
     given, shape, dtype = np.dtype(space.dtype), space.shape or (), tensor_dtype(space)
     numbered = not isinstance(space, spaces.Box)
+    floats = dtype.kind == "f"
 
     def stack(observations: Sequence[Any]) -> Tensor:
         batch = np.array(observations)  # copies
@@ -92,6 +93,8 @@ def _stacker(space: gym.Space[Any], device: torch.device) -> Batcher:
             incoming.check_range(batch, space)
         if dtype is not given:
             batch = incoming.narrowed(batch, dtype)
+        if floats:
+            incoming.check_finite(batch)
         return torch.from_numpy(batch) if on_cpu else to_tensor(batch, device)
 
     return stack

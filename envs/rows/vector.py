@@ -63,6 +63,7 @@ class VectorAdapter(Env):
         self._batch = tensors.batcher(self.single_observation_space, device)
         tensors.check_observations(self.single_observation_space, id)
         tensors.check_actions(env.single_action_space, id)
+        self._spaces = [(f"single_{name}", getattr(env, f"single_{name}")) for name in incoming.SPACES]
         self._seeds = seed
         self._resets = 0
         self._obeys_mask = False
@@ -83,6 +84,7 @@ class VectorAdapter(Env):
 
     def _reset(self) -> Obs:
         observations, given = self._seeded_reset()
+        incoming.check_spaces(self.env, self._spaces)
         infos = vector_infos.as_dict(given)
         self._episodes.restart()
         self._pending[:] = False
@@ -207,6 +209,7 @@ class VectorAdapter(Env):
 
     def _end(self, step: Step, ended: np.ndarray, infos: Infos) -> None:
         """Fill in the fields that differ in rows whose episode ended."""
+        incoming.check_spaces(self.env, self._spaces)
         step.num_ended = int(ended.sum())
         step.episode_return = self._tensor(self._episodes.returns.astype(self._statistics))
         step.episode_length = self._tensor(self._episodes.lengths.copy())

@@ -12,6 +12,7 @@ from torch import Tensor
 from gymnast import envs
 from gymnast.agents.base import Actor, seed_sequence, torch_seed
 from gymnast.agents.population.noise import MakeNoise, MemberSeeds, OwnGenerators
+from gymnast.envs.factory import native_version
 from gymnast.envs.native.adapter import NativeEnv, seed_of
 from gymnast.envs.native.draws import Draws, keys_of, row_keys
 from gymnast.evaluation import environment
@@ -27,6 +28,12 @@ def training_env(options: TrainOptions, seeds: Sequence[Seeds], *, device: str, 
 
     Raises ValueError for an environment that has no device-native version.
     """
+    if native_version(options.env) is None:
+        raise ValueError(
+            f"a population needs a device-native environment, and {options.env} has no such version (gymnast list envs "
+            "shows which have one): train without --seeds, or write its rules for all rows at once (CONTRIBUTING.md, "
+            '"Adding a device-native environment")'
+        )
     rows = options.rows
     made = envs.make(
         options.env,
