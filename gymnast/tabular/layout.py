@@ -29,7 +29,7 @@ class World(NamedTuple):
     length: np.ndarray  # int64 [N]
     total: np.ndarray  # float64 [N], return of the episode so far
     last_action: np.ndarray  # int64 [N], -1 at an episode's start
-    episode: np.ndarray  # int64 [N + 1], numbers of the episodes, then how many have begun
+    episode: np.ndarray  # int64 [2N + 1], numbers of the episodes, how many have begun, and how many in each row
 
 
 class Learner(NamedTuple):

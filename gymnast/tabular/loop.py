@@ -222,7 +222,7 @@ def _world(dynamics: Dynamics, snapshot: dict[str, Any], env: SerialEnv) -> Worl
         length=np.array([row["length"] for row in rows], np.int64),
         total=np.array([row["episode_return"] for row in rows], np.float64),
         last_action=np.full(len(rows), -2, np.int64),
-        episode=np.array([*snapshot["episode"], snapshot["begun"]], np.int64),
+        episode=np.array([*snapshot["episode"], snapshot["begun"], *snapshot["begun_by_row"]], np.int64),
     )
 
 
@@ -266,7 +266,8 @@ def _snapshot(snapshot: dict[str, Any], world: World, dynamics: Dynamics) -> dic
     snapshot["start"] = torch.from_numpy(world.length == 0)
     if snapshot["action_mask"] is not None:
         snapshot["action_mask"] = torch.from_numpy(world.mask[world.state])
-    snapshot["episode"], snapshot["begun"] = world.episode[:-1].tolist(), int(world.episode[-1])
+    rows, counts = len(snapshot["rows"]), world.episode.tolist()
+    snapshot["episode"], snapshot["begun"], snapshot["begun_by_row"] = counts[:rows], counts[rows], counts[rows + 1 :]
     return snapshot
 
 

@@ -142,6 +142,7 @@ def move(parts: Parts, step: int, row: int, finished: int) -> int:
         world.total[row], world.length[row], world.last_action[row] = 0.0, 0, -1
         world.episode[row] = world.episode[rows]
         world.episode[rows] += 1
+        world.episode[rows + 1 + row] += 1
     world.state[row] = moves[row, NOW]
     return finished
 
