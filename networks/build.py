@@ -33,12 +33,11 @@ NETWORKS = {
     "nature-cnn": "the three convolutions and 512 units of Mnih et al. 2015, over images [C, H, W] or [H, W, C]",
     "efficient-cnn": "two convolutions with stride 5 and 256 units (van Hasselt et al. 2019), over the same images",
     "minatar-cnn": "one convolution and 128 units (Young & Tian 2019), over small images [H, W, C]",
-    "combined": "nature-cnn's convolutions over each image of a Dict or Tuple; all parts are merged into 512 units",
     **{name: entry.help for name, entry in BACKBONES.items()},
     "module:Class": "your own nn.Module with out_features, built as Class(observation_space); or ./file.py:Class",
 }
 """The names that `build` takes, with one line on each."""
-SIZES = {"mlp": (120, 84), "nature-cnn": (512,), "efficient-cnn": (256,), "minatar-cnn": (128,), "combined": (512,)}
+SIZES = {"mlp": (120, 84), "nature-cnn": (512,), "efficient-cnn": (256,), "minatar-cnn": (128,)}
 """Units of the fully connected layers of each backbone, unless `hidden_sizes` is set."""
 
 
@@ -104,7 +103,6 @@ def _named(
     generator: torch.Generator,
 ) -> nn.Module:
     """One of our own backbones with its first weights."""
-    from gymnast.networks.backbones.combined import Combined
     from gymnast.networks.backbones.convolutional import CNNS
     from gymnast.networks.backbones.mlp import MLP
     from gymnast.networks.layers.init import initialise
@@ -113,14 +111,9 @@ def _named(
         cnn: nn.Module = CNNS[chosen](observation_space, sizes, layer_norm=layer_norm)
         initialise(cnn, init, activation="relu", generator=generator)
         return cnn
-    if chosen == "mlp":
-        mlp = MLP(observation_space, sizes, activation=activation, layer_norm=layer_norm)
-        initialise(mlp, init, activation=activation, generator=generator)
-        return mlp
-    combined = Combined(observation_space, sizes, activation=activation, layer_norm=layer_norm)
-    initialise(combined.parts, init, activation="relu", generator=generator)
-    initialise(combined.layers, init, activation=activation, generator=generator)
-    return combined
+    mlp = MLP(observation_space, sizes, activation=activation, layer_norm=layer_norm)
+    initialise(mlp, init, activation=activation, generator=generator)
+    return mlp
 
 
 def _of_table(
@@ -135,12 +128,17 @@ def _of_table(
     generator: torch.Generator,
 ) -> nn.Module:
     """A backbone with options of its own, with its first weights."""
+    from gymnast.networks.backbones.combined import Combined
     from gymnast.networks.layers.init import initialise
 
     made: nn.Module = backbone_class(name)(
         observation_space, sizes, options=options, activation=activation, layer_norm=layer_norm
     )
-    initialise(made, init, activation=activation, generator=generator)
+    if isinstance(made, Combined):  # the parts' activations are rectifiers
+        initialise(made.parts, init, activation="relu", generator=generator)
+        initialise(made.layers, init, activation=activation, generator=generator)
+    else:
+        initialise(made, init, activation=activation, generator=generator)
     made.finish()  # type: ignore[operator]
     return made
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -210,3 +211,62 @@ def test_dqn_trains_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_bf16_is_refused() -> None:
     with pytest.raises(ValueError, match="bf16 needs a backbone nature-cnn or efficient-cnn, got Combined"):
         DQN(Pictures.observation_space, Pictures.action_space, DQNConfig(network="combined", bf16=True))
+
+
+def test_each_part_may_have_a_network_of_its_own() -> None:
+    space = spaces.Dict(
+        {
+            "camera": spaces.Box(0, 255, (36, 40, 3), np.uint8),
+            "map": spaces.Box(0, 1, (10, 10, 4), np.float32),
+            "inner": spaces.Dict({"speed": spaces.Box(-1, 1, (3,), np.float32)}),
+            "past": spaces.Box(-1, 1, (6, 2), np.float32),
+        }
+    )
+    options = {"images": "impala", "parts": ("map=resnet", "past=gru")}
+    network = build("combined", space, options=options, generator=torch.Generator().manual_seed(0))
+    kinds = dict(zip((".".join(path) for path in network.paths), network.parts, strict=True))
+    assert {key: type(part).__name__ for key, part in kinds.items()} == {
+        "camera": "Impala",
+        "map": "ResNet",
+        "inner.speed": "Vector",
+        "past": "GRU",
+    }
+    obs = {
+        "camera": torch.zeros(2, 36, 40, 3, dtype=torch.uint8),
+        "map": torch.zeros(2, 10, 10, 4),
+        "inner": {"speed": torch.zeros(2, 3)},
+        "past": torch.zeros(2, 6, 2),
+    }
+    features = network(obs)
+    assert features.shape == (2, 512)
+    features.sum().backward()
+    again = build("combined", space, options=options, generator=torch.Generator().manual_seed(0))
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name]), name
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({"parts": ("camera",)}, "network combined: parts must be written as PART=NETWORK, got 'camera'"),
+        ({"parts": ("lidar=gru",)}, "network combined: parts names 'lidar', and the observation has camera, speed"),
+        ({"parts": ("speed=impala",)}, "network impala needs images"),
+        ({"images": "resnets"}, "network combined: the network of a part must be one of nature-cnn,"),
+        ({"imges": "resnet"}, "network combined has no option imges; its options are images, parts"),
+    ],
+)
+def test_wrong_networks_of_parts(options: dict[str, Any], line: str) -> None:
+    space = spaces.Dict(
+        {"camera": spaces.Box(0, 255, (36, 40, 3), np.uint8), "speed": spaces.Box(-1, 1, (3,), np.float32)}
+    )
+    with pytest.raises(ValueError, match=re.escape(line)):
+        build("combined", space, options=options, generator=torch.Generator().manual_seed(0))
+
+
+def test_linear_is_the_vector() -> None:
+    space = spaces.Dict({"a": spaces.Discrete(3), "b": spaces.Box(-1, 1, (2,), np.float32)})
+    network = build("linear", space, generator=torch.Generator().manual_seed(0))
+    assert network.out_features == 5
+    obs = {"a": torch.tensor([[2]]), "b": torch.tensor([[0.5, -0.5]])}
+    assert network(obs).tolist() == [[0.0, 0.0, 1.0, 0.5, -0.5]]
+    assert not list(network.parameters())

@@ -24,7 +24,7 @@ from gymnast.suites.options import AblateOptions, BenchmarkOptions
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("README.md", *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md")))
 TUTORIAL = "docs/own-environment.md"
-EXAMPLES = ("monte_carlo.py", "mine.py", "chase.py", "lines.py", "nets.py", "apples.py")
+EXAMPLES = ("monte_carlo.py", "mine.py", "chase.py", "lines.py", "nets.py", "apples.py", "robot.py")
 """Files of a reader that the pages name."""
 
 

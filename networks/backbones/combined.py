@@ -3,57 +3,86 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import torch
 from torch import Tensor, nn
 
-from gymnast.networks.backbones.convolutional import NatureCNN
+from gymnast.networks.backbones.convolutional import CNNS
 from gymnast.networks.backbones.mlp import dense, norms
+from gymnast.networks.backbones.table import BACKBONES, backbone_class
 from gymnast.networks.layers.activations import ACTIVATIONS
 from gymnast.networks.layers.images import is_image, leaves
 from gymnast.networks.layers.inputs import Obs, Vector
 
 
-class Combined(nn.Module):
-    """Each image through its own convolutions (Mnih et al. 2015), the other parts as in `Vector`.
+@dataclass(frozen=True)
+class CombinedOptions:
+    """Networks over the parts of a Dict or Tuple."""
 
-    The results are concatenated in the space's order and go through fully connected layers, an activation
-    after each; a nested dict of [B, ...] to [B, out_features]. With `layer_norm` all layers are normalised as those of
-    `ConvNet` and `MLP`.
+    images: str = "nature-cnn"
+    """Network of each image."""
+    parts: tuple[str, ...] = field(default=(), metadata={"metavar": "PART=NETWORK ..."})
+    """Networks of single parts: camera=impala map=vgg. Keys of nested parts are joined by dots."""
+
+    def __post_init__(self) -> None:
+        for text in self.parts:
+            key, _, name = text.partition("=")
+            if not key or not name:
+                raise ValueError(f"parts must be written as PART=NETWORK, got {text!r}")
+
+
+class Combined(nn.Module):
+    """Each image through a network of its own, the other parts as `Vector` reads them.
+
+    An image's network is nature-cnn's convolutions (Mnih et al. 2015) unless `options` name another one; networks of
+    parts have their default options and no fully connected layers of their own. The results are concatenated in the
+    space's order and go through fully connected layers, an activation after each; a nested dict of [B, ...] to
+    [B, out_features]. With `layer_norm` all layers are normalised as those of `ConvNet` and `MLP`.
 
     Raises:
-        ValueError: no part is an image (uint8, 36 pixels or more), or a part is of an unsupported kind.
+        ValueError: no part is an image or has a network, a network does not fit its part, or a part is unknown.
     """
+
+    Options: ClassVar[type[CombinedOptions]] = CombinedOptions
+    sizes: ClassVar[tuple[int, ...]] = (512,)
 
     def __init__(
         self,
         observation_space: gym.Space[Any],
-        hidden_sizes: Sequence[int],
+        hidden_sizes: Sequence[int] | None = None,
         *,
-        activation: str,
+        options: CombinedOptions | None = None,
+        activation: str = "relu",
         layer_norm: bool = False,
     ) -> None:
         super().__init__()
         if activation not in ACTIVATIONS:
             raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
         read = dict(leaves(observation_space))
-        if not any(is_image(space) for space in read.values()):
+        names = _names(read, options or CombinedOptions())
+        if not names:
             raise ValueError(
                 "network combined needs a uint8 image of at least 36x36 pixels among the parts of the "
                 "observation; mlp takes any observation"
             )
         self.paths = list(read)
-        parts = [
-            NatureCNN(space, (), layer_norm=layer_norm) if is_image(space) else Vector(space) for space in read.values()
-        ]
+        parts = [_part(names.get(path), space, layer_norm) for path, space in read.items()]
         self.parts = nn.ModuleList(parts)
-        widths = [sum(part.out_features for part in parts), *hidden_sizes]
+        sizes = self.sizes if hidden_sizes is None else tuple(hidden_sizes)
+        widths = [sum(part.out_features for part in parts), *sizes]  # type: ignore[misc]
         self.layers = dense(widths)
         self.norms = norms(widths[1:], layer_norm)
         self.activation = activation
         self.out_features = widths[-1]
+
+    def finish(self) -> None:
+        """Called once the weights have their initial values."""
+        for part in self.parts:
+            if callable(finish := getattr(part, "finish", None)):
+                finish()
 
     def forward(self, obs: Obs) -> Tensor:
         activate = ACTIVATIONS[self.activation]
@@ -62,6 +91,30 @@ class Combined(nn.Module):
         for layer, norm in zip(self.layers, self.norms, strict=True):
             features = activate(norm(layer(features)))
         return features
+
+
+def _names(read: dict[tuple[str, ...], gym.Space[Any]], options: CombinedOptions) -> dict[tuple[str, ...], str]:
+    """The networks of the parts that have one."""
+    names = {path: options.images for path, space in read.items() if is_image(space)}
+    paths = {".".join(path): path for path in read}
+    for text in options.parts:
+        key, _, name = text.partition("=")
+        if key not in paths:
+            raise ValueError(f"network combined: parts names {key!r}, and the observation has {', '.join(paths)}")
+        names[paths[key]] = name
+    return names
+
+
+def _part(name: str | None, space: gym.Space[Any], layer_norm: bool) -> nn.Module:
+    if name is None:
+        return Vector(space)
+    if name in CNNS:
+        return CNNS[name](space, (), layer_norm=layer_norm)
+    if name not in BACKBONES or name == "combined":
+        known = ", ".join([*CNNS, *(other for other in BACKBONES if other != "combined")])
+        raise ValueError(f"network combined: the network of a part must be one of {known}, got {name!r}")
+    made: nn.Module = backbone_class(name)(space, (), layer_norm=layer_norm)
+    return made
 
 
 def _at(obs: Obs, path: tuple[str, ...]) -> Tensor:

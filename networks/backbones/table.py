@@ -16,6 +16,10 @@ class BackboneEntry(NamedTuple):
 
 
 BACKBONES: dict[str, BackboneEntry] = {
+    "combined": BackboneEntry(
+        "combined:Combined", "a network over each image of a Dict or Tuple; all parts are merged into 512 units"
+    ),
+    "linear": BackboneEntry("linear:Linear", "the observation as a vector, so that outputs are linear in it"),
     "lenet5": BackboneEntry("classic:LeNet5", "two convolutions and average pooling (LeCun et al. 1998)"),
     "alexnet": BackboneEntry("classic:AlexNet", "five convolutions and max pooling (Krizhevsky et al. 2012)"),
     "vgg": BackboneEntry("classic:VGG", "stages of 3x3 convolutions (Simonyan & Zisserman 2015)"),
