@@ -76,7 +76,9 @@ def _milliseconds(backbone: nn.Module, obs: Obs) -> float:
     best = float("inf")
     for _ in range(ROUNDS):
         begun = time.perf_counter()
-        backbone(obs).sum().backward()
+        total = backbone(obs).sum()
+        if total.requires_grad:  # without parameters there is nothing to learn
+            total.backward()
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         best = min(best, time.perf_counter() - begun)

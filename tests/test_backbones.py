@@ -21,6 +21,8 @@ from gymnast.networks.backbones.residual import (
     ResNetOptions,
     SqueezeExcitationNet,
 )
+from gymnast.networks.backbones.table import BACKBONES
+from gymnast.networks.build import build
 from gymnast.networks.layers.blocks import NORMS, SqueezeExcitation
 from gymnast.networks.layers.cells import ElmanCell, GRUCell, LSTMCell, Unrolled, VariationalDropout, Zoneout
 
@@ -307,3 +309,39 @@ def test_the_axis_of_the_channels() -> None:
     assert LeNet5(Box(0, 1, (6, 12, 14), np.float32), options=options).layout.planes == (14, 6, 12)
     with pytest.raises(ValueError, match="channels_axis must be auto, first or last, got 'middle'"):
         ImpalaOptions(channels_axis="middle")  # type: ignore[arg-type]
+
+
+FITTING = {
+    **dict.fromkeys(("wavenet", "rnn", "lstm", "gru", "attention", "transformer"), Box(-1, 1, (6, 3), np.float32)),
+    "embedding": MultiDiscrete([3, 4]),
+    "linear": Box(-1, 1, (5,), np.float32),
+    "combined": Dict({"a": Box(0, 255, (36, 40, 3), np.uint8), "b": Discrete(3)}),
+}
+"""Spaces of the backbones that do not read images."""
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_the_same_seed_gives_the_same_weights(name: str) -> None:
+    space = FITTING.get(name, IMAGES["digits"])
+    torch.manual_seed(0)
+    first = build(name, space, generator=torch.Generator().manual_seed(7))
+    torch.manual_seed(1)  # nothing comes from torch's own generator
+    second = build(name, space, generator=torch.Generator().manual_seed(7))
+    other = build(name, space, generator=torch.Generator().manual_seed(8))
+    values = [dict(network.named_parameters()) for network in (first, second, other)]
+    assert all(torch.equal(value, values[1][key]) for key, value in values[0].items())
+    assert not values[0] or any(not torch.equal(value, values[2][key]) for key, value in values[0].items())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BACKBONES)
+def test_a_backbone_is_one_graph(name: str) -> None:
+    """torch.compile finds no break in it, and changes no number."""
+    if name in ("rnn", "lstm", "gru", "attention"):
+        pytest.skip("torch does not trace its own recurrent layers")
+    space = FITTING.get(name, IMAGES["digits"])
+    network = build(name, space, generator=torch.Generator().manual_seed(0)).eval()
+    obs = {"a": batch(space["a"]), "b": batch(space["b"])} if isinstance(space, Dict) else batch(space)
+    torch._dynamo.reset()  # its limit of recompilations is for all networks together
+    compiled = torch.compile(network, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(obs), network(obs))

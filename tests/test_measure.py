@@ -98,3 +98,17 @@ def test_options_are_kept_in_the_run(tmp_path: object, capsys: pytest.CaptureFix
     assert agent.config.network_options == {"units": 7, "reset": "before"}
     assert main(f"resume {tmp_path}/CartPole-v1/ppo/run --steps 900".split()) == 0
     assert main(f"evaluate {tmp_path}/CartPole-v1/ppo/run --episodes 2".split()) == 0
+
+
+def test_help_lists_the_options_of_a_network(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "dqn", "--network", "impala", "--help"]) == 0
+    text = capsys.readouterr().out
+    section = text.split("options of the network impala")[1]
+    for option in ("--network.channels ", "--network.width ", "--network.spectral-norm", "--network.max-pool "):
+        assert option in section
+    assert "(default: 16 32 32)" in section
+    assert "--no-network.spectral-norm" in section
+    words = ["--env", "X", "--network", "impala", "--no-network.spectral-norm"]
+    assert resolve("dqn", words, of="train dqn").config.network_options == {"spectral_norm": False}
+    assert main(["train", "dqn", "--help"]) == 0
+    assert "options of the network" not in capsys.readouterr().out

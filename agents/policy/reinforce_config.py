@@ -45,9 +45,9 @@ class ReinforceConfig:
     max_grad_value: float | None = None
     """Clip each entry of the gradient to this absolute value."""
     network: BackboneName = "auto"
-    """Network below the heads: auto, mlp, nature-cnn, efficient-cnn, minatar-cnn, combined or module:Class."""
+    """Network below the head: auto, a name from gymnast list networks, or module:Class. With --help: its options."""
     network_options: dict[str, Any] = field(default_factory=dict, metadata={"flag": False})
-    """Options of the named backbone; on the command line --network.NAME VALUE. See gymnast list networks."""
+    """Options of the named network; on the command line --network.NAME VALUE."""
     hidden_sizes: tuple[int, ...] | None = None
     """Units of the fully connected layers. Default: the backbone's (MLP: 64 64)."""
     activation: str = "tanh"

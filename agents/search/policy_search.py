@@ -32,9 +32,9 @@ class PolicySearchConfig:
     episodes: int = 1
     """Episodes per candidate and generation; its fitness is their mean undiscounted return."""
     network: BackboneName = "auto"
-    """Network below the policy's linear output: a name from gymnast list networks, or module:Class."""
+    """Network below the head: auto, a name from gymnast list networks, or module:Class. With --help: its options."""
     network_options: dict[str, Any] = field(default_factory=dict, metadata={"flag": False})
-    """Options of the named backbone; on the command line --network.NAME VALUE. See gymnast list networks."""
+    """Options of the named network; on the command line --network.NAME VALUE."""
     hidden_sizes: tuple[int, ...] | None = (32, 32)
     """Units of the fully connected layers: no numbers for a linear policy. Default: the backbone's own."""
     activation: str = "tanh"

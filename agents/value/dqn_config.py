@@ -74,9 +74,9 @@ class DQNConfig:
     action_masks: bool = True
     """Act and bootstrap only with allowed actions, if the environment provides action masks."""
     network: BackboneName = "auto"
-    """Network below the head: auto, mlp, nature-cnn, efficient-cnn, minatar-cnn, combined or module:Class."""
+    """Network below the head: auto, a name from gymnast list networks, or module:Class. With --help: its options."""
     network_options: dict[str, Any] = field(default_factory=dict, metadata={"flag": False})
-    """Options of the named backbone; on the command line --network.NAME VALUE. See gymnast list networks."""
+    """Options of the named network; on the command line --network.NAME VALUE."""
     hidden_sizes: tuple[int, ...] | None = None
     """Units of the fully connected layers; the last one belongs to the head. Default: the backbone's (MLP: 120 84)."""
     activation: str = "relu"

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any, Literal, Union
 
 from gymnast.cli.groups import grouped
+from gymnast.networks.backbones.table import BACKBONES, backbone_class
 from gymnast.settings.flags import Flag, flags_of
+from gymnast.settings.request import network_flags
 
 WIDTH = 100
 """Maximum width of the help, in columns."""
@@ -31,10 +33,11 @@ def show_help(
     *,
     defaults: Mapping[str, Any] | None = None,
     headings: bool = False,
+    network: str | None = None,
 ) -> None:
     """Print every flag of the dataclasses with its default and help; `defaults` replace the fields' own.
 
-    With `headings` they are listed by topic instead of in the order of their fields.
+    With `headings` they are listed by topic instead of in the order of their fields. The options of a `network` follow.
     """
     flags = flags_of(*classes)
     docs = {name: text for cls in classes for name, text in field_docs(cls).items()}
@@ -51,6 +54,12 @@ def show_help(
         for name in names:
             default = (defaults or {}).get(name, flags[name].default)
             lines += _option(flags[name], docs.get(name, ""), default)
+    if network in BACKBONES:
+        lines += ["", f"options of the network {network}"]
+        cls = backbone_class(network).Options
+        texts = field_docs(cls)
+        for name, flag in network_flags(network).items():
+            lines += _option(flag, texts.get(name.removeprefix("network."), ""), flag.default)
     print("\n".join(lines))
 
 

@@ -118,8 +118,9 @@ def _train(words: list[str]) -> int:
         config_class = agents.config_class(agents.agent_class(agent))
         classes = [PresetOptions, TrainOptions, config_class]
         classes += [PopulationOptions] if request.supports(agent) else []
-        given = _preset_values(words[1:], every, agent)
-        show_help(f"gymnast {of}", agents.help_of(agent), classes, defaults=given, headings=True)
+        given = _given_values(words[1:], every, agent)
+        network = given.get("network")
+        show_help(f"gymnast {of}", agents.help_of(agent), classes, defaults=given, headings=True, network=network)
         return 0
     if request.is_asked(words):
         return _train_population(agent, words, of=of)
@@ -301,12 +302,13 @@ def _asks_help(words: Sequence[str]) -> bool:
     return "-h" in words or "--help" in words
 
 
-def _preset_values(words: Sequence[str], every: dict[str, flags.Flag], agent: str) -> dict[str, Any]:
-    """Values of the presets given with `--help`, so that help shows the resulting defaults."""
+def _given_values(words: Sequence[str], every: dict[str, flags.Flag], agent: str) -> dict[str, Any]:
+    """Values of the presets, and the network, given with `--help`, so that help shows the resulting defaults."""
     rest = [word for word in words if word not in ("-h", "--help")]
     of = f"train {agent}"
     given = flags.parse(rest, with_backbone(every, agent, rest, of=of), of=of)
-    return presets.apply(given.get("preset", ()), agent)
+    network = {"network": given["network"]} if "network" in given else {}
+    return presets.apply(given.get("preset", ()), agent) | network
 
 
 def _print_resolved(agent: str, options: TrainOptions, config: Any) -> None:

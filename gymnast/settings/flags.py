@@ -123,10 +123,10 @@ def build(cls: type[Any], values: Mapping[str, Any], *, of: str) -> Any:
         raise UsageError(with_flags(str(error), flags)) from error
 
 
-def without(words: Sequence[str], prefix: str) -> list[str]:
-    """The words without the flags that begin with a prefix, and without their values."""
+def without(words: Sequence[str], prefixes: tuple[str, ...]) -> list[str]:
+    """The words without the flags that begin with one of the prefixes, and without their values."""
     given = _split(words)
-    kept = [[name, *texts] for name, texts in given.flags if not name.startswith(prefix)]
+    kept = [[name, *texts] for name, texts in given.flags if not name.startswith(prefixes)]
     return [*given.loose, *(word for flag in kept for word in flag)]
 
 

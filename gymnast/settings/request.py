@@ -12,7 +12,7 @@ from gymnast.networks.backbones.table import BACKBONES, backbone_class
 from gymnast.settings import agents, flags, presets, under_protocol
 from gymnast.settings.options import PresetOptions, TrainOptions
 
-PREFIX = "--network."
+PREFIXES = ("--network.", "--no-network.")
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,10 @@ def resolve(agent: str, words: Sequence[str], *, of: str) -> Request:
 
 def with_backbone(known: dict[str, flags.Flag], agent: str, words: Sequence[str], *, of: str) -> dict[str, flags.Flag]:
     """The known flags, and `--network.NAME` for each option of the backbone that the words ask for."""
-    asked = [word for word in words if word.startswith(PREFIX)]
+    asked = [word for word in words if word.startswith(PREFIXES)]
     if not asked:
         return known
-    given = flags.parse(flags.without(words, PREFIX), known, of=of)
+    given = flags.parse(flags.without(words, PREFIXES), known, of=of)
     preset = presets.apply(given.get("preset", ()), agent)
     name = given.get("network", preset.get("network", getattr(agents.default_config(agent), "network", None)))
     if name not in BACKBONES:
@@ -51,9 +51,13 @@ def with_backbone(known: dict[str, flags.Flag], agent: str, words: Sequence[str]
             f"{asked[0].partition('=')[0]} is an option of a backbone, and {name} has none; "
             f"--network {'|'.join(BACKBONES)} have"
         )
+    return known | network_flags(name)
+
+
+def network_flags(name: str) -> dict[str, flags.Flag]:
+    """The flags `--network.NAME` of a network's options, by field name with the prefix `network.`."""
     own = flags.flags_of(backbone_class(name).Options)
-    dotted = {field: f"network.{field}" for field in own}
-    return known | {dotted[field]: dataclasses.replace(flag, field=dotted[field]) for field, flag in own.items()}
+    return {f"network.{field}": dataclasses.replace(flag, field=f"network.{field}") for field, flag in own.items()}
 
 
 def resolved(agent: str, given: dict[str, Any], *, of: str) -> Request:
