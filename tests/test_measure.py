@@ -10,6 +10,7 @@ from gymnasium.spaces import Box
 from gymnast.cli.main import main
 from gymnast.networks.build import build
 from gymnast.networks.measure import measure, receptive_field
+from gymnast.settings.request import resolve
 
 ATARI = Box(0, 255, (4, 84, 84), np.uint8)
 
