@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import torch
 from torch import Tensor
 
-from gymnast.agents.base import Acted, Metrics, seed_sequence, torch_seed
+from gymnast.agents.base import Acted, Metrics, torch_seed
 from gymnast.agents.optim.compiled import Compiled
 from gymnast.agents.policy.actor_critic_config import ActorCriticConfig
 from gymnast.agents.policy.actor_critic_network import actor_critic_network
@@ -19,7 +18,6 @@ from gymnast.agents.policy.reward_scale import RewardScale
 from gymnast.agents.population.actor import PopulationActor
 from gymnast.agents.population.base import Seed, Weights
 from gymnast.agents.population.loss import MemberLoss
-from gymnast.agents.population.noise import MakeNoise, OwnGenerators
 from gymnast.agents.population.rollouts import RolloutPopulation
 from gymnast.agents.population.samples import MemberSamples, obs_by_member, samples
 from gymnast.agents.population.settings import check_distribution
@@ -35,37 +33,18 @@ from gymnast.networks.stacked.policy import StackedActorCritic
 class ActorCriticPopulation(RolloutPopulation[MemberSamples]):
     """M actor-critics: a member learns and, with the default `noise`, draws the same as an `ActorCritic`."""
 
+    defaults = ActorCriticConfig()
     varied = ("learning_rate", "gamma", "gae_lambda", "entropy_coef", "clip")
     network: StackedActorCritic
 
-    def __init__(
-        self,
-        observation_space: gym.Space[Any],
-        action_space: gym.Space[Any],
-        config: ActorCriticConfig | None = None,
-        *,
-        seeds: Sequence[Seed],
-        num_envs: int = 1,
-        vary: Mapping[str, Sequence[float]] | None = None,
-        device: str | torch.device = "cpu",
-        noise: MakeNoise = OwnGenerators,
-    ) -> None:
-        super().__init__(
-            observation_space,
-            action_space,
-            config or ActorCriticConfig(),
-            seeds=seeds,
-            num_envs=num_envs,
-            vary=vary,
-            device=device,
-            noise=noise,
-        )
+    def _prepare(self, seeds: Sequence[np.random.SeedSequence]) -> None:
+        super()._prepare(seeds)
         config = self.config
-        self.distribution = distribution(action_space, squash=config.squash, device=self.device)
+        self.distribution = distribution(self.action_space, squash=config.squash, device=self.device)
         check_distribution(self.distribution)
-        spawned = [seed_sequence(seed).spawn(3)[:2] for seed in seeds]  # as in `ActorCritic`
+        spawned = [seed.spawn(3)[:2] for seed in seeds]  # as in `ActorCritic`
         self._build_networks([init for init, _ in spawned])
-        self._order = noise([order for _, order in spawned], self.device)
+        self._order = self._make_noise([order for _, order in spawned], self.device)
         self.norm, self.scale = self._new_norm(), self._new_scale()
 
     def _variable(self) -> dict[str, ScheduleLike]:

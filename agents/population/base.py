@@ -18,7 +18,7 @@ from gymnast.agents.optim import optimizers
 from gymnast.agents.optim.allocator import keep_freed_pages
 from gymnast.agents.optim.compiled import Captured
 from gymnast.agents.population import optimizers as stacked_optimizers
-from gymnast.agents.population.noise import MakeNoise, Noise
+from gymnast.agents.population.noise import MakeNoise, Noise, OwnGenerators
 from gymnast.agents.population.settings import WHOLE, MemberSettings, check
 from gymnast.agents.schedules import ScheduleLike
 from gymnast.envs.step import Obs, Step
@@ -39,6 +39,8 @@ class Population(ABC):
         ValueError: for spaces or settings that a population does not support.
     """
 
+    defaults: ClassVar[Any]
+    """The config without one."""
     varied: ClassVar[tuple[str, ...]]
     """Settings that may differ between members."""
     network: StackedParameters
@@ -51,15 +53,16 @@ class Population(ABC):
         self,
         observation_space: gym.Space[Any],
         action_space: gym.Space[Any],
-        config: Any,
+        config: Any = None,
         *,
         seeds: Sequence[Seed],
-        num_envs: int,
-        vary: Mapping[str, Sequence[float]] | None,
-        device: str | torch.device,
-        noise: MakeNoise,
+        num_envs: int = 1,
+        vary: Mapping[str, Sequence[float]] | None = None,
+        device: str | torch.device = "cpu",
+        noise: MakeNoise = OwnGenerators,
     ) -> None:
-        self.observation_space, self.action_space, self.config = observation_space, action_space, config
+        self.observation_space, self.action_space = observation_space, action_space
+        self.config = config = self.defaults if config is None else config
         self.members, self.num_envs, self.device = len(seeds), num_envs, torch.device(device)
         self._make_noise = noise
         check(config, vary or {}, self.varied, members=self.members, device=self.device)
@@ -74,6 +77,11 @@ class Population(ABC):
         """Episodes that ended since this was last zeroed, and the sum of their returns."""
         if self.device.type == "cpu":
             keep_freed_pages()
+        self._prepare([seed_sequence(seed) for seed in seeds])
+
+    @abstractmethod
+    def _prepare(self, seeds: Sequence[np.random.SeedSequence]) -> None:
+        """Make the networks, the optimizer and the memory of the members, the last step of `__init__`."""
 
     def _variable(self) -> dict[str, ScheduleLike]:
         """The settings whose current values learning reads from tensors, and their values in the config."""

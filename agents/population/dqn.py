@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from gymnast.agents.base import Acted, LearningError, Metrics, seed_sequence, torch_seed
+from gymnast.agents.base import Acted, LearningError, Metrics, torch_seed
 from gymnast.agents.maths.td import allowed, chosen
 from gymnast.agents.optim.compiled import Captured, Compiled
 from gymnast.agents.population.base import Population, Seed, Weights
 from gymnast.agents.population.dqn_replay import build_replay
-from gymnast.agents.population.noise import MakeNoise, OwnGenerators
 from gymnast.agents.population.q_actor import MemberQActor
 from gymnast.agents.schedules import ScheduleLike, schedule
 from gymnast.agents.value.dqn_config import DQNConfig
@@ -36,46 +34,25 @@ class DQNPopulation(Population):
     One replay keeps the transitions of all members, and each samples only its own.
     """
 
+    defaults = DQNConfig()
     varied = ("learning_rate", "gamma", "epsilon", "tau", "target_period")
     network: StackedQNetwork
 
-    def __init__(
-        self,
-        observation_space: gym.Space[Any],
-        action_space: gym.Space[Any],
-        config: DQNConfig | None = None,
-        *,
-        seeds: Sequence[Seed],
-        num_envs: int = 1,
-        vary: Mapping[str, Sequence[float]] | None = None,
-        device: str | torch.device = "cpu",
-        noise: MakeNoise = OwnGenerators,
-    ) -> None:
-        super().__init__(
-            observation_space,
-            action_space,
-            config or DQNConfig(),
-            seeds=seeds,
-            num_envs=num_envs,
-            vary=vary,
-            device=device,
-            noise=noise,
-        )
+    def _prepare(self, seeds: Sequence[np.random.SeedSequence]) -> None:
+        action_space = self.action_space
         if not isinstance(action_space, spaces.Discrete):
             raise ValueError(f"dqn needs Discrete actions, got {action_space}; use ppo")
         self.first_action, self.actions = int(action_space.start), int(action_space.n)
         self.values = build_values(self.config, self.device)
         self.beta = schedule(self.config.priority_beta, name="priority_beta", high=1.0)
-        init, self._replay_seeds, drawn = zip(
-            *(seed_sequence(seed).spawn(3) for seed in seeds), strict=True
-        )  # as `DQN`
+        init, self._replay_seeds, drawn = zip(*(seed.spawn(3) for seed in seeds), strict=True)  # as in `DQN`
         self._build_networks(init)
-        self._layers = noise(drawn, self.device)
+        self._layers = self._make_noise(drawn, self.device)
         self._noise = self._noise_buffer()
         self.replay: Ring | DeviceRing | None = None
         """None until `allocate` makes it."""
         self._captured = Captured(self._learn) if self.config.cuda_graphs else None
-        self._learns_from = max(self.config.learning_starts, (self.config.n_step - 1) * num_envs + 1)
+        self._learns_from = max(self.config.learning_starts, (self.config.n_step - 1) * self.num_envs + 1)
         self._updates_before = 0  # updates of a member when the replay was last empty
         self._target_updates = [0] * self.members
         self._rates = list[float](), torch.zeros(0)  # of the last step of the targets, and the same [M, 1]

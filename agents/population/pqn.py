@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from gymnast.agents.base import Acted, Metrics, seed_sequence, torch_seed
+from gymnast.agents.base import Acted, Metrics, torch_seed
 from gymnast.agents.maths import returns
 from gymnast.agents.maths.td import allowed
 from gymnast.agents.optim.compiled import Compiled
 from gymnast.agents.population.base import Seed, Weights
-from gymnast.agents.population.noise import MakeNoise, OwnGenerators
 from gymnast.agents.population.q_actor import MemberQActor
 from gymnast.agents.population.rollouts import RolloutPopulation
 from gymnast.agents.population.samples import MemberValueSamples, by_member, obs_by_member
@@ -32,38 +29,20 @@ from gymnast.networks.stacked.q import StackedQNetwork
 class PQNPopulation(RolloutPopulation[MemberValueSamples]):
     """M PQN agents: a member learns and, with the default `noise`, draws the same as a `PQN`."""
 
+    defaults = PQNConfig()
     varied = ("learning_rate", "gamma", "td_lambda", "epsilon")
     network: StackedQNetwork
 
-    def __init__(
-        self,
-        observation_space: gym.Space[Any],
-        action_space: gym.Space[Any],
-        config: PQNConfig | None = None,
-        *,
-        seeds: Sequence[Seed],
-        num_envs: int = 1,
-        vary: Mapping[str, Sequence[float]] | None = None,
-        device: str | torch.device = "cpu",
-        noise: MakeNoise = OwnGenerators,
-    ) -> None:
-        super().__init__(
-            observation_space,
-            action_space,
-            config or PQNConfig(),
-            seeds=seeds,
-            num_envs=num_envs,
-            vary=vary,
-            device=device,
-            noise=noise,
-        )
+    def _prepare(self, seeds: Sequence[np.random.SeedSequence]) -> None:
+        super()._prepare(seeds)
+        action_space = self.action_space
         if not isinstance(action_space, spaces.Discrete):
             raise ValueError(f"pqn needs Discrete actions, got {action_space}; use ppo")
         self.first_action, self.actions = int(action_space.start), int(action_space.n)
-        spawned = [seed_sequence(seed).spawn(2) for seed in seeds]  # as in `PQN`
+        spawned = [seed.spawn(2) for seed in seeds]  # as in `PQN`
         self.network = StackedQNetwork(self._network_of(spawned[0][0]).to(self.device))
         self._build([flat(self._network_of(init)) for init, _ in spawned], max_grad_value=None)
-        self._order = noise([order for _, order in spawned], self.device)
+        self._order = self._make_noise([order for _, order in spawned], self.device)
         self._gradient = Compiled(self.gradient) if self.config.compile else self.gradient
 
     def _network_of(self, seed: np.random.SeedSequence) -> QNetwork:

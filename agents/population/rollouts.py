@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic
 
-import gymnasium as gym
+import numpy as np
 import torch
 from torch import Tensor
 
 from gymnast.agents.base import Metrics
 from gymnast.agents.optim.compiled import Captured
-from gymnast.agents.population.base import Population, Seed
-from gymnast.agents.population.noise import MakeNoise, Noise
+from gymnast.agents.population.base import Population
+from gymnast.agents.population.noise import Noise
 from gymnast.agents.population.samples import AnySamples, chosen
 from gymnast.replay.rollout import Rollout
 
@@ -25,33 +25,13 @@ class RolloutPopulation(Population, Generic[AnySamples]):
     """The order of the samples of an epoch."""
     _gradient: Callable[[Tensor, AnySamples], tuple[Tensor, Metrics]]
 
-    def __init__(
-        self,
-        observation_space: gym.Space[Any],
-        action_space: gym.Space[Any],
-        config: Any,
-        *,
-        seeds: Sequence[Seed],
-        num_envs: int,
-        vary: Mapping[str, Sequence[float]] | None,
-        device: str | torch.device,
-        noise: MakeNoise,
-    ) -> None:
-        super().__init__(
-            observation_space,
-            action_space,
-            config,
-            seeds=seeds,
-            num_envs=num_envs,
-            vary=vary,
-            device=device,
-            noise=noise,
-        )
-        samples = num_envs * config.rollout_steps
+    def _prepare(self, seeds: Sequence[np.random.SeedSequence]) -> None:
+        config = self.config
+        samples = self.num_envs * config.rollout_steps
         if config.minibatches > samples:
             raise ValueError(f"minibatches must be <= {samples}, the samples of a rollout, got {config.minibatches}")
         self._began = 0
-        self.rollout = Rollout(config.rollout_steps, self.members * num_envs, device=self.device)
+        self.rollout = Rollout(config.rollout_steps, self.members * self.num_envs, device=self.device)
         self._captured = Captured(self._learn) if config.cuda_graphs else None
 
     def updates_due(self, env_step: int) -> int:
