@@ -149,13 +149,6 @@ def test_resnet_options() -> None:
         XceptionOptions(middle=-1)
 
 
-def test_inception_has_two_auxiliary_features() -> None:
-    space = Box(0, 255, (3, 64, 64), np.uint8)
-    network = Inception(space)
-    first, second = network.auxiliary(batch(space))
-    assert (first.shape, second.shape) == ((3, 128), (3, 132))
-
-
 SEQUENCES = {
     "vectors": Box(-1, 1, (9, 5), np.float32),
     "tokens": MultiDiscrete([4] * 6),
@@ -250,6 +243,8 @@ def test_zoneout_and_dropout() -> None:
 def test_gru_options() -> None:
     with pytest.raises(ValueError, match="reset must be after or before"):
         GRUOptions(reset="never")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="zoneout needs reset before, got after"):
+        GRUOptions(zoneout=0.1)
     with pytest.raises(ValueError, match="zoneout must be >= 0 and < 1"):
         RNNOptions(zoneout=1.0)
 

@@ -14,7 +14,6 @@ from gymnast.agents.base import Acted
 from gymnast.agents.population.actor_critic import ActorCriticPopulation
 from gymnast.agents.population.noise import MakeNoise, OwnGenerators
 from gymnast.agents.table import A2C
-from gymnast.envs import make
 from gymnast.envs.step import Step
 from gymnast.evaluation.environment import make_env
 from gymnast.evaluation.play import evaluate
@@ -22,8 +21,9 @@ from gymnast.populations.environment import CounterNoise, evaluation_env, play, 
 from gymnast.settings.options import TrainOptions
 from gymnast.settings.seeds import Seeds
 from gymnast.training.episodes import EndedEpisodes
-from gymnast.training.loop import Loop
 from gymnast.training.rollout_loop import DeviceRollout
+from tests import population_pairs
+from tests.population_pairs import begun
 
 SMALL: dict[str, Any] = {"rollout_steps": 16, "hidden_sizes": (8, 8), "entropy_coef": 0.01}
 VARY = {
@@ -49,39 +49,15 @@ def trained(
     noise: MakeNoise = OwnGenerators,
 ) -> ActorCriticPopulation:
     """A population after some rollouts, by the loop."""
-    loop = begun(env_id, config, seeds, vary=vary, noise=noise)
-    loop.advance(rollouts * config.rollout_steps * loop.env.num_envs, lambda: False)
-    assert isinstance(loop.agent, ActorCriticPopulation)
-    return loop.agent
+    steps = rollouts * config.rollout_steps * ROWS
+    population = population_pairs.trained(env_id, config, seeds, steps=steps, vary=vary, noise=noise)
+    assert isinstance(population, ActorCriticPopulation)
+    return population
 
 
-def begun(
-    env_id: str,
-    config: ActorCriticConfig,
-    seeds: Sequence[int],
-    *,
-    vary: Mapping[str, Sequence[float]] | None = None,
-    noise: MakeNoise = OwnGenerators,
-) -> Loop:
-    streams = [Seeds.of(seed) for seed in seeds]
-    env = training_env(TrainOptions(env=env_id, num_envs=ROWS), streams, device="cpu", compile=False)
-    spaces_of = env.single_observation_space, env.single_action_space
-    agents = [stream.agent for stream in streams]
-    population = ActorCriticPopulation(*spaces_of, config, seeds=agents, num_envs=ROWS, vary=vary, noise=noise)
-    actor = population.actor(env.num_envs, explore=True, seed=[stream.actor for stream in streams])
-    return Loop(population, actor, env)
-
-
-def single(env_id: str, config: ActorCriticConfig, seed: int, *, rollouts: int = 3) -> ActorCritic:
+def single(env_id: str, config: ActorCriticConfig, seed: int, *, rollouts: int = 3) -> Any:
     """What `gymnast train` does with this seed."""
-    streams = Seeds.of(seed)
-    env = make(env_id, ROWS, seed=streams.env)
-    env.reset()
-    spaces_of = env.single_observation_space, env.single_action_space
-    agent = ActorCritic(*spaces_of, config, num_envs=ROWS, seed=streams.agent)
-    loop = Loop(agent, agent.actor(ROWS, explore=True, seed=streams.actor), env)
-    loop.advance(rollouts * config.rollout_steps * ROWS, lambda: False)
-    return agent
+    return population_pairs.single(ActorCritic, env_id, config, seed, steps=rollouts * config.rollout_steps * ROWS)
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import gymnasium as gym
 import torch
@@ -13,9 +12,8 @@ from gymnasium import spaces
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gymnast.networks.backbones.mlp import dense, norms
+from gymnast.networks.backbones.base import Backbone
 from gymnast.networks.backbones.sequence import SequenceBackbone
-from gymnast.networks.layers.activations import ACTIVATIONS
 from gymnast.networks.layers.inputs import Obs
 
 SCORES = ("dot", "general", "additive")
@@ -79,7 +77,7 @@ class AttentionNet(SequenceBackbone):
         outputs: Tensor = self.recurrent(self.steps(obs))[0]
         return outputs
 
-    def read(self, outputs: Tensor) -> Tensor:
+    def summary(self, outputs: Tensor) -> Tensor:
         return torch.cat([outputs[:, -1], self.attention(outputs)], 1)
 
 
@@ -257,27 +255,15 @@ class EmbeddingOptions:
             raise ValueError(f"size must be >= 1, got {self.size}")
 
 
-class Embedding(nn.Module):
-    """Learned vectors instead of one-hot ones, those of a MultiDiscrete side by side, and fully connected layers."""
+class Embedding(Backbone):
+    """Learned vectors instead of one-hot ones, those of a MultiDiscrete side by side."""
 
-    name: ClassVar[str] = "embedding"
-    Options: ClassVar[type[EmbeddingOptions]] = EmbeddingOptions
-    sizes: ClassVar[tuple[int, ...]] = (64,)
+    name, Options, sizes = "embedding", EmbeddingOptions, (64,)
+    options: EmbeddingOptions
     first: Tensor
     offset: Tensor
 
-    def __init__(
-        self,
-        observation_space: gym.Space[Any],
-        hidden_sizes: Sequence[int] | None = None,
-        *,
-        options: EmbeddingOptions | None = None,
-        activation: str = "relu",
-        layer_norm: bool = False,
-    ) -> None:
-        super().__init__()
-        self.options = options or EmbeddingOptions()
-        space = observation_space
+    def prepare(self, space: gym.Space[Any]) -> int:
         if isinstance(space, spaces.Discrete):
             counts, first = torch.tensor([int(space.n)]), torch.tensor([int(space.start)])
         elif isinstance(space, spaces.MultiDiscrete):
@@ -287,19 +273,8 @@ class Embedding(nn.Module):
         self.vectors = nn.Embedding(int(counts.sum()), self.options.size)
         self.register_buffer("first", first, persistent=False)
         self.register_buffer("offset", counts.cumsum(0) - counts, persistent=False)
-        sizes = self.sizes if hidden_sizes is None else tuple(hidden_sizes)
-        width = len(counts) * self.options.size
-        self.layers, self.norms = dense([width, *sizes]), norms(sizes, layer_norm)
-        self.activation = activation
-        self.out_features = int(sizes[-1] if sizes else width)
+        return len(counts) * self.options.size
 
-    def finish(self) -> None:
-        """Called once the weights have their initial values."""
-
-    def forward(self, obs: Obs) -> Tensor:
-        index = obs.reshape(len(obs), -1) - self.first + self.offset
-        features: Tensor = self.vectors(index).flatten(1)
-        activate = ACTIVATIONS[self.activation]
-        for layer, norm in zip(self.layers, self.norms, strict=True):
-            features = activate(norm(layer(features)))
-        return features
+    def read(self, obs: Obs) -> Tensor:
+        vectors: Tensor = self.vectors(obs.reshape(len(obs), -1) - self.first + self.offset)
+        return vectors.flatten(1)

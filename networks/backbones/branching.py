@@ -19,7 +19,6 @@ from gymnast.networks.layers.blocks import (
     normalisation,
     pool,
 )
-from gymnast.networks.layers.inputs import Obs
 
 
 def conv(channels: int, out_channels: int, kernel: int, *, norm: str = "none", stride: int = 1) -> nn.Sequential:
@@ -62,8 +61,6 @@ GOOGLENET = (
     ((256, 160, 320, 32, 128, 128), (384, 192, 384, 48, 128, 128)),
 )
 """The modules 3a to 5b (Szegedy et al. 2015, table 1), by stage."""
-AUXILIARY = (2, 5)
-"""Modules after which the paper has auxiliary heads, 4a and 4d, counted from 3a."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +84,7 @@ class Inception(ImageBackbone):
     """GoogLeNet's nine modules with max pooling between the stages (Szegedy et al. 2015), without its local response
     normalisation.
 
-    Images of 64 pixels or more begin with a 7x7 convolution of stride 2 and max pooling. `auxiliary` gives what the
-    paper's auxiliary heads read.
+    Images of 64 pixels or more begin with a 7x7 convolution of stride 2 and max pooling.
     """
 
     name, Options, sizes = "inception", InceptionOptions, ()
@@ -115,18 +111,6 @@ class Inception(ImageBackbone):
                 layers.append(module)
                 channels = module.out_channels
         return nn.Sequential(*layers, GlobalMean())
-
-    def auxiliary(self, obs: Obs) -> list[Tensor]:
-        """The means over positions after the modules 4a and 4d, [B, C] each."""
-        features, found, seen = self.images(obs), [], 0
-        assert isinstance(self.body, nn.Sequential)
-        for layer in self.body:
-            features = layer(features)
-            if isinstance(layer, InceptionModule):
-                if seen in AUXILIARY:
-                    found.append(features.mean((2, 3)))
-                seen += 1
-        return found
 
     def finish(self) -> None:
         constrain(self.body, self.options.norm)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium as gym
 import torch
 from torch import Tensor, nn
 
+from gymnast.networks.backbones.base import Backbone
 from gymnast.networks.backbones.convolutional import CNNS
-from gymnast.networks.backbones.mlp import dense, norms
 from gymnast.networks.backbones.table import BACKBONES, backbone_class
-from gymnast.networks.layers.activations import ACTIVATIONS
 from gymnast.networks.layers.images import is_image, leaves
 from gymnast.networks.layers.inputs import Obs, Vector
 
@@ -34,7 +32,7 @@ class CombinedOptions:
                 raise ValueError(f"parts must be written as PART=NETWORK, got {text!r}")
 
 
-class Combined(nn.Module):
+class Combined(Backbone):
     """Each image through a network of its own, the other parts as `Vector` reads them.
 
     An image's network is nature-cnn's convolutions (Mnih et al. 2015) unless `options` name another one; networks of
@@ -46,51 +44,29 @@ class Combined(nn.Module):
         ValueError: no part is an image or has a network, a network does not fit its part, or a part is unknown.
     """
 
-    Options: ClassVar[type[CombinedOptions]] = CombinedOptions
-    sizes: ClassVar[tuple[int, ...]] = (512,)
+    name, Options, sizes = "combined", CombinedOptions, (512,)
+    options: CombinedOptions
 
-    def __init__(
-        self,
-        observation_space: gym.Space[Any],
-        hidden_sizes: Sequence[int] | None = None,
-        *,
-        options: CombinedOptions | None = None,
-        activation: str = "relu",
-        layer_norm: bool = False,
-    ) -> None:
-        super().__init__()
-        if activation not in ACTIVATIONS:
-            raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
-        read = dict(leaves(observation_space))
-        names = _names(read, options or CombinedOptions())
+    def prepare(self, space: gym.Space[Any]) -> int:
+        read = dict(leaves(space))
+        names = _names(read, self.options)
         if not names:
             raise ValueError(
                 "network combined needs a uint8 image of at least 36x36 pixels among the parts of the "
                 "observation; mlp takes any observation"
             )
         self.paths = list(read)
-        parts = [_part(names.get(path), space, layer_norm) for path, space in read.items()]
+        parts = [_part(names.get(path), part, self.layer_norm) for path, part in read.items()]
         self.parts = nn.ModuleList(parts)
-        sizes = self.sizes if hidden_sizes is None else tuple(hidden_sizes)
-        widths = [sum(part.out_features for part in parts), *sizes]  # type: ignore[misc]
-        self.layers = dense(widths)
-        self.norms = norms(widths[1:], layer_norm)
-        self.activation = activation
-        self.out_features = widths[-1]
+        return sum(int(part.out_features) for part in parts)  # type: ignore[arg-type, misc]
 
     def finish(self) -> None:
-        """Called once the weights have their initial values."""
         for part in self.parts:
-            if callable(finish := getattr(part, "finish", None)):
-                finish()
+            if isinstance(part, Backbone):
+                part.finish()
 
-    def forward(self, obs: Obs) -> Tensor:
-        activate = ACTIVATIONS[self.activation]
-        seen = [part(_at(obs, path)) for path, part in zip(self.paths, self.parts, strict=True)]
-        features = torch.cat(seen, 1)
-        for layer, norm in zip(self.layers, self.norms, strict=True):
-            features = activate(norm(layer(features)))
-        return features
+    def read(self, obs: Obs) -> Tensor:
+        return torch.cat([part(_at(obs, path)) for path, part in zip(self.paths, self.parts, strict=True)], 1)
 
 
 def _names(read: dict[tuple[str, ...], gym.Space[Any]], options: CombinedOptions) -> dict[tuple[str, ...], str]:

@@ -13,6 +13,7 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from gymnast.networks.backbones.mlp import dense, norms
+from gymnast.networks.layers.blocks import ChannelNorm
 from gymnast.networks.layers.images import Layout
 from gymnast.networks.layers.inputs import Obs
 
@@ -135,14 +136,6 @@ class MinAtarCNN(nn.Module):
     def forward(self, obs: Obs) -> Tensor:
         features: Tensor = self.network(obs.movedim(-1, 1).float())
         return features
-
-
-class ChannelNorm(nn.LayerNorm):
-    """Layer normalisation of images [B, C, H, W] over the channels of each position (Ba et al. 2016)."""
-
-    def forward(self, features: Tensor) -> Tensor:
-        normal: Tensor = super().forward(features.permute(0, 2, 3, 1))
-        return normal.permute(0, 3, 1, 2)
 
 
 def pixels(obs: Tensor) -> Tensor:

@@ -39,11 +39,15 @@ class MLP(nn.Module):
         self.out_features = widths[-1]
 
     def forward(self, obs: Obs) -> Tensor:
-        activate = ACTIVATIONS[self.activation]
-        features: Tensor = self.vector(obs)
-        for layer, norm in zip(self.layers, self.norms, strict=True):
-            features = activate(norm(layer(features)))
-        return features
+        return through(self.vector(obs), self.layers, self.norms, self.activation)
+
+
+def through(features: Tensor, layers: nn.ModuleList, norms: nn.ModuleList, activation: str) -> Tensor:
+    """Features [B, F] through layers, each with its normalisation and its activation."""
+    activate = ACTIVATIONS[activation]
+    for layer, norm in zip(layers, norms, strict=True):
+        features = activate(norm(layer(features)))
+    return features
 
 
 def dense(widths: Sequence[int]) -> nn.ModuleList:

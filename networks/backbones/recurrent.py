@@ -62,6 +62,8 @@ class GRUOptions(RNNOptions):
         super().__post_init__()
         if self.reset not in ("after", "before"):
             raise ValueError(f"reset must be after or before, got {self.reset!r}")
+        if self.zoneout and self.reset == "after":
+            raise ValueError("zoneout needs reset before, got after")
 
 
 class RNN(SequenceBackbone):
@@ -96,7 +98,7 @@ class RNN(SequenceBackbone):
                 layers.append(Unrolled(self.cell(size), self.cell(size) if options.bidirectional else None))
         return nn.Sequential(*layers), width
 
-    def read(self, outputs: Tensor) -> Tensor:
+    def summary(self, outputs: Tensor) -> Tensor:
         if not self.options.bidirectional:
             return outputs[:, -1]
         ahead, back = outputs.chunk(2, 2)
@@ -142,8 +144,6 @@ class GRU(RNN):
         return super().is_torchs() and self.options.reset == "after"
 
     def cell(self, features: int) -> Cell:
-        if self.options.reset == "after":
-            raise ValueError("zoneout needs reset before, got after")
         return GRUCell(features, self.options.units, zoneout=self.options.zoneout)
 
 

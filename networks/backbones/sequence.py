@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from abc import abstractmethod
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -12,8 +11,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
-from gymnast.networks.backbones.mlp import dense, norms
-from gymnast.networks.layers.activations import ACTIVATIONS
+from gymnast.networks.backbones.base import Backbone
 from gymnast.networks.layers.inputs import Obs
 
 EMBEDDING = 16
@@ -57,54 +55,29 @@ class Steps(nn.Module):
         return steps
 
 
-class SequenceBackbone(nn.Module, ABC):
-    """Sequences [B, T, ...] to features [B, out_features].
+class SequenceBackbone(Backbone):
+    """Sequences [B, T, ...], summarised as one vector.
 
-    A family writes `make`, a body from [B, T, F] to outputs [B, T, units], and `read`, the summary of the outputs: the
-    last one by default. Fully connected layers of `hidden_sizes` follow.
+    A family writes `make`, a body from [B, T, F] to outputs [B, T, units], and `summary`, the last output by default.
     """
 
-    name: ClassVar[str]
-    Options: ClassVar[type[Any]]
-    sizes: ClassVar[tuple[int, ...]] = ()
-
-    def __init__(
-        self,
-        observation_space: gym.Space[Any],
-        hidden_sizes: Sequence[int] | None = None,
-        *,
-        options: Any = None,
-        activation: str = "relu",
-        layer_norm: bool = False,
-    ) -> None:
-        super().__init__()
-        self.options = self.Options() if options is None else options
-        self.steps = Steps(observation_space, name=self.name)
+    def prepare(self, space: gym.Space[Any]) -> int:
+        self.steps = Steps(space, name=self.name)
         self.body, width = self.make(self.steps.out_features)
-        sizes = self.sizes if hidden_sizes is None else tuple(hidden_sizes)
-        self.layers, self.norms = dense([width, *sizes]), norms(sizes, layer_norm)
-        self.activation = activation
-        self.out_features = int(sizes[-1] if sizes else width)
+        return width
 
     @abstractmethod
     def make(self, features: int) -> tuple[nn.Module, int]:
-        """The body, [B, T, features] to [B, T, units], and the width of what `read` makes of it."""
+        """The body, [B, T, features] to [B, T, units], and the width of its `summary`."""
 
-    def read(self, outputs: Tensor) -> Tensor:
+    def summary(self, outputs: Tensor) -> Tensor:
         """Outputs [B, T, units] as one vector [B, width]."""
         return outputs[:, -1]
-
-    def finish(self) -> None:
-        """Called once the weights have their initial values."""
 
     def outputs(self, obs: Obs) -> Tensor:
         """The outputs of every step, [B, T, units]."""
         outputs: Tensor = self.body(self.steps(obs))
         return outputs
 
-    def forward(self, obs: Obs) -> Tensor:
-        features = self.read(self.outputs(obs))
-        activate = ACTIVATIONS[self.activation]
-        for layer, norm in zip(self.layers, self.norms, strict=True):
-            features = activate(norm(layer(features)))
-        return features
+    def read(self, obs: Obs) -> Tensor:
+        return self.summary(self.outputs(obs))
