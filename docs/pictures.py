@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from gymnast.output.gif import gif_of
-from gymnast.output.panel import PanelState, Speed, render
+from gymnast.output.panel import PanelState, Speed
 from gymnast.storage import metrics_log
 
 DOCS = Path(__file__).resolve().parent
@@ -149,7 +149,7 @@ def panel() -> None:
     rate = timing["steps_per_second"]
     speed = Speed(rate, {**split, "other": max(1 - sum(split.values()), 0.0)}, (50_000 - now["env_step"]) / rate)
     console = Console(record=True, width=96, file=io.StringIO(), force_terminal=True)
-    console.print(render("dqn on CartPole-v1", state, speed, width=96))
+    console.print(state.render("dqn on CartPole-v1", speed, width=96))
     svg = console.export_svg(title="gymnast train dqn --env CartPole-v1 --preset cartpole", unique_id="panel")
     (PICTURES / "panel.svg").write_text(re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL), encoding="utf-8")
 

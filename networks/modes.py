@@ -8,10 +8,14 @@ network that `depends_on_mode`; the others pay nothing. gymnast's own layers do 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+
+from gymnast.networks.layers.cells import VariationalDropout
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -47,6 +51,10 @@ SAME_IN_BOTH = (
 """torch's modules that compute the same in both modes; any other one is taken to depend on it."""
 
 
+DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
+"""torch's layers of dropout."""
+
+
 def acting(network: M) -> M:
     """The network, in evaluation mode.
 
@@ -61,6 +69,19 @@ def acting(network: M) -> M:
             )
     network.eval()
     return network
+
+
+@contextmanager
+def with_dropout(network: nn.Module) -> Iterator[None]:
+    """The network with its dropout at work, everything else as in evaluation mode."""
+    layers = [module for module in network.modules() if isinstance(module, (*DROPOUT, VariationalDropout))]
+    for layer in layers:
+        layer.train()
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.eval()
 
 
 def depends_on_mode(network: nn.Module) -> bool:

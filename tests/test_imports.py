@@ -21,7 +21,7 @@ ALLOWED = {
 }
 FLOORS = (
     {"cli"},
-    {"populations", "suites"},
+    {"populations", "suites", "fitting"},
     {"training"},
     {"evaluation", "reports"},
     {"storage"},

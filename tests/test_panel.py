@@ -17,8 +17,6 @@ from gymnast.output.panel import (
     Speed,
     duration,
     number,
-    plain_line,
-    render,
     sparkline,
 )
 
@@ -39,7 +37,7 @@ SPEED = Speed(8214.4, {"act": 0.3, "env": 0.2, "learn": 0.4, "other": 0.1}, 192.
 
 def shown(state: PanelState, speed: Speed, width: int) -> str:
     console = Console(file=io.StringIO(), width=width, record=True)
-    console.print(render("dqn on CartPole-v1", state, speed, width=width))
+    console.print(state.render("dqn on CartPole-v1", speed, width=width))
     return console.export_text().replace("\N{NO-BREAK SPACE}", " ")
 
 
@@ -48,7 +46,7 @@ def plain(clock: list[float], file: io.StringIO) -> Panel:
 
 
 def test_plain_line() -> None:
-    assert plain_line(STATE, SPEED) == (
+    assert STATE.line(SPEED) == (
         "step 21,000/50,000 (42%)  8,214 steps/s (act 30% env 20% learn 40% other 10%)  return 110  length 20  "
         "episodes 312  loss 0.01235  td_error -  epsilon 0.05  eval 480.2 best 500  left 0:03:12"
     )
@@ -56,7 +54,7 @@ def test_plain_line() -> None:
 
 def test_what_is_not_known_yet_is_a_dash() -> None:
     empty = PanelState(env_step=0, total_steps=50_000)
-    line = plain_line(empty, Speed())
+    line = empty.line(Speed())
     assert line == "step 0/50,000 (0%)  - steps/s  return -  length -  episodes 0  eval - best -  left -"
     text = shown(empty, Speed(), 60)
     assert "nan" not in text + line

@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import difflib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -22,6 +23,8 @@ NOT_FLAT = {
     "muon": "it treats a matrix as a whole, and the parameters are one flat vector",
 }
 
+FORMS = ("foreach", "fused", "capturable", "differentiable")
+"""Arguments of torch's optimizers that choose how a step is computed."""
 CAPTURED = ("sgd", "nature-rmsprop", "a3c-rmsprop")
 """Optimizers that need no `capturable` for a CUDA graph."""
 
@@ -107,15 +110,30 @@ def check(name: str, eps: float | None, *, captured: bool = False) -> None:
         raise ValueError(f"cuda_graphs cannot be combined with optimizer {name}, which steps on the host; use adam")
 
 
+def check_options(name: str, options: Mapping[str, Any]) -> None:
+    """Raise ValueError for an argument that the optimizer does not take."""
+    known = sorted(_parameters(name) - {"self", "params", "lr", *FORMS})
+    for key in options:
+        if key not in known:
+            raise ValueError(f"optimizer {name} has no option {key}; its options are {', '.join(known)}")
+
+
 def build(
-    name: str, parameter: nn.Parameter, *, lr: float, eps: float | None = None, captured: bool = False
+    name: str,
+    parameter: nn.Parameter,
+    *,
+    lr: float,
+    eps: float | None = None,
+    captured: bool = False,
+    more: Mapping[str, Any] = MappingProxyType({}),
 ) -> torch.optim.Optimizer:
     """An optimizer of one parameter, in its fused form if torch has one; `eps` None means the optimizer's own.
 
-    `captured`: its step will be part of a CUDA graph, so the learning rate is a tensor.
+    `captured`: its step will be part of a CUDA graph, so the learning rate is a tensor. `more` are further arguments.
     """
     check(name, eps, captured=captured)
-    options: dict[str, Any] = {"lr": torch.tensor(lr, device=parameter.device) if captured else lr}
+    check_options(name, more)
+    options: dict[str, Any] = {"lr": torch.tensor(lr, device=parameter.device) if captured else lr, **more}
     if eps is not None:
         options["eps"] = eps
     if "fused" in _parameters(name) and parameter.device.type in ("cpu", "cuda"):

@@ -1,4 +1,4 @@
-"""The command line: `gymnast train | resume | evaluate | benchmark | ablate | report | list | check-env`."""
+"""The command line: `gymnast train | fit | resume | evaluate | benchmark | ablate | report | list | check-env`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import MISSING
 from pathlib import Path
 from typing import Any
 
 from gymnast.cli.help import show_help
+from gymnast.cli.words import asks_help, print_resolved
 from gymnast.envs.errors import EnvError, EnvWarning, one_line_warnings
 from gymnast.errors import RunError, UsageError, nearest
 from gymnast.populations import request
@@ -30,6 +30,7 @@ from gymnast.settings.options import (
     TrainOptions,
 )
 from gymnast.settings.request import resolve, train_flags, with_backbone
+from gymnast.storage.fitted import is_fitted, is_network
 from gymnast.storage.metrics_log import finite
 from gymnast.suites.options import AblateOptions, BenchmarkOptions
 from gymnast.version import __version__
@@ -38,6 +39,7 @@ USAGE = """\
 usage: gymnast COMMAND ...
 
   gymnast train AGENT --env ID [options]       train an agent and write a run folder
+  gymnast fit TASK --dataset NAME [options]    fit a network to data and write a run folder
   gymnast resume RUN [--steps N]               resume a run from its last checkpoint
   gymnast evaluate RUN_OR_CHECKPOINT           play episodes with the trained agent
   gymnast benchmark SUITE_OR_IDS --agents A B  train agents in many environments and report
@@ -105,7 +107,7 @@ def _dispatch(words: list[str]) -> int:
 
 def _train(words: list[str]) -> int:
     if not words or words[0].startswith("-"):
-        if _asks_help(words):
+        if asks_help(words):
             print(_agent_table())
             return 0
         raise UsageError(
@@ -114,7 +116,7 @@ def _train(words: list[str]) -> int:
     agent, of = words[0], f"train {words[0]}"
     agents.search_here()
     every = train_flags(agent)
-    if _asks_help(words):
+    if asks_help(words):
         config_class = agents.config_class(agents.agent_class(agent))
         classes = [PresetOptions, TrainOptions, config_class]
         classes += [PopulationOptions] if request.supports(agent) else []
@@ -133,7 +135,7 @@ def _train(words: list[str]) -> int:
         asked.config,
         command=["gymnast", "train", *words],
         presets=asked.presets,
-        started=lambda: _print_resolved(agent, asked.options, asked.config),
+        started=lambda: print_resolved(agent, asked.options, asked.config),
     )
     print(result.as_text())
     return result.exit_code
@@ -167,20 +169,26 @@ def _train_population(agent: str, words: list[str], *, of: str) -> int:
         given=asked.given,
         command=["gymnast", "train", *words],
         presets=asked.run.presets,
-        started=lambda: _print_resolved(agent, asked.run.options, asked.run.config),
+        started=lambda: print_resolved(agent, asked.run.options, asked.run.config),
     )
     print(result.as_text())
     return result.exit_code
 
 
 def _resume(words: list[str]) -> int:
-    if _asks_help(words):
+    if asks_help(words):
         show_help("gymnast resume", str(ResumeOptions.__doc__), [ResumeOptions])
         return 0
     values = flags.parse(words, flags.flags_of(ResumeOptions), of="resume")
     options: ResumeOptions = flags.build(ResumeOptions, values, of="resume")
     if options.trust:
         agents.search_here()
+    if is_fitted(options.run):
+        from gymnast.cli import fit
+
+        return fit.resume(options, words)
+    if options.epochs is not None:
+        raise UsageError(f"epochs belongs to fitted networks; --steps {options.epochs} sets the env steps of a run")
     from gymnast.populations import train
 
     result = train.resume(
@@ -196,13 +204,17 @@ def _resume(words: list[str]) -> int:
 
 
 def _evaluate(words: list[str]) -> int:
-    if _asks_help(words):
+    if asks_help(words):
         show_help("gymnast evaluate", str(EvaluateOptions.__doc__), [EvaluateOptions])
         return 0
     values = flags.parse(words, flags.flags_of(EvaluateOptions), of="evaluate")
     options: EvaluateOptions = flags.build(EvaluateOptions, values, of="evaluate")
     if options.trust:
         agents.search_here()
+    if is_network(options.path):
+        from gymnast.cli import fit
+
+        return fit.evaluate(options)
     from gymnast.cli import evaluate
     from gymnast.output.warned import told
 
@@ -213,7 +225,7 @@ def _evaluate(words: list[str]) -> int:
 
 
 def _list(words: list[str]) -> int:
-    if _asks_help(words):
+    if asks_help(words):
         show_help("gymnast list", str(ListOptions.__doc__), [ListOptions])
         return 0
     values = flags.parse(words, flags.flags_of(ListOptions), of="list")
@@ -232,7 +244,7 @@ def _list(words: list[str]) -> int:
 
 
 def _check_env(words: list[str]) -> int:
-    if _asks_help(words):
+    if asks_help(words):
         show_help("gymnast check-env", str(CheckEnvOptions.__doc__), [CheckEnvOptions])
         return 0
     values = flags.parse(words, flags.flags_of(CheckEnvOptions), of="check-env")
@@ -264,7 +276,7 @@ def _ablate(words: list[str]) -> int:
 
 
 def _report(words: list[str]) -> int:
-    if _asks_help(words):
+    if asks_help(words):
         show_help("gymnast report", str(ReportOptions.__doc__), [ReportOptions])
         return 0
     values = flags.parse(words, flags.flags_of(ReportOptions), of="report")
@@ -279,15 +291,22 @@ def _suite_options(words: list[str], cls: type[Any], *, of: str) -> tuple[Any, l
     own, extra = words, []
     if "--" in words:
         own, extra = words[: words.index("--")], words[words.index("--") + 1 :]
-    if _asks_help(own):
+    if asks_help(own):
         show_help(f"gymnast {of}", str(inspect.getdoc(cls)), [cls])
         return None, []
     agents.search_here()
     return flags.build(cls, flags.parse(own, flags.flags_of(cls), of=of), of=of), extra
 
 
+def _fit(words: list[str]) -> int:
+    from gymnast.cli import fit
+
+    return fit.fit(words)
+
+
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "train": _train,
+    "fit": _fit,
     "resume": _resume,
     "evaluate": _evaluate,
     "benchmark": _benchmark,
@@ -298,10 +317,6 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
 }
 
 
-def _asks_help(words: Sequence[str]) -> bool:
-    return "-h" in words or "--help" in words
-
-
 def _given_values(words: Sequence[str], every: dict[str, flags.Flag], agent: str) -> dict[str, Any]:
     """Values of the presets, and the network, given with `--help`, so that help shows the resulting defaults."""
     rest = [word for word in words if word not in ("-h", "--help")]
@@ -309,22 +324,3 @@ def _given_values(words: Sequence[str], every: dict[str, flags.Flag], agent: str
     given = flags.parse(rest, with_backbone(every, agent, rest, of=of), of=of)
     network = {"network": given["network"]} if "network" in given else {}
     return presets.apply(given.get("preset", ()), agent) | network
-
-
-def _print_resolved(agent: str, options: TrainOptions, config: Any) -> None:
-    """Print every option as it will be used, and the default if it differs."""
-    for title, settings in (("run", options), (agent, config)):
-        print(title)
-        for name, flag in flags.flags_of(type(settings)).items():
-            value = getattr(settings, name)
-            changed = value != flag.default and flag.default is not MISSING
-            default = f"  (default {_shown(flag.default)})" if changed else ""
-            print(f"  {flag.name[2:]:<24}{_shown(value)}{default}")
-    sys.stdout.flush()
-
-
-def _shown(value: Any) -> str:
-    """A value as written after its flag."""
-    if isinstance(value, (tuple, list)):
-        return " ".join(str(item) for item in value) or "-"
-    return "-" if value is None or value == "" else str(value)

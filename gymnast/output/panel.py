@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from time import perf_counter
 from types import TracebackType
+from typing import Protocol
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -47,6 +48,42 @@ class PanelState:
     evaluation: float | None = None
     """Mean return of the last evaluation."""
     best: float | None = None
+
+    @property
+    def done(self) -> int:
+        return self.env_step
+
+    @property
+    def total(self) -> int:
+        return self.total_steps
+
+    def line(self, speed: Speed) -> str:
+        parts = [
+            f"step {self.env_step:,}/{self.total_steps:,} ({fraction(self):.0%})",
+            f"{number(speed.steps_per_second)} steps/s ({split_text(speed)})" if speed.split else "- steps/s",
+            f"return {number(_mean(self.returns))}",
+            f"length {number(_mean(self.lengths))}",
+            f"episodes {self.episodes:,}",
+            *pairs(self.losses),
+            *pairs(self.scheduled),
+            f"eval {number(self.evaluation)} best {number(self.best)}",
+            f"left {duration(speed.seconds_left)}",
+        ]
+        return "  ".join(parts)
+
+    def render(self, title: str, speed: Speed, *, width: int) -> RenderableType:
+        rows = labelled_rows()
+        spark = sparkline(self.returns, width=30)
+        rows.add_row("speed", side_by_side([f"{number(speed.steps_per_second)} steps/s", split_text(speed)]))
+        rows.add_row("time left", duration(speed.seconds_left))
+        of = f"mean of the last {len(self.returns)} of {self.episodes:,} episodes"
+        rows.add_row("return", side_by_side([number(_mean(self.returns)), spark]))
+        rows.add_row("length", side_by_side([number(_mean(self.lengths)), of]))
+        rows.add_row("learning", side_by_side(pairs(self.losses)) if self.losses else "-")
+        if self.scheduled:
+            rows.add_row("schedules", side_by_side(pairs(self.scheduled)))
+        rows.add_row("evaluation", side_by_side([number(self.evaluation), f"best {number(self.best)}"]))
+        return framed(title, self, rows, width=width)
 
 
 @dataclass(frozen=True)
@@ -113,17 +150,17 @@ class Panel:
         """Whether another state is due."""
         return now >= self._next
 
-    def update(self, state: PanelState) -> None:
+    def update(self, state: Progress) -> None:
         """Show a state immediately."""
         now = self._clock()
         speed = self._meter.take(now, state)
         self._next = now + self._period
         live = self._live
         if live is None:
-            self._print(plain_line(state, speed))
+            self._print(state.line(speed))
         else:
             width = min(self._console.width, MAX_WIDTH)
-            frame = render(self.title, state, speed, width=width)
+            frame = state.render(self.title, speed, width=width)
             self._guard(lambda: live.update(frame, refresh=True))
 
     def message(self, text: str) -> None:
@@ -142,65 +179,69 @@ class Panel:
         return True
 
 
+class Progress(Protocol):
+    """A run at one moment, as a panel shows it."""
+
+    @property
+    def done(self) -> int:
+        """Steps so far."""
+        ...
+
+    @property
+    def total(self) -> int: ...
+
+    @property
+    def seconds(self) -> Mapping[str, float]:
+        """Seconds spent so far in each part of the run."""
+        ...
+
+    def line(self, speed: Speed) -> str:
+        """One ASCII line, for logs, pipes and dumb terminals."""
+        ...
+
+    def render(self, title: str, speed: Speed, *, width: int) -> RenderableType:
+        """The live panel."""
+        ...
+
+
 class _Meter:
     """Speed over the last seconds."""
 
     def __init__(self) -> None:
         self._seen: deque[tuple[float, int, Mapping[str, float]]] = deque()
 
-    def take(self, now: float, state: PanelState) -> Speed:
+    def take(self, now: float, state: Progress) -> Speed:
         seen = self._seen
-        seen.append((now, state.env_step, state.seconds))
+        seen.append((now, state.done, state.seconds))
         while len(seen) > 2 and seen[1][0] < now - SPEED_WINDOW:
             seen.popleft()
-        then, env_step, seconds = seen[0]
+        then, done, seconds = seen[0]
         elapsed = now - then
         if elapsed <= 0:
             return Speed()
         split = {name: (value - seconds.get(name, 0.0)) / elapsed for name, value in state.seconds.items()}
         split = {name: fraction for name, fraction in split.items() if fraction > 0}
         split["other"] = max(1.0 - sum(split.values()), 0.0)
-        rate = (state.env_step - env_step) / elapsed
-        left = (state.total_steps - state.env_step) / rate if rate > 0 else math.nan
+        rate = (state.done - done) / elapsed
+        left = (state.total - state.done) / rate if rate > 0 else math.nan
         return Speed(rate, split, left)
 
 
-def plain_line(state: PanelState, speed: Speed) -> str:
-    """One ASCII line, for logs, pipes and dumb terminals."""
-    parts = [
-        f"step {state.env_step:,}/{state.total_steps:,} ({_fraction(state):.0%})",
-        f"{number(speed.steps_per_second)} steps/s ({_split(speed)})" if speed.split else "- steps/s",
-        f"return {number(_mean(state.returns))}",
-        f"length {number(_mean(state.lengths))}",
-        f"episodes {state.episodes:,}",
-        *_pairs(state.losses),
-        *_pairs(state.scheduled),
-        f"eval {number(state.evaluation)} best {number(state.best)}",
-        f"left {duration(speed.seconds_left)}",
-    ]
-    return "  ".join(parts)
-
-
-def render(title: str, state: PanelState, speed: Speed, *, width: int) -> RenderableType:
-    """The live panel."""
-    bar = Table.grid(padding=(0, 1), expand=True)
-    bar.add_column(ratio=1)
-    bar.add_column(no_wrap=True)
-    count = f"{_fraction(state):4.0%}  {state.env_step:,}/{state.total_steps:,}"
-    bar.add_row(ProgressBar(total=max(state.total_steps, 1), completed=state.env_step, complete_style="cyan"), count)
+def labelled_rows() -> Table:
+    """An empty table of names and their values."""
     rows = Table.grid(padding=(0, 2))
     rows.add_column(style="bold", no_wrap=True)
     rows.add_column(overflow="fold")
-    spark = sparkline(state.returns, width=30)
-    rows.add_row("speed", _row([f"{number(speed.steps_per_second)} steps/s", _split(speed)]))
-    rows.add_row("time left", duration(speed.seconds_left))
-    episodes = f"{state.episodes:,} episodes"
-    rows.add_row("return", _row([number(_mean(state.returns)), spark]))
-    rows.add_row("length", _row([number(_mean(state.lengths)), f"mean of the last {len(state.returns)} of {episodes}"]))
-    rows.add_row("learning", _row(_pairs(state.losses)) if state.losses else "-")
-    if state.scheduled:
-        rows.add_row("schedules", _row(_pairs(state.scheduled)))
-    rows.add_row("evaluation", _row([number(state.evaluation), f"best {number(state.best)}"]))
+    return rows
+
+
+def framed(title: str, state: Progress, rows: Table, *, width: int) -> RenderableType:
+    """The rows under a bar of the run's progress, in a frame with a title."""
+    bar = Table.grid(padding=(0, 1), expand=True)
+    bar.add_column(ratio=1)
+    bar.add_column(no_wrap=True)
+    count = f"{fraction(state):4.0%}  {state.done:,}/{state.total:,}"
+    bar.add_row(ProgressBar(total=max(state.total, 1), completed=state.done, complete_style="cyan"), count)
     return Frame(Group(bar, rows), title=Text(title, overflow="ellipsis"), title_align="left", width=width)
 
 
@@ -233,22 +274,23 @@ def duration(seconds: float) -> str:
     return f"{hour}:{minute:02}:{second:02}"
 
 
-def _fraction(state: PanelState) -> float:
-    return state.env_step / state.total_steps if state.total_steps else 1.0
+def fraction(state: Progress) -> float:
+    """Share of the run that is done."""
+    return state.done / state.total if state.total else 1.0
 
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values) if values else math.nan
 
 
-def _split(speed: Speed) -> str:
+def split_text(speed: Speed) -> str:
     return " ".join(f"{name} {fraction:.0%}" for name, fraction in speed.split.items())
 
 
-def _pairs(values: Mapping[str, float]) -> Iterator[str]:
+def pairs(values: Mapping[str, float]) -> Iterator[str]:
     return (f"{name} {number(value)}" for name, value in values.items())
 
 
-def _row(parts: Sequence[str] | Iterator[str]) -> Text:
+def side_by_side(parts: Sequence[str] | Iterator[str]) -> Text:
     """Parts side by side, with line breaks only between them."""
     return Text("  ".join(part.replace(" ", "\N{NO-BREAK SPACE}") for part in parts))

@@ -49,6 +49,8 @@ class RunInfo:
     """Where the run starts or resumes: earlier records after this step are dropped."""
     state: Mapping[str, Any] = field(default_factory=dict)
     """The result of `Writers.state` at that step."""
+    axis: str = "env_step"
+    """What the steps count."""
 
 
 class Writer(Protocol):
@@ -72,8 +74,8 @@ class Writer(Protocol):
 class Writers:
     """All writers of a run. A writer that raises in any call is reported once on stderr and dropped.
 
-    `names` are keys of WRITERS; `env_step` and `state` are those of the checkpoint that a run is resumed from. Raises
-    ValueError for an unknown name.
+    `names` are keys of WRITERS; `env_step` and `state` are those of the checkpoint that a run is resumed from, and
+    `axis` says what its steps count. Raises ValueError for an unknown name.
     """
 
     def __init__(
@@ -86,8 +88,9 @@ class Writers:
         wandb: WandbSettings,
         env_step: int = 0,
         state: Mapping[str, Any] | None = None,
+        axis: str = "env_step",
     ) -> None:
-        info = RunInfo(run_dir, config, run_name, wandb, env_step, state or {})
+        info = RunInfo(run_dir, config, run_name, wandb, env_step, state or {}, axis)
         self._state = dict(info.state)
         self._writers: dict[str, Writer] = {}
         for name in names:
@@ -250,8 +253,8 @@ class WandB:
         if not self._run.offline and self._run.url:
             print(f"wandb: {self._run.url}", file=sys.stderr)
         # W&B's own step is the env step too, so that records which a resumed run repeats are not added twice.
-        self._run.define_metric("env_step", hidden=True)
-        self._run.define_metric("*", step_metric="env_step")
+        self._run.define_metric(info.axis, hidden=True)
+        self._run.define_metric("*", step_metric=info.axis)
         # W&B drops records at a step before its last one, and the best agent may be an earlier one.
         self._run.define_metric("video_env_step", hidden=True)
         self._run.define_metric("video", step_metric="video_env_step")
@@ -277,7 +280,7 @@ class WandB:
 
     def _log(self, env_step: int, values: Mapping[str, Any]) -> None:
         self._logged = env_step
-        self._run.log({"env_step": env_step, **values}, step=env_step)
+        self._run.log({self._info.axis: env_step, **values}, step=env_step)
 
     def _start(self, mode: str) -> Any:
         info, wanted = self._info, self._info.wandb

@@ -97,13 +97,13 @@ class TrainOptions:
         if not self.env:
             raise ValueError("env must be an id, got ''")
         if self.num_envs is not None:
-            _at_least("num_envs", self.num_envs, 1)
+            at_least("num_envs", self.num_envs, 1)
         for name in ("steps", "frame_stack", "eval_episodes", "eval_envs", "keep_checkpoints", "log_every", "threads"):
-            _at_least(name, getattr(self, name), 1)
+            at_least(name, getattr(self, name), 1)
         for name in ("seed", "eval_every", "checkpoint_every"):
-            _at_least(name, getattr(self, name), 0)
+            at_least(name, getattr(self, name), 0)
         if self.max_episode_steps is not None:
-            _at_least("max_episode_steps", self.max_episode_steps, 1)
+            at_least("max_episode_steps", self.max_episode_steps, 1)
         check_device(self.device)
         if self.protocol is not None:
             protocols.check(self.protocol)
@@ -162,6 +162,8 @@ class ResumeOptions:
     """Folder of the run."""
     steps: int | None = None
     """New total of env steps, per agent in a population. Default: the run's own."""
+    epochs: int | None = None
+    """New total of epochs, for a fitted network. Default: the run's own."""
     device: str | None = field(default=None, metadata={"metavar": "DEVICE"})
     """Device to use: auto, cpu, cuda, cuda:N or mps. Default: the run's own."""
     trust: bool = False
@@ -170,8 +172,9 @@ class ResumeOptions:
     """Refuse to start new episodes if the environment cannot be restored. Default: the run's own."""
 
     def __post_init__(self) -> None:
-        if self.steps is not None:
-            _at_least("steps", self.steps, 1)
+        for name in ("steps", "epochs"):
+            if getattr(self, name) is not None:
+                at_least(name, getattr(self, name), 1)
         if self.device is not None:
             check_device(self.device)
 
@@ -206,9 +209,9 @@ class EvaluateOptions:
     """Import the agent or environment from outside gymnast that the checkpoint names."""
 
     def __post_init__(self) -> None:
-        _at_least("episodes", self.episodes, 1)
-        _at_least("num_envs", self.num_envs, 1)
-        _at_least("seed", self.seed, 0)
+        at_least("episodes", self.episodes, 1)
+        at_least("num_envs", self.num_envs, 1)
+        at_least("seed", self.seed, 0)
         check_device(self.device)
         if self.protocol is not None:
             protocols.check(self.protocol)
@@ -263,12 +266,13 @@ class CheckEnvOptions:
     """Arguments of the environment's constructor, as a JSON object."""
 
     def __post_init__(self) -> None:
-        _at_least("steps", self.steps, 1)
-        _at_least("seed", self.seed, 0)
+        at_least("steps", self.steps, 1)
+        at_least("seed", self.seed, 0)
         _check_env_options(self.env_options)
 
 
-def _at_least(name: str, value: int, low: int) -> None:
+def at_least(name: str, value: int, low: int) -> None:
+    """ValueError for a value below the lowest one."""
     if value < low:
         raise ValueError(f"{name} must be >= {low}, got {value}")
 

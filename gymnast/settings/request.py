@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,12 +40,28 @@ def resolve(agent: str, words: Sequence[str], *, of: str) -> Request:
 
 def with_backbone(known: dict[str, flags.Flag], agent: str, words: Sequence[str], *, of: str) -> dict[str, flags.Flag]:
     """The known flags, and `--network.NAME` for each option of the backbone that the words ask for."""
+
+    def default(given: dict[str, Any]) -> str | None:
+        preset = presets.apply(given.get("preset", ()), agent)
+        found: str | None = preset.get("network", getattr(agents.default_config(agent), "network", None))
+        return found
+
+    return with_network_flags(known, words, default=default, of=of)
+
+
+def with_network_flags(
+    known: dict[str, flags.Flag],
+    words: Sequence[str],
+    *,
+    default: Callable[[dict[str, Any]], str | None],
+    of: str,
+) -> dict[str, flags.Flag]:
+    """The known flags, and those of the options of the network that the words name, or `default` of what is given."""
     asked = [word for word in words if word.startswith(PREFIXES)]
     if not asked:
         return known
     given = flags.parse(flags.without(words, PREFIXES), known, of=of)
-    preset = presets.apply(given.get("preset", ()), agent)
-    name = given.get("network", preset.get("network", getattr(agents.default_config(agent), "network", None)))
+    name = given["network"] if "network" in given else default(given)
     if name not in BACKBONES:
         raise UsageError(
             f"{asked[0].partition('=')[0]} is an option of a backbone, and {name} has none; "

@@ -19,6 +19,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from gymnast.errors import UsageError
+from gymnast.settings.fit_options import FitOptions
 from gymnast.settings.options import RESERVED, TrainOptions, check_new_folder_name
 from gymnast.version import __version__
 
@@ -77,7 +78,7 @@ def config_json(
     agent: str,
     config: Any,
     *,
-    options: TrainOptions,
+    options: TrainOptions | FitOptions,
     presets: Sequence[str],
     command: Sequence[str],
     protocol: dict[str, Any] | None = None,

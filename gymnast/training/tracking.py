@@ -7,26 +7,49 @@ import json
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 from gymnast.output.trackers import WandbSettings, Writers
-from gymnast.settings.options import TrainOptions
+from gymnast.settings.options import Track, WandbMode
 
 EACH_ITS_OWN = ("seed", "name", "out", "device", "track", "threads", "video")
 """Options in which the runs of a group may differ."""
 
 
+class Tracked(Protocol):
+    """Options that choose the trackers of a run: those of `TrainOptions` and of `FitOptions`."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def track(self) -> tuple[Track, ...]: ...
+    @property
+    def wandb_project(self) -> str: ...
+    @property
+    def wandb_mode(self) -> WandbMode: ...
+    @property
+    def wandb_entity(self) -> str | None: ...
+    @property
+    def wandb_group(self) -> str | None: ...
+    @property
+    def wandb_tags(self) -> tuple[str, ...]: ...
+
+
 def writers(
     path: Path,
     agent: str,
-    options: TrainOptions,
+    options: Tracked,
     config: Any,
     *,
     more: Mapping[str, Any] | None = None,
     env_step: int = 0,
     state: Mapping[str, Any] | None = None,
+    axis: str = "env_step",
 ) -> Writers:
-    """The writers that `--track` names; `more` are further settings, `env_step` and `state` a checkpoint's."""
+    """The writers that `--track` names; `more` are further settings, `env_step` and `state` a checkpoint's.
+
+    `axis` says what the steps count.
+    """
     settings = {"agent": agent, **dataclasses.asdict(config), **dataclasses.asdict(options), **(more or {})}
     wandb = WandbSettings(
         project=options.wandb_project,
@@ -43,6 +66,7 @@ def writers(
         wandb=wandb,
         env_step=env_step,
         state=state,
+        axis=axis,
     )
 
 

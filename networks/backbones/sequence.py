@@ -12,6 +12,7 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from gymnast.networks.backbones.base import Backbone
+from gymnast.networks.backbones.mlp import through
 from gymnast.networks.layers.inputs import Obs
 
 EMBEDDING = 16
@@ -81,3 +82,7 @@ class SequenceBackbone(Backbone):
 
     def read(self, obs: Obs) -> Tensor:
         return self.summary(self.outputs(obs))
+
+    def each(self, obs: Obs) -> Tensor:
+        """The features of every step, [B, T, out_features], by the fully connected layers that the summary passes."""
+        return through(self.outputs(obs), self.layers, self.norms, self.activation)

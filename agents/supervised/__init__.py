@@ -1,0 +1,1 @@
+"""Learning from data: tasks that fit a network to examples or to recorded episodes."""

@@ -1,0 +1,141 @@
+"""What is fitted: a network over observations, its examples, its loss, and what it is judged by."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import torch
+from torch import Tensor, nn
+
+from gymnast.agents.base import Agent, Metrics
+from gymnast.agents.supervised.config import FitConfig
+from gymnast.agents.supervised.shown import Shown
+from gymnast.networks.build import build
+from gymnast.networks.layers.augment import random_shift
+from gymnast.networks.layers.images import Layout
+from gymnast.networks.layers.init import initialise
+from gymnast.networks.layers.inputs import Obs
+from gymnast.networks.modes import acting, with_dropout
+
+Outputs = dict[str, Tensor]
+"""What an evaluation keeps of a batch: tensors whose first axis is the examples."""
+
+
+class FitNetwork(nn.Module):
+    """A backbone, and the heads of a task over its features."""
+
+    backbone: Any
+    heads: Any
+
+    def __init__(self, backbone: nn.Module, heads: Mapping[str, nn.Module]) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.heads = nn.ModuleDict(heads)
+
+
+class Task(ABC):
+    """A task over examples, which are numbered; a batch is what a loss needs of some of them.
+
+    Raises:
+        ValueError: data that the task cannot use, or a network that does not fit it.
+    """
+
+    name: ClassVar[str]
+    Config: ClassVar[type[FitConfig]]
+    metric: ClassVar[str]
+    """The measure of an evaluation that chooses the best checkpoint."""
+    largest: ClassVar[bool] = True
+    """Whether a larger measure is better."""
+
+    config: FitConfig
+    network: nn.Module
+    observation_space: gym.Space[Any]
+    action_space: gym.Space[Any] | None = None
+    env: str | None = None
+    """Id of the environment of the data."""
+    env_settings: Mapping[str, Any] = MappingProxyType({})
+    """Options under which `env` gives such observations."""
+    train: Tensor
+    """Numbers of the examples to learn from, int64 [N]."""
+    validation: Tensor
+    """Numbers of the examples that choose the best checkpoint, int64 [V]."""
+    test: Tensor
+    """Numbers of the examples of the final evaluation: the validation examples unless the data set has its own."""
+
+    @abstractmethod
+    def batch(self, index: Tensor) -> Any:
+        """The examples int64 [B], on the network's device."""
+
+    @abstractmethod
+    def loss(self, batch: Any, generator: torch.Generator) -> tuple[Tensor, Metrics]:
+        """The loss to minimise, and further numbers to log."""
+
+    @abstractmethod
+    def outputs(self, batch: Any) -> Outputs:
+        """What an evaluation keeps of a batch."""
+
+    @abstractmethod
+    def measures(self, outputs: Outputs) -> dict[str, float]:
+        """Numbers of an evaluation from everything that was kept, `metric` among them."""
+
+    def agent(self) -> Agent | None:
+        """The agent whose network is fitted, if the task fits a policy."""
+        return None
+
+    def shown(self, outputs: Outputs) -> dict[str, Shown]:
+        """What pictures of an evaluation show, by name."""
+        return {}
+
+    def backbone_of(self, generator: torch.Generator) -> nn.Module:
+        """The backbone that the config names, over the task's observations."""
+        config = self.config
+        return build(
+            config.network,
+            self.observation_space,
+            options=config.network_options,
+            hidden_sizes=config.hidden_sizes,
+            activation=config.activation,
+            layer_norm=config.layer_norm,
+            init=config.init,
+            generator=generator,
+        )
+
+    def augmented(self, obs: Obs, generator: torch.Generator) -> Obs:
+        """Observations of a training batch, changed at random if the config asks for it."""
+        if self.config.augment == "none":
+            return obs
+        assert isinstance(obs, Tensor)  # `check_augment` has looked
+        assert self.layout is not None
+        return random_shift(obs, self.config.augment_pad, generator, is_last=self.layout.is_last)
+
+    def check_augment(self) -> None:
+        """ValueError if observations that are no images are to be shifted."""
+        self.layout = Layout.of(self.observation_space, "auto")
+        if self.config.augment != "none" and self.layout is None:
+            raise ValueError(
+                f"augment {self.config.augment} needs images [C, H, W] or [H, W, C], got {self.observation_space}"
+            )
+
+
+def linear_head(features: int, outputs: int, config: FitConfig, generator: torch.Generator) -> nn.Linear:
+    """A last layer, its weights drawn as the config says."""
+    head = nn.Linear(features, outputs)
+    initialise(head, config.init, activation=None, generator=generator)
+    return head
+
+
+def predicted(network: nn.Module, predict: Callable[[], Tensor], samples: int) -> Tensor:
+    """What a network predicts, or the mean of so many passes with dropout (Gal & Ghahramani 2016)."""
+    if not samples:
+        return predict()
+    with with_dropout(network):
+        return torch.stack([predict() for _ in range(samples)]).mean(0)
+
+
+def ready(network: FitNetwork, device: torch.device) -> FitNetwork:
+    """The network on its device, in evaluation mode."""
+    return acting(network.to(device))

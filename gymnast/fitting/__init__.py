@@ -1,0 +1,1 @@
+"""Networks fitted to data: recording, fitting, measuring."""

@@ -1,0 +1,91 @@
+"""Pictures of a fitted network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gymnast.agents.supervised.shown import ConfusionMatrix, Scatter, Shown
+from gymnast.storage import metrics_log
+
+POINTS = 2_000
+"""Points of a scatter plot, at most."""
+NUMBERED = 20
+"""Classes of a confusion matrix whose cells show their counts."""
+
+
+def draw(shown: Mapping[str, Shown], folder: Path) -> dict[str, Path]:
+    """Write a PNG of each into the folder; returns the files by name. Raises OSError if one cannot be written."""
+    files = {}
+    for name, item in shown.items():
+        made = _confusion(item) if isinstance(item, ConfusionMatrix) else _scatter(item)
+        files[name] = folder / f"{name}.png"
+        made.savefig(files[name])
+    return files
+
+
+def curve(folder: Path, metric: str) -> Path:
+    """Write curve.png: the loss of the updates, and the metric of the evaluations, from metrics.jsonl."""
+    rows = metrics_log.read(folder / "metrics.jsonl")
+    made = _figure((8, 4.5))
+    axes = made.add_subplot()
+    fitted = [(row["update"], row["loss"]) for row in rows if row["kind"] == "fit" and row["loss"] is not None]
+    if fitted:
+        axes.plot(*zip(*fitted, strict=True), color="C0", alpha=0.7, label="training loss")
+    axes.set_xlabel("updates")
+    axes.set_ylabel("loss")
+    measured = [(row["update"], row[metric]) for row in rows if row["kind"] == "eval" and row[metric] is not None]
+    if measured:
+        other = axes.twinx()
+        other.plot(*zip(*measured, strict=True), "o-", color="C1", markersize=3, label=f"validation {metric}")
+        other.set_ylabel(metric.replace("_", " "))
+    axes.set_title("/".join(folder.parts[-3:-1]))
+    axes.grid(alpha=0.3)
+    made.legend(loc="outside lower center", ncols=2)
+    made.savefig(folder / "curve.png")
+    return folder / "curve.png"
+
+
+def _confusion(matrix: ConfusionMatrix) -> Any:
+    counts = matrix.counts.double().numpy()
+    share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    size = len(matrix.classes)
+    made = _figure((max(4.5, 0.5 * size + 2), max(4.0, 0.5 * size + 1.2)) if size <= NUMBERED else (8, 7))
+    axes = made.add_subplot()
+    image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    made.colorbar(image, label="share of the class")
+    if size <= NUMBERED:
+        axes.set_xticks(range(size), matrix.classes, rotation=45 if max(map(len, matrix.classes)) > 3 else 0)
+        axes.set_yticks(range(size), matrix.classes)
+        for row, column in np.ndindex(counts.shape):
+            if counts[row, column]:
+                color = "white" if share[row, column] > 0.5 else "black"
+                axes.text(column, row, f"{counts[row, column]:.0f}", ha="center", va="center", color=color, fontsize=8)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    axes.set_title(f"accuracy {np.trace(counts) / counts.sum():.2%}")
+    return made
+
+
+def _scatter(scatter: Scatter) -> Any:
+    made = _figure((5, 5))
+    axes = made.add_subplot()
+    output, target = scatter.output.flatten(), scatter.target.flatten()
+    step = max(len(output) // POINTS, 1)
+    axes.plot(output[::step].numpy(), target[::step].numpy(), ".", alpha=0.4)
+    low, high = float(min(output.min(), target.min())), float(max(output.max(), target.max()))
+    axes.plot([low, high], [low, high], color="black", linewidth=0.8)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    axes.grid(alpha=0.3)
+    return made
+
+
+def _figure(size: tuple[float, float]) -> Any:
+    # Half a second to import, and needed once at a run's end. A bare Figure needs no display and no global state.
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=size, dpi=120, layout="constrained")

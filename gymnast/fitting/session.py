@@ -1,0 +1,289 @@
+"""A fitting run in progress: epochs of updates, and between them evaluations, logs and checkpoints."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gymnast.agents.base import Metrics, torch_seed
+from gymnast.agents.optim import optimizers
+from gymnast.agents.optim.update import Update
+from gymnast.agents.supervised.config import as_object
+from gymnast.agents.supervised.schedules import Schedule
+from gymnast.errors import RunError
+from gymnast.fitting import state as last_state
+from gymnast.fitting.measured import measured
+from gymnast.fitting.parts import Parts, load_network, network_state
+from gymnast.fitting.state import FitState
+from gymnast.networks.fast.flat import FlatParameters
+from gymnast.output.fit_panel import FitProgress
+from gymnast.output.panel import Panel
+from gymnast.output.trackers import Writers
+from gymnast.storage import checkpoint
+from gymnast.storage.metrics_log import MetricsLog
+from gymnast.training.interrupts import Interrupts
+from gymnast.training.saves import Saves
+
+SAVE_PERIOD = 30.0
+"""Seconds between two checkpoints to resume from; they never change a run."""
+
+
+class Averaged:
+    """A context in which a network has the averaged weights [P], if there are any."""
+
+    def __init__(self, weights: FlatParameters, average: Tensor | None) -> None:
+        self._weights, self._average = weights, average
+
+    def __enter__(self) -> None:
+        if self._average is not None:
+            self._current = self._weights.data.clone()
+            self._weights.data.copy_(self._average)
+
+    def __exit__(self, *_: object) -> None:
+        if self._average is not None:
+            self._weights.data.copy_(self._current)
+
+
+class FitSession:
+    """Fits the network of a task, and logs, evaluates and saves it according to the options."""
+
+    def __init__(self, parts: Parts, path: Path, *, panel: Panel, writers: Writers) -> None:
+        self.parts, self.task, self.path, self.panel, self.writers = parts, parts.task, path, panel, writers
+        config = parts.config
+        self.interrupts = Interrupts()
+        self.saves = Saves(panel)
+        self.metrics = MetricsLog(path / "metrics.jsonl")
+        self.timing = MetricsLog(path / "timing.jsonl")
+        self.weights = FlatParameters(self.task.network)
+        self.optimizer = optimizers.build(
+            config.optimizer,
+            self.weights.parameter,
+            lr=config.learning_rate,
+            more={
+                **({"weight_decay": config.weight_decay} if config.weight_decay else {}),
+                **as_object("optimizer_options", config.optimizer_options),
+            },
+        )
+        self.update = Update(
+            self._loss, self.weights, self.optimizer, max_grad_norm=config.max_grad_norm, max_grad_value=None
+        )
+        self.per_epoch = len(batches(torch.arange(len(self.task.train)), config.batch_size))
+        self.total = min(parts.epochs * self.per_epoch, parts.options.updates or parts.epochs * self.per_epoch)
+        self.schedule = Schedule(
+            config.schedule,
+            self.optimizer,
+            options=as_object("schedule_options", config.schedule_options),
+            updates=self.total,
+            largest=self.task.largest,
+        )
+        self.average = self.weights.data.clone() if config.average else None
+        self.generator = torch.Generator(parts.device).manual_seed(torch_seed(parts.noise))
+        self.epoch = self.position = self.updates = self.since_best = 0
+        self.best: float | None = None
+        self.evaluation: dict[str, float] = {}
+        self.shown: dict[str, float] = {}
+        self.seconds = {"data": 0.0, "learn": 0.0, "evaluate": 0.0}
+        self._sums: dict[str, Tensor] = {}
+        self._summed = 0
+        self._before = 0.0
+        self._saved_at = -math.inf
+
+    def _loss(self, batch: object, noise: Tensor | None) -> tuple[Tensor, Tensor, Metrics]:
+        loss, metrics = self.task.loss(batch, self.generator)
+        return loss, loss, {"loss": loss, **metrics}
+
+    @property
+    def finished(self) -> bool:
+        """Whether all updates are done, or no evaluation has been better for `patience` of them."""
+        patience = self.parts.options.patience
+        return self.updates >= self.total or (patience > 0 and self.since_best >= patience)
+
+    def go(self) -> None:
+        """Fit until the run is finished or interrupted; a last checkpoint is then written."""
+        if self.updates == 0:
+            self.save_last()
+        while not self.finished and self.interrupts.received is None:
+            self._run_epoch()
+        self._check_finite()
+        self.save_last()
+
+    def _run_epoch(self) -> None:
+        """The rest of an epoch, and the evaluation after it if one is due."""
+        every = self._order()
+        for index in every[self.position :]:
+            began = perf_counter()
+            batch = self.task.batch(index)
+            got = perf_counter()
+            _, metrics = self.update(batch, None)
+            self._after_update(metrics)
+            ended = perf_counter()
+            self.seconds["data"] += got - began
+            self.seconds["learn"] += ended - got
+            if self.panel.due(ended):
+                self.panel.update(self.progress())
+            if self.interrupts.received is not None or self.updates >= self.total:
+                break
+        if self.position == len(every):
+            self.epoch, self.position = self.epoch + 1, 0
+        last = self.updates >= self.total
+        if last or (self.position == 0 and self.epoch % self.parts.options.eval_every == 0):
+            self.evaluate()
+
+    def _after_update(self, metrics: Metrics) -> None:
+        self.updates += 1
+        self.position += 1
+        self.schedule.update(self.updates)
+        if self.average is not None:
+            self.average.lerp_(self.weights.data, 1 - self.parts.config.average)
+        for name, value in metrics.items():
+            value = value.detach()
+            self._sums[name] = self._sums[name] + value if name in self._sums else value
+        self._summed += 1
+        if self.updates % self.parts.options.log_every == 0:
+            self.log()
+
+    def _order(self) -> list[Tensor]:
+        """The batches of the current epoch: an order of its own, the same in a resumed run."""
+        train = self.task.train
+        seed = np.random.SeedSequence(
+            entropy=self.parts.order.entropy, spawn_key=(*self.parts.order.spawn_key, self.epoch)
+        )
+        generator = torch.Generator().manual_seed(torch_seed(seed))
+        return batches(train[torch.randperm(len(train), generator=generator)], self.parts.config.batch_size)
+
+    def log(self) -> None:
+        """One record of the losses since the last one."""
+        self._check_finite()
+        self.shown = {name: value.item() / self._summed for name, value in self._sums.items()}
+        values = {**self.shown, "learning_rate": float(self.optimizer.param_groups[0]["lr"])}
+        self.metrics.write({"kind": "fit", "update": self.updates, "epoch": self.epoch, **values})
+        self.writers.scalars(self.updates, {f"fit/{name}": value for name, value in values.items()})
+        self._sums, self._summed = {}, 0
+
+    def _check_finite(self) -> None:
+        """RunError if a loss or a weight is infinite or not a number; the last checkpoint is an earlier one."""
+        for name, value in self._sums.items():
+            if not bool(torch.isfinite(value).all()):
+                raise RunError(f"{name} is not finite by update {self.updates:,}; the last checkpoint is kept")
+        if not bool(torch.isfinite(self.weights.data).all()):
+            raise RunError(f"weights are not finite by update {self.updates:,}; the last checkpoint is kept")
+
+    def evaluate(self) -> None:
+        """Measure the network on the validation examples, keep it if it is the best one, and save the run."""
+        began = perf_counter()
+        self._check_finite()
+        with self.kept_weights():
+            values, _ = measured(self.task, self.task.validation, self.parts.config.batch_size)
+            score = values[self.task.metric]
+            if self.best is None or (score > self.best if self.task.largest else score < self.best):
+                self.best, self.since_best = score, 0
+                self.save_best(score)
+            else:
+                self.since_best += 1
+        self.evaluation = values
+        self.schedule.evaluation(score)
+        self.metrics.write({"kind": "eval", "update": self.updates, "epoch": self.epoch, **values})
+        self.writers.scalars(self.updates, {f"eval/{name}": value for name, value in values.items()})
+        self.seconds["evaluate"] += perf_counter() - began
+        self._write_timing()
+        if perf_counter() - self._saved_at >= SAVE_PERIOD:
+            self.save_last()
+
+    def kept_weights(self) -> Averaged:
+        """The averaged weights in place of the current ones, if the config asks for them."""
+        return Averaged(self.weights, self.average)
+
+    def save_best(self, score: float) -> None:
+        """Write best.pt."""
+        about, content = self.parts.describe_kept(self.updates)
+        path = self.path / "checkpoints" / "best.pt"
+        self.saves.attempt("best", lambda: checkpoint.save(path, about, content), what="the best checkpoint")
+
+    def save_last(self) -> None:
+        """Write last.pt."""
+        about, state = self.parts.describe(self.updates), self.state()
+        path = self.path / "checkpoints" / "last.pt"
+        self.saves.attempt("last", lambda: last_state.save(path, about, state), what="the last checkpoint")
+        self._saved_at = perf_counter()
+
+    def state(self) -> FitState:
+        """Everything that a resumed run needs."""
+        return FitState(
+            network=network_state(self.task),
+            optimizer=optimizers.state_of(self.optimizer, self.weights),
+            schedule=self.schedule.state_dict(),
+            average=None if self.average is None else self.average.clone(),
+            generator=self.generator.get_state(),
+            epoch=self.epoch,
+            position=self.position,
+            updates=self.updates,
+            best=self.best,
+            since_best=self.since_best,
+            sums={name: value.clone() for name, value in self._sums.items()},
+            summed=self._summed,
+            metrics=self.metrics.position(),
+            timing=self.timing.position(),
+            seconds=self._before + sum(self.seconds.values()),
+            writers=self.writers.state(),
+            torch_rng=torch.get_rng_state(),
+            cuda_rng=torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        )
+
+    def restore(self, state: FitState) -> None:
+        """Continue from a checkpoint; ValueError if it is of another network."""
+        load_network(self.task, state.network)
+        optimizers.load_state(self.optimizer, state.optimizer, self.weights)
+        if state.schedule:
+            self.schedule.load_state_dict(state.schedule)
+        if self.average is not None and state.average is not None:
+            self.average.copy_(state.average)
+        self.generator.set_state(state.generator)
+        self.epoch, self.position, self.updates = state.epoch, state.position, state.updates
+        self.best, self.since_best = state.best, state.since_best
+        self._sums = {name: value.to(self.parts.device) for name, value in state.sums.items()}
+        self._summed, self._before = state.summed, state.seconds
+        self.metrics.truncate(state.metrics)
+        self.timing.truncate(state.timing)
+        self._saved_at = perf_counter()
+        state.restore_generators()
+
+    def progress(self) -> FitProgress:
+        """The run at this moment, for the panel."""
+        return FitProgress(
+            updates=self.updates,
+            total_updates=self.total,
+            epoch=self.epoch,
+            epochs=self.parts.epochs,
+            batch_size=self.parts.config.batch_size,
+            seconds=dict(self.seconds),
+            losses=self.shown,
+            evaluation=self.evaluation,
+            metric=self.task.metric,
+            best=self.best,
+        )
+
+    def final(self, values: dict[str, float]) -> None:
+        """The last record: the kept network on the test examples."""
+        self.metrics.write({"kind": "final", "update": self.updates, **values})
+        self.writers.summary({f"final/{name}": value for name, value in values.items()})
+
+    def _write_timing(self) -> None:
+        seconds = self._before + sum(self.seconds.values())
+        self.timing.write({"update": self.updates, "seconds": round(seconds, 3), **self.seconds})
+
+    def close(self) -> None:
+        self.metrics.close()
+        self.timing.close()
+
+
+def batches(index: Tensor, size: int) -> list[Tensor]:
+    """Examples int64 [N] in batches of `size`; a last one of a single row joins the batch before it."""
+    parts = list(torch.split(index, size))
+    if len(parts) > 1 and len(parts[-1]) == 1 and size > 1:  # batch normalisation cannot learn from one row
+        parts[-2:] = [torch.cat(parts[-2:])]
+    return parts
