@@ -12,6 +12,7 @@ from torch.nn import functional
 from gymnast.agents.base import Metrics, torch_seed
 from gymnast.agents.supervised import losses, measures
 from gymnast.agents.supervised.config import FitConfig
+from gymnast.agents.supervised.losses import Regression
 from gymnast.agents.supervised.shown import ConfusionMatrix, Scatter, Shown
 from gymnast.agents.supervised.source import Source
 from gymnast.agents.supervised.task import FitNetwork, Outputs, Task, linear_head, predicted, ready
@@ -75,7 +76,7 @@ class RegressConfig(FitConfig):
 
     losses: ClassVar[tuple[str, ...]] = losses.REGRESSION
 
-    loss: losses.Regression = "auto"
+    loss: Regression = "auto"
     """Loss; auto is mse."""
 
 

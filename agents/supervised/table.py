@@ -23,6 +23,26 @@ class TaskEntry(NamedTuple):
 TASKS: dict[str, TaskEntry] = {
     "classify": TaskEntry("labelled:Classify", "classes of examples, or of every step of sequences", 40, "labelled"),
     "regress": TaskEntry("labelled:Regress", "numbers that belong to examples", 40, "labelled"),
+    "behaviour-cloning": TaskEntry(
+        "imitation:BehaviourCloning", "a policy that acts as the data do, or as a teacher would", 20, "episodes"
+    ),
+    "distillation": TaskEntry(
+        "imitation:Distillation", "a policy with a teacher's whole distribution over actions", 20, "episodes"
+    ),
+    "dynamics": TaskEntry(
+        "models:Dynamics", "next observation (or its features), reward and end, after an action", 20, "episodes"
+    ),
+    "inverse-dynamics": TaskEntry(
+        "models:InverseDynamics", "the action between an observation and the next", 20, "episodes"
+    ),
+    "value": TaskEntry("models:Value", "the discounted return from an observation", 20, "episodes"),
+    "reward": TaskEntry("models:Reward", "the reward of an action after an observation", 20, "episodes"),
+    "contrastive": TaskEntry(
+        "representation:Contrastive", "features that tell an observation from others", 20, "episodes"
+    ),
+    "skip-gram": TaskEntry(
+        "representation:SkipGram", "embeddings of Discrete states by what is visited near them", 20, "episodes"
+    ),
 }
 
 

@@ -46,10 +46,13 @@ class Task(ABC):
 
     name: ClassVar[str]
     Config: ClassVar[type[FitConfig]]
-    metric: ClassVar[str]
+    metric: str
     """The measure of an evaluation that chooses the best checkpoint."""
-    largest: ClassVar[bool] = True
+    largest: bool = True
     """Whether a larger measure is better."""
+
+    augments_vectors: ClassVar[bool] = False
+    """Whether it has a way to change vectors at random too."""
 
     config: FitConfig
     network: nn.Module
@@ -115,7 +118,7 @@ class Task(ABC):
     def check_augment(self) -> None:
         """ValueError if observations that are no images are to be shifted."""
         self.layout = Layout.of(self.observation_space, "auto")
-        if self.config.augment != "none" and self.layout is None:
+        if self.config.augment != "none" and self.layout is None and not self.augments_vectors:
             raise ValueError(
                 f"augment {self.config.augment} needs images [C, H, W] or [H, W, C], got {self.observation_space}"
             )

@@ -123,6 +123,11 @@ class DQN(Predicts):
         size = self.online.noise_size + self.config.batch_size * steps * self.online.fractions
         return torch.zeros((3, 1, size), device=self.device) if size else None
 
+    @torch.no_grad()
+    def q_values(self, obs: Obs) -> Tensor:
+        """Action values [B, A] of observations [B, ...], without the noise of exploration."""
+        return self.values.q(self.online(obs, None))
+
     def allocate(self) -> Replay:
         """The replay, made at the first call, with which training begins: an agent that only acts does not need it."""
         if self.replay is None:

@@ -127,12 +127,17 @@ class PQN(Predicts):
         """Greedy actions, or epsilon-greedy ones by the schedule."""
         return PQNActor(self, explore=not deterministic, seed=seed)
 
+    def q_values(self, obs: Obs) -> Tensor:
+        """Action values [B, A] of observations [B, ...]."""
+        q: Tensor = self._network(obs).squeeze(2)  # type: ignore[arg-type]
+        return q
+
     def best(self, obs: Obs, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         """The largest value of an allowed action [N], and that action's number from 0 on [N].
 
         A row that allows no action uses the first one, whose value is finite.
         """
-        q: Tensor = self._network(obs).squeeze(2)  # type: ignore[arg-type]  # [N, A]
+        q = self.q_values(obs)
         if mask is None:
             value, action = q.max(1)
             return value, action

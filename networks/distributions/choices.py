@@ -57,6 +57,9 @@ class Categorical:
         log_probability = output.log_softmax(-1)
         return _chosen(log_probability, raw), _entropy(log_probability)
 
+    def kl(self, output: Tensor, other: Tensor) -> Tensor:
+        return _kl(output.log_softmax(-1), other.log_softmax(-1))
+
     def masked(self, output: Tensor, mask: Tensor | None) -> Tensor:
         return _masked(output, mask)
 
@@ -111,6 +114,9 @@ class MultiCategorical:
         log_probability = self._logits(output).log_softmax(-1)
         return _chosen(log_probability, raw).sum(-1), _entropy(log_probability).sum(-1)
 
+    def kl(self, output: Tensor, other: Tensor) -> Tensor:
+        return _kl(self._logits(output).log_softmax(-1), self._logits(other).log_softmax(-1)).sum(-1)
+
     def masked(self, output: Tensor, mask: Tensor | None) -> Tensor:
         return _masked(output, mask)
 
@@ -150,6 +156,10 @@ class Bernoulli:
     def log_prob_entropy(self, output: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
         return self.log_prob(output, raw), self.entropy(output)
 
+    def kl(self, output: Tensor, other: Tensor) -> Tensor:
+        one, two = (torch.stack([x, -x], -1) for x in (output, other))
+        return _kl(functional.logsigmoid(one), functional.logsigmoid(two)).sum(-1)
+
     def masked(self, output: Tensor, mask: Tensor | None) -> Tensor:
         return _masked(output, mask)
 
@@ -170,6 +180,11 @@ def _chosen(log_probability: Tensor, raw: Tensor) -> Tensor:
 
 def _entropy(log_probability: Tensor) -> Tensor:
     return -(log_probability.exp() * log_probability).sum(-1)
+
+
+def _kl(log_p: Tensor, log_q: Tensor) -> Tensor:
+    """KL divergence [...] of log-probabilities [..., C]."""
+    return (log_p.exp() * (log_p - log_q)).sum(-1)
 
 
 def _masked(output: Tensor, mask: Tensor | None) -> Tensor:

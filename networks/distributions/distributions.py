@@ -64,6 +64,10 @@ class Distribution(Protocol):
         """`log_prob` and `entropy`."""
         ...
 
+    def kl(self, output: Tensor, other: Tensor) -> Tensor:
+        """KL divergence [...] in nats of the distribution of `output` from that of `other`."""
+        ...
+
     def masked(self, output: Tensor, mask: Tensor | None) -> Tensor:
         """The outputs with those blocked that the mask (bool [..., outputs], None allows all) does not allow.
 

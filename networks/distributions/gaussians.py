@@ -59,6 +59,14 @@ class Gaussian:
     def log_prob_entropy(self, output: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
         return self.log_prob(output, raw), self.entropy(output)
 
+    def kl(self, output: Tensor, other: Tensor) -> Tensor:
+        """Squashing does not change it: both are squashed alike."""
+        mean, log_std = output.chunk(2, -1)
+        other_mean, other_log_std = other.chunk(2, -1)
+        ratio = (2 * (log_std - other_log_std)).exp()
+        apart = ((mean - other_mean) / other_log_std.exp()).square()
+        return (0.5 * (ratio + apart - 1) + other_log_std - log_std).sum(-1)
+
     def masked(self, output: Tensor, mask: Tensor | None) -> Tensor:
         return output
 
