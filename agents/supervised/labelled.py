@@ -193,7 +193,8 @@ class Classify(OfLabelled):
 class Regress(OfLabelled):
     """Fits the numbers float32 [N, K] of examples."""
 
-    name, Config, metric = "regress", RegressConfig, "r2"
+    name, Config, metric = "regress", RegressConfig, "mse"
+    largest = False
     config: RegressConfig
 
     def __init__(self, source: Source, config: RegressConfig, *, device: torch.device) -> None:

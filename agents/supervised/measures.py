@@ -12,10 +12,13 @@ def confusion(predicted: Tensor, target: Tensor, classes: int) -> Tensor:
 
 
 def r2(output: Tensor, target: Tensor) -> float:
-    """1 - squared error / squared deviation from the mean, over all K outputs of [N, K]; -inf..1, 1 is exact."""
+    """1 - squared error / squared deviation from the mean, over all K outputs of [N, K]; 1 is exact.
+
+    Of targets that are all the same it is 1 if the outputs are exact, else 0.
+    """
     spread = (target - target.mean(0)).square().sum().item()
     error = (output - target).square().sum().item()
-    return 1.0 - error / spread if spread > 0 else (1.0 if error == 0 else float("-inf"))
+    return 1.0 - error / spread if spread > 0 else float(error == 0)
 
 
 def calibration_error(probability: Tensor, correct: Tensor, *, bins: int = 15) -> float:

@@ -96,7 +96,7 @@ class DynamicsConfig(FitConfig):
 class Numbers(OfEpisodes):
     """What tasks share that predict one number for each transition."""
 
-    metric = "r2"
+    metric, largest = "mse", False
     network: FitNetwork
     numbers: Tensor
     """The number of each transition, float32 [S]."""

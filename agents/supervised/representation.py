@@ -146,11 +146,8 @@ class Contrastive(OfEpisodes):
         own = similar.diagonal()
         rank = (similar > own.unsqueeze(1)).sum(1)
         loss = losses.info_nce(one, other, temperature=self.config.info_nce_temperature)
-        return {
-            "rank": rank,
-            "loss": loss,
-            "features": self.network.backbone(batch.obs).std(0).mean().repeat(len(rank)),
-        }
+        spread = self.network.backbone(batch.obs).std(0, correction=0).mean()
+        return {"rank": rank, "loss": loss, "spread": spread.repeat(len(rank))}
 
     def measures(self, outputs: Outputs) -> dict[str, float]:
         rank = outputs["rank"]
