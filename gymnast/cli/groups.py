@@ -31,7 +31,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "network": (
         *("network", "hidden_sizes", "activation", "init", "layer_norm", "trunk", "recurrent", "memory_size"),
         *("dueling", "dueling_aggregation", "values", "atoms", "v_min", "v_max", "quantiles", "squash"),
-        *("log_std_init", "normalise_obs", "output_scale", "bins", "low", "high"),
+        *("log_std_init", "normalise_obs", "output_scale", "bins", "low", "high", "init_from"),
     ),
     "speed": (
         *("num_envs", "vectorization", "native", "threads", "workers", "compile", "cuda_graphs", "bf16", "overlap"),

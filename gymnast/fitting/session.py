@@ -157,8 +157,10 @@ class FitSession:
         return batches(train[torch.randperm(len(train), generator=generator)], self.parts.config.batch_size)
 
     def log(self) -> None:
-        """One record of the losses since the last one."""
+        """One record of the losses since the last one, if there were updates."""
         self._check_finite()
+        if not self._summed:
+            return
         self.shown = {name: value.item() / self._summed for name, value in self._sums.items()}
         values = {**self.shown, "learning_rate": float(self.optimizer.param_groups[0]["lr"])}
         self.metrics.write({"kind": "fit", "update": self.updates, "epoch": self.epoch, **values})
@@ -176,7 +178,7 @@ class FitSession:
     def evaluate(self) -> None:
         """Measure the network on the validation examples, keep it if it is the best one, and save the run."""
         began = perf_counter()
-        self._check_finite()
+        self.log()
         with self.kept_weights():
             values, _ = measured(self.task, self.task.validation, self.parts.config.batch_size)
             score = values[self.task.metric]

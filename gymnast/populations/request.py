@@ -27,6 +27,7 @@ NOT_HERE = (
     "protocol",
     "overlap",
     "frame_stack",
+    "init_from",
 )
 """Options of a run that populations do not support, and therefore refuse."""
 

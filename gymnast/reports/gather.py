@@ -19,10 +19,14 @@ from gymnast.errors import UsageError
 from gymnast.reports.statistics import Array
 from gymnast.storage import folder as run
 from gymnast.storage import metrics_log
+from gymnast.storage.fitted import is_fitted
 
 WANDB = ("wandb_project", "wandb_mode", "wandb_entity", "wandb_group", "wandb_tags")
 PER_RUN = frozenset(("seed", "name", "out", "env", "steps", "device", "track", "video", "threads", *WANDB))
 """Options in which runs of one agent may differ and still share a label."""
+
+LATER = ("wrapper", "init_from")
+"""Options that runs of earlier builds do not have."""
 
 MEASURED = ("train_return", "eval_return", "mean_return", "std_return", "mean_length")
 """Columns of members.csv besides the seed and the varied settings."""
@@ -66,14 +70,18 @@ def find(paths: Sequence[str]) -> list[Path]:
     for path in map(Path, paths):
         if not path.is_dir():
             raise UsageError(f"no folder {path}")
-        inside = []
+        inside, fitted = [], False
         for folder, below, files in os.walk(path):
             below[:] = sorted(name for name in below if not name.startswith("."))
             if "config.json" in files:
-                inside.append(Path(folder))
+                if is_fitted(folder):  # what it measures is no return
+                    fitted = True
+                else:
+                    inside.append(Path(folder))
                 below.clear()
         if not inside:
-            raise UsageError(f"{path} contains no run: it has no config.json")
+            why = "only fitted networks" if fitted else "no run: it has no config.json"
+            raise UsageError(f"{path} contains {why}")
         found |= dict.fromkeys(inside)
     return list(found)
 
@@ -203,7 +211,7 @@ def _series(rows: list[dict[str, Any]], kind: str, name: str) -> Array:
 
 def _settings(config: dict[str, Any]) -> dict[str, Any]:
     own = {**config["run"], **config["config"]}
-    return {name: value for name, value in own.items() if name not in PER_RUN and (name != "wrapper" or value)}
+    return {name: value for name, value in own.items() if name not in PER_RUN and (name not in LATER or value)}
 
 
 def _usual(peers: list[dict[str, Any]], name: str) -> str:

@@ -35,6 +35,8 @@ class TrainOptions:
     """Number of environments stepped together. Default: 1, or the rows of a VectorEnv."""
     seed: int = 0
     """Seed of all random numbers of the run."""
+    init_from: str | None = field(default=None, metadata={"metavar": "RUN"})
+    """Trained or fitted run with whose weights, and whose network, the agent starts."""
     device: str = field(default="auto", metadata={"metavar": "DEVICE"})
     """auto (a GPU if available), cpu, cuda, cuda:N or mps."""
     name: str | None = None

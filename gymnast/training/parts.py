@@ -41,6 +41,7 @@ from gymnast.settings.seeds import Seeds
 from gymnast.storage import checkpoint, folder
 from gymnast.storage.checkpoint import About
 from gymnast.tabular.optimal import bandit_regret
+from gymnast.training import warm_start
 
 
 @dataclass
@@ -76,6 +77,8 @@ class Parts:
         config = agents.default_config(name) if config is None else config
         env_like = options.env if env is None else env
         options, config = under_protocol.resolve(_for_env(options, env_like), config)
+        if options.init_from is not None and not resumed:
+            config = warm_start.with_network_of(config, options.init_from, cls)
         seeds = Seeds.of(options.seed)
         device = _device(cls, config, wanted=options.device)
         limit_threads(options.threads)
@@ -95,6 +98,8 @@ class Parts:
             config = dataclasses.replace(config, frame_stack=made_env.frame_stack)
         torch.manual_seed(seeds.torch)
         made = _agent(cls, config, name=name, env=made_env, num_envs=options.rows, device=device, seed=seeds.agent)
+        if options.init_from is not None and not resumed:
+            warm_start.start_from(made, options.init_from)
         # Made here because it allocates memory: a replay that is too large is reported before anything starts.
         actor = made.actor(options.rows, explore=True, seed=seeds.actor)
         return Parts(name, options, config, seeds, made_env, made, actor, env_like)
