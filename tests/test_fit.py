@@ -80,7 +80,9 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, stop: int, mo
 
     monkeypatch.setattr(FitSession, "_after_update", interrupted)
     part = fit("classify", options(tmp_path / "part", epochs=4, log_every=7), EVERYTHING)
-    assert part.exit_code == 130 and part.measures is None and part.updates == stop
+    assert part.exit_code == 130
+    assert part.measures is None
+    assert part.updates == stop
     monkeypatch.undo()
     rest = resume(part.path)
     assert rest.measures == whole.measures
@@ -126,7 +128,8 @@ def test_patience_stops_early_and_the_best_network_is_kept(tmp_path: Path) -> No
     scores = [row["accuracy"] for row in logged(result) if row["kind"] == "eval"]
     assert len(scores) < 60
     assert scores.index(max(scores)) == len(scores) - 4
-    assert result.measures is not None and result.measures["accuracy"] == max(scores)
+    assert result.measures is not None
+    assert result.measures["accuracy"] == max(scores)
 
 
 def test_the_average_is_the_exponential_one_of_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,12 +168,15 @@ def test_epochs_see_every_example_once_in_another_order() -> None:
 def test_xor_needs_a_hidden_layer(tmp_path: Path) -> None:
     common = {"dataset": "xor", "epochs": 300, "eval_every": 50, "log_every": 100}
     config = {"learning_rate": 0.05, "init": "xavier", "activation": "tanh"}
-    hidden = fit(
-        "classify", options(tmp_path / "a", **common), ClassifyConfig(network="mlp", hidden_sizes=(4,), **config)
-    )  # type: ignore[arg-type]
-    assert hidden.measures is not None and hidden.measures["accuracy"] == 1.0
-    linear = fit("classify", options(tmp_path / "b", **common), ClassifyConfig(network="linear", **config))  # type: ignore[arg-type]
-    assert linear.measures is not None and linear.measures["accuracy"] <= 0.75
+    networks = {
+        "hidden": ClassifyConfig(network="mlp", hidden_sizes=(4,), **config),  # type: ignore[arg-type]
+        "linear": ClassifyConfig(network="linear", **config),  # type: ignore[arg-type]
+    }
+    found = {name: fit("classify", options(tmp_path / name, **common), one).measures for name, one in networks.items()}
+    assert found["hidden"] is not None
+    assert found["hidden"]["accuracy"] == 1.0
+    assert found["linear"] is not None
+    assert found["linear"]["accuracy"] <= 0.75
 
 
 def test_next_symbols_of_strings_are_classified_at_every_step(tmp_path: Path) -> None:
@@ -226,8 +232,10 @@ def test_monte_carlo_dropout_averages_passes(tmp_path: Path) -> None:
     chosen = {"dataset": "digits-rows", "epochs": 2}
     with_passes = fit("classify", options(tmp_path / "a", **chosen), config)
     without = fit("classify", options(tmp_path / "b", **chosen), plain)
-    assert with_passes.measures is not None and without.measures is not None
-    assert with_passes.measures["entropy"] > 0 and "entropy" not in without.measures
+    assert with_passes.measures is not None
+    assert without.measures is not None
+    assert with_passes.measures["entropy"] > 0
+    assert "entropy" not in without.measures
     assert with_passes.measures["loss"] != without.measures["loss"]
     assert evaluate(with_passes.path) == with_passes.measures  # its passes are drawn by a seed
 
@@ -266,11 +274,13 @@ def test_the_command_line_fits_resumes_and_evaluates(tmp_path: Path, capsys: pyt
     words = "fit classify --dataset digits --network lenet5 --network.channels-axis last --epochs 1 --name r"
     assert main([*words.split(), "--out", str(tmp_path), "--track", "tensorboard"]) == 0
     printed = capsys.readouterr().out
-    assert "accuracy" in printed and "lenet5" in printed
+    assert "accuracy" in printed
+    assert "lenet5" in printed
     run = str(tmp_path / "digits" / "classify" / "r")
     assert main(["evaluate", run, "--json"]) == 0
     values = json.loads(capsys.readouterr().out)
-    assert 0 < values["accuracy"] < 1 and math.isfinite(values["loss"])
+    assert 0 < values["accuracy"] < 1
+    assert math.isfinite(values["loss"])
     assert main(["resume", run, "--epochs", "2"]) == 0
     assert main(["resume", run, "--steps", "2"]) == 2
     assert "--epochs sets the total of a fitted network" in capsys.readouterr().err
@@ -280,9 +290,11 @@ def test_the_command_line_fits_resumes_and_evaluates(tmp_path: Path, capsys: pyt
     events.Reload()
     assert {"eval/accuracy", "fit/loss"} <= set(events.Tags()["scalars"])
     assert main(["report", run]) == 2
-    assert main(["fit", "--help"]) == 0 and main(["fit", "classify", "--help"]) == 0
+    assert main(["fit", "--help"]) == 0
+    assert main(["fit", "classify", "--help"]) == 0
     assert "--label-smoothing" in capsys.readouterr().out
-    assert main(["fit"]) == 2 and main(["fit", "clasify"]) == 2
+    assert main(["fit"]) == 2
+    assert main(["fit", "clasify"]) == 2
     assert "did you mean classify?" in capsys.readouterr().err
 
 

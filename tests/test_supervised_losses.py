@@ -164,11 +164,9 @@ def test_plateau_follows_the_evaluations() -> None:
 
 
 def test_wrong_schedules_and_options() -> None:
-    with pytest.raises(ValueError, match="schedule must be one of constant, .*, got 'cosin'"):
+    with pytest.raises(ValueError, match=r"schedule must be one of constant, .*, got 'cosin'"):
         schedules.check("cosin", {})
-    with pytest.raises(
-        ValueError, match="schedule cosine-annealing has no option gamma; its options are T_max, eta_min"
-    ):
+    with pytest.raises(ValueError, match="has no option gamma; its options are T_max, eta_min"):
         schedules.check("cosine-annealing", {"gamma": 1})
     with pytest.raises(ValueError, match="schedule multi-step needs --schedule-options with milestones"):
         schedules.check("multi-step", {})
