@@ -1,0 +1,1 @@
+"""Data sets: labelled examples, and recorded episodes in Minari's format."""
