@@ -10,8 +10,8 @@ from gymnast.agents.policy.hogwild import INITIAL
 from gymnast.agents.schedules import ScheduleLike, schedule
 from gymnast.networks.backbones.table import options_of
 from gymnast.networks.build import BackboneName, named
-from gymnast.networks.layers.activations import ACTIVATIONS
-from gymnast.networks.layers.init import INITS
+from gymnast.networks.layers.activations import check_activation
+from gymnast.networks.layers.init import INITS, Init
 from gymnast.networks.layers.recurrent import Cell
 
 SHARED = tuple(INITIAL)
@@ -65,8 +65,9 @@ class ActorCriticConfig:
     hidden_sizes: tuple[int, ...] | None = None
     """Units of the fully connected layers. Default: the backbone's (MLP: 64 64)."""
     activation: str = "tanh"
-    """Activation of the fully connected layers: relu, tanh, elu, gelu, silu, selu, leaky-relu, sigmoid or softplus."""
-    init: Literal["orthogonal", "he", "xavier", "torch"] = "orthogonal"
+    """Activation of the fully connected layers: relu, tanh, elu, gelu, silu, selu, leaky-relu, sigmoid, softplus,
+    crelu, prelu or maxout:K, the largest of K linear pieces."""
+    init: Init = "orthogonal"
     """Initial weights; the policy's last layer is scaled by 0.01."""
     trunk: Literal["auto", "shared", "separate"] = "auto"
     """Whether policy and value share all layers but the last; auto shares them for image observations."""
@@ -124,6 +125,7 @@ class ActorCriticConfig:
                 raise ValueError(f"{name} must be > 0, got {value}")
         if self.hidden_sizes is not None and min(self.hidden_sizes, default=1) < 1:
             raise ValueError(f"hidden_sizes must be numbers >= 1, got {self.hidden_sizes}")
+        check_activation(self.activation)
         self._check_choices()
         for name in ("learning_rate", "clip", "entropy_coef"):
             schedule(getattr(self, name), name=name)
@@ -136,7 +138,6 @@ class ActorCriticConfig:
         choices: dict[str, tuple[str, ...]] = {
             "policy_loss": ("clipped", "plain"),
             "advantage": ("gae", "vtrace"),
-            "activation": tuple(ACTIVATIONS),
             "init": INITS,
             "trunk": ("auto", "shared", "separate"),
             "recurrent": ("none", *get_args(Cell)),

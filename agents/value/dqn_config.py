@@ -13,8 +13,8 @@ from gymnast.agents.value.values import LOSSES, VALUES
 from gymnast.networks.backbones.table import options_of
 from gymnast.networks.build import BackboneName, named
 from gymnast.networks.heads.q import Aggregation
-from gymnast.networks.layers.activations import ACTIVATIONS
-from gymnast.networks.layers.init import INITS
+from gymnast.networks.layers.activations import check_activation
+from gymnast.networks.layers.init import INITS, Init
 from gymnast.networks.layers.noisy import Noise
 from gymnast.networks.layers.recurrent import Cell
 
@@ -80,8 +80,9 @@ class DQNConfig:
     hidden_sizes: tuple[int, ...] | None = None
     """Units of the fully connected layers; the last one belongs to the head. Default: the backbone's (MLP: 120 84)."""
     activation: str = "relu"
-    """Activation of the fully connected layers: relu, tanh, elu, gelu, silu, selu, leaky-relu, sigmoid or softplus."""
-    init: Literal["orthogonal", "he", "xavier", "torch"] = "torch"
+    """Activation of the fully connected layers: relu, tanh, elu, gelu, silu, selu, leaky-relu, sigmoid, softplus,
+    crelu, prelu or maxout:K, the largest of K linear pieces."""
+    init: Init = "torch"
     """Initial weights."""
     loss: Literal["huber", "mse"] = "huber"
     """Loss of the TD error, for scalar values."""
@@ -138,6 +139,7 @@ class DQNConfig:
             for name in names:
                 if not fits(getattr(self, name)):
                     raise ValueError(f"{name} must be {words}, got {getattr(self, name)}")
+        check_activation(self.activation)
         for name, known in CHOICES.items():
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
@@ -174,7 +176,6 @@ RANGES: tuple[tuple[str, Callable[[Any], bool], tuple[str, ...]], ...] = (
 )
 """The allowed values of options that are numbers: in words, as a test, and the options that they apply to."""
 CHOICES: dict[str, Collection[str]] = {
-    "activation": ACTIVATIONS,
     "loss": LOSSES,
     "init": INITS,
     "values": VALUES,
