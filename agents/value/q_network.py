@@ -20,6 +20,7 @@ from gymnast.networks.backbones.convolutional import ConvNet
 from gymnast.networks.build import Backbone, build, default_sizes
 from gymnast.networks.heads.q import DuelingHead, ImplicitHead, QHead, QNetwork, RecurrentQNetwork
 from gymnast.networks.layers.init import BATCH, initialise, lsuv
+from gymnast.networks.layers.inputs import Obs
 from gymnast.networks.layers.noisy import Linear, NoisyLayers
 from gymnast.networks.layers.recurrent import Core
 from gymnast.networks.layers.samples import sampled
@@ -73,9 +74,18 @@ def q_network(
         initialise(core, config.init, activation=None, generator=generator)
         network = RecurrentQNetwork(base, core, head, noise_size=noise_size, fractions=fractions)
     acting(network)
-    if config.init == "lsuv":  # the backbone has its scale; in the head are the last hidden layers
-        lsuv(head, network.seen(sampled(observation_space, BATCH, generator=generator)))
+    if config.init == "lsuv":  # the backbone has its scale; the last hidden layers are the head's
+        _scale_head(network, core, sampled(observation_space, BATCH, generator=generator))
     return network
+
+
+@torch.no_grad()
+def _scale_head(network: QNetwork, core: Core | None, obs: Obs) -> None:
+    """`lsuv` of the head, by the features of observations [B, ...] without memory."""
+    features = network.backbone(obs)
+    if core is not None:
+        features = core.step(features, features.new_zeros(len(features), core.memory_size))[0]
+    lsuv(network.head, features)
 
 
 def normed_q_network(

@@ -144,12 +144,6 @@ class QNetwork(nn.Module):
         q: Tensor = self.head(self.backbone(obs), noise)
         return q
 
-    @torch.no_grad()
-    def seen(self, obs: Obs) -> Tensor:
-        """The features [B, F] that the head sees."""
-        features: Tensor = self.backbone(obs)
-        return features
-
 
 class RecurrentQNetwork(QNetwork):
     """A backbone, a recurrent core and a head (Hausknecht & Stone 2015).
@@ -175,11 +169,6 @@ class RecurrentQNetwork(QNetwork):
             self.core.step(features, features.new_zeros(len(features), self.memory_size))[0], noise
         )
         return output
-
-    @torch.no_grad()
-    def seen(self, obs: Obs) -> Tensor:
-        features = self.backbone(obs)
-        return self.core.step(features, features.new_zeros(len(features), self.memory_size))[0]
 
     def step(self, obs: Obs, memory: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Observations [N, ...] and the memory before them [N, M] to values [N, A, K] and the memory after them."""
