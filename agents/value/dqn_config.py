@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from gymnast.agents.optim import optimizers
+from gymnast.agents.optim import optimizers, regularise
 from gymnast.agents.schedules import ScheduleLike, schedule
 from gymnast.agents.value.values import LOSSES, VALUES
 from gymnast.networks.backbones.table import options_of
@@ -16,6 +16,7 @@ from gymnast.networks.heads.q import Aggregation
 from gymnast.networks.layers.activations import check_activation
 from gymnast.networks.layers.init import INITS, Init
 from gymnast.networks.layers.noisy import Noise
+from gymnast.networks.layers.penalties import Penalty
 from gymnast.networks.layers.recurrent import Cell
 
 
@@ -96,6 +97,12 @@ class DQNConfig:
     """Clip the gradient to this Euclidean norm."""
     max_grad_value: float | None = None
     """Clip each entry of the gradient to this absolute value."""
+    weight_penalty: Penalty = "none"
+    """Add the weights' absolute values (l1), their squares (l2) or both (elastic) to the loss; biases do not count."""
+    penalty_weight: float = 1e-4
+    """Factor of the weight penalty."""
+    max_norm: float | None = None
+    """Bound the Euclidean norm of each unit's incoming weights after every update (Srivastava et al. 2014)."""
     gamma: float = 0.99
     """Discount per step."""
     epsilon: ScheduleLike = "linear:1:0.05:10000"
@@ -154,6 +161,7 @@ class DQNConfig:
         schedule(self.learning_rate, name="learning_rate")
         for name in ("epsilon", "noisy_epsilon", "priority_beta"):
             schedule(getattr(self, name), name=name, high=1.0)
+        regularise.check(self)
         optimizers.check(self.optimizer, self.optimizer_eps, captured=self.cuda_graphs)
         if self.compile and self.recurrent != "none":
             raise ValueError(
