@@ -29,16 +29,10 @@ C = TypeVar("C")
 
 NETWORKS = {
     "auto": "nature-cnn for uint8 images of 36 pixels or more, combined if parts are such images, otherwise mlp",
-    "mlp": "fully connected layers (hidden_sizes, activation) over any observation, flattened to a vector",
-    "nature-cnn": "the three convolutions and 512 units of Mnih et al. 2015, over images [C, H, W] or [H, W, C]",
-    "efficient-cnn": "two convolutions with stride 5 and 256 units (van Hasselt et al. 2019), over the same images",
-    "minatar-cnn": "one convolution and 128 units (Young & Tian 2019), over small images [H, W, C]",
     **{name: entry.help for name, entry in BACKBONES.items()},
     "module:Class": "your own nn.Module with out_features, built as Class(observation_space); or ./file.py:Class",
 }
 """The names that `build` takes, with one line on each."""
-SIZES = {"mlp": (120, 84), "nature-cnn": (512,), "efficient-cnn": (256,), "minatar-cnn": (128,)}
-"""Units of the fully connected layers of each backbone, unless `hidden_sizes` is set."""
 
 
 def build(
@@ -57,14 +51,17 @@ def build(
     `options` are those of the named backbone (`gymnast list networks`), for instance {"width": 2} for `impala`.
 
     `hidden_sizes` are the units of its fully connected layers, by default `default_sizes`; `activation` is theirs
-    in `mlp` and `combined`; `layer_norm` normalises each layer's output before its activation (Ba et al. 2016);
-    `init` and `generator` make the weights of the named ones. A user's own module, given as an object, as a class, or
-    as the `module:Class` or `./file.py:Class` of code imported already, has its own layers and keeps the weights that
-    it comes with.
+    (nature-cnn, efficient-cnn and minatar-cnn have an option for it); `layer_norm` normalises each layer's output
+    before its activation (Ba et al. 2016); `init` and `generator` make the weights of the named ones, for `lsuv` from
+    observations that the generator draws too. A user's own module, given as an object, as a class, or as the
+    `module:Class` or `./file.py:Class` of code imported already, has its own layers and keeps the weights that it comes
+    with.
 
     Raises:
         ValueError: an unknown name (with the nearest one), or an observation space that the backbone does not support.
     """
+    from gymnast.networks.layers.init import BATCH, lsuv
+    from gymnast.networks.layers.samples import sampled
     from gymnast.networks.own import checked
 
     if isinstance(name, str) and ":" in name:
@@ -74,85 +71,25 @@ def build(
     if not isinstance(name, str):
         return checked(name, type(name).__name__, observation_space)
     chosen = automatic(observation_space) if name == "auto" else name
-    chosen_options = options_of(chosen, options)
-    sizes = _sizes(chosen, hidden_sizes)
-    if chosen_options is not None:
-        return _of_table(
-            chosen,
-            observation_space,
-            sizes,
-            options=chosen_options,
-            activation=activation,
-            layer_norm=layer_norm,
-            init=init,
-            generator=generator,
-        )
-    return _named(
-        chosen, observation_space, sizes, activation=activation, layer_norm=layer_norm, init=init, generator=generator
-    )
-
-
-def _named(
-    chosen: str,
-    observation_space: gym.Space[Any],
-    sizes: tuple[int, ...],
-    *,
-    activation: str,
-    layer_norm: bool,
-    init: str,
-    generator: torch.Generator,
-) -> nn.Module:
-    """One of our own backbones with its first weights."""
-    from gymnast.networks.backbones.convolutional import CNNS
-    from gymnast.networks.backbones.mlp import MLP
-    from gymnast.networks.layers.init import initialise
-
-    if chosen in CNNS:
-        cnn: nn.Module = CNNS[chosen](observation_space, sizes, layer_norm=layer_norm)
-        initialise(cnn, init, activation="relu", generator=generator)
-        return cnn
-    mlp = MLP(observation_space, sizes, activation=activation, layer_norm=layer_norm)
-    initialise(mlp, init, activation=activation, generator=generator)
-    return mlp
-
-
-def _of_table(
-    name: str,
-    observation_space: gym.Space[Any],
-    sizes: tuple[int, ...],
-    *,
-    options: Any,
-    activation: str,
-    layer_norm: bool,
-    init: str,
-    generator: torch.Generator,
-) -> nn.Module:
-    """A backbone with options of its own, with its first weights."""
-    from gymnast.networks.backbones.combined import Combined
-    from gymnast.networks.layers.init import initialise
-
-    made: nn.Module = backbone_class(name)(
-        observation_space, sizes, options=options, activation=activation, layer_norm=layer_norm
-    )
-    if isinstance(made, Combined):  # the parts' activations are rectifiers
-        initialise(made.parts, init, activation="relu", generator=generator)
-        initialise(made.layers, init, activation=activation, generator=generator)
-    else:
-        initialise(made, init, activation=activation, generator=generator)
-    made.finish()  # type: ignore[operator]
-    return made
-
-
-def _sizes(name: str, hidden_sizes: Sequence[int] | None) -> tuple[int, ...]:
-    """Units of the fully connected layers of a named backbone, checked with its name."""
-    if name not in SIZES and name not in BACKBONES:
-        near = difflib.get_close_matches(name, NETWORKS, 1)
+    if chosen not in BACKBONES:
+        near = difflib.get_close_matches(chosen, NETWORKS, 1)
         hint = f"; did you mean {near[0]}?" if near else ""
-        raise ValueError(f"network must be one of {', '.join(NETWORKS)}, got {name!r}{hint}")
-    sizes = default_sizes_of(name) if hidden_sizes is None else tuple(hidden_sizes)
-    if any(size < 1 for size in sizes):
-        raise ValueError(f"hidden_sizes must be numbers >= 1, got {sizes}")
-    return sizes
+        raise ValueError(f"network must be one of {', '.join(NETWORKS)}, got {chosen!r}{hint}")
+    if hidden_sizes is not None and any(size < 1 for size in hidden_sizes):
+        raise ValueError(f"hidden_sizes must be numbers >= 1, got {tuple(hidden_sizes)}")
+    made: Any = backbone_class(chosen)(
+        observation_space,
+        hidden_sizes,
+        options=options_of(chosen, options),
+        activation=activation,
+        layer_norm=layer_norm,
+    )
+    made.draw(init, generator=generator)
+    if init == "lsuv":
+        lsuv(made, sampled(observation_space, BATCH, generator=generator))
+    made.finish()
+    backbone: nn.Module = made
+    return backbone
 
 
 def default_sizes(name: Backbone, observation_space: gym.Space[Any]) -> tuple[int, ...]:
@@ -164,7 +101,7 @@ def default_sizes(name: Backbone, observation_space: gym.Space[Any]) -> tuple[in
 
 def default_sizes_of(name: str) -> tuple[int, ...]:
     """Default units of the fully connected layers of a named backbone; () for an unknown one."""
-    return tuple(backbone_class(name).sizes) if name in BACKBONES else SIZES.get(name, ())
+    return tuple(backbone_class(name).sizes) if name in BACKBONES else ()
 
 
 def automatic(observation_space: gym.Space[Any]) -> str:

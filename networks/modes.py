@@ -29,6 +29,7 @@ SAME_IN_BOTH = (
     nn.Unflatten,
     nn.Identity,
     nn.LayerNorm,
+    nn.RMSNorm,
     nn.GroupNorm,
     nn.ReLU,
     nn.LeakyReLU,

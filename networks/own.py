@@ -10,10 +10,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
-from gymnast.networks.layers.inputs import Obs
-
-DTYPES = {"float64": "float32", "longdouble": "float32", "uint16": "int32", "uint32": "int64", "uint64": "int64"}
-"""Dtypes of a space that differ as tensors."""
+from gymnast.networks.layers.inputs import DTYPES, Obs
 
 
 def checked(module: object, name: str, space: gym.Space[Any]) -> nn.Module:

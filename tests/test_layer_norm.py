@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from gymnast.agents import PQN, PQNConfig
 from gymnast.agents.samples import ValueSamples
 from gymnast.networks import build
-from gymnast.networks.backbones.convolutional import ChannelNorm, ConvNet
+from gymnast.networks.backbones.convolutional import ConvNet
 from gymnast.networks.backbones.mlp import MLP
 from gymnast.networks.fast.flat import FlatParameters
 from gymnast.networks.fast.numpy_forward import numpy_forward
@@ -22,6 +22,7 @@ from gymnast.networks.fast.policy_backward import plain_policy
 from gymnast.networks.fast.q_backward import Plain, fast
 from gymnast.networks.heads.actor_critic import ActorCriticNetwork, Trunk
 from gymnast.networks.heads.q import QHead, QNetwork
+from gymnast.networks.layers.blocks import ChannelNorm
 from gymnast.networks.stacked.network import Stacked, flat_vector, with_output
 
 BOX, ACTIONS = spaces.Box(-np.inf, np.inf, (3,), np.float32), spaces.Discrete(4)

@@ -12,6 +12,7 @@ from gymnast.agents.base import LearningError, Metrics
 from gymnast.agents.optim import optimizers
 from gymnast.agents.optim.allocator import keep_freed_pages
 from gymnast.agents.optim.compiled import Compiled
+from gymnast.agents.optim.regularise import Regulariser, bounded
 from gymnast.networks.fast.flat import FlatParameters, clip_norm
 from gymnast.networks.modes import depends_on_mode
 
@@ -29,6 +30,9 @@ class Update:
     With `compile` everything before the optimizer's step, which is a separate kernel, is one compiled function.
     Its gradient is a transform of the loss as a function of the weights, for a compiler sees no `backward`.
 
+    A `regulariser`'s penalty is part of the gradient that is clipped, and not of the loss; its `max_norm` bounds each
+    unit's weights after each step.
+
     A network that depends on its mode is in training mode while the gradient is computed, and only then.
     """
 
@@ -42,12 +46,16 @@ class Update:
         max_grad_value: float | None,
         compile: bool = False,
         gradient: Gradient | None = None,
+        regulariser: Regulariser = Regulariser(),  # noqa: B008 (immutable)
     ) -> None:
         if weights.data.device.type == "cpu":
             keep_freed_pages()
         self.loss, self.weights, self.optimizer = loss, weights, optimizer
         self.max_grad_norm, self.max_grad_value = max_grad_norm, max_grad_value
+        self._penalty = regulariser.penalty
         self._step = optimizers.stepper(optimizer)
+        if regulariser.max_norm is not None:
+            self._step = bounded(self._step, weights, regulariser.max_norm)
         self._as_module = _LossOf(weights.module, loss)
         self._parameters = {
             f"network.{name}": parameter.detach()
@@ -75,13 +83,13 @@ class Update:
         loss, error, metrics = self.loss(batch, noise)
         self.weights.added.zero_()
         loss.backward()  # type: ignore[no-untyped-call]
-        self._clip(metrics)
+        self._finish(metrics)
         return error, metrics
 
     def _by_gradient(self, batch: Any, noise: Tensor | None) -> tuple[Tensor, Metrics]:
         assert self._gradient is not None
         error, metrics = self._gradient(batch, noise)
-        self._clip(metrics)
+        self._finish(metrics)
         return error, metrics
 
     def _by_transform(self, batch: Any, noise: Tensor | None) -> tuple[Tensor, Metrics]:
@@ -91,7 +99,7 @@ class Update:
 
         grads, (_, (error, metrics)) = torch.func.grad_and_value(objective, has_aux=True)(self._parameters)
         self.weights.grad.copy_(self.weights.flatten(grads.values()))
-        self._clip(metrics)
+        self._finish(metrics)
         return error, metrics
 
     def _in_training_mode(self, batch: Any, noise: Tensor | None) -> tuple[Tensor, Metrics]:
@@ -106,8 +114,11 @@ class Update:
         finally:
             network.eval()
 
-    def _clip(self, metrics: Metrics) -> None:
+    def _finish(self, metrics: Metrics) -> None:
+        """Add the penalty's gradient, and clip the whole."""
         grad = self.weights.grad
+        if self._penalty is not None:
+            metrics["penalty"] = self._penalty.add_gradient()
         if self.max_grad_value is not None:
             grad.clamp_(-self.max_grad_value, self.max_grad_value)
         if self.max_grad_norm is not None:

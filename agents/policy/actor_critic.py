@@ -15,7 +15,7 @@ from gymnast.agents.base import Acted, Metrics, restore_generator, seed_sequence
 from gymnast.agents.lives import Lives
 from gymnast.agents.maths import policy_gradient
 from gymnast.agents.maths.means import shares
-from gymnast.agents.optim import optimizers
+from gymnast.agents.optim import optimizers, regularise
 from gymnast.agents.optim.compiled import Captured
 from gymnast.agents.optim.update import Update
 from gymnast.agents.policy.actor_critic_config import ActorCriticConfig
@@ -112,6 +112,7 @@ class ActorCritic(Predicts):
             max_grad_value=config.max_grad_value,
             compile=config.compile,
             gradient=None if self.plain is None else closed_form(self.plain, self.distribution, config, self._now),
+            regulariser=regularise.regulariser(config, self.weights),
         )
 
     def follow(self, shared: Shared) -> None:

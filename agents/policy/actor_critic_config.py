@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from gymnast.agents.optim import optimizers
+from gymnast.agents.optim import optimizers, regularise
 from gymnast.agents.policy.hogwild import INITIAL
 from gymnast.agents.schedules import ScheduleLike, schedule
 from gymnast.networks.backbones.table import options_of
 from gymnast.networks.build import BackboneName, named
-from gymnast.networks.layers.activations import ACTIVATIONS
-from gymnast.networks.layers.init import INITS
+from gymnast.networks.layers.activations import check_activation
+from gymnast.networks.layers.init import INITS, Init
+from gymnast.networks.layers.penalties import Penalty
 from gymnast.networks.layers.recurrent import Cell
 
 SHARED = tuple(INITIAL)
@@ -58,6 +59,12 @@ class ActorCriticConfig:
     """Clip the gradient to this Euclidean norm."""
     max_grad_value: float | None = None
     """Clip each entry of the gradient to this absolute value."""
+    weight_penalty: Penalty = "none"
+    """Add the weights' absolute values (l1), their squares (l2) or both (elastic) to the loss; biases do not count."""
+    penalty_weight: float = 1e-4
+    """Factor of the weight penalty."""
+    max_norm: float | None = None
+    """Bound the Euclidean norm of each unit's incoming weights after every update (Srivastava et al. 2014)."""
     network: BackboneName = "auto"
     """Network below the head: auto, a name from gymnast list networks, or module:Class. With --help: its options."""
     network_options: dict[str, Any] = field(default_factory=dict, metadata={"flag": False})
@@ -65,8 +72,9 @@ class ActorCriticConfig:
     hidden_sizes: tuple[int, ...] | None = None
     """Units of the fully connected layers. Default: the backbone's (MLP: 64 64)."""
     activation: str = "tanh"
-    """Activation of the fully connected layers: relu, tanh, elu, gelu, silu, selu, leaky-relu, sigmoid or softplus."""
-    init: Literal["orthogonal", "he", "xavier", "torch"] = "orthogonal"
+    """Activation of the fully connected layers: relu, tanh, elu, gelu, silu, selu, leaky-relu, sigmoid, softplus,
+    crelu, prelu or maxout:K, the largest of K linear pieces."""
+    init: Init = "orthogonal"
     """Initial weights; the policy's last layer is scaled by 0.01."""
     trunk: Literal["auto", "shared", "separate"] = "auto"
     """Whether policy and value share all layers but the last; auto shares them for image observations."""
@@ -124,11 +132,13 @@ class ActorCriticConfig:
                 raise ValueError(f"{name} must be > 0, got {value}")
         if self.hidden_sizes is not None and min(self.hidden_sizes, default=1) < 1:
             raise ValueError(f"hidden_sizes must be numbers >= 1, got {self.hidden_sizes}")
+        check_activation(self.activation)
         self._check_choices()
         for name in ("learning_rate", "clip", "entropy_coef"):
             schedule(getattr(self, name), name=name)
         if self.value_clip is not None:
             schedule(self.value_clip, name="value_clip")
+        regularise.check(self)
         optimizers.check(self.optimizer, self.optimizer_eps, captured=self.cuda_graphs)
         self._check_together()
 
@@ -136,7 +146,6 @@ class ActorCriticConfig:
         choices: dict[str, tuple[str, ...]] = {
             "policy_loss": ("clipped", "plain"),
             "advantage": ("gae", "vtrace"),
-            "activation": tuple(ACTIVATIONS),
             "init": INITS,
             "trunk": ("auto", "shared", "separate"),
             "recurrent": ("none", *get_args(Cell)),
@@ -167,6 +176,8 @@ class ActorCriticConfig:
             for name in ("compile", "cuda_graphs", "normalise_obs"):
                 if getattr(self, name):
                     raise ValueError(f"{name} cannot be combined with workers, which learn separately on the CPU")
+            if self.max_norm is not None:
+                raise ValueError(f"max_norm {self.max_norm} cannot be combined with workers: they share their weights")
             if self.optimizer not in SHARED:
                 raise ValueError(
                     f"workers need an optimizer with shareable statistics ({', '.join(SHARED)}), got {self.optimizer}"

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from gymnast.agents.base import Acted, Metrics, seed_sequence, torch_seed
 from gymnast.agents.maths import means, policy_gradient
-from gymnast.agents.optim import optimizers
+from gymnast.agents.optim import optimizers, regularise
 from gymnast.agents.optim.update import Update
 from gymnast.agents.policy.actor_critic_network import actor_critic_network
 from gymnast.agents.policy.novelty import build_intrinsic
@@ -108,6 +108,7 @@ class Reinforce(Predicts):
             max_grad_norm=config.max_grad_norm,
             max_grad_value=config.max_grad_value,
             compile=config.compile,
+            regulariser=regularise.regulariser(config, self.weights),
         )
 
     def actor(self, num_envs: int, *, explore: bool, seed: int | np.random.SeedSequence) -> PolicyActor:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from gymnast.agents.optim import optimizers
+from gymnast.agents.optim import optimizers, regularise
 from gymnast.agents.schedules import ScheduleLike, schedule
 from gymnast.networks.backbones.table import options_of
 from gymnast.networks.build import BackboneName, named
-from gymnast.networks.layers.activations import ACTIVATIONS
-from gymnast.networks.layers.init import INITS
+from gymnast.networks.layers.activations import check_activation
+from gymnast.networks.layers.init import INITS, Init
+from gymnast.networks.layers.penalties import Penalty
 from gymnast.networks.layers.recurrent import Cell
 
 
@@ -44,6 +45,12 @@ class ReinforceConfig:
     """Clip the gradient, a sum over each episode's steps, to this Euclidean norm."""
     max_grad_value: float | None = None
     """Clip each entry of the gradient to this absolute value."""
+    weight_penalty: Penalty = "none"
+    """Add the weights' absolute values (l1), their squares (l2) or both (elastic) to the loss; biases do not count."""
+    penalty_weight: float = 1e-4
+    """Factor of the weight penalty."""
+    max_norm: float | None = None
+    """Bound the Euclidean norm of each unit's incoming weights after every update (Srivastava et al. 2014)."""
     network: BackboneName = "auto"
     """Network below the head: auto, a name from gymnast list networks, or module:Class. With --help: its options."""
     network_options: dict[str, Any] = field(default_factory=dict, metadata={"flag": False})
@@ -51,8 +58,9 @@ class ReinforceConfig:
     hidden_sizes: tuple[int, ...] | None = None
     """Units of the fully connected layers. Default: the backbone's (MLP: 64 64)."""
     activation: str = "tanh"
-    """Activation of the fully connected layers: relu, tanh, elu, gelu, silu, selu, leaky-relu, sigmoid or softplus."""
-    init: Literal["orthogonal", "he", "xavier", "torch"] = "orthogonal"
+    """Activation of the fully connected layers: relu, tanh, elu, gelu, silu, selu, leaky-relu, sigmoid, softplus,
+    crelu, prelu or maxout:K, the largest of K linear pieces."""
+    init: Init = "orthogonal"
     """Initial weights; the policy's last layer is scaled by 0.01."""
     trunk: Literal["auto", "shared", "separate"] = "auto"
     """Whether policy and value share all layers but the last; auto shares them for image observations."""
@@ -101,9 +109,11 @@ class ReinforceConfig:
                 raise ValueError(f"{name} must be > 0, got {value}")
         if self.hidden_sizes is not None and min(self.hidden_sizes, default=1) < 1:
             raise ValueError(f"hidden_sizes must be numbers >= 1, got {self.hidden_sizes}")
+        check_activation(self.activation)
         self._check_choices()
         for name in ("learning_rate", "entropy_coef"):
             schedule(getattr(self, name), name=name)
+        regularise.check(self)
         optimizers.check(self.optimizer, self.optimizer_eps)
         if self.trunk == "separate" and self.baseline != "value":
             raise ValueError(
@@ -118,7 +128,6 @@ class ReinforceConfig:
         choices: dict[str, tuple[str, ...]] = {
             "baseline": ("value", "mean", "none"),
             "returns": ("to-go", "total"),
-            "activation": tuple(ACTIVATIONS),
             "init": INITS,
             "trunk": ("auto", "shared", "separate"),
             "recurrent": ("none", *get_args(Cell)),

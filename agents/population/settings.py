@@ -16,6 +16,7 @@ from gymnast.networks.distributions.choices import Categorical
 from gymnast.networks.distributions.distributions import Distribution
 from gymnast.networks.distributions.gaussians import Gaussian
 
+WEIGHTS = {"weight_penalty": "none", "max_norm": None}
 REFUSED: dict[type[Any], dict[str, Any]] = {
     ActorCriticConfig: {
         "recurrent": "none",
@@ -24,9 +25,10 @@ REFUSED: dict[type[Any], dict[str, Any]] = {
         "target_kl": None,
         "life_loss": False,
         "workers": 0,
+        **WEIGHTS,
     },
-    PQNConfig: {"life_loss": False},
-    DQNConfig: {"recurrent": "none", "life_loss": False, "bf16": False},
+    PQNConfig: {"life_loss": False, **WEIGHTS},
+    DQNConfig: {"recurrent": "none", "life_loss": False, "bf16": False, **WEIGHTS},
 }
 """Settings that a population does not support, by the class of its config, and their values when off."""
 WHOLE = ("target_period",)

@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -20,8 +20,8 @@ from gymnast.envs.step import Obs, Step
 from gymnast.networks.backbones.table import options_of
 from gymnast.networks.build import Backbone, BackboneName, build, named, settled
 from gymnast.networks.distributions.deterministic import chooser
-from gymnast.networks.layers.activations import ACTIVATIONS
-from gymnast.networks.layers.init import INITS
+from gymnast.networks.layers.activations import check_activation
+from gymnast.networks.layers.init import INITS, Init
 from gymnast.networks.stacked.network import Stacked, flat_vector, with_output
 
 
@@ -38,8 +38,9 @@ class PolicySearchConfig:
     hidden_sizes: tuple[int, ...] | None = (32, 32)
     """Units of the fully connected layers: no numbers for a linear policy. Default: the backbone's own."""
     activation: str = "tanh"
-    """Activation of the fully connected layers: relu, tanh, elu, gelu, silu, selu, leaky-relu, sigmoid or softplus."""
-    init: Literal["orthogonal", "he", "xavier", "torch"] = "xavier"
+    """Activation of the fully connected layers: relu, tanh, elu, gelu, silu, selu, leaky-relu, sigmoid, softplus,
+    crelu, prelu or maxout:K, the largest of K linear pieces."""
+    init: Init = "xavier"
     """Initial weights."""
     output_scale: float = 1.0
     """Factor of the output layer's initial weights; with a small one only the noise decides at first."""
@@ -54,9 +55,9 @@ class PolicySearchConfig:
             raise ValueError(f"output_scale must be >= 0, got {self.output_scale}")
         if self.hidden_sizes is not None and min(self.hidden_sizes, default=1) < 1:
             raise ValueError(f"hidden_sizes must be numbers >= 1, got {self.hidden_sizes}")
-        for name, known in {"activation": tuple(ACTIVATIONS), "init": INITS}.items():
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
+        check_activation(self.activation)
+        if self.init not in INITS:
+            raise ValueError(f"init must be one of {', '.join(INITS)}, got {self.init!r}")
 
 
 def at_least(config: Any, low: int, *names: str) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from gymnast.agents.base import Acted, LearningError, Metrics, restore_generator, seed_sequence, torch_seed
 from gymnast.agents.lives import Lives
 from gymnast.agents.maths.td import allowed, chosen, weighted_mean
-from gymnast.agents.optim import optimizers
+from gymnast.agents.optim import optimizers, regularise
 from gymnast.agents.optim.compiled import Captured
 from gymnast.agents.optim.update import Update
 from gymnast.agents.prediction import Predicts
@@ -109,6 +109,7 @@ class DQN(Predicts):
             max_grad_norm=config.max_grad_norm,
             max_grad_value=config.max_grad_value,
             compile=config.compile,
+            regulariser=regularise.regulariser(config, self.weights),
         )
         self._captured = Captured(self._learn) if config.cuda_graphs else None
         self._noise_generator = torch.Generator(self.device).manual_seed(torch_seed(noise_seed))

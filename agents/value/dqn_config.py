@@ -7,15 +7,16 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from gymnast.agents.optim import optimizers
+from gymnast.agents.optim import optimizers, regularise
 from gymnast.agents.schedules import ScheduleLike, schedule
 from gymnast.agents.value.values import LOSSES, VALUES
 from gymnast.networks.backbones.table import options_of
 from gymnast.networks.build import BackboneName, named
 from gymnast.networks.heads.q import Aggregation
-from gymnast.networks.layers.activations import ACTIVATIONS
-from gymnast.networks.layers.init import INITS
+from gymnast.networks.layers.activations import check_activation
+from gymnast.networks.layers.init import INITS, Init
 from gymnast.networks.layers.noisy import Noise
+from gymnast.networks.layers.penalties import Penalty
 from gymnast.networks.layers.recurrent import Cell
 
 
@@ -80,8 +81,9 @@ class DQNConfig:
     hidden_sizes: tuple[int, ...] | None = None
     """Units of the fully connected layers; the last one belongs to the head. Default: the backbone's (MLP: 120 84)."""
     activation: str = "relu"
-    """Activation of the fully connected layers: relu, tanh, elu, gelu, silu, selu, leaky-relu, sigmoid or softplus."""
-    init: Literal["orthogonal", "he", "xavier", "torch"] = "torch"
+    """Activation of the fully connected layers: relu, tanh, elu, gelu, silu, selu, leaky-relu, sigmoid, softplus,
+    crelu, prelu or maxout:K, the largest of K linear pieces."""
+    init: Init = "torch"
     """Initial weights."""
     loss: Literal["huber", "mse"] = "huber"
     """Loss of the TD error, for scalar values."""
@@ -95,6 +97,12 @@ class DQNConfig:
     """Clip the gradient to this Euclidean norm."""
     max_grad_value: float | None = None
     """Clip each entry of the gradient to this absolute value."""
+    weight_penalty: Penalty = "none"
+    """Add the weights' absolute values (l1), their squares (l2) or both (elastic) to the loss; biases do not count."""
+    penalty_weight: float = 1e-4
+    """Factor of the weight penalty."""
+    max_norm: float | None = None
+    """Bound the Euclidean norm of each unit's incoming weights after every update (Srivastava et al. 2014)."""
     gamma: float = 0.99
     """Discount per step."""
     epsilon: ScheduleLike = "linear:1:0.05:10000"
@@ -138,6 +146,7 @@ class DQNConfig:
             for name in names:
                 if not fits(getattr(self, name)):
                     raise ValueError(f"{name} must be {words}, got {getattr(self, name)}")
+        check_activation(self.activation)
         for name, known in CHOICES.items():
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
@@ -152,6 +161,7 @@ class DQNConfig:
         schedule(self.learning_rate, name="learning_rate")
         for name in ("epsilon", "noisy_epsilon", "priority_beta"):
             schedule(getattr(self, name), name=name, high=1.0)
+        regularise.check(self)
         optimizers.check(self.optimizer, self.optimizer_eps, captured=self.cuda_graphs)
         if self.compile and self.recurrent != "none":
             raise ValueError(
@@ -174,7 +184,6 @@ RANGES: tuple[tuple[str, Callable[[Any], bool], tuple[str, ...]], ...] = (
 )
 """The allowed values of options that are numbers: in words, as a test, and the options that they apply to."""
 CHOICES: dict[str, Collection[str]] = {
-    "activation": ACTIVATIONS,
     "loss": LOSSES,
     "init": INITS,
     "values": VALUES,

@@ -20,7 +20,7 @@ from gymnast.agents.base import Acted, Metrics, restore_generator, seed_sequence
 from gymnast.agents.lives import Lives
 from gymnast.agents.maths import means, policy_gradient, returns
 from gymnast.agents.maths.td import allowed, chosen
-from gymnast.agents.optim import optimizers
+from gymnast.agents.optim import optimizers, regularise
 from gymnast.agents.optim.compiled import Captured
 from gymnast.agents.optim.update import Update
 from gymnast.agents.prediction import Predicts
@@ -103,6 +103,7 @@ class PQN(Predicts):
             max_grad_value=None,
             compile=config.compile,
             gradient=self.gradient if isinstance(self._network, Plain) else None,
+            regulariser=regularise.regulariser(config, self.weights),
         )
         self._captured = Captured(self._learn) if config.cuda_graphs else None
 

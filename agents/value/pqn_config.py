@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
-from gymnast.agents.optim import optimizers
+from gymnast.agents.optim import optimizers, regularise
 from gymnast.agents.schedules import ScheduleLike, schedule
 from gymnast.networks.backbones.table import options_of
 from gymnast.networks.build import BackboneName, named
-from gymnast.networks.layers.activations import ACTIVATIONS
-from gymnast.networks.layers.init import INITS
+from gymnast.networks.layers.activations import check_activation
+from gymnast.networks.layers.init import INITS, Init
+from gymnast.networks.layers.penalties import Penalty
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,12 @@ class PQNConfig:
     """Epsilon of the optimizer. Default: the optimizer's own."""
     max_grad_norm: float | None = 10.0
     """Clip the gradient to this Euclidean norm."""
+    weight_penalty: Penalty = "none"
+    """Add the weights' absolute values (l1), their squares (l2) or both (elastic) to the loss; biases do not count."""
+    penalty_weight: float = 1e-4
+    """Factor of the weight penalty."""
+    max_norm: float | None = None
+    """Bound the Euclidean norm of each unit's incoming weights after every update (Srivastava et al. 2014)."""
     epsilon: ScheduleLike = "linear:1:0.05:100000"
     """Probability of a random action, constant within a rollout: a number or a schedule over env steps."""
     eval_epsilon: float = 0.0
@@ -48,10 +55,11 @@ class PQNConfig:
     hidden_sizes: tuple[int, ...] | None = None
     """Units of the fully connected layers. Default: the backbone's (MLP: 128 128)."""
     activation: str = "relu"
-    """Activation of the fully connected layers: relu, tanh, elu, gelu, silu, selu, leaky-relu, sigmoid or softplus."""
+    """Activation of the fully connected layers: relu, tanh, elu, gelu, silu, selu, leaky-relu, sigmoid, softplus,
+    crelu, prelu or maxout:K, the largest of K linear pieces."""
     layer_norm: bool = True
     """Apply layer normalisation before each activation (Ba et al. 2016); it replaces the target network."""
-    init: Literal["orthogonal", "he", "xavier", "torch"] = "he"
+    init: Init = "he"
     """Initial weights."""
     reward_scale: float = 1.0
     """Multiply rewards by this for learning; logs and evaluations keep the true rewards."""
@@ -79,9 +87,10 @@ class PQNConfig:
                 raise ValueError(f"{name} must be > 0, got {value}")
         if self.hidden_sizes is not None and min(self.hidden_sizes, default=1) < 1:
             raise ValueError(f"hidden_sizes must be numbers >= 1, got {self.hidden_sizes}")
-        for name, known in {"activation": tuple(ACTIVATIONS), "init": INITS}.items():
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
+        check_activation(self.activation)
+        if self.init not in INITS:
+            raise ValueError(f"init must be one of {', '.join(INITS)}, got {self.init!r}")
         schedule(self.learning_rate, name="learning_rate")
         schedule(self.epsilon, name="epsilon", high=1.0)
+        regularise.check(self)
         optimizers.check(self.optimizer, self.optimizer_eps, captured=self.cuda_graphs)

@@ -19,9 +19,11 @@ from gymnast.agents.value.values import (
 from gymnast.networks.backbones.convolutional import ConvNet
 from gymnast.networks.build import Backbone, build, default_sizes
 from gymnast.networks.heads.q import DuelingHead, ImplicitHead, QHead, QNetwork, RecurrentQNetwork
-from gymnast.networks.layers.init import initialise
+from gymnast.networks.layers.init import BATCH, initialise, lsuv
+from gymnast.networks.layers.inputs import Obs
 from gymnast.networks.layers.noisy import Linear, NoisyLayers
 from gymnast.networks.layers.recurrent import Core
+from gymnast.networks.layers.samples import sampled
 from gymnast.networks.modes import acting
 
 if TYPE_CHECKING:
@@ -67,9 +69,23 @@ def q_network(
     initialise(head, config.init, activation=config.activation, generator=generator)
     fractions = config.quantiles if config.values == "implicit" else 0
     if core is None:
-        return acting(QNetwork(base, head, noise_size=noise_size, fractions=fractions))
-    initialise(core, config.init, activation=None, generator=generator)
-    return acting(RecurrentQNetwork(base, core, head, noise_size=noise_size, fractions=fractions))
+        network = QNetwork(base, head, noise_size=noise_size, fractions=fractions)
+    else:
+        initialise(core, config.init, activation=None, generator=generator)
+        network = RecurrentQNetwork(base, core, head, noise_size=noise_size, fractions=fractions)
+    acting(network)
+    if config.init == "lsuv":  # the backbone has its scale; the last hidden layers are the head's
+        _scale_head(network, core, sampled(observation_space, BATCH, generator=generator))
+    return network
+
+
+@torch.no_grad()
+def _scale_head(network: QNetwork, core: Core | None, obs: Obs) -> None:
+    """`lsuv` of the head, by the features of observations [B, ...] without memory."""
+    features = network.backbone(obs)
+    if core is not None:
+        features = core.step(features, features.new_zeros(len(features), core.memory_size))[0]
+    lsuv(network.head, features)
 
 
 def normed_q_network(

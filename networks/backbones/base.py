@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import gymnasium as gym
+import torch
 from torch import Tensor, nn
 
-from gymnast.networks.backbones.mlp import dense, norms, through
-from gymnast.networks.layers.activations import ACTIVATIONS
+from gymnast.networks.layers.activations import check_activation
+from gymnast.networks.layers.dense import dense, through
+from gymnast.networks.layers.init import initialise
 from gymnast.networks.layers.inputs import Obs
 
 
@@ -41,14 +43,17 @@ class Backbone(nn.Module, ABC):
         layer_norm: bool = False,
     ) -> None:
         super().__init__()
-        if activation not in ACTIVATIONS:
-            raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
+        check_activation(activation)
         self.options = self.Options() if options is None else options
         self.activation, self.layer_norm = activation, layer_norm
+        # Of the fully connected layers; `prepare` may set others.
+        self.norm, self.shortcuts = "layer" if layer_norm else "none", False
+        self.dropout: nn.Dropout | None = None
+        self.hidden_sizes = tuple(self.sizes if hidden_sizes is None else hidden_sizes)
         width = self.prepare(observation_space)
-        sizes = self.sizes if hidden_sizes is None else tuple(hidden_sizes)
-        self.layers, self.norms = dense([width, *sizes]), norms(sizes, layer_norm)
-        self.out_features = int(sizes[-1] if sizes else width)
+        self.layers, self.norms, self.activations, self.out_features = dense(
+            width, self.hidden_sizes, activation=self.activation, norm=self.norm, shortcuts=self.shortcuts
+        )
 
     @abstractmethod
     def prepare(self, space: gym.Space[Any]) -> int:
@@ -58,8 +63,36 @@ class Backbone(nn.Module, ABC):
     def read(self, obs: Obs) -> Tensor:
         """Observations as vectors [B, width]."""
 
+    def draw(self, init: str, *, generator: torch.Generator) -> None:
+        """Draw the initial weights."""
+        initialise(self, init, activation=self.activation, generator=generator)
+
     def finish(self) -> None:
         """Called once the weights have their initial values."""
 
     def forward(self, obs: Obs) -> Tensor:
-        return through(self.read(obs), self.layers, self.norms, self.activation)
+        return through(
+            self.read(obs),
+            self.layers,
+            self.norms,
+            self.activations,
+            dropout=self.dropout,
+            shortcuts=self.shortcuts,
+        )
+
+
+def one_norm(name: str, norm: str, layer_norm: bool) -> str:
+    """The normalisation of a backbone whose option `norm` covers the layers that `layer_norm` covers too.
+
+    Raises:
+        ValueError: both are given.
+    """
+    if layer_norm and norm != "none":
+        raise ValueError(f"network {name}: norm {norm} cannot be combined with layer_norm, which has its place")
+    return "layer" if layer_norm else norm
+
+
+def check_share(name: str, share: float) -> None:
+    """Raise ValueError for a share outside [0, 1)."""
+    if not 0.0 <= share < 1.0:
+        raise ValueError(f"{name} must be >= 0 and < 1, got {share}")

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from gymnast.networks.backbones.base import Backbone
-from gymnast.networks.backbones.convolutional import pixels
 from gymnast.networks.layers.blocks import GlobalMean
 from gymnast.networks.layers.images import Axis, Layout
 from gymnast.networks.layers.inputs import Obs
+from gymnast.networks.layers.pixels import pixels
 
 
 @dataclass(frozen=True)

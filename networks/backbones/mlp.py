@@ -1,60 +1,79 @@
-"""Backbones: from a batch of observations to features; each states `out_features`."""
+"""Fully connected layers over any observation."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import gymnasium as gym
 from torch import Tensor, nn
 
-from gymnast.networks.layers.activations import ACTIVATIONS
+from gymnast.networks.backbones.base import Backbone, check_share, one_norm
+from gymnast.networks.layers.activations import FUNCTIONS
+from gymnast.networks.layers.blocks import NORMS, Norm, constrain
 from gymnast.networks.layers.inputs import Obs, Vector
 
 
-class MLP(nn.Module):
-    """Fully connected layers, an activation after each; [B, ...] to [B, hidden_sizes[-1]], or the vector itself.
+@dataclass(frozen=True)
+class MLPOptions:
+    """Fully connected layers; those of an agent's head are not among them."""
 
-    With `layer_norm` each layer's output is normalised before its activation (Ba et al. 2016).
+    shortcuts: bool = False
+    """Let every layer, and the head, see the observation and all earlier layers (Lang & Witbrock 1988)."""
+    norm: Norm = "none"
+    """Normalisation before each activation: none, batch, layer, group, rms, weight or spectral."""
+    dropout: float = 0.0
+    """Share of each layer's outputs that is dropped in training (Srivastava et al. 2014)."""
+
+    def __post_init__(self) -> None:
+        if self.norm not in NORMS:
+            raise ValueError(f"norm must be one of {', '.join(NORMS)}, got {self.norm!r}")
+        check_share("dropout", self.dropout)
+
+
+class MLP(Backbone):
+    """Fully connected layers, an activation after each; [B, ...] to [B, out_features], or the vector itself.
+
+    Any observation is read as `Vector` does. With `layer_norm`, or the option `norm`, each layer's output is normalised
+    before its activation.
+
+    Raises:
+        ValueError: options of layers where there are none, or both `layer_norm` and `norm`.
     """
 
-    def __init__(
-        self,
-        observation_space: gym.Space[Any],
-        hidden_sizes: Sequence[int],
-        *,
-        activation: str,
-        layer_norm: bool = False,
-    ) -> None:
-        super().__init__()
-        if activation not in ACTIVATIONS:
-            raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
-        self.vector = Vector(observation_space)
-        widths = [self.vector.out_features, *hidden_sizes]
-        self.layers = dense(widths)
-        self.norms = norms(widths[1:], layer_norm)
-        self.layer_norm = layer_norm
-        self.activation = activation
-        self.out_features = widths[-1]
+    name, Options, sizes = "mlp", MLPOptions, (120, 84)
+    options: MLPOptions
 
-    def forward(self, obs: Obs) -> Tensor:
-        return through(self.vector(obs), self.layers, self.norms, self.activation)
+    def prepare(self, space: gym.Space[Any]) -> int:
+        options = self.options
+        given = [field.name for field in fields(options) if getattr(options, field.name) != field.default]
+        if given and not self.hidden_sizes:
+            raise ValueError(f"network mlp: {given[0]} needs layers below the head, and hidden_sizes leaves none")
+        self.norm, self.shortcuts = one_norm(self.name, options.norm, self.layer_norm), options.shortcuts
+        if options.dropout:
+            self.dropout = nn.Dropout(options.dropout)
+        self.vector = Vector(space)
+        return self.vector.out_features
 
+    @property
+    def beyond(self) -> list[str]:
+        """What it has besides linear layers, layer normalisations and elementwise functions, in words."""
+        found = {
+            f"activation {self.activation}": self.activation not in FUNCTIONS,
+            "shortcuts": self.shortcuts,
+            f"norm {self.norm}": self.norm not in ("none", "layer"),
+            "dropout": self.dropout is not None,
+        }
+        return [words for words, has in found.items() if has]
 
-def through(features: Tensor, layers: nn.ModuleList, norms: nn.ModuleList, activation: str) -> Tensor:
-    """Features [B, F] through layers, each with its normalisation and its activation."""
-    activate = ACTIVATIONS[activation]
-    for layer, norm in zip(layers, norms, strict=True):
-        features = activate(norm(layer(features)))
-    return features
+    @property
+    def is_plain(self) -> bool:
+        """Whether it has nothing `beyond`, so that it is a chain of these layers."""
+        return not self.beyond
 
+    def read(self, obs: Obs) -> Tensor:
+        vector: Tensor = self.vector(obs)
+        return vector
 
-def dense(widths: Sequence[int]) -> nn.ModuleList:
-    """Linear layers between successive widths."""
-    return nn.ModuleList(nn.Linear(*pair) for pair in itertools.pairwise(widths))
-
-
-def norms(widths: Sequence[int], layer_norm: bool) -> nn.ModuleList:
-    """The module after each layer of these widths: a layer normalisation, or the identity."""
-    return nn.ModuleList(nn.LayerNorm(width) if layer_norm else nn.Identity() for width in widths)
+    def finish(self) -> None:
+        constrain(self.layers, self.norm, linear=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Any, NamedTuple
+from numbers import Integral, Real
+from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
 
 class BackboneEntry(NamedTuple):
@@ -16,6 +18,21 @@ class BackboneEntry(NamedTuple):
 
 
 BACKBONES: dict[str, BackboneEntry] = {
+    "mlp": BackboneEntry(
+        "mlp:MLP", "fully connected layers (hidden_sizes, activation) over any observation, flattened to a vector"
+    ),
+    "nature-cnn": BackboneEntry(
+        "convolutional:NatureCNN",
+        "the three convolutions and 512 units of Mnih et al. 2015, over images [C, H, W] or [H, W, C]",
+    ),
+    "efficient-cnn": BackboneEntry(
+        "convolutional:EfficientCNN",
+        "two convolutions with stride 5 and 256 units (van Hasselt et al. 2019), over the same images",
+    ),
+    "minatar-cnn": BackboneEntry(
+        "convolutional:MinAtarCNN",
+        "one convolution and 128 units (Young & Tian 2019), over small images [H, W, C]",
+    ),
     "combined": BackboneEntry(
         "combined:Combined", "a network over each image of a Dict or Tuple; all parts are merged into 512 units"
     ),
@@ -40,7 +57,7 @@ BACKBONES: dict[str, BackboneEntry] = {
     "transformer": BackboneEntry("attention:Transformer", "a transformer encoder over time (Vaswani et al. 2017)"),
     "embedding": BackboneEntry("attention:Embedding", "learned vectors of Discrete or MultiDiscrete observations"),
 }
-"""Backbones with options of their own, by name."""
+"""All backbones by name."""
 
 
 def backbone_class(name: str) -> Any:
@@ -50,16 +67,66 @@ def backbone_class(name: str) -> Any:
 
 
 def options_of(name: str, given: Mapping[str, Any]) -> Any:
-    """The options of a backbone, None for one without; ValueError for an unknown one or a refused value."""
-    known = list(backbone_class(name).Options.__dataclass_fields__) if name in BACKBONES else []
+    """The options of a backbone, None for one that is not in the table.
+
+    Raises:
+        ValueError: an unknown option, a value of another type, or a refused one.
+    """
+    hints = get_type_hints(backbone_class(name).Options) if name in BACKBONES else {}
     for option in given:
-        if option not in known:
-            has = f"its options are {', '.join(known)}" if known else "it has none"
+        if option not in hints:
+            has = f"its options are {', '.join(hints)}" if hints else "it has none"
             raise ValueError(f"network {name} has no option {option}; {has}")
     if name not in BACKBONES:
         return None
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
+    for option, value in values.items():
+        if (words := _unlike(value, hints[option])) is not None:
+            raise ValueError(f"network {name}: {option} must be {words}, got {value!r}")
     try:
         return backbone_class(name).Options(**values)
-    except (ValueError, TypeError) as error:
+    except ValueError as error:
         raise ValueError(f"network {name}: {error}") from error
+
+
+def written(text: str) -> tuple[str, dict[str, Any]]:
+    """The name and the options of a network written as NAME or NAME:OPTION=VALUE:OPTION=VALUE.
+
+    Values are JSON, or the text itself; dashes in options count as underscores.
+
+    Raises:
+        ValueError: an option without a value.
+    """
+    name, *parts = text.split(":")
+    options = {}
+    for part in parts:
+        option, separator, value = part.partition("=")
+        if not separator or not option:
+            raise ValueError(f"network {name} takes options as in NAME:OPTION=VALUE, got {part!r}")
+        options[option.replace("-", "_")] = _value(value)
+    return name, options
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _unlike(value: Any, kind: Any) -> str | None:
+    """The type in words if the value is of another one; the options themselves check the choices of a Literal."""
+    if kind is bool:
+        return None if isinstance(value, bool) else "true or false"
+    if kind is str:
+        return None if isinstance(value, str) else "text"
+    if kind in (int, float):
+        number = not isinstance(value, bool) and isinstance(value, Integral if kind is int else Real)
+        return None if number else "a whole number" if kind is int else "a number"
+    if get_origin(kind) is not tuple:
+        return None
+    first, *others = get_args(kind)
+    fits = isinstance(value, tuple) and (others == [...] or len(value) == 1 + len(others))
+    fits = fits and all(_unlike(one, first) is None for one in value)
+    count = "numbers" if others == [...] else f"{1 + len(others)} numbers"
+    return None if fits else "text, one for each part" if first is str else count

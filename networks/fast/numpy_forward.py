@@ -95,7 +95,7 @@ def numpy_forward(network: QNetwork) -> NumpyForward | None:
     backbone, head = network.backbone, network.head
     if type(network) is not QNetwork or type(backbone) is not MLP or not isinstance(head, QHead | DuelingHead):
         return None
-    if backbone.layer_norm:
+    if not backbone.is_plain or backbone.norm != "none":
         return None
     streams = _streams(head)
     layers = [*backbone.layers, *(layer for stream in streams for layer in _layers_of(stream))]

@@ -173,7 +173,8 @@ def plain_policy(network: ActorCriticNetwork, flat: FlatParameters) -> PlainActo
         trunk.core is None
         and type(trunk.backbone) is MLP
         and trunk.backbone.vector.is_identity
-        and not trunk.backbone.layer_norm
+        and trunk.backbone.is_plain
+        and trunk.backbone.norm == "none"
         and trunk.backbone.activation in ("tanh", "relu")
         for trunk in trunks
     )

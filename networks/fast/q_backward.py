@@ -148,6 +148,8 @@ def plain_layers(network: nn.Module) -> list[Layer] | None:
     backbone, head = network.backbone, network.head
     if type(backbone) is not MLP or type(head) is not QHead or not backbone.vector.is_identity:
         return None
+    if not backbone.is_plain:
+        return None
     hidden = [part for pair in zip(backbone.layers, backbone.norms, strict=True) for part in pair]
     layers: list[Any] = [layer for layer in hidden if not isinstance(layer, nn.Identity)]
     layers += [*head.stream.hidden, head.stream.output]

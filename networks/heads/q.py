@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from typing import Literal, Protocol
@@ -10,7 +9,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from gymnast.networks.layers.activations import ACTIVATIONS
+from gymnast.networks.layers import activations
 from gymnast.networks.layers.inputs import Obs
 from gymnast.networks.layers.noisy import Linear
 from gymnast.networks.layers.recurrent import Core, _merged
@@ -33,14 +32,15 @@ class Stream(nn.Module):
         self, in_features: int, hidden: Sequence[int], out_features: int, *, activation: str, linear: MakeLinear
     ) -> None:
         super().__init__()
-        widths = [in_features, *hidden]
-        self.hidden = nn.ModuleList(linear(low, high) for low, high in itertools.pairwise(widths))
+        made = [activations.activation(activation, units) for units in hidden]
+        widths = [in_features, *(one.out_features for one in made)]
+        self.hidden = nn.ModuleList(linear(low, one.in_features) for low, one in zip(widths, made, strict=False))
         self.output = linear(widths[-1], out_features)
-        self.activation = activation
+        self.activation, self.activations = activation, activations.functions(made)
 
     def forward(self, features: Tensor, noise: Tensor | None = None) -> Tensor:
-        for layer in self.hidden:
-            features = ACTIVATIONS[self.activation](layer(features, noise))
+        for layer, activate in zip(self.hidden, self.activations, strict=True):
+            features = activate(layer(features, noise))
         output: Tensor = self.output(features, noise)
         return output
 

@@ -30,8 +30,8 @@ class ChannelRMS(nn.RMSNorm):
         return normal.permute(0, 3, 1, 2)
 
 
-def normalisation(name: str, channels: int) -> nn.Module:
-    """The layer that normalises images [B, C, H, W] after a convolution.
+def normalisation(name: str, channels: int, *, images: bool = True) -> nn.Module:
+    """The layer that normalises images [B, C, H, W] after a convolution, or vectors [B, C] after a linear layer.
 
     `batch` (Ioffe & Szegedy 2015), `layer` and `rms` over the channels of each position, `group` over groups of
     channels (Wu & He 2018). `none`, `weight` and `spectral` are no layers of their own; the last two constrain the
@@ -43,25 +43,25 @@ def normalisation(name: str, channels: int) -> nn.Module:
     if name not in NORMS:
         raise ValueError(f"norm must be one of {', '.join(NORMS)}, got {name!r}")
     if name == "batch":
-        return nn.BatchNorm2d(channels)
+        return nn.BatchNorm2d(channels) if images else nn.BatchNorm1d(channels)
     if name == "layer":
-        return ChannelNorm(channels)
+        return ChannelNorm(channels) if images else nn.LayerNorm(channels)
     if name == "rms":
-        return ChannelRMS(channels)
+        return ChannelRMS(channels) if images else nn.RMSNorm(channels)
     if name == "group":
         groups = next(count for count in range(min(GROUPS, channels), 0, -1) if channels % count == 0)
         return nn.GroupNorm(groups, channels)
     return nn.Identity()
 
 
-def constrain(module: nn.Module, name: str) -> None:
-    """Constrain the weights of all convolutions of a module, once they have their initial values.
+def constrain(module: nn.Module, name: str, *, linear: bool = False) -> None:
+    """Constrain the weights of a module's convolutions, and with `linear` of its linear layers, once they are initial.
 
     `weight` learns their length and direction separately (Salimans & Kingma 2016); `spectral` divides them by their
     largest singular value (Miyato et al. 2018). Other names change nothing.
     """
     for layer in list(module.modules()):
-        if isinstance(layer, nn.Conv2d):
+        if isinstance(layer, nn.Conv2d) or (linear and isinstance(layer, nn.Linear)):
             if name == "weight":
                 parametrizations.weight_norm(layer)
             elif name == "spectral":

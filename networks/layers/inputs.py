@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 Obs = Any  # a tensor or a nested dict of them; `envs.step.Obs`, which networks do not import
+DTYPES = {"float64": "float32", "longdouble": "float32", "uint16": "int32", "uint32": "int64", "uint64": "int64"}
+"""Dtypes of a space that differ as tensors."""
 
 
 class Vector(nn.Module):

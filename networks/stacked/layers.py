@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gymnast.networks.backbones.mlp import MLP
-from gymnast.networks.layers.activations import ACTIVATIONS
+from gymnast.networks.layers.activations import FUNCTIONS
 from gymnast.networks.layers.inputs import Obs
 from gymnast.networks.layers.noisy import FORM_FROM, NoisyLinear
 
@@ -34,6 +34,12 @@ class StackedParameters:
         parts = torch.split(parameters, self.sizes, -1)
         named = zip(self.shapes.items(), parts, strict=True)
         return {name: part.view(*part.shape[:-1], *shape) for (name, shape), part in named}
+
+
+def check_plain(backbone: nn.Module) -> None:
+    """Raise ValueError for an MLP with parts that `mlp` does not compute."""
+    if isinstance(backbone, MLP) and backbone.beyond:
+        raise ValueError(f"{backbone.beyond[0]} cannot be used in a population")
 
 
 def flat(network: nn.Module) -> Tensor:
@@ -74,12 +80,12 @@ def noisy_linear(parts: Parts, name: str, layer: NoisyLinear, features: Tensor, 
 
 def mlp(parts: Parts, name: str, backbone: MLP, obs: Obs) -> Tensor:
     """The features [M, B, H] that the MLP of a name computes from observations [M * B, ...]."""
-    activate = ACTIVATIONS[backbone.activation]
+    activate = FUNCTIONS[backbone.activation]
     vector: Tensor = backbone.vector(obs)
     features = vector.view(len(next(iter(parts.values()))), -1, vector.shape[1])
     for number in range(len(backbone.layers)):
         features = linear(parts, f"{name}.layers.{number}", features)
-        if backbone.layer_norm:
+        if backbone.norm == "layer":
             weight, bias = (parts[f"{name}.norms.{number}.{part}"].unsqueeze(1) for part in ("weight", "bias"))
             features = torch.addcmul(bias, functional.layer_norm(features, features.shape[2:]), weight)
         features = activate(features)

@@ -11,7 +11,7 @@ from torch.func import functional_call, vmap
 from torch.nn import functional
 
 from gymnast.networks.backbones.mlp import MLP
-from gymnast.networks.layers.activations import ACTIVATIONS
+from gymnast.networks.layers.activations import FUNCTIONS
 from gymnast.networks.layers.init import initialise
 from gymnast.networks.layers.inputs import Obs
 from gymnast.networks.modes import acting
@@ -39,7 +39,7 @@ def flat_vector(network: nn.Module) -> Tensor:
 class Stacked:
     """Computes a network from `with_output` with parameters that are passed in; the module itself has none.
 
-    `size` is P, their number. An MLP is computed by batched matrix products, any other network through `vmap`.
+    `size` is P, their number. A plain MLP is computed by batched matrix products, any other network through `vmap`.
     """
 
     def __init__(self, network: nn.Sequential) -> None:
@@ -50,7 +50,9 @@ class Stacked:
         self.sizes = [math.prod(shape) for shape in self.shapes]
         self.size = sum(self.sizes)
         backbone = network.backbone
-        self._mlp = backbone if type(backbone) is MLP and not backbone.layer_norm else None
+        self._mlp: MLP | None = None
+        if type(backbone) is MLP and backbone.is_plain and backbone.norm == "none":
+            self._mlp = backbone
 
     def __call__(self, parameters: Tensor, obs: Obs) -> Tensor:
         """Outputs [N, outputs] for observations [N, ...]: with one vector [P] for all rows, or [N, P], one each."""
@@ -66,7 +68,7 @@ class Stacked:
 
     def _dense(self, mlp: MLP, parts: list[Tensor], obs: Obs) -> Tensor:
         """The MLP and the output layer; weights and biases follow each other in `parts`."""
-        activate = ACTIVATIONS[mlp.activation]
+        activate = FUNCTIONS[mlp.activation]
         features: Tensor = mlp.vector(obs)
         for number in range(0, len(parts), 2):
             features = _linear(features, parts[number], parts[number + 1])

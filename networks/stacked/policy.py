@@ -8,20 +8,22 @@ from torch import Tensor
 from gymnast.networks.backbones.mlp import MLP
 from gymnast.networks.heads.actor_critic import ActorCriticNetwork, Trunk
 from gymnast.networks.layers.inputs import Obs
-from gymnast.networks.stacked.layers import Parts, StackedParameters, linear, mlp
+from gymnast.networks.stacked.layers import Parts, StackedParameters, check_plain, linear, mlp
 
 
 class StackedActorCritic(StackedParameters):
     """Computes an `ActorCriticNetwork` of fully connected layers with M rows of parameters.
 
     Raises:
-        ValueError: for a trunk that is not an MLP, is recurrent, or normalises observations.
+        ValueError: for a trunk that is not a plain MLP, is recurrent, or normalises observations.
     """
 
     def __init__(self, network: ActorCriticNetwork) -> None:
         for trunk in (network.actor, network.critic):
             if trunk is not None and (type(trunk.backbone) is not MLP or trunk.core is not None):
                 raise ValueError("a stacked actor-critic needs fully connected trunks: use backbone mlp")
+            if trunk is not None:
+                check_plain(trunk.backbone)
         if network.norm is not None:
             raise ValueError("a stacked actor-critic does not normalise observations")
         super().__init__(network)

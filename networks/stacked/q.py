@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 from gymnast.networks.backbones.mlp import MLP
 from gymnast.networks.heads.q import SHARED, DuelingHead, ImplicitHead, QHead, QNetwork, Stream
-from gymnast.networks.layers.activations import ACTIVATIONS
+from gymnast.networks.layers.activations import FUNCTIONS
 from gymnast.networks.layers.inputs import Obs
 from gymnast.networks.layers.noisy import NoisyLinear
-from gymnast.networks.stacked.layers import Parts, StackedParameters, linear, mlp, noisy_linear
+from gymnast.networks.stacked.layers import Parts, StackedParameters, check_plain, linear, mlp, noisy_linear
 
 
 class StackedQNetwork(StackedParameters):
@@ -19,12 +19,13 @@ class StackedQNetwork(StackedParameters):
     `noise_size` and `fractions` are those of the network.
 
     Raises:
-        ValueError: for a backbone that is not an MLP.
+        ValueError: for a backbone that is not a plain MLP.
     """
 
     def __init__(self, network: QNetwork) -> None:
         if type(network.backbone) is not MLP:
             raise ValueError("a population needs a fully connected network: use backbone mlp")
+        check_plain(network.backbone)
         super().__init__(network)
         self.backbone, self.head = network.backbone, network.head
         self.noise_size, self.fractions = network.noise_size, network.fractions
@@ -70,7 +71,7 @@ def _implicit(parts: Parts, name: str, head: ImplicitHead, features: Tensor, noi
 
 def _stream(parts: Parts, name: str, stream: Stream, features: Tensor, noise: Tensor | None) -> Tensor:
     """Features [M, B, F] to the output of a stream, [M, B, out_features]."""
-    activate = ACTIVATIONS[stream.activation]
+    activate = FUNCTIONS[stream.activation]
     for number, layer in enumerate(stream.hidden):
         features = activate(_layer(parts, f"{name}.hidden.{number}", layer, features, noise))
     return _layer(parts, f"{name}.output", stream.output, features, noise)
