@@ -3,7 +3,8 @@
 A network is in evaluation mode from the moment it is built: acting, greedily or to explore, target networks, values of
 successors and everything else except updates. So an output does not depend on other rows of its batch, and
 evaluation changes nothing. Only `Update` switches to training mode, around a loss and its gradient, and only for a
-network that `depends_on_mode`; the others pay nothing. gymnast's own layers do not depend on it (noise is an argument).
+network that `depends_on_mode`; the others pay nothing. Of gymnast's own layers only `OWN_DROPOUT` depend on it (noise
+is an argument).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import TypeVar
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from gymnast.networks.layers.cells import VariationalDropout
+from gymnast.networks.layers.cells import VariationalDropout, Zoneout
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -54,6 +55,8 @@ SAME_IN_BOTH = (
 
 DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 """torch's layers of dropout."""
+OWN_DROPOUT = (VariationalDropout, Zoneout)
+"""gymnast's own layers that depend on the mode."""
 
 
 def acting(network: M) -> M:
@@ -75,7 +78,7 @@ def acting(network: M) -> M:
 @contextmanager
 def with_dropout(network: nn.Module) -> Iterator[None]:
     """The network with its dropout at work, everything else as in evaluation mode."""
-    layers = [module for module in network.modules() if isinstance(module, (*DROPOUT, VariationalDropout))]
+    layers = [module for module in network.modules() if isinstance(module, (*DROPOUT, *OWN_DROPOUT))]
     for layer in layers:
         layer.train()
     try:
@@ -94,5 +97,7 @@ def _depends(module: nn.Module) -> bool:
     """Of one module without its children. Hooks may look at the mode (`torch.nn.utils.spectral_norm`)."""
     if module._forward_hooks or module._forward_pre_hooks:
         return True
+    if isinstance(module, OWN_DROPOUT):
+        return module.share > 0
     cls = type(module)
     return cls not in SAME_IN_BOTH and not cls.__module__.startswith("gymnast.networks.")

@@ -1,6 +1,7 @@
 """Backbones for images and sequences: shapes, gradients, layouts, and torch's own layers as the oracle."""
 
 import copy
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -25,6 +26,7 @@ from gymnast.networks.backbones.table import BACKBONES
 from gymnast.networks.build import build
 from gymnast.networks.layers.blocks import NORMS, SqueezeExcitation
 from gymnast.networks.layers.cells import ElmanCell, GRUCell, LSTMCell, Unrolled, VariationalDropout, Zoneout
+from gymnast.networks.modes import depends_on_mode, with_dropout
 
 IMAGE_NETS = (LeNet5, AlexNet, VGG, ResNet, SqueezeExcitationNet, Impala, Inception, DenseNet, Xception, Hadamax)
 SEQUENCE_NETS = (RNN, LSTM, GRU, Transformer, WaveNet)
@@ -342,3 +344,27 @@ def test_a_backbone_is_one_graph(name: str) -> None:
     torch._dynamo.reset()  # its limit of recompilations is for all networks together
     compiled = torch.compile(network, backend="eager", fullgraph=True)
     torch.testing.assert_close(compiled(obs), network(obs))
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("lstm", {"peepholes": True, "dropout": 0.5}),
+        ("gru", {"reset": "before", "zoneout": 0.5}),
+        ("rnn", {"zoneout": 0.5}),
+        ("mlp", {"dropout": 0.5}),
+    ],
+)
+def test_dropout_and_zoneout_act_in_updates_only(name: str, options: dict[str, Any]) -> None:
+    space = Box(-1.0, 1.0, (5, 3), np.float32)
+    network = build(name, space, options=options, generator=torch.Generator().manual_seed(0))
+    assert depends_on_mode(network)
+    obs = torch.randn(4, 5, 3)
+    network.train()
+    assert not torch.equal(network(obs), network(obs))
+    network.eval()
+    assert torch.equal(network(obs), network(obs))
+    with with_dropout(network):
+        assert not torch.equal(network(obs), network(obs))
+    assert torch.equal(network(obs), network(obs))
+    assert not any(module.training for module in network.modules())

@@ -10,8 +10,9 @@ from gymnast.agents.optim import optimizers
 from gymnast.agents.supervised import schedules
 from gymnast.networks.backbones.table import options_of
 from gymnast.networks.build import BackboneName, named
-from gymnast.networks.layers.activations import ACTIVATIONS
-from gymnast.networks.layers.init import INITS
+from gymnast.networks.layers.activations import check_activation
+from gymnast.networks.layers.init import INITS, Init
+from gymnast.networks.layers.penalties import Penalty, check_penalty
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,8 @@ class FitConfig:
     """Activation of the fully connected layers; see the guide to networks for the names."""
     layer_norm: bool = False
     """Normalise the output of each fully connected layer before its activation (Ba et al. 2016)."""
-    init: str = "he"
-    """Initial weights by name; see the guide to networks."""
+    init: Init = "he"
+    """Initial weights; lsuv scales them by training examples."""
     loss: str = "auto"
     """Loss of the task."""
     batch_size: int = 64
@@ -51,6 +52,12 @@ class FitConfig:
     """Further arguments of the schedule, as a JSON object."""
     max_grad_norm: float | None = None
     """Clip the gradient to this Euclidean norm."""
+    weight_penalty: Penalty = "none"
+    """Add the weights' absolute values (l1), their squares (l2) or both (elastic) to the loss; biases do not count."""
+    penalty_weight: float = 1e-4
+    """Factor of the weight penalty."""
+    max_norm: float | None = None
+    """Bound the Euclidean norm of each unit's incoming weights after every update (Srivastava et al. 2014)."""
     average: float = 0.0
     """Decay of an average of the weights (Polyak & Juditsky 1992), which is evaluated and kept; 0 for none."""
     augment: Literal["none", "shift"] = "none"
@@ -63,8 +70,8 @@ class FitConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "network", named(self.network))
         options_of(named(self.network), self.network_options)
-        if self.activation not in ACTIVATIONS:
-            raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {self.activation!r}")
+        check_activation(self.activation)
+        check_penalty(self.weight_penalty)
         if self.init not in INITS:
             raise ValueError(f"init must be one of {', '.join(INITS)}, got {self.init!r}")
         if self.loss != "auto" and self.loss not in self.losses:
@@ -74,10 +81,10 @@ class FitConfig:
         for name in ("batch_size", "augment_pad"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
-        for name in ("weight_decay", "mc_samples"):
+        for name in ("weight_decay", "mc_samples", "penalty_weight"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}")
-        for name in ("learning_rate", "max_grad_norm"):
+        for name in ("learning_rate", "max_grad_norm", "max_norm"):
             value = getattr(self, name)
             if value is not None and not 0.0 < value < float("inf"):
                 raise ValueError(f"{name} must be > 0, got {value}")

@@ -48,6 +48,9 @@ class OfEpisodes(Task):
         self.test = self.validation
         self.generator = torch.Generator().manual_seed(torch_seed(source.seed))
 
+    def inputs(self, index: Tensor) -> Obs:
+        return self.data.observations(index)
+
     def batch(self, index: Tensor) -> Transitions:
         data = self.data
         return Transitions(

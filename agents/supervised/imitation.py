@@ -90,7 +90,7 @@ class Imitation(OfEpisodes):
                 network_options=config.network_options,
                 hidden_sizes=config.hidden_sizes,
                 activation=config.activation,
-                init=config.init,  # type: ignore[arg-type]
+                init=config.init,
                 squash=self.squashes(source.teacher),
                 gamma=config.gamma,
             ),

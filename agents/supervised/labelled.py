@@ -107,6 +107,9 @@ class OfLabelled(Task):
         self.test = splits.get("test", self.validation)
         self.generator = torch.Generator().manual_seed(torch_seed(source.seed))
 
+    def inputs(self, index: Tensor) -> Obs:
+        return self.data.inputs[index]
+
     def batch(self, index: Tensor) -> Examples:
         inputs, target = self.data.inputs[index], self.data.targets[index]
         return Examples(inputs.to(self.device), target.to(self.device))

@@ -17,7 +17,8 @@ from gymnast.agents.supervised.shown import Shown
 from gymnast.networks.build import build
 from gymnast.networks.layers.augment import random_shift
 from gymnast.networks.layers.images import Layout
-from gymnast.networks.layers.init import initialise
+from gymnast.networks.layers.init import BATCH as LSUV_BATCH
+from gymnast.networks.layers.init import initialise, lsuv
 from gymnast.networks.layers.inputs import Obs
 from gymnast.networks.modes import acting, with_dropout
 
@@ -96,7 +97,7 @@ class Task(ABC):
     def backbone_of(self, generator: torch.Generator) -> nn.Module:
         """The backbone that the config names, over the task's observations."""
         config = self.config
-        return build(
+        backbone = build(
             config.network,
             self.observation_space,
             options=config.network_options,
@@ -106,6 +107,13 @@ class Task(ABC):
             init=config.init,
             generator=generator,
         )
+        if config.init == "lsuv":
+            lsuv(backbone, self.inputs(self.train[:LSUV_BATCH]))
+        return backbone
+
+    @abstractmethod
+    def inputs(self, index: Tensor) -> Obs:
+        """Observations of the examples int64 [B], on the CPU."""
 
     def augmented(self, obs: Obs, generator: torch.Generator) -> Obs:
         """Observations of a training batch, changed at random if the config asks for it."""

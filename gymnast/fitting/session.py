@@ -12,6 +12,7 @@ from torch import Tensor
 
 from gymnast.agents.base import Metrics, torch_seed
 from gymnast.agents.optim import optimizers
+from gymnast.agents.optim.regularise import regulariser
 from gymnast.agents.optim.update import Update
 from gymnast.agents.supervised.config import as_object
 from gymnast.agents.supervised.schedules import Schedule
@@ -70,7 +71,12 @@ class FitSession:
             },
         )
         self.update = Update(
-            self._loss, self.weights, self.optimizer, max_grad_norm=config.max_grad_norm, max_grad_value=None
+            self._loss,
+            self.weights,
+            self.optimizer,
+            max_grad_norm=config.max_grad_norm,
+            max_grad_value=None,
+            regulariser=regulariser(config, self.weights),
         )
         self.per_epoch = len(batches(torch.arange(len(self.task.train)), config.batch_size))
         self.total = min(parts.epochs * self.per_epoch, parts.options.updates or parts.epochs * self.per_epoch)

@@ -71,8 +71,12 @@ class Backbone(nn.Module, ABC):
         """Called once the weights have their initial values."""
 
     def forward(self, obs: Obs) -> Tensor:
+        return self.onward(self.read(obs))
+
+    def onward(self, vector: Tensor) -> Tensor:
+        """Vectors [..., width] through the fully connected layers, to [..., out_features]."""
         return through(
-            self.read(obs),
+            vector,
             self.layers,
             self.norms,
             self.activations,

@@ -12,7 +12,6 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from gymnast.networks.backbones.base import Backbone
-from gymnast.networks.backbones.mlp import through
 from gymnast.networks.layers.inputs import Obs
 
 EMBEDDING = 16
@@ -85,4 +84,4 @@ class SequenceBackbone(Backbone):
 
     def each(self, obs: Obs) -> Tensor:
         """The features of every step, [B, T, out_features], by the fully connected layers that the summary passes."""
-        return through(self.outputs(obs), self.layers, self.norms, self.activation)
+        return self.onward(self.outputs(obs))

@@ -46,10 +46,10 @@ def through(
     dropout: nn.Module | None = None,
     shortcuts: bool = False,
 ) -> Tensor:
-    """Features [B, F] through layers, each with its normalisation and its activation, and dropout after it."""
+    """Features [..., F] through layers, each with its normalisation and its activation, and dropout after it."""
     for layer, norm, activate in zip(layers, norms, activations, strict=True):
         output = activate(norm(layer(features)))
         if dropout is not None:
             output = dropout(output)
-        features = torch.cat([features, output], 1) if shortcuts else output
+        features = torch.cat([features, output], -1) if shortcuts else output
     return features
