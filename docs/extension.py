@@ -44,6 +44,7 @@ COMMANDS: dict[str, tuple[type[Any], ...]] = {
     "populations": (options.PopulationOptions,),
     "resume": (options.ResumeOptions,),
     "evaluate": (options.EvaluateOptions,),
+    "record": (RecordOptions,),
     "benchmark": (BenchmarkOptions,),
     "ablate": (AblateOptions,),
     "report": (ReportOptions,),

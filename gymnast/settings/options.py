@@ -16,7 +16,7 @@ Track = Literal["tensorboard", "wandb"]
 Vectorization = Literal["auto", "serial", "async", "native"]
 WandbMode = Literal["online", "offline", "disabled"]
 
-LISTS = ("agents", "envs", "networks", "presets", "protocols", "scores", "suites")
+LISTS = ("agents", "datasets", "envs", "networks", "presets", "protocols", "scores", "suites")
 WANDB_PROJECT = "gymnast"
 KEEP_CHECKPOINTS = 5
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
@@ -97,19 +97,19 @@ class TrainOptions:
         if not self.env:
             raise ValueError("env must be an id, got ''")
         if self.num_envs is not None:
-            _at_least("num_envs", self.num_envs, 1)
+            at_least("num_envs", self.num_envs, 1)
         for name in ("steps", "frame_stack", "eval_episodes", "eval_envs", "keep_checkpoints", "log_every", "threads"):
-            _at_least(name, getattr(self, name), 1)
+            at_least(name, getattr(self, name), 1)
         for name in ("seed", "eval_every", "checkpoint_every"):
-            _at_least(name, getattr(self, name), 0)
+            at_least(name, getattr(self, name), 0)
         if self.max_episode_steps is not None:
-            _at_least("max_episode_steps", self.max_episode_steps, 1)
+            at_least("max_episode_steps", self.max_episode_steps, 1)
         check_device(self.device)
         if self.protocol is not None:
             protocols.check(self.protocol)
         check_folder_name(self.name)
-        _check_env_options(self.env_options)
-        _check_wrappers(self.wrapper)
+        check_env_options(self.env_options)
+        check_wrappers(self.wrapper)
         if not self.out:
             raise ValueError("out must be a folder, got ''")
         if len(set(self.track)) < len(self.track):
@@ -171,7 +171,7 @@ class ResumeOptions:
 
     def __post_init__(self) -> None:
         if self.steps is not None:
-            _at_least("steps", self.steps, 1)
+            at_least("steps", self.steps, 1)
         if self.device is not None:
             check_device(self.device)
 
@@ -206,9 +206,9 @@ class EvaluateOptions:
     """Import the agent or environment from outside gymnast that the checkpoint names."""
 
     def __post_init__(self) -> None:
-        _at_least("episodes", self.episodes, 1)
-        _at_least("num_envs", self.num_envs, 1)
-        _at_least("seed", self.seed, 0)
+        at_least("episodes", self.episodes, 1)
+        at_least("num_envs", self.num_envs, 1)
+        at_least("seed", self.seed, 0)
         check_device(self.device)
         if self.protocol is not None:
             protocols.check(self.protocol)
@@ -220,9 +220,9 @@ class EvaluateOptions:
 
 @dataclass(frozen=True)
 class ListOptions:
-    """List agents, environments, networks, presets, Atari protocols, published scores or suites."""
+    """List agents, data sets, environments, networks, presets, Atari protocols, published scores or suites."""
 
-    what: str = field(metadata={"positional": "agents|envs|networks|presets|protocols|scores|suites"})
+    what: str = field(metadata={"positional": "agents|datasets|envs|networks|presets|protocols|scores|suites"})
     """The list to print."""
     env: str = field(default="", metadata={"metavar": "ID"})
     """With networks: measure each network that fits this environment's observations."""
@@ -263,12 +263,12 @@ class CheckEnvOptions:
     """Arguments of the environment's constructor, as a JSON object."""
 
     def __post_init__(self) -> None:
-        _at_least("steps", self.steps, 1)
-        _at_least("seed", self.seed, 0)
-        _check_env_options(self.env_options)
+        at_least("steps", self.steps, 1)
+        at_least("seed", self.seed, 0)
+        check_env_options(self.env_options)
 
 
-def _at_least(name: str, value: int, low: int) -> None:
+def at_least(name: str, value: int, low: int) -> None:
     if value < low:
         raise ValueError(f"{name} must be >= {low}, got {value}")
 
@@ -290,7 +290,7 @@ def check_new_folder_name(name: str | None) -> None:
         raise ValueError(f'name must be valid as a folder name on every system, without any of <>:"|?*, got {name!r}')
 
 
-def _check_env_options(text: str) -> None:
+def check_env_options(text: str) -> None:
     if not text:
         return
     try:
@@ -301,7 +301,7 @@ def _check_env_options(text: str) -> None:
         raise ValueError(f'env_options must be a JSON object such as \'{{"map_name": "8x8"}}\', got {text}')
 
 
-def _check_wrappers(texts: tuple[str, ...]) -> None:
+def check_wrappers(texts: tuple[str, ...]) -> None:
     if not texts:
         return
     from gymnast.envs.rows import wrappers  # imports Gymnasium, which the quick commands avoid

@@ -1,0 +1,1 @@
+"""Recording data sets, and fitting networks to them."""
