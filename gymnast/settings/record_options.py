@@ -51,7 +51,7 @@ class RecordOptions:
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.episodes is None):
             given = "neither" if self.steps is None else "both"
-            raise ValueError(f"record needs steps or episodes, got {given}")
+            raise ValueError(f"steps or else episodes must be given, got {given}")
         for name in ("steps", "episodes", "num_envs", "threads", "max_episode_steps", "frame_stack"):
             value = getattr(self, name)
             if value is not None:
