@@ -16,6 +16,7 @@ import pytest
 import torch
 from gymnasium import spaces
 
+import gymnast
 from gymnast.cli.main import main
 from gymnast.envs.factory import make
 from gymnast.envs.rows.frames import StackFrames
@@ -193,24 +194,26 @@ def test_atari_frames_are_stored_once(root: Path) -> None:
     env.close()
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("runs")
-    words = "train q-learning --env gymnast/Chain-v0 --steps 600 --name a --no-video --device cpu"
-    assert main([*words.split(), "--out", str(out)]) == 0
-    return next(out.glob("gymnast-Chain-v0/*/a"))
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """The checkpoint of an untrained agent."""
+    env = make("gymnast/Catch-v0")
+    agent = gymnast.agents.Reinforce(env.single_observation_space, env.single_action_space, seed=1)
+    path = tmp_path / "agent.pt"
+    gymnast.save(agent, path, env="gymnast/Catch-v0")
+    return path
 
 
 def test_a_run_plays_its_own_environment(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert record(str(run), "--episodes", "4", "--seed", "5") == 0
-    assert "q-learning on gymnast/Chain-v0: mean return" in capsys.readouterr().out
+    assert "reinforce on gymnast/Catch-v0: mean return" in capsys.readouterr().out
     data = read_dataset(NAME)
     assert main(["evaluate", str(run), "--episodes", "4", "--seed", "5", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     totals = sorted(float(data.rewards[data.episode == number].sum()) for number in range(4))
     assert sum(totals) / 4 == pytest.approx(found["mean_return"])
     assert len(data) == found["env_steps"]
-    assert data.about["algorithm_name"] == "q-learning"
+    assert data.about["algorithm_name"] == "reinforce"
     assert record(str(run), "--episodes", "4", "--seed", "5", "--explore", name="some/explored-v0") == 0
     explored = read_dataset("some/explored-v0")
     assert not torch.equal(explored.actions(torch.arange(len(explored))), data.actions(torch.arange(len(data))))
@@ -225,7 +228,7 @@ def test_mistakes_are_one_line_and_write_nothing(run: Path, root: Path, capsys: 
         (["random", "--env", "CartPol-v1", "--steps", "3"], "did you mean CartPole-v1"),
         (["random", "--env", "CartPole-v1", "--steps", "3", "--protocol", "machado"], "is for Atari games"),
         (["nowhere", "--steps", "3"], "no run or checkpoint nowhere"),
-        ([str(run), "--steps", "3", "--env", "CartPole-v1"], "env CartPole-v1 has observations"),
+        ([str(run), "--steps", "3", "--env", "CartPole-v1"], "--env CartPole-v1 has observations"),
     ]
     for words, message in cases:
         assert record(*words) == 2

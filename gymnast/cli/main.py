@@ -224,7 +224,10 @@ def _record(words: list[str]) -> int:
         agents.search_here()
     from gymnast.fitting.record import record
 
-    recorded = record(options)
+    try:
+        recorded = record(options)
+    except UsageError as error:
+        raise UsageError(flags.with_flags(str(error), flags.flags_of(RecordOptions))) from error
     print(recorded.as_text())
     return recorded.exit_code
 
