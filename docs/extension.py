@@ -28,6 +28,7 @@ from gymnast.reports.report import ReportOptions
 from gymnast.settings import agents, options
 from gymnast.settings.flags import Flag, flags_of
 from gymnast.settings.presets import PRESETS
+from gymnast.settings.record_options import RecordOptions
 from gymnast.suites.options import AblateOptions, BenchmarkOptions
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -44,6 +45,7 @@ COMMANDS: dict[str, tuple[type[Any], ...]] = {
     "populations": (options.PopulationOptions,),
     "resume": (options.ResumeOptions,),
     "evaluate": (options.EvaluateOptions,),
+    "record": (RecordOptions,),
     "benchmark": (BenchmarkOptions,),
     "ablate": (AblateOptions,),
     "report": (ReportOptions,),

@@ -59,6 +59,7 @@ def test_python(
     page: str, block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "datasets"))
     exec(compile(block, page, "exec"), {"__name__": "__main__"})
     assert capsys.readouterr().out.strip()
 
@@ -69,6 +70,7 @@ def test_python(
 )
 def test_commands(story: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "datasets"))
     for command in story:
         assert main(shlex.split(command)[1:]) == 0, command
 

@@ -21,7 +21,7 @@ ALLOWED = {
 }
 FLOORS = (
     {"cli"},
-    {"populations", "suites", "fitting"},
+    {"fitting", "populations", "suites"},
     {"training"},
     {"evaluation", "reports"},
     {"storage"},

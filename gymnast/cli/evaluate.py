@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from gymnast.agents.base import Agent
-from gymnast.atari import protocols, scores
+from gymnast.atari import scores
 from gymnast.envs.env import Env
 from gymnast.envs.errors import EnvError, EnvWarning
 from gymnast.errors import UsageError, first_line
-from gymnast.evaluation import environment, play
+from gymnast.evaluation import environment, play, trained
 from gymnast.evaluation.result import Evaluation
 from gymnast.machine import pick_device
 from gymnast.settings.options import EvaluateOptions
@@ -64,18 +63,17 @@ class Report:
 def evaluate_path(options: EvaluateOptions) -> Report:
     """Evaluate a run's best checkpoint (or a checkpoint file) on its own environment; UsageError in one line."""
     file, about, state = _read(options)
-    if not about.env:
-        raise UsageError(f"{file} names no environment; write it with gymnast.save(agent, path, env=ID)")
-    if ":" in about.env and not options.trust:
-        raise UsageError(f"the env {about.env} is code from outside gymnast; pass --trust to run it")
+    trained.check_trusted(about, file, trust=options.trust)
     try:
         device = pick_device(options.device)
         cls = rebuild.agent_class(about, trust=options.trust)
         agent = rebuild.build(about, cls, device=device, trust=options.trust)
         rebuild.load_agent(agent, state, file)
-        env = _env(about, device, options, rows=min(options.num_envs, options.episodes), render=False)
+        settings = trained.settings_of(about, protocol=options.protocol)
+        rows = min(options.num_envs, options.episodes)
+        env = settings.make(about.env, rows, device=device, protocol=options.protocol)
     except (ValueError, OSError) as error:
-        raise UsageError(_why(error, about)) from error
+        raise UsageError(trained.why(error, about)) from error
     try:
         extras = _extras(agent, env, about, options, device=device)
         result = play.evaluate(
@@ -94,17 +92,6 @@ def evaluate_path(options: EvaluateOptions) -> Report:
     return Report(file, result, extras)
 
 
-def _why(error: Exception, about: About) -> str:
-    """The message if an environment cannot be built; one that a script passed as a function has no name."""
-    text = first_line(error)
-    if text.startswith("unknown environment") and about.env != about.run.get("env"):
-        return (
-            f"the run was trained in {about.env}, an environment that its script passed as an object: "
-            "evaluate it there, with gymnast.evaluate(gymnast.load(path), function)"
-        )
-    return text
-
-
 def _read(options: EvaluateOptions) -> tuple[Path, About, dict[str, Any]]:
     """The requested checkpoint: its path, description, and agent state."""
     if options.member is not None:
@@ -113,25 +100,6 @@ def _read(options: EvaluateOptions) -> tuple[Path, About, dict[str, Any]]:
         return Path(options.path) / ALL, *read_member(Path(options.path), options.member)
     file = checkpoint.find(options.path)
     return file, *checkpoint.read_agent(file)
-
-
-def _env(about: About, device: str, options: EvaluateOptions, *, rows: int, render: bool) -> Env:
-    """The environment that the run trained in, or one under the requested protocol."""
-    given = json.loads(about.run.get("env_options") or "{}")
-    limit = about.run.get("max_episode_steps")
-    if options.protocol is not None:
-        given, limit = {name: value for name, value in given.items() if name not in protocols.PLAYED}, None
-    return environment.make_env(
-        about.env,
-        rows,
-        device=device,
-        options=given,
-        wrappers=about.run.get("wrapper") or (),
-        max_episode_steps=limit,
-        render=render,
-        protocol=options.protocol,
-        frame_stack=about.run.get("frame_stack", 1),
-    )
 
 
 def _extras(agent: Agent, env: Env, about: About, options: EvaluateOptions, *, device: str) -> dict[str, Any]:
@@ -155,7 +123,8 @@ def _extras(agent: Agent, env: Env, about: About, options: EvaluateOptions, *, d
 
 
 def _film(agent: Agent, about: About, options: EvaluateOptions, *, device: str) -> Path:
-    env = _env(about, device, options, rows=1, render=True)
+    settings = trained.settings_of(about, protocol=options.protocol)
+    env = settings.make(about.env, 1, device=device, render=True, protocol=options.protocol)
     target = Path(options.video or ".")
     if target.suffix.lower() != ".mp4":
         target /= f"{folder.folder_name(about.env)}-{folder.folder_name(about.agent)}-seed{options.seed}.mp4"

@@ -1,4 +1,4 @@
-"""`gymnast list`: agents, environments, networks, presets and suites."""
+"""`gymnast list`: agents, data sets, environments, networks, presets and suites."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from gymnast.atari import protocols, scores
+from gymnast.cli import datasets
 from gymnast.settings import agents, presets
 from gymnast.suites import suites
 
@@ -41,6 +42,8 @@ def as_text(what: str) -> str:
         )
     if what == "scores":
         return _scores_text()
+    if what == "datasets":
+        return datasets.as_text(content)
     width = max(map(len, content)) + 2
     return "\n".join(f"{name:<{width}}{text}" for name, text in content.items())
 
@@ -48,6 +51,8 @@ def as_text(what: str) -> str:
 def _content(what: str) -> dict[str, Any]:
     if what == "agents":
         return {name: entry.help for name, entry in agents.AGENTS.items()}
+    if what == "datasets":
+        return datasets.found()
     if what == "networks":
         from gymnast.networks.build import NETWORKS
 

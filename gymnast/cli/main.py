@@ -1,4 +1,4 @@
-"""The command line: `gymnast train | fit | resume | evaluate | benchmark | ablate | report | list | check-env`."""
+"""The command line: `gymnast COMMAND ...`, and what each command prints."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ from gymnast.settings.options import (
     ResumeOptions,
     TrainOptions,
 )
+from gymnast.settings.record_options import RANDOM, RecordOptions
 from gymnast.settings.request import resolve, train_flags, with_backbone
 from gymnast.storage.fitted import is_fitted, is_network
 from gymnast.storage.metrics_log import finite
@@ -42,10 +43,11 @@ usage: gymnast COMMAND ...
   gymnast fit TASK --dataset NAME [options]    fit a network to data and write a run folder
   gymnast resume RUN [--steps N]               resume a run from its last checkpoint
   gymnast evaluate RUN_OR_CHECKPOINT           play episodes with the trained agent
+  gymnast record RUN_OR_random --dataset NAME  play and write a data set
   gymnast benchmark SUITE_OR_IDS --agents A B  train agents in many environments and report
   gymnast ablate rainbow --env ID [ID ...]     compare Rainbow and its parts and report
   gymnast report RUN_OR_FOLDER ...             compare runs in tables and figures
-  gymnast list agents|envs|networks|presets|protocols|scores|suites
+  gymnast list agents|datasets|envs|networks|presets|protocols|scores|suites
                                                list the available ones
   gymnast check-env ID                         try an environment and report problems
 
@@ -224,6 +226,24 @@ def _evaluate(words: list[str]) -> int:
     return 0
 
 
+def _record(words: list[str]) -> int:
+    if asks_help(words):
+        show_help("gymnast record", str(RecordOptions.__doc__), [RecordOptions])
+        return 0
+    values = flags.parse(words, flags.flags_of(RecordOptions), of="record")
+    options: RecordOptions = flags.build(RecordOptions, values, of="record")
+    if options.trust or options.policy == RANDOM:
+        agents.search_here()
+    from gymnast.fitting.record import record
+
+    try:
+        recorded = record(options)
+    except UsageError as error:
+        raise UsageError(flags.with_flags(str(error), flags.flags_of(RecordOptions))) from error
+    print(recorded.as_text())
+    return recorded.exit_code
+
+
 def _list(words: list[str]) -> int:
     if asks_help(words):
         show_help("gymnast list", str(ListOptions.__doc__), [ListOptions])
@@ -309,6 +329,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "fit": _fit,
     "resume": _resume,
     "evaluate": _evaluate,
+    "record": _record,
     "benchmark": _benchmark,
     "ablate": _ablate,
     "report": _report,

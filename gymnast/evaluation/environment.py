@@ -46,10 +46,11 @@ def make_env(
     protocol: str | None = None,
     native: bool | None = None,
     frame_stack: int = 1,
+    seed: int = 0,
 ) -> Env:
     """An environment for evaluation: it seeds its episodes, and has a time limit if the id has none.
 
-    `native`, `wrappers` and `frame_stack` are those of `envs.make`.
+    `seed` is for episodes that `reset` does not seed. `native`, `wrappers` and `frame_stack` are those of `envs.make`.
     A protocol sets the options of an Atari game; ValueError if the given ones contradict it, and for other games.
     """
     vectorization, imposed = "auto", False
@@ -72,6 +73,7 @@ def make_env(
         render=render,
         native=native,
         frame_stack=frame_stack,
+        seed=seed,
     )
     if not isinstance(env, str) and max_episode_steps is None and isinstance(made, RowsEnv):
         imposed = made.impose_limit(STEP_LIMIT)

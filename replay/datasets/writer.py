@@ -42,6 +42,10 @@ class DatasetWriter:
 
     episodes = steps = 0
     """Written so far; episodes in progress are not counted."""
+    nbytes = 0
+    """Size of the finished file."""
+    frame_space: gym.Space[Any]
+    """Of one stored frame."""
 
     def __init__(
         self,
@@ -56,13 +60,14 @@ class DatasetWriter:
         self._h5py = files.needs("h5py")
         self.name, self.folder = name, check_new(name, root)
         self.layout = Layout(observation_space, stack=frame_stack)
-        self._about = _described(observation_space, action_space, self.layout)
+        self.frame_space = _frame_space(observation_space, frame_stack)
+        self._about = _described(self.frame_space, action_space)
         self._places = [_place(leaf.path, observation_space) for leaf in self.layout.leaves]
         self._fill: str | None = None
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         self._new = Path(tempfile.mkdtemp(prefix=f".{self.folder.name}-", dir=self.folder.parent))
         (self._new / "data").mkdir()
-        self._file = self._h5py.File(self._new / "data" / files.DATA, "w", libver=("earliest", "v110"))
+        self._file = self._h5py.File(self._new / "data" / files.DATA, "w", libver=("v110", "v110"))
         shape, dtype = action_space.shape or (), action_space.dtype
         kinds = [(leaf.shape, torch.empty(0, dtype=leaf.dtype).numpy().dtype) for leaf in self.layout.leaves]
         self._frames = [_Column(num_envs, shape, dtype, self._new) for shape, dtype in kinds]
@@ -135,10 +140,14 @@ class DatasetWriter:
         if self.episodes == 0:
             raise ValueError(f"data set {self.name} has no episodes")
         self._file.close()
-        size = (self._new / "data" / files.DATA).stat().st_size
+        self.nbytes = (self._new / "data" / files.DATA).stat().st_size
         stack = self.layout.stack
         stacks = {files.FRAME_STACK: stack, files.FRAME_FILL: self._fill or files.FILLS[0]} if stack > 1 else {}
-        counts = {"total_episodes": self.episodes, "total_steps": self.steps, "dataset_size": round(size / 1e6, 1)}
+        counts = {
+            "total_episodes": self.episodes,
+            "total_steps": self.steps,
+            "dataset_size": round(self.nbytes / 1e6, 1),
+        }
         named = {"dataset_id": self.name, "minari_version": version("minari")}
         text = json.dumps({**counts, **self._about, **named, **stacks, **about}, indent=2)
         (self._new / "data" / files.METADATA).write_text(text, encoding="utf-8")
@@ -152,11 +161,6 @@ class DatasetWriter:
             top = top.parent
             if not (top / NAMESPACE).exists():
                 (top / NAMESPACE).write_text("{}", encoding="utf-8")
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the episodes written so far."""
-        return os.path.getsize(self._new / "data" / files.DATA)
 
     def _newest(self, part: Tensor, rows: np.ndarray) -> np.ndarray:
         """The frames to store, [n, ...]."""
@@ -268,18 +272,21 @@ def check_new(name: str, root: str | Path | None = None) -> Path:
     return folder
 
 
-def _described(observation_space: gym.Space[Any], action_space: gym.Space[Any], layout: Layout) -> dict[str, Any]:
-    """The metadata that Minari needs, with the space of a single frame."""
+def _frame_space(space: gym.Space[Any], stack: int) -> gym.Space[Any]:
+    if stack == 1:
+        return space
+    assert isinstance(space, spaces.Box)
+    return spaces.Box(space.low[-1], space.high[-1], dtype=space.dtype)
+
+
+def _described(frame_space: gym.Space[Any], action_space: gym.Space[Any]) -> dict[str, Any]:
+    """The metadata that Minari needs."""
     serialize = files.needs("minari.serialization").serialize_space
-    frame = observation_space
-    if layout.stack > 1:
-        assert isinstance(frame, spaces.Box)
-        frame = spaces.Box(frame.low[-1], frame.high[-1], dtype=frame.dtype)
     if not isinstance(action_space, spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary):
         raise ValueError(f"{type(action_space).__name__} actions cannot be recorded; use Box, Discrete, MultiDiscrete")
     return {
         "data_format": "hdf5",
         "jpeg_encoding": False,
-        "observation_space": serialize(frame),
+        "observation_space": serialize(frame_space),
         "action_space": serialize(action_space),
     }
