@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, NamedTuple
 
 import torch
@@ -43,6 +44,13 @@ class OfEpisodes(Task):
         self.data, self.config, self.device = source.data, config, device
         self.observation_space, self.action_space = self.data.observation_space, self.data.action_space
         self.env = self.data.env
+        settings = self.data.about.get("gymnast_env_settings", {})
+        self.env_settings = {
+            "env_options": json.dumps(settings.get("options") or {}),
+            "wrapper": list(settings.get("wrappers") or ()),
+            "max_episode_steps": settings.get("max_episode_steps"),
+            "frame_stack": settings.get("frame_stack", 1),
+        }
         self.check_augment()
         self.train, self.validation = by_episode(self.data, validation=source.validation, seed=source.split_seed)
         self.test = self.validation

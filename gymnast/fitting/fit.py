@@ -12,7 +12,9 @@ from typing import Any
 from gymnast.agents.base import LearningError
 from gymnast.agents.supervised.config import FitConfig
 from gymnast.agents.supervised.table import TASKS, config_class
-from gymnast.errors import RunError, UsageError, nearest
+from gymnast.envs.errors import EnvError
+from gymnast.errors import RunError, UsageError, first_line, nearest
+from gymnast.evaluation import play, trained
 from gymnast.fitting import pictures
 from gymnast.fitting import state as last_state
 from gymnast.fitting.measured import measured
@@ -22,7 +24,8 @@ from gymnast.fitting.state import FitState
 from gymnast.output.panel import Panel
 from gymnast.settings import agents
 from gymnast.settings.fit_options import FitOptions
-from gymnast.storage import folder, metrics_log
+from gymnast.settings.seeds import Seeds
+from gymnast.storage import checkpoint, folder, metrics_log, rebuild
 from gymnast.training import tracking
 from gymnast.training.parts import tensor_bytes
 from gymnast.training.resumed import usage_errors
@@ -72,6 +75,7 @@ def fit(
                 raise ValueError(f"task must be one of {', '.join(TASKS)}, got {task!r}{nearest(task, TASKS)}")
             config = config_class(task)() if config is None else config
             agents.import_backbone(config)
+            folder.check_name(options.out, env=options.dataset or options.env, agent=task, name=options.name)
             parts = Parts.make(task, options, config)
             needed = 4 * tensor_bytes(parts.task.network.state_dict())
             folder.check_space(options.out, needed)
@@ -167,11 +171,35 @@ def _run(parts: Parts, path: Path, *, state: FitState | None, stack: ExitStack) 
         else:
             exit_code = session.interrupts.exit_code
             panel.message(f"stopped at update {session.updates:,}; to continue: gymnast resume {path}")
-    except (RunError, LearningError, UsageError) as error:
+    except (RunError, LearningError, UsageError, EnvError) as error:
         panel.message(str(error))
     finally:
         writers.close(exit_code)
     return FitResult(path, exit_code, session.updates, values, files)
+
+
+def _played(parts: Parts, best: Path, session: FitSession) -> dict[str, float]:
+    """The returns of episodes with the kept policy, if the task fits one and its environment can be made."""
+    if parts.task.agent() is None or not parts.options.eval_episodes:
+        return {}
+    about, _ = checkpoint.read_agent(best)
+    episodes = parts.options.eval_episodes
+    try:
+        env = trained.settings_of(about).make(about.env, min(episodes, 8), device="cpu")
+    except ValueError as error:
+        session.panel.message(f"the policy was not played: {first_line(error)}")
+        return {}
+    try:
+        result = play.evaluate(
+            rebuild.load(best),
+            env,
+            episodes=episodes,
+            seed=Seeds.of(parts.options.seed).test,
+            interrupted=lambda: session.interrupts.received is not None,
+        )
+    finally:
+        env.close()
+    return {name: value for name, value in result.as_json().items() if name in ("mean_return", "std_return")}
 
 
 def _finish(parts: Parts, path: Path, session: FitSession) -> tuple[dict[str, float], dict[str, Path]]:
@@ -180,6 +208,7 @@ def _finish(parts: Parts, path: Path, session: FitSession) -> tuple[dict[str, fl
     if best.is_file():
         load_kept(parts.task, best)
     values, outputs = measured(parts.task, parts.task.test, parts.config.batch_size)
+    values |= _played(parts, best, session)
     session.final(values)
     files = {"checkpoint": best}
     try:

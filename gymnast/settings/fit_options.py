@@ -16,9 +16,9 @@ class FitOptions:
     env: str = field(default="", metadata={"metavar": "ID"})
     """Environment to record the data in, instead of a data set."""
     policy: str = field(default="random", metadata={"metavar": "random|RUN"})
-    """Who acts while data are recorded in env: random, or a trained run."""
+    """Who acts while data are recorded in env: random, or a trained run with its exploration."""
     env_steps: int = 20_000
-    """Steps to record in env."""
+    """Steps to record in env; a recording with the same settings is used again."""
     validation: float = 0.2
     """Share of the data to keep for validation: of episodes, whole ones."""
     split_seed: int | None = None
@@ -31,6 +31,8 @@ class FitOptions:
     """Stop after so many evaluations without a better one; 0 never stops early."""
     eval_every: int = 1
     """Epochs between evaluations."""
+    eval_episodes: int = 10
+    """Episodes to play at the end with a fitted policy; 0 plays none."""
     seed: int = 0
     """Seed of all random numbers of the run."""
     device: str = field(default="auto", metadata={"metavar": "DEVICE"})
@@ -71,7 +73,7 @@ class FitOptions:
         for name in ("env_steps", "epochs", "updates", "eval_every", "threads", "log_every"):
             if getattr(self, name) is not None:
                 at_least(name, getattr(self, name), 1)
-        for name in ("seed", "split_seed", "patience"):
+        for name in ("seed", "split_seed", "patience", "eval_episodes"):
             if getattr(self, name) is not None:
                 at_least(name, getattr(self, name), 0)
         if not 0.0 < self.validation < 1.0:

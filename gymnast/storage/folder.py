@@ -39,6 +39,16 @@ def check_space(out: str, needed: int) -> None:
         raise UsageError(f"out {out}: {short}; a smaller replay needs less space")
 
 
+def check_name(out: str, *, env: str, agent: str, name: str | None) -> None:
+    """Raise UsageError now if `create` would refuse the name."""
+    try:
+        check_new_folder_name(name)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    if name is not None and (path := folder(out, env=env, agent=agent) / name).exists():
+        raise UsageError(f"{path} already exists; continue it with `gymnast resume {path}`, or choose another name")
+
+
 def create(out: str, *, env: str, agent: str, name: str | None, seed: int) -> Path:
     """Make the folder `out/<env>/<agent>/<name or seed-time>`; UsageError if it cannot be made or is taken."""
     try:
