@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gymnast.networks.layers.activations import check_activation
-from gymnast.networks.layers.dense import dense, through
+from gymnast.networks.layers.dense import dense, spread, through
 from gymnast.networks.layers.init import initialise
 from gymnast.networks.layers.inputs import Obs
 
@@ -71,14 +71,10 @@ class Backbone(nn.Module, ABC):
         """Called once the weights have their initial values."""
 
     def forward(self, obs: Obs) -> Tensor:
-        return through(
-            self.read(obs),
-            self.layers,
-            self.norms,
-            self.activations,
-            dropout=self.dropout,
-            shortcuts=self.shortcuts,
-        )
+        parts = self.read(obs), self.layers, self.norms, self.activations
+        if self.shortcuts or self.dropout is not None:
+            return spread(*parts, dropout=self.dropout, shortcuts=self.shortcuts)
+        return through(*parts)
 
 
 def one_norm(name: str, norm: str, layer_norm: bool) -> str:
@@ -88,7 +84,9 @@ def one_norm(name: str, norm: str, layer_norm: bool) -> str:
         ValueError: both are given.
     """
     if layer_norm and norm != "none":
-        raise ValueError(f"network {name}: norm {norm} cannot be combined with layer_norm, which has its place")
+        raise ValueError(
+            f"network {name}: norm {norm} cannot be combined with layer_norm, which normalises the same layers"
+        )
     return "layer" if layer_norm else norm
 
 
