@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gymnast.networks.layers.activations import check_activation
-from gymnast.networks.layers.dense import dense, through
+from gymnast.networks.layers.dense import dense, spread, through
 from gymnast.networks.layers.init import initialise
 from gymnast.networks.layers.inputs import Obs
 
@@ -75,14 +75,10 @@ class Backbone(nn.Module, ABC):
 
     def onward(self, vector: Tensor) -> Tensor:
         """Vectors [..., width] through the fully connected layers, to [..., out_features]."""
-        return through(
-            vector,
-            self.layers,
-            self.norms,
-            self.activations,
-            dropout=self.dropout,
-            shortcuts=self.shortcuts,
-        )
+        parts = vector, self.layers, self.norms, self.activations
+        if self.shortcuts or self.dropout is not None:
+            return spread(*parts, dropout=self.dropout, shortcuts=self.shortcuts)
+        return through(*parts)
 
 
 def one_norm(name: str, norm: str, layer_norm: bool) -> str:
@@ -92,7 +88,9 @@ def one_norm(name: str, norm: str, layer_norm: bool) -> str:
         ValueError: both are given.
     """
     if layer_norm and norm != "none":
-        raise ValueError(f"network {name}: norm {norm} cannot be combined with layer_norm, which has its place")
+        raise ValueError(
+            f"network {name}: norm {norm} cannot be combined with layer_norm, which normalises the same layers"
+        )
     return "layer" if layer_norm else norm
 
 

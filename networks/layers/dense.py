@@ -37,16 +37,23 @@ def dense(width: int, sizes: Sequence[int], *, activation: str, norm: str, short
     return Dense(layers, norms, named.functions(made), width)
 
 
-def through(
+def through(features: Tensor, layers: nn.ModuleList, norms: nn.ModuleList, activations: Sequence[Activate]) -> Tensor:
+    """Features [B, F] through layers, each with its normalisation and its activation."""
+    for layer, norm, activate in zip(layers, norms, activations, strict=True):
+        features = activate(norm(layer(features)))
+    return features
+
+
+def spread(
     features: Tensor,
     layers: nn.ModuleList,
     norms: nn.ModuleList,
     activations: Sequence[Activate],
     *,
-    dropout: nn.Module | None = None,
-    shortcuts: bool = False,
+    dropout: nn.Module | None,
+    shortcuts: bool,
 ) -> Tensor:
-    """Features [..., F] through layers, each with its normalisation and its activation, and dropout after it."""
+    """Like `through`, with dropout after each layer, or shortcuts from all earlier ones."""
     for layer, norm, activate in zip(layers, norms, activations, strict=True):
         output = activate(norm(layer(features)))
         if dropout is not None:
