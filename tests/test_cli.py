@@ -469,7 +469,7 @@ def test_help_of_gymnast(words: list[str], capsys: pytest.CaptureFixture[str]) -
 
 @pytest.mark.parametrize(
     ("command", "needle"),
-    [("train", "q-learning"), ("resume", "RUN"), ("evaluate", "--against-optimal"), ("list", "agents|envs")],
+    [("train", "q-learning"), ("resume", "RUN"), ("evaluate", "--against-optimal"), ("list", "agents|datasets|envs")],
 )
 def test_help_of_commands(command: str, needle: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command, "--help"]) == 0
