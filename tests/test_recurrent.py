@@ -63,12 +63,13 @@ def test_a_boundary_inside_a_sequence_is_the_boundary_of_two_sequences(cell: str
     start = torch.zeros(2, 9, dtype=torch.bool)
     start[:, 4] = True
     none = torch.zeros(2, 9, dtype=torch.bool)
-    output, after = made(features, start, memory)
-    first, _ = made(features[:, :4], none[:, :4], memory)
-    second, second_after = made(features[:, 4:], none[:, 4:], torch.zeros_like(memory))
+    output, after = made(features, start, memory), made.after(features, start, memory)
+    first = made(features[:, :4], none[:, :4], memory)
+    second = made(features[:, 4:], none[:, 4:], torch.zeros_like(memory))
+    second_after = made.after(features[:, 4:], none[:, 4:], torch.zeros_like(memory))
     assert torch.allclose(output, torch.cat([first, second], 1), atol=1e-6)
     assert torch.allclose(after, second_after, atol=1e-6)
-    without, _ = made(features, none, memory)
+    without = made(features, none, memory)
     assert torch.allclose(output[:, :4], without[:, :4], atol=1e-6)
     assert (output[:, 4:] - without[:, 4:]).abs().amax() > 1e-3  # it would be seen if the memory went on
 
@@ -81,7 +82,7 @@ def test_sequences_equal_single_steps_wherever_episodes_begin(cell: str, share: 
     features = torch.randn(rows, steps, 3, generator=rng, requires_grad=True)
     memory = torch.randn(rows, made.memory_size, generator=rng)
     start = torch.rand(rows, steps, generator=rng) < share
-    output, after = made(features, start, memory)
+    output, after = made(features, start, memory), made.after(features, start, memory)
     naive = torch.zeros(rows, steps, 5)
     remembered = [memory[row : row + 1] for row in range(rows)]
     for row in range(rows):
@@ -328,7 +329,7 @@ def test_stored_memory_is_the_actors_and_acting_is_the_sequences_forward(cell: A
         batch = learner.replay.sample()
         assert isinstance(batch, SequenceBatch)
         with torch.no_grad():
-            features, _ = learner.online.features(batch.obs, batch.start, warmed(learner.online, batch))
+            features = learner.online.features(batch.obs, batch.start, warmed(learner.online, batch))
             q = learner.online.read(features)[..., 0]
         begin = learner.replay._begin(batch.index.numpy())
         for place, slot in enumerate(begin.tolist()):

@@ -37,7 +37,7 @@ class Trunk(nn.Module):
         """Observations [B * L, ...] of sequences, bool [B, L] and the memory before them [B, M] to [B * L, H]."""
         assert self.core is not None
         features: Tensor = self.backbone(obs)
-        output: Tensor = self.core(features.view(*start.shape, -1), start, memory)[0]
+        output: Tensor = self.core(features.view(*start.shape, -1), start, memory)
         return output.flatten(0, 1)
 
 

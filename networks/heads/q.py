@@ -148,7 +148,7 @@ class QNetwork(nn.Module):
 class RecurrentQNetwork(QNetwork):
     """A backbone, a recurrent core and a head (Hausknecht & Stone 2015).
 
-    `step` takes one observation, for acting; `features` and `read` take sequences, for learning. Called like any Q
+    `step` takes one observation, for acting; `features`, `after` and `read` take sequences, for learning. Called like any Q
     network, it values first observations, with an empty memory.
     """
 
@@ -175,15 +175,22 @@ class RecurrentQNetwork(QNetwork):
         features, memory = self.core.step(self.backbone(obs), memory)
         return self.head(features, noise), memory
 
-    def features(self, obs: Obs, start: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
-        """Sequences [B, T, ...] with bool [B, T] and the memory before them [B, M] to [B, T, H] and the memory after.
+    def features(self, obs: Obs, start: Tensor, memory: Tensor) -> Tensor:
+        """Sequences [B, T, ...] with bool [B, T] and the memory before them [B, M] to [B, T, H].
 
         The backbone sees all B * T observations at once; the memory is zero before each one that `start` marks.
         """
-        rows, steps = start.shape
+        features: Tensor = self.core(self._seen(obs, start), start, memory)
+        return features
+
+    def after(self, obs: Obs, start: Tensor, memory: Tensor) -> Tensor:
+        """The memory [B, M] after the sequences that `features` takes."""
+        return self.core.after(self._seen(obs, start), start, memory)
+
+    def _seen(self, obs: Obs, start: Tensor) -> Tensor:
+        """What the backbone makes of them, [B, T, F]."""
         seen: Tensor = self.backbone(_merged(obs))
-        features, memory = self.core(seen.view(rows, steps, -1), start, memory)
-        return features, memory
+        return seen.view(*start.shape, -1)
 
     def read(self, features: Tensor, noise: Tensor | None = None) -> Tensor:
         """The head on features [B, T, H]: values [B, T, A, K]; `noise` has B * T rows or one."""

@@ -8,9 +8,13 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from gymnast.networks.fast.gru import GRUSequence
 from gymnast.networks.layers.inputs import Obs
+from gymnast.networks.layers.segments import Segments
 
 Cell = Literal["lstm", "gru"]
+FEW_ROWS = 48
+"""Sequences side by side up to which gymnast's own GRU is the faster one on the CPU."""
 
 
 class Core(nn.Module):
@@ -36,30 +40,37 @@ class Core(nn.Module):
         hidden = torch.gru_cell(features, memory, *weights)
         return hidden, hidden
 
-    def forward(self, features: Tensor, start: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
-        """A sequence: [B, T, F], bool [B, T] and [B, M] to [B, T, units] and the memory after it.
+    def forward(self, features: Tensor, start: Tensor, memory: Tensor) -> Tensor:
+        """A sequence: [B, T, F], bool [B, T] and the memory before it [B, M] to [B, T, units].
 
-        The memory is zero before every step that `start` marks. Between two such steps, of whichever row, one kernel
-        runs over all of the time.
+        The memory is zero before every step that `start` marks. All parts between such steps that have about the same
+        length run side by side.
         """
+        segments = Segments(start)
+        outputs = [
+            self._run(part, before)[0]
+            for part, before in zip(segments.split(features), segments.memories(memory), strict=True)
+        ]
+        return segments.join(outputs, features.shape[1])
+
+    def after(self, features: Tensor, start: Tensor, memory: Tensor) -> Tensor:
+        """The memory [B, M] after a sequence: of `forward`'s arguments only what follows the last starts matters."""
         steps = features.shape[1]
-        cuts = [0, *(start[:, 1:].any(0).nonzero().flatten() + 1).tolist(), steps]
-        outputs = []
-        for first, last in itertools.pairwise(cuts):
-            memory = reset(memory, start[:, first])
-            if last - first == 1:
-                output, memory = self.step(features[:, first], memory)
-                outputs.append(output.unsqueeze(1))
-            else:
-                output, memory = self._run(features[:, first:last], memory)
-                outputs.append(output)
-        return torch.cat(outputs, 1), memory
+        last = (start * torch.arange(1, steps + 1, device=start.device)).amax(1) - 1  # [B], -1 for none
+        cuts = [*sorted({0, *last.clamp(min=0).tolist()}), steps]
+        for first, end in itertools.pairwise(cuts):
+            memory = self._run(features[:, first:end], reset(memory, last == first))[1]
+        return memory
 
     def _run(self, features: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """[S, L, F] and the memory before them [S, M] to [S, L, units] and the memory after them."""
         if isinstance(self.layer, nn.LSTM):
             hidden, cell = (part.unsqueeze(0).contiguous() for part in memory.chunk(2, 1))
             output, (hidden, cell) = self.layer(features, (hidden, cell))
             return output, torch.cat([hidden[0], cell[0]], 1)
+        if features.is_cpu and len(features) <= FEW_ROWS and features.dtype == torch.float32:
+            output = GRUSequence.apply(features, memory, *self.layer.all_weights[0])  # type: ignore[no-untyped-call]
+            return output, output[:, -1]
         output, hidden = self.layer(features, memory.unsqueeze(0))
         return output, hidden[0]
 
