@@ -12,9 +12,9 @@ the same number of torch's threads. Stable-Baselines3 and Tianshou come with `pi
 another environment's interpreter (`--peer-python`). `--only` runs one contender, `--profile` prints its time by torch's
 operators, `--compile` compiles our updates (`compile_s`: seconds of the first rollout's learning, not in the rates).
 
-With `--recurrent` the contenders are our PPO and sb3-contrib's RecurrentPPO, each with two recurrent layers of `--units`
-and two MLPs of 64 and 64, one for the policy and one for the value (ours with the MLP first, theirs with the LSTM
-first). RecurrentPPO has only LSTMs: it stays the peer of our other kinds of memory.
+With `--recurrent` the contenders are our PPO and sb3-contrib's RecurrentPPO, each with two recurrent layers of
+`--units` and two MLPs of 64 and 64, one for the policy and one for the value (ours with the MLP first, theirs with the
+LSTM first). RecurrentPPO has only LSTMs, which are also the peer of our other kinds of memory.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from contest import Profiler, Result, Timed, clocked
 GAMES = {"cartpole": "CartPole-v1", "pong": "PongNoFrameskip-v4"}
 ENVS = {"cartpole": (8, 16), "pong": (8,)}
 STEPS = {"cartpole": 20_480, "pong": 2_048}
-RECURRENT = ("none", "lstm", "gru")
+RECURRENT = ("none", "lstm", "gru", "transformer")
 RECURRENT_CONTENDERS = ("gymnast-ppo", "sb3-ppo")
 WARM_UP = 1_000
 GAMMA, CLIP, VALUE_COEF, MAX_GRAD_NORM, EPS, DECAY = 0.99, 0.2, 0.5, 0.5, 1e-5, 0.99

@@ -416,7 +416,7 @@ def test_help_says_types_and_defaults_as_a_person_would(capsys: pytest.CaptureFi
     for shown in (
         "--learning-rate FLOAT or schedule",
         "--hidden-sizes INT ... ",
-        "--recurrent none|lstm|gru",
+        "--recurrent none|lstm|gru|transformer",
         "--network NAME",
         "--env-options JSON",
         "--stop-return FLOAT",

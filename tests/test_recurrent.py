@@ -383,7 +383,7 @@ def test_life_loss_cuts_the_bootstrap_but_not_the_memory() -> None:
         ({"sequence_period": 6}, "sequence_period must be <= sequence_length 5, got 6"),
         ({"memory_size": 0}, "memory_size must be >= 1, got 0"),
         ({"priority_eta": 1.5}, "priority_eta must be between 0 and 1, got 1.5"),
-        ({"recurrent": "rnn"}, "recurrent must be one of none, lstm, gru, got 'rnn'"),
+        ({"recurrent": "rnn"}, "recurrent must be one of none, lstm, gru, transformer, got 'rnn'"),
     ],
 )
 def test_bad_options_fail_in_one_line(changes: dict[str, Any], message: str) -> None:

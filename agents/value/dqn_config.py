@@ -16,7 +16,7 @@ from gymnast.networks.heads.q import Aggregation
 from gymnast.networks.layers.activations import ACTIVATIONS
 from gymnast.networks.layers.init import INITS
 from gymnast.networks.layers.noisy import Noise
-from gymnast.networks.layers.recurrent import Cell
+from gymnast.networks.layers.recurrent import Recurrent, check_recurrent
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,16 @@ class DQNConfig:
     """Quantiles learned by quantile values, or drawn per update by implicit ones."""
     kappa: float = 1.0
     """Threshold at which the quantile Huber loss becomes linear; 0 for the plain quantile loss."""
-    recurrent: Literal["none"] | Cell = "none"
-    """Add a recurrent layer and learn from sequences (R2D2, Kapturowski et al. 2019)."""
+    recurrent: Literal["none"] | Recurrent = "none"
+    """Add a recurrent layer, or a transformer that attends to recent steps, and learn from sequences (R2D2)."""
     memory_size: int = 128
-    """Units of the recurrent layer."""
+    """Units of the recurrent layer, or the width of the transformer."""
+    recurrent_steps: int | None = None
+    """Steps of the episode that a transformer attends to, the current one included. Default: 32."""
+    recurrent_layers: int | None = None
+    """Layers of a transformer. Default: 1."""
+    recurrent_heads: int | None = None
+    """Attention heads of a transformer. Default: 4."""
     sequence_length: int = 20
     """Steps of a sequence that the loss covers."""
     burn_in: int = 10
@@ -153,6 +159,7 @@ class DQNConfig:
         for name in ("epsilon", "noisy_epsilon", "priority_beta"):
             schedule(getattr(self, name), name=name, high=1.0)
         optimizers.check(self.optimizer, self.optimizer_eps, captured=self.cuda_graphs)
+        check_recurrent(self)
         if self.compile and self.recurrent != "none":
             raise ValueError(
                 f"compile needs recurrent none, got {self.recurrent}: every step would be compiled separately"
@@ -181,5 +188,5 @@ CHOICES: dict[str, Collection[str]] = {
     "priority": ("proportional", "rank"),
     "noise": get_args(Noise),
     "dueling_aggregation": get_args(Aggregation),
-    "recurrent": ("none", *get_args(Cell)),
+    "recurrent": ("none", *get_args(Recurrent)),
 }

@@ -116,7 +116,6 @@ def run_forward(projected: Array, weight: Array, bias: Array, states: Array, gat
     steps, rows, width = projected.shape
     units = width // 3
     product = np.empty((rows, width), projected.dtype)
-    one = projected.dtype.type(1.0)
     for t in range(steps):
         for b in range(rows):
             product[b] = bias

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gymnast.networks.layers.activations import ACTIVATIONS
+from gymnast.networks.layers.gated_transformer import GatedTransformer
 from gymnast.networks.layers.inputs import Obs
 from gymnast.networks.layers.noisy import Linear
 from gymnast.networks.layers.recurrent import Core, _merged
@@ -146,14 +147,20 @@ class QNetwork(nn.Module):
 
 
 class RecurrentQNetwork(QNetwork):
-    """A backbone, a recurrent core and a head (Hausknecht & Stone 2015).
+    """A backbone, a recurrent core or a transformer, and a head (Hausknecht & Stone 2015).
 
-    `step` takes one observation, for acting; `features`, `after` and `read` take sequences, for learning. Called like any Q
-    network, it values first observations, with an empty memory.
+    `step` takes one observation, for acting; `features`, `after` and `read` take sequences, for learning. Called like
+    any Q network, it values first observations, with an empty memory.
     """
 
     def __init__(
-        self, backbone: nn.Module, core: Core, head: nn.Module, *, noise_size: int = 0, fractions: int = 0
+        self,
+        backbone: nn.Module,
+        core: Core | GatedTransformer,
+        head: nn.Module,
+        *,
+        noise_size: int = 0,
+        fractions: int = 0,
     ) -> None:
         super().__init__(backbone, head, noise_size=noise_size, fractions=fractions)
         self.core = core

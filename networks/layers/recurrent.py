@@ -3,18 +3,37 @@
 from __future__ import annotations
 
 import itertools
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from gymnast.networks.fast.gru import GRUSequence
+from gymnast.networks.layers.gated_transformer import GatedTransformer
 from gymnast.networks.layers.inputs import Obs
 from gymnast.networks.layers.segments import Segments
 
 Cell = Literal["lstm", "gru"]
+Recurrent = Literal["lstm", "gru", "transformer"]
+TRANSFORMER = {"recurrent_steps": 32, "recurrent_layers": 1, "recurrent_heads": 4}
+"""The options that only a transformer has, with their defaults."""
 FEW_ROWS = 48
 """Sequences side by side up to which gymnast's own GRU is the faster one on the CPU."""
+
+
+class RecurrentConfig(Protocol):
+    """The settings of a config that describe its memory; those of a transformer are None for their defaults."""
+
+    @property
+    def recurrent(self) -> str: ...
+    @property
+    def memory_size(self) -> int: ...
+    @property
+    def recurrent_steps(self) -> int | None: ...
+    @property
+    def recurrent_layers(self) -> int | None: ...
+    @property
+    def recurrent_heads(self) -> int | None: ...
 
 
 class Core(nn.Module):
@@ -73,6 +92,36 @@ class Core(nn.Module):
             return output, output[:, -1]
         output, hidden = self.layer(features, memory.unsqueeze(0))
         return output, hidden[0]
+
+
+def build_core(config: RecurrentConfig, in_features: int) -> Core | GatedTransformer | None:
+    """The memory that a config names, between `in_features` and the head; None without one."""
+    if config.recurrent == "none":
+        return None
+    if config.recurrent == "transformer":
+        window, layers, heads = (_option(config, name) for name in TRANSFORMER)
+        return GatedTransformer(in_features, config.memory_size, window=window, layers=layers, heads=heads)
+    return Core(config.recurrent, in_features, config.memory_size)  # type: ignore[arg-type]
+
+
+def check_recurrent(config: RecurrentConfig) -> None:
+    """Raise ValueError for a transformer's options out of range, or without a transformer."""
+    given = [name for name in TRANSFORMER if getattr(config, name) is not None]
+    if given and config.recurrent != "transformer":
+        raise ValueError(f"{given[0]} needs recurrent transformer, got {config.recurrent}")
+    for name in given:
+        low = 2 if name == "recurrent_steps" else 1
+        if getattr(config, name) < low:
+            raise ValueError(f"{name} must be >= {low}, got {getattr(config, name)}")
+    heads = _option(config, "recurrent_heads")
+    if config.recurrent == "transformer" and config.memory_size % heads:
+        raise ValueError(f"memory_size must be a multiple of recurrent_heads {heads}, got {config.memory_size}")
+
+
+def _option(config: RecurrentConfig, name: str) -> int:
+    """A transformer's option, or its default."""
+    value: int | None = getattr(config, name)
+    return TRANSFORMER[name] if value is None else value
 
 
 def reset(memory: Tensor, start: Tensor) -> Tensor:

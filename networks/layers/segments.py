@@ -53,14 +53,16 @@ class Segments:
 
     def split(self, features: Tensor) -> list[Tensor]:
         """[B, T, F] to [S, L, F] of each group."""
-        rows = features.flatten(0, 1).index_select(0, self._index).split([rows * steps for rows, steps in self.groups])
-        return [part.view(*group, -1) for part, group in zip(rows, self.groups, strict=True)]
+        rows = features.flatten(0, 1).index_select(0, self._index)
+        parts = torch.split(rows, [group.rows * group.steps for group in self.groups])
+        return [part.view(*group, -1) for part, group in zip(parts, self.groups, strict=True)]
 
     def memories(self, memory: Tensor) -> list[Tensor]:
         """The memory of each row, [B, M], to those before the segments of each group, [S, M]."""
         padded = torch.cat([memory, memory.new_zeros(1, memory.shape[1])])
-        return list(padded.index_select(0, self._row).split([group.rows for group in self.groups]))
+        return list(torch.split(padded.index_select(0, self._row), [group.rows for group in self.groups]))
 
     def join(self, outputs: list[Tensor], steps: int) -> Tensor:
         """Outputs [S, L, H] of each group to [B, T, H]."""
-        return torch.cat([part.flatten(0, 1) for part in outputs]).index_select(0, self._place).unflatten(0, (-1, steps))  # type: ignore[no-any-return, no-untyped-call]
+        rows = torch.cat([part.flatten(0, 1) for part in outputs]).index_select(0, self._place)
+        return rows.view(-1, steps, rows.shape[1])
