@@ -2,7 +2,8 @@
 
 torch runs its GRU there step by step, and autograd keeps a dozen nodes for each step; its LSTM is one call of oneDNN.
 The equations are torch's own (the reset gate after the product) and tests compare both. Gain over torch's layer,
-forward and backward pass, `python benchmarks/fast.py`: 4 to 6 times for sequences of 2 to 12 rows and 64 to 256 units.
+forward and backward pass of 64 to 256 units, `python benchmarks/fast.py`: 4.7 to 11 times for 2 sequences of 128 steps,
+1.5 to 2.6 times for 12 of 25, 1.1 to 1.6 times for 32 of 20.
 """
 
 from __future__ import annotations

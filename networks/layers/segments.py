@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-SHORTEST = 0.6
-"""Length of a group's shortest segment as a share of its longest: shorter ones cost more as padding than apart."""
+PADDING = 60
+"""Most steps of padding in a group: more cost as much as a group of its own, with its calls of the layer."""
 
 
 class Group(NamedTuple):
@@ -37,7 +37,8 @@ class Segments:
         index, place, offset, first = [], np.empty(batch * time, np.int64), 0, 0
         while first < len(lengths):
             longest = int(lengths[first])
-            last = int(np.searchsorted(-lengths, -SHORTEST * longest, "right"))
+            padding = (longest - lengths[first:]).cumsum()
+            last = first + int(np.searchsorted(padding, PADDING, "right"))
             step, length = np.arange(longest), lengths[first:last, None]
             steps = at[first:last, None] + np.minimum(step, length - 1)  # [S, L]
             within = step < length
