@@ -2,7 +2,7 @@
 
     python benchmarks/actor_critic.py [--env cartpole] [--threads 1 2] [--envs 8 16] [--rounds 3] [--peer-python PATH]
     python benchmarks/actor_critic.py --env pong
-    python benchmarks/actor_critic.py --recurrent lstm --envs 8 [--units 128] [--peer-python PATH]
+    python benchmarks/actor_critic.py --recurrent lstm [--units 128] [--peer-python PATH]
     python benchmarks/actor_critic.py --only gymnast-ppo --threads 1 --envs 8 --profile
 
 PPO learns from 128 steps of each environment in 4 epochs of 4 minibatches by Adam, A2C from 5 steps at once by RMSProp.

@@ -18,7 +18,8 @@ from gymnast.agents.value.values import (
 )
 from gymnast.networks.backbones.convolutional import ConvNet
 from gymnast.networks.build import Backbone, build, default_sizes
-from gymnast.networks.heads.q import DuelingHead, ImplicitHead, QHead, QNetwork, RecurrentQNetwork
+from gymnast.networks.heads.q import DuelingHead, ImplicitHead, QHead, QNetwork
+from gymnast.networks.heads.recurrent_q import RecurrentQNetwork
 from gymnast.networks.layers.init import initialise
 from gymnast.networks.layers.noisy import Linear, NoisyLayers
 from gymnast.networks.layers.recurrent import build_core

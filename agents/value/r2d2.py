@@ -13,7 +13,7 @@ from gymnast.agents.maths.td import allowed, chosen
 from gymnast.agents.value.q_actor import OffPolicy, QActor
 from gymnast.agents.value.values import Values
 from gymnast.envs.step import Obs
-from gymnast.networks.heads.q import RecurrentQNetwork
+from gymnast.networks.heads.recurrent_q import RecurrentQNetwork
 from gymnast.networks.layers.noisy import draw_noise
 from gymnast.networks.layers.recurrent import reset
 from gymnast.replay.sequences import SequenceBatch

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from gymnast.networks.fast.gru import GRUSequence
 from gymnast.networks.layers.gated_transformer import GatedTransformer
-from gymnast.networks.layers.inputs import Obs
 from gymnast.networks.layers.segments import Segments
 
 Cell = Literal["lstm", "gru"]
@@ -127,10 +126,3 @@ def _option(config: RecurrentConfig, name: str) -> int:
 def reset(memory: Tensor, start: Tensor) -> Tensor:
     """The memory [N, M] with zeros in the rows that begin an episode, bool [N]."""
     return memory.masked_fill(start.unsqueeze(1), 0.0)
-
-
-def _merged(obs: Obs) -> Obs:
-    """Observations [B, T, ...] as [B * T, ...]."""
-    if isinstance(obs, dict):
-        return {key: _merged(part) for key, part in obs.items()}
-    return obs.flatten(0, 1)
