@@ -2,6 +2,7 @@
 
     python benchmarks/actor_critic.py [--env cartpole] [--threads 1 2] [--envs 8 16] [--rounds 3] [--peer-python PATH]
     python benchmarks/actor_critic.py --env pong
+    python benchmarks/actor_critic.py --recurrent lstm [--units 128] [--peer-python PATH]
     python benchmarks/actor_critic.py --only gymnast-ppo --threads 1 --envs 8 --profile
 
 PPO learns from 128 steps of each environment in 4 epochs of 4 minibatches by Adam, A2C from 5 steps at once by RMSProp.
@@ -10,6 +11,10 @@ contenders take turns within a round, and each is timed after its warm-up, from 
 the same number of torch's threads. Stable-Baselines3 and Tianshou come with `pip install -e .[bench]`, or are in
 another environment's interpreter (`--peer-python`). `--only` runs one contender, `--profile` prints its time by torch's
 operators, `--compile` compiles our updates (`compile_s`: seconds of the first rollout's learning, not in the rates).
+
+With `--recurrent` the contenders are our PPO and sb3-contrib's RecurrentPPO, each with two recurrent layers of
+`--units` and two MLPs of 64 and 64, one for the policy and one for the value (ours with the MLP first, theirs with the
+LSTM first). RecurrentPPO has only LSTMs, which are also the peer of our other kinds of memory.
 """
 
 from __future__ import annotations
@@ -25,10 +30,14 @@ from contest import Profiler, Result, Timed, clocked
 GAMES = {"cartpole": "CartPole-v1", "pong": "PongNoFrameskip-v4"}
 ENVS = {"cartpole": (8, 16), "pong": (8,)}
 STEPS = {"cartpole": 20_480, "pong": 2_048}
+RECURRENT = ("none", "lstm", "gru", "transformer")
+RECURRENT_CONTENDERS = ("gymnast-ppo", "sb3-ppo")
 WARM_UP = 1_000
 GAMMA, CLIP, VALUE_COEF, MAX_GRAD_NORM, EPS, DECAY = 0.99, 0.2, 0.5, 0.5, 1e-5, 0.99
 SB3_TARGETS = {("cartpole", 8): 1.8, ("cartpole", 16): 1.9, ("pong", 8): 1.5}
 """How many times as fast as Stable-Baselines3 our agents are to be."""
+RECURRENT_TARGET = 3.0
+"""How many times as fast as RecurrentPPO ours is to be in CartPole with 8 environments."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +64,8 @@ class Task:
     envs: int
     steps: int
     compile: bool
+    recurrent: str = "none"
+    units: int = 128
 
     @property
     def algorithm(self) -> Algorithm:
@@ -133,11 +144,13 @@ def _config(task: Task) -> Any:
         optimizer_eps=EPS,
         clip_rewards=task.env == "pong",
         compile=task.compile,
+        recurrent=task.recurrent,
+        memory_size=task.units,
     )
 
 
 def run_stable_baselines3(task: Task, profiler: Profiler) -> Result:
-    """Stable-Baselines3's PPO and A2C, by `learn`."""
+    """Stable-Baselines3's PPO and A2C, and sb3-contrib's RecurrentPPO, by `learn`."""
     from stable_baselines3 import A2C, PPO
     from stable_baselines3.common.env_util import make_atari_env, make_vec_env
     from stable_baselines3.common.vec_env import VecFrameStack
@@ -161,8 +174,9 @@ def run_stable_baselines3(task: Task, profiler: Profiler) -> Result:
         "seed": 0,
     }
     if task.name == "ppo":
-        size = task.rollout // algorithm.minibatches
-        model = PPO(policy, env, batch_size=size, n_epochs=algorithm.epochs, clip_range=CLIP, **settings)
+        settings["batch_size"] = task.rollout // algorithm.minibatches
+        settings |= {"n_epochs": algorithm.epochs, "clip_range": CLIP}
+        model = PPO(policy, env, **settings) if task.recurrent == "none" else _recurrent_ppo(task, env, settings)
     else:
         model = A2C(policy, env, rms_prop_eps=EPS, **settings)
     model.learn(task.warm_up * task.rollout)
@@ -170,6 +184,12 @@ def run_stable_baselines3(task: Task, profiler: Profiler) -> Result:
         timed = Timed(model._n_updates * algorithm.minibatches)  # it counts epochs
         model.learn(task.rollouts * task.rollout, reset_num_timesteps=False)
         return task.result(timed, model._n_updates * algorithm.minibatches)
+
+
+def _recurrent_ppo(task: Task, env: Any, settings: dict[str, Any]) -> Any:
+    from sb3_contrib import RecurrentPPO
+
+    return RecurrentPPO("MlpLstmPolicy", env, policy_kwargs={"lstm_hidden_size": task.units}, **settings)
 
 
 def run_tianshou(task: Task, profiler: Profiler) -> Result:
@@ -266,7 +286,9 @@ RUNS = {"gymnast": run_gymnast, "sb3": run_stable_baselines3, "tianshou": run_ti
 CONTENDERS = {f"{who}-{name}": (run, name) for name in ALGORITHMS for who, run in RUNS.items()}
 
 
-def targets(env: str, envs: int) -> contest.Targets:
+def targets(env: str, envs: int, *, recurrent: bool) -> contest.Targets:
+    if recurrent:
+        return {"gymnast-ppo": {"sb3-ppo": RECURRENT_TARGET if (env, envs) == ("cartpole", 8) else None}}
     sb3 = SB3_TARGETS.get((env, envs))
     return {f"gymnast-{name}": {f"sb3-{name}": sb3, f"tianshou-{name}": None} for name in ALGORITHMS}
 
@@ -275,35 +297,43 @@ def main() -> None:
     parser = contest.parser(__doc__, CONTENDERS, envs=())
     parser.add_argument("--env", choices=GAMES, default="cartpole")
     parser.add_argument("--compile", action="store_true", help="compile our updates")
+    parser.add_argument("--recurrent", choices=RECURRENT, default="none", help="layer that remembers the episode")
+    parser.add_argument("--units", type=int, default=128, help="units of each recurrent layer")
     arguments = parser.parse_args()
     envs_list, steps = arguments.envs or ENVS[arguments.env], arguments.steps or STEPS[arguments.env]
+    recurrent = {"recurrent": arguments.recurrent, "units": arguments.units}
+    only = [name for name in arguments.only if arguments.recurrent == "none" or name in RECURRENT_CONTENDERS]
+    if not only:
+        parser.error(f"--recurrent compares only {', '.join(RECURRENT_CONTENDERS)}")
     if arguments.worker or arguments.profile:
-        run, name = CONTENDERS[arguments.only[0]]
-        task = Task(name, arguments.env, envs_list[0], steps, arguments.compile)
+        run, name = CONTENDERS[only[0]]
+        task = Task(name, arguments.env, envs_list[0], steps, arguments.compile, **recurrent)
         contest.work(lambda profiler: run(task, profiler), threads=arguments.threads[0], profile=arguments.profile)
         return
     figures = []
     for envs in envs_list:
         medians = []
         for threads in arguments.threads:
-            options = {"threads": threads, "envs": envs, "steps": steps, "env": arguments.env}
+            options = {"threads": threads, "envs": envs, "steps": steps, "env": arguments.env, **recurrent}
+            options["compile"] = arguments.compile
             rounds = contest.take_turns(
-                __file__,
-                arguments.only,
-                {**options, "compile": arguments.compile},
-                rounds=arguments.rounds,
-                peer_python=arguments.peer_python,
+                __file__, only, options, rounds=arguments.rounds, peer_python=arguments.peer_python
             )
-            setting = f"{GAMES[arguments.env]}, {threads} torch threads, {envs} environments"
-            medians.append(contest.table(setting, rounds))
-            contest.ratios("  ratios", medians[-1], targets(arguments.env, envs))
-            figures.append({**options, "compile": arguments.compile, "rounds": rounds})
+            medians.append(contest.table(_setting(options), rounds))
+            goals = targets(arguments.env, envs, recurrent=arguments.recurrent != "none")
+            contest.ratios("  ratios", medians[-1], goals)
+            figures.append({**options, "rounds": rounds})
         if len(medians) > 1:
-            contest.ratios(
-                f"\neach at its best, {envs} environments", contest.best(medians), targets(arguments.env, envs)
-            )
+            contest.ratios(f"\neach at its best, {envs} environments", contest.best(medians), goals)
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=1), encoding="utf-8")
+
+
+def _setting(options: dict[str, Any]) -> str:
+    setting = f"{GAMES[options['env']]}, {options['threads']} torch threads, {options['envs']} environments"
+    if options["recurrent"] == "none":
+        return setting
+    return f"{setting}, recurrent {options['recurrent']} of {options['units']} units"
 
 
 if __name__ == "__main__":

@@ -5,8 +5,9 @@
 Two agents with the same weights, one of them confined to autograd and to torch's forward pass, compute the gradient of
 the same batch (loss, backward pass and clipping, without the optimizer's step), or choose actions for the same
 observations. They take turns within a round, on one thread; the time is the process's own, so that a busy machine
-disturbs it little. The ratio is the median over the rounds, with the lowest and the highest one. `difference` is the
-largest one between both gradients, relative to the largest entry.
+disturbs it little. A GRU layer's forward and backward pass is compared with torch's in the same way. The ratio is the
+median over the rounds, with the lowest and the highest one. `difference` is the largest one between both gradients,
+relative to the largest entry.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import torch
 
 from gymnast.agents import DQN, PQN, ActorCritic, ActorCriticConfig, DQNConfig, PQNConfig
 from gymnast.envs import make
+from gymnast.networks.layers.recurrent import Core
 from gymnast.training.loop import Loop
 
 GRADIENTS: dict[str, tuple[Any, Any, str, int]] = {
@@ -38,6 +40,13 @@ ACTING: dict[str, tuple[Any, Any, str, int]] = {
     "DQN, MLP 120-84, 8 rows": (DQN, DQNConfig(epsilon=0.05), "CartPole-v1", 8),
     "PPO, 8 rows": (ActorCritic, ActorCriticConfig(), "CartPole-v1", 8),
 }
+
+LAYERS = {
+    f"GRU, {rows} rows, {steps} steps, {units} units": (rows, steps, units)
+    for units in (64, 128, 256)
+    for rows, steps in ((2, 128), (12, 25), (32, 20))
+}
+"""Sequences side by side, steps of each, units."""
 
 
 def confine(agent: Any) -> None:
@@ -107,6 +116,23 @@ def gradient(case: tuple[Any, Any, str, int], rounds: int, calls: int) -> dict[s
     return {**result, "difference": float((grads[0] - grads[1]).abs().max() / grads[1].abs().max())}
 
 
+def layer(case: tuple[int, int, int], rounds: int, calls: int) -> dict[str, Any]:
+    """A GRU layer over sequences of 64 features."""
+    batch, steps, units = case
+    core = Core("gru", 64, units)
+    features, weights = torch.randn(batch, steps, 64), torch.randn(batch, steps, units)
+    memory, parameters = torch.zeros(batch, units), list(core.parameters())
+
+    def fast() -> Any:
+        return torch.autograd.grad((core._run(features, memory)[0] * weights).sum(), parameters)
+
+    def plain() -> Any:
+        return torch.autograd.grad((core.layer(features, memory.unsqueeze(0))[0] * weights).sum(), parameters)
+
+    difference = max(float((a - b).abs().max() / b.abs().max()) for a, b in zip(fast(), plain(), strict=True))
+    return {**compare((fast, plain), rounds, max(calls // 5, 1)), "difference": difference}
+
+
 def acting(case: tuple[Any, Any, str, int], rounds: int, calls: int) -> dict[str, Any]:
     _, loops = pair(*case)
     obs, start = loops[0].env.obs, loops[0].env.start
@@ -122,13 +148,18 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     figures = []
-    for what, cases, measure in (("gradient", GRADIENTS, gradient), ("acting", ACTING, acting)):
+    parts: tuple[tuple[str, dict[str, Any], Any], ...] = (
+        ("gradient", GRADIENTS, gradient),
+        ("layer", LAYERS, layer),
+        ("acting", ACTING, acting),
+    )
+    for what, cases, measure in parts:
         for name, case in cases.items():
             result = {"what": what, "case": name, **measure(case, arguments.rounds, arguments.calls)}
             figures.append(result)
             low, high = result["range"]
             print(
-                f"{what:9} {name:28} {result['fast_us']:8,.0f} us, plain {result['plain_us']:8,.0f} us"
+                f"{what:9} {name:36} {result['fast_us']:8,.0f} us, plain {result['plain_us']:8,.0f} us"
                 f"   x{result['ratio']:.2f} ({low:.2f} to {high:.2f})"
                 + (f"   difference {result['difference']:.0e}" if "difference" in result else "")
             )

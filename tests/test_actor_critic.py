@@ -116,9 +116,9 @@ def stored(agent: ActorCritic, *, seed: int = 0, inactive: bool = False) -> None
 
 
 @pytest.mark.parametrize("inactive", [False, True])
-@pytest.mark.parametrize("recurrent", ["none", "lstm", "gru"])
+@pytest.mark.parametrize("recurrent", ["none", "lstm", "gru", "transformer"])
 def test_estimates_equal_torch_s(recurrent: Any, inactive: bool) -> None:
-    config = replace(SMALL, recurrent=recurrent, memory_size=5)
+    config = replace(SMALL, recurrent=recurrent, memory_size=8)
     agent = ActorCritic(BOX, spaces.Discrete(3), config, num_envs=4)
     stored(agent, inactive=inactive)
     agent.estimates.see()
@@ -131,11 +131,11 @@ def test_estimates_equal_torch_s(recurrent: Any, inactive: bool) -> None:
     torch.testing.assert_close(explained, agent.estimates.seen["explained_variance"], rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("recurrent", ["none", "lstm", "gru"])
+@pytest.mark.parametrize("recurrent", ["none", "lstm", "gru", "transformer"])
 def test_the_policy_that_acted_is_the_one_that_is_learned_from(recurrent: Any) -> None:
     """All log-probabilities and values are found again, over episodes' ends within sequences too."""
     for trunk in ("shared", "separate"):
-        config = replace(SMALL, recurrent=recurrent, memory_size=5, sequence_length=4, trunk=trunk)
+        config = replace(SMALL, recurrent=recurrent, memory_size=8, sequence_length=4, trunk=trunk)
         agent = ActorCritic(BOX, spaces.Discrete(3), config, num_envs=4)
         stored(agent)
         agent.estimates.see()
@@ -190,12 +190,13 @@ def test_minibatches_hold_every_sample_once() -> None:
         {},
         A2C,
         {"recurrent": "lstm", "memory_size": 8, "sequence_length": 4},
+        {"recurrent": "transformer", "memory_size": 8, "recurrent_steps": 5, "recurrent_layers": 2},
         {"normalise_obs": True, "normalise_rewards": True, "target_kl": 0.01},
         {"intrinsic": "rnd"},
         {"intrinsic": "counts"},
         {"advantage": "vtrace", "value_clip": 0.2},
     ],
-    ids=["ppo", "a2c", "lstm", "normalised", "rnd", "counts", "vtrace"],
+    ids=["ppo", "a2c", "lstm", "transformer", "normalised", "rnd", "counts", "vtrace"],
 )
 def test_a_loaded_agent_goes_on_exactly(changes: dict[str, Any]) -> None:
     config = ActorCriticConfig(**({"rollout_steps": 8, "minibatches": 2, "hidden_sizes": (16,)} | changes))
@@ -288,6 +289,15 @@ def test_sizes_that_do_not_fit_are_refused(changes: dict[str, Any], message: str
         ({"policy_loss": "plain"}, "policy_loss plain needs epochs 1 or advantage vtrace, got epochs 4"),
         ({"recurrent": "lstm", "sequence_length": 7}, "sequence_length must divide rollout_steps 128, got 7"),
         ({"target_kl": 0.0}, "target_kl must be > 0, got 0.0"),
+        ({"recurrent_steps": 8}, "recurrent_steps needs recurrent transformer, got none"),
+        ({"recurrent": "gru", "recurrent_heads": 2}, "recurrent_heads needs recurrent transformer, got gru"),
+        ({"recurrent": "transformer", "recurrent_steps": 1}, "recurrent_steps must be >= 2, got 1"),
+        ({"recurrent": "transformer", "recurrent_layers": 0}, "recurrent_layers must be >= 1, got 0"),
+        (
+            {"recurrent": "transformer", "memory_size": 10},
+            "memory_size must be a multiple of recurrent_heads 4, got 10",
+        ),
+        ({"recurrent": "transformer", "compile": True}, "compile needs recurrent none, got transformer"),
     ],
 )
 def test_bad_options_are_refused(changes: dict[str, Any], message: str) -> None:
@@ -373,3 +383,14 @@ def test_a_recurrent_policy_remembers_what_a_plain_one_cannot() -> None:
     config = ActorCriticConfig(rollout_steps=32, learning_rate=3e-3, entropy_coef=0.01, memory_size=32)
     assert trained("gymnast/Memory-v0", config, 15_000) < 0.4
     assert trained("gymnast/Memory-v0", replace(config, recurrent="lstm"), 40_000) > 0.9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("changes", [{}, A2C | {"optimizer": "adam"}], ids=["ppo", "a2c"])
+def test_attention_to_the_window_finds_the_cue_and_a_window_without_it_does_not(changes: dict[str, Any]) -> None:
+    """The question comes 10 steps after the cue; rollouts of A2C are shorter than that."""
+    config = ActorCriticConfig(**{"rollout_steps": 32, "entropy_coef": 0.01} | changes)
+    config = replace(config, learning_rate=1e-3, recurrent="transformer", memory_size=32)
+    steps = 40_000 if changes else 15_000
+    assert trained("gymnast/Memory-v0", replace(config, recurrent_steps=11), steps) > 0.9
+    assert trained("gymnast/Memory-v0", replace(config, recurrent_steps=10), 10_000) < 0.4

@@ -20,6 +20,7 @@ from gymnast.agents.table import ALGORITHMS
 from gymnast.cli import groups, help
 from gymnast.cli.main import PresetOptions, main
 from gymnast.errors import RunError, UsageError
+from gymnast.networks.layers.recurrent import TRANSFORMER
 from gymnast.populations import train as populations
 from gymnast.settings import agents, flags, presets
 from gymnast.settings.options import EvaluateOptions, PopulationOptions, TrainOptions
@@ -141,6 +142,7 @@ TOGETHER = {
     "wandb_tags": {"track": ("wandb",)},
     "horizon": {"objective": "finite-horizon"},
     "bootstrap_bonus": {"exploration": "count"},
+    **{name: {"recurrent": "transformer"} for name in TRANSFORMER},
 }
 """Options that have no effect, and are refused, without another one."""
 
@@ -151,6 +153,7 @@ AGENT_CHANGES: dict[str, tuple[list[str], Any]] = {
     "activation": (["gelu"], "gelu"),
     "optimizer": (["nature-rmsprop"], "nature-rmsprop"),
     "replay_path": (["frames"], "frames"),
+    "recurrent_steps": (["8"], 8),
     "low": (["-1", "-2.5"], (-1.0, -2.5)),
     "max_noise_scale": (["3"], 3.0),
     "noise_scale": (["0.15"], 0.15),
@@ -416,7 +419,7 @@ def test_help_says_types_and_defaults_as_a_person_would(capsys: pytest.CaptureFi
     for shown in (
         "--learning-rate FLOAT or schedule",
         "--hidden-sizes INT ... ",
-        "--recurrent none|lstm|gru",
+        "--recurrent none|lstm|gru|transformer",
         "--network NAME",
         "--env-options JSON",
         "--stop-return FLOAT",

@@ -25,6 +25,7 @@ from tests.test_resume import last_state, options, same
 
 GAMMA = 0.9
 CELLS = ("lstm", "gru")
+KINDS = (*CELLS, "transformer")
 SMALL = DQNConfig(
     recurrent="lstm",
     memory_size=6,
@@ -63,12 +64,13 @@ def test_a_boundary_inside_a_sequence_is_the_boundary_of_two_sequences(cell: str
     start = torch.zeros(2, 9, dtype=torch.bool)
     start[:, 4] = True
     none = torch.zeros(2, 9, dtype=torch.bool)
-    output, after = made(features, start, memory)
-    first, _ = made(features[:, :4], none[:, :4], memory)
-    second, second_after = made(features[:, 4:], none[:, 4:], torch.zeros_like(memory))
+    output, after = made(features, start, memory), made.after(features, start, memory)
+    first = made(features[:, :4], none[:, :4], memory)
+    second = made(features[:, 4:], none[:, 4:], torch.zeros_like(memory))
+    second_after = made.after(features[:, 4:], none[:, 4:], torch.zeros_like(memory))
     assert torch.allclose(output, torch.cat([first, second], 1), atol=1e-6)
     assert torch.allclose(after, second_after, atol=1e-6)
-    without, _ = made(features, none, memory)
+    without = made(features, none, memory)
     assert torch.allclose(output[:, :4], without[:, :4], atol=1e-6)
     assert (output[:, 4:] - without[:, 4:]).abs().amax() > 1e-3  # it would be seen if the memory went on
 
@@ -81,7 +83,7 @@ def test_sequences_equal_single_steps_wherever_episodes_begin(cell: str, share: 
     features = torch.randn(rows, steps, 3, generator=rng, requires_grad=True)
     memory = torch.randn(rows, made.memory_size, generator=rng)
     start = torch.rand(rows, steps, generator=rng) < share
-    output, after = made(features, start, memory)
+    output, after = made(features, start, memory), made.after(features, start, memory)
     naive = torch.zeros(rows, steps, 5)
     remembered = [memory[row : row + 1] for row in range(rows)]
     for row in range(rows):
@@ -304,10 +306,10 @@ def test_dict_observations_and_image_stacks_lie_in_sequences() -> None:
     assert np.isfinite(float(learner.learn()["loss"]))
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", KINDS)
 def test_stored_memory_is_the_actors_and_acting_is_the_sequences_forward(cell: Any) -> None:
     """With weights that do not change, unrolling a sequence gives the values acted on and the memories to come."""
-    config = replace(SMALL, recurrent=cell, learning_starts=10_000, epsilon=0.5)
+    config = replace(SMALL, recurrent=cell, memory_size=8, learning_starts=10_000, epsilon=0.5)
     env = envs.make("gymnast/Memory-v0", 2, device="cpu", seed=np.random.SeedSequence(0), options={"delay": 4})
     learner = DQN(env.single_observation_space, env.single_action_space, config, num_envs=2, seed=0)
     actor = learner.actor(2, explore=True, seed=0)
@@ -328,7 +330,7 @@ def test_stored_memory_is_the_actors_and_acting_is_the_sequences_forward(cell: A
         batch = learner.replay.sample()
         assert isinstance(batch, SequenceBatch)
         with torch.no_grad():
-            features, _ = learner.online.features(batch.obs, batch.start, warmed(learner.online, batch))
+            features = learner.online.features(batch.obs, batch.start, warmed(learner.online, batch))
             q = learner.online.read(features)[..., 0]
         begin = learner.replay._begin(batch.index.numpy())
         for place, slot in enumerate(begin.tolist()):
@@ -382,7 +384,8 @@ def test_life_loss_cuts_the_bootstrap_but_not_the_memory() -> None:
         ({"sequence_period": 6}, "sequence_period must be <= sequence_length 5, got 6"),
         ({"memory_size": 0}, "memory_size must be >= 1, got 0"),
         ({"priority_eta": 1.5}, "priority_eta must be between 0 and 1, got 1.5"),
-        ({"recurrent": "rnn"}, "recurrent must be one of none, lstm, gru, got 'rnn'"),
+        ({"recurrent_steps": 4}, "recurrent_steps needs recurrent transformer, got lstm"),
+        ({"recurrent": "rnn"}, "recurrent must be one of none, lstm, gru, transformer, got 'rnn'"),
     ],
 )
 def test_bad_options_fail_in_one_line(changes: dict[str, Any], message: str) -> None:
@@ -406,10 +409,12 @@ def test_learning_begins_as_soon_as_a_sequence_is_complete() -> None:
         # 9 slots: the first observation and 8 steps of one stream, so 7 of each stream and one more.
 
 
-@pytest.mark.parametrize(("num_envs", "cell"), [(1, "gru"), (3, "lstm")])
+@pytest.mark.parametrize(("num_envs", "cell"), [(1, "gru"), (3, "lstm"), (2, "transformer")])
 def test_resumed_equals_uninterrupted(tmp_path: Path, num_envs: int, cell: Any) -> None:
     steps = 203
-    config = replace(SMALL, recurrent=cell, prioritized=True, double=True, n_step=2, values="rescaled", noisy=True)
+    config = replace(
+        SMALL, recurrent=cell, memory_size=8, prioritized=True, double=True, n_step=2, values="rescaled", noisy=True
+    )
     settings: dict[str, Any] = {"num_envs": num_envs, "eval_every": 90}
     whole = train("dqn", options(tmp_path / "a", "gymnast/Memory-v0", steps=2 * steps, **settings), config)
     half = train("dqn", options(tmp_path / "b", "gymnast/Memory-v0", steps=steps, **settings), config)
@@ -448,6 +453,13 @@ def score(loop: Loop) -> float:
 def test_memory_is_solved_with_memory(cell: Any) -> None:
     config = replace(LEARNING, recurrent=cell, memory_size=32, sequence_length=16, burn_in=8, sequence_period=8)
     assert score(looped(config, "gymnast/Memory-v0", num_envs=8, steps=8_000)) == 1.0
+
+
+@pytest.mark.slow
+def test_memory_is_solved_by_attention() -> None:
+    config = replace(LEARNING, recurrent="transformer", memory_size=32, sequence_length=16, sequence_period=8)
+    config = replace(config, burn_in=8, recurrent_steps=12)
+    assert score(looped(config, "gymnast/Memory-v0", num_envs=8, steps=6_000)) == 1.0
 
 
 @pytest.mark.slow

@@ -196,10 +196,10 @@ def test_every_step_is_handed_out_once_with_its_whole_episode(inactive: bool) ->
         EpisodeBuffer(2, device=torch.device("cpu")).load_state_dict(buffer.state_dict())
 
 
-@pytest.mark.parametrize("recurrent", ["lstm", "gru"])
+@pytest.mark.parametrize("recurrent", ["lstm", "gru", "transformer"])
 @pytest.mark.parametrize("trunk", ["shared", "separate"])
 def test_sequences_find_the_probabilities_of_acting_again(recurrent: Any, trunk: Any) -> None:
-    agent = Reinforce(BOX, spaces.Discrete(3), replace(SMALL, recurrent=recurrent, trunk=trunk, memory_size=5))
+    agent = Reinforce(BOX, spaces.Discrete(3), replace(SMALL, recurrent=recurrent, trunk=trunk, memory_size=8))
     log_prob = [a.log_prob for n in (4, 1, 7) for a in played(agent, [1.0] * n, seed=n)]
     fields, lengths = agent.buffer.take()
     target = returns_of(fields, lengths, agent._gamma)[0]
@@ -248,11 +248,12 @@ def test_clipped_rewards_and_novelty_have_returns_apart() -> None:
         {"baseline": "mean", "returns": "total"},
         {"recurrent": "lstm", "memory_size": 8},
         {"recurrent": "gru", "memory_size": 8, "baseline": "none"},
+        {"recurrent": "transformer", "memory_size": 8, "recurrent_steps": 6},
         {"normalise_obs": True, "normalise_advantages": True, "max_grad_norm": 0.5},
         {"intrinsic": "rnd"},
         {"intrinsic": "counts"},
     ],
-    ids=["value", "mean", "lstm", "gru", "normalised", "rnd", "counts"],
+    ids=["value", "mean", "lstm", "gru", "transformer", "normalised", "rnd", "counts"],
 )
 def test_a_loaded_agent_goes_on_exactly(changes: dict[str, Any]) -> None:
     config = replace(SMALL, episodes=5, learning_rate="linear:0.01:0.001:1000", **changes)
@@ -349,6 +350,7 @@ def test_every_space_trains_with_valid_actions(observations: Any, actions: Any, 
         ({"optimizer": "adamm"}, "did you mean adam"),
         ({"trunk": "separate", "baseline": "mean"}, "trunk separate needs baseline value, got mean"),
         ({"compile": True, "recurrent": "lstm"}, "compile needs recurrent none, got lstm"),
+        ({"recurrent": "lstm", "recurrent_layers": 2}, "recurrent_layers needs recurrent transformer, got lstm"),
     ],
 )
 def test_bad_options_are_refused_in_one_line(changes: dict[str, Any], message: str) -> None:
@@ -376,6 +378,12 @@ def test_a_recurrent_policy_remembers_what_a_plain_one_cannot() -> None:
     config = ReinforceConfig(learning_rate=1e-2, recurrent="lstm", memory_size=32, entropy_coef=0.01, episodes=16)
     config = replace(config, normalise_advantages=True)
     assert trained("gymnast/Memory-v0", config, 40_000) > 0.9
+
+
+@pytest.mark.slow
+def test_attention_remembers_too() -> None:
+    config = ReinforceConfig(learning_rate=3e-3, recurrent="transformer", memory_size=32, episodes=16)
+    assert trained("gymnast/Memory-v0", replace(config, entropy_coef=0.01, recurrent_steps=12), 30_000) > 0.9
 
 
 @pytest.mark.slow

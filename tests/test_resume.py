@@ -51,6 +51,7 @@ CASES = [
     ("ppo", "CartPole-v1", 3, SMALL_PPO),
     ("ppo", "Pendulum-v1", 2, {**SMALL_PPO, "normalise_obs": True, "normalise_rewards": True}),
     ("ppo", "gymnast/Memory-v0", 2, {**SMALL_PPO, "recurrent": "lstm", "memory_size": 8, "sequence_length": 8}),
+    ("ppo", "CartPole-v1", 2, {**SMALL_PPO, "recurrent": "transformer", "memory_size": 8, "recurrent_steps": 6}),
     ("ppo", "CartPole-v1", 2, {**SMALL_PPO, "intrinsic": "rnd", "advantage": "vtrace"}),
     ("ppo", "CartPole-v1", 2, {**A2C, "recurrent": "gru", "memory_size": 8}),
     ("pqn", "CartPole-v1", 3, SMALL_PQN),

@@ -13,7 +13,7 @@ from gymnast.networks.build import BackboneName, named
 from gymnast.networks.layers.activations import check_activation
 from gymnast.networks.layers.init import INITS, Init
 from gymnast.networks.layers.penalties import Penalty
-from gymnast.networks.layers.recurrent import Cell
+from gymnast.networks.layers.recurrent import Recurrent, check_recurrent
 
 SHARED = tuple(INITIAL)
 """Optimizers that A3C's workers can share."""
@@ -78,10 +78,16 @@ class ActorCriticConfig:
     """Initial weights; the policy's last layer is scaled by 0.01."""
     trunk: Literal["auto", "shared", "separate"] = "auto"
     """Whether policy and value share all layers but the last; auto shares them for image observations."""
-    recurrent: Literal["none"] | Cell = "none"
-    """Recurrent layer after the backbone; its state is reset when an episode begins."""
+    recurrent: Literal["none"] | Recurrent = "none"
+    """Memory of the episode after the backbone: a recurrent layer, or a transformer that attends to recent steps."""
     memory_size: int = 128
-    """Units of the recurrent layer."""
+    """Units of the recurrent layer, or the width of the transformer."""
+    recurrent_steps: int | None = None
+    """Steps of the episode that a transformer attends to, the current one included. Default: 32."""
+    recurrent_layers: int | None = None
+    """Layers of a transformer. Default: 1."""
+    recurrent_heads: int | None = None
+    """Attention heads of a transformer. Default: 4."""
     sequence_length: int | None = None
     """Steps of truncated backpropagation through time with a recurrent layer. Default: the whole rollout."""
     squash: bool = False
@@ -148,7 +154,7 @@ class ActorCriticConfig:
             "advantage": ("gae", "vtrace"),
             "init": INITS,
             "trunk": ("auto", "shared", "separate"),
-            "recurrent": ("none", *get_args(Cell)),
+            "recurrent": ("none", *get_args(Recurrent)),
             "intrinsic": ("none", "rnd", "counts"),
         }
         for name, known in choices.items():
@@ -156,6 +162,7 @@ class ActorCriticConfig:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
 
     def _check_together(self) -> None:
+        check_recurrent(self)
         if self.recurrent != "none":
             if self.rollout_steps % (self.sequence_length or 1):
                 raise ValueError(

@@ -14,7 +14,7 @@ from gymnast.networks.heads.actor_critic import ActorCriticNetwork, Trunk
 from gymnast.networks.layers.images import has_image
 from gymnast.networks.layers.init import initialise
 from gymnast.networks.layers.normalise import RunningNorm
-from gymnast.networks.layers.recurrent import Core
+from gymnast.networks.layers.recurrent import RecurrentConfig, build_core
 from gymnast.networks.modes import acting
 
 MLP_SIZES = (64, 64)
@@ -23,7 +23,7 @@ POLICY_GAIN = 0.01
 """Scale of the policy's last layer, so that at first all actions are about as probable (Andrychowicz et al. 2021)."""
 
 
-class NetworkConfig(Protocol):
+class NetworkConfig(RecurrentConfig, Protocol):
     """The network settings of a config."""
 
     @property
@@ -36,10 +36,6 @@ class NetworkConfig(Protocol):
     def init(self) -> str: ...
     @property
     def trunk(self) -> str: ...
-    @property
-    def recurrent(self) -> str: ...
-    @property
-    def memory_size(self) -> int: ...
     @property
     def log_std_init(self) -> float: ...
     @property
@@ -96,8 +92,7 @@ def _trunk(
         init=config.init,
         generator=generator,
     )
-    if config.recurrent == "none":
-        return Trunk(base, None)
-    core = Core(config.recurrent, int(base.out_features), config.memory_size)  # type: ignore[arg-type]
-    initialise(core, config.init, activation=None, generator=generator)
+    core = build_core(config, int(base.out_features))  # type: ignore[arg-type]
+    if core is not None:
+        initialise(core, config.init, activation=None, generator=generator)
     return Trunk(base, core)

@@ -12,7 +12,7 @@ from gymnast.networks.build import BackboneName, named
 from gymnast.networks.layers.activations import check_activation
 from gymnast.networks.layers.init import INITS, Init
 from gymnast.networks.layers.penalties import Penalty
-from gymnast.networks.layers.recurrent import Cell
+from gymnast.networks.layers.recurrent import Recurrent, check_recurrent
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,16 @@ class ReinforceConfig:
     """Initial weights; the policy's last layer is scaled by 0.01."""
     trunk: Literal["auto", "shared", "separate"] = "auto"
     """Whether policy and value share all layers but the last; auto shares them for image observations."""
-    recurrent: Literal["none"] | Cell = "none"
-    """Recurrent layer after the backbone; gradients flow back through the whole episode."""
+    recurrent: Literal["none"] | Recurrent = "none"
+    """Memory of the episode after the backbone: a recurrent layer, or a transformer that attends to recent steps."""
     memory_size: int = 128
-    """Units of the recurrent layer."""
+    """Units of the recurrent layer, or the width of the transformer."""
+    recurrent_steps: int | None = None
+    """Steps of the episode that a transformer attends to, the current one included. Default: 32."""
+    recurrent_layers: int | None = None
+    """Layers of a transformer. Default: 1."""
+    recurrent_heads: int | None = None
+    """Attention heads of a transformer. Default: 4."""
     squash: bool = False
     """Squash the actions of a bounded Box by tanh, with exact log-probabilities; without it they are clipped."""
     log_std_init: float = 0.0
@@ -119,6 +125,7 @@ class ReinforceConfig:
             raise ValueError(
                 f"trunk separate needs baseline value, got {self.baseline}: without a value there is only one head"
             )
+        check_recurrent(self)
         if self.recurrent != "none" and self.compile:
             raise ValueError(
                 f"compile needs recurrent none, got {self.recurrent}: every episode length would be compiled separately"
@@ -130,7 +137,7 @@ class ReinforceConfig:
             "returns": ("to-go", "total"),
             "init": INITS,
             "trunk": ("auto", "shared", "separate"),
-            "recurrent": ("none", *get_args(Cell)),
+            "recurrent": ("none", *get_args(Recurrent)),
             "intrinsic": ("none", "rnd", "counts"),
         }
         for name, known in choices.items():

@@ -29,7 +29,7 @@ from gymnast.networks.build import Backbone, settled
 from gymnast.networks.fast.flat import FlatParameters, copy_buffers
 from gymnast.networks.fast.numpy_forward import numpy_forward
 from gymnast.networks.fast.q_backward import Plain, fast
-from gymnast.networks.heads.q import RecurrentQNetwork
+from gymnast.networks.heads.recurrent_q import RecurrentQNetwork
 from gymnast.networks.layers.noisy import draw_noise
 from gymnast.replay.device.ring import DeviceRing
 from gymnast.replay.sequences import SequenceBatch

@@ -17,7 +17,7 @@ from gymnast.networks.layers.activations import check_activation
 from gymnast.networks.layers.init import INITS, Init
 from gymnast.networks.layers.noisy import Noise
 from gymnast.networks.layers.penalties import Penalty
-from gymnast.networks.layers.recurrent import Cell
+from gymnast.networks.layers.recurrent import Recurrent, check_recurrent
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,16 @@ class DQNConfig:
     """Quantiles learned by quantile values, or drawn per update by implicit ones."""
     kappa: float = 1.0
     """Threshold at which the quantile Huber loss becomes linear; 0 for the plain quantile loss."""
-    recurrent: Literal["none"] | Cell = "none"
-    """Add a recurrent layer and learn from sequences (R2D2, Kapturowski et al. 2019)."""
+    recurrent: Literal["none"] | Recurrent = "none"
+    """Add a recurrent layer, or a transformer that attends to recent steps, and learn from sequences (R2D2)."""
     memory_size: int = 128
-    """Units of the recurrent layer."""
+    """Units of the recurrent layer, or the width of the transformer."""
+    recurrent_steps: int | None = None
+    """Steps of the episode that a transformer attends to, the current one included. Default: 32."""
+    recurrent_layers: int | None = None
+    """Layers of a transformer. Default: 1."""
+    recurrent_heads: int | None = None
+    """Attention heads of a transformer. Default: 4."""
     sequence_length: int = 20
     """Steps of a sequence that the loss covers."""
     burn_in: int = 10
@@ -163,6 +169,7 @@ class DQNConfig:
             schedule(getattr(self, name), name=name, high=1.0)
         regularise.check(self)
         optimizers.check(self.optimizer, self.optimizer_eps, captured=self.cuda_graphs)
+        check_recurrent(self)
         if self.compile and self.recurrent != "none":
             raise ValueError(
                 f"compile needs recurrent none, got {self.recurrent}: every step would be compiled separately"
@@ -190,5 +197,5 @@ CHOICES: dict[str, Collection[str]] = {
     "priority": ("proportional", "rank"),
     "noise": get_args(Noise),
     "dueling_aggregation": get_args(Aggregation),
-    "recurrent": ("none", *get_args(Cell)),
+    "recurrent": ("none", *get_args(Recurrent)),
 }

@@ -18,11 +18,12 @@ from gymnast.agents.value.values import (
 )
 from gymnast.networks.backbones.convolutional import ConvNet
 from gymnast.networks.build import Backbone, build, default_sizes
-from gymnast.networks.heads.q import DuelingHead, ImplicitHead, QHead, QNetwork, RecurrentQNetwork
+from gymnast.networks.heads.q import DuelingHead, ImplicitHead, QHead, QNetwork
+from gymnast.networks.heads.recurrent_q import RecurrentQNetwork
 from gymnast.networks.layers.init import BATCH, initialise, lsuv
 from gymnast.networks.layers.inputs import Obs
 from gymnast.networks.layers.noisy import Linear, NoisyLayers
-from gymnast.networks.layers.recurrent import Core
+from gymnast.networks.layers.recurrent import build_core
 from gymnast.networks.layers.samples import sampled
 from gymnast.networks.modes import acting
 
@@ -64,7 +65,7 @@ def q_network(
             raise ValueError(f"bf16 needs a backbone nature-cnn or efficient-cnn, got {type(base).__name__}")
         base.bf16 = True
     features = int(base.out_features)  # type: ignore[arg-type]
-    core = None if config.recurrent == "none" else Core(config.recurrent, features, config.memory_size)
+    core = build_core(config, features)
     head, noise_size = _head(features if core is None else core.out_features, actions, outputs, sizes[own:], config)
     initialise(head, config.init, activation=config.activation, generator=generator)
     fractions = config.quantiles if config.values == "implicit" else 0

@@ -13,7 +13,7 @@ from gymnast.agents.maths.td import allowed, chosen
 from gymnast.agents.value.q_actor import OffPolicy, QActor
 from gymnast.agents.value.values import Values
 from gymnast.envs.step import Obs
-from gymnast.networks.heads.q import RecurrentQNetwork
+from gymnast.networks.heads.recurrent_q import RecurrentQNetwork
 from gymnast.networks.layers.noisy import draw_noise
 from gymnast.networks.layers.recurrent import reset
 from gymnast.replay.sequences import SequenceBatch
@@ -36,10 +36,10 @@ def sequence_loss(
     network, the target network, and the choice of the next action by the online network.
     """
     noise_online, noise_target, noise_choice = noise
-    features, _ = online.features(batch.obs, batch.start, warmed(online, batch))  # [B, L + n, H]
+    features = online.features(batch.obs, batch.start, warmed(online, batch))  # [B, L + n, H]
     output = chosen(_learned(online.read(features, noise_online), batch), batch.action.flatten())  # [B * L, K]
     with torch.no_grad():
-        target_features, _ = target.features(batch.obs, batch.start, warmed(target, batch))
+        target_features = target.features(batch.obs, batch.start, warmed(target, batch))
         next_output = _following(target.read(target_features, noise_target), batch)  # [B * L, A, K]
         choice = _following(online.read(features, noise_choice), batch) if double else next_output
         mask = None if batch.next_mask is None else batch.next_mask.flatten(0, 1)
@@ -58,7 +58,7 @@ def warmed(network: RecurrentQNetwork, batch: SequenceBatch) -> Tensor:
     """The memory [B, M] after the prefix, without gradient (burn-in, section 3 of the paper)."""
     if batch.prefix_start.shape[1] == 0:
         return batch.memory
-    return network.features(batch.prefix_obs, batch.prefix_start, batch.memory)[1]
+    return network.after(batch.prefix_obs, batch.prefix_start, batch.memory)
 
 
 def mixed(error: Tensor, valid: Tensor, *, eta: float) -> Tensor:

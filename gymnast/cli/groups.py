@@ -30,6 +30,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "network": (
         *("network", "hidden_sizes", "activation", "init", "layer_norm", "trunk", "recurrent", "memory_size"),
+        *("recurrent_steps", "recurrent_layers", "recurrent_heads"),
         *("dueling", "dueling_aggregation", "values", "atoms", "v_min", "v_max", "quantiles", "squash"),
         *("log_std_init", "normalise_obs", "output_scale", "bins", "low", "high", "init_from"),
     ),

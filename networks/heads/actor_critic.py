@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gymnast.networks.layers.gated_transformer import GatedTransformer
 from gymnast.networks.layers.inputs import Obs
 from gymnast.networks.layers.normalise import RunningNorm
 from gymnast.networks.layers.recurrent import Core
@@ -15,7 +16,7 @@ from gymnast.networks.layers.recurrent import Core
 class Trunk(nn.Module):
     """A backbone, and an optional recurrent core after it: observations [B, ...] to [B, out_features]."""
 
-    def __init__(self, backbone: nn.Module, core: Core | None) -> None:
+    def __init__(self, backbone: nn.Module, core: Core | GatedTransformer | None) -> None:
         super().__init__()
         self.backbone, self.core = backbone, core
         self.out_features = int(backbone.out_features) if core is None else core.out_features  # type: ignore[arg-type]
@@ -37,7 +38,7 @@ class Trunk(nn.Module):
         """Observations [B * L, ...] of sequences, bool [B, L] and the memory before them [B, M] to [B * L, H]."""
         assert self.core is not None
         features: Tensor = self.backbone(obs)
-        output: Tensor = self.core(features.view(*start.shape, -1), start, memory)[0]
+        output: Tensor = self.core(features.view(*start.shape, -1), start, memory)
         return output.flatten(0, 1)
 
 

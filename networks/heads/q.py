@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from gymnast.networks.layers import activations
 from gymnast.networks.layers.inputs import Obs
 from gymnast.networks.layers.noisy import Linear
-from gymnast.networks.layers.recurrent import Core, _merged
 
 Aggregation = Literal["mean", "max"]
 SHARED = 1.0 / math.sqrt(2.0)
@@ -143,49 +142,3 @@ class QNetwork(nn.Module):
     def forward(self, obs: Obs, noise: Tensor | None = None) -> Tensor:
         q: Tensor = self.head(self.backbone(obs), noise)
         return q
-
-
-class RecurrentQNetwork(QNetwork):
-    """A backbone, a recurrent core and a head (Hausknecht & Stone 2015).
-
-    `step` takes one observation, for acting; `features` and `read` take sequences, for learning. Called like any Q
-    network, it values first observations, with an empty memory.
-    """
-
-    def __init__(
-        self, backbone: nn.Module, core: Core, head: nn.Module, *, noise_size: int = 0, fractions: int = 0
-    ) -> None:
-        super().__init__(backbone, head, noise_size=noise_size, fractions=fractions)
-        self.core = core
-
-    @property
-    def memory_size(self) -> int:
-        """M, the numbers remembered per row."""
-        return self.core.memory_size
-
-    def forward(self, obs: Obs, noise: Tensor | None = None) -> Tensor:
-        features = self.backbone(obs)
-        output: Tensor = self.head(
-            self.core.step(features, features.new_zeros(len(features), self.memory_size))[0], noise
-        )
-        return output
-
-    def step(self, obs: Obs, memory: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Observations [N, ...] and the memory before them [N, M] to values [N, A, K] and the memory after them."""
-        features, memory = self.core.step(self.backbone(obs), memory)
-        return self.head(features, noise), memory
-
-    def features(self, obs: Obs, start: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
-        """Sequences [B, T, ...] with bool [B, T] and the memory before them [B, M] to [B, T, H] and the memory after.
-
-        The backbone sees all B * T observations at once; the memory is zero before each one that `start` marks.
-        """
-        rows, steps = start.shape
-        seen: Tensor = self.backbone(_merged(obs))
-        features, memory = self.core(seen.view(rows, steps, -1), start, memory)
-        return features, memory
-
-    def read(self, features: Tensor, noise: Tensor | None = None) -> Tensor:
-        """The head on features [B, T, H]: values [B, T, A, K]; `noise` has B * T rows or one."""
-        output: Tensor = self.head(features.flatten(0, 1), noise)
-        return output.view(*features.shape[:2], *output.shape[1:])
