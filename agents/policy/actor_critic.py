@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -68,6 +68,7 @@ class ActorCritic(Predicts):
         varied = {"value_clip": config.value_clip or 0.0}
         varied |= {name: getattr(config, name) for name in ("learning_rate", "clip", "entropy_coef")}
         self.schedules = {name: schedule(value, name=name) for name, value in varied.items()}
+        self.encoder_rate = config.encoder_schedule
         at_first = {name: self.schedules[name](0) for name in ("clip", "value_clip", "entropy_coef")}
         self._now = {name: torch.tensor(value, device=self.device) for name, value in at_first.items()}
         self.distribution = distribution(action_space, squash=config.squash, device=self.device)
@@ -92,14 +93,14 @@ class ActorCritic(Predicts):
             torch.Generator().manual_seed(torch_seed(seed)),
             num_values=1 if config.intrinsic == "none" else 2,  # one for rewards, and one for novelty
         ).to(self.device)
-        self.weights = FlatParameters(self.network)
+        self.weights = FlatParameters(self.network, apart=self.network.backbones if self.encoder_rate else ())
         if config.workers:  # before any views of them exist
             self.weights.data.share_memory_()  # type: ignore[no-untyped-call]
         self.plain = None if config.compile else plain_policy(self.network, self.weights)
         """A faster form of the network, if it has one."""
-        self.optimizer = optimizers.build(
+        self.optimizer = optimizers.build_groups(
             config.optimizer,
-            self.weights.parameter,
+            self.weights.groups,
             lr=self.schedules["learning_rate"](0),
             eps=config.optimizer_eps,
             captured=config.cuda_graphs,
@@ -113,6 +114,10 @@ class ActorCritic(Predicts):
             compile=config.compile,
             gradient=None if self.plain is None else closed_form(self.plain, self.distribution, config, self._now),
         )
+
+    def load_encoder(self, weights: Mapping[str, Tensor], norm: Mapping[str, Tensor] | None) -> None:
+        """Load an encoder's weights into each trunk, and the statistics of its observations."""
+        self.network.load_backbones(weights, norm)
 
     def follow(self, shared: Shared) -> None:
         """Send all further updates to weights that other processes learn too."""
@@ -196,6 +201,8 @@ class ActorCritic(Predicts):
         """Run all epochs and minibatches of a rollout; schedules are those of the env step at which it began."""
         began = self._began
         optimizers.set_learning_rate(self.optimizer, self.schedules["learning_rate"](began))
+        if self.encoder_rate is not None:
+            optimizers.set_learning_rate(self.optimizer, self.encoder_rate(began), group=1)
         for name, value in self._now.items():
             value.fill_(self.schedules[name](began))
         if self._captured is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -67,6 +67,7 @@ class Reinforce(Predicts):
         self.num_envs, self.device = num_envs, torch.device(device)
         self.env_step = self.updates = 0
         self.learning_rate = schedule(config.learning_rate, name="learning_rate")
+        self.encoder_rate = config.encoder_schedule
         self.entropy_coef = schedule(config.entropy_coef, name="entropy_coef")
         self.distribution = distribution(action_space, squash=config.squash, device=self.device)
         init_seed, intrinsic_seed = seed_sequence(seed).spawn(2)
@@ -94,12 +95,12 @@ class Reinforce(Predicts):
             torch.Generator().manual_seed(torch_seed(seed)),
             num_values=len(self._gamma),
         ).to(self.device)
-        self.weights = FlatParameters(self.network)
+        self.weights = FlatParameters(self.network, apart=self.network.backbones if self.encoder_rate else ())
         self.plain = None if config.compile else plain_policy(self.network, self.weights)
         """A faster form of the network, if it has one."""
         self._entropy_coef = torch.zeros((), device=self.device)
-        self.optimizer = optimizers.build(
-            config.optimizer, self.weights.parameter, lr=self.learning_rate(0), eps=config.optimizer_eps
+        self.optimizer = optimizers.build_groups(
+            config.optimizer, self.weights.groups, lr=self.learning_rate(0), eps=config.optimizer_eps
         )
         self._update = Update(
             self.loss,
@@ -109,6 +110,10 @@ class Reinforce(Predicts):
             max_grad_value=config.max_grad_value,
             compile=config.compile,
         )
+
+    def load_encoder(self, weights: Mapping[str, Tensor], norm: Mapping[str, Tensor] | None) -> None:
+        """Load an encoder's weights into each trunk, and the statistics of its observations."""
+        self.network.load_backbones(weights, norm)
 
     def actor(self, num_envs: int, *, explore: bool, seed: int | np.random.SeedSequence) -> PolicyActor:
         """Draws actions with `explore`, else takes the most probable ones (or draws, with `eval_sample`)."""
@@ -165,6 +170,8 @@ class Reinforce(Predicts):
         """One step of the optimizer on all steps of the finished episodes."""
         config = self.config
         optimizers.set_learning_rate(self.optimizer, self.learning_rate(self.env_step))
+        if self.encoder_rate is not None:
+            optimizers.set_learning_rate(self.optimizer, self.encoder_rate(self.env_step), group=1)
         self._entropy_coef.fill_(self.entropy_coef(self.env_step))
         fields, lengths = self.buffer.take()
         to_go, total = returns_of(fields, lengths, self._gamma)

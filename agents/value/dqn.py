@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
@@ -66,6 +67,7 @@ class DQN(Predicts):
         self.epsilon = schedule(exploration, name="epsilon", high=1.0)
         self.beta = schedule(config.priority_beta, name="priority_beta", high=1.0)
         self.learning_rate = schedule(config.learning_rate, name="learning_rate")
+        self.encoder_rate = config.encoder_schedule
         init_seed, self._replay_seed, noise_seed = seed_sequence(seed).spawn(3)
         self._build_networks(wanted, init_seed)
         self._build_update(noise_seed)
@@ -85,7 +87,9 @@ class DQN(Predicts):
         network = q_network(backbone, self.observation_space, actions, config, self.values.outputs, generator)
         self.online = network.to(self.device)
         self.target = copy.deepcopy(self.online)
-        self.weights, self.target_weights = FlatParameters(self.online), FlatParameters(self.target).freeze()
+        apart = (self.online.backbone,) if self.encoder_rate else ()
+        self.weights = FlatParameters(self.online, apart=apart)
+        self.target_weights = FlatParameters(self.target).freeze()
         self._online: Plain | nn.Module = self.online
         self._target: Plain | nn.Module = self.target
         if not config.compile:
@@ -95,9 +99,9 @@ class DQN(Predicts):
     def _build_update(self, noise_seed: np.random.SeedSequence) -> None:
         """Build the optimizer, its update, and the noise of an update."""
         config = self.config
-        self.optimizer = optimizers.build(
+        self.optimizer = optimizers.build_groups(
             config.optimizer,
-            self.weights.parameter,
+            self.weights.groups,
             lr=self.learning_rate(0),
             eps=config.optimizer_eps,
             captured=config.cuda_graphs,
@@ -122,6 +126,11 @@ class DQN(Predicts):
         steps = 1 if self.config.recurrent == "none" else self.config.sequence_length + self.config.n_step
         size = self.online.noise_size + self.config.batch_size * steps * self.online.fractions
         return torch.zeros((3, 1, size), device=self.device) if size else None
+
+    def load_encoder(self, weights: Mapping[str, Tensor], norm: Mapping[str, Tensor] | None) -> None:
+        """Load an encoder's weights into both networks; there are no statistics of observations (`norm`)."""
+        for network in (self.online, self.target):
+            network.backbone.load_state_dict(weights)
 
     def allocate(self) -> Replay:
         """The replay, made at the first call, with which training begins: an agent that only acts does not need it."""
@@ -204,6 +213,8 @@ class DQN(Predicts):
         replay, due_at = self.allocate(), self._due_at(self.updates)
         replay.sampler.anneal(due_at)
         optimizers.set_learning_rate(self.optimizer, self.learning_rate(due_at))
+        if self.encoder_rate is not None:
+            optimizers.set_learning_rate(self.optimizer, self.encoder_rate(due_at), group=1)
         metrics = self._learn() if self._captured is None else self._captured_learn(self._captured)
         self.updates += 1
         self._update_target(due_at)

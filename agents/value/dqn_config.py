@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+from gymnast.agents.encoder import EncoderConfig
 from gymnast.agents.optim import optimizers
 from gymnast.agents.schedules import ScheduleLike, schedule
 from gymnast.agents.value.values import LOSSES, VALUES
@@ -20,7 +21,7 @@ from gymnast.networks.layers.recurrent import Cell
 
 
 @dataclass(frozen=True)
-class DQNConfig:
+class DQNConfig(EncoderConfig):
     """Deep Q-network (Mnih et al. 2015); the flags add Rainbow's parts (Hessel et al. 2018)."""
 
     double: bool = False
@@ -134,6 +135,7 @@ class DQNConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "network", named(self.network))
         options_of(named(self.network), self.network_options)
+        self.check_encoder()
         for words, fits, names in RANGES:
             for name in names:
                 if not fits(getattr(self, name)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -97,6 +98,19 @@ class ActorCriticNetwork(nn.Module):
         features = self.actor.sequence(obs, start, mine)
         of_critic = features if self.critic is None else self.critic.sequence(obs, start, other)
         return self._heads(features, of_critic)
+
+    @property
+    def backbones(self) -> tuple[nn.Module, ...]:
+        """The backbone of each trunk."""
+        return tuple(trunk.backbone for trunk in (self.actor, self.critic) if trunk is not None)
+
+    def load_backbones(self, weights: Mapping[str, Tensor], norm: Mapping[str, Tensor] | None) -> None:
+        """Load the same weights into all backbones, and statistics into the normalisation of observations."""
+        for backbone in self.backbones:
+            backbone.load_state_dict(weights)
+        if norm is not None:
+            assert self.norm is not None
+            self.norm.load_state_dict(norm)
 
     def seen(self, obs: Obs) -> Any:
         """Observations as the trunks see them."""
