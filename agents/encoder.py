@@ -48,7 +48,7 @@ class EncoderConfig:
             return
         schedule(self.encoder_learning_rate, name="encoder_learning_rate")
         if self.freeze_encoder:
-            raise ValueError("freeze_encoder cannot be combined with encoder_learning_rate: a frozen one does not learn")
+            raise ValueError("freeze_encoder cannot be combined with encoder_learning_rate: it does not learn")
 
     @property
     def encoder_schedule(self) -> Schedule | None:

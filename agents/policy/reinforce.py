@@ -221,7 +221,10 @@ class Reinforce(Predicts):
 
     def scheduled(self) -> dict[str, float]:
         """Learning rate and entropy coefficient at the current env step."""
-        return {name: getattr(self, name)(self.env_step) for name in ("learning_rate", "entropy_coef")}
+        scheduled = {name: getattr(self, name)(self.env_step) for name in ("learning_rate", "entropy_coef")}
+        if self.encoder_rate is not None:
+            scheduled["encoder_learning_rate"] = self.encoder_rate(self.env_step)
+        return scheduled
 
     def state_dict(self) -> dict[str, Any]:
         """Network, optimizer, statistics and counts, with the steps not yet learned from under "replay"."""

@@ -12,6 +12,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
+from gymnast.agents.auxiliary import Auxiliary, Transitions
 from gymnast.agents.base import Acted, LearningError, Metrics, restore_generator, seed_sequence, torch_seed
 from gymnast.agents.lives import Lives
 from gymnast.agents.maths.td import allowed, chosen, weighted_mean
@@ -68,8 +69,10 @@ class DQN(Predicts):
         self.beta = schedule(config.priority_beta, name="priority_beta", high=1.0)
         self.learning_rate = schedule(config.learning_rate, name="learning_rate")
         self.encoder_rate = config.encoder_schedule
-        init_seed, self._replay_seed, noise_seed = seed_sequence(seed).spawn(3)
+        sequence = seed_sequence(seed)
+        init_seed, self._replay_seed, noise_seed = sequence.spawn(3)
         self._build_networks(wanted, init_seed)
+        self.auxiliary = None if config.auxiliary == "none" else self._build_auxiliary(sequence.spawn(1)[0])
         self._build_update(noise_seed)
         self.replay: Replay | None = None
         """None until `allocate` makes it."""
@@ -93,8 +96,14 @@ class DQN(Predicts):
         self._online: Plain | nn.Module = self.online
         self._target: Plain | nn.Module = self.target
         if not config.compile:
-            self._online, self._target = fast(self.online, self.weights), fast(self.target, self.target_weights)
+            self._target = fast(self.target, self.target_weights)
+            if config.auxiliary == "none":  # which needs the features
+                self._online = fast(self.online, self.weights)
         self.numpy_q = numpy_forward(self.online)
+
+    def _build_auxiliary(self, seed: np.random.SeedSequence) -> Auxiliary:
+        spaces = self.observation_space, self.action_space
+        return Auxiliary(self.config, *spaces, self.online.backbone, prepare=lambda obs: obs, seed=seed)
 
     def _build_update(self, noise_seed: np.random.SeedSequence) -> None:
         """Build the optimizer, its update, and the noise of an update."""
@@ -106,8 +115,9 @@ class DQN(Predicts):
             eps=config.optimizer_eps,
             captured=config.cuda_graphs,
         )
+        loss = self.loss if self.auxiliary is None else self.loss_with_auxiliary
         self._update = Update(
-            self.loss if config.recurrent == "none" else self.sequence_loss,
+            loss if config.recurrent == "none" else self.sequence_loss,
             self.weights,
             self.optimizer,
             max_grad_norm=config.max_grad_norm,
@@ -131,6 +141,8 @@ class DQN(Predicts):
         """Load an encoder's weights into both networks; there are no statistics of observations (`norm`)."""
         for network in (self.online, self.target):
             network.backbone.load_state_dict(weights)
+        if self.auxiliary is not None:
+            self.auxiliary.restart()
 
     def allocate(self) -> Replay:
         """The replay, made at the first call, with which training begins: an agent that only acts does not need it."""
@@ -216,6 +228,8 @@ class DQN(Predicts):
         if self.encoder_rate is not None:
             optimizers.set_learning_rate(self.optimizer, self.encoder_rate(due_at), group=1)
         metrics = self._learn() if self._captured is None else self._captured_learn(self._captured)
+        if self.auxiliary is not None:
+            self.auxiliary.step(self.learning_rate(due_at))
         self.updates += 1
         self._update_target(due_at)
         return metrics
@@ -241,12 +255,27 @@ class DQN(Predicts):
         `noise` [3, 1, C]: one draw each for the online network, the target network, and the choice of the next
         action by the online network (Fortunato et al. 2018, eq. 16).
         """
-        noise_online, noise_target, noise_choice = (None, None, None) if noise is None else noise
+        return self._loss_of(self._online(batch.obs, None if noise is None else noise[0]), batch, noise)
+
+    def loss_with_auxiliary(self, batch: Batch, noise: Tensor | None) -> tuple[Tensor, Tensor, Metrics]:
+        """`loss` and the auxiliary one, on the same features."""
+        assert self.auxiliary is not None
+        features = self.online.backbone(batch.obs)
+        output: Tensor = self.online.head(features, None if noise is None else noise[0])
+        loss, error, metrics = self._loss_of(output, batch, noise)
+        share = torch.full_like(batch.reward, 1.0 / len(batch.reward))
+        seen = Transitions(batch.obs, batch.next_obs, batch.action + self.first_action, batch.reward, share)
+        extra, more = self.auxiliary.loss(seen, features)
+        return loss + extra, error, metrics | more
+
+    def _loss_of(self, output: Tensor, batch: Batch, noise: Tensor | None) -> tuple[Tensor, Tensor, Metrics]:
+        """`loss`, from the online network's output [B, A, K]."""
+        _, noise_target, noise_choice = (None, None, None) if noise is None else noise
         with torch.no_grad():
             next_output = self._target(batch.next_obs, noise_target)  # [B, A, K]
             choice = self._online(batch.next_obs, noise_choice) if self.config.double else next_output
             next_action = allowed(self.values.q(choice), batch.next_mask).argmax(1)
-        output = chosen(self._online(batch.obs, noise_online), batch.action)  # [B, K]
+        output = chosen(output, batch.action)  # [B, K]
         loss, error = self.values.td_loss(output, batch.reward, batch.discount, chosen(next_output, next_action))
         mean_loss = weighted_mean(loss, batch.weight)
         return mean_loss, error, {"loss": mean_loss.detach(), "q": self.values.q(output.detach()).mean()}
@@ -275,6 +304,8 @@ class DQN(Predicts):
     def scheduled(self) -> dict[str, float]:
         """Epsilon, learning rate and, if replay is prioritized, beta at the current env step."""
         scheduled = {"epsilon": self.epsilon(self.env_step), "learning_rate": self.learning_rate(self.env_step)}
+        if self.encoder_rate is not None:
+            scheduled["encoder_learning_rate"] = self.encoder_rate(self.env_step)
         return scheduled | ({"priority_beta": self.beta(self.env_step)} if self.config.prioritized else {})
 
     def state_dict(self) -> dict[str, Any]:
@@ -291,6 +322,8 @@ class DQN(Predicts):
             "lives": self._lives.left,
             "noise_generator": self._noise_generator.get_state(),
         }
+        if self.auxiliary is not None:
+            state["auxiliary"] = self.auxiliary.state_dict()
         return state if self.replay is None else {**state, "replay": self.replay.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -301,6 +334,8 @@ class DQN(Predicts):
         self.env_step, self.updates = state["env_step"], state["updates"]
         self._target_updates, self._lives.left = state["target_updates"], state["lives"]
         restore_generator(self._noise_generator, state["noise_generator"])
+        if self.auxiliary is not None:
+            self.auxiliary.load_state_dict(state["auxiliary"])
         if "replay" in state:
             self.allocate().load_state_dict(state["replay"])
             self._learns_from, self._updates_before = state["learns_from"], state["updates_before"]

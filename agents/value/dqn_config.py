@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+from gymnast.agents.auxiliary import AuxiliaryConfig
 from gymnast.agents.encoder import EncoderConfig
 from gymnast.agents.optim import optimizers
 from gymnast.agents.schedules import ScheduleLike, schedule
@@ -21,7 +22,7 @@ from gymnast.networks.layers.recurrent import Cell
 
 
 @dataclass(frozen=True)
-class DQNConfig(EncoderConfig):
+class DQNConfig(EncoderConfig, AuxiliaryConfig):
     """Deep Q-network (Mnih et al. 2015); the flags add Rainbow's parts (Hessel et al. 2018)."""
 
     double: bool = False
@@ -136,6 +137,7 @@ class DQNConfig(EncoderConfig):
         object.__setattr__(self, "network", named(self.network))
         options_of(named(self.network), self.network_options)
         self.check_encoder()
+        self.check_auxiliary()
         for words, fits, names in RANGES:
             for name in names:
                 if not fits(getattr(self, name)):

@@ -260,7 +260,10 @@ class PQN(Predicts):
 
     def scheduled(self) -> dict[str, float]:
         """Epsilon and learning rate at the current env step."""
-        return {"epsilon": self.epsilon(self.env_step), "learning_rate": self.learning_rate(self.env_step)}
+        scheduled = {"epsilon": self.epsilon(self.env_step), "learning_rate": self.learning_rate(self.env_step)}
+        if self.encoder_rate is not None:
+            scheduled["encoder_learning_rate"] = self.encoder_rate(self.env_step)
+        return scheduled
 
     def state_dict(self) -> dict[str, Any]:
         """Network, optimizer and counts, with the current rollout under "replay"."""

@@ -60,7 +60,7 @@ class FlatParameters:
         return [[self.parameter]] if len(self.spans) == 1 else self.views(self.data)
 
     def views(self, data: Tensor) -> list[list[nn.Parameter]]:
-        """Each group's parts of a tensor [P] in the order of `data`, as parameters whose gradients are parts of `grad`."""
+        """Each group's parts of a tensor [P] in the order of `data`, as parameters with their parts of `grad`."""
         groups = [[nn.Parameter(data[start:end]) for start, end in spans] for spans in self.spans]
         for spans, parts in zip(self.spans, groups, strict=True):
             for (start, end), part in zip(spans, parts, strict=True):
