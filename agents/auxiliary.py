@@ -204,8 +204,8 @@ class Actions:
         elif isinstance(space, spaces.Box):
             low, high = space.low.flatten().astype(np.float32), space.high.flatten().astype(np.float32)
             bounded = np.isfinite(low) & np.isfinite(high) & (low < high)
-            centre = np.where(bounded, low / 2 + high / 2, 0.0).astype(np.float32)
-            reach = np.where(bounded, high / 2 - low / 2, 1.0).astype(np.float32)
+            lower, upper = np.where(bounded, low, -1.0) / 2, np.where(bounded, high, 1.0) / 2
+            centre, reach = (lower + upper).astype(np.float32), (upper - lower).astype(np.float32)
             self.centre, self.reach = torch.from_numpy(centre).to(device), torch.from_numpy(reach).to(device)
             self.outputs = len(low)
         elif isinstance(space, spaces.MultiBinary):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import gymnasium as gym
@@ -29,7 +30,10 @@ class Projection(nn.Module):
 
 
 class ContrastiveHead(nn.Module):
-    """The similarity of each query with each key by a bilinear product (CURL, Laskin et al. 2020, section 4.5)."""
+    """The similarity of each query with each key by a bilinear product (CURL, Laskin et al. 2020, section 4.5).
+
+    It is divided by sqrt(CODE), so that at first all keys are about as similar.
+    """
 
     def __init__(self, features: int) -> None:
         super().__init__()
@@ -38,7 +42,8 @@ class ContrastiveHead(nn.Module):
 
     def forward(self, query: Tensor, key: Tensor) -> Tensor:
         """Features of the queries [B, F] and codes of the keys [B, CODE] to similarities [B, B]."""
-        return self.projection(query) @ self.product(key).t()  # type: ignore[no-any-return]
+        similarity: Tensor = self.projection(query) @ self.product(key).t() / math.sqrt(CODE)
+        return similarity
 
 
 class InverseDynamicsHead(nn.Module):
