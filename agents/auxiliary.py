@@ -188,6 +188,21 @@ class Auxiliary:
             self.keys.load_state_dict(state["keys"])
 
 
+def build_auxiliary(
+    config: Any,
+    observation_space: gym.Space[Any],
+    action_space: gym.Space[Any],
+    backbone: nn.Module,
+    *,
+    seed: np.random.SeedSequence,
+    prepare: Callable[[Obs], Obs] = lambda obs: obs,
+) -> Auxiliary | None:
+    """The auxiliary loss that a config asks for, if any; only then is a seed spawned."""
+    if config.auxiliary == "none":
+        return None
+    return Auxiliary(config, observation_space, action_space, backbone, prepare=prepare, seed=seed.spawn(1)[0])
+
+
 class Actions:
     """The actions of a space as targets of a prediction with `outputs` numbers.
 

@@ -13,6 +13,7 @@ import gymnasium as gym
 import torch
 from torch import Tensor, nn
 
+from gymnast.agents.optim import optimizers
 from gymnast.agents.schedules import Schedule, ScheduleLike, schedule
 from gymnast.networks.build import Backbone, build
 from gymnast.networks.modes import freeze
@@ -70,6 +71,19 @@ class NetworkConfig(Protocol):
     def freeze_encoder(self) -> bool: ...
     @property
     def encoder_layers(self) -> dict[str, Any]: ...
+
+
+def set_rates(optimizer: torch.optim.Optimizer, step: int, rate: Schedule, encoder: Schedule | None) -> None:
+    """Set the learning rates of the next updates: that of the second group is the encoder's, if it has its own."""
+    optimizers.set_learning_rate(optimizer, rate(step))
+    if encoder is not None:
+        optimizers.set_learning_rate(optimizer, encoder(step), group=1)
+
+
+def rates_at(step: int, rate: Schedule, encoder: Schedule | None) -> dict[str, float]:
+    """The learning rates by name, for logs."""
+    own = {} if encoder is None else {"encoder_learning_rate": encoder(step)}
+    return {"learning_rate": rate(step), **own}
 
 
 @runtime_checkable

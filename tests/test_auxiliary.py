@@ -19,6 +19,7 @@ from gymnast.agents import DQN, PPO, ActorCriticConfig, DQNConfig
 from gymnast.agents.auxiliary import Actions, Auxiliary, Transitions
 from gymnast.agents.base import Acted
 from gymnast.agents.maths import auxiliary as losses
+from gymnast.agents.value.q_auxiliary import beside
 from gymnast.cli.main import main
 from gymnast.envs.step import Step
 from gymnast.networks.heads.auxiliary import ContrastiveHead
@@ -132,7 +133,8 @@ def test_the_gradient_reaches_the_backbone_and_is_that_of_the_sum(task: str) -> 
         agent.auxiliary.generator.set_state(state)
         agent.weights.grad.zero_()
         if which == "both":
-            agent.loss_with_auxiliary(batch, None)[0].backward()  # type: ignore[no-untyped-call]
+            both = beside(agent.auxiliary, agent.online, agent.loss_of, first_action=0)
+            both(batch, None)[0].backward()  # type: ignore[no-untyped-call]
         elif which == "own":
             agent.loss(batch, None)[0].backward()  # type: ignore[no-untyped-call]
         else:

@@ -7,7 +7,7 @@ import difflib
 import inspect
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -138,6 +138,21 @@ def build_groups(
             settings["lr"] = torch.tensor(lr, device=parameter.device)
     optimizer: torch.optim.Optimizer = _untraced(_class(name))(own, **options)
     return optimizer
+
+
+class OptimizerConfig(Protocol):
+    """The settings of an agent's optimizer."""
+
+    @property
+    def optimizer(self) -> str: ...
+    @property
+    def optimizer_eps(self) -> float | None: ...
+
+
+def of_agent(config: OptimizerConfig, weights: FlatParameters, lr: float) -> torch.optim.Optimizer:
+    """The optimizer of an agent's weights, one group for each of theirs, as its config has it."""
+    captured = bool(getattr(config, "cuda_graphs", False))
+    return build_groups(config.optimizer, weights.groups, lr=lr, eps=config.optimizer_eps, captured=captured)
 
 
 @cache

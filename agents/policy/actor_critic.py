@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gymnast.agents.auxiliary import Auxiliary, Transitions
+from gymnast.agents.auxiliary import Auxiliary, Transitions, build_auxiliary
 from gymnast.agents.base import Acted, Metrics, restore_generator, seed_sequence, torch_seed
+from gymnast.agents.encoder import rates_at, set_rates
 from gymnast.agents.lives import Lives
 from gymnast.agents.maths import policy_gradient
 from gymnast.agents.maths.means import shares
@@ -76,7 +77,7 @@ class ActorCritic(Predicts):
         sequence = seed_sequence(seed)
         init_seed, order_seed, intrinsic_seed = sequence.spawn(3)
         self._build_network(wanted, init_seed)
-        self.auxiliary = None if config.auxiliary == "none" else self._build_auxiliary(sequence.spawn(1)[0])
+        self.auxiliary = self._build_auxiliary(sequence)
         self._build_update()
         self._captured = Captured(self._learn) if config.cuda_graphs else None
         self._generator = torch.Generator(self.device).manual_seed(torch_seed(order_seed))
@@ -104,23 +105,19 @@ class ActorCritic(Predicts):
         self.plain = None if config.compile else plain_policy(self.network, self.weights)
         """A faster form of the network, if it has one."""
 
-    def _build_auxiliary(self, seed: np.random.SeedSequence) -> Auxiliary:
-        spaces = self.observation_space, self.action_space
-        self.weights.added = self.weights.grad  # autograd adds to all of it, because the loss needs the features
-        return Auxiliary(self.config, *spaces, self.network.actor.backbone, prepare=self.network.seen, seed=seed)
+    def _build_auxiliary(self, seed: np.random.SeedSequence) -> Auxiliary | None:
+        own = self.observation_space, self.action_space, self.network.actor.backbone
+        made = build_auxiliary(self.config, *own, seed=seed, prepare=self.network.seen)
+        if made is not None:
+            self.weights.added = self.weights.grad  # autograd adds to all of it, because the loss needs the features
+        return made
 
     def _build_update(self) -> None:
         """The optimizer and its update."""
         config, gradient = self.config, None
         if self.plain is not None and self.auxiliary is None:
             gradient = closed_form(self.plain, self.distribution, config, self._now)
-        self.optimizer = optimizers.build_groups(
-            config.optimizer,
-            self.weights.groups,
-            lr=self.schedules["learning_rate"](0),
-            eps=config.optimizer_eps,
-            captured=config.cuda_graphs,
-        )
+        self.optimizer = optimizers.of_agent(config, self.weights, self.schedules["learning_rate"](0))
         self._update = Update(
             self.loss if self.auxiliary is None else self.loss_with_auxiliary,
             self.weights,
@@ -219,9 +216,7 @@ class ActorCritic(Predicts):
     def learn(self) -> Metrics:
         """Run all epochs and minibatches of a rollout; schedules are those of the env step at which it began."""
         began = self._began
-        optimizers.set_learning_rate(self.optimizer, self.schedules["learning_rate"](began))
-        if self.encoder_rate is not None:
-            optimizers.set_learning_rate(self.optimizer, self.encoder_rate(began), group=1)
+        set_rates(self.optimizer, began, self.schedules["learning_rate"], self.encoder_rate)
         for name, value in self._now.items():
             value.fill_(self.schedules[name](began))
         if self._captured is None:
@@ -315,11 +310,8 @@ class ActorCritic(Predicts):
 
     def scheduled(self) -> dict[str, float]:
         """Learning rate, clip and entropy coefficient at the current env step."""
-        names = ("learning_rate", "clip", "entropy_coef")
-        scheduled = {name: self.schedules[name](self.env_step) for name in names}
-        if self.encoder_rate is not None:
-            scheduled["encoder_learning_rate"] = self.encoder_rate(self.env_step)
-        return scheduled
+        rates = rates_at(self.env_step, self.schedules["learning_rate"], self.encoder_rate)
+        return rates | {name: self.schedules[name](self.env_step) for name in ("clip", "entropy_coef")}
 
     def state_dict(self) -> dict[str, Any]:
         """Network, optimizer, statistics and counts, with the current rollout under "replay"."""

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from gymnast.agents.base import Acted, Metrics, seed_sequence, torch_seed
+from gymnast.agents.encoder import rates_at, set_rates
 from gymnast.agents.maths import means, policy_gradient
 from gymnast.agents.optim import optimizers
 from gymnast.agents.optim.update import Update
@@ -99,9 +100,7 @@ class Reinforce(Predicts):
         self.plain = None if config.compile else plain_policy(self.network, self.weights)
         """A faster form of the network, if it has one."""
         self._entropy_coef = torch.zeros((), device=self.device)
-        self.optimizer = optimizers.build_groups(
-            config.optimizer, self.weights.groups, lr=self.learning_rate(0), eps=config.optimizer_eps
-        )
+        self.optimizer = optimizers.of_agent(config, self.weights, self.learning_rate(0))
         self._update = Update(
             self.loss,
             self.weights,
@@ -169,9 +168,7 @@ class Reinforce(Predicts):
     def learn(self) -> Metrics:
         """One step of the optimizer on all steps of the finished episodes."""
         config = self.config
-        optimizers.set_learning_rate(self.optimizer, self.learning_rate(self.env_step))
-        if self.encoder_rate is not None:
-            optimizers.set_learning_rate(self.optimizer, self.encoder_rate(self.env_step), group=1)
+        set_rates(self.optimizer, self.env_step, self.learning_rate, self.encoder_rate)
         self._entropy_coef.fill_(self.entropy_coef(self.env_step))
         fields, lengths = self.buffer.take()
         to_go, total = returns_of(fields, lengths, self._gamma)
@@ -221,10 +218,8 @@ class Reinforce(Predicts):
 
     def scheduled(self) -> dict[str, float]:
         """Learning rate and entropy coefficient at the current env step."""
-        scheduled = {name: getattr(self, name)(self.env_step) for name in ("learning_rate", "entropy_coef")}
-        if self.encoder_rate is not None:
-            scheduled["encoder_learning_rate"] = self.encoder_rate(self.env_step)
-        return scheduled
+        rates = rates_at(self.env_step, self.learning_rate, self.encoder_rate)
+        return {**rates, "entropy_coef": self.entropy_coef(self.env_step)}
 
     def state_dict(self) -> dict[str, Any]:
         """Network, optimizer, statistics and counts, with the steps not yet learned from under "replay"."""

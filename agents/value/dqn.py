@@ -10,27 +10,29 @@ import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium import spaces
-from torch import Tensor, nn
+from torch import Tensor
 
-from gymnast.agents.auxiliary import Auxiliary, Transitions
+from gymnast.agents.auxiliary import build_auxiliary
 from gymnast.agents.base import Acted, LearningError, Metrics, restore_generator, seed_sequence, torch_seed
+from gymnast.agents.encoder import rates_at, set_rates
 from gymnast.agents.lives import Lives
 from gymnast.agents.maths.td import allowed, chosen, weighted_mean
 from gymnast.agents.optim import optimizers
 from gymnast.agents.optim.compiled import Captured
-from gymnast.agents.optim.update import Update
+from gymnast.agents.optim.update import Loss, Update
 from gymnast.agents.prediction import Predicts
 from gymnast.agents.schedules import schedule
-from gymnast.agents.value.dqn_config import DQNConfig
+from gymnast.agents.value.dqn_config import DQNConfig, check_device
 from gymnast.agents.value.dqn_replay import Replay, build_replay
 from gymnast.agents.value.q_actor import QActor
-from gymnast.agents.value.q_network import build_values, q_network
+from gymnast.agents.value.q_auxiliary import beside
+from gymnast.agents.value.q_network import build_values, noise_buffer, q_network
 from gymnast.agents.value.r2d2 import RecurrentActor, sequence_loss
 from gymnast.envs.step import Obs, Step
 from gymnast.networks.build import Backbone, settled
 from gymnast.networks.fast.flat import FlatParameters, copy_buffers
 from gymnast.networks.fast.numpy_forward import numpy_forward
-from gymnast.networks.fast.q_backward import Plain, fast
+from gymnast.networks.fast.q_backward import fast
 from gymnast.networks.heads.q import RecurrentQNetwork
 from gymnast.networks.layers.noisy import draw_noise
 from gymnast.replay.device.ring import DeviceRing
@@ -62,7 +64,7 @@ class DQN(Predicts):
         self.config, wanted = settled(config or DQNConfig(), network)
         config = self.config
         self.num_envs, self.device = num_envs, torch.device(device)
-        _check_device(config, self.device)
+        check_device(config, self.device)
         self.first_action = int(action_space.start)
         exploration = config.noisy_epsilon if config.noisy else config.epsilon
         self.epsilon = schedule(exploration, name="epsilon", high=1.0)
@@ -72,12 +74,13 @@ class DQN(Predicts):
         sequence = seed_sequence(seed)
         init_seed, self._replay_seed, noise_seed = sequence.spawn(3)
         self._build_networks(wanted, init_seed)
-        self.auxiliary = None if config.auxiliary == "none" else self._build_auxiliary(sequence.spawn(1)[0])
+        own = observation_space, action_space, self.online.backbone
+        self.auxiliary = build_auxiliary(config, *own, seed=sequence)
         self._build_update(noise_seed)
         self.replay: Replay | None = None
         """None until `allocate` makes it."""
         self.env_step = self.updates = 0
-        self._learns_from = max(config.learning_starts, self._first_complete)
+        self._learns_from = config.learns_from(num_envs)
         self._updates_before = 0  # updates done when the replay was last empty
         self._target_updates = 0
         self._lives = Lives()
@@ -93,29 +96,18 @@ class DQN(Predicts):
         apart = (self.online.backbone,) if self.encoder_rate else ()
         self.weights = FlatParameters(self.online, apart=apart)
         self.target_weights = FlatParameters(self.target).freeze()
-        self._online: Plain | nn.Module = self.online
-        self._target: Plain | nn.Module = self.target
-        if not config.compile:
-            self._target = fast(self.target, self.target_weights)
-            if config.auxiliary == "none":  # which needs the features
-                self._online = fast(self.online, self.weights)
+        compiled, features = config.compile, config.auxiliary != "none"  # forms that need the network itself
+        self._online = self.online if compiled or features else fast(self.online, self.weights)
+        self._target = self.target if compiled else fast(self.target, self.target_weights)
         self.numpy_q = numpy_forward(self.online)
-
-    def _build_auxiliary(self, seed: np.random.SeedSequence) -> Auxiliary:
-        spaces = self.observation_space, self.action_space
-        return Auxiliary(self.config, *spaces, self.online.backbone, prepare=lambda obs: obs, seed=seed)
 
     def _build_update(self, noise_seed: np.random.SeedSequence) -> None:
         """Build the optimizer, its update, and the noise of an update."""
         config = self.config
-        self.optimizer = optimizers.build_groups(
-            config.optimizer,
-            self.weights.groups,
-            lr=self.learning_rate(0),
-            eps=config.optimizer_eps,
-            captured=config.cuda_graphs,
-        )
-        loss = self.loss if self.auxiliary is None else self.loss_with_auxiliary
+        self.optimizer = optimizers.of_agent(config, self.weights, self.learning_rate(0))
+        loss: Loss = self.loss
+        if self.auxiliary is not None:
+            loss = beside(self.auxiliary, self.online, self.loss_of, first_action=self.first_action)
         self._update = Update(
             loss if config.recurrent == "none" else self.sequence_loss,
             self.weights,
@@ -126,16 +118,7 @@ class DQN(Predicts):
         )
         self._captured = Captured(self._learn) if config.cuda_graphs else None
         self._noise_generator = torch.Generator(self.device).manual_seed(torch_seed(noise_seed))
-        self._noise = self._noise_buffer()
-
-    def _noise_buffer(self) -> Tensor | None:
-        """The noise of an update: online network, target network, and online network in the next state; [3, 1, C].
-
-        The weights' noise is shared by a batch; implicit quantiles draw fractions for each sample.
-        """
-        steps = 1 if self.config.recurrent == "none" else self.config.sequence_length + self.config.n_step
-        size = self.online.noise_size + self.config.batch_size * steps * self.online.fractions
-        return torch.zeros((3, 1, size), device=self.device) if size else None
+        self._noise = noise_buffer(self.online, config, self.device)
 
     def load_encoder(self, weights: Mapping[str, Tensor], norm: Mapping[str, Tensor] | None) -> None:
         """Load an encoder's weights into both networks; there are no statistics of observations (`norm`)."""
@@ -198,15 +181,6 @@ class DQN(Predicts):
             raise LearningError(str(error)) from error
         self.env_step += step.num_active
 
-    @property
-    def _first_complete(self) -> int:
-        """Transitions after which one of n steps, or a sequence, is complete in at least one stream."""
-        config = self.config
-        window = config.n_step
-        if config.recurrent != "none":
-            window += config.burn_in + config.sequence_length - 1
-        return (window - 1) * self.num_envs + 1
-
     def updates_due(self, env_step: int) -> int:
         """Exactly `updates_per_train` for every `train_period` env steps since learning began, for any num_envs."""
         config = self.config
@@ -224,9 +198,7 @@ class DQN(Predicts):
         """One update from a batch of the replay (algorithm 1's inner part)."""
         replay, due_at = self.allocate(), self._due_at(self.updates)
         replay.sampler.anneal(due_at)
-        optimizers.set_learning_rate(self.optimizer, self.learning_rate(due_at))
-        if self.encoder_rate is not None:
-            optimizers.set_learning_rate(self.optimizer, self.encoder_rate(due_at), group=1)
+        set_rates(self.optimizer, due_at, self.learning_rate, self.encoder_rate)
         metrics = self._learn() if self._captured is None else self._captured_learn(self._captured)
         if self.auxiliary is not None:
             self.auxiliary.step(self.learning_rate(due_at))
@@ -255,20 +227,9 @@ class DQN(Predicts):
         `noise` [3, 1, C]: one draw each for the online network, the target network, and the choice of the next
         action by the online network (Fortunato et al. 2018, eq. 16).
         """
-        return self._loss_of(self._online(batch.obs, None if noise is None else noise[0]), batch, noise)
+        return self.loss_of(self._online(batch.obs, None if noise is None else noise[0]), batch, noise)
 
-    def loss_with_auxiliary(self, batch: Batch, noise: Tensor | None) -> tuple[Tensor, Tensor, Metrics]:
-        """`loss` and the auxiliary one, on the same features."""
-        assert self.auxiliary is not None
-        features = self.online.backbone(batch.obs)
-        output: Tensor = self.online.head(features, None if noise is None else noise[0])
-        loss, error, metrics = self._loss_of(output, batch, noise)
-        share = torch.full_like(batch.reward, 1.0 / len(batch.reward))
-        seen = Transitions(batch.obs, batch.next_obs, batch.action + self.first_action, batch.reward, share)
-        extra, more = self.auxiliary.loss(seen, features)
-        return loss + extra, error, metrics | more
-
-    def _loss_of(self, output: Tensor, batch: Batch, noise: Tensor | None) -> tuple[Tensor, Tensor, Metrics]:
+    def loss_of(self, output: Tensor, batch: Batch, noise: Tensor | None) -> tuple[Tensor, Tensor, Metrics]:
         """`loss`, from the online network's output [B, A, K]."""
         _, noise_target, noise_choice = (None, None, None) if noise is None else noise
         with torch.no_grad():
@@ -282,16 +243,9 @@ class DQN(Predicts):
 
     def sequence_loss(self, batch: SequenceBatch, noise: Tensor | None) -> tuple[Tensor, Tensor, Metrics]:
         """`loss` for a recurrent network, with the error of each sequence [B]."""
-        assert isinstance(self.online, RecurrentQNetwork)
-        assert isinstance(self.target, RecurrentQNetwork)
+        double, eta = self.config.double, self.config.priority_eta
         return sequence_loss(
-            batch,
-            (None, None, None) if noise is None else (noise[0], noise[1], noise[2]),
-            online=self.online,
-            target=self.target,
-            values=self.values,
-            double=self.config.double,
-            eta=self.config.priority_eta,
+            batch, noise, online=self.online, target=self.target, values=self.values, double=double, eta=eta
         )
 
     def _update_target(self, env_step: int) -> None:
@@ -303,9 +257,8 @@ class DQN(Predicts):
 
     def scheduled(self) -> dict[str, float]:
         """Epsilon, learning rate and, if replay is prioritized, beta at the current env step."""
-        scheduled = {"epsilon": self.epsilon(self.env_step), "learning_rate": self.learning_rate(self.env_step)}
-        if self.encoder_rate is not None:
-            scheduled["encoder_learning_rate"] = self.encoder_rate(self.env_step)
+        rates = rates_at(self.env_step, self.learning_rate, self.encoder_rate)
+        scheduled = {"epsilon": self.epsilon(self.env_step), **rates}
         return scheduled | ({"priority_beta": self.beta(self.env_step)} if self.config.prioritized else {})
 
     def state_dict(self) -> dict[str, Any]:
@@ -341,14 +294,7 @@ class DQN(Predicts):
             self._learns_from, self._updates_before = state["learns_from"], state["updates_before"]
         else:
             self.replay = None
-            self._learns_from = self.env_step + max(self.config.learning_starts, self._first_complete)
+            self._learns_from = self.env_step + self.config.learns_from(self.num_envs)
             self._updates_before, self._lives.left = self.updates, None
         if self._captured is not None:
             self._captured.forget()
-
-
-def _check_device(config: DQNConfig, device: torch.device) -> None:
-    if config.recurrent != "none" and device.type != "cpu":
-        raise ValueError(f"recurrent {config.recurrent} needs device cpu, where sequences are stored, got {device}")
-    if config.cuda_graphs and device.type != "cuda":
-        raise ValueError(f"cuda_graphs needs device cuda, got {device}")

@@ -17,6 +17,7 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from gymnast.agents.base import Acted, Metrics, restore_generator, seed_sequence, torch_seed
+from gymnast.agents.encoder import rates_at, set_rates
 from gymnast.agents.lives import Lives
 from gymnast.agents.maths import means, policy_gradient, returns
 from gymnast.agents.maths.td import allowed, chosen
@@ -93,13 +94,7 @@ class PQN(Predicts):
     def _build_update(self) -> None:
         """Build the optimizer and its update."""
         config = self.config
-        self.optimizer = optimizers.build_groups(
-            config.optimizer,
-            self.weights.groups,
-            lr=self.learning_rate(0),
-            eps=config.optimizer_eps,
-            captured=config.cuda_graphs,
-        )
+        self.optimizer = optimizers.of_agent(config, self.weights, self.learning_rate(0))
         self._update = Update(
             self.loss,
             self.weights,
@@ -177,9 +172,7 @@ class PQN(Predicts):
     def learn(self) -> Metrics:
         """Run all epochs and minibatches of a rollout (algorithm 1's inner part)."""
         config = self.config
-        optimizers.set_learning_rate(self.optimizer, self.learning_rate(self._began))
-        if self.encoder_rate is not None:
-            optimizers.set_learning_rate(self.optimizer, self.encoder_rate(self._began), group=1)
+        set_rates(self.optimizer, self._began, self.learning_rate, self.encoder_rate)
         metrics = self._learn() if self._captured is None else self._captured((self._generator,))
         self.updates += config.epochs * config.minibatches
         self._begin()
@@ -260,10 +253,8 @@ class PQN(Predicts):
 
     def scheduled(self) -> dict[str, float]:
         """Epsilon and learning rate at the current env step."""
-        scheduled = {"epsilon": self.epsilon(self.env_step), "learning_rate": self.learning_rate(self.env_step)}
-        if self.encoder_rate is not None:
-            scheduled["encoder_learning_rate"] = self.encoder_rate(self.env_step)
-        return scheduled
+        rates = rates_at(self.env_step, self.learning_rate, self.encoder_rate)
+        return {"epsilon": self.epsilon(self.env_step), **rates}
 
     def state_dict(self) -> dict[str, Any]:
         """Network, optimizer and counts, with the current rollout under "replay"."""

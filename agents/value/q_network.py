@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from gymnast.agents.encoder import Layers, make_backbone
 from gymnast.agents.value.values import (
@@ -113,6 +113,16 @@ def _head(
     if config.values == "implicit":
         return ImplicitHead(features, head, quantiles=config.quantiles, offset=noisy.noise_size), noisy.noise_size
     return head, noisy.noise_size
+
+
+def noise_buffer(network: QNetwork, config: DQNConfig, device: torch.device) -> Tensor | None:
+    """The noise of an update: online network, target network, and online network in the next state; [3, 1, C].
+
+    The weights' noise is shared by a batch; implicit quantiles draw fractions for each sample.
+    """
+    steps = 1 if config.recurrent == "none" else config.sequence_length + config.n_step
+    size = network.noise_size + config.batch_size * steps * network.fractions
+    return torch.zeros((3, 1, size), device=device) if size else None
 
 
 def build_values(config: DQNConfig, device: torch.device) -> Values:

@@ -50,7 +50,7 @@ def _check_network(config: Any, encoder: Encoder, space: gym.Space[Any]) -> None
         raise ValueError(f"{source} is network {name}, code from outside gymnast; network {name} allows it")
     if config.network not in ("auto", name):
         raise ValueError(f"network {config.network} contradicts {source}, which is {name}")
-    if config.network_options and not same_options(name, config.network_options, encoder.options):
+    if not same_options(name, {**encoder.options, **config.network_options}, encoder.options):
         raise ValueError(f"network_options {config.network_options} contradict {source}: {encoder.options}")
     own = layers_of(config, name, space).hidden_sizes
     if config.hidden_sizes is not None and encoder.hidden_sizes is not None and own != encoder.hidden_sizes:
