@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gymnast.agents.auxiliary import Auxiliary, Transitions, build_auxiliary
+from gymnast.agents.auxiliary import Auxiliary, build_auxiliary
 from gymnast.agents.base import Acted, Metrics, restore_generator, seed_sequence, torch_seed
 from gymnast.agents.encoder import rates_at, set_rates
 from gymnast.agents.lives import Lives
@@ -19,7 +19,7 @@ from gymnast.agents.maths import policy_gradient
 from gymnast.agents.maths.means import shares
 from gymnast.agents.optim import optimizers
 from gymnast.agents.optim.compiled import Captured
-from gymnast.agents.optim.update import Update
+from gymnast.agents.optim.update import Loss, Update
 from gymnast.agents.policy.actor_critic_config import ActorCriticConfig
 from gymnast.agents.policy.actor_critic_network import actor_critic_network
 from gymnast.agents.policy.closed_form import closed_form
@@ -28,6 +28,7 @@ from gymnast.agents.policy.hogwild import Follower, Shared
 from gymnast.agents.policy.loss import actor_critic_loss
 from gymnast.agents.policy.novelty import build_intrinsic
 from gymnast.agents.policy.policy_actor import PolicyActor
+from gymnast.agents.policy.policy_auxiliary import beside
 from gymnast.agents.prediction import Predicts
 from gymnast.agents.samples import Samples, as_steps, minibatches, uncut
 from gymnast.agents.schedules import schedule
@@ -115,11 +116,14 @@ class ActorCritic(Predicts):
     def _build_update(self) -> None:
         """The optimizer and its update."""
         config, gradient = self.config, None
-        if self.plain is not None and self.auxiliary is None:
+        loss: Loss = self.loss
+        if self.auxiliary is not None:
+            loss = beside(self.auxiliary, self.network, self.distribution, self._loss_of)
+        elif self.plain is not None:
             gradient = closed_form(self.plain, self.distribution, config, self._now)
         self.optimizer = optimizers.of_agent(config, self.weights, self.schedules["learning_rate"](0))
         self._update = Update(
-            self.loss if self.auxiliary is None else self.loss_with_auxiliary,
+            loss,
             self.weights,
             self.optimizer,
             max_grad_norm=config.max_grad_norm,
@@ -277,19 +281,6 @@ class ActorCritic(Predicts):
     def loss(self, batch: Samples, noise: Tensor | None) -> tuple[Tensor, Tensor, Metrics]:
         """`actor_critic_loss` of a minibatch."""
         return self._loss_of(*self._outputs(batch), batch)
-
-    def loss_with_auxiliary(self, batch: Samples, noise: Tensor | None) -> tuple[Tensor, Tensor, Metrics]:
-        """`loss` and the auxiliary one, on the same features."""
-        assert self.auxiliary is not None
-        assert batch.reward is not None
-        features = self.network.actor(self.network.seen(batch.obs))
-        output, value = self.network.heads(features, features)
-        output = output if batch.mask is None else self.distribution.masked(output, batch.mask)
-        loss, log_ratio, metrics = self._loss_of(output, value, batch)
-        action = self.distribution.to_env(batch.raw)
-        seen = Transitions(batch.obs, batch.next_obs, action, batch.reward, shares(batch.weight))
-        extra, more = self.auxiliary.loss(seen, features)
-        return loss + extra, log_ratio, metrics | more
 
     def _loss_of(self, output: Tensor, value: Tensor, batch: Samples) -> tuple[Tensor, Tensor, Metrics]:
         """`loss`, from the network's outputs [B, P] and values [B, V]."""
