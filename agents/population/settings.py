@@ -17,6 +17,8 @@ from gymnast.networks.distributions.distributions import Distribution
 from gymnast.networks.distributions.gaussians import Gaussian
 
 WEIGHTS = {"weight_penalty": "none", "max_norm": None}
+ENCODER = {"encoder": "", "freeze_encoder": False, "encoder_learning_rate": None}
+"""Settings of an encoder, when off."""
 REFUSED: dict[type[Any], dict[str, Any]] = {
     ActorCriticConfig: {
         "recurrent": "none",
@@ -25,10 +27,12 @@ REFUSED: dict[type[Any], dict[str, Any]] = {
         "target_kl": None,
         "life_loss": False,
         "workers": 0,
+        "auxiliary": "none",
+        **ENCODER,
         **WEIGHTS,
     },
-    PQNConfig: {"life_loss": False, **WEIGHTS},
-    DQNConfig: {"recurrent": "none", "life_loss": False, "bf16": False, **WEIGHTS},
+    PQNConfig: {"life_loss": False, **ENCODER, **WEIGHTS},
+    DQNConfig: {"recurrent": "none", "life_loss": False, "bf16": False, "auxiliary": "none", **ENCODER, **WEIGHTS},
 }
 """Settings that a population does not support, by the class of its config, and their values when off."""
 WHOLE = ("target_period",)
@@ -41,9 +45,8 @@ def check_config(config: Any) -> None:
     """Raise ValueError for options that no population supports."""
     for name, off in REFUSED[type(config)].items():
         if getattr(config, name) != off:
-            raise ValueError(
-                f"{name} {getattr(config, name)} cannot be used in a population, which supports only {name} {off}"
-            )
+            supported = "" if off == "" else f", which supports only {name} {off}"
+            raise ValueError(f"{name} {getattr(config, name)} cannot be used in a population{supported}")
 
 
 def check(

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from gymnast.agents.encoder import Layers, make_backbone
 from gymnast.agents.value.values import (
     CategoricalValues,
     ImplicitValues,
@@ -17,13 +18,14 @@ from gymnast.agents.value.values import (
     Values,
 )
 from gymnast.networks.backbones.convolutional import ConvNet
-from gymnast.networks.build import Backbone, build, default_sizes
+from gymnast.networks.build import Backbone, default_sizes
 from gymnast.networks.heads.q import DuelingHead, ImplicitHead, QHead, QNetwork
 from gymnast.networks.heads.recurrent_q import RecurrentQNetwork
+from gymnast.networks.layers.gated_transformer import GatedTransformer
 from gymnast.networks.layers.init import BATCH, initialise, lsuv
 from gymnast.networks.layers.inputs import Obs
 from gymnast.networks.layers.noisy import Linear, NoisyLayers
-from gymnast.networks.layers.recurrent import build_core
+from gymnast.networks.layers.recurrent import Core, build_core
 from gymnast.networks.layers.samples import sampled
 from gymnast.networks.modes import acting
 
@@ -48,25 +50,15 @@ def q_network(
     The last fully connected layer is the head's, so that noise and streams are in it too, as in their papers; a
     recurrent layer is below it. A user's own backbone does not use `hidden_sizes`.
     """
-    defaults = default_sizes(backbone, observation_space)
-    sizes = config.hidden_sizes or defaults
-    own = len(sizes) - 1 if defaults else 0
-    base = build(
-        backbone,
-        observation_space,
-        options=config.network_options,
-        hidden_sizes=sizes[:own],
-        activation=config.activation,
-        init=config.init,
-        generator=generator,
-    )
+    layers, hidden = q_layers(backbone, observation_space, config)
+    base = make_backbone(backbone, observation_space, config, layers, generator=generator)
     if config.bf16:
         if not isinstance(base, ConvNet):
             raise ValueError(f"bf16 needs a backbone nature-cnn or efficient-cnn, got {type(base).__name__}")
         base.bf16 = True
     features = int(base.out_features)  # type: ignore[arg-type]
     core = build_core(config, features)
-    head, noise_size = _head(features if core is None else core.out_features, actions, outputs, sizes[own:], config)
+    head, noise_size = _head(features if core is None else core.out_features, actions, outputs, hidden, config)
     initialise(head, config.init, activation=config.activation, generator=generator)
     fractions = config.quantiles if config.values == "implicit" else 0
     if core is None:
@@ -81,12 +73,22 @@ def q_network(
 
 
 @torch.no_grad()
-def _scale_head(network: QNetwork, core: Core | None, obs: Obs) -> None:
+def _scale_head(network: QNetwork, core: Core | GatedTransformer | None, obs: Obs) -> None:
     """`lsuv` of the head, by the features of observations [B, ...] without memory."""
     features = network.backbone(obs)
     if core is not None:
         features = core.step(features, features.new_zeros(len(features), core.memory_size))[0]
     lsuv(network.head, features)
+
+
+def q_layers(
+    backbone: Backbone, observation_space: gym.Space[Any], config: DQNConfig
+) -> tuple[Layers, tuple[int, ...]]:
+    """The layers of a backbone, and the units of the head's hidden layers, of which named backbones leave it one."""
+    defaults = default_sizes(backbone, observation_space)
+    sizes = config.hidden_sizes or defaults
+    own = len(sizes) - 1 if defaults else 0
+    return Layers(sizes[:own], config.activation), sizes[own:]
 
 
 def normed_q_network(
@@ -97,20 +99,21 @@ def normed_q_network(
     generator: torch.Generator,
 ) -> QNetwork:
     """Observations [B, ...] to [B, A, 1]: all hidden layers are the backbone's, normalised if the config says so."""
-    mlp = default_sizes(backbone, observation_space) == default_sizes("mlp", observation_space)
-    base = build(
-        backbone,
-        observation_space,
-        options=config.network_options,
-        hidden_sizes=NORMED_SIZES if config.hidden_sizes is None and mlp else config.hidden_sizes,
-        activation=config.activation,
-        layer_norm=config.layer_norm,
-        init=config.init,
-        generator=generator,
-    )
+    layers = normed_layers(backbone, observation_space, config)
+    base = make_backbone(backbone, observation_space, config, layers, generator=generator)
     head = QHead(int(base.out_features), actions, 1)  # type: ignore[arg-type]
     initialise(head, config.init, activation=None, generator=generator)
     return acting(QNetwork(base, head))
+
+
+def normed_layers(backbone: Backbone, observation_space: gym.Space[Any], config: PQNConfig) -> Layers:
+    """The layers of a backbone."""
+    defaults = default_sizes(backbone, observation_space)
+    mlp = defaults == default_sizes("mlp", observation_space)
+    sizes = config.hidden_sizes
+    if sizes is None:
+        sizes = NORMED_SIZES if mlp else defaults
+    return Layers(sizes, config.activation, config.layer_norm)
 
 
 def _head(
@@ -128,6 +131,16 @@ def _head(
     if config.values == "implicit":
         return ImplicitHead(features, head, quantiles=config.quantiles, offset=noisy.noise_size), noisy.noise_size
     return head, noisy.noise_size
+
+
+def noise_buffer(network: QNetwork, config: DQNConfig, device: torch.device) -> Tensor | None:
+    """The noise of an update: online network, target network, and online network in the next state; [3, 1, C].
+
+    The weights' noise is shared by a batch; implicit quantiles draw fractions for each sample.
+    """
+    steps = 1 if config.recurrent == "none" else config.sequence_length + config.n_step
+    size = network.noise_size + config.batch_size * steps * network.fractions
+    return torch.zeros((3, 1, size), device=device) if size else None
 
 
 def build_values(config: DQNConfig, device: torch.device) -> Values:

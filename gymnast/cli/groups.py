@@ -29,8 +29,10 @@ GROUPS: dict[str, tuple[str, ...]] = {
         *("priority_alpha", "priority_beta", "priority_eta"),
     ),
     "network": (
+        *("encoder", "freeze_encoder", "encoder_learning_rate"),
         *("network", "hidden_sizes", "activation", "init", "layer_norm", "trunk", "recurrent", "memory_size"),
         *("recurrent_steps", "recurrent_layers", "recurrent_heads"),
+        *("auxiliary", "auxiliary_weight"),
         *("dueling", "dueling_aggregation", "values", "atoms", "v_min", "v_max", "quantiles", "squash"),
         *("log_std_init", "normalise_obs", "output_scale", "bins", "low", "high", "init_from"),
     ),

@@ -14,6 +14,7 @@ C = TypeVar("C")
 
 SHAPE = (
     *("network", "network_options", "hidden_sizes", "activation", "layer_norm", "trunk", "recurrent", "memory_size"),
+    *("recurrent_steps", "recurrent_layers", "recurrent_heads"),
     *("squash", "normalise_obs", "dueling", "values", "atoms", "v_min", "v_max", "quantiles", "noisy"),
 )
 """Settings that say which weights an agent has, where its config has them."""
