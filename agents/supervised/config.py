@@ -62,8 +62,8 @@ class FitConfig:
     """Decay of an average of the weights (Polyak & Juditsky 1992), which is evaluated and kept; 0 for none."""
     augment: Literal["none", "shift"] = "none"
     """Shift training images at random: pad their edges and crop (Kostrikov et al. 2021)."""
-    augment_pad: int = 4
-    """Pixels by which an image is shifted at most."""
+    augment_pad: int | None = None
+    """Pixels by which an image is shifted at most. Default: 4 of 80 or more, 1 of small images."""
     mc_samples: int = 0
     """Passes with dropout whose mean is the prediction in evaluations (Gal & Ghahramani 2016); 0 for one without."""
 
@@ -79,7 +79,7 @@ class FitConfig:
         if self.hidden_sizes is not None and min(self.hidden_sizes, default=1) < 1:
             raise ValueError(f"hidden_sizes must be numbers >= 1, got {self.hidden_sizes}")
         for name in ("batch_size", "augment_pad"):
-            if getattr(self, name) < 1:
+            if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
         for name in ("weight_decay", "mc_samples", "penalty_weight"):
             if not 0 <= getattr(self, name) < float("inf"):

@@ -121,7 +121,8 @@ class Task(ABC):
             return obs
         assert isinstance(obs, Tensor)  # `check_augment` has looked
         assert self.layout is not None
-        return random_shift(obs, self.config.augment_pad, generator, is_last=self.layout.is_last)
+        pad = self.config.augment_pad or min(max(min(self.layout.planes[1:]) // 20, 1), 4)
+        return random_shift(obs, pad, generator, is_last=self.layout.is_last)
 
     def check_augment(self) -> None:
         """ValueError if observations that are no images are to be shifted."""
