@@ -108,9 +108,9 @@ def main() -> None:
         print(f"pre-training: {PRETRAINING:,} random steps, {statistics.median(seconds):.0f} s with fitting, per seed")
         asked = [(agent, variant) for agent in options.agents for variant in VARIANTS]
         jobs = [(*pair, seed) for pair in asked for seed in range(options.seeds)]
-        found = list(pool.map(lambda job: learn(*job, out), jobs))
+        learned = list(pool.map(lambda job: learn(*job, out), jobs))
     curves: dict[tuple[str, str], list[list[tuple[int, float]]]] = {pair: [] for pair in asked}
-    for (agent, variant, _), curve in zip(jobs, found, strict=True):
+    for (agent, variant, _), curve in zip(jobs, learned, strict=True):
         curves[agent, variant].append(curve)
     for (agent, variant), runs in curves.items():
         steps = [reached(run) for run in runs]
@@ -118,9 +118,8 @@ def main() -> None:
         median = statistics.median([STEPS[agent] + 1 if step is None else step for step in steps])
         area = statistics.fmean(value for run in runs for _, value in run)
         written = f"> {STEPS[agent]:,}" if median > STEPS[agent] else f"{median:,.0f}"
-        print(
-            f"{agent:<5}{variant:<12}return {WANTED} after {written:>8} env steps (median)  mean return {area:5.2f}  [{shown}]"
-        )
+        found = f"return {WANTED} after {written:>8} env steps (median)  mean return {area:5.2f}  [{shown}]"
+        print(f"{agent:<5}{variant:<12}{found}")
     if options.picture:
         draw(curves, Path(options.picture))
 

@@ -3,6 +3,7 @@
 - `<!-- page FILE -->` becomes a page at the root of the repository.
 - `<!-- agents -->`, `<!-- networks -->` and `<!-- backbones -->` become their lists, the last with all options.
 - `<!-- options AGENT [name ...] -->` becomes the table of an agent's options, all of them or the named ones.
+- `<!-- tasks -->` becomes the list of what `gymnast fit` fits, `<!-- task NAME -->` the table of a task's own options.
 - `<!-- command NAME -->` becomes the table of a command's options (train, evaluate, resume, ...).
 - `<!-- presets AGENT -->` becomes the presets for an agent, `<!-- presets -->` all of them.
 """
@@ -18,6 +19,8 @@ from typing import Any
 
 from sphinx.application import Sphinx
 
+from gymnast.agents.supervised.config import FitConfig
+from gymnast.agents.supervised.table import TASKS, config_class
 from gymnast.agents.table import ALGORITHMS
 from gymnast.cli.groups import grouped
 from gymnast.cli.help import default_text, field_docs, kind
@@ -26,6 +29,7 @@ from gymnast.networks.backbones.table import BACKBONES, backbone_class
 from gymnast.networks.build import NETWORKS
 from gymnast.reports.report import ReportOptions
 from gymnast.settings import agents, options
+from gymnast.settings.fit_options import FitOptions
 from gymnast.settings.flags import Flag, flags_of
 from gymnast.settings.presets import PRESETS
 from gymnast.settings.record_options import RecordOptions
@@ -46,6 +50,7 @@ COMMANDS: dict[str, tuple[type[Any], ...]] = {
     "resume": (options.ResumeOptions,),
     "evaluate": (options.EvaluateOptions,),
     "record": (RecordOptions,),
+    "fit": (FitOptions, FitConfig),
     "benchmark": (BenchmarkOptions,),
     "ablate": (AblateOptions,),
     "report": (ReportOptions,),
@@ -53,7 +58,9 @@ COMMANDS: dict[str, tuple[type[Any], ...]] = {
     "check-env": (options.CheckEnvOptions,),
 }
 PAGE = re.compile(r"^<!-- page (\w+\.md) -->$", re.MULTILINE)
-MARKER = re.compile(r"^<!-- (agents|networks|backbones|options|command|presets)((?: [\w-]+)*) -->$", re.MULTILINE)
+MARKER = re.compile(
+    r"^<!-- (agents|networks|backbones|options|command|presets|tasks|task)((?: [\w-]+)*) -->$", re.MULTILINE
+)
 LINK = re.compile(r"\]\((?!\w+:|#)([^)#\s]+)(#[^)\s]*)?\)")
 CODE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 
@@ -124,6 +131,23 @@ def _backbones(_: Sequence[str]) -> str:
     return "\n\n".join(sections)
 
 
+def _tasks(_: Sequence[str]) -> str:
+    rows = [f"| [`{name}`](#{name}) | {entry.help} |" for name, entry in TASKS.items()]
+    return "\n".join(["| task | fits |", "| --- | --- |", *rows])
+
+
+def _task(words: Sequence[str]) -> str:
+    """The options that a task has beside those of all, or whose defaults are its own."""
+    cls = config_class(words[0])
+    flags, docs, common = flags_of(cls), field_docs(cls), flags_of(FitConfig)
+    own = {
+        field: flag
+        for field, flag in flags.items()
+        if field == "loss" or field not in common or common[field].default != flag.default
+    }
+    return _table(own, docs, {field: flag.default for field, flag in own.items()})
+
+
 def _options(words: Sequence[str]) -> str:
     """The options of an agent's config, by topic; one table without headings for the named ones."""
     name, *only = words
@@ -180,4 +204,6 @@ TABLES: dict[str, Callable[[Sequence[str]], str]] = {
     "options": _options,
     "command": _command,
     "presets": _presets,
+    "tasks": _tasks,
+    "task": _task,
 }
