@@ -46,6 +46,10 @@ class Samples(NamedTuple):
     """bool [S, L], the memory is zero before this step."""
     memory: Tensor | None = None
     """[S, M], before the first step of each sequence."""
+    next_obs: Obs | None = None
+    """[B, ...], the true successors, for an auxiliary loss that needs them."""
+    reward: Tensor | None = None
+    """[B], as learned from, for an auxiliary loss."""
 
 
 class ValueSamples(NamedTuple):

@@ -4,6 +4,7 @@ A network is in evaluation mode from the moment it is built: acting, greedily or
 successors and everything else except updates. So an output does not depend on other rows of its batch, and
 evaluation changes nothing. Only `Update` switches to training mode, around a loss and its gradient, and only for a
 network that `depends_on_mode`; the others pay nothing. gymnast's own layers do not depend on it (noise is an argument).
+A frozen part of a network stays in evaluation mode during updates too.
 """
 
 from __future__ import annotations
@@ -82,6 +83,21 @@ def with_dropout(network: nn.Module) -> Iterator[None]:
     finally:
         for layer in layers:
             layer.eval()
+
+
+def freeze(module: M) -> M:
+    """The module, whose parameters and running statistics no longer change: without gradients, in evaluation mode."""
+    module.requires_grad_(False)
+    module.frozen = True  # type: ignore[assignment]
+    return module
+
+
+def learning(network: nn.Module) -> None:
+    """Put a network into training mode, except its frozen parts."""
+    network.train()
+    for module in network.modules():
+        if getattr(module, "frozen", False):
+            module.eval()
 
 
 def depends_on_mode(network: nn.Module) -> bool:

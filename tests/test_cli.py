@@ -148,6 +148,8 @@ AGENT_CHANGES: dict[str, tuple[list[str], Any]] = {
     "objective": (["average-reward"], "average-reward"),
     "policy": (["greedy"], "greedy"),
     "network": (["nature-cnn"], "nature-cnn"),
+    "encoder": (["runs/a"], "runs/a"),
+    "encoder_learning_rate": (["1e-5"], 1e-5),
     "activation": (["gelu"], "gelu"),
     "optimizer": (["nature-rmsprop"], "nature-rmsprop"),
     "replay_path": (["frames"], "frames"),

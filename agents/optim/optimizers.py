@@ -5,10 +5,10 @@ from __future__ import annotations
 import copy
 import difflib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -131,9 +131,23 @@ def build(
 
     `captured`: its step will be part of a CUDA graph, so the learning rate is a tensor. `more` are further arguments.
     """
+    return build_groups(name, [[parameter]], lr=lr, eps=eps, captured=captured, more=more)
+
+
+def build_groups(
+    name: str,
+    groups: Sequence[Sequence[nn.Parameter]],
+    *,
+    lr: float,
+    eps: float | None = None,
+    captured: bool = False,
+    more: Mapping[str, Any] = MappingProxyType({}),
+) -> torch.optim.Optimizer:
+    """`build` for groups of parameters, each with its own learning rate, at first `lr` for all."""
     check(name, eps, captured=captured)
     check_options(name, more)
-    options: dict[str, Any] = {"lr": torch.tensor(lr, device=parameter.device) if captured else lr, **more}
+    parameter = groups[0][0]
+    options: dict[str, Any] = {"lr": lr, **more}
     if eps is not None:
         options["eps"] = eps
     if "fused" in _parameters(name) and parameter.device.type in ("cpu", "cuda"):
@@ -142,8 +156,27 @@ def build(
         options["foreach"] = True  # the plain form reads the learning rate on the host
     if captured and "capturable" in _parameters(name):
         options["capturable"] = True
-    optimizer: torch.optim.Optimizer = _untraced(_class(name))([parameter], **options)
+    own: list[dict[str, Any]] = [{"params": list(group)} for group in groups]
+    if captured:
+        for settings in own:
+            settings["lr"] = torch.tensor(lr, device=parameter.device)
+    optimizer: torch.optim.Optimizer = _untraced(_class(name))(own, **options)
     return optimizer
+
+
+class OptimizerConfig(Protocol):
+    """The settings of an agent's optimizer."""
+
+    @property
+    def optimizer(self) -> str: ...
+    @property
+    def optimizer_eps(self) -> float | None: ...
+
+
+def of_agent(config: OptimizerConfig, weights: FlatParameters, lr: float) -> torch.optim.Optimizer:
+    """The optimizer of an agent's weights, one group for each of theirs, as its config has it."""
+    captured = bool(getattr(config, "cuda_graphs", False))
+    return build_groups(config.optimizer, weights.groups, lr=lr, eps=config.optimizer_eps, captured=captured)
 
 
 @cache
@@ -167,13 +200,13 @@ def stepper(optimizer: torch.optim.Optimizer) -> Callable[[], None]:
     return run
 
 
-def set_learning_rate(optimizer: torch.optim.Optimizer, value: float) -> None:
-    """Set the learning rate of the next steps."""
-    group = optimizer.param_groups[0]
-    if isinstance(group["lr"], torch.Tensor):
-        group["lr"].fill_(value)
+def set_learning_rate(optimizer: torch.optim.Optimizer, value: float, *, group: int = 0) -> None:
+    """Set the learning rate of a group's next steps."""
+    settings = optimizer.param_groups[group]
+    if isinstance(settings["lr"], torch.Tensor):
+        settings["lr"].fill_(value)
     else:
-        group["lr"] = value
+        settings["lr"] = value
 
 
 def state_of(optimizer: torch.optim.Optimizer, weights: FlatParameters | None = None) -> dict[str, Any]:
@@ -181,7 +214,11 @@ def state_of(optimizer: torch.optim.Optimizer, weights: FlatParameters | None = 
     state = copy.deepcopy(optimizer.state_dict())
     for group in state["param_groups"]:
         group["lr"] = float(group["lr"])
-    return state if weights is None else {**state, "layout": weights.layout}
+    if weights is None:
+        return state
+    if len(weights.spans) > 1 and state["state"]:
+        state["state"] = {0: _joined(state["state"], weights)}
+    return {**state, "layout": weights.layout}
 
 
 def load_state(optimizer: torch.optim.Optimizer, state: dict[str, Any], weights: FlatParameters | None = None) -> None:
@@ -194,7 +231,40 @@ def load_state(optimizer: torch.optim.Optimizer, state: dict[str, Any], weights:
     layout = state.get("layout")
     if weights is not None and layout is not None and layout != weights.layout:
         kept["state"] = {key: _arranged(part, layout, weights.layout) for key, part in kept["state"].items()}
+    if weights is not None and len(weights.spans) > 1 and kept["state"]:
+        kept["state"] = _divided(kept["state"][0], weights)
     optimizer.load_state_dict(kept)
+
+
+def _spans(weights: FlatParameters) -> list[tuple[int, int]]:
+    """Where each parameter of an optimizer lies in the flat ones, in the optimizer's order."""
+    return [span for spans in weights.spans for span in spans]
+
+
+def _joined(states: dict[int, dict[str, Any]], weights: FlatParameters) -> dict[str, Any]:
+    """The states of several groups as that of one flat parameter."""
+    spans, size = _spans(weights), weights.data.numel()
+    joined = dict(states[0])
+    for name, value in joined.items():
+        if isinstance(value, Tensor) and value.dim() == 1:
+            joined[name] = value.new_empty(size)
+            for number, (start, end) in enumerate(spans):
+                joined[name][start:end] = states[number][name]
+    return joined
+
+
+def _divided(state: dict[str, Any], weights: FlatParameters) -> dict[int, dict[str, Any]]:
+    """The state of one flat parameter as those of several groups; numbers, such as steps, are each group's own."""
+
+    def part(value: Any, start: int, end: int) -> Any:
+        if not isinstance(value, Tensor):
+            return value
+        return (value[start:end] if value.dim() == 1 else value).clone()
+
+    return {
+        number: {name: part(value, *span) for name, value in state.items()}
+        for number, span in enumerate(_spans(weights))
+    }
 
 
 def _arranged(state: dict[str, Any], layout: list[list[Any]], wanted: list[list[Any]]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from gymnast.agents.optim import optimizers
 from gymnast.agents.optim.allocator import keep_freed_pages
 from gymnast.agents.optim.compiled import Compiled
 from gymnast.networks.fast.flat import FlatParameters, clip_norm
-from gymnast.networks.modes import depends_on_mode
+from gymnast.networks.modes import depends_on_mode, learning
 
 Loss = Callable[[Any, Tensor | None], tuple[Tensor, Tensor, Metrics]]
 """Maps a batch (a sample of the replay) and noise to loss [], error of each sample [B] and metrics."""
@@ -96,7 +96,7 @@ class Update:
 
     def _in_training_mode(self, batch: Any, noise: Tensor | None) -> tuple[Tensor, Metrics]:
         network = self.weights.module
-        network.train()
+        learning(network)
         try:
             return self._in_evaluation_mode(batch, noise)
         except ValueError as error:

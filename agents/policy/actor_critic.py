@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -11,7 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gymnast.agents.auxiliary import Auxiliary, Transitions, build_auxiliary
 from gymnast.agents.base import Acted, Metrics, restore_generator, seed_sequence, torch_seed
+from gymnast.agents.encoder import rates_at, set_rates
 from gymnast.agents.lives import Lives
 from gymnast.agents.maths import policy_gradient
 from gymnast.agents.maths.means import shares
@@ -68,11 +70,15 @@ class ActorCritic(Predicts):
         varied = {"value_clip": config.value_clip or 0.0}
         varied |= {name: getattr(config, name) for name in ("learning_rate", "clip", "entropy_coef")}
         self.schedules = {name: schedule(value, name=name) for name, value in varied.items()}
+        self.encoder_rate = config.encoder_schedule
         at_first = {name: self.schedules[name](0) for name in ("clip", "value_clip", "entropy_coef")}
         self._now = {name: torch.tensor(value, device=self.device) for name, value in at_first.items()}
         self.distribution = distribution(action_space, squash=config.squash, device=self.device)
-        init_seed, order_seed, intrinsic_seed = seed_sequence(seed).spawn(3)
+        sequence = seed_sequence(seed)
+        init_seed, order_seed, intrinsic_seed = sequence.spawn(3)
         self._build_network(wanted, init_seed)
+        self.auxiliary = self._build_auxiliary(sequence)
+        self._build_update()
         self._captured = Captured(self._learn) if config.cuda_graphs else None
         self._generator = torch.Generator(self.device).manual_seed(torch_seed(order_seed))
         self.rollout = Rollout(config.rollout_steps, num_envs, device=self.device)
@@ -82,7 +88,7 @@ class ActorCritic(Predicts):
         self._lives = Lives()
 
     def _build_network(self, backbone: Backbone, seed: np.random.SeedSequence) -> None:
-        """The network and its optimizer."""
+        """The network and its fastest form."""
         config = self.config
         self.network = actor_critic_network(
             backbone,
@@ -91,28 +97,42 @@ class ActorCritic(Predicts):
             config,
             torch.Generator().manual_seed(torch_seed(seed)),
             num_values=1 if config.intrinsic == "none" else 2,  # one for rewards, and one for novelty
+            joint=config.auxiliary != "none",
         ).to(self.device)
-        self.weights = FlatParameters(self.network)
+        self.weights = FlatParameters(self.network, apart=self.network.backbones if self.encoder_rate else ())
         if config.workers:  # before any views of them exist
             self.weights.data.share_memory_()  # type: ignore[no-untyped-call]
         self.plain = None if config.compile else plain_policy(self.network, self.weights)
         """A faster form of the network, if it has one."""
-        self.optimizer = optimizers.build(
-            config.optimizer,
-            self.weights.parameter,
-            lr=self.schedules["learning_rate"](0),
-            eps=config.optimizer_eps,
-            captured=config.cuda_graphs,
-        )
+
+    def _build_auxiliary(self, seed: np.random.SeedSequence) -> Auxiliary | None:
+        own = self.observation_space, self.action_space, self.network.actor.backbone
+        made = build_auxiliary(self.config, *own, seed=seed, prepare=self.network.seen)
+        if made is not None:
+            self.weights.added = self.weights.grad  # autograd adds to all of it, because the loss needs the features
+        return made
+
+    def _build_update(self) -> None:
+        """The optimizer and its update."""
+        config, gradient = self.config, None
+        if self.plain is not None and self.auxiliary is None:
+            gradient = closed_form(self.plain, self.distribution, config, self._now)
+        self.optimizer = optimizers.of_agent(config, self.weights, self.schedules["learning_rate"](0))
         self._update = Update(
-            self.loss,
+            self.loss if self.auxiliary is None else self.loss_with_auxiliary,
             self.weights,
             self.optimizer,
             max_grad_norm=config.max_grad_norm,
             max_grad_value=config.max_grad_value,
             compile=config.compile,
-            gradient=None if self.plain is None else closed_form(self.plain, self.distribution, config, self._now),
+            gradient=gradient,
         )
+
+    def load_encoder(self, weights: Mapping[str, Tensor], norm: Mapping[str, Tensor] | None) -> None:
+        """Load an encoder's weights into each trunk, and the statistics of its observations."""
+        self.network.load_backbones(weights, norm)
+        if self.auxiliary is not None:
+            self.auxiliary.restart()
 
     def follow(self, shared: Shared) -> None:
         """Send all further updates to weights that other processes learn too."""
@@ -158,6 +178,7 @@ class ActorCritic(Predicts):
             start=None if acted.memory is None else step.start,
             final_value=value,  # read at episode ends; otherwise the next row has the successor's value
             active=step.active,
+            next_obs=step.next_obs if self.auxiliary is not None and self.auxiliary.needs_successors else None,
         )
         if last:
             if self.intrinsic is not None and step.num_ended != 0:  # novelty continues after the end
@@ -195,7 +216,7 @@ class ActorCritic(Predicts):
     def learn(self) -> Metrics:
         """Run all epochs and minibatches of a rollout; schedules are those of the env step at which it began."""
         began = self._began
-        optimizers.set_learning_rate(self.optimizer, self.schedules["learning_rate"](began))
+        set_rates(self.optimizer, began, self.schedules["learning_rate"], self.encoder_rate)
         for name, value in self._now.items():
             value.fill_(self.schedules[name](began))
         if self._captured is None:
@@ -212,6 +233,8 @@ class ActorCritic(Predicts):
         self.estimates.see()
         for batch in self._batches():
             log_ratio, metrics = self._update(batch, None)
+            if self.auxiliary is not None:
+                self.auxiliary.step(self.schedules["learning_rate"](self._began))
             if self._captured is None:
                 self.updates += 1
             share = shares(batch.weight)
@@ -253,7 +276,23 @@ class ActorCritic(Predicts):
 
     def loss(self, batch: Samples, noise: Tensor | None) -> tuple[Tensor, Tensor, Metrics]:
         """`actor_critic_loss` of a minibatch."""
-        output, value = self._outputs(batch)
+        return self._loss_of(*self._outputs(batch), batch)
+
+    def loss_with_auxiliary(self, batch: Samples, noise: Tensor | None) -> tuple[Tensor, Tensor, Metrics]:
+        """`loss` and the auxiliary one, on the same features."""
+        assert self.auxiliary is not None
+        assert batch.reward is not None
+        features = self.network.actor(self.network.seen(batch.obs))
+        output, value = self.network.heads(features, features)
+        output = output if batch.mask is None else self.distribution.masked(output, batch.mask)
+        loss, log_ratio, metrics = self._loss_of(output, value, batch)
+        action = self.distribution.to_env(batch.raw)
+        seen = Transitions(batch.obs, batch.next_obs, action, batch.reward, shares(batch.weight))
+        extra, more = self.auxiliary.loss(seen, features)
+        return loss + extra, log_ratio, metrics | more
+
+    def _loss_of(self, output: Tensor, value: Tensor, batch: Samples) -> tuple[Tensor, Tensor, Metrics]:
+        """`loss`, from the network's outputs [B, P] and values [B, V]."""
         log_prob, entropy = self.distribution.log_prob_entropy(output, batch.raw)
         config, now = self.config, self._now
         return actor_critic_loss(
@@ -271,8 +310,8 @@ class ActorCritic(Predicts):
 
     def scheduled(self) -> dict[str, float]:
         """Learning rate, clip and entropy coefficient at the current env step."""
-        names = ("learning_rate", "clip", "entropy_coef")
-        return {name: self.schedules[name](self.env_step) for name in names}
+        rates = rates_at(self.env_step, self.schedules["learning_rate"], self.encoder_rate)
+        return rates | {name: self.schedules[name](self.env_step) for name in ("clip", "entropy_coef")}
 
     def state_dict(self) -> dict[str, Any]:
         """Network, optimizer, statistics and counts, with the current rollout under "replay"."""
@@ -287,6 +326,8 @@ class ActorCritic(Predicts):
         }
         if self.intrinsic is not None:
             state["intrinsic"] = self.intrinsic.state_dict()
+        if self.auxiliary is not None:
+            state["auxiliary"] = self.auxiliary.state_dict()
         under_way = {
             "rollout": self.rollout.state_dict(),
             "last_value": self.estimates.last_value.clone(),
@@ -303,6 +344,8 @@ class ActorCritic(Predicts):
         self.estimates.load_state_dict(state["estimates"])
         if self.intrinsic is not None:
             self.intrinsic.load_state_dict(state["intrinsic"])
+        if self.auxiliary is not None:
+            self.auxiliary.load_state_dict(state["auxiliary"])
         self.rollout.clear()
         self._began = self.env_step
         if "replay" in state:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+from gymnast.agents.auxiliary import AuxiliaryConfig
+from gymnast.agents.encoder import EncoderConfig
 from gymnast.agents.optim import optimizers
 from gymnast.agents.policy.hogwild import INITIAL
 from gymnast.agents.schedules import ScheduleLike, schedule
@@ -19,7 +21,7 @@ SHARED = tuple(INITIAL)
 
 
 @dataclass(frozen=True)
-class ActorCriticConfig:
+class ActorCriticConfig(EncoderConfig, AuxiliaryConfig):
     """Proximal policy optimisation (Schulman et al. 2017); A2C and A3C (Mnih et al. 2016) are variations of it."""
 
     policy_loss: Literal["clipped", "plain"] = "clipped"
@@ -108,6 +110,8 @@ class ActorCriticConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "network", named(self.network))
         options_of(named(self.network), self.network_options)
+        self.check_encoder()
+        self.check_auxiliary()
         for name in ("rollout_steps", "epochs", "minibatches", "memory_size", "sequence_length"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -147,6 +151,8 @@ class ActorCriticConfig:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
 
     def _check_together(self) -> None:
+        if self.auxiliary != "none" and self.trunk == "separate":
+            raise ValueError(f"auxiliary {self.auxiliary} needs trunk shared, got separate: it trains one backbone")
         if self.recurrent != "none":
             if self.rollout_steps % (self.sequence_length or 1):
                 raise ValueError(

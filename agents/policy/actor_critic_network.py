@@ -8,7 +8,8 @@ from typing import Any, Protocol
 import gymnasium as gym
 import torch
 
-from gymnast.networks.build import Backbone, build, default_sizes
+from gymnast.agents.encoder import Layers, NetworkConfig, make_backbone
+from gymnast.networks.build import Backbone, default_sizes
 from gymnast.networks.distributions.distributions import Distribution
 from gymnast.networks.heads.actor_critic import ActorCriticNetwork, Trunk
 from gymnast.networks.layers.images import has_image
@@ -23,17 +24,13 @@ POLICY_GAIN = 0.01
 """Scale of the policy's last layer, so that at first all actions are about as probable (Andrychowicz et al. 2021)."""
 
 
-class NetworkConfig(Protocol):
+class PolicyConfig(NetworkConfig, Protocol):
     """The network settings of a config."""
 
-    @property
-    def network_options(self) -> dict[str, Any]: ...
     @property
     def hidden_sizes(self) -> tuple[int, ...] | None: ...
     @property
     def activation(self) -> str: ...
-    @property
-    def init(self) -> str: ...
     @property
     def trunk(self) -> str: ...
     @property
@@ -50,20 +47,22 @@ def actor_critic_network(
     backbone: Backbone,
     observation_space: gym.Space[Any],
     distribution: Distribution,
-    config: NetworkConfig,
+    config: PolicyConfig,
     generator: torch.Generator,
     *,
     num_values: int = 1,
+    joint: bool = False,
 ) -> ActorCriticNetwork:
-    """Observations to the distribution's outputs and to `values` values; the generator draws the weights."""
-    own = default_sizes(backbone, observation_space)
-    mlp = own == default_sizes("mlp", observation_space)
-    sizes = MLP_SIZES if config.hidden_sizes is None and mlp else config.hidden_sizes
+    """Observations to the distribution's outputs and to `values` values; the generator draws the weights.
+
+    `joint` is for trunk auto: it then shares the trunk, as it does for images, for an encoder and for a module.
+    """
     one = not isinstance(backbone, str | type)
-    shared = config.trunk == "shared" or (config.trunk == "auto" and (one or has_image(observation_space)))
+    joint = joint or one or bool(config.encoder) or has_image(observation_space)
+    shared = config.trunk == "shared" or (config.trunk == "auto" and joint)
     if one and not shared:
         raise ValueError("a backbone given as a module is one trunk: use trunk shared, or give its class")
-    trunk = partial(_trunk, backbone, observation_space, config, generator, hidden_sizes=sizes)
+    trunk = partial(_trunk, backbone, observation_space, config, generator)
     network = ActorCriticNetwork(
         trunk(),
         None if shared else trunk(),
@@ -78,24 +77,22 @@ def actor_critic_network(
     return acting(network)
 
 
+def policy_layers(backbone: Backbone, observation_space: gym.Space[Any], config: PolicyConfig) -> Layers:
+    """The layers of a backbone."""
+    defaults = default_sizes(backbone, observation_space)
+    mlp = defaults == default_sizes("mlp", observation_space)
+    sizes = config.hidden_sizes
+    if sizes is None:
+        sizes = MLP_SIZES if mlp else defaults
+    return Layers(sizes, config.activation)
+
+
 def _trunk(
-    backbone: Backbone,
-    observation_space: gym.Space[Any],
-    config: NetworkConfig,
-    generator: torch.Generator,
-    *,
-    hidden_sizes: tuple[int, ...] | None,
+    backbone: Backbone, observation_space: gym.Space[Any], config: PolicyConfig, generator: torch.Generator
 ) -> Trunk:
     """A backbone and, if the config has one, a recurrent core after it."""
-    base = build(
-        backbone,
-        observation_space,
-        options=config.network_options,
-        hidden_sizes=hidden_sizes,
-        activation=config.activation,
-        init=config.init,
-        generator=generator,
-    )
+    layers = policy_layers(backbone, observation_space, config)
+    base = make_backbone(backbone, observation_space, config, layers, generator=generator)
     if config.recurrent == "none":
         return Trunk(base, None)
     core = Core(config.recurrent, int(base.out_features), config.memory_size)  # type: ignore[arg-type]

@@ -69,7 +69,10 @@ class Estimates:
             advantage, target = self._by_torch(value, log_ratio)
         old = Behaviour(fields["log_prob"], advantage, fields["value"], target)
         mask, start, memory = (fields.get(name) for name in ("mask", "start", "memory"))
-        return cut(Samples(fields["obs"], fields["raw"], old, weight, mask, start, memory), self.length)
+        samples = Samples(fields["obs"], fields["raw"], old, weight, mask, start, memory)
+        if self.config.auxiliary != "none":
+            samples = samples._replace(next_obs=fields.get("next_obs"), reward=self._reward[..., 0])
+        return cut(samples, self.length)
 
     def _compiled(self) -> tuple[Tensor, Tensor]:
         """Advantages [T, N] and targets [T, N, 1] by GAE of one stream of rewards, on the CPU."""

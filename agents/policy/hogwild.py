@@ -22,21 +22,25 @@ INITIAL: dict[str, dict[str, Callable[[Tensor], Tensor]]] = {
 
 @dataclass(frozen=True)
 class Shared:
-    """Flat parameters [P], the state of their optimizer and the network's buffers, in memory that all processes see."""
+    """Flat parameters [P], their optimizer's state and the rest of the network, in memory that all processes see."""
 
     parameters: Tensor
-    statistics: dict[str, Tensor]
-    buffers: tuple[Tensor, ...]
-    """A network's buffers (a normalisation's running statistics)."""
+    statistics: list[dict[str, Tensor]]
+    """The state of each of the optimizer's parameters, in its order."""
+    rest: tuple[Tensor, ...]
+    """The network's buffers (a normalisation's running statistics) and its frozen parameters."""
 
     @staticmethod
     def of(weights: FlatParameters, name: str, optimizer: torch.optim.Optimizer) -> Shared:
         """An agent whose parameters are already shared; its optimizer continues in the shared state."""
-        state = optimizer.state[weights.parameter]
-        for key, initial in INITIAL[name].items():
-            state[key] = state.get(key, initial(weights.data)).share_memory_()
-        buffers = tuple(buffer.share_memory_() for buffer in weights.module.buffers())  # type: ignore[no-untyped-call]
-        return Shared(weights.data, {key: state[key] for key in INITIAL[name]}, buffers)
+        statistics = []
+        for parameter in _parameters(optimizer):
+            state = optimizer.state[parameter]
+            for key, initial in INITIAL[name].items():
+                state[key] = state.get(key, initial(parameter.data)).share_memory_()
+            statistics.append({key: state[key] for key in INITIAL[name]})
+        rest = tuple(part.share_memory_() for part in _rest(weights.module))  # type: ignore[no-untyped-call]
+        return Shared(weights.data, statistics, rest)
 
 
 @runtime_checkable
@@ -59,12 +63,11 @@ class Follower:
 
     def __init__(self, weights: FlatParameters, shared: Shared, *, optimizer: str, eps: float | None) -> None:
         self.weights, self.shared = weights, shared
-        for mine, theirs in zip(weights.module.buffers(), shared.buffers, strict=True):
-            mine.data = theirs  # written by every worker's forward pass
-        parameter = nn.Parameter(shared.parameters)
-        parameter.grad = weights.grad
-        self.optimizer = optimizers.build(optimizer, parameter, lr=0.0, eps=eps)
-        self.optimizer.state[parameter].update(shared.statistics)
+        for mine, theirs in zip(_rest(weights.module), shared.rest, strict=True):
+            mine.data = theirs.data  # buffers are written by every worker's forward pass
+        self.optimizer = optimizers.build_groups(optimizer, weights.views(shared.parameters), lr=0.0, eps=eps)
+        for parameter, state in zip(_parameters(self.optimizer), shared.statistics, strict=True):
+            self.optimizer.state[parameter].update(state)
         self._step = optimizers.stepper(self.optimizer)
         self.pull()
 
@@ -75,3 +78,12 @@ class Follower:
     def pull(self) -> None:
         """Copy the shared parameters."""
         self.weights.data.copy_(self.shared.parameters)
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def _rest(module: nn.Module) -> list[Tensor]:
+    """The parts of a network that its optimizer does not move."""
+    return [*module.buffers(), *(parameter for parameter in module.parameters() if not parameter.requires_grad)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from gymnast.agents.base import Acted, Metrics, seed_sequence, torch_seed
+from gymnast.agents.encoder import rates_at, set_rates
 from gymnast.agents.maths import means, policy_gradient
 from gymnast.agents.optim import optimizers
 from gymnast.agents.optim.update import Update
@@ -67,6 +68,7 @@ class Reinforce(Predicts):
         self.num_envs, self.device = num_envs, torch.device(device)
         self.env_step = self.updates = 0
         self.learning_rate = schedule(config.learning_rate, name="learning_rate")
+        self.encoder_rate = config.encoder_schedule
         self.entropy_coef = schedule(config.entropy_coef, name="entropy_coef")
         self.distribution = distribution(action_space, squash=config.squash, device=self.device)
         init_seed, intrinsic_seed = seed_sequence(seed).spawn(2)
@@ -94,13 +96,11 @@ class Reinforce(Predicts):
             torch.Generator().manual_seed(torch_seed(seed)),
             num_values=len(self._gamma),
         ).to(self.device)
-        self.weights = FlatParameters(self.network)
+        self.weights = FlatParameters(self.network, apart=self.network.backbones if self.encoder_rate else ())
         self.plain = None if config.compile else plain_policy(self.network, self.weights)
         """A faster form of the network, if it has one."""
         self._entropy_coef = torch.zeros((), device=self.device)
-        self.optimizer = optimizers.build(
-            config.optimizer, self.weights.parameter, lr=self.learning_rate(0), eps=config.optimizer_eps
-        )
+        self.optimizer = optimizers.of_agent(config, self.weights, self.learning_rate(0))
         self._update = Update(
             self.loss,
             self.weights,
@@ -109,6 +109,10 @@ class Reinforce(Predicts):
             max_grad_value=config.max_grad_value,
             compile=config.compile,
         )
+
+    def load_encoder(self, weights: Mapping[str, Tensor], norm: Mapping[str, Tensor] | None) -> None:
+        """Load an encoder's weights into each trunk, and the statistics of its observations."""
+        self.network.load_backbones(weights, norm)
 
     def actor(self, num_envs: int, *, explore: bool, seed: int | np.random.SeedSequence) -> PolicyActor:
         """Draws actions with `explore`, else takes the most probable ones (or draws, with `eval_sample`)."""
@@ -164,7 +168,7 @@ class Reinforce(Predicts):
     def learn(self) -> Metrics:
         """One step of the optimizer on all steps of the finished episodes."""
         config = self.config
-        optimizers.set_learning_rate(self.optimizer, self.learning_rate(self.env_step))
+        set_rates(self.optimizer, self.env_step, self.learning_rate, self.encoder_rate)
         self._entropy_coef.fill_(self.entropy_coef(self.env_step))
         fields, lengths = self.buffer.take()
         to_go, total = returns_of(fields, lengths, self._gamma)
@@ -214,7 +218,8 @@ class Reinforce(Predicts):
 
     def scheduled(self) -> dict[str, float]:
         """Learning rate and entropy coefficient at the current env step."""
-        return {name: getattr(self, name)(self.env_step) for name in ("learning_rate", "entropy_coef")}
+        rates = rates_at(self.env_step, self.learning_rate, self.encoder_rate)
+        return {**rates, "entropy_coef": self.entropy_coef(self.env_step)}
 
     def state_dict(self) -> dict[str, Any]:
         """Network, optimizer, statistics and counts, with the steps not yet learned from under "replay"."""

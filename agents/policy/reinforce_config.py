@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+from gymnast.agents.encoder import EncoderConfig
 from gymnast.agents.optim import optimizers
 from gymnast.agents.schedules import ScheduleLike, schedule
 from gymnast.networks.backbones.table import options_of
@@ -15,7 +16,7 @@ from gymnast.networks.layers.recurrent import Cell
 
 
 @dataclass(frozen=True)
-class ReinforceConfig:
+class ReinforceConfig(EncoderConfig):
     """REINFORCE (Williams 1992): the policy gradient of whole episodes."""
 
     episodes: int = 8
@@ -84,6 +85,7 @@ class ReinforceConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "network", named(self.network))
         options_of(named(self.network), self.network_options)
+        self.check_encoder()
         for name in ("episodes", "memory_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")

@@ -16,6 +16,8 @@ from gymnast.networks.distributions.choices import Categorical
 from gymnast.networks.distributions.distributions import Distribution
 from gymnast.networks.distributions.gaussians import Gaussian
 
+ENCODER = {"encoder": "", "freeze_encoder": False, "encoder_learning_rate": None}
+"""Settings of an encoder, when off."""
 REFUSED: dict[type[Any], dict[str, Any]] = {
     ActorCriticConfig: {
         "recurrent": "none",
@@ -24,9 +26,11 @@ REFUSED: dict[type[Any], dict[str, Any]] = {
         "target_kl": None,
         "life_loss": False,
         "workers": 0,
+        "auxiliary": "none",
+        **ENCODER,
     },
-    PQNConfig: {"life_loss": False},
-    DQNConfig: {"recurrent": "none", "life_loss": False, "bf16": False},
+    PQNConfig: {"life_loss": False, **ENCODER},
+    DQNConfig: {"recurrent": "none", "life_loss": False, "bf16": False, "auxiliary": "none", **ENCODER},
 }
 """Settings that a population does not support, by the class of its config, and their values when off."""
 WHOLE = ("target_period",)
@@ -39,9 +43,8 @@ def check_config(config: Any) -> None:
     """Raise ValueError for options that no population supports."""
     for name, off in REFUSED[type(config)].items():
         if getattr(config, name) != off:
-            raise ValueError(
-                f"{name} {getattr(config, name)} cannot be used in a population, which supports only {name} {off}"
-            )
+            supported = "" if off == "" else f", which supports only {name} {off}"
+            raise ValueError(f"{name} {getattr(config, name)} cannot be used in a population{supported}")
 
 
 def check(

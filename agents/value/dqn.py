@@ -3,32 +3,36 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium import spaces
-from torch import Tensor, nn
+from torch import Tensor
 
+from gymnast.agents.auxiliary import build_auxiliary
 from gymnast.agents.base import Acted, LearningError, Metrics, restore_generator, seed_sequence, torch_seed
+from gymnast.agents.encoder import rates_at, set_rates
 from gymnast.agents.lives import Lives
 from gymnast.agents.maths.td import allowed, chosen, weighted_mean
 from gymnast.agents.optim import optimizers
 from gymnast.agents.optim.compiled import Captured
-from gymnast.agents.optim.update import Update
+from gymnast.agents.optim.update import Loss, Update
 from gymnast.agents.prediction import Predicts
 from gymnast.agents.schedules import schedule
-from gymnast.agents.value.dqn_config import DQNConfig
+from gymnast.agents.value.dqn_config import DQNConfig, check_device
 from gymnast.agents.value.dqn_replay import Replay, build_replay
 from gymnast.agents.value.q_actor import QActor
-from gymnast.agents.value.q_network import build_values, q_network
+from gymnast.agents.value.q_auxiliary import beside
+from gymnast.agents.value.q_network import build_values, noise_buffer, q_network
 from gymnast.agents.value.r2d2 import RecurrentActor, sequence_loss
 from gymnast.envs.step import Obs, Step
 from gymnast.networks.build import Backbone, settled
 from gymnast.networks.fast.flat import FlatParameters, copy_buffers
 from gymnast.networks.fast.numpy_forward import numpy_forward
-from gymnast.networks.fast.q_backward import Plain, fast
+from gymnast.networks.fast.q_backward import fast
 from gymnast.networks.heads.q import RecurrentQNetwork
 from gymnast.networks.layers.noisy import draw_noise
 from gymnast.replay.device.ring import DeviceRing
@@ -60,19 +64,23 @@ class DQN(Predicts):
         self.config, wanted = settled(config or DQNConfig(), network)
         config = self.config
         self.num_envs, self.device = num_envs, torch.device(device)
-        _check_device(config, self.device)
+        check_device(config, self.device)
         self.first_action = int(action_space.start)
         exploration = config.noisy_epsilon if config.noisy else config.epsilon
         self.epsilon = schedule(exploration, name="epsilon", high=1.0)
         self.beta = schedule(config.priority_beta, name="priority_beta", high=1.0)
         self.learning_rate = schedule(config.learning_rate, name="learning_rate")
-        init_seed, self._replay_seed, noise_seed = seed_sequence(seed).spawn(3)
+        self.encoder_rate = config.encoder_schedule
+        sequence = seed_sequence(seed)
+        init_seed, self._replay_seed, noise_seed = sequence.spawn(3)
         self._build_networks(wanted, init_seed)
+        own = observation_space, action_space, self.online.backbone
+        self.auxiliary = build_auxiliary(config, *own, seed=sequence)
         self._build_update(noise_seed)
         self.replay: Replay | None = None
         """None until `allocate` makes it."""
         self.env_step = self.updates = 0
-        self._learns_from = max(config.learning_starts, self._first_complete)
+        self._learns_from = config.learns_from(num_envs)
         self._updates_before = 0  # updates done when the replay was last empty
         self._target_updates = 0
         self._lives = Lives()
@@ -85,25 +93,23 @@ class DQN(Predicts):
         network = q_network(backbone, self.observation_space, actions, config, self.values.outputs, generator)
         self.online = network.to(self.device)
         self.target = copy.deepcopy(self.online)
-        self.weights, self.target_weights = FlatParameters(self.online), FlatParameters(self.target).freeze()
-        self._online: Plain | nn.Module = self.online
-        self._target: Plain | nn.Module = self.target
-        if not config.compile:
-            self._online, self._target = fast(self.online, self.weights), fast(self.target, self.target_weights)
+        apart = (self.online.backbone,) if self.encoder_rate else ()
+        self.weights = FlatParameters(self.online, apart=apart)
+        self.target_weights = FlatParameters(self.target).freeze()
+        compiled, features = config.compile, config.auxiliary != "none"  # forms that need the network itself
+        self._online = self.online if compiled or features else fast(self.online, self.weights)
+        self._target = self.target if compiled else fast(self.target, self.target_weights)
         self.numpy_q = numpy_forward(self.online)
 
     def _build_update(self, noise_seed: np.random.SeedSequence) -> None:
         """Build the optimizer, its update, and the noise of an update."""
         config = self.config
-        self.optimizer = optimizers.build(
-            config.optimizer,
-            self.weights.parameter,
-            lr=self.learning_rate(0),
-            eps=config.optimizer_eps,
-            captured=config.cuda_graphs,
-        )
+        self.optimizer = optimizers.of_agent(config, self.weights, self.learning_rate(0))
+        loss: Loss = self.loss
+        if self.auxiliary is not None:
+            loss = beside(self.auxiliary, self.online, self.loss_of, first_action=self.first_action)
         self._update = Update(
-            self.loss if config.recurrent == "none" else self.sequence_loss,
+            loss if config.recurrent == "none" else self.sequence_loss,
             self.weights,
             self.optimizer,
             max_grad_norm=config.max_grad_norm,
@@ -112,16 +118,14 @@ class DQN(Predicts):
         )
         self._captured = Captured(self._learn) if config.cuda_graphs else None
         self._noise_generator = torch.Generator(self.device).manual_seed(torch_seed(noise_seed))
-        self._noise = self._noise_buffer()
+        self._noise = noise_buffer(self.online, config, self.device)
 
-    def _noise_buffer(self) -> Tensor | None:
-        """The noise of an update: online network, target network, and online network in the next state; [3, 1, C].
-
-        The weights' noise is shared by a batch; implicit quantiles draw fractions for each sample.
-        """
-        steps = 1 if self.config.recurrent == "none" else self.config.sequence_length + self.config.n_step
-        size = self.online.noise_size + self.config.batch_size * steps * self.online.fractions
-        return torch.zeros((3, 1, size), device=self.device) if size else None
+    def load_encoder(self, weights: Mapping[str, Tensor], norm: Mapping[str, Tensor] | None) -> None:
+        """Load an encoder's weights into both networks; there are no statistics of observations (`norm`)."""
+        for network in (self.online, self.target):
+            network.backbone.load_state_dict(weights)
+        if self.auxiliary is not None:
+            self.auxiliary.restart()
 
     @torch.no_grad()
     def q_values(self, obs: Obs) -> Tensor:
@@ -182,15 +186,6 @@ class DQN(Predicts):
             raise LearningError(str(error)) from error
         self.env_step += step.num_active
 
-    @property
-    def _first_complete(self) -> int:
-        """Transitions after which one of n steps, or a sequence, is complete in at least one stream."""
-        config = self.config
-        window = config.n_step
-        if config.recurrent != "none":
-            window += config.burn_in + config.sequence_length - 1
-        return (window - 1) * self.num_envs + 1
-
     def updates_due(self, env_step: int) -> int:
         """Exactly `updates_per_train` for every `train_period` env steps since learning began, for any num_envs."""
         config = self.config
@@ -208,8 +203,10 @@ class DQN(Predicts):
         """One update from a batch of the replay (algorithm 1's inner part)."""
         replay, due_at = self.allocate(), self._due_at(self.updates)
         replay.sampler.anneal(due_at)
-        optimizers.set_learning_rate(self.optimizer, self.learning_rate(due_at))
+        set_rates(self.optimizer, due_at, self.learning_rate, self.encoder_rate)
         metrics = self._learn() if self._captured is None else self._captured_learn(self._captured)
+        if self.auxiliary is not None:
+            self.auxiliary.step(self.learning_rate(due_at))
         self.updates += 1
         self._update_target(due_at)
         return metrics
@@ -235,28 +232,25 @@ class DQN(Predicts):
         `noise` [3, 1, C]: one draw each for the online network, the target network, and the choice of the next
         action by the online network (Fortunato et al. 2018, eq. 16).
         """
-        noise_online, noise_target, noise_choice = (None, None, None) if noise is None else noise
+        return self.loss_of(self._online(batch.obs, None if noise is None else noise[0]), batch, noise)
+
+    def loss_of(self, output: Tensor, batch: Batch, noise: Tensor | None) -> tuple[Tensor, Tensor, Metrics]:
+        """`loss`, from the online network's output [B, A, K]."""
+        _, noise_target, noise_choice = (None, None, None) if noise is None else noise
         with torch.no_grad():
             next_output = self._target(batch.next_obs, noise_target)  # [B, A, K]
             choice = self._online(batch.next_obs, noise_choice) if self.config.double else next_output
             next_action = allowed(self.values.q(choice), batch.next_mask).argmax(1)
-        output = chosen(self._online(batch.obs, noise_online), batch.action)  # [B, K]
+        output = chosen(output, batch.action)  # [B, K]
         loss, error = self.values.td_loss(output, batch.reward, batch.discount, chosen(next_output, next_action))
         mean_loss = weighted_mean(loss, batch.weight)
         return mean_loss, error, {"loss": mean_loss.detach(), "q": self.values.q(output.detach()).mean()}
 
     def sequence_loss(self, batch: SequenceBatch, noise: Tensor | None) -> tuple[Tensor, Tensor, Metrics]:
         """`loss` for a recurrent network, with the error of each sequence [B]."""
-        assert isinstance(self.online, RecurrentQNetwork)
-        assert isinstance(self.target, RecurrentQNetwork)
+        double, eta = self.config.double, self.config.priority_eta
         return sequence_loss(
-            batch,
-            (None, None, None) if noise is None else (noise[0], noise[1], noise[2]),
-            online=self.online,
-            target=self.target,
-            values=self.values,
-            double=self.config.double,
-            eta=self.config.priority_eta,
+            batch, noise, online=self.online, target=self.target, values=self.values, double=double, eta=eta
         )
 
     def _update_target(self, env_step: int) -> None:
@@ -268,7 +262,8 @@ class DQN(Predicts):
 
     def scheduled(self) -> dict[str, float]:
         """Epsilon, learning rate and, if replay is prioritized, beta at the current env step."""
-        scheduled = {"epsilon": self.epsilon(self.env_step), "learning_rate": self.learning_rate(self.env_step)}
+        rates = rates_at(self.env_step, self.learning_rate, self.encoder_rate)
+        scheduled = {"epsilon": self.epsilon(self.env_step), **rates}
         return scheduled | ({"priority_beta": self.beta(self.env_step)} if self.config.prioritized else {})
 
     def state_dict(self) -> dict[str, Any]:
@@ -285,6 +280,8 @@ class DQN(Predicts):
             "lives": self._lives.left,
             "noise_generator": self._noise_generator.get_state(),
         }
+        if self.auxiliary is not None:
+            state["auxiliary"] = self.auxiliary.state_dict()
         return state if self.replay is None else {**state, "replay": self.replay.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -295,19 +292,14 @@ class DQN(Predicts):
         self.env_step, self.updates = state["env_step"], state["updates"]
         self._target_updates, self._lives.left = state["target_updates"], state["lives"]
         restore_generator(self._noise_generator, state["noise_generator"])
+        if self.auxiliary is not None:
+            self.auxiliary.load_state_dict(state["auxiliary"])
         if "replay" in state:
             self.allocate().load_state_dict(state["replay"])
             self._learns_from, self._updates_before = state["learns_from"], state["updates_before"]
         else:
             self.replay = None
-            self._learns_from = self.env_step + max(self.config.learning_starts, self._first_complete)
+            self._learns_from = self.env_step + self.config.learns_from(self.num_envs)
             self._updates_before, self._lives.left = self.updates, None
         if self._captured is not None:
             self._captured.forget()
-
-
-def _check_device(config: DQNConfig, device: torch.device) -> None:
-    if config.recurrent != "none" and device.type != "cpu":
-        raise ValueError(f"recurrent {config.recurrent} needs device cpu, where sequences are stored, got {device}")
-    if config.cuda_graphs and device.type != "cuda":
-        raise ValueError(f"cuda_graphs needs device cuda, got {device}")

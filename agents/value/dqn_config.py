@@ -7,6 +7,10 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+import torch
+
+from gymnast.agents.auxiliary import AuxiliaryConfig
+from gymnast.agents.encoder import EncoderConfig
 from gymnast.agents.optim import optimizers
 from gymnast.agents.schedules import ScheduleLike, schedule
 from gymnast.agents.value.values import LOSSES, VALUES
@@ -20,7 +24,7 @@ from gymnast.networks.layers.recurrent import Cell
 
 
 @dataclass(frozen=True)
-class DQNConfig:
+class DQNConfig(EncoderConfig, AuxiliaryConfig):
     """Deep Q-network (Mnih et al. 2015); the flags add Rainbow's parts (Hessel et al. 2018)."""
 
     double: bool = False
@@ -134,6 +138,8 @@ class DQNConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "network", named(self.network))
         options_of(named(self.network), self.network_options)
+        self.check_encoder()
+        self.check_auxiliary()
         for words, fits, names in RANGES:
             for name in names:
                 if not fits(getattr(self, name)):
@@ -157,6 +163,21 @@ class DQNConfig:
             raise ValueError(
                 f"compile needs recurrent none, got {self.recurrent}: every step would be compiled separately"
             )
+
+    def learns_from(self, num_envs: int) -> int:
+        """Env steps before the first update: at least one stream then has n steps, or a sequence."""
+        window = self.n_step
+        if self.recurrent != "none":
+            window += self.burn_in + self.sequence_length - 1
+        return max(self.learning_starts, (window - 1) * num_envs + 1)
+
+
+def check_device(config: DQNConfig, device: torch.device) -> None:
+    """Raise ValueError if the config cannot be used on a device."""
+    if config.recurrent != "none" and device.type != "cpu":
+        raise ValueError(f"recurrent {config.recurrent} needs device cpu, where sequences are stored, got {device}")
+    if config.cuda_graphs and device.type != "cuda":
+        raise ValueError(f"cuda_graphs needs device cuda, got {device}")
 
 
 COUNTS = ("batch_size", "replay_size", "train_period", "updates_per_train", "target_period", "n_step", "quantiles")

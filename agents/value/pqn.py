@@ -7,7 +7,7 @@ in a few epochs of minibatches.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -17,6 +17,7 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from gymnast.agents.base import Acted, Metrics, restore_generator, seed_sequence, torch_seed
+from gymnast.agents.encoder import rates_at, set_rates
 from gymnast.agents.lives import Lives
 from gymnast.agents.maths import means, policy_gradient, returns
 from gymnast.agents.maths.td import allowed, chosen
@@ -66,6 +67,7 @@ class PQN(Predicts):
         self.env_step = self.updates = 0
         self.first_action, self.actions = int(action_space.start), int(action_space.n)
         self.learning_rate = schedule(config.learning_rate, name="learning_rate")
+        self.encoder_rate = config.encoder_schedule
         self.epsilon = schedule(config.epsilon, name="epsilon", high=1.0)
         init_seed, order_seed = seed_sequence(seed).spawn(2)
         self._build_network(wanted, init_seed)
@@ -82,19 +84,17 @@ class PQN(Predicts):
         config, generator = self.config, torch.Generator().manual_seed(torch_seed(seed))
         network = normed_q_network(backbone, self.observation_space, self.actions, config, generator)
         self.network = network.to(self.device)
-        self.weights = FlatParameters(self.network)
+        self.weights = FlatParameters(self.network, apart=(self.network.backbone,) if self.encoder_rate else ())
         self._network: nn.Module | Plain = self.network if config.compile else fast(self.network, self.weights)
+
+    def load_encoder(self, weights: Mapping[str, Tensor], norm: Mapping[str, Tensor] | None) -> None:
+        """Load an encoder's weights; there are no statistics of observations (`norm`)."""
+        self.network.backbone.load_state_dict(weights)
 
     def _build_update(self) -> None:
         """Build the optimizer and its update."""
         config = self.config
-        self.optimizer = optimizers.build(
-            config.optimizer,
-            self.weights.parameter,
-            lr=self.learning_rate(0),
-            eps=config.optimizer_eps,
-            captured=config.cuda_graphs,
-        )
+        self.optimizer = optimizers.of_agent(config, self.weights, self.learning_rate(0))
         self._update = Update(
             self.loss,
             self.weights,
@@ -177,7 +177,7 @@ class PQN(Predicts):
     def learn(self) -> Metrics:
         """Run all epochs and minibatches of a rollout (algorithm 1's inner part)."""
         config = self.config
-        optimizers.set_learning_rate(self.optimizer, self.learning_rate(self._began))
+        set_rates(self.optimizer, self._began, self.learning_rate, self.encoder_rate)
         metrics = self._learn() if self._captured is None else self._captured((self._generator,))
         self.updates += config.epochs * config.minibatches
         self._begin()
@@ -258,7 +258,8 @@ class PQN(Predicts):
 
     def scheduled(self) -> dict[str, float]:
         """Epsilon and learning rate at the current env step."""
-        return {"epsilon": self.epsilon(self.env_step), "learning_rate": self.learning_rate(self.env_step)}
+        rates = rates_at(self.env_step, self.learning_rate, self.encoder_rate)
+        return {"epsilon": self.epsilon(self.env_step), **rates}
 
     def state_dict(self) -> dict[str, Any]:
         """Network, optimizer and counts, with the current rollout under "replay"."""

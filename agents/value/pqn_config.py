@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from gymnast.agents.encoder import EncoderConfig
 from gymnast.agents.optim import optimizers
 from gymnast.agents.schedules import ScheduleLike, schedule
 from gymnast.networks.backbones.table import options_of
@@ -14,7 +15,7 @@ from gymnast.networks.layers.init import INITS
 
 
 @dataclass(frozen=True)
-class PQNConfig:
+class PQNConfig(EncoderConfig):
     """Parallelised Q-network (Gallici et al. 2024): Q(lambda) without replay and without a target network."""
 
     rollout_steps: int = 32
@@ -67,6 +68,7 @@ class PQNConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "network", named(self.network))
         options_of(named(self.network), self.network_options)
+        self.check_encoder()
         for name in ("rollout_steps", "epochs", "minibatches"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from gymnast.agents.encoder import Layers, make_backbone
 from gymnast.agents.value.values import (
     CategoricalValues,
     ImplicitValues,
@@ -17,7 +18,7 @@ from gymnast.agents.value.values import (
     Values,
 )
 from gymnast.networks.backbones.convolutional import ConvNet
-from gymnast.networks.build import Backbone, build, default_sizes
+from gymnast.networks.build import Backbone, default_sizes
 from gymnast.networks.heads.q import DuelingHead, ImplicitHead, QHead, QNetwork, RecurrentQNetwork
 from gymnast.networks.layers.init import initialise
 from gymnast.networks.layers.noisy import Linear, NoisyLayers
@@ -45,31 +46,31 @@ def q_network(
     The last fully connected layer is the head's, so that noise and streams are in it too, as in their papers; a
     recurrent layer is below it. A user's own backbone does not use `hidden_sizes`.
     """
-    defaults = default_sizes(backbone, observation_space)
-    sizes = config.hidden_sizes or defaults
-    own = len(sizes) - 1 if defaults else 0
-    base = build(
-        backbone,
-        observation_space,
-        options=config.network_options,
-        hidden_sizes=sizes[:own],
-        activation=config.activation,
-        init=config.init,
-        generator=generator,
-    )
+    layers, hidden = q_layers(backbone, observation_space, config)
+    base = make_backbone(backbone, observation_space, config, layers, generator=generator)
     if config.bf16:
         if not isinstance(base, ConvNet):
             raise ValueError(f"bf16 needs a backbone nature-cnn or efficient-cnn, got {type(base).__name__}")
         base.bf16 = True
     features = int(base.out_features)  # type: ignore[arg-type]
     core = None if config.recurrent == "none" else Core(config.recurrent, features, config.memory_size)
-    head, noise_size = _head(features if core is None else core.out_features, actions, outputs, sizes[own:], config)
+    head, noise_size = _head(features if core is None else core.out_features, actions, outputs, hidden, config)
     initialise(head, config.init, activation=config.activation, generator=generator)
     fractions = config.quantiles if config.values == "implicit" else 0
     if core is None:
         return acting(QNetwork(base, head, noise_size=noise_size, fractions=fractions))
     initialise(core, config.init, activation=None, generator=generator)
     return acting(RecurrentQNetwork(base, core, head, noise_size=noise_size, fractions=fractions))
+
+
+def q_layers(
+    backbone: Backbone, observation_space: gym.Space[Any], config: DQNConfig
+) -> tuple[Layers, tuple[int, ...]]:
+    """The layers of a backbone, and the units of the head's hidden layers, of which named backbones leave it one."""
+    defaults = default_sizes(backbone, observation_space)
+    sizes = config.hidden_sizes or defaults
+    own = len(sizes) - 1 if defaults else 0
+    return Layers(sizes[:own], config.activation), sizes[own:]
 
 
 def normed_q_network(
@@ -80,20 +81,21 @@ def normed_q_network(
     generator: torch.Generator,
 ) -> QNetwork:
     """Observations [B, ...] to [B, A, 1]: all hidden layers are the backbone's, normalised if the config says so."""
-    mlp = default_sizes(backbone, observation_space) == default_sizes("mlp", observation_space)
-    base = build(
-        backbone,
-        observation_space,
-        options=config.network_options,
-        hidden_sizes=NORMED_SIZES if config.hidden_sizes is None and mlp else config.hidden_sizes,
-        activation=config.activation,
-        layer_norm=config.layer_norm,
-        init=config.init,
-        generator=generator,
-    )
+    layers = normed_layers(backbone, observation_space, config)
+    base = make_backbone(backbone, observation_space, config, layers, generator=generator)
     head = QHead(int(base.out_features), actions, 1)  # type: ignore[arg-type]
     initialise(head, config.init, activation=None, generator=generator)
     return acting(QNetwork(base, head))
+
+
+def normed_layers(backbone: Backbone, observation_space: gym.Space[Any], config: PQNConfig) -> Layers:
+    """The layers of a backbone."""
+    defaults = default_sizes(backbone, observation_space)
+    mlp = defaults == default_sizes("mlp", observation_space)
+    sizes = config.hidden_sizes
+    if sizes is None:
+        sizes = NORMED_SIZES if mlp else defaults
+    return Layers(sizes, config.activation, config.layer_norm)
 
 
 def _head(
@@ -111,6 +113,16 @@ def _head(
     if config.values == "implicit":
         return ImplicitHead(features, head, quantiles=config.quantiles, offset=noisy.noise_size), noisy.noise_size
     return head, noisy.noise_size
+
+
+def noise_buffer(network: QNetwork, config: DQNConfig, device: torch.device) -> Tensor | None:
+    """The noise of an update: online network, target network, and online network in the next state; [3, 1, C].
+
+    The weights' noise is shared by a batch; implicit quantiles draw fractions for each sample.
+    """
+    steps = 1 if config.recurrent == "none" else config.sequence_length + config.n_step
+    size = network.noise_size + config.batch_size * steps * network.fractions
+    return torch.zeros((3, 1, size), device=device) if size else None
 
 
 def build_values(config: DQNConfig, device: torch.device) -> Values:

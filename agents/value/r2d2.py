@@ -13,7 +13,7 @@ from gymnast.agents.maths.td import allowed, chosen
 from gymnast.agents.value.q_actor import OffPolicy, QActor
 from gymnast.agents.value.values import Values
 from gymnast.envs.step import Obs
-from gymnast.networks.heads.q import RecurrentQNetwork
+from gymnast.networks.heads.q import QNetwork, RecurrentQNetwork
 from gymnast.networks.layers.noisy import draw_noise
 from gymnast.networks.layers.recurrent import reset
 from gymnast.replay.sequences import SequenceBatch
@@ -21,10 +21,10 @@ from gymnast.replay.sequences import SequenceBatch
 
 def sequence_loss(
     batch: SequenceBatch,
-    noise: tuple[Tensor | None, Tensor | None, Tensor | None],
+    noise: Tensor | None,
     *,
-    online: RecurrentQNetwork,
-    target: RecurrentQNetwork,
+    online: QNetwork,
+    target: QNetwork,
     values: Values,
     double: bool,
     eta: float,
@@ -32,10 +32,12 @@ def sequence_loss(
     """Loss [], error of each sequence [B], and the mean value of the actions taken.
 
     Each network warms up its own memory over the prefix, from the memory that the actor had. The loss is the mean over
-    the transitions of weight * loss; steps without one do not count. `noise` [1 or B * (L + n), P] is for the online
+    the transitions of weight * loss; steps without one do not count. `noise` [3, 1 or B * (L + n), P] is for the online
     network, the target network, and the choice of the next action by the online network.
     """
-    noise_online, noise_target, noise_choice = noise
+    assert isinstance(online, RecurrentQNetwork)
+    assert isinstance(target, RecurrentQNetwork)
+    noise_online, noise_target, noise_choice = (None, None, None) if noise is None else noise
     features, _ = online.features(batch.obs, batch.start, warmed(online, batch))  # [B, L + n, H]
     output = chosen(_learned(online.read(features, noise_online), batch), batch.action.flatten())  # [B * L, K]
     with torch.no_grad():

@@ -29,7 +29,9 @@ GROUPS: dict[str, tuple[str, ...]] = {
         *("priority_alpha", "priority_beta", "priority_eta"),
     ),
     "network": (
+        *("encoder", "freeze_encoder", "encoder_learning_rate"),
         *("network", "hidden_sizes", "activation", "init", "layer_norm", "trunk", "recurrent", "memory_size"),
+        *("auxiliary", "auxiliary_weight"),
         *("dueling", "dueling_aggregation", "values", "atoms", "v_min", "v_max", "quantiles", "squash"),
         *("log_std_init", "normalise_obs", "output_scale", "bins", "low", "high", "init_from"),
     ),

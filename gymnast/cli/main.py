@@ -230,6 +230,12 @@ def _list(words: list[str]) -> int:
         return 0
     values = flags.parse(words, flags.flags_of(ListOptions), of="list")
     options: ListOptions = flags.build(ListOptions, values, of="list")
+    if options.run:
+        from gymnast.cli import networks
+
+        described = networks.of_run(options.run)
+        print(json.dumps(described, indent=2) if options.json else networks.table(described))
+        return 0
     if options.env:
         from gymnast.cli import networks
 

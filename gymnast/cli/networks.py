@@ -1,9 +1,10 @@
-"""`gymnast list networks --env ID`: every backbone that fits an environment's observations, measured."""
+"""`gymnast list networks`: with `--env ID` every backbone that fits, measured; with `--run RUN` the one of a run."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -14,6 +15,7 @@ from gymnast.errors import UsageError, first_line
 from gymnast.machine import limit_threads
 from gymnast.networks.build import NETWORKS, build
 from gymnast.networks.measure import Measured, measure
+from gymnast.storage.encoder import described, read_encoder
 
 UNNAMED = ("auto", "module:Class")
 COLUMNS = ("network", "features", "parameters", "multiply-adds", "receptive field", "ms of 32")
@@ -39,6 +41,44 @@ def measured(env: str) -> dict[str, Measured]:
             continue
         found[name] = measure(backbone, space)
     return found
+
+
+def of_run(path: str) -> dict[str, Any]:
+    """What the trained backbone of a run or checkpoint is, by name; UsageError if it has none."""
+    encoder = read_encoder(path)
+    found: dict[str, Any] = {"network": encoder.name, "options": encoder.options}
+    if encoder.hidden_sizes is not None:
+        found |= {"hidden_sizes": list(encoder.hidden_sizes), "activation": encoder.activation}
+        found["layer_norm"] = encoder.layer_norm
+    found["observations"] = described(encoder.observation_space)
+    found["normalised_observations"] = encoder.norm is not None
+    found |= {"trained_on": encoder.trained_on, "agent": encoder.agent}
+    if ":" in encoder.name:  # a user's own code, which is not run here
+        return found | {"parameters": sum(weight.numel() for weight in encoder.weights.values())}
+    limit_threads(1)
+    one = measure(encoder.build(), encoder.observation_space)
+    costs = dataclasses.asdict(one)
+    names = {"features": "features", "parameters": "parameters", "multiply_adds": "multiply_adds"}
+    names |= {"receptive_field": "field", "milliseconds": "milliseconds"}
+    return found | {shown: costs[name] for shown, name in names.items()}
+
+
+def table(found: dict[str, Any]) -> str:
+    """A line for each name."""
+    width = max(map(len, found)) + 2
+    return "\n".join(f"{name.replace('_', ' '):<{width}}{_shown(value)}" for name, value in found.items())
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return " ".join(f"{name}={_shown(part)}" for name, part in value.items()) or "-"
+    if isinstance(value, (list, tuple)):
+        return " ".join(map(str, value)) or "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None:
+        return "-"
+    return f"{value:.1f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def as_json(found: dict[str, Measured]) -> str:

@@ -231,12 +231,17 @@ class ListOptions:
     """The list to print."""
     env: str = field(default="", metadata={"metavar": "ID"})
     """With networks: measure each network that fits this environment's observations."""
+    run: str = field(default="", metadata={"metavar": "RUN"})
+    """With networks: describe the trained backbone of this run or checkpoint, which --encoder RUN takes."""
     json: bool = False
     """Print JSON."""
 
     def __post_init__(self) -> None:
-        if self.env and self.what != "networks":
-            raise ValueError(f"env belongs to the list networks, not to {self.what}")
+        for name in ("env", "run"):
+            if getattr(self, name) and self.what != "networks":
+                raise ValueError(f"{name} belongs to the list networks, not to {self.what}")
+        if self.env and self.run:
+            raise ValueError("env and run are different lists of networks; use one of them")
         if self.what not in LISTS:
             raise ValueError(
                 f"unknown list {self.what!r}; choose from {', '.join(LISTS)}{nearest(self.what, LISTS)}",

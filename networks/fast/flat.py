@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -15,11 +16,13 @@ class FlatParameters:
     names, and loading one writes into the flat tensor. Move the module to its device first; a module that shares
     parameters keeps sharing them.
 
+    The parameters of the modules `apart` are a second group for an optimizer, with a learning rate of their own.
+
     Raises:
         ValueError: no parameters, or parameters of several dtypes or devices.
     """
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: nn.Module, *, apart: Sequence[nn.Module] = ()) -> None:
         self.module = module
         named = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
         parameters = list(named.values())
@@ -36,6 +39,8 @@ class FlatParameters:
         self.parameter = nn.Parameter(self.data)
         """The flat tensor as a single parameter for an optimizer."""
         self.parameter.grad = self.grad
+        self.spans = _spans(parameters, {id(one) for part in apart for one in part.parameters()})
+        """Start and end in `data` of the parameters of each group, the second group being those of `apart`."""
         offset = 0
         for parameter in parameters:
             chosen = slice(offset, offset + parameter.numel())
@@ -45,6 +50,22 @@ class FlatParameters:
             parameter.data = view
             parameter.grad = self.grad[chosen].as_strided(parameter.shape, strides)
             offset = chosen.stop
+
+    @property
+    def groups(self) -> list[list[nn.Parameter]]:
+        """The parameters of each group for an optimizer: all of `data` as one, or views of it if there are two groups.
+
+        `data` and `grad` stay the memory of all of them.
+        """
+        return [[self.parameter]] if len(self.spans) == 1 else self.views(self.data)
+
+    def views(self, data: Tensor) -> list[list[nn.Parameter]]:
+        """Each group's parts of a tensor [P] in the order of `data`, as parameters with their parts of `grad`."""
+        groups = [[nn.Parameter(data[start:end]) for start, end in spans] for spans in self.spans]
+        for spans, parts in zip(self.spans, groups, strict=True):
+            for (start, end), part in zip(spans, parts, strict=True):
+                part.grad = self.grad[start:end]
+        return groups
 
     def gradient(self, parameter: Tensor) -> Tensor:
         """The view of `grad` that belongs to a parameter of the module."""
@@ -67,6 +88,17 @@ class FlatParameters:
             self.data.copy_(other.data)
         else:
             self.data.lerp_(other.data, tau)
+
+
+def _spans(parameters: Sequence[nn.Parameter], apart: set[int]) -> list[list[tuple[int, int]]]:
+    """Where the parameters of each group lie, neighbours joined: one group, or two if some are apart."""
+    spans: list[list[tuple[int, int]]] = [[], []]
+    start = 0
+    for is_apart, run in itertools.groupby(parameters, lambda parameter: id(parameter) in apart):
+        end = start + sum(parameter.numel() for parameter in run)
+        spans[is_apart].append((start, end))
+        start = end
+    return spans if spans[1] else spans[:1]
 
 
 def _channels_last(parameter: Tensor) -> bool:

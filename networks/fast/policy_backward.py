@@ -177,5 +177,6 @@ def plain_policy(network: ActorCriticNetwork, flat: FlatParameters) -> PlainActo
         and trunk.backbone.activation in ("tanh", "relu")
         for trunk in trunks
     )
-    floats = all(parameter.dtype == torch.float32 for parameter in network.parameters())
-    return PlainActorCritic(network, flat) if fits and floats and flat.data.device.type == "cpu" else None
+    parameters = list(network.parameters())
+    learns = all(parameter.dtype == torch.float32 and parameter.grad is not None for parameter in parameters)
+    return PlainActorCritic(network, flat) if fits and learns and flat.data.device.type == "cpu" else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -75,7 +76,7 @@ class ActorCriticNetwork(nn.Module):
         """Outputs and values of observations without memory."""
         obs = self.seen(obs)
         features = self.actor(obs)
-        return self._heads(features, features if self.critic is None else self.critic(obs))
+        return self.heads(features, features if self.critic is None else self.critic(obs))
 
     def step(self, obs: Obs, memory: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Outputs and values of observations [N, ...] after the memory [N, M], and the memory after them."""
@@ -83,9 +84,9 @@ class ActorCriticNetwork(nn.Module):
         mine, other = memory.tensor_split([self.actor.memory_size], 1)
         features, memory = self.actor.step(obs, mine)
         if self.critic is None:
-            return *self._heads(features, features), memory
+            return *self.heads(features, features), memory
         of_critic, other = self.critic.step(obs, other)
-        return *self._heads(features, of_critic), torch.cat([memory, other], 1)
+        return *self.heads(features, of_critic), torch.cat([memory, other], 1)
 
     def sequence(self, obs: Obs, start: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
         """Outputs and values of the observations [B * L, ...] of B sequences, each after its memory [B, M].
@@ -96,7 +97,20 @@ class ActorCriticNetwork(nn.Module):
         mine, other = memory.tensor_split([self.actor.memory_size], 1)
         features = self.actor.sequence(obs, start, mine)
         of_critic = features if self.critic is None else self.critic.sequence(obs, start, other)
-        return self._heads(features, of_critic)
+        return self.heads(features, of_critic)
+
+    @property
+    def backbones(self) -> tuple[nn.Module, ...]:
+        """The backbone of each trunk."""
+        return tuple(trunk.backbone for trunk in (self.actor, self.critic) if trunk is not None)
+
+    def load_backbones(self, weights: Mapping[str, Tensor], norm: Mapping[str, Tensor] | None) -> None:
+        """Load the same weights into all backbones, and statistics into the normalisation of observations."""
+        for backbone in self.backbones:
+            backbone.load_state_dict(weights)
+        if norm is not None:
+            assert self.norm is not None
+            self.norm.load_state_dict(norm)
 
     def seen(self, obs: Obs) -> Any:
         """Observations as the trunks see them."""
@@ -108,5 +122,6 @@ class ActorCriticNetwork(nn.Module):
             return output
         return torch.cat([output, self.log_std.expand(len(output), -1)], 1)
 
-    def _heads(self, of_actor: Tensor, of_critic: Tensor) -> tuple[Tensor, Tensor]:
+    def heads(self, of_actor: Tensor, of_critic: Tensor) -> tuple[Tensor, Tensor]:
+        """Outputs and values from the features [B, F] of the trunks."""
         return self.with_scales(self.policy(of_actor)), self.value(of_critic)

@@ -1,0 +1,31 @@
+"""An auxiliary loss beside the loss of a Q network, on the same features."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from gymnast.agents.auxiliary import Auxiliary, Transitions
+from gymnast.agents.base import Metrics
+from gymnast.agents.optim.update import Loss
+from gymnast.networks.heads.q import QNetwork
+from gymnast.replay.transitions import Batch
+
+LossOf = Callable[[Tensor, Batch, Tensor | None], tuple[Tensor, Tensor, Metrics]]
+"""Maps the network's output [B, A, K], a batch and noise to loss [], error of each sample [B] and metrics."""
+
+
+def beside(auxiliary: Auxiliary, network: QNetwork, loss_of: LossOf, *, first_action: int) -> Loss:
+    """The sum of both losses of a batch and its noise; all samples weigh the same in the auxiliary one."""
+
+    def both(batch: Batch, noise: Tensor | None) -> tuple[Tensor, Tensor, Metrics]:
+        features = network.backbone(batch.obs)
+        loss, error, metrics = loss_of(network.head(features, None if noise is None else noise[0]), batch, noise)
+        share = torch.full_like(batch.reward, 1.0 / len(batch.reward))
+        seen = Transitions(batch.obs, batch.next_obs, batch.action + first_action, batch.reward, share)
+        extra, more = auxiliary.loss(seen, features)
+        return loss + extra, error, metrics | more
+
+    return both
