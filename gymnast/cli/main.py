@@ -1,4 +1,4 @@
-"""The command line: `gymnast train | fit | resume | evaluate | benchmark | ablate | report | list | check-env`."""
+"""The command line: `gymnast train | fit | probe | resume | evaluate | benchmark | ...`."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ usage: gymnast COMMAND ...
 
   gymnast train AGENT --env ID [options]       train an agent and write a run folder
   gymnast fit TASK --dataset NAME [options]    fit a network to data and write a run folder
+  gymnast probe RUN_OR_NETWORK --env ID        fit linear probes on frozen features
   gymnast resume RUN [--steps N]               resume a run from its last checkpoint
   gymnast evaluate RUN_OR_CHECKPOINT           play episodes with the trained agent
   gymnast benchmark SUITE_OR_IDS --agents A B  train agents in many environments and report
@@ -310,9 +311,16 @@ def _fit(words: list[str]) -> int:
     return fit.fit(words)
 
 
+def _probe(words: list[str]) -> int:
+    from gymnast.cli import probe
+
+    return probe.probe(words)
+
+
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "train": _train,
     "fit": _fit,
+    "probe": _probe,
     "resume": _resume,
     "evaluate": _evaluate,
     "benchmark": _benchmark,

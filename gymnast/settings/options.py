@@ -110,8 +110,8 @@ class TrainOptions:
         if self.protocol is not None:
             protocols.check(self.protocol)
         check_folder_name(self.name)
-        _check_env_options(self.env_options)
-        _check_wrappers(self.wrapper)
+        check_env_options(self.env_options)
+        check_wrappers(self.wrapper)
         if not self.out:
             raise ValueError("out must be a folder, got ''")
         if len(set(self.track)) < len(self.track):
@@ -275,7 +275,7 @@ class CheckEnvOptions:
     def __post_init__(self) -> None:
         at_least("steps", self.steps, 1)
         at_least("seed", self.seed, 0)
-        _check_env_options(self.env_options)
+        check_env_options(self.env_options)
 
 
 def at_least(name: str, value: int, low: int) -> None:
@@ -301,7 +301,7 @@ def check_new_folder_name(name: str | None) -> None:
         raise ValueError(f'name must be valid as a folder name on every system, without any of <>:"|?*, got {name!r}')
 
 
-def _check_env_options(text: str) -> None:
+def check_env_options(text: str) -> None:
     if not text:
         return
     try:
@@ -312,7 +312,7 @@ def _check_env_options(text: str) -> None:
         raise ValueError(f'env_options must be a JSON object such as \'{{"map_name": "8x8"}}\', got {text}')
 
 
-def _check_wrappers(texts: tuple[str, ...]) -> None:
+def check_wrappers(texts: tuple[str, ...]) -> None:
     if not texts:
         return
     from gymnast.envs.rows import wrappers  # imports Gymnasium, which the quick commands avoid
