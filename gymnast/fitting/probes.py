@@ -14,6 +14,8 @@ STRENGTHS = (1e3, 1e2, 10.0, 1.0, 1e-1, 1e-2, 1e-3, 1e-4)
 """Strengths of the L2 penalty per example, from which the validation episodes choose; the strongest wins ties."""
 FLAT = 1e-10
 """Share of the largest variance below which a direction of the features holds only rounding errors."""
+PATIENCE = 2
+"""Strengths without a lower cross-entropy, after which weaker ones, which cost more iterations, are not tried."""
 IGNORED = -1
 """Class of an example that counts neither in a fit nor in its accuracy."""
 SHARE = 0.2
@@ -52,6 +54,10 @@ class Basis:
     """[D]"""
     scale: Tensor
     """[D], 0 for a feature that never changes."""
+    low: Tensor
+    """[D], the lowest value of each feature."""
+    high: Tensor
+    """[D], the highest one."""
     directions: Tensor
     """[D, K], orthonormal."""
     variance: Tensor
@@ -63,18 +69,23 @@ class Basis:
     def of(x: Tensor) -> Basis:
         """The basis of features [N, D]."""
         x = x.double()
+        low, high = x.aminmax(dim=0)
         mean, spread = x.mean(0), x.std(0, correction=0)
-        changes = spread > FLAT * x.abs().amax(0)
+        changes = spread > FLAT * torch.maximum(low.abs(), high.abs())
         scale = torch.where(changes, 1.0 / spread.where(changes, 1.0), 0.0)
         normal = (x - mean) * scale
         variance, directions = torch.linalg.eigh(normal.T @ normal / len(x))
         kept = variance > FLAT * variance[-1]
         directions = directions[:, kept]
-        return Basis(mean, scale, directions, variance[kept], normal @ directions)
+        return Basis(mean, scale, low, high, directions, variance[kept], normal @ directions)
 
     def rotate(self, x: Tensor) -> Tensor:
-        """Other features [M, D] in it, [M, K]."""
-        return ((x.double() - self.mean) * self.scale) @ self.directions
+        """Other features [M, D] in it, [M, K], each limited to the range that it has here.
+
+        Without the limit, a unit of a network that was almost silent in training and is not in a test episode would be
+        standardised to thousands and would decide the score.
+        """
+        return ((torch.clamp(x.double(), self.low, self.high) - self.mean) * self.scale) @ self.directions
 
 
 def ridge(basis: Basis, y: Tensor, strength: float) -> tuple[Tensor, Tensor]:
@@ -102,7 +113,7 @@ def logistic(
         start = inputs.new_zeros(len(scale), classes), inputs.new_zeros(classes)
     weights, bias = (start[0] / scale).requires_grad_(), start[1].clone().requires_grad_()
     optimizer = torch.optim.LBFGS(
-        [weights, bias], max_iter=300, tolerance_grad=1e-6, tolerance_change=1e-12, line_search_fn="strong_wolfe"
+        [weights, bias], max_iter=200, tolerance_grad=1e-6, tolerance_change=1e-12, line_search_fn="strong_wolfe"
     )
 
     def loss() -> Tensor:
@@ -159,11 +170,18 @@ class Probes:
 
     def classify(self, label: Tensor, classes: int) -> float:
         """Accuracy on the test episodes of classes int64 [N]."""
-        best, chosen, fit = -1.0, STRENGTHS[0], None
+        train, validation = label[self.parts.train], label[self.parts.validation]
+        known = (validation != IGNORED) & torch.isin(
+            validation, train
+        )  # a class that is not in training costs infinity
+        best, chosen, since, fit = torch.inf, STRENGTHS[0], 0, None
         for strength in STRENGTHS:
-            fit = logistic(self.basis, label[self.parts.train], classes, strength, start=fit)
-            found = accuracy(self.validation @ fit[0] + fit[1], label[self.parts.validation])
-            if found > best:
-                best, chosen = found, strength
+            fit = logistic(self.basis, train, classes, strength, start=fit)
+            logits = self.validation[known] @ fit[0] + fit[1]
+            found = float(functional.cross_entropy(logits, validation[known]))
+            if found < best:
+                best, chosen, since = found, strength, 0
+            elif (since := since + 1) == PATIENCE:
+                break
         weights, bias = logistic(self.final, label[self.both], classes, chosen)
         return accuracy(self.test @ weights + bias, label[self.parts.test])
