@@ -171,9 +171,7 @@ class Probes:
     def classify(self, label: Tensor, classes: int) -> float:
         """Accuracy on the test episodes of classes int64 [N]."""
         train, validation = label[self.parts.train], label[self.parts.validation]
-        known = (validation != IGNORED) & torch.isin(
-            validation, train
-        )  # a class that is not in training costs infinity
+        known = (validation != IGNORED) & torch.isin(validation, train)  # others cost infinity
         best, chosen, since, fit = torch.inf, STRENGTHS[0], 0, None
         for strength in STRENGTHS:
             fit = logistic(self.basis, train, classes, strength, start=fit)

@@ -23,6 +23,8 @@ from gymnast.storage.encoder import Encoder, described, read_encoder, same_kind
 
 FEATURES = 1024
 """Features of a representation, at most; more are projected to as many random directions."""
+COPIES = 8
+"""Directions that a projected feature is added to."""
 
 
 @dataclass(frozen=True)
@@ -108,8 +110,9 @@ def features(
 ) -> Features:
     """The outputs of a network for N observations, without gradients and in evaluation mode.
 
-    Of more than `most` features those that never change are left out, and if there are still more, all are projected to
-    `most` random directions (Johnson & Lindenstrauss 1984), which keeps inner products up to noise.
+    Of more than `most` features those that never change are left out. If there are still more, they are projected to
+    `most` random directions, which keeps inner products up to noise: each feature is added, with random signs, to a few
+    of them (the sparse transform of Kane & Nelson 2014), which takes little time and memory for whole screens too.
     """
     network = acting(network.to(device))
     first = next(_outputs(network, obs, count, device))
@@ -123,9 +126,18 @@ def features(
         parts = [part[:, kept].cpu() for part in _outputs(network, obs, count, device)]
         return Features(torch.cat(parts), first.shape[1])
     generator = torch.Generator().manual_seed(torch_seed(seed))
-    directions = torch.randn(len(kept), most, generator=generator).to(device) / math.sqrt(most)
-    parts = [((part - first[0])[:, kept] @ directions).cpu() for part in _outputs(network, obs, count, device)]
+    bucket = torch.randint(most, (COPIES, len(kept)), generator=generator).to(device)
+    sign = (2 * torch.randint(2, bucket.shape, generator=generator) - 1).to(device) / math.sqrt(COPIES)
+    parts = [_sums((part - first[0])[:, kept], bucket, sign, most) for part in _outputs(network, obs, count, device)]
     return Features(torch.cat(parts), first.shape[1], projected=True)
+
+
+def _sums(part: Tensor, bucket: Tensor, sign: Tensor, most: int) -> Tensor:
+    """Signed sums [B, most] of the features [B, D] in each bucket, on the CPU."""
+    found = part.new_zeros(len(part), most)
+    for place, signs in zip(bucket, sign, strict=True):
+        found.index_add_(1, place, part * signs)
+    return found.cpu()
 
 
 def _outputs(network: nn.Module, obs: Obs, count: int, device: torch.device) -> Iterator[Tensor]:
