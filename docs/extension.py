@@ -28,6 +28,7 @@ from gymnast.reports.report import ReportOptions
 from gymnast.settings import agents, options
 from gymnast.settings.flags import Flag, flags_of
 from gymnast.settings.presets import PRESETS
+from gymnast.settings.probe_options import ProbeOptions
 from gymnast.suites.options import AblateOptions, BenchmarkOptions
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -42,6 +43,7 @@ PAGES = {
 COMMANDS: dict[str, tuple[type[Any], ...]] = {
     "train": (options.TrainOptions, options.PresetOptions),
     "populations": (options.PopulationOptions,),
+    "probe": (ProbeOptions,),
     "resume": (options.ResumeOptions,),
     "evaluate": (options.EvaluateOptions,),
     "benchmark": (BenchmarkOptions,),

@@ -10,7 +10,6 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from gymnast import train
 from gymnast.atari.ram import VARIABLES, Variable
 from gymnast.cli.main import main
 from gymnast.envs.atari.games import Atari
@@ -92,7 +91,7 @@ def test_splits_have_whole_episodes() -> None:
         parts = split(episode, seed=seed)
         groups = [set(episode[part].tolist()) for part in parts]
         assert sorted(torch.cat(list(parts)).tolist()) == list(range(400))
-        assert not groups[0] & groups[1] and not groups[0] & groups[2] and not groups[1] & groups[2]
+        assert sum(map(len, groups)) == len(groups[0] | groups[1] | groups[2]) == 17
         assert [len(group) for group in groups] == [11, 3, 3]
         seen.append(frozenset(groups[2]))
     assert len(set(seen)) > 10
@@ -137,7 +136,7 @@ def test_more_features_than_the_most_are_projected_and_constant_ones_dropped() -
     obs = torch.randint(0, 256, (40, 30), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     network = Vector(gym.spaces.Box(0, 255, (30,), np.uint8))
     few = {"count": 40, "device": torch.device("cpu"), "seed": SEED}
-    assert torch.equal(features(network, obs, most=30, **few).values, obs / 255)  # type: ignore[arg-type]
+    torch.testing.assert_close(features(network, obs, most=30, **few).values, obs / 255)  # type: ignore[arg-type]
     found = features(network, obs, most=8, **few)  # type: ignore[arg-type]
     assert (found.values.shape, found.told) == ((40, 8), "8 random directions of 30")
     assert np.linalg.matrix_rank(found.values.numpy()) == 8
@@ -233,9 +232,12 @@ def test_a_linear_state_is_recovered(tmp_path: Path) -> None:
     assert (tmp_path / "CartPole-v1.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_a_run_beside_a_random_network_and_raw_observations(tmp_path: Path) -> None:
-    made = train("dqn", BREAKOUT, steps=300, network="minatar-cnn", learning_starts=100, out=str(tmp_path), video=False)
-    options = ProbeOptions(str(made.path), env=BREAKOUT, steps=600, repeats=2, teacher=str(made.path))
+    words = f"train dqn --env {BREAKOUT} --network minatar-cnn --steps 300 --learning-starts 100 --no-video".split()
+    assert main([*words, "--eval-episodes", "1", "--name", "one", "--out", str(tmp_path)]) == 0
+    run = tmp_path / "gymnast-MinAtar-Breakout-v1" / "dqn" / "one"
+    options = ProbeOptions(str(run), env=BREAKOUT, steps=600, repeats=2, teacher=str(run))
     found = probe(options)
     assert found.representations == ("encoder", "random", "raw")
     names = [score.name for score in found.scores]
@@ -245,15 +247,15 @@ def test_a_run_beside_a_random_network_and_raw_observations(tmp_path: Path) -> N
     assert ball.mean("raw") > 0.9
     assert ball.mean("encoder") != ball.mean("random")
     assert ball.spread("raw") > 0
-    assert found.files["figure"].parent == made.path / "probe"
+    assert found.files["figure"].parent == run / "probe"
     assert probe(options).as_json() == found.as_json()
-    other = ProbeOptions(str(made.path), env=BREAKOUT, steps=600, repeats=2, seed=1, targets=("ball_x",))
+    other = ProbeOptions(str(run), env=BREAKOUT, steps=600, repeats=2, seed=1, targets=("ball_x",))
     assert [score.name for score in probe(other).scores] == ["ball_x"]
     assert probe(other).scores[0].values != ball.values
     with pytest.raises(UsageError, match=r"reads bool \[10, 10, 4\] .* but observations of CartPole-v1 are float32"):
-        probe(ProbeOptions(str(made.path), env="CartPole-v1"))
+        probe(ProbeOptions(str(run), env="CartPole-v1"))
     with pytest.raises(UsageError, match="the policy has observations"):
-        probe(ProbeOptions("mlp", env="CartPole-v1", policy=str(made.path)))
+        probe(ProbeOptions("mlp", env="CartPole-v1", policy=str(run)))
 
 
 def test_the_random_network_has_other_weights_in_each_repeat() -> None:
@@ -268,16 +270,18 @@ def test_the_random_network_has_other_weights_in_each_repeat() -> None:
 def test_pong(tmp_path: Path) -> None:
     found = probe(ProbeOptions("nature-cnn", env="Pong", steps=800, repeats=1, out=str(tmp_path)))
     assert {"player_y", "enemy_y", "ball_x", "ball_y"} <= {score.name for score in found.scores}
-    assert found.features["raw"] == "1,024 random directions of 28,224" or "that change" in found.features["raw"]
+    assert "of 28,224" in found.features["raw"]
 
 
+@pytest.mark.slow
 def test_pixels_of_classic_control(tmp_path: Path) -> None:
     """Rendered frames, whose true state is not in the observation."""
-    words = ["probe", "minatar-cnn", "--env", "CartPole-v1", "--wrapper", "AddRenderObservation"]
-    words += ["ResizeObservation:shape=[20,30]", "--steps", "240", "--repeats", "1", "--out", str(tmp_path), "--json"]
-    words += ["--env-options", '{"render_mode": "rgb_array"}', "--targets", "theta"]
+    words = ["probe", "linear", "--env", "CartPole-v1", "--wrapper", "AddRenderObservation", "--steps", "160"]
+    words += ["--repeats", "1", "--out", str(tmp_path), "--json", "--targets", "x", "theta"]
+    words += ["--env-options", '{"render_mode": "rgb_array"}']
     assert main(words) == 0
     kept = json.loads((tmp_path / "CartPole-v1.json").read_text())
+    assert "of 720,000" in kept["features"]["raw"]
     assert kept["targets"]["theta"]["raw"]["mean"] > 0.3
 
 

@@ -113,7 +113,7 @@ def logistic(
         start = inputs.new_zeros(len(scale), classes), inputs.new_zeros(classes)
     weights, bias = (start[0] / scale).requires_grad_(), start[1].clone().requires_grad_()
     optimizer = torch.optim.LBFGS(
-        [weights, bias], max_iter=200, tolerance_grad=1e-6, tolerance_change=1e-12, line_search_fn="strong_wolfe"
+        [weights, bias], max_iter=100, tolerance_grad=1e-6, tolerance_change=1e-12, line_search_fn="strong_wolfe"
     )
 
     def loss() -> Tensor:
