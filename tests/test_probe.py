@@ -234,8 +234,25 @@ def test_a_linear_state_is_recovered(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_run_beside_a_random_network_and_raw_observations(tmp_path: Path) -> None:
-    words = f"train dqn --env {BREAKOUT} --network minatar-cnn --steps 300 --learning-starts 100 --no-video".split()
-    assert main([*words, "--eval-episodes", "1", "--name", "one", "--out", str(tmp_path)]) == 0
+    words = f"train dqn --env {BREAKOUT} --network minatar-cnn --steps 500 --learning-rate 1e-3 --no-video".split()
+    assert (
+        main(
+            [
+                *words,
+                "--learning-starts",
+                "50",
+                "--train-period",
+                "1",
+                "--eval-episodes",
+                "1",
+                "--name",
+                "one",
+                "--out",
+                str(tmp_path),
+            ]
+        )
+        == 0
+    )
     run = tmp_path / "gymnast-MinAtar-Breakout-v1" / "dqn" / "one"
     options = ProbeOptions(str(run), env=BREAKOUT, steps=600, repeats=2, teacher=str(run))
     found = probe(options)
