@@ -32,6 +32,7 @@ from gymnast.settings import agents, options
 from gymnast.settings.fit_options import FitOptions
 from gymnast.settings.flags import Flag, flags_of
 from gymnast.settings.presets import PRESETS
+from gymnast.settings.probe_options import ProbeOptions
 from gymnast.settings.record_options import RecordOptions
 from gymnast.suites.options import AblateOptions, BenchmarkOptions
 
@@ -47,6 +48,7 @@ PAGES = {
 COMMANDS: dict[str, tuple[type[Any], ...]] = {
     "train": (options.TrainOptions, options.PresetOptions),
     "populations": (options.PopulationOptions,),
+    "probe": (ProbeOptions,),
     "resume": (options.ResumeOptions,),
     "evaluate": (options.EvaluateOptions,),
     "record": (RecordOptions,),

@@ -98,6 +98,7 @@ RUN_CHANGES: dict[str, tuple[list[str], Any]] = {
     "steps": (["5_000"], 5_000),
     "num_envs": (["4"], 4),
     "seed": (["7"], 7),
+    "init_from": (["runs/other"], "runs/other"),
     "device": (["cuda:1"], "cuda:1"),
     "name": (["mine"], "mine"),
     "out": (["elsewhere"], "elsewhere"),
@@ -558,8 +559,8 @@ def test_python_m_gymnast() -> None:
     failed = gymnast("lst")
     assert (failed.returncode, failed.stdout) == (2, "")
     assert failed.stderr == (
-        "gymnast: unknown command 'lst'; choose from train, resume, evaluate, record, benchmark, ablate, report, "
-        "list, check-env; did you mean list?\n"
+        "gymnast: unknown command 'lst'; choose from train, fit, probe, resume, evaluate, record, benchmark, ablate, "
+        "report, list, check-env; did you mean list?\n"
     )
 
 

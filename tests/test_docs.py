@@ -39,7 +39,7 @@ def commands(page: str, language: str) -> list[str]:
 
 
 def stories(page: str) -> list[list[str]]:
-    """The commands of a page; those that name a folder below runs/, or fit to a recording, need the ones before them."""
+    """The commands of a page; those that name a folder below runs/, or fit to a recording, need those before them."""
     told: list[list[str]] = []
     for command in commands(page, "sh"):
         if " runs/" in command or re.search(r"^gymnast fit .*--dataset \S+/", command):

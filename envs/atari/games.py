@@ -227,6 +227,14 @@ class Atari(Env):
         """A row's picture: one RGB frame in the emulator's own size, uint8 [210, 160, 3] for most games."""
         if not self.can_render:
             return super().render(row)
+        return self._screen(row).picture(self._history, row, final=bool(self._just_ended[row]))
+
+    def ram(self, row: int = 0) -> NDArray[np.uint8]:
+        """The console's memory in a row's current state, uint8 [128]; a second emulator follows the row for it."""
+        return self._screen(row).ram(self._history, row)
+
+    def _screen(self, row: int) -> Screen:
+        """The emulator that follows a row."""
         if row not in self._screens:
             self._screens[row] = Screen(
                 self._rom,
@@ -235,7 +243,7 @@ class Atari(Env):
                 fire_reset=self.options.fire_reset,
                 full_action_space=self.options.full_action_space,
             )
-        return self._screens[row].follow(self._history, row, final=bool(self._just_ended[row]))
+        return self._screens[row]
 
     def close(self) -> None:
         self._native = None

@@ -91,8 +91,19 @@ class Screen:
         self._first: Begin | None = None
         self._begun = self._time = 0
 
-    def follow(self, history: History, row: int, *, final: bool) -> NDArray[np.uint8]:
+    def picture(self, history: History, row: int, *, final: bool) -> NDArray[np.uint8]:
         """Catch up with a row and return its picture, uint8 [H, W, 3]; `final`: the last one before its reset."""
+        self._follow(history, row, final=final)
+        frame: NDArray[np.uint8] = self._ale.getScreenRGB()
+        return frame
+
+    def ram(self, history: History, row: int) -> NDArray[np.uint8]:
+        """Catch up with a row and return the console's memory, uint8 [128]."""
+        self._follow(history, row, final=False)
+        memory: NDArray[np.uint8] = self._ale.getRAM()
+        return memory
+
+    def _follow(self, history: History, row: int, *, final: bool) -> None:
         begins = history.before[row] if final else history.begins[row]
         if self._first is not begins[0]:
             self._first, self._begun, self._time = begins[0], 0, begins[0].time
@@ -104,8 +115,6 @@ class Screen:
             if action is not None:
                 self._act(action)
                 self._time += 1
-        frame: NDArray[np.uint8] = self._ale.getScreenRGB()
-        return frame
 
     def _begin(self, begin: Begin) -> None:
         if begin.seed >= 0:

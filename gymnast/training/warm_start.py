@@ -43,7 +43,10 @@ def start_from(agent: Agent, path: str) -> None:
     """Give an agent the weights of a run; ValueError if they do not fit."""
     _, theirs = checkpoint.read_agent(checkpoint.find(path))
     state = agent.state_dict()
-    state |= {name: theirs[name] for name in WEIGHTS if name in state and name in theirs}
+    taken = {name: theirs[name] for name in WEIGHTS if name in state and name in theirs}
+    if not taken:
+        raise ValueError(f"init_from {path}: {type(agent).__name__} has no network to start with")
+    state |= taken
     try:
         agent.load_state_dict(state)
     except (RuntimeError, ValueError, KeyError) as error:
