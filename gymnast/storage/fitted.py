@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 from gymnast.errors import UsageError
-from gymnast.storage import checkpoint
 
 FIT = "fit"
 """The name that the checkpoint of a fitted network has where that of an agent has the agent's."""
@@ -23,6 +22,8 @@ def is_fitted(path: str | Path) -> bool:
 
 def is_network(path: str | Path) -> bool:
     """Whether a run or a checkpoint holds a fitted network, not an agent; False for anything unreadable."""
+    from gymnast.storage import checkpoint  # imports torch, which the quick commands avoid
+
     try:
         about, _ = checkpoint.read(checkpoint.find(path))
     except UsageError:
