@@ -22,8 +22,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-SPIRALS = "--hidden-sizes 40 40 40 --activation tanh --init xavier --batch-size 194 --learning-rate 1e-2 --epochs 3000"
-XOR = "--activation tanh --init xavier --learning-rate 0.05 --epochs 500 --eval-every 100"
+SPIRALS = "--hidden-sizes 40 40 40 --activation elu --init xavier --batch-size 194 --learning-rate 1e-2 --epochs 3000"
+XOR = "--activation tanh --init xavier --learning-rate 0.05 --epochs 1000 --eval-every 100"
 DIGITS = "--epochs 25 --schedule one-cycle --learning-rate 3e-3"
 ANBN = "--network.units 3 --batch-size 1 --learning-rate 1e-2 --epochs 800 --eval-every 100"
 
@@ -46,7 +46,7 @@ FIGURES = {
     "digits-mlp": Figure(f"classify --dataset digits --network mlp --label-smoothing 0.1 {DIGITS}", "accuracy", "0.97"),
     "digits-lstm": Figure(f"classify --dataset digits-rows --network lstm {DIGITS}", "accuracy", "0.97"),
     "xor-linear": Figure(f"classify --dataset xor --network linear {XOR}", "accuracy", "below 1"),
-    "xor-hidden": Figure(f"classify --dataset xor --network mlp --hidden-sizes 4 {XOR}", "accuracy", "1"),
+    "xor-hidden": Figure(f"classify --dataset xor --network mlp --hidden-sizes 8 {XOR}", "accuracy", "1"),
     "spirals": Figure(
         f"classify --dataset spirals --network mlp --network.shortcuts {SPIRALS} --schedule one-cycle --eval-every 100",
         "accuracy",
