@@ -94,9 +94,14 @@ def build(
 
 def default_sizes(name: Backbone, observation_space: gym.Space[Any]) -> tuple[int, ...]:
     """Default units of a backbone's fully connected layers; () for a user's own backbone."""
+    return default_sizes_of(chosen_name(name, observation_space))
+
+
+def chosen_name(name: Backbone, observation_space: gym.Space[Any]) -> str:
+    """The name that a backbone is built by; "" for a user's own one."""
     if not isinstance(name, str):
-        return ()
-    return default_sizes_of(automatic(observation_space) if name == "auto" else name)
+        return ""
+    return automatic(observation_space) if name == "auto" else name
 
 
 def default_sizes_of(name: str) -> tuple[int, ...]:

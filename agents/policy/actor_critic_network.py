@@ -9,7 +9,7 @@ import gymnasium as gym
 import torch
 
 from gymnast.agents.encoder import Layers, NetworkConfig, make_backbone
-from gymnast.networks.build import Backbone, default_sizes
+from gymnast.networks.build import Backbone, chosen_name, default_sizes
 from gymnast.networks.distributions.distributions import Distribution
 from gymnast.networks.heads.actor_critic import ActorCriticNetwork, Trunk
 from gymnast.networks.layers.images import has_image
@@ -76,7 +76,7 @@ def actor_critic_network(
 def policy_layers(backbone: Backbone, observation_space: gym.Space[Any], config: PolicyConfig) -> Layers:
     """The layers of a backbone."""
     defaults = default_sizes(backbone, observation_space)
-    mlp = defaults == default_sizes("mlp", observation_space)
+    mlp = chosen_name(backbone, observation_space) == "mlp"
     sizes = config.hidden_sizes
     if sizes is None:
         sizes = MLP_SIZES if mlp else defaults

@@ -18,7 +18,7 @@ from gymnast.agents.value.values import (
     Values,
 )
 from gymnast.networks.backbones.convolutional import ConvNet
-from gymnast.networks.build import Backbone, default_sizes
+from gymnast.networks.build import Backbone, chosen_name, default_sizes
 from gymnast.networks.heads.q import DuelingHead, ImplicitHead, QHead, QNetwork
 from gymnast.networks.heads.recurrent_q import RecurrentQNetwork
 from gymnast.networks.layers.gated_transformer import GatedTransformer
@@ -109,7 +109,7 @@ def normed_q_network(
 def normed_layers(backbone: Backbone, observation_space: gym.Space[Any], config: PQNConfig) -> Layers:
     """The layers of a backbone."""
     defaults = default_sizes(backbone, observation_space)
-    mlp = defaults == default_sizes("mlp", observation_space)
+    mlp = chosen_name(backbone, observation_space) == "mlp"
     sizes = config.hidden_sizes
     if sizes is None:
         sizes = NORMED_SIZES if mlp else defaults
