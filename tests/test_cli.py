@@ -18,12 +18,12 @@ import pytest
 from gymnast import __version__
 from gymnast.agents.table import ALGORITHMS
 from gymnast.cli import groups, help
-from gymnast.cli.main import PresetOptions, main
+from gymnast.cli.main import main
 from gymnast.errors import RunError, UsageError
 from gymnast.networks.layers.recurrent import TRANSFORMER
 from gymnast.populations import train as populations
 from gymnast.settings import agents, flags, presets
-from gymnast.settings.options import EvaluateOptions, PopulationOptions, TrainOptions
+from gymnast.settings.options import EvaluateOptions, PopulationOptions, PresetOptions, TrainOptions
 from gymnast.training import train as training
 
 MY_AGENT = '''

@@ -2,38 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
 import io
-import json
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from importlib import import_module
 
-from gymnast.cli.help import show_help
-from gymnast.cli.words import asks_help, print_resolved
-from gymnast.envs.errors import EnvError, EnvWarning, one_line_warnings
+from gymnast.envs.errors import EnvError, one_line_warnings
 from gymnast.errors import RunError, UsageError, nearest
-from gymnast.populations import request
-from gymnast.reports import report
-from gymnast.reports.report import ReportOptions
-from gymnast.settings import agents, flags, presets
-from gymnast.settings.options import (
-    CheckEnvOptions,
-    EvaluateOptions,
-    ListOptions,
-    PopulationOptions,
-    PresetOptions,
-    ResumeOptions,
-    TrainOptions,
-)
-from gymnast.settings.record_options import RANDOM, RecordOptions
-from gymnast.settings.request import resolve, train_flags, with_backbone
-from gymnast.storage.fitted import is_fitted, is_network
-from gymnast.storage.metrics_log import finite
-from gymnast.suites.options import AblateOptions, BenchmarkOptions
+from gymnast.settings import flags
+from gymnast.settings.options import TrainOptions
 from gymnast.version import __version__
 
 USAGE = """\
@@ -58,6 +37,20 @@ usage: gymnast COMMAND ...
 """
 
 
+COMMANDS = {
+    "train": ("train", "train"),
+    "fit": ("fit", "fit"),
+    "probe": ("probe", "probe"),
+    "resume": ("runs", "resume"),
+    "evaluate": ("runs", "evaluate"),
+    "record": ("record", "record"),
+    "benchmark": ("suites", "benchmark"),
+    "ablate": ("suites", "ablate"),
+    "report": ("suites", "report"),
+    "list": ("look", "show"),
+    "check-env": ("look", "check"),
+}
+"""The file in this folder and the function that run a command: of its words, to an exit code."""
 ALSO_IN_PYTHON = ("device", "out", "steps")
 """Options that start messages of `gymnast.train` and `gymnast.resume`; here they are flags."""
 
@@ -101,261 +94,9 @@ def _dispatch(words: list[str]) -> int:
     if words[0] == "--version":
         print(f"gymnast {__version__}")
         return 0
-    command = COMMANDS.get(words[0])
-    if command is None:
+    if words[0] not in COMMANDS:
         kind = "option" if words[0].startswith("-") else "command"
         raise UsageError(f"unknown {kind} {words[0]!r}; choose from {', '.join(COMMANDS)}{nearest(words[0], COMMANDS)}")
-    return command(words[1:])
-
-
-def _train(words: list[str]) -> int:
-    if not words or words[0].startswith("-"):
-        if asks_help(words):
-            print(_agent_table())
-            return 0
-        raise UsageError(
-            f"train needs an agent first: gymnast train AGENT --env ID; choose from {', '.join(agents.AGENTS)}"
-        )
-    agent, of = words[0], f"train {words[0]}"
-    agents.search_here()
-    every = train_flags(agent)
-    if asks_help(words):
-        config_class = agents.config_class(agents.agent_class(agent))
-        classes = [PresetOptions, TrainOptions, config_class]
-        classes += [PopulationOptions] if request.supports(agent) else []
-        given = _given_values(words[1:], every, agent)
-        network = given.get("network")
-        show_help(f"gymnast {of}", agents.help_of(agent), classes, defaults=given, headings=True, network=network)
-        return 0
-    if request.is_asked(words):
-        return _train_population(agent, words, of=of)
-    asked = resolve(agent, words[1:], of=of)
-    from gymnast.training import train
-
-    result = train.train(
-        agent,
-        asked.options,
-        asked.config,
-        command=["gymnast", "train", *words],
-        presets=asked.presets,
-        started=lambda: print_resolved(agent, asked.options, asked.config),
-    )
-    print(result.as_text())
-    return result.exit_code
-
-
-def _agent_table() -> str:
-    """Every agent with a one-line description, and how to list its options."""
-    width = max(map(len, agents.AGENTS)) + 2
-    rows = [f"  {name:<{width}}{entry.help}" for name, entry in agents.AGENTS.items()]
-    lines = [
-        "usage: gymnast train AGENT --env ID [options]",
-        "",
-        "agents",
-        *rows,
-        "",
-        "Or your own: module:Class, ./file.py:Class.",
-    ]
-    return "\n".join([*lines, "The options of an agent: gymnast train AGENT --help"])
-
-
-def _train_population(agent: str, words: list[str], *, of: str) -> int:
-    asked = request.resolve(agent, words[1:], of=of)
-    from gymnast.populations import train
-
-    result = train.train(
-        agent,
-        asked.run.options,
-        asked.run.config,
-        seeds=asked.seeds,
-        vary=asked.vary,
-        given=asked.given,
-        command=["gymnast", "train", *words],
-        presets=asked.run.presets,
-        started=lambda: print_resolved(agent, asked.run.options, asked.run.config),
-    )
-    print(result.as_text())
-    return result.exit_code
-
-
-def _resume(words: list[str]) -> int:
-    if asks_help(words):
-        show_help("gymnast resume", str(ResumeOptions.__doc__), [ResumeOptions])
-        return 0
-    values = flags.parse(words, flags.flags_of(ResumeOptions), of="resume")
-    options: ResumeOptions = flags.build(ResumeOptions, values, of="resume")
-    if options.trust:
-        agents.search_here()
-    if is_fitted(options.run):
-        from gymnast.cli import fit
-
-        return fit.resume(options, words)
-    if options.epochs is not None:
-        raise UsageError(f"epochs belongs to fitted networks; --steps {options.epochs} sets the env steps of a run")
-    from gymnast.populations import train
-
-    result = train.resume(
-        Path(options.run),
-        steps=options.steps,
-        device=options.device,
-        trust=options.trust,
-        exact_resume=options.exact_resume,
-        command=["gymnast", "resume", *words],
-    )
-    print(result.as_text())
-    return result.exit_code
-
-
-def _evaluate(words: list[str]) -> int:
-    if asks_help(words):
-        show_help("gymnast evaluate", str(EvaluateOptions.__doc__), [EvaluateOptions])
-        return 0
-    values = flags.parse(words, flags.flags_of(EvaluateOptions), of="evaluate")
-    options: EvaluateOptions = flags.build(EvaluateOptions, values, of="evaluate")
-    if options.trust:
-        agents.search_here()
-    if is_network(options.path):
-        from gymnast.cli import fit
-
-        return fit.evaluate(options)
-    from gymnast.cli import evaluate
-    from gymnast.output.warned import told
-
-    with told(EnvWarning, lambda text: print(f"gymnast: {text}", file=sys.stderr)):
-        found = evaluate.evaluate_path(options)
-    print(json.dumps(finite(found.as_json())) if options.json else found.as_text())
-    return 0
-
-
-def _record(words: list[str]) -> int:
-    if asks_help(words):
-        show_help("gymnast record", str(RecordOptions.__doc__), [RecordOptions])
-        return 0
-    values = flags.parse(words, flags.flags_of(RecordOptions), of="record")
-    options: RecordOptions = flags.build(RecordOptions, values, of="record")
-    if options.trust or options.policy == RANDOM:
-        agents.search_here()
-    from gymnast.fitting.record import record
-
-    try:
-        recorded = record(options)
-    except UsageError as error:
-        raise UsageError(flags.with_flags(str(error), flags.flags_of(RecordOptions))) from error
-    print(recorded.as_text())
-    return recorded.exit_code
-
-
-def _list(words: list[str]) -> int:
-    if asks_help(words):
-        show_help("gymnast list", str(ListOptions.__doc__), [ListOptions])
-        return 0
-    values = flags.parse(words, flags.flags_of(ListOptions), of="list")
-    options: ListOptions = flags.build(ListOptions, values, of="list")
-    if options.run:
-        from gymnast.cli import networks
-
-        described = networks.of_run(options.run)
-        print(json.dumps(described, indent=2) if options.json else networks.table(described))
-        return 0
-    if options.env:
-        from gymnast.cli import networks
-
-        agents.search_here()
-        measured = networks.measured(options.env)
-        print(networks.as_json(measured) if options.json else networks.as_text(measured))
-        return 0
-    from gymnast.cli import listing
-
-    print(listing.as_json(options.what) if options.json else listing.as_text(options.what))
-    return 0
-
-
-def _check_env(words: list[str]) -> int:
-    if asks_help(words):
-        show_help("gymnast check-env", str(CheckEnvOptions.__doc__), [CheckEnvOptions])
-        return 0
-    values = flags.parse(words, flags.flags_of(CheckEnvOptions), of="check-env")
-    options: CheckEnvOptions = flags.build(CheckEnvOptions, values, of="check-env")
-    agents.search_here()
-    from gymnast.cli.check_env import check_env
-
-    found = check_env(options)
-    print(found)
-    return 0 if found.ok else 1
-
-
-def _benchmark(words: list[str]) -> int:
-    options, extra = _suite_options(words, BenchmarkOptions, of="benchmark")
-    if options is None:
-        return 0
-    from gymnast.suites.benchmark import benchmark
-
-    return benchmark(options, extra)
-
-
-def _ablate(words: list[str]) -> int:
-    options, extra = _suite_options(words, AblateOptions, of="ablate")
-    if options is None:
-        return 0
-    from gymnast.suites.ablate import ablate
-
-    return ablate(options, extra)
-
-
-def _report(words: list[str]) -> int:
-    if asks_help(words):
-        show_help("gymnast report", str(ReportOptions.__doc__), [ReportOptions])
-        return 0
-    values = flags.parse(words, flags.flags_of(ReportOptions), of="report")
-    options: ReportOptions = flags.build(ReportOptions, values, of="report")
-
-    print(report.report(options).as_text())
-    return 0
-
-
-def _suite_options(words: list[str], cls: type[Any], *, of: str) -> tuple[Any, list[str]]:
-    """The options of a command that starts many runs (None after its help), and the words after `--` for every run."""
-    own, extra = words, []
-    if "--" in words:
-        own, extra = words[: words.index("--")], words[words.index("--") + 1 :]
-    if asks_help(own):
-        show_help(f"gymnast {of}", str(inspect.getdoc(cls)), [cls])
-        return None, []
-    agents.search_here()
-    return flags.build(cls, flags.parse(own, flags.flags_of(cls), of=of), of=of), extra
-
-
-def _fit(words: list[str]) -> int:
-    from gymnast.cli import fit
-
-    return fit.fit(words)
-
-
-def _probe(words: list[str]) -> int:
-    from gymnast.cli import probe
-
-    return probe.probe(words)
-
-
-COMMANDS: dict[str, Callable[[list[str]], int]] = {
-    "train": _train,
-    "fit": _fit,
-    "probe": _probe,
-    "resume": _resume,
-    "evaluate": _evaluate,
-    "record": _record,
-    "benchmark": _benchmark,
-    "ablate": _ablate,
-    "report": _report,
-    "list": _list,
-    "check-env": _check_env,
-}
-
-
-def _given_values(words: Sequence[str], every: dict[str, flags.Flag], agent: str) -> dict[str, Any]:
-    """Values of the presets, and the network, given with `--help`, so that help shows the resulting defaults."""
-    rest = [word for word in words if word not in ("-h", "--help")]
-    of = f"train {agent}"
-    given = flags.parse(rest, with_backbone(every, agent, rest, of=of), of=of)
-    network = {"network": given["network"]} if "network" in given else {}
-    return presets.apply(given.get("preset", ()), agent) | network
+    module, function = COMMANDS[words[0]]
+    code: int = getattr(import_module(f"gymnast.cli.{module}"), function)(words[1:])
+    return code

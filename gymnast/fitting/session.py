@@ -119,6 +119,7 @@ class FitSession:
             self._run_epoch()
         self._check_finite()
         self.save_last()
+        self.panel.update(self.progress())
 
     def _run_epoch(self) -> None:
         """The rest of an epoch, and the evaluation after it if one is due."""

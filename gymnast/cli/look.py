@@ -1,0 +1,51 @@
+"""`gymnast list` and `gymnast check-env`: what there is, and whether it works."""
+
+from __future__ import annotations
+
+import json
+
+from gymnast.cli.help import show_help
+from gymnast.cli.words import asks_help
+from gymnast.settings import agents, flags
+from gymnast.settings.options import CheckEnvOptions, ListOptions
+
+
+def show(words: list[str]) -> int:
+    """Run `gymnast list WHAT ...`; returns the exit code."""
+    if asks_help(words):
+        show_help("gymnast list", str(ListOptions.__doc__), [ListOptions])
+        return 0
+    values = flags.parse(words, flags.flags_of(ListOptions), of="list")
+    options: ListOptions = flags.build(ListOptions, values, of="list")
+    if options.run:
+        from gymnast.cli import networks
+
+        described = networks.of_run(options.run)
+        print(json.dumps(described, indent=2) if options.json else networks.table(described))
+        return 0
+    if options.env:
+        from gymnast.cli import networks
+
+        agents.search_here()
+        measured = networks.measured(options.env)
+        print(networks.as_json(measured) if options.json else networks.as_text(measured))
+        return 0
+    from gymnast.cli import listing
+
+    print(listing.as_json(options.what) if options.json else listing.as_text(options.what))
+    return 0
+
+
+def check(words: list[str]) -> int:
+    """Run `gymnast check-env ID ...`; returns the exit code."""
+    if asks_help(words):
+        show_help("gymnast check-env", str(CheckEnvOptions.__doc__), [CheckEnvOptions])
+        return 0
+    values = flags.parse(words, flags.flags_of(CheckEnvOptions), of="check-env")
+    options: CheckEnvOptions = flags.build(CheckEnvOptions, values, of="check-env")
+    agents.search_here()
+    from gymnast.cli.check_env import check_env
+
+    found = check_env(options)
+    print(found)
+    return 0 if found.ok else 1

@@ -1,0 +1,67 @@
+"""`gymnast resume` and `gymnast evaluate`: what goes on with a run."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from gymnast.cli.help import show_help
+from gymnast.cli.words import asks_help
+from gymnast.envs.errors import EnvWarning
+from gymnast.errors import UsageError
+from gymnast.settings import agents, flags
+from gymnast.settings.options import EvaluateOptions, ResumeOptions
+from gymnast.storage.fitted import is_fitted, is_network
+from gymnast.storage.metrics_log import finite
+
+
+def resume(words: list[str]) -> int:
+    """Run `gymnast resume RUN ...`; returns the exit code."""
+    if asks_help(words):
+        show_help("gymnast resume", str(ResumeOptions.__doc__), [ResumeOptions])
+        return 0
+    values = flags.parse(words, flags.flags_of(ResumeOptions), of="resume")
+    options: ResumeOptions = flags.build(ResumeOptions, values, of="resume")
+    if options.trust:
+        agents.search_here()
+    if is_fitted(options.run):
+        from gymnast.cli import fit
+
+        return fit.resume(options, words)
+    if options.epochs is not None:
+        raise UsageError(f"epochs belongs to fitted networks; --steps {options.epochs} sets the env steps of a run")
+    from gymnast.populations import train as populations
+
+    result = populations.resume(
+        Path(options.run),
+        steps=options.steps,
+        device=options.device,
+        trust=options.trust,
+        exact_resume=options.exact_resume,
+        command=["gymnast", "resume", *words],
+    )
+    print(result.as_text())
+    return result.exit_code
+
+
+def evaluate(words: list[str]) -> int:
+    """Run `gymnast evaluate RUN_OR_CHECKPOINT ...`; returns the exit code."""
+    if asks_help(words):
+        show_help("gymnast evaluate", str(EvaluateOptions.__doc__), [EvaluateOptions])
+        return 0
+    values = flags.parse(words, flags.flags_of(EvaluateOptions), of="evaluate")
+    options: EvaluateOptions = flags.build(EvaluateOptions, values, of="evaluate")
+    if options.trust:
+        agents.search_here()
+    if is_network(options.path):
+        from gymnast.cli import fit
+
+        return fit.evaluate(options)
+    from gymnast.cli.evaluate import evaluate_path
+    from gymnast.output.warned import told
+
+    with told(EnvWarning, lambda text: print(f"gymnast: {text}", file=sys.stderr)):
+        found = evaluate_path(options)
+    print(json.dumps(finite(found.as_json())) if options.json else found.as_text())
+    return 0
