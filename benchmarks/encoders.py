@@ -37,7 +37,7 @@ VARIANTS = ("scratch", "frozen", "fine-tuned")
 def gymnast(*words: str, sets: Path) -> None:
     """Run a command; its error ends the comparison."""
     env = {**os.environ, "MINARI_DATASETS_PATH": str(sets)}
-    done = subprocess.run([sys.executable, "-m", "gymnast", *words], env=env, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-m", "gymnast", *words], env=env, capture_output=True, encoding="utf-8")
     if done.returncode:
         raise SystemExit(f"gymnast {' '.join(words)}: {done.stderr.strip().splitlines()[-1]}")
 
@@ -62,7 +62,7 @@ def learn(agent: str, variant: str, seed: int, out: Path) -> list[tuple[int, flo
         words += ["--hidden-sizes", "512", *HEAD[agent]] if HEAD[agent] else []
     gymnast(*words, "--out", str(out), sets=out / "sets")
     file = out / FOLDER / agent / f"{variant}-{seed}" / "metrics.jsonl"
-    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     return [(row["env_step"], row["mean_return"]) for row in rows if row["kind"] == "eval"]
 
 

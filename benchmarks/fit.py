@@ -264,7 +264,7 @@ def memory(folder: Path, frames: int) -> None:
         writer.finish({})
     size = (folder / "sets" / "bench" / "million-v0" / "data" / "main_data.hdf5").stat().st_size
     words = [sys.executable, __file__, "--child", "memory", "behaviour-cloning", str(folder)]
-    found = json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+    found = json.loads(subprocess.run(words, check=True, capture_output=True, encoding="utf-8").stdout.splitlines()[-1])
     print(f"{frames:,} frames, {size / 1e9:.2f} GB on disk: peak memory {found['peak'] / 1e9:.2f} GB (target < 2)")
     print(f"{found['rate']:,.0f} examples/s over {found['updates']} updates of random batches")
 
@@ -277,7 +277,7 @@ def peak(folder: Path) -> dict[str, float]:
     for index in order:
         session.update(session.task.batch(index), None)
     seconds = time.perf_counter() - began
-    status = Path("/proc/self/status").read_text()
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
     kilobytes = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
     return {"peak": 1024.0 * kilobytes, "rate": len(order) * BATCH / seconds, "updates": len(order)}
 
@@ -293,7 +293,7 @@ def child(words: list[str]) -> None:
 
 def run(name: str, task: str, folder: Path, python: str) -> float:
     words = [python, __file__, "--child", name, task, str(folder)]
-    done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    done = subprocess.run(words, capture_output=True, encoding="utf-8", env={**os.environ, "OMP_NUM_THREADS": "1"})
     if done.returncode:
         raise SystemExit(f"{name}: {done.stderr.strip().splitlines()[-1]}")
     return float(json.loads(done.stdout.splitlines()[-1])["rate"])

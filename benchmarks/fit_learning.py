@@ -64,14 +64,14 @@ AGENTS = ("behaviour-cloning", "distillation")
 def gymnast(words: list[str], sets: Path) -> str:
     """The output of a command; its error ends the program."""
     env = {**os.environ, "MINARI_DATASETS_PATH": str(sets)}
-    done = subprocess.run([sys.executable, "-m", "gymnast", *words], env=env, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-m", "gymnast", *words], env=env, capture_output=True, encoding="utf-8")
     if done.returncode:
         raise SystemExit(f"gymnast {' '.join(words)}: {done.stderr.strip().splitlines()[-1]}")
     return done.stdout
 
 
 def final(folder: Path) -> dict[str, float]:
-    last: dict[str, float] = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
+    last: dict[str, float] = json.loads((folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()[-1])
     return last
 
 

@@ -173,7 +173,9 @@ def _written(result: ProbeResult, out: Path) -> ProbeResult:
     files = {"numbers": out / f"{name}.json", "figure": out / f"{name}.png"}
     try:
         out.mkdir(parents=True, exist_ok=True)
-        files["numbers"].write_text(json.dumps(finite(result.as_json()), indent=2) + "\n", encoding="utf-8")
+        files["numbers"].write_text(
+            json.dumps(finite(result.as_json()), indent=2) + "\n", encoding="utf-8", newline="\n"
+        )
         probe_picture.draw(result, files["figure"])
     except OSError as error:
         raise UsageError(f"out {out}: {first_line(error)}") from None

@@ -150,7 +150,7 @@ class DatasetWriter:
         }
         named = {"dataset_id": self.name, "minari_version": version("minari")}
         text = json.dumps({**counts, **self._about, **named, **stacks, **about}, indent=2)
-        (self._new / "data" / files.METADATA).write_text(text, encoding="utf-8")
+        (self._new / "data" / files.METADATA).write_text(text, encoding="utf-8", newline="\n")
         self._new.chmod(0o755)  # a temporary folder belongs to its user alone
         try:
             os.rename(self._new, self.folder)
@@ -160,7 +160,7 @@ class DatasetWriter:
         for _ in range(self.name.count("/")):
             top = top.parent
             if not (top / NAMESPACE).exists():
-                (top / NAMESPACE).write_text("{}", encoding="utf-8")
+                (top / NAMESPACE).write_text("{}", encoding="utf-8", newline="\n")
 
     def _newest(self, part: Tensor, rows: np.ndarray) -> np.ndarray:
         """The frames to store, [n, ...]."""
