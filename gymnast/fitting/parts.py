@@ -18,6 +18,7 @@ from gymnast.agents.supervised.table import TASKS, task_class
 from gymnast.agents.supervised.task import FitNetwork, Task
 from gymnast.errors import nearest
 from gymnast.fitting import data
+from gymnast.fitting.optimisation import Optimisation
 from gymnast.machine import limit_threads, pick_device
 from gymnast.settings import agents
 from gymnast.settings.fit_options import FitOptions
@@ -43,6 +44,9 @@ class Parts:
     """Of the order of the examples."""
     noise: np.random.SeedSequence
     """Of augmentation and of torch's own generator."""
+    epochs: int
+    """Passes over the training data."""
+    optimisation: Optimisation
 
     @staticmethod
     def make(name: str, options: FitOptions, config: FitConfig) -> Parts:
@@ -63,12 +67,9 @@ class Parts:
         )
         task: Task = task_class(name)(source, config, device=device)
         data.check(task)
-        return Parts(name, options, config, task, device, order, noise)
-
-    @property
-    def epochs(self) -> int:
-        """Passes over the training data."""
-        return self.options.epochs or TASKS[self.name].epochs
+        epochs = options.epochs or TASKS[name].epochs
+        optimisation = Optimisation.of(task, config, epochs=epochs, updates=options.updates)
+        return Parts(name, options, config, task, device, order, noise, epochs, optimisation)
 
     @property
     def about_data(self) -> str:
