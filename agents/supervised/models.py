@@ -16,7 +16,7 @@ from gymnast.agents.supervised import losses, measures
 from gymnast.agents.supervised.config import FitConfig
 from gymnast.agents.supervised.episodes import OfEpisodes, Transitions, on
 from gymnast.agents.supervised.imitation import raw_of, same
-from gymnast.agents.supervised.losses import Regression
+from gymnast.agents.supervised.losses import Elementwise, Regression
 from gymnast.agents.supervised.momentum import Momentum
 from gymnast.agents.supervised.shown import Scatter, Shown
 from gymnast.agents.supervised.source import Source
@@ -24,6 +24,8 @@ from gymnast.agents.supervised.task import FitNetwork, Outputs, linear_head, pre
 from gymnast.networks.distributions.distributions import Distribution, distribution
 from gymnast.networks.layers.inputs import Obs, Vector
 
+MOMENTUM = 0.99
+"""Decay of averaged networks by default."""
 SAMPLE = 10_000
 """Transitions from which the scale of what is predicted is taken."""
 
@@ -32,9 +34,9 @@ SAMPLE = 10_000
 class ValueConfig(FitConfig):
     """The discounted return from an observation, under the policy of the data."""
 
-    losses: ClassVar[tuple[str, ...]] = losses.REGRESSION
+    losses: ClassVar[tuple[str, ...]] = tuple(losses.ELEMENTWISE)
 
-    loss: Regression = "auto"
+    loss: Elementwise = "auto"
     """Loss; auto is mse."""
     gamma: float = 0.99
     """Discount of one step."""
@@ -49,9 +51,9 @@ class ValueConfig(FitConfig):
 class RewardConfig(FitConfig):
     """The reward of an action after an observation."""
 
-    losses: ClassVar[tuple[str, ...]] = losses.REGRESSION
+    losses: ClassVar[tuple[str, ...]] = tuple(losses.ELEMENTWISE)
 
-    loss: Regression = "auto"
+    loss: Elementwise = "auto"
     """Loss; auto is mse."""
 
 
@@ -79,7 +81,7 @@ class DynamicsConfig(FitConfig):
     """Weight of the squared error of the reward."""
     end_coef: float = 1.0
     """Weight of the cross-entropy of the end."""
-    momentum: float = 0.99
+    momentum: float = MOMENTUM
     """Decay of the averaged network that gives features."""
 
     def __post_init__(self) -> None:
@@ -91,6 +93,15 @@ class DynamicsConfig(FitConfig):
                 raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}")
         if not 0.0 <= self.momentum < 1.0:
             raise ValueError(f"momentum must be >= 0 and < 1, got {self.momentum}")
+        if self.predict == "obs":
+            self.check_obs()
+
+    def check_obs(self) -> None:
+        """ValueError for settings that belong to the prediction of features."""
+        if self.momentum != MOMENTUM:
+            raise ValueError(f"momentum {self.momentum} has no effect without predict features")
+        if self.loss == "cosine":
+            raise ValueError("loss cosine needs predict features: it does not see how much an observation changes")
 
 
 class Numbers(OfEpisodes):
@@ -231,6 +242,8 @@ class Dynamics(OfEpisodes):
         self.predicts = config.predict
         if config.predict == "auto":
             self.predicts = "features" if _is_image(self.observation_space) else "obs"
+        if self.predicts == "obs":
+            config.check_obs()
         self.kind = config.loss if config.loss != "auto" else ("mse" if self.predicts == "obs" else "cosine")
         backbone, action = self.backbone_of(self.generator), Vector(self.data.action_space)
         width = int(backbone.out_features)  # type: ignore[arg-type]
@@ -259,6 +272,16 @@ class Dynamics(OfEpisodes):
         inputs = torch.cat([self.network.backbone(obs), heads["action"](batch.action)], 1)
         return heads["next"](inputs), heads["reward"](inputs), heads["end"](inputs).squeeze(1)
 
+    def averaged(self, batch: Transitions) -> tuple[Tensor, Tensor, Tensor]:
+        """The predictions, or their means over passes with dropout if the config asks for them."""
+
+        def joined() -> Tensor:
+            following, reward, end = self.predictions(batch, batch.obs)
+            return torch.cat([following, reward, end.unsqueeze(1)], 1)
+
+        found = predicted(self.network, joined, self.config.mc_samples)
+        return found[:, :-2], found[:, -2:-1], found[:, -1]
+
     def wanted(self, batch: Transitions, *, learn: bool) -> Tensor:
         """What the first prediction should be, [B, K]."""
         heads = self.network.heads
@@ -280,7 +303,7 @@ class Dynamics(OfEpisodes):
         return loss, {"next_loss": of_next, "reward_loss": of_reward, "end_loss": of_end}
 
     def outputs(self, batch: Transitions) -> Outputs:
-        following, reward, end = self.predictions(batch, batch.obs)
+        following, reward, end = self.averaged(batch)
         wanted = self.wanted(batch, learn=False)
         if self.predicts == "features":  # only directions are compared
             following, wanted = functional.normalize(following, dim=1), functional.normalize(wanted, dim=1)

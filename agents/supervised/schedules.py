@@ -56,14 +56,18 @@ class Schedule:
     ) -> None:
         check(name, options)
         self._torch: Any = None
+        self.spans_run = False
+        """Whether it ends with the last update, so that more updates cannot follow."""
         self._per_evaluation = SAME.get(name, name) == "reduce-on-plateau"
         if name == "constant":
             return
         cls, rate = _class(name), optimizer.param_groups[0]["lr"]
+        taken = inspect.signature(cls.__init__).parameters
         own: dict[str, Any] = {"mode": "max" if largest else "min", "max_lr": rate, "base_lr": rate / 10}
         own |= dict.fromkeys(PERIODS, max(updates, 1))
+        periods = set(PERIODS) & set(taken)
+        self.spans_run = bool(periods) and not periods & {*options}
         own |= DEFAULTS.get(name, {})
-        taken = inspect.signature(cls.__init__).parameters
         arguments = {key: value for key, value in own.items() if key in taken and _fits(name, key)} | dict(options)
         if "cycle_momentum" in taken and not _has_momentum(optimizer):
             arguments.setdefault("cycle_momentum", False)

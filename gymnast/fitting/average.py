@@ -48,7 +48,7 @@ class Average:
         sizes = [tensor.numel() for tensor in self._averages]
         if len(state) != sum(sizes):
             raise ValueError(f"the checkpoint has an average of {len(state):,} numbers, and the network {sum(sizes):,}")
-        for tensor, part in zip(self._averages, state.split(sizes), strict=True):
+        for tensor, part in zip(self._averages, torch.split(state, sizes), strict=True):
             tensor.copy_(part.view(tensor.shape))
 
     def _put(self, values: list[Tensor]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import zlib
 
 import torch
@@ -33,11 +34,19 @@ def read(task: str, options: FitOptions) -> Labelled | EpisodeData:
     if options.dataset in LABELLED:
         if needs != "labelled":
             raise ValueError(f"{task} needs recorded episodes, and {options.dataset} is a labelled data set")
-        return labelled(options.dataset, seed=options.splits_by)
+        return with_splits(labelled(options.dataset, seed=options.splits_by), options)
     if needs == "labelled":
         hint = nearest(options.dataset, LABELLED)
         raise ValueError(f"{task} needs a labelled data set, one of {', '.join(LABELLED)}; got {options.dataset}{hint}")
     return read_dataset(options.dataset)
+
+
+def with_splits(data: Labelled, options: FitOptions) -> Labelled:
+    """The data set; ValueError if its splits are fixed and the options ask for others."""
+    for name, standard in (("validation", FitOptions.validation), ("split_seed", None)):
+        if data.splits is not None and getattr(options, name) != standard:
+            raise ValueError(f"{name} {getattr(options, name)} has no effect: the splits of {data.name} are fixed")
+    return data
 
 
 def recorded(options: FitOptions) -> EpisodeData:
@@ -54,8 +63,10 @@ def recorded(options: FitOptions) -> EpisodeData:
             threads=options.threads,
         )
         done = record(asked)
-        if done.exit_code:
+        if done.exit_code == 128 + signal.SIGINT:
             raise KeyboardInterrupt
+        if done.exit_code:
+            raise SystemExit(done.exit_code)  # SIGTERM
     return read_dataset(name)
 
 
@@ -74,8 +85,11 @@ def teacher_of(config: FitConfig, device: torch.device) -> Agent | None:
     return rebuild.load(path, device=str(device)) if path else None
 
 
-def check(task: Task) -> None:
-    """ValueError for an empty split."""
+def check(task: Task, options: FitOptions) -> None:
+    """ValueError for an empty split, or options that have no effect on the task."""
+    task.check_samples()
+    if task.agent() is None and options.eval_episodes != FitOptions.eval_episodes:
+        raise ValueError(f"eval_episodes {options.eval_episodes} has no effect on {task.name}, which fits no policy")
     for name in ("train", "validation", "test"):
         if len(getattr(task, name)) == 0:
             raise ValueError(f"the {name} split is empty; use another validation share")

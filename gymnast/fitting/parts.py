@@ -12,13 +12,15 @@ import numpy as np
 import torch
 
 from gymnast.agents.base import ConfiguredAgent
+from gymnast.agents.optim import optimizers
 from gymnast.agents.supervised.config import FitConfig
 from gymnast.agents.supervised.source import Source
 from gymnast.agents.supervised.table import TASKS, task_class
 from gymnast.agents.supervised.task import FitNetwork, Task
-from gymnast.errors import nearest
+from gymnast.errors import first_line, nearest
 from gymnast.fitting import data
 from gymnast.fitting.optimisation import Optimisation
+from gymnast.fitting.state import FitState
 from gymnast.machine import limit_threads, pick_device
 from gymnast.settings import agents
 from gymnast.settings.fit_options import FitOptions
@@ -66,10 +68,21 @@ class Parts:
             teacher=teacher,
         )
         task: Task = task_class(name)(source, config, device=device)
-        data.check(task)
+        data.check(task, options)
         epochs = options.epochs or TASKS[name].epochs
         optimisation = Optimisation.of(task, config, epochs=epochs, updates=options.updates)
         return Parts(name, options, config, task, device, order, noise, epochs, optimisation)
+
+    def restore(self, state: FitState) -> None:
+        """Restore the network, its optimizer and schedule; ValueError if the state is of another network."""
+        load_network(self.task, state.network)
+        made = self.optimisation
+        try:
+            optimizers.load_state(made.optimizer, state.optimizer, made.weights)
+        except (KeyError, RuntimeError) as error:
+            raise ValueError(f"the checkpoint's optimizer does not fit the network: {first_line(error)}") from error
+        if state.schedule:
+            made.schedule.load_state_dict(state.schedule)
 
     @property
     def about_data(self) -> str:

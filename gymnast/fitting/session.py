@@ -20,7 +20,7 @@ from gymnast.fitting import state as last_state
 from gymnast.fitting.average import Average
 from gymnast.fitting.measured import measured
 from gymnast.fitting.optimisation import batches
-from gymnast.fitting.parts import Parts, load_network, network_state
+from gymnast.fitting.parts import Parts, network_state
 from gymnast.fitting.state import FitState
 from gymnast.output.fit_panel import FitProgress
 from gymnast.output.panel import Panel
@@ -217,11 +217,7 @@ class FitSession:
         )
 
     def restore(self, state: FitState) -> None:
-        """Continue from a checkpoint; ValueError if it is of another network."""
-        load_network(self.task, state.network)
-        optimizers.load_state(self.optimizer, state.optimizer, self.weights)
-        if state.schedule:
-            self.schedule.load_state_dict(state.schedule)
+        """Continue from a checkpoint whose network, optimizer and schedule the parts have already."""
         if self.average is not None and state.average is not None:
             self.average.restore(state.average)
         self.generator.set_state(state.generator)
