@@ -106,7 +106,7 @@ class Imitation(OfEpisodes):
         self.teacher = None if source.teacher is None else Teacher(source.teacher, self.observation_space, space)
         self.returns = self.data.returns(config.gamma) if config.value_coef else None
         self._labels: Tensor | None = None
-        self._known = torch.zeros(-(-len(self.data) // LABELLED_AT_ONCE), dtype=torch.bool)
+        self._known: set[int] = set()
         if config.init == "lsuv":
             for backbone in self.network.backbones:
                 lsuv(backbone, on(self.inputs(self.train[:LSUV_BATCH]), device))
@@ -124,14 +124,13 @@ class Imitation(OfEpisodes):
         Neighbours are computed together, the same in each run: rounding may depend on the other rows of a batch, and a
         resumed run is to equal an uninterrupted one.
         """
-        blocks = (index // LABELLED_AT_ONCE).unique()
-        for block in blocks[~self._known[blocks]].tolist():
+        for block in sorted(set((index // LABELLED_AT_ONCE).tolist()) - self._known):
             rows = torch.arange(block * LABELLED_AT_ONCE, min((block + 1) * LABELLED_AT_ONCE, len(self.data)))
             found = self.taught(on(self.data.observations(rows), self.device)).cpu()
             if self._labels is None:
                 self._labels = torch.zeros((len(self.data), *found.shape[1:]), dtype=found.dtype)
             self._labels[rows] = found
-            self._known[block] = True
+            self._known.add(block)
         assert self._labels is not None
         return self._labels[index].to(self.device)
 

@@ -14,8 +14,8 @@ from gymnast.agents.base import Metrics
 from gymnast.agents.supervised import losses
 from gymnast.agents.supervised.config import FitConfig
 from gymnast.agents.supervised.episodes import OfEpisodes, Transitions, on
-from gymnast.agents.supervised.models import Scale
 from gymnast.agents.supervised.momentum import Momentum
+from gymnast.agents.supervised.scale import Scale
 from gymnast.agents.supervised.source import Source
 from gymnast.agents.supervised.task import FitNetwork, Outputs, ready
 from gymnast.networks.layers.inputs import Obs

@@ -54,6 +54,8 @@ class Task(ABC):
 
     augments_vectors: ClassVar[bool] = False
     """Whether it has a way to change vectors at random too."""
+    classifies: ClassVar[bool] = False
+    """Whether its backbone may have auxiliary classifiers."""
     samples: ClassVar[bool] = True
     """Whether its predictions can be means of passes with dropout."""
 
@@ -108,6 +110,7 @@ class Task(ABC):
             layer_norm=config.layer_norm,
             init=config.init,
             generator=generator,
+            classifies=self.classifies,
         )
         if config.init == "lsuv":
             lsuv(backbone, self.inputs(self.train[:LSUV_BATCH]))
@@ -141,7 +144,8 @@ class Task(ABC):
         samples = self.config.mc_samples
         if samples and not self.samples:
             raise ValueError(f"mc_samples {samples} has no effect on {self.name}")
-        if samples and not has_dropout(self.network):
+        network = self.network.backbone if isinstance(self.network, FitNetwork) else self.network
+        if samples and not has_dropout(network):
             raise ValueError(f"mc_samples {samples} has no effect: network {self.config.network} has no dropout")
 
 
