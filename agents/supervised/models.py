@@ -140,6 +140,23 @@ class Reward(Numbers):
         return found
 
 
+class ActionHead(nn.Module):
+    """Features [B, F] to the inputs [B, P + scales] of a distribution, whose log standard deviations are parameters.
+
+    They do not depend on the features, as a policy's do not: else the likelihood of an action that is predicted almost
+    exactly grows without limit.
+    """
+
+    def __init__(self, layers: nn.Module, scales: int) -> None:
+        super().__init__()
+        self.layers = layers
+        self.log_std = nn.Parameter(torch.zeros(scales)) if scales else None
+
+    def forward(self, features: Tensor) -> Tensor:
+        output: Tensor = self.layers(features)
+        return output if self.log_std is None else torch.cat([output, self.log_std.expand(len(output), -1)], 1)
+
+
 class InverseDynamics(OfEpisodes):
     """Fits the actions between observations and their successors."""
 
@@ -153,8 +170,8 @@ class InverseDynamics(OfEpisodes):
         self.discrete = not isinstance(self.action_space, spaces.Box)
         self.metric, self.largest = ("accuracy", True) if self.discrete else ("nll", False)
         backbone = self.backbone_of(self.generator)
-        head = self.head(2 * int(backbone.out_features), self.distribution.outputs + self.distribution.scales)  # type: ignore[arg-type]
-        self.network = ready(FitNetwork(backbone, {"action": head}), device)
+        head = self.head(2 * int(backbone.out_features), self.distribution.outputs)  # type: ignore[arg-type]
+        self.network = ready(FitNetwork(backbone, {"action": ActionHead(head, self.distribution.scales)}), device)
 
     def batch(self, index: Tensor) -> Transitions:
         batch = super().batch(index)
