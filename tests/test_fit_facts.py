@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
 from torch import Tensor, distributions, nn
 
-from gymnast.agents import DQN, PPO, PQN, DQNConfig
+from gymnast.agents import DQN, PPO, PQN, R2D2, DQNConfig
 from gymnast.agents.policy.actor_critic_config import ActorCriticConfig
 from gymnast.agents.supervised.dynamics import Dynamics
 from gymnast.agents.supervised.imitation import Distillation, raw_of
@@ -123,18 +122,16 @@ def test_dynamics_end_is_termination_and_the_successor_is_the_true_one() -> None
 
 
 def test_stacks_are_what_the_environment_showed() -> None:
-    worlds.record("some/set-v0", "gymnast/Catch-v0", "--frame-stack", "3", "--episodes", "12")
+    worlds.record("some/set-v0", worlds.here(worlds.Frames), "--frame-stack", "3", "--episodes", "6")
     data = read_dataset("some/set-v0")
-    task = task_of("value", "some/set-v0", network="mlp")
-    env = StackFrames(gym.make("gymnast/Catch-v0"), 3) if "gymnast/Catch-v0" in gym.registry else None
+    task = task_of("inverse-dynamics", "some/set-v0", network="mlp")
     batch = task.batch(every(task))
-    assert batch.obs.shape[1:] == data.observation_space.shape
-    first = data.starts[:-1]
-    assert env is None or env.observation_space == data.observation_space
-    for start, end in zip(first.tolist(), data.starts[1:].tolist(), strict=True):
-        assert not batch.obs[start, :2].any()  # what is before an episode
-        for row in range(start + 1, end):
-            assert torch.equal(batch.obs[row, :2], batch.obs[row - 1, 1:])
+    for number, seed in enumerate(data.seeds):
+        rows = torch.arange(data.starts[number], data.starts[number + 1])
+        env = StackFrames(worlds.Frames(), 3)
+        shown = [env.reset(seed=seed)[0], *(env.step(int(action))[0] for action in data.actions(rows))]
+        np.testing.assert_array_equal(batch.obs[rows].numpy(), np.stack(shown[:-1]))  # type: ignore[index]
+        np.testing.assert_array_equal(batch.next_obs[rows].numpy(), np.stack(shown[1:]))  # type: ignore[index]
 
 
 SPACES: dict[str, spaces.Space[Any]] = {
@@ -211,11 +208,13 @@ def test_a_teachers_labels_are_what_it_would_do(name: str) -> None:
     teacher = Teacher(agent, agent.observation_space, agent.action_space)
     obs = torch.rand(20, 4) * 2 - 1
     actions = teacher.actions(obs)
-    assert np.array_equal(actions.numpy(), np.stack([agent.predict(one.numpy()) for one in obs]))
+    # one by one and batched forwards differ in the last bits
+    np.testing.assert_allclose(actions.numpy(), np.stack([agent.predict(one.numpy()) for one in obs]), atol=1e-5)
+    assert np.array_equal(actions.numpy(), agent.predict(obs.numpy()))
     made = distribution(agent.action_space, squash=name == "squashed")
     outputs = teacher.outputs(obs, 0.5)
     assert outputs.shape == (20, made.outputs + made.scales)
-    assert torch.equal(made.to_env(made.mode(outputs)), actions.to(made.to_env(made.mode(outputs)).dtype))
+    torch.testing.assert_close(made.to_env(made.mode(outputs)), actions, check_dtype=False, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("name", ["dqn", "categorical", "pqn"])
@@ -236,13 +235,10 @@ def test_other_spaces_and_agents_with_memory_do_not_teach() -> None:
         Teacher(agent, spaces.Box(-1, 1, (5,), np.float32), THREE)
     with pytest.raises(ValueError, match=r"the teacher has actions Discrete\(3, start=2\), and the data Discrete\(2\)"):
         Teacher(agent, OBS, TWO)
-    memory = PPO(OBS, TWO, ActorCriticConfig(recurrent="lstm"), seed=0)
+    memory = PPO(OBS, TWO, ActorCriticConfig(recurrent="lstm", minibatches=1), seed=0)
     with pytest.raises(ValueError, match="a recurrent teacher cannot label single observations"):
         Teacher(memory, OBS, TWO)
-    from gymnast.agents import R2D2
-    from gymnast.agents.value.r2d2 import R2D2Config
-
-    other = R2D2(OBS, TWO, R2D2Config(replay_size=1000), seed=0)
+    other = R2D2(OBS, TWO, seed=0)
     with pytest.raises(ValueError, match="recurrent teacher"):
         Teacher(other, OBS, TWO)
 
