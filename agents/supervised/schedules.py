@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -75,13 +76,15 @@ class Schedule:
             self._torch = cls(optimizer, **arguments)
         except (TypeError, ValueError) as error:
             raise ValueError(f"schedule {name}: {error}") from error
-        self._last, self._optimizer = updates, optimizer
+        self._steps, self._optimizer = float(getattr(self._torch, "total_steps", math.inf)), optimizer
+        if self._steps < updates:
+            raise ValueError(f"schedule {name} has {self._steps:,.0f} steps, and the run {updates:,} updates")
         optimizer._opt_called = True  # type: ignore[attr-defined] # torch looks at it only to warn at the first step
 
     def update(self, done: int) -> None:
         """After update number `done`."""
-        # one-cycle ends with its last update and refuses another step
-        if self._torch is not None and not self._per_evaluation and done < self._last:
+        # one-cycle refuses a step after its last one
+        if self._torch is not None and not self._per_evaluation and done < self._steps:
             self._torch.step()
 
     def evaluation(self, measure: float) -> None:
