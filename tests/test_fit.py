@@ -195,7 +195,7 @@ def line(monkeypatch: pytest.MonkeyPatch) -> None:
     inputs = torch.linspace(-1, 1, 50).unsqueeze(1)
     space = spaces.Box(-1.0, 1.0, (1,), np.float32)
     made = Labelled("line", space, inputs, 3 * inputs - 1, ())
-    monkeypatch.setattr(gymnast.fitting.data, "read", lambda task, options: made)
+    monkeypatch.setattr(gymnast.fitting.data, "read", lambda task, options, known=None: made)
 
 
 @pytest.mark.parametrize("loss", ["mse", "l1", "huber", "log-cosh"])

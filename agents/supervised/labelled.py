@@ -108,7 +108,7 @@ class OfLabelled(Task):
             train, kept = by_example(len(self.data), validation=source.validation, seed=source.split_seed)
             splits = {"train": train, "validation": kept}
         self.train = splits["train"]
-        self.validation = splits.get("validation", splits.get("test", self.train))
+        self.validation = splits.get("validation", self.train)  # never the test examples, which must choose nothing
         self.test = splits.get("test", self.validation)
         self.generator = torch.Generator().manual_seed(torch_seed(source.seed))
 

@@ -21,8 +21,8 @@ from gymnast.settings.record_options import RANDOM, RecordOptions
 from gymnast.storage import checkpoint, rebuild
 
 
-def read(task: str, options: FitOptions) -> Labelled | EpisodeData:
-    """The data set that the options name, or what they ask to be recorded.
+def read(task: str, options: FitOptions, *, known: str | None = None) -> Labelled | EpisodeData:
+    """The data set that the options name, or what they ask to be recorded; `known` is the name of an earlier recording.
 
     ValueError if it does not exist, or is of a kind that the task cannot use.
     """
@@ -30,7 +30,7 @@ def read(task: str, options: FitOptions) -> Labelled | EpisodeData:
     if options.env:
         if needs == "labelled":
             raise ValueError(f"{task} needs a labelled data set, one of {', '.join(LABELLED)}; got env {options.env}")
-        return recorded(options)
+        return read_dataset(known) if known in local_datasets() else recorded(options)
     if options.dataset in LABELLED:
         if needs != "labelled":
             raise ValueError(f"{task} needs recorded episodes, and {options.dataset} is a labelled data set")
@@ -61,6 +61,7 @@ def recorded(options: FitOptions) -> EpisodeData:
             explore=options.policy != RANDOM,
             seed=options.seed,
             threads=options.threads,
+            trust=options.trust,
         )
         done = record(asked)
         if done.exit_code == 128 + signal.SIGINT:
@@ -79,10 +80,22 @@ def name_of(options: FitOptions) -> str:
     return f"recorded/{env}-{policy}-{options.env_steps}-seed{options.seed}-v0"
 
 
-def teacher_of(config: FitConfig, device: torch.device) -> Agent | None:
+def digest(data: Labelled | EpisodeData) -> int:
+    """A number that other data hardly share: of all examples, or of the episodes' lengths, actions and rewards."""
+    if isinstance(data, Labelled):
+        parts = [data.inputs, data.targets]
+    else:
+        parts = [data.starts, data.actions(torch.arange(len(data))), data.rewards]
+    found = 0
+    for part in parts:
+        found = zlib.crc32(part.contiguous().numpy().data, found)
+    return found
+
+
+def teacher_of(config: FitConfig, device: torch.device, *, trust: bool) -> Agent | None:
     """The agent that labels the data, if the config names one."""
     path = getattr(config, "teacher", "")
-    return rebuild.load(path, device=str(device)) if path else None
+    return rebuild.load(path, device=str(device), trust=trust) if path else None
 
 
 def check(task: Task, options: FitOptions) -> None:

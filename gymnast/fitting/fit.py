@@ -16,7 +16,7 @@ from gymnast.agents.supervised.table import TASKS, config_class
 from gymnast.envs.errors import EnvError
 from gymnast.errors import RunError, UsageError, first_line, nearest
 from gymnast.evaluation import play, trained
-from gymnast.fitting import pictures
+from gymnast.fitting import data, pictures
 from gymnast.fitting import state as last_state
 from gymnast.fitting.measured import measured
 from gymnast.fitting.parts import Parts, load_kept
@@ -104,10 +104,10 @@ def resume(
         with usage_errors():
             kept = folder.read_config(path)
             stack.enter_context(folder.locked(path))
-            changes = {"epochs": epochs, "device": device}
+            changes = {"epochs": epochs, "device": device, "trust": trust}  # config.json may not say what is trusted
             options = options_of(kept, changes={key: value for key, value in changes.items() if value is not None})
             _, state = last_state.read(path / "checkpoints" / "last.pt")
-            parts = Parts.make(kept["task"], options, config_of(kept, trust=trust))
+            parts = parts_of(kept, options, trust=trust)
             _check_goes_on(path, parts, state, before=options_of(kept))
             parts.restore(state)
             record = {"update": state.updates, "command": list(command)}
@@ -131,6 +131,15 @@ def _check_goes_on(path: Path, parts: Parts, state: FitState, *, before: FitOpti
         raise ValueError(f"{path} has finished its {options.updates:,} updates")
     if state.updates >= parts.optimisation.total:
         raise ValueError(f"{path} has finished its {parts.epochs:,} epochs; --epochs with a larger number goes on")
+
+
+def parts_of(kept: dict[str, Any], options: FitOptions, *, trust: bool) -> Parts:
+    """The parts of a run from its config, with these options; ValueError if its data are no longer the same."""
+    about = kept.get("data", {})
+    parts = Parts.make(kept["task"], options, config_of(kept, trust=trust), known=about.get("name"))
+    if about and about["digest"] != data.digest(parts.data):
+        raise ValueError(f"the data set {about['name']} has changed since the run was fitted to it")
+    return parts
 
 
 def options_of(kept: dict[str, Any], *, changes: dict[str, Any] | None = None) -> FitOptions:
@@ -208,10 +217,11 @@ def _played(parts: Parts, best: Path, session: FitSession) -> dict[str, float]:
     episodes = parts.options.eval_episodes
     try:
         about, _ = checkpoint.read_agent(best)
+        _check_trusted(parts, about.env, best)
         env = trained.settings_of(about).make(about.env, min(episodes, 8), device="cpu")
         with closing(env):
             result = play.evaluate(
-                rebuild.load(best),
+                rebuild.load(best, trust=parts.options.trust),
                 env,
                 episodes=episodes,
                 seed=Seeds.of(parts.options.seed).test,
@@ -221,6 +231,17 @@ def _played(parts: Parts, best: Path, session: FitSession) -> dict[str, float]:
         session.panel.message(f"the policy was not played: {first_line(error)}")
         return {}
     return {name: value for name, value in result.as_json().items() if name in ("mean_return", "std_return")}
+
+
+def _check_trusted(parts: Parts, env: str, best: Path) -> None:
+    """UsageError if the data name code, for a data set may name any; what the user named is trusted."""
+    trust = parts.options.trust or env == parts.options.env
+    named = [env, *parts.task.env_settings.get("wrapper", ())]
+    for name in named:
+        if ":" in name and not trust:
+            raise UsageError(f"{name} is code from outside gymnast; trust=True (--trust) runs it")
+    if not env:
+        raise UsageError(f"{best} names no environment")
 
 
 def _finish(parts: Parts, path: Path, session: FitSession) -> tuple[dict[str, float], dict[str, Path]]:

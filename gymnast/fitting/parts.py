@@ -22,6 +22,8 @@ from gymnast.fitting import data
 from gymnast.fitting.optimisation import Optimisation
 from gymnast.fitting.state import FitState
 from gymnast.machine import limit_threads, pick_device
+from gymnast.replay.datasets.episodes import EpisodeData
+from gymnast.replay.datasets.labelled import Labelled
 from gymnast.settings import agents
 from gymnast.settings.fit_options import FitOptions
 from gymnast.storage import checkpoint, folder, space_json
@@ -49,19 +51,23 @@ class Parts:
     epochs: int
     """Passes over the training data."""
     optimisation: Optimisation
+    data: Labelled | EpisodeData
 
     @staticmethod
-    def make(name: str, options: FitOptions, config: FitConfig) -> Parts:
-        """Build all parts; ValueError (one line) for anything that does not match."""
+    def make(name: str, options: FitOptions, config: FitConfig, *, known: str | None = None) -> Parts:
+        """Build all parts; ValueError (one line) for anything that does not match.
+
+        `known` is the name of what an earlier part of the run recorded.
+        """
         if name not in TASKS:
             raise ValueError(f"task must be one of {', '.join(TASKS)}, got {name!r}{nearest(name, TASKS)}")
         limit_threads(options.threads)
         device = torch.device(pick_device(options.device))
         network_seed, order, noise = np.random.SeedSequence(options.seed).spawn(3)
         torch.manual_seed(int(noise.generate_state(1)[0]))
-        teacher = data.teacher_of(config, device)
+        teacher = data.teacher_of(config, device, trust=options.trust)
         source = Source(
-            data.read(name, options),
+            data.read(name, options, known=known),
             validation=options.validation,
             split_seed=options.splits_by,
             seed=network_seed,
@@ -71,7 +77,7 @@ class Parts:
         data.check(task, options)
         epochs = options.epochs or TASKS[name].epochs
         optimisation = Optimisation.of(task, config, epochs=epochs, updates=options.updates)
-        return Parts(name, options, config, task, device, order, noise, epochs, optimisation)
+        return Parts(name, options, config, task, device, order, noise, epochs, optimisation, source.data)
 
     def restore(self, state: FitState) -> None:
         """Restore the network, its optimizer and schedule; ValueError if the state is of another network."""
@@ -124,6 +130,7 @@ class Parts:
         return {
             **folder.config_json(FIT, self.config, options=self.options, presets=(), command=command),
             "task": self.name,
+            "data": {"name": self.data.name, "digest": data.digest(self.data)},
             "gymnast": __version__,
         }
 

@@ -59,6 +59,8 @@ class FitSession:
         self.generator = torch.Generator(parts.device).manual_seed(torch_seed(parts.noise))
         self.epoch = self.position = self.updates = self.since_best = 0
         self.best: float | None = None
+        self.tie = math.inf
+        """Loss of the best evaluation."""
         self.evaluation: dict[str, float] = {}
         self.shown: dict[str, float] = {}
         self.seconds = {"data": 0.0, "learn": 0.0, "evaluate": 0.0}
@@ -156,9 +158,9 @@ class FitSession:
         with self.kept_weights():
             values, _ = measured(self.task, self.task.validation, self.parts.config.batch_size)
             score = values[self.task.metric]
-            if self._is_better(score):
-                self.best, self.since_best = score, 0
-                self.save_best(score)
+            if self._is_better(score, values.get("loss", 0.0)):
+                self.best, self.tie, self.since_best = score, values.get("loss", 0.0), 0
+                self.save_best()
             else:
                 self.since_best += 1
         self.evaluation = values
@@ -170,17 +172,19 @@ class FitSession:
         if perf_counter() - self._saved_at >= SAVE_PERIOD:
             self.save_last()
 
-    def _is_better(self, score: float) -> bool:
-        """Whether a score is better than all before it; one that is not a number never is."""
+    def _is_better(self, score: float, loss: float) -> bool:
+        """Whether an evaluation beats the best one; of equal scores the lower loss does, and NaN never."""
         if self.best is None:
             return not math.isnan(score)
+        if score == self.best:
+            return loss < self.tie
         return score > self.best if self.task.largest else score < self.best
 
     def kept_weights(self) -> AbstractContextManager[None]:
         """The averaged weights in place of the current ones, if the config asks for them."""
         return nullcontext() if self.average is None else self.average.in_place()
 
-    def save_best(self, score: float) -> None:
+    def save_best(self) -> None:
         """Write best.pt."""
         about, content = self.parts.describe_kept(self.updates)
         path = self.path / "checkpoints" / "best.pt"
@@ -205,6 +209,7 @@ class FitSession:
             position=self.position,
             updates=self.updates,
             best=self.best,
+            tie=self.tie,
             since_best=self.since_best,
             sums={name: value.clone() for name, value in self._sums.items()},
             summed=self._summed,
@@ -222,7 +227,7 @@ class FitSession:
             self.average.restore(state.average)
         self.generator.set_state(state.generator)
         self.epoch, self.position, self.updates = state.epoch, state.position, state.updates
-        self.best, self.since_best = state.best, state.since_best
+        self.best, self.tie, self.since_best = state.best, state.tie, state.since_best
         self._sums = {name: value.to(self.parts.device) for name, value in state.sums.items()}
         self._summed, self._before = state.summed, state.seconds
         self.metrics.truncate(state.metrics)

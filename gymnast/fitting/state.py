@@ -31,6 +31,8 @@ class FitState:
     """Batches of the epoch after them."""
     updates: int
     best: float | None
+    tie: float
+    """Loss of the best evaluation."""
     since_best: int
     """Evaluations since the best one."""
     sums: dict[str, Tensor]
