@@ -45,10 +45,12 @@ def build(
     layer_norm: bool = False,
     init: str = "orthogonal",
     generator: torch.Generator,
+    classifies: bool = False,
 ) -> nn.Module:
     """A backbone: a module from observations [B, ...] to features [B, out_features].
 
-    `options` are those of the named backbone (`gymnast list networks`), for instance {"width": 2} for `impala`.
+    `options` are those of the named backbone (`gymnast list networks`), for instance {"width": 2} for `impala`. What
+    `classifies` may have auxiliary classifiers.
 
     `hidden_sizes` are the units of its fully connected layers, by default `default_sizes`; `activation` is theirs
     (nature-cnn, efficient-cnn and minatar-cnn have an option for it); `layer_norm` normalises each layer's output
@@ -58,7 +60,8 @@ def build(
     with.
 
     Raises:
-        ValueError: an unknown name (with the nearest one), or an observation space that the backbone does not support.
+        ValueError: an unknown name (with the nearest one), an observation space that the backbone does not support, or
+            auxiliary classifiers where there are no classes.
     """
     from gymnast.networks.layers.init import BATCH, lsuv
     from gymnast.networks.layers.samples import sampled
@@ -77,10 +80,13 @@ def build(
         raise ValueError(f"network must be one of {', '.join(NETWORKS)}, got {chosen!r}{hint}")
     if hidden_sizes is not None and any(size < 1 for size in hidden_sizes):
         raise ValueError(f"hidden_sizes must be numbers >= 1, got {tuple(hidden_sizes)}")
+    of_backbone = options_of(chosen, options)
+    if getattr(of_backbone, "auxiliary", False) and not classifies:
+        raise ValueError(f"network {chosen}: auxiliary belongs to gymnast fit classify, and has no effect here")
     made: Any = backbone_class(chosen)(
         observation_space,
         hidden_sizes,
-        options=options_of(chosen, options),
+        options=of_backbone,
         activation=activation,
         layer_norm=layer_norm,
     )

@@ -75,6 +75,11 @@ def acting(network: M) -> M:
     return network
 
 
+def has_dropout(network: nn.Module) -> bool:
+    """Whether `with_dropout` changes what a network computes."""
+    return any(isinstance(module, (*DROPOUT, *OWN_DROPOUT)) for module in network.modules())
+
+
 @contextmanager
 def with_dropout(network: nn.Module) -> Iterator[None]:
     """The network with its dropout at work, everything else as in evaluation mode."""

@@ -11,8 +11,9 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete
 from torch import Tensor, nn
 
 from gymnast.networks.backbones.attention import Attention, Embedding, Transformer, TransformerOptions, WaveNet
-from gymnast.networks.backbones.branching import DenseNet, Hadamax, HadamaxBlock, Inception, Xception, XceptionOptions
+from gymnast.networks.backbones.branching import DenseNet, Hadamax, HadamaxBlock, Xception, XceptionOptions
 from gymnast.networks.backbones.classic import VGG, AlexNet, LeNet5, VGGOptions
+from gymnast.networks.backbones.inception import Inception
 from gymnast.networks.backbones.recurrent import GRU, LSTM, RNN, GRUOptions, LSTMOptions, RNNOptions
 from gymnast.networks.backbones.residual import (
     Impala,

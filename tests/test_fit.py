@@ -18,7 +18,8 @@ from gymnast.cli.main import main
 from gymnast.errors import UsageError
 from gymnast.fitting.evaluate import evaluate
 from gymnast.fitting.fit import FitResult, fit, resume
-from gymnast.fitting.session import FitSession, batches
+from gymnast.fitting.optimisation import batches
+from gymnast.fitting.session import FitSession
 from gymnast.replay.datasets.labelled import Labelled
 from gymnast.settings.fit_options import FitOptions
 from gymnast.storage import checkpoint, metrics_log
@@ -140,10 +141,10 @@ def test_the_average_is_the_exponential_one_of_the_weights(tmp_path: Path, monke
     def watched(self: FitSession, metrics: Any) -> None:
         if not seen:
             assert self.average is not None
-            seen.append(self.average.clone())
+            seen.append(self.average.state())
         after(self, metrics)
         seen.append(self.weights.data.clone())
-        last["average"] = self.average  # type: ignore[assignment]
+        last["average"] = self.average.state()  # type: ignore[union-attr]
 
     monkeypatch.setattr(FitSession, "_after_update", watched)
     config = ClassifyConfig(network="mlp", hidden_sizes=(8,), average=0.8)
@@ -194,7 +195,7 @@ def line(monkeypatch: pytest.MonkeyPatch) -> None:
     inputs = torch.linspace(-1, 1, 50).unsqueeze(1)
     space = spaces.Box(-1.0, 1.0, (1,), np.float32)
     made = Labelled("line", space, inputs, 3 * inputs - 1, ())
-    monkeypatch.setattr(gymnast.fitting.data, "read", lambda task, options: made)
+    monkeypatch.setattr(gymnast.fitting.data, "read", lambda task, options, known=None: made)
 
 
 @pytest.mark.parametrize("loss", ["mse", "l1", "huber", "log-cosh"])

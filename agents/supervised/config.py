@@ -14,6 +14,9 @@ from gymnast.networks.layers.activations import check_activation
 from gymnast.networks.layers.init import INITS, Init
 from gymnast.networks.layers.penalties import Penalty, check_penalty
 
+PENALTY_WEIGHT = 1e-4
+"""Factor of a weight penalty by default."""
+
 
 @dataclass(frozen=True)
 class FitConfig:
@@ -54,7 +57,7 @@ class FitConfig:
     """Clip the gradient to this Euclidean norm."""
     weight_penalty: Penalty = "none"
     """Add the weights' absolute values (l1), their squares (l2) or both (elastic) to the loss; biases do not count."""
-    penalty_weight: float = 1e-4
+    penalty_weight: float = PENALTY_WEIGHT
     """Factor of the weight penalty."""
     max_norm: float | None = None
     """Bound the Euclidean norm of each unit's incoming weights after every update (Srivastava et al. 2014)."""
@@ -88,6 +91,10 @@ class FitConfig:
             value = getattr(self, name)
             if value is not None and not 0.0 < value < float("inf"):
                 raise ValueError(f"{name} must be > 0, got {value}")
+        if self.augment_pad is not None and self.augment == "none":
+            raise ValueError(f"augment_pad {self.augment_pad} has no effect without augment shift")
+        if self.penalty_weight != PENALTY_WEIGHT and self.weight_penalty == "none":
+            raise ValueError(f"penalty_weight {self.penalty_weight} has no effect without weight_penalty")
         if not 0.0 <= self.average < 1.0:
             raise ValueError(f"average must be >= 0 and < 1, got {self.average}")
         optimizers.check(self.optimizer, None)

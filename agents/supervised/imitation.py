@@ -16,12 +16,17 @@ from gymnast.agents.policy.actor_critic import ActorCritic
 from gymnast.agents.policy.actor_critic_config import ActorCriticConfig
 from gymnast.agents.supervised import measures
 from gymnast.agents.supervised.config import FitConfig
-from gymnast.agents.supervised.episodes import OfEpisodes, Transitions
+from gymnast.agents.supervised.episodes import OfEpisodes, Transitions, on
 from gymnast.agents.supervised.shown import ConfusionMatrix, Shown
 from gymnast.agents.supervised.source import Source
 from gymnast.agents.supervised.task import Outputs, predicted
 from gymnast.agents.supervised.teacher import Teacher
+from gymnast.networks.layers.init import BATCH as LSUV_BATCH
+from gymnast.networks.layers.init import lsuv
 from gymnast.networks.layers.inputs import Obs
+
+LABELLED_AT_ONCE = 128
+"""Neighbouring transitions that a teacher labels together."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +106,10 @@ class Imitation(OfEpisodes):
         self.teacher = None if source.teacher is None else Teacher(source.teacher, self.observation_space, space)
         self.returns = self.data.returns(config.gamma) if config.value_coef else None
         self._labels: Tensor | None = None
-        self._known = torch.zeros(len(self.data), dtype=torch.bool)
+        self._known: set[int] = set()
+        if config.init == "lsuv":
+            for backbone in self.network.backbones:
+                lsuv(backbone, on(self.inputs(self.train[:LSUV_BATCH]), device))
 
     def agent(self) -> ActorCritic:
         return self.student
@@ -110,15 +118,19 @@ class Imitation(OfEpisodes):
         """Whether the student squashes Box actions: as data have them, they are clipped."""
         return False
 
-    def label(self, index: Tensor, obs: Obs) -> Tensor:
-        """What the teacher gives for the transitions, computed once for each."""
-        new = ~self._known[index]
-        if bool(new.any()):
-            found = self.taught(obs).cpu()
+    def label(self, index: Tensor) -> Tensor:
+        """What the teacher gives for the transitions, computed once for each.
+
+        Neighbours are computed together, the same in each run: rounding may depend on the other rows of a batch, and a
+        resumed run is to equal an uninterrupted one.
+        """
+        for block in sorted(set((index // LABELLED_AT_ONCE).tolist()) - self._known):
+            rows = torch.arange(block * LABELLED_AT_ONCE, min((block + 1) * LABELLED_AT_ONCE, len(self.data)))
+            found = self.taught(on(self.data.observations(rows), self.device)).cpu()
             if self._labels is None:
                 self._labels = torch.zeros((len(self.data), *found.shape[1:]), dtype=found.dtype)
-            self._labels[index] = found
-            self._known[index] = True
+            self._labels[rows] = found
+            self._known.add(block)
         assert self._labels is not None
         return self._labels[index].to(self.device)
 
@@ -158,7 +170,7 @@ class BehaviourCloning(Imitation):
 
     def batch(self, index: Tensor) -> Transitions:
         batch = super().batch(index)
-        action = batch.action if self.teacher is None else self.label(index, batch.obs)
+        action = batch.action if self.teacher is None else self.label(index)
         return batch._replace(target=raw_of(self.action_space, action))
 
     def loss(self, batch: Transitions, generator: torch.Generator) -> tuple[Tensor, Metrics]:
@@ -207,6 +219,8 @@ class Distillation(Imitation):
     def __init__(self, source: Source, config: DistillationConfig, *, device: torch.device) -> None:
         super().__init__(source, config, device=device)
         assert self.teacher is not None  # the config has looked
+        if config.temperature is not None and self.distribution.scales:
+            raise ValueError(f"temperature {config.temperature} has no effect on the actions {self.action_space}")
         self.temperature = config.temperature or self._temperature()
         probe = self.taught(self.batch_obs(self.train[:1]))
         if probe.shape[1] != self.distribution.outputs + self.distribution.scales:
@@ -238,7 +252,7 @@ class Distillation(Imitation):
 
     def batch(self, index: Tensor) -> Transitions:
         batch = super().batch(index)
-        return batch._replace(target=self.label(index, batch.obs))
+        return batch._replace(target=self.label(index))
 
     def loss(self, batch: Transitions, generator: torch.Generator) -> tuple[Tensor, Metrics]:
         output, value = self.network(self.augmented(batch.obs, generator))

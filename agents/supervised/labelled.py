@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from gymnast.agents.base import Metrics, torch_seed
@@ -16,10 +16,15 @@ from gymnast.agents.supervised.losses import Regression
 from gymnast.agents.supervised.shown import ConfusionMatrix, Scatter, Shown
 from gymnast.agents.supervised.source import Source
 from gymnast.agents.supervised.task import FitNetwork, Outputs, Task, linear_head, predicted, ready
+from gymnast.networks.backbones.inception import AuxiliaryClassifier, Inception
 from gymnast.networks.backbones.sequence import SequenceBackbone
+from gymnast.networks.layers.init import initialise
 from gymnast.networks.layers.inputs import Obs
 from gymnast.replay.datasets.labelled import Labelled
 from gymnast.replay.datasets.splits import by_example
+
+AUXILIARY_WEIGHT = 0.3
+"""Weight of the loss of each auxiliary classifier (Szegedy et al. 2015, section 5)."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +124,7 @@ class Classify(OfLabelled):
     """Fits the classes of examples int64 [N], or of every step int64 [N, T] (`IGNORED` where none is asked for)."""
 
     name, Config, metric = "classify", ClassifyConfig, "accuracy"
+    classifies = True
     config: ClassifyConfig
 
     def __init__(self, source: Source, config: ClassifyConfig, *, device: torch.device) -> None:
@@ -133,8 +139,16 @@ class Classify(OfLabelled):
                 f"network {config.network} has one output for a sequence, and {data.name} asks for one at each step; "
                 "rnn, lstm, gru, transformer and wavenet have them"
             )
-        head = linear_head(int(backbone.out_features), len(data.classes), config, self.generator)  # type: ignore[arg-type]
-        self.network = ready(FitNetwork(backbone, {"classes": head}), device)
+        heads: dict[str, nn.Module] = {
+            "classes": linear_head(int(backbone.out_features), len(data.classes), config, self.generator)  # type: ignore[arg-type]
+        }
+        if isinstance(backbone, Inception):
+            for number, planes in enumerate(backbone.branches.values()):
+                made = AuxiliaryClassifier(planes, len(data.classes), width=backbone.options.width)
+                initialise(made, config.init, activation="relu", generator=self.generator)
+                heads[f"auxiliary{number}"] = made
+        self.branches = len(heads) - 1
+        self.network = ready(FitNetwork(backbone, heads), device)
         asked = data.targets[self.train].flatten()
         counts = torch.bincount(asked[asked != losses.IGNORED], minlength=len(data.classes))
         weights = config.weights_of(counts)
@@ -148,18 +162,31 @@ class Classify(OfLabelled):
         return logits
 
     def loss(self, batch: Examples, generator: torch.Generator) -> tuple[Tensor, Metrics]:
-        config = self.config
-        logits, target = self.logits(self.augmented(batch.inputs, generator)), batch.target
+        inputs, target = self.augmented(batch.inputs, generator), batch.target
+        if self.branches:
+            features, branches = self.network.backbone.auxiliary(inputs)
+            heads = self.network.heads
+            logits = heads["classes"](features)
+            others = [heads[f"auxiliary{number}"](part) for number, part in enumerate(branches)]
+        else:
+            logits, others = self.logits(inputs), []
         if self.stepwise:
             logits, target = logits.flatten(0, 1), target.flatten()
         asked = target != losses.IGNORED
-        known = target.clamp(min=0)
+        metrics: Metrics = {"accuracy": ((logits.argmax(-1) == target) & asked).sum() / asked.sum()}
+        loss = self.mean_loss(logits, target, asked)
+        if others:
+            metrics["auxiliary_loss"] = torch.stack([self.mean_loss(other, target, asked) for other in others]).sum()
+            loss = loss + AUXILIARY_WEIGHT * metrics["auxiliary_loss"]
+        return loss, metrics
+
+    def mean_loss(self, logits: Tensor, target: Tensor, asked: Tensor) -> Tensor:
+        """The mean loss of logits [B, C] over the classes int64 [B] that are asked for, bool [B]."""
+        config, known = self.config, target.clamp(min=0)
         each = losses.classification(
             config.chosen_loss, logits, known, smoothing=config.label_smoothing, gamma=config.focal_gamma
         )
-        weight = asked.float() if self.weights is None else asked * self.weights[known]
-        right = ((logits.argmax(-1) == target) & asked).sum() / asked.sum()
-        return losses.weighted(each, weight), {"accuracy": right}
+        return losses.weighted(each, asked.float() if self.weights is None else asked * self.weights[known])
 
     def outputs(self, batch: Examples) -> Outputs:
         # probabilities, because those of several passes with dropout are averaged

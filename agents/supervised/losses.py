@@ -25,7 +25,8 @@ def cross_entropy(logits: Tensor, target: Tensor, *, smoothing: float = 0.0) -> 
 def focal(logits: Tensor, target: Tensor, *, gamma: float = 2.0) -> Tensor:
     """-(1 - p)^gamma log p of the target's probability p, [B] (Lin et al. 2017, eq. 4)."""
     log_p = logits.log_softmax(-1).gather(-1, target.unsqueeze(-1)).squeeze(-1)
-    return -((1 - log_p.exp()) ** gamma) * log_p
+    # of a probability that rounds to 1 the slope of the power has no limit for gamma < 1
+    return -((-torch.expm1(log_p)).clamp(min=1e-12) ** gamma) * log_p
 
 
 def hinge(logits: Tensor, target: Tensor) -> Tensor:
@@ -52,6 +53,7 @@ ELEMENTWISE: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "huber": lambda output, target: functional.huber_loss(output, target, reduction="none"),
     "log-cosh": log_cosh,
 }
+Elementwise = Literal["auto", "mse", "l1", "huber", "log-cosh"]
 Regression = Literal["auto", "mse", "l1", "huber", "log-cosh", "cosine"]
 REGRESSION = (*ELEMENTWISE, "cosine")
 CLASSIFICATION = ("cross-entropy", "focal", "hinge")

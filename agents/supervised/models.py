@@ -1,11 +1,10 @@
-"""Tasks that fit models of an environment: its dynamics, the inverse of them, values and rewards."""
+"""Tasks that fit numbers of transitions, and the actions between observations."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
-import gymnasium as gym
 import torch
 from gymnasium import spaces
 from torch import Tensor, nn
@@ -14,27 +13,24 @@ from torch.nn import functional
 from gymnast.agents.base import Metrics
 from gymnast.agents.supervised import losses, measures
 from gymnast.agents.supervised.config import FitConfig
-from gymnast.agents.supervised.episodes import OfEpisodes, Transitions, on
+from gymnast.agents.supervised.episodes import OfEpisodes, Transitions
 from gymnast.agents.supervised.imitation import raw_of, same
-from gymnast.agents.supervised.losses import Regression
-from gymnast.agents.supervised.momentum import Momentum
+from gymnast.agents.supervised.losses import Elementwise
+from gymnast.agents.supervised.scale import Scale
 from gymnast.agents.supervised.shown import Scatter, Shown
 from gymnast.agents.supervised.source import Source
 from gymnast.agents.supervised.task import FitNetwork, Outputs, linear_head, predicted, ready
 from gymnast.networks.distributions.distributions import Distribution, distribution
 from gymnast.networks.layers.inputs import Obs, Vector
 
-SAMPLE = 10_000
-"""Transitions from which the scale of what is predicted is taken."""
-
 
 @dataclass(frozen=True)
 class ValueConfig(FitConfig):
     """The discounted return from an observation, under the policy of the data."""
 
-    losses: ClassVar[tuple[str, ...]] = losses.REGRESSION
+    losses: ClassVar[tuple[str, ...]] = tuple(losses.ELEMENTWISE)
 
-    loss: Regression = "auto"
+    loss: Elementwise = "auto"
     """Loss; auto is mse."""
     gamma: float = 0.99
     """Discount of one step."""
@@ -49,9 +45,9 @@ class ValueConfig(FitConfig):
 class RewardConfig(FitConfig):
     """The reward of an action after an observation."""
 
-    losses: ClassVar[tuple[str, ...]] = losses.REGRESSION
+    losses: ClassVar[tuple[str, ...]] = tuple(losses.ELEMENTWISE)
 
-    loss: Regression = "auto"
+    loss: Elementwise = "auto"
     """Loss; auto is mse."""
 
 
@@ -63,34 +59,6 @@ class InverseDynamicsConfig(FitConfig):
 
     loss: Literal["auto", "nll"] = "auto"
     """Negative log-likelihood of the action."""
-
-
-@dataclass(frozen=True)
-class DynamicsConfig(FitConfig):
-    """What follows an action: the next observation or its features, the reward, and whether the episode ends."""
-
-    losses: ClassVar[tuple[str, ...]] = losses.REGRESSION
-
-    loss: Regression = "auto"
-    """Loss of the next observation; auto is mse, and cosine for features."""
-    predict: Literal["auto", "obs", "features"] = "auto"
-    """Predict the next observation, or the features of it that an average of the network gives; auto: of images."""
-    reward_coef: float = 1.0
-    """Weight of the squared error of the reward."""
-    end_coef: float = 1.0
-    """Weight of the cross-entropy of the end."""
-    momentum: float = 0.99
-    """Decay of the averaged network that gives features."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.predict not in ("auto", "obs", "features"):
-            raise ValueError(f"predict must be auto, obs or features, got {self.predict!r}")
-        for name in ("reward_coef", "end_coef"):
-            if not 0.0 <= getattr(self, name) < float("inf"):
-                raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}")
-        if not 0.0 <= self.momentum < 1.0:
-            raise ValueError(f"momentum must be >= 0 and < 1, got {self.momentum}")
 
 
 class Numbers(OfEpisodes):
@@ -172,6 +140,23 @@ class Reward(Numbers):
         return found
 
 
+class ActionHead(nn.Module):
+    """Features [B, F] to the inputs [B, P + scales] of a distribution, whose log standard deviations are parameters.
+
+    They do not depend on the features, as a policy's do not: else the likelihood of an action that is predicted almost
+    exactly grows without limit.
+    """
+
+    def __init__(self, layers: nn.Module, scales: int) -> None:
+        super().__init__()
+        self.layers = layers
+        self.log_std = nn.Parameter(torch.zeros(scales)) if scales else None
+
+    def forward(self, features: Tensor) -> Tensor:
+        output: Tensor = self.layers(features)
+        return output if self.log_std is None else torch.cat([output, self.log_std.expand(len(output), -1)], 1)
+
+
 class InverseDynamics(OfEpisodes):
     """Fits the actions between observations and their successors."""
 
@@ -185,8 +170,8 @@ class InverseDynamics(OfEpisodes):
         self.discrete = not isinstance(self.action_space, spaces.Box)
         self.metric, self.largest = ("accuracy", True) if self.discrete else ("nll", False)
         backbone = self.backbone_of(self.generator)
-        head = self.head(2 * int(backbone.out_features), self.distribution.outputs + self.distribution.scales)  # type: ignore[arg-type]
-        self.network = ready(FitNetwork(backbone, {"action": head}), device)
+        head = self.head(2 * int(backbone.out_features), self.distribution.outputs)  # type: ignore[arg-type]
+        self.network = ready(FitNetwork(backbone, {"action": ActionHead(head, self.distribution.scales)}), device)
 
     def batch(self, index: Tensor) -> Transitions:
         batch = super().batch(index)
@@ -216,117 +201,3 @@ class InverseDynamics(OfEpisodes):
             return {**found, "r2": measures.r2(outputs["mode"], outputs["target"])}
         right = same(outputs["mode"], outputs["target"]).double().mean().item()
         return {**found, "accuracy": right, "perplexity": measures.perplexity(outputs["log_prob"])}
-
-
-class Dynamics(OfEpisodes):
-    """Fits the next observation (its change) or its features, the reward and the end, after an action."""
-
-    name, Config, metric = "dynamics", DynamicsConfig, "r2"
-    config: DynamicsConfig
-    reads_next = True
-    network: FitNetwork
-
-    def __init__(self, source: Source, config: DynamicsConfig, *, device: torch.device) -> None:
-        super().__init__(source, config, device=device)
-        self.predicts = config.predict
-        if config.predict == "auto":
-            self.predicts = "features" if _is_image(self.observation_space) else "obs"
-        self.kind = config.loss if config.loss != "auto" else ("mse" if self.predicts == "obs" else "cosine")
-        backbone, action = self.backbone_of(self.generator), Vector(self.data.action_space)
-        width = int(backbone.out_features)  # type: ignore[arg-type]
-        heads: dict[str, nn.Module] = {"action": action}
-        inputs = width + action.out_features
-        if self.predicts == "features":
-            heads["target"] = Momentum(backbone, config.momentum)
-            outputs = width
-        else:
-            heads["vector"] = vector = Vector(self.observation_space)
-            outputs = vector.out_features
-            sample = self.train[: SAMPLE : max(len(self.train) // SAMPLE, 1)]
-            change = vector(self.data.next_observations(sample)) - vector(self.data.observations(sample))
-            heads["scale"] = Scale(change)
-        heads |= {"next": self.head(inputs, outputs), "reward": self.head(inputs, 1), "end": self.head(inputs, 1)}
-        heads["reward_scale"] = Scale(self.data.rewards[self.train].unsqueeze(1))
-        self.network = ready(FitNetwork(backbone, heads), device)
-
-    def batch(self, index: Tensor) -> Transitions:
-        ends = torch.stack([self.data.rewards[index], self.data.terminated[index].float()], 1)
-        return super().batch(index)._replace(target=on(ends, self.device))
-
-    def predictions(self, batch: Transitions, obs: Obs) -> tuple[Tensor, Tensor, Tensor]:
-        """The next observation's change or features [B, K], the reward [B, 1] (both scaled), the end's logit [B]."""
-        heads = self.network.heads
-        inputs = torch.cat([self.network.backbone(obs), heads["action"](batch.action)], 1)
-        return heads["next"](inputs), heads["reward"](inputs), heads["end"](inputs).squeeze(1)
-
-    def wanted(self, batch: Transitions, *, learn: bool) -> Tensor:
-        """What the first prediction should be, [B, K]."""
-        heads = self.network.heads
-        if self.predicts == "features":
-            if learn:
-                heads["target"].follow(self.network.backbone)
-            features: Tensor = heads["target"](batch.next_obs)
-            return features
-        change: Tensor = heads["scale"](heads["vector"](batch.next_obs) - heads["vector"](batch.obs))
-        return change
-
-    def loss(self, batch: Transitions, generator: torch.Generator) -> tuple[Tensor, Metrics]:
-        config = self.config
-        following, reward, end = self.predictions(batch, self.augmented(batch.obs, generator))
-        of_next = losses.regression(self.kind, following, self.wanted(batch, learn=True)).mean()
-        of_reward = functional.mse_loss(reward, self.network.heads["reward_scale"](batch.target[:, :1]))
-        of_end = functional.binary_cross_entropy_with_logits(end, batch.target[:, 1])
-        loss = of_next + config.reward_coef * of_reward + config.end_coef * of_end
-        return loss, {"next_loss": of_next, "reward_loss": of_reward, "end_loss": of_end}
-
-    def outputs(self, batch: Transitions) -> Outputs:
-        following, reward, end = self.predictions(batch, batch.obs)
-        wanted = self.wanted(batch, learn=False)
-        if self.predicts == "features":  # only directions are compared
-            following, wanted = functional.normalize(following, dim=1), functional.normalize(wanted, dim=1)
-        return {
-            "error": (following - wanted).square().sum(1),
-            "wanted": wanted.sum(0, keepdim=True),
-            "square": wanted.square().sum(1),
-            "reward": self.network.heads["reward_scale"].back(reward),
-            "end": end,
-            "target": batch.target,
-        }
-
-    def measures(self, outputs: Outputs) -> dict[str, float]:
-        target, end = outputs["target"], outputs["end"]
-        mean = outputs["wanted"].double().sum(0) / len(target)
-        spread = outputs["square"].double().mean() - mean.square().sum()
-        ended, likely = target[:, 1] > 0.5, end > 0
-        found = {
-            "r2": 1.0 - (outputs["error"].double().mean() / spread.clamp(min=1e-12)).item(),
-            "reward_r2": measures.r2(outputs["reward"], target[:, :1]),
-            "end_accuracy": (likely == ended).double().mean().item(),
-        }
-        if bool(ended.any()):
-            found["end_recall"] = likely[ended].double().mean().item()
-        return found
-
-
-class Scale(nn.Module):
-    """Numbers [B, K] in units of their deviation from their mean in a sample [N, K]; `back` undoes it."""
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, sample: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("mean", sample.mean(0))
-        deviation = sample.std(0, correction=0)
-        self.register_buffer("std", torch.where(deviation > 1e-8, deviation, torch.ones_like(deviation)))
-
-    def forward(self, numbers: Tensor) -> Tensor:
-        return (numbers - self.mean) / self.std
-
-    def back(self, scaled: Tensor) -> Tensor:
-        """Numbers in their own units."""
-        return scaled * self.std + self.mean
-
-
-def _is_image(space: gym.Space[Any]) -> bool:
-    return isinstance(space, spaces.Box) and len(space.shape) > 1

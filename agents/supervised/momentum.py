@@ -9,14 +9,18 @@ from torch import Tensor, nn
 
 from gymnast.networks.fast.flat import copy_buffers
 from gymnast.networks.layers.inputs import Obs
+from gymnast.networks.modes import freeze
 
 
 class Momentum(nn.Module):
-    """An exponential average of a network's weights, without a gradient (He et al. 2020, eq. 2)."""
+    """An exponential average of a network's weights, without a gradient (He et al. 2020, eq. 2).
+
+    It stays in evaluation mode: its dropout is off, and its batch normalisation takes the network's running statistics.
+    """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
         super().__init__()
-        self.network, self.decay = copy.deepcopy(network).requires_grad_(False), decay
+        self.network, self.decay = freeze(copy.deepcopy(network)), decay
 
     @torch.no_grad()
     def follow(self, network: nn.Module) -> None:

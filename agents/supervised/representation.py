@@ -14,12 +14,15 @@ from gymnast.agents.base import Metrics
 from gymnast.agents.supervised import losses
 from gymnast.agents.supervised.config import FitConfig
 from gymnast.agents.supervised.episodes import OfEpisodes, Transitions, on
-from gymnast.agents.supervised.models import Scale
 from gymnast.agents.supervised.momentum import Momentum
+from gymnast.agents.supervised.scale import Scale
 from gymnast.agents.supervised.source import Source
 from gymnast.agents.supervised.task import FitNetwork, Outputs, ready
 from gymnast.networks.layers.inputs import Obs
 
+AHEAD, MARGIN = 3, 0.2
+SAME = 1e-6
+"""Cosines closer to each other than this are of the same vectors but for rounding."""
 NOISE = 0.1
 """Deviation of the noise that makes views of vectors, in units of each number's own deviation."""
 
@@ -34,13 +37,13 @@ class ContrastiveConfig(FitConfig):
     """InfoNCE (auto), or a margin over the nearest other observation of the batch."""
     pairs: Literal["views", "time"] = "time"
     """What belongs together: two views of an observation (CURL, Laskin et al. 2020), or two close in time."""
-    ahead: int = 3
+    ahead: int = AHEAD
     """Steps between the observations of a pair in time (augmented temporal contrast, Stooke et al. 2021)."""
     projection: int = 128
     """Size of the vectors that are compared."""
     info_nce_temperature: float = 0.1
     """Temperature of the similarities."""
-    margin: float = 0.2
+    margin: float = MARGIN
     """Margin of the triplet loss."""
     momentum: float = 0.99
     """Decay of the averaged network that gives the other half of the pairs."""
@@ -61,6 +64,14 @@ class ContrastiveConfig(FitConfig):
                 raise ValueError(f"{name} must be > 0, got {getattr(self, name)}")
         if not 0.0 <= self.momentum < 1.0:
             raise ValueError(f"momentum must be >= 0 and < 1, got {self.momentum}")
+        if self.batch_size < 2:
+            raise ValueError(
+                f"batch_size must be >= 2, because each example is contrasted with others, got {self.batch_size}"
+            )
+        if self.margin != MARGIN and self.chosen_loss != "triplet":
+            raise ValueError(f"margin {self.margin} has no effect without loss triplet")
+        if self.ahead != AHEAD and self.pairs != "time":
+            raise ValueError(f"ahead {self.ahead} has no effect without pairs time")
         if self.pairs == "views" and self.augment == "none":
             raise ValueError("pairs views needs augment shift: without it both views are the same")
 
@@ -92,6 +103,7 @@ class Contrastive(OfEpisodes):
 
     name, Config, metric = "contrastive", ContrastiveConfig, "accuracy"
     augments_vectors = True
+    samples = False
     config: ContrastiveConfig
     network: FitNetwork
 
@@ -143,17 +155,19 @@ class Contrastive(OfEpisodes):
     def outputs(self, batch: Transitions) -> Outputs:
         one, other = self.pairs(batch.obs, batch.next_obs)
         similar = functional.normalize(one, dim=1) @ functional.normalize(other, dim=1).T
-        own = similar.diagonal()
-        rank = (similar > own.unsqueeze(1)).sum(1)
+        own = similar.diagonal().unsqueeze(1)
+        closer = (similar > own + SAME).sum(1)
+        alike = ((similar - own).abs() <= SAME).sum(1)
         loss = losses.info_nce(one, other, temperature=self.config.info_nce_temperature)
         spread = self.network.backbone(batch.obs).std(0, correction=0).mean()
-        return {"rank": rank, "loss": loss, "spread": spread.repeat(len(rank))}
+        return {"closer": closer, "alike": alike, "loss": loss, "spread": spread.repeat(len(closer))}
 
     def measures(self, outputs: Outputs) -> dict[str, float]:
-        rank = outputs["rank"]
+        closer, alike = outputs["closer"], outputs["alike"].double()  # the own half is among the alike ones
+        first, five = (((places - closer) / alike).clamp(0, 1).mean().item() for places in (1, 5))
         return {
-            "accuracy": (rank == 0).double().mean().item(),
-            "top5": (rank < 5).double().mean().item(),
+            "accuracy": first,
+            "top5": five,
             "info_nce": outputs["loss"].double().mean().item(),
             "feature_std": outputs["spread"].double().mean().item(),
         }
@@ -163,6 +177,7 @@ class SkipGram(OfEpisodes):
     """Fits embeddings whose products with the output vectors of their neighbours are large."""
 
     name, Config, metric = "skip-gram", SkipGramConfig, "accuracy"
+    samples = False
     config: SkipGramConfig
     network: FitNetwork
 
@@ -178,22 +193,36 @@ class SkipGram(OfEpisodes):
         self.network = ready(FitNetwork(backbone, {"context": context}), device)
         visits = torch.bincount(self.data.observations(self.train) - self.first, minlength=self.states)
         self.frequency = visits.float().pow(0.75).to(device)
-        every = self.data.observations(torch.arange(len(self.data)))
-        self.visited, self.episode = (every - self.first).to(device), self.data.episode.to(device)
-        self.starts = self.data.starts.to(device)
+        self.episode = self.data.episode.to(device)
+        self.begins = self.data.starts.to(device) + torch.arange(self.data.episodes + 1, device=device)
+        self.visited = self.walks().to(device)
+
+    def walks(self) -> Tensor:
+        """The states of all episodes one after another, the last of each included, int64 [S + E]."""
+        every, ends = torch.arange(len(self.data)), self.data.starts[1:] - 1
+        states = torch.empty(len(self.data) + self.data.episodes, dtype=torch.int64)
+        states[every + self.data.episode] = self.data.observations(every).long()
+        states[self.data.starts[1:] + torch.arange(self.data.episodes)] = self.data.next_observations(ends).long()
+        return states - self.first
 
     def batch(self, index: Tensor) -> Transitions:
         return Transitions(index, on(self.data.observations(index), self.device), self.data.actions(index))
 
     def neighbours(self, index: Tensor, generator: torch.Generator) -> Tensor:
-        """States [B, 1 + negatives]: one visited near each of the transitions in its episode, and drawn ones."""
+        """States [B, 1 + negatives]: one visited near each of the transitions in its episode, and drawn ones.
+
+        The neighbour of a state that begins an episode comes after it; other ones that would lie before the episode or
+        after it are the first or the last state of it.
+        """
         config, device = self.config, self.device
         index = index.to(device)
         distance = torch.randint(1, config.window + 1, index.shape, generator=generator, device=device)
         back = torch.rand(index.shape, generator=generator, device=device) < 0.5
         episode = self.episode[index]
-        near = (index + torch.where(back, -distance, distance)).maximum(self.starts[episode])
-        near = near.minimum(self.starts[episode + 1] - 1)
+        first, last = self.begins[episode], self.begins[episode + 1] - 1
+        place = index + episode  # each earlier episode has one state more than transitions
+        back &= place > first
+        near = (place + torch.where(back, -distance, distance)).clamp(first, last)
         drawn = torch.multinomial(self.frequency, len(index) * config.negatives, True, generator=generator)
         return torch.cat([self.visited[near].unsqueeze(1), drawn.view(len(index), config.negatives)], 1)
 

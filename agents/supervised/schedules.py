@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -56,14 +57,18 @@ class Schedule:
     ) -> None:
         check(name, options)
         self._torch: Any = None
+        self.spans_run = False
+        """Whether it ends with the last update, so that more updates cannot follow."""
         self._per_evaluation = SAME.get(name, name) == "reduce-on-plateau"
         if name == "constant":
             return
         cls, rate = _class(name), optimizer.param_groups[0]["lr"]
+        taken = inspect.signature(cls.__init__).parameters
         own: dict[str, Any] = {"mode": "max" if largest else "min", "max_lr": rate, "base_lr": rate / 10}
         own |= dict.fromkeys(PERIODS, max(updates, 1))
+        periods = set(PERIODS) & set(taken)
+        self.spans_run = bool(periods) and not periods & {*options}
         own |= DEFAULTS.get(name, {})
-        taken = inspect.signature(cls.__init__).parameters
         arguments = {key: value for key, value in own.items() if key in taken and _fits(name, key)} | dict(options)
         if "cycle_momentum" in taken and not _has_momentum(optimizer):
             arguments.setdefault("cycle_momentum", False)
@@ -71,13 +76,15 @@ class Schedule:
             self._torch = cls(optimizer, **arguments)
         except (TypeError, ValueError) as error:
             raise ValueError(f"schedule {name}: {error}") from error
-        self._last, self._optimizer = updates, optimizer
+        self._steps, self._optimizer = float(getattr(self._torch, "total_steps", math.inf)), optimizer
+        if self._steps < updates:
+            raise ValueError(f"schedule {name} has {self._steps:,.0f} steps, and the run {updates:,} updates")
         optimizer._opt_called = True  # type: ignore[attr-defined] # torch looks at it only to warn at the first step
 
     def update(self, done: int) -> None:
         """After update number `done`."""
-        # one-cycle ends with its last update and refuses another step
-        if self._torch is not None and not self._per_evaluation and done < self._last:
+        # one-cycle refuses a step after its last one
+        if self._torch is not None and not self._per_evaluation and done < self._steps:
             self._torch.step()
 
     def evaluation(self, measure: float) -> None:

@@ -30,7 +30,7 @@ TASKS: dict[str, TaskEntry] = {
         "imitation:Distillation", "a policy with a teacher's whole distribution over actions", 20, "episodes"
     ),
     "dynamics": TaskEntry(
-        "models:Dynamics", "next observation (or its features), reward and end, after an action", 20, "episodes"
+        "dynamics:Dynamics", "next observation (or its features), reward and end, after an action", 20, "episodes"
     ),
     "inverse-dynamics": TaskEntry(
         "models:InverseDynamics", "the action between an observation and the next", 20, "episodes"

@@ -20,7 +20,7 @@ from gymnast.networks.layers.images import Layout
 from gymnast.networks.layers.init import BATCH as LSUV_BATCH
 from gymnast.networks.layers.init import initialise, lsuv
 from gymnast.networks.layers.inputs import Obs
-from gymnast.networks.modes import acting, with_dropout
+from gymnast.networks.modes import acting, has_dropout, with_dropout
 
 Outputs = dict[str, Tensor]
 """What an evaluation keeps of a batch: tensors whose first axis is the examples."""
@@ -54,6 +54,10 @@ class Task(ABC):
 
     augments_vectors: ClassVar[bool] = False
     """Whether it has a way to change vectors at random too."""
+    classifies: ClassVar[bool] = False
+    """Whether its backbone may have auxiliary classifiers."""
+    samples: ClassVar[bool] = True
+    """Whether its predictions can be means of passes with dropout."""
 
     config: FitConfig
     network: nn.Module
@@ -106,6 +110,7 @@ class Task(ABC):
             layer_norm=config.layer_norm,
             init=config.init,
             generator=generator,
+            classifies=self.classifies,
         )
         if config.init == "lsuv":
             lsuv(backbone, self.inputs(self.train[:LSUV_BATCH]))
@@ -131,6 +136,17 @@ class Task(ABC):
             raise ValueError(
                 f"augment {self.config.augment} needs images [C, H, W] or [H, W, C], got {self.observation_space}"
             )
+        if self.config.augment_pad is not None and self.layout is None:
+            raise ValueError(f"augment_pad {self.config.augment_pad} has no effect on {self.observation_space}")
+
+    def check_samples(self) -> None:
+        """ValueError if passes with dropout are asked for, and the task or its network has none."""
+        samples = self.config.mc_samples
+        if samples and not self.samples:
+            raise ValueError(f"mc_samples {samples} has no effect on {self.name}")
+        network = self.network.backbone if isinstance(self.network, FitNetwork) else self.network
+        if samples and not has_dropout(network):
+            raise ValueError(f"mc_samples {samples} has no effect: network {self.config.network} has no dropout")
 
 
 def linear_head(features: int, outputs: int, config: FitConfig, generator: torch.Generator) -> nn.Linear:

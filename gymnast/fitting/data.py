@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import zlib
 
 import torch
@@ -20,8 +21,8 @@ from gymnast.settings.record_options import RANDOM, RecordOptions
 from gymnast.storage import checkpoint, rebuild
 
 
-def read(task: str, options: FitOptions) -> Labelled | EpisodeData:
-    """The data set that the options name, or what they ask to be recorded.
+def read(task: str, options: FitOptions, *, known: str | None = None) -> Labelled | EpisodeData:
+    """The data set that the options name, or what they ask to be recorded; `known` is the name of an earlier recording.
 
     ValueError if it does not exist, or is of a kind that the task cannot use.
     """
@@ -29,15 +30,23 @@ def read(task: str, options: FitOptions) -> Labelled | EpisodeData:
     if options.env:
         if needs == "labelled":
             raise ValueError(f"{task} needs a labelled data set, one of {', '.join(LABELLED)}; got env {options.env}")
-        return recorded(options)
+        return read_dataset(known) if known in local_datasets() else recorded(options)
     if options.dataset in LABELLED:
         if needs != "labelled":
             raise ValueError(f"{task} needs recorded episodes, and {options.dataset} is a labelled data set")
-        return labelled(options.dataset, seed=options.splits_by)
+        return with_splits(labelled(options.dataset, seed=options.splits_by), options)
     if needs == "labelled":
         hint = nearest(options.dataset, LABELLED)
         raise ValueError(f"{task} needs a labelled data set, one of {', '.join(LABELLED)}; got {options.dataset}{hint}")
     return read_dataset(options.dataset)
+
+
+def with_splits(data: Labelled, options: FitOptions) -> Labelled:
+    """The data set; ValueError if its splits are fixed and the options ask for others."""
+    for name, standard in (("validation", FitOptions.validation), ("split_seed", None)):
+        if data.splits is not None and getattr(options, name) != standard:
+            raise ValueError(f"{name} {getattr(options, name)} has no effect: the splits of {data.name} are fixed")
+    return data
 
 
 def recorded(options: FitOptions) -> EpisodeData:
@@ -52,10 +61,13 @@ def recorded(options: FitOptions) -> EpisodeData:
             explore=options.policy != RANDOM,
             seed=options.seed,
             threads=options.threads,
+            trust=options.trust,
         )
         done = record(asked)
-        if done.exit_code:
+        if done.exit_code == 128 + signal.SIGINT:
             raise KeyboardInterrupt
+        if done.exit_code:
+            raise SystemExit(done.exit_code)  # SIGTERM
     return read_dataset(name)
 
 
@@ -68,14 +80,29 @@ def name_of(options: FitOptions) -> str:
     return f"recorded/{env}-{policy}-{options.env_steps}-seed{options.seed}-v0"
 
 
-def teacher_of(config: FitConfig, device: torch.device) -> Agent | None:
+def digest(data: Labelled | EpisodeData) -> int:
+    """A number that other data hardly share: of all examples, or of the episodes' lengths, actions and rewards."""
+    if isinstance(data, Labelled):
+        parts = [data.inputs, data.targets]
+    else:
+        parts = [data.starts, data.actions(torch.arange(len(data))), data.rewards]
+    found = 0
+    for part in parts:
+        found = zlib.crc32(part.contiguous().numpy().data, found)
+    return found
+
+
+def teacher_of(config: FitConfig, device: torch.device, *, trust: bool) -> Agent | None:
     """The agent that labels the data, if the config names one."""
     path = getattr(config, "teacher", "")
-    return rebuild.load(path, device=str(device)) if path else None
+    return rebuild.load(path, device=str(device), trust=trust) if path else None
 
 
-def check(task: Task) -> None:
-    """ValueError for an empty split."""
+def check(task: Task, options: FitOptions) -> None:
+    """ValueError for an empty split, or options that have no effect on the task."""
+    task.check_samples()
+    if task.agent() is None and options.eval_episodes != FitOptions.eval_episodes:
+        raise ValueError(f"eval_episodes {options.eval_episodes} has no effect on {task.name}, which fits no policy")
     for name in ("train", "validation", "test"):
         if len(getattr(task, name)) == 0:
             raise ValueError(f"the {name} split is empty; use another validation share")

@@ -6,9 +6,9 @@ import dataclasses
 from pathlib import Path
 
 from gymnast.errors import UsageError
-from gymnast.fitting.fit import config_of, options_of
+from gymnast.fitting.fit import options_of, parts_of
 from gymnast.fitting.measured import measured
-from gymnast.fitting.parts import Parts, load_kept
+from gymnast.fitting.parts import load_kept
 from gymnast.storage import checkpoint, folder
 from gymnast.training.resumed import usage_errors
 
@@ -24,7 +24,7 @@ def evaluate(path: str | Path, *, device: str = "cpu", trust: bool = False) -> d
         raise UsageError(f"{file} is not in the folder of its run, whose config.json names the data")
     kept = folder.read_config(home)
     with usage_errors():
-        options = dataclasses.replace(options_of(kept), device=device)
-        parts = Parts.make(kept["task"], options, config_of(kept, trust=trust))
+        options = dataclasses.replace(options_of(kept), device=device, trust=trust)
+        parts = parts_of(kept, options, trust=trust)
         load_kept(parts.task, file)
     return measured(parts.task, parts.task.test, parts.config.batch_size)[0]

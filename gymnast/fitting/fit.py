@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gymnast.agents.base import LearningError
+import torch
+
 from gymnast.agents.supervised.config import FitConfig
 from gymnast.agents.supervised.table import TASKS, config_class
 from gymnast.envs.errors import EnvError
 from gymnast.errors import RunError, UsageError, first_line, nearest
 from gymnast.evaluation import play, trained
-from gymnast.fitting import pictures
+from gymnast.fitting import data, pictures
 from gymnast.fitting import state as last_state
 from gymnast.fitting.measured import measured
 from gymnast.fitting.parts import Parts, load_kept
@@ -103,17 +104,42 @@ def resume(
         with usage_errors():
             kept = folder.read_config(path)
             stack.enter_context(folder.locked(path))
-            changes = {"epochs": epochs, "device": device}
+            changes = {"epochs": epochs, "device": device, "trust": trust}  # config.json may not say what is trusted
             options = options_of(kept, changes={key: value for key, value in changes.items() if value is not None})
             _, state = last_state.read(path / "checkpoints" / "last.pt")
-            parts = Parts.make(kept["task"], options, config_of(kept, trust=trust))
-            total = f"{parts.epochs:,} epochs"
-            if _has_final(path) and (epochs is None or state.epoch >= epochs):
-                raise UsageError(f"{path} has finished its {total}; --epochs with a larger number goes on")
+            parts = parts_of(kept, options, trust=trust)
+            _check_goes_on(path, parts, state, before=options_of(kept))
+            parts.restore(state)
             record = {"update": state.updates, "command": list(command)}
             run = {**kept, "run": dataclasses.asdict(options), "resumed": [*kept.get("resumed", []), record]}
             folder.write_config(path, run)
         return _run(parts, path, state=state, stack=stack)
+
+
+def _check_goes_on(path: Path, parts: Parts, state: FitState, *, before: FitOptions) -> None:
+    """ValueError if nothing is left to do, or if more epochs do not fit the run."""
+    options, schedule = parts.options, parts.config.schedule
+    if parts.optimisation.total < state.updates:
+        raise ValueError(f"epochs must be at least {state.epoch + bool(state.position)}, which {path} has begun")
+    if options.epochs != before.epochs and parts.optimisation.schedule.spans_run:
+        raise ValueError(f"epochs of {path} cannot change: its schedule {schedule} ends with the last of them")
+    if not _has_final(path):
+        return
+    if options.patience and state.since_best >= options.patience:
+        raise ValueError(f"{path} has finished: {state.since_best:,} evaluations in a row were no better (patience)")
+    if options.updates is not None and state.updates >= options.updates:
+        raise ValueError(f"{path} has finished its {options.updates:,} updates")
+    if state.updates >= parts.optimisation.total:
+        raise ValueError(f"{path} has finished its {parts.epochs:,} epochs; --epochs with a larger number goes on")
+
+
+def parts_of(kept: dict[str, Any], options: FitOptions, *, trust: bool) -> Parts:
+    """The parts of a run from its config, with these options; ValueError if its data are no longer the same."""
+    about = kept.get("data", {})
+    parts = Parts.make(kept["task"], options, config_of(kept, trust=trust), known=about.get("name"))
+    if about and about["digest"] != data.digest(parts.data):
+        raise ValueError(f"the data set {about['name']} has changed since the run was fitted to it")
+    return parts
 
 
 def options_of(kept: dict[str, Any], *, changes: dict[str, Any] | None = None) -> FitOptions:
@@ -164,15 +190,21 @@ def _run(parts: Parts, path: Path, *, state: FitState | None, stack: ExitStack) 
     try:
         with session.interrupts:
             session.go()
+            if session.interrupts.received is None:
+                values, more = _finish(parts, path, session)
+                files |= more
+                exit_code = 1 if session.saves.failed else 0
+            else:
+                exit_code = session.interrupts.exit_code
+                panel.message(f"stopped at update {session.updates:,}; to continue: gymnast resume {path}")
+    except KeyboardInterrupt:
         if session.interrupts.received is None:
-            values, more = _finish(parts, path, session)
-            files |= more
-            exit_code = 1 if session.saves.failed else 0
-        else:
-            exit_code = session.interrupts.exit_code
-            panel.message(f"stopped at update {session.updates:,}; to continue: gymnast resume {path}")
-    except (RunError, LearningError, UsageError, EnvError) as error:
-        panel.message(str(error))
+            raise
+        exit_code = session.interrupts.exit_code
+        panel.message(f"stopped immediately at update {session.updates:,}; to continue: gymnast resume {path}")
+    except (RunError, UsageError, EnvError, ValueError, OSError, torch.OutOfMemoryError) as error:
+        # such as a batch of one row for batch normalisation, or data that became unreadable
+        panel.message(first_line(error))
     finally:
         writers.close(exit_code)
     return FitResult(path, exit_code, session.updates, values, files)
@@ -182,24 +214,34 @@ def _played(parts: Parts, best: Path, session: FitSession) -> dict[str, float]:
     """The returns of episodes with the kept policy, if the task fits one and its environment can be made."""
     if parts.task.agent() is None or not parts.options.eval_episodes:
         return {}
-    about, _ = checkpoint.read_agent(best)
     episodes = parts.options.eval_episodes
     try:
+        about, _ = checkpoint.read_agent(best)
+        _check_trusted(parts, about.env, best)
         env = trained.settings_of(about).make(about.env, min(episodes, 8), device="cpu")
-    except ValueError as error:
+        with closing(env):
+            result = play.evaluate(
+                rebuild.load(best, trust=parts.options.trust),
+                env,
+                episodes=episodes,
+                seed=Seeds.of(parts.options.seed).test,
+                interrupted=lambda: session.interrupts.received is not None,
+            )
+    except (ValueError, UsageError, EnvError) as error:  # the measures are not lost to an environment
         session.panel.message(f"the policy was not played: {first_line(error)}")
         return {}
-    try:
-        result = play.evaluate(
-            rebuild.load(best),
-            env,
-            episodes=episodes,
-            seed=Seeds.of(parts.options.seed).test,
-            interrupted=lambda: session.interrupts.received is not None,
-        )
-    finally:
-        env.close()
     return {name: value for name, value in result.as_json().items() if name in ("mean_return", "std_return")}
+
+
+def _check_trusted(parts: Parts, env: str, best: Path) -> None:
+    """UsageError if the data name code, for a data set may name any; what the user named is trusted."""
+    trust = parts.options.trust or env == parts.options.env
+    named = [env, *parts.task.env_settings.get("wrapper", ())]
+    for name in named:
+        if ":" in name and not trust:
+            raise UsageError(f"{name} is code from outside gymnast; trust=True (--trust) runs it")
+    if not env:
+        raise UsageError(f"{best} names no environment")
 
 
 def _finish(parts: Parts, path: Path, session: FitSession) -> tuple[dict[str, float], dict[str, Path]]:

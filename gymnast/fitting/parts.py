@@ -12,13 +12,18 @@ import numpy as np
 import torch
 
 from gymnast.agents.base import ConfiguredAgent
+from gymnast.agents.optim import optimizers
 from gymnast.agents.supervised.config import FitConfig
 from gymnast.agents.supervised.source import Source
 from gymnast.agents.supervised.table import TASKS, task_class
 from gymnast.agents.supervised.task import FitNetwork, Task
-from gymnast.errors import nearest
+from gymnast.errors import first_line, nearest
 from gymnast.fitting import data
+from gymnast.fitting.optimisation import Optimisation
+from gymnast.fitting.state import FitState
 from gymnast.machine import limit_threads, pick_device
+from gymnast.replay.datasets.episodes import EpisodeData
+from gymnast.replay.datasets.labelled import Labelled
 from gymnast.settings import agents
 from gymnast.settings.fit_options import FitOptions
 from gymnast.storage import checkpoint, folder, space_json
@@ -43,32 +48,47 @@ class Parts:
     """Of the order of the examples."""
     noise: np.random.SeedSequence
     """Of augmentation and of torch's own generator."""
+    epochs: int
+    """Passes over the training data."""
+    optimisation: Optimisation
+    data: Labelled | EpisodeData
 
     @staticmethod
-    def make(name: str, options: FitOptions, config: FitConfig) -> Parts:
-        """Build all parts; ValueError (one line) for anything that does not match."""
+    def make(name: str, options: FitOptions, config: FitConfig, *, known: str | None = None) -> Parts:
+        """Build all parts; ValueError (one line) for anything that does not match.
+
+        `known` is the name of what an earlier part of the run recorded.
+        """
         if name not in TASKS:
             raise ValueError(f"task must be one of {', '.join(TASKS)}, got {name!r}{nearest(name, TASKS)}")
         limit_threads(options.threads)
         device = torch.device(pick_device(options.device))
         network_seed, order, noise = np.random.SeedSequence(options.seed).spawn(3)
         torch.manual_seed(int(noise.generate_state(1)[0]))
-        teacher = data.teacher_of(config, device)
+        teacher = data.teacher_of(config, device, trust=options.trust)
         source = Source(
-            data.read(name, options),
+            data.read(name, options, known=known),
             validation=options.validation,
             split_seed=options.splits_by,
             seed=network_seed,
             teacher=teacher,
         )
         task: Task = task_class(name)(source, config, device=device)
-        data.check(task)
-        return Parts(name, options, config, task, device, order, noise)
+        data.check(task, options)
+        epochs = options.epochs or TASKS[name].epochs
+        optimisation = Optimisation.of(task, config, epochs=epochs, updates=options.updates)
+        return Parts(name, options, config, task, device, order, noise, epochs, optimisation, source.data)
 
-    @property
-    def epochs(self) -> int:
-        """Passes over the training data."""
-        return self.options.epochs or TASKS[self.name].epochs
+    def restore(self, state: FitState) -> None:
+        """Restore the network, its optimizer and schedule; ValueError if the state is of another network."""
+        load_network(self.task, state.network)
+        made = self.optimisation
+        try:
+            optimizers.load_state(made.optimizer, state.optimizer, made.weights)
+        except (KeyError, RuntimeError) as error:
+            raise ValueError(f"the checkpoint's optimizer does not fit the network: {first_line(error)}") from error
+        if state.schedule:
+            made.schedule.load_state_dict(state.schedule)
 
     @property
     def about_data(self) -> str:
@@ -110,6 +130,7 @@ class Parts:
         return {
             **folder.config_json(FIT, self.config, options=self.options, presets=(), command=command),
             "task": self.name,
+            "data": {"name": self.data.name, "digest": data.digest(self.data)},
             "gymnast": __version__,
         }
 

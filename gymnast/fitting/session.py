@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from time import perf_counter
 
@@ -14,14 +15,13 @@ from gymnast.agents.base import Metrics, torch_seed
 from gymnast.agents.optim import optimizers
 from gymnast.agents.optim.regularise import regulariser
 from gymnast.agents.optim.update import Update
-from gymnast.agents.supervised.config import as_object
-from gymnast.agents.supervised.schedules import Schedule
 from gymnast.errors import RunError
 from gymnast.fitting import state as last_state
+from gymnast.fitting.average import Average
 from gymnast.fitting.measured import measured
-from gymnast.fitting.parts import Parts, load_network, network_state
+from gymnast.fitting.optimisation import batches
+from gymnast.fitting.parts import Parts, network_state
 from gymnast.fitting.state import FitState
-from gymnast.networks.fast.flat import FlatParameters
 from gymnast.output.fit_panel import FitProgress
 from gymnast.output.panel import Panel
 from gymnast.output.trackers import Writers
@@ -34,22 +34,6 @@ SAVE_PERIOD = 30.0
 """Seconds between two checkpoints to resume from; they never change a run."""
 
 
-class Averaged:
-    """A context in which a network has the averaged weights [P], if there are any."""
-
-    def __init__(self, weights: FlatParameters, average: Tensor | None) -> None:
-        self._weights, self._average = weights, average
-
-    def __enter__(self) -> None:
-        if self._average is not None:
-            self._current = self._weights.data.clone()
-            self._weights.data.copy_(self._average)
-
-    def __exit__(self, *_: object) -> None:
-        if self._average is not None:
-            self._weights.data.copy_(self._current)
-
-
 class FitSession:
     """Fits the network of a task, and logs, evaluates and saves it according to the options."""
 
@@ -60,16 +44,9 @@ class FitSession:
         self.saves = Saves(panel)
         self.metrics = MetricsLog(path / "metrics.jsonl")
         self.timing = MetricsLog(path / "timing.jsonl")
-        self.weights = FlatParameters(self.task.network)
-        self.optimizer = optimizers.build(
-            config.optimizer,
-            self.weights.parameter,
-            lr=config.learning_rate,
-            more={
-                **({"weight_decay": config.weight_decay} if config.weight_decay else {}),
-                **as_object("optimizer_options", config.optimizer_options),
-            },
-        )
+        made = parts.optimisation
+        self.weights, self.optimizer, self.schedule = made.weights, made.optimizer, made.schedule
+        self.total = made.total
         self.update = Update(
             self._loss,
             self.weights,
@@ -78,16 +55,7 @@ class FitSession:
             max_grad_value=None,
             regulariser=regulariser(config, self.weights),
         )
-        self.per_epoch = len(batches(torch.arange(len(self.task.train)), config.batch_size))
-        self.total = min(parts.epochs * self.per_epoch, parts.options.updates or parts.epochs * self.per_epoch)
-        self.schedule = Schedule(
-            config.schedule,
-            self.optimizer,
-            options=as_object("schedule_options", config.schedule_options),
-            updates=self.total,
-            largest=self.task.largest,
-        )
-        self.average = self.weights.data.clone() if config.average else None
+        self.average = Average(self.weights, config.average) if config.average else None
         self.generator = torch.Generator(parts.device).manual_seed(torch_seed(parts.noise))
         self.epoch = self.position = self.updates = self.since_best = 0
         self.best: float | None = None
@@ -148,7 +116,7 @@ class FitSession:
         self.position += 1
         self.schedule.update(self.updates)
         if self.average is not None:
-            self.average.lerp_(self.weights.data, 1 - self.parts.config.average)
+            self.average.follow()
         for name, value in metrics.items():
             value = value.detach()
             self._sums[name] = self._sums[name] + value if name in self._sums else value
@@ -206,16 +174,16 @@ class FitSession:
             self.save_last()
 
     def _is_better(self, score: float, loss: float) -> bool:
-        """Whether an evaluation beats the best one; of equal scores the lower loss does."""
+        """Whether an evaluation beats the best one; of equal scores the lower loss does, and NaN never."""
         if self.best is None:
-            return True
+            return not math.isnan(score)
         if score == self.best:
             return loss < self.tie
         return score > self.best if self.task.largest else score < self.best
 
-    def kept_weights(self) -> Averaged:
+    def kept_weights(self) -> AbstractContextManager[None]:
         """The averaged weights in place of the current ones, if the config asks for them."""
-        return Averaged(self.weights, self.average)
+        return nullcontext() if self.average is None else self.average.in_place()
 
     def save_best(self) -> None:
         """Write best.pt."""
@@ -236,7 +204,7 @@ class FitSession:
             network=network_state(self.task),
             optimizer=optimizers.state_of(self.optimizer, self.weights),
             schedule=self.schedule.state_dict(),
-            average=None if self.average is None else self.average.clone(),
+            average=None if self.average is None else self.average.state(),
             generator=self.generator.get_state(),
             epoch=self.epoch,
             position=self.position,
@@ -255,13 +223,9 @@ class FitSession:
         )
 
     def restore(self, state: FitState) -> None:
-        """Continue from a checkpoint; ValueError if it is of another network."""
-        load_network(self.task, state.network)
-        optimizers.load_state(self.optimizer, state.optimizer, self.weights)
-        if state.schedule:
-            self.schedule.load_state_dict(state.schedule)
+        """Continue from a checkpoint whose network, optimizer and schedule the parts have already."""
         if self.average is not None and state.average is not None:
-            self.average.copy_(state.average)
+            self.average.restore(state.average)
         self.generator.set_state(state.generator)
         self.epoch, self.position, self.updates = state.epoch, state.position, state.updates
         self.best, self.tie, self.since_best = state.best, state.tie, state.since_best
@@ -299,11 +263,3 @@ class FitSession:
     def close(self) -> None:
         self.metrics.close()
         self.timing.close()
-
-
-def batches(index: Tensor, size: int) -> list[Tensor]:
-    """Examples int64 [N] in batches of `size`; a last one of a single row joins the batch before it."""
-    parts = list(torch.split(index, size))
-    if len(parts) > 1 and len(parts[-1]) == 1 and size > 1:  # batch normalisation cannot learn from one row
-        parts[-2:] = [torch.cat(parts[-2:])]
-    return parts

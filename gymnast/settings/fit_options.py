@@ -57,6 +57,8 @@ class FitOptions:
     """Group of runs on Weights & Biases. Default: all runs that differ only in their seeds."""
     wandb_tags: tuple[str, ...] = ()
     """Tags of the run on Weights & Biases."""
+    trust: bool = False
+    """Run code from outside gymnast that a data set or a checkpoint names: an environment, an agent or a network."""
 
     def __post_init__(self) -> None:
         if bool(self.dataset) == bool(self.env):

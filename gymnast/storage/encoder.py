@@ -110,7 +110,9 @@ def _fitted(about: About, state: dict[str, Any], space: gym.Space[Any], source: 
     layers = Layers(
         default_sizes_of(name) if sizes is None else tuple(sizes), config["activation"], config["layer_norm"]
     )
-    return _encoder(about, name, config["network_options"], layers, space, state["backbone"], source)
+    # auxiliary classifiers are heads of the fitted network, and no part of its backbone
+    options = {key: value for key, value in config["network_options"].items() if key != "auxiliary"}
+    return _encoder(about, name, options, layers, space, state["backbone"], source)
 
 
 def _trained(about: About, state: dict[str, Any], space: gym.Space[Any], source: str) -> Encoder:

@@ -1,4 +1,4 @@
-"""Networks of parallel paths: GoogLeNet's inception, DenseNet, Xception and Hadamax."""
+"""Networks of parallel paths: DenseNet, Xception and Hadamax."""
 
 from __future__ import annotations
 
@@ -26,94 +26,6 @@ def conv(channels: int, out_channels: int, kernel: int, *, norm: str = "none", s
     return nn.Sequential(
         nn.Conv2d(channels, out_channels, kernel, stride, kernel // 2), normalisation(norm, out_channels), nn.ReLU()
     )
-
-
-class InceptionModule(nn.Module):
-    """1x1, 3x3 and 5x5 convolutions and max pooling side by side, concatenated (Szegedy et al. 2015, figure 2b)."""
-
-    def __init__(self, channels: int, plan: tuple[int, int, int, int, int, int], *, norm: str) -> None:
-        """`plan`: channels of 1x1; of the reduction before 3x3 and of 3x3; the same of 5x5; of the pooling's 1x1."""
-        super().__init__()
-        one, reduce3, three, reduce5, five, pooled = plan
-        self.paths = nn.ModuleList(
-            [
-                conv(channels, one, 1, norm=norm),
-                nn.Sequential(conv(channels, reduce3, 1, norm=norm), conv(reduce3, three, 3, norm=norm)),
-                nn.Sequential(conv(channels, reduce5, 1, norm=norm), conv(reduce5, five, 5, norm=norm)),
-                nn.Sequential(nn.MaxPool2d(3, 1, 1), conv(channels, pooled, 1, norm=norm)),
-            ]
-        )
-        self.out_channels = one + three + five + pooled
-
-    def forward(self, features: Tensor) -> Tensor:
-        return torch.cat([path(features) for path in self.paths], 1)
-
-
-GOOGLENET = (
-    ((64, 96, 128, 16, 32, 32), (128, 128, 192, 32, 96, 64)),
-    (
-        (192, 96, 208, 16, 48, 64),
-        (160, 112, 224, 24, 64, 64),
-        (128, 128, 256, 24, 64, 64),
-        (112, 144, 288, 32, 64, 64),
-        (256, 160, 320, 32, 128, 128),
-    ),
-    ((256, 160, 320, 32, 128, 128), (384, 192, 384, 48, 128, 128)),
-)
-"""The modules 3a to 5b (Szegedy et al. 2015, table 1), by stage."""
-
-
-@dataclass(frozen=True)
-class InceptionOptions(ImageOptions):
-    """GoogLeNet (Szegedy et al. 2015)."""
-
-    width: float = 0.25
-    """Factor of the channels; the paper's network is 1."""
-    norm: Norm = "none"
-    """Normalisation after each convolution: none, batch, layer, group, rms, weight or spectral."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0.0 < self.width < 100.0:
-            raise ValueError(f"width must be > 0, got {self.width}")
-        if self.norm not in NORMS:
-            raise ValueError(f"norm must be one of {', '.join(NORMS)}, got {self.norm!r}")
-
-
-class Inception(ImageBackbone):
-    """GoogLeNet's nine modules with max pooling between the stages (Szegedy et al. 2015), without its local response
-    normalisation.
-
-    Images of 64 pixels or more begin with a 7x7 convolution of stride 2 and max pooling.
-    """
-
-    name, Options, sizes = "inception", InceptionOptions, ()
-    options: InceptionOptions
-
-    def make(self, channels: int, height: int, width: int) -> nn.Module:
-        def scaled(count: int) -> int:
-            return max(round(count * self.options.width), 1)
-
-        norm = self.options.norm
-        layers: list[nn.Module] = []
-        if min(height, width) >= 64:
-            layers += [conv(channels, scaled(64), 7, norm=norm, stride=2)]
-            pooling, height, width = pool((height - 1) // 2 + 1, (width - 1) // 2 + 1)
-            layers += [pooling]
-            channels = scaled(64)
-        layers += [conv(channels, scaled(64), 1, norm=norm), conv(scaled(64), scaled(192), 3, norm=norm)]
-        channels = scaled(192)
-        for stage in GOOGLENET:
-            pooling, height, width = pool(height, width)
-            layers.append(pooling)
-            for plan in stage:
-                module = InceptionModule(channels, tuple(map(scaled, plan)), norm=norm)  # type: ignore[arg-type]
-                layers.append(module)
-                channels = module.out_channels
-        return nn.Sequential(*layers, GlobalMean())
-
-    def finish(self) -> None:
-        constrain(self.body, self.options.norm)
 
 
 class DenseBlock(nn.Module):

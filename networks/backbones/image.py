@@ -66,7 +66,10 @@ class ImageBackbone(Backbone):
             features = layer(features)
         return features
 
+    def planes(self, obs: Obs) -> Tensor:
+        """Observations as the body takes them, [B, C, H, W]."""
+        return pixels(self.layout.to_planes(obs)).mul_(self.scale)
+
     def read(self, obs: Obs) -> Tensor:
-        images = pixels(self.layout.to_planes(obs)).mul_(self.scale)
-        features: Tensor = self.body(images).flatten(1)
+        features: Tensor = self.body(self.planes(obs)).flatten(1)
         return features

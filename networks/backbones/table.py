@@ -40,7 +40,7 @@ BACKBONES: dict[str, BackboneEntry] = {
     "lenet5": BackboneEntry("classic:LeNet5", "two convolutions and average pooling (LeCun et al. 1998)"),
     "alexnet": BackboneEntry("classic:AlexNet", "five convolutions and max pooling (Krizhevsky et al. 2012)"),
     "vgg": BackboneEntry("classic:VGG", "stages of 3x3 convolutions (Simonyan & Zisserman 2015)"),
-    "inception": BackboneEntry("branching:Inception", "GoogLeNet's modules of parallel paths (Szegedy et al. 2015)"),
+    "inception": BackboneEntry("inception:Inception", "GoogLeNet's modules of parallel paths (Szegedy et al. 2015)"),
     "resnet": BackboneEntry("residual:ResNet", "residual basic blocks (He et al. 2016)"),
     "squeeze-excitation": BackboneEntry(
         "residual:SqueezeExcitationNet", "residual blocks with gated channels (Hu et al. 2018)"
