@@ -326,6 +326,7 @@ def test_wrong_environments_are_one_line(root: Path, empty: Path, capsys: pytest
 
 def test_an_environment_that_data_name_is_only_run_if_it_is_trusted(capsys: pytest.CaptureFixture[str]) -> None:
     name = worlds.record("some/own-v0", worlds.here(worlds.Walk), steps=200)
+    capsys.readouterr()  # what the recording says
     words = ["fit", "behaviour-cloning", "--epochs", "1", "--eval-episodes", "2", "--out", "runs"]
     assert main([*words, "--dataset", name, "--name", "a"]) == 0
     said = capsys.readouterr()

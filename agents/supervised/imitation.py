@@ -20,7 +20,7 @@ from gymnast.agents.supervised.episodes import OfEpisodes, Transitions, on
 from gymnast.agents.supervised.shown import ConfusionMatrix, Shown
 from gymnast.agents.supervised.source import Source
 from gymnast.agents.supervised.task import Outputs, predicted
-from gymnast.agents.supervised.teacher import Teacher
+from gymnast.agents.supervised.teacher import Teacher, acting_parameters
 from gymnast.networks.layers.init import BATCH as LSUV_BATCH
 from gymnast.networks.layers.init import lsuv
 from gymnast.networks.layers.inputs import Obs
@@ -276,7 +276,7 @@ class Distillation(Imitation):
         found = {"kl": outputs["kl"].double().mean().item()}
         if not isinstance(self.action_space, spaces.Box):
             found["agreement"] = outputs["same"].double().mean().item()
-        own = sum(value.numel() for value in self.network.parameters())
+        own = acting_parameters(self.network)
         assert self.teacher is not None
         return {**found, "parameters": float(own), "teacher_parameters": float(self.teacher.parameters)}
 

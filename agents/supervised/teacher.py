@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from gymnast.agents.base import Agent, ConfiguredAgent
 from gymnast.agents.prediction import predict
 from gymnast.networks.distributions.distributions import Distribution
+from gymnast.networks.heads.actor_critic import ActorCriticNetwork
 from gymnast.networks.layers.inputs import Obs
 
 
@@ -65,7 +66,13 @@ class Teacher:
     def parameters(self) -> int:
         """Parameters of the network that acts."""
         network = getattr(self.agent, "online", getattr(self.agent, "network", None))
-        return sum(value.numel() for value in network.parameters()) if isinstance(network, nn.Module) else 0
+        return acting_parameters(network) if isinstance(network, nn.Module) else 0
+
+
+def acting_parameters(network: nn.Module) -> int:
+    """Parameters that an action depends on: of a policy with a value all but those of the value."""
+    left_out = ("critic.", "value.") if isinstance(network, ActorCriticNetwork) else ()
+    return sum(value.numel() for name, value in network.named_parameters() if not name.startswith(left_out))
 
 
 def _arrays(obs: Obs) -> Any:
