@@ -95,13 +95,18 @@ class Parts:
         """What the data are called in the run's folder and title."""
         return self.options.dataset or self.options.env
 
+    @property
+    def env(self) -> str:
+        """The environment of the data; a file as the user named it, because data know it without its folder."""
+        return self.options.env if ":" in self.options.env else self.task.env or ""
+
     def describe(self, updates: int) -> About:
         """The description of a checkpoint of the network."""
         task = self.task
         return About(
             agent=FIT,
             config={"task": self.name, **dataclasses.asdict(self.config)},
-            env=task.env or "",
+            env=self.env,
             env_step=updates,
             observation_space=space_json.encode(task.observation_space),
             action_space={} if task.action_space is None else space_json.encode(task.action_space),
@@ -119,7 +124,7 @@ class Parts:
             agent,
             name=agents.name_of(type(agent)),
             config=agent.config,
-            env=self.task.env or "",
+            env=self.env,
             run={"num_envs": 1, **self.task.env_settings},
             versions=folder.versions(),
         )
