@@ -47,7 +47,9 @@ class ImitationConfig(FitConfig):
         if not 0.0 <= self.gamma <= 1.0:
             raise ValueError(f"gamma must be between 0 and 1, got {self.gamma}")
         if self.layer_norm:
-            raise ValueError("layer_norm cannot be combined with a policy, whose network is that of PPO")
+            raise ValueError(
+                "layer_norm cannot be combined with a policy, whose network is PPO's; --network.norm layer can"
+            )
 
 
 @dataclass(frozen=True)
