@@ -397,7 +397,7 @@ def test_every_option_of_a_task_changes_its_resolved_options(task: str) -> None:
     """Row 35: every option arrives, and changes nothing but what it names."""
     for name, flag in fit_flags(task).items():
         if name == "layer_norm" and task in ("behaviour-cloning", "distillation"):
-            continue  # refused: another test
+            continue  # refused, as the next test shows
         texts, value = ([GIVEN[name][0]], GIVEN[name][1]) if name in GIVEN else change(flag.type, flag.default)
         beside = BESIDE.get(name, "")
         if task in ("value", "contrastive") and name in ("gamma", "momentum"):
@@ -412,6 +412,13 @@ def test_every_option_of_a_task_changes_its_resolved_options(task: str) -> None:
         old, new = (asdict(asked.options) | asdict(asked.config) for asked in (before, after))
         assert new[name] == value, name
         assert {key for key in new if new[key] != old[key]} == {name}
+
+
+def test_a_policy_takes_its_normalisation_from_the_network() -> None:
+    with pytest.raises(UsageError, match="--layer-norm cannot be combined with a policy, whose network is PPO's"):
+        resolve("behaviour-cloning", ["--dataset", "x", "--layer-norm"])
+    asked = resolve("behaviour-cloning", ["--dataset", "x", "--network", "mlp", "--network.norm", "layer"])
+    assert asked.config.network_options == {"norm": "layer"}
 
 
 @pytest.mark.parametrize(
