@@ -46,7 +46,7 @@ def refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 UNKNOWN = [
     (
         ["trian"],
-        "unknown command 'trian'; choose from train, resume, evaluate, record, benchmark, ablate, report, list, "
+        "unknown command 'trian'; choose from train, fit, probe, resume, evaluate, record, benchmark, ablate, report, list, "
         "check-env; did you mean train?",
     ),
     (["--verison"], "unknown option '--verison'"),

@@ -106,12 +106,12 @@ def build_core(config: RecurrentConfig, in_features: int) -> Core | GatedTransfo
 def check_recurrent(config: RecurrentConfig) -> None:
     """Raise ValueError for a transformer's options out of range, or without a transformer."""
     given = [name for name in TRANSFORMER if getattr(config, name) is not None]
-    if given and config.recurrent != "transformer":
-        raise ValueError(f"{given[0]} needs recurrent transformer, got {config.recurrent}")
     for name in given:
         low = 2 if name == "recurrent_steps" else 1
         if getattr(config, name) < low:
             raise ValueError(f"{name} must be >= {low}, got {getattr(config, name)}")
+    if given and config.recurrent != "transformer":
+        raise ValueError(f"{given[0]} needs recurrent transformer, got {config.recurrent}")
     heads = _option(config, "recurrent_heads")
     if config.recurrent == "transformer" and config.memory_size % heads:
         raise ValueError(f"memory_size must be a multiple of recurrent_heads {heads}, got {config.memory_size}")
