@@ -23,8 +23,7 @@ from pathlib import Path
 
 ENV, FOLDER = "gymnast/Catch-v0", "gymnast-Catch-v0"
 NETWORK = ["--network", "lenet5", "--hidden-sizes", "512"]
-WANTED, PRETRAINING = 0.9, 20_000
-STEPS = {"dqn": 20_000, "ppo": 20_000}
+WANTED = 0.9
 SETTINGS = {
     "dqn": ["--num-envs", "4"],
     "ppo": ["--num-envs", "8", "--learning-rate", "2e-3"],
@@ -42,17 +41,17 @@ def gymnast(*words: str, sets: Path) -> None:
         raise SystemExit(f"gymnast {' '.join(words)}: {done.stderr.strip().splitlines()[-1]}")
 
 
-def pretrain(seed: int, out: Path) -> float:
+def pretrain(seed: int, steps: int, out: Path) -> float:
     """Fit an encoder; returns the seconds of recording and fitting."""
     began = time.perf_counter()
-    words = ["fit", "dynamics", "--predict", "obs", "--env", ENV, "--env-steps", str(PRETRAINING), *NETWORK]
+    words = ["fit", "dynamics", "--predict", "obs", "--env", ENV, "--env-steps", str(steps), *NETWORK]
     gymnast(*words, "--epochs", "15", "--seed", str(seed), "--name", str(seed), "--out", str(out), sets=out / "sets")
     return time.perf_counter() - began
 
 
-def learn(agent: str, variant: str, seed: int, out: Path) -> list[tuple[int, float]]:
+def learn(agent: str, variant: str, seed: int, steps: int, out: Path) -> list[tuple[int, float]]:
     """The evaluations of a run: env steps and mean returns."""
-    words = ["train", agent, "--env", ENV, "--steps", str(STEPS[agent]), "--seed", str(seed), *SETTINGS[agent]]
+    words = ["train", agent, "--env", ENV, "--steps", str(steps), "--seed", str(seed), *SETTINGS[agent]]
     words += ["--eval-every", "500", "--eval-episodes", "50", "--no-video", "--name", f"{variant}-{seed}"]
     if variant == "scratch":
         words += [*NETWORK, *HEAD[agent]]
@@ -97,27 +96,30 @@ def draw(curves: dict[tuple[str, str], list[list[tuple[int, float]]]], file: Pat
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--agents", nargs="+", default=list(STEPS), choices=list(STEPS))
+    parser.add_argument("--agents", nargs="+", default=list(SETTINGS), choices=list(SETTINGS))
+    parser.add_argument("--steps", type=int, default=20_000, help="env steps of each run")
+    parser.add_argument("--pretraining", type=int, default=20_000, help="random steps that the encoders are fitted to")
     parser.add_argument("--jobs", type=int, default=2, help="runs at the same time")
     parser.add_argument("--out", default="", help="folder for the runs")
     parser.add_argument("--picture", default="", help="file for the curves")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary, ThreadPoolExecutor(options.jobs) as pool:
         out = Path(options.out or temporary)
-        seconds = list(pool.map(lambda seed: pretrain(seed, out), range(options.seeds)))
-        print(f"pre-training: {PRETRAINING:,} random steps, {statistics.median(seconds):.0f} s with fitting, per seed")
+        seconds = list(pool.map(lambda seed: pretrain(seed, options.pretraining, out), range(options.seeds)))
+        spent = f"{statistics.median(seconds):.0f} s with fitting, per seed"
+        print(f"pre-training: {options.pretraining:,} random steps, {spent}")
         asked = [(agent, variant) for agent in options.agents for variant in VARIANTS]
         jobs = [(*pair, seed) for pair in asked for seed in range(options.seeds)]
-        learned = list(pool.map(lambda job: learn(*job, out), jobs))
+        learned = list(pool.map(lambda job: learn(*job, options.steps, out), jobs))
     curves: dict[tuple[str, str], list[list[tuple[int, float]]]] = {pair: [] for pair in asked}
     for (agent, variant, _), curve in zip(jobs, learned, strict=True):
         curves[agent, variant].append(curve)
     for (agent, variant), runs in curves.items():
         steps = [reached(run) for run in runs]
         shown = " ".join("-" if step is None else f"{step:,}" for step in steps)
-        median = statistics.median([STEPS[agent] + 1 if step is None else step for step in steps])
+        median = statistics.median([options.steps + 1 if step is None else step for step in steps])
         area = statistics.fmean(value for run in runs for _, value in run)
-        written = f"> {STEPS[agent]:,}" if median > STEPS[agent] else f"{median:,.0f}"
+        written = f"> {options.steps:,}" if median > options.steps else f"{median:,.0f}"
         found = f"return {WANTED} after {written:>8} env steps (median)  mean return {area:5.2f}  [{shown}]"
         print(f"{agent:<5}{variant:<12}{found}")
     if options.picture:

@@ -29,23 +29,23 @@ import numpy as np
 
 BATCH, ACTIONS, STACK, SIDE = 64, 6, 4, 84
 LEARNING_RATE = 1e-3
-EXAMPLES, EPISODE = 8_192, 512
+EPISODES = 16
 TARGETS = {"bare": 1.0, "lightning": 1.3}
 """How many times as fast as a peer we are to be."""
 CONTENDERS = ("gymnast", "bare", "lightning")
 
 
-def make_data(folder: Path) -> None:
+def make_data(folder: Path, episode: int) -> None:
     """Frames of whole episodes and a class of each, as arrays and as a data set in Minari's format."""
     rng = np.random.default_rng(0)
-    frames = rng.integers(0, 256, (EXAMPLES + EXAMPLES // EPISODE, SIDE, SIDE), dtype=np.uint8)
+    frames = rng.integers(0, 256, (EPISODES * (episode + 1), SIDE, SIDE), dtype=np.uint8)
     np.save(folder / "frames.npy", frames)
-    np.save(folder / "labels.npy", rng.integers(0, ACTIONS, EXAMPLES))
+    np.save(folder / "labels.npy", rng.integers(0, ACTIONS, EPISODES * episode))
     write_episodes(folder, "bench/frames-v0", frames, np.load(folder / "labels.npy"))
 
 
 def write_episodes(folder: Path, name: str, frames: np.ndarray, labels: np.ndarray) -> None:
-    """Episodes of `EPISODE` steps, one frame more than steps in each, recorded as stacks are."""
+    """`EPISODES` episodes, one frame more than steps in each, recorded as stacks are."""
     import torch
     from gymnasium import spaces
 
@@ -60,12 +60,13 @@ def write_episodes(folder: Path, name: str, frames: np.ndarray, labels: np.ndarr
         frame_stack=STACK,
         root=folder / "sets",
     ) as writer:
-        for first in range(0, len(labels), EPISODE):
-            begin = first + first // EPISODE
+        episode = len(labels) // EPISODES
+        for first in range(0, len(labels), episode):
+            begin = first + first // episode
             stack = np.stack([frames[begin]] * STACK)
-            for step in range(EPISODE):
+            for step in range(episode):
                 following = np.concatenate([stack[1:], frames[begin + step + 1][None]])
-                last = torch.tensor([step == EPISODE - 1])
+                last = torch.tensor([step == episode - 1])
                 writer.add(
                     torch.from_numpy(stack[None]),
                     torch.tensor([labels[first + step]]),
@@ -80,10 +81,10 @@ def write_episodes(folder: Path, name: str, frames: np.ndarray, labels: np.ndarr
         writer.finish({})
 
 
-def stack_index(example: int) -> list[int]:
+def stack_index(example: int, episode: int) -> list[int]:
     """The frames of an example's stack: the first of its episode repeated before it."""
-    begin = example // EPISODE * (EPISODE + 1)
-    frame = begin + example % EPISODE
+    begin = example // episode * (episode + 1)
+    frame = begin + example % episode
     return [max(frame - back, begin) for back in range(STACK - 1, -1, -1)]
 
 
@@ -101,8 +102,8 @@ def our_session(task: str, folder: Path, *, epochs: int, name: str = "bench/fram
     import torch
     from gymnasium import spaces
 
-    from gymnast.agents.supervised.source import Source
-    from gymnast.agents.supervised.table import config_class, task_class
+    from gymnast.agents.supervised.table import config_class
+    from gymnast.fitting import data as reading
     from gymnast.fitting.parts import Parts
     from gymnast.fitting.session import FitSession
     from gymnast.output.panel import Panel
@@ -115,20 +116,17 @@ def our_session(task: str, folder: Path, *, epochs: int, name: str = "bench/fram
     config = config_class(task)(network="nature-cnn", batch_size=BATCH, learning_rate=LEARNING_RATE)
     if task == "classify":
         frames, labels = np.load(folder / "frames.npy"), np.load(folder / "labels.npy")
-        stacks = np.stack([frames[stack_index(example)] for example in range(len(labels))])
+        stacks = np.stack([frames[stack_index(example, len(labels) // EPISODES)] for example in range(len(labels))])
         space = spaces.Box(0, 255, stacks.shape[1:], np.uint8)
         data: Any = Labelled(
             name, space, torch.from_numpy(stacks), torch.from_numpy(labels), tuple(map(str, range(ACTIONS)))
         )
     else:
         data = read_dataset(name, root=folder / "sets")
-    seeds = np.random.SeedSequence(0).spawn(3)
-    source = Source(data, validation=0.0625, split_seed=0, seed=seeds[0])
-    device = torch.device("cpu")
-    made = task_class(task)(source, config, device=device)
     out = Path(tempfile.mkdtemp(dir=folder))
-    options = FitOptions(dataset=name, out=str(out), epochs=epochs)
-    parts = Parts(task, options, config, made, device, seeds[1], seeds[2])
+    reading.read = lambda *_, **__: data  # the frames of all contenders
+    options = FitOptions(dataset=name, out=str(out), epochs=epochs, validation=0.0625)
+    parts = Parts.make(task, options, config)
     writers = Writers((), out, config={}, run_name="bench", wandb=WandbSettings(), axis="update")
     return FitSession(parts, out, panel=Panel("bench"), writers=writers)
 
@@ -159,7 +157,7 @@ def loader(task: str, folder: Path) -> Any:
     labels = torch.from_numpy(np.load(folder / "labels.npy"))
     if task == "classify":
         frames = np.load(folder / "frames.npy")
-        stacks = np.stack([frames[stack_index(example)] for example in range(len(labels))])
+        stacks = np.stack([frames[stack_index(example, len(labels) // EPISODES)] for example in range(len(labels))])
         data: Any = TensorDataset(torch.from_numpy(stacks), labels)
     else:
 
@@ -170,7 +168,7 @@ def loader(task: str, folder: Path) -> Any:
                 return len(labels)
 
             def __getitem__(self, example: int) -> tuple[torch.Tensor, torch.Tensor]:
-                return torch.from_numpy(self.frames[stack_index(example)]), labels[example]
+                return torch.from_numpy(self.frames[stack_index(example, len(labels) // EPISODES)]), labels[example]
 
         data = Stacks()
     return DataLoader(data, batch_size=BATCH, shuffle=True)
@@ -193,7 +191,7 @@ def bare(task: str, folder: Path) -> float:
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-    return EXAMPLES / (time.perf_counter() - began)
+    return len(batches.dataset) / (time.perf_counter() - began)
 
 
 def lightning(task: str, folder: Path) -> float:
@@ -227,8 +225,9 @@ def lightning(task: str, folder: Path) -> float:
     trainer = lightning.Trainer(
         max_epochs=2, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False
     )
-    trainer.fit(model, loader(task, folder))
-    return EXAMPLES / (model.ended - model.began[-1])
+    batches = loader(task, folder)
+    trainer.fit(model, batches)
+    return len(batches.dataset) / (model.ended - model.began[-1])
 
 
 def memory(folder: Path, frames: int) -> None:
@@ -304,6 +303,8 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", default=["classify", "behaviour-cloning"])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--peer-python", default=sys.executable)
+    parser.add_argument("--only", nargs="+", default=list(CONTENDERS), choices=CONTENDERS)
+    parser.add_argument("--episode", type=int, default=512, help=f"steps of each of the {EPISODES} episodes")
     parser.add_argument("--memory", action="store_true")
     parser.add_argument("--frames", type=int, default=1_000_000)
     options = parser.parse_args()
@@ -312,14 +313,14 @@ def main() -> None:
         if options.memory:
             memory(folder, options.frames)
             return
-        make_data(folder)
+        make_data(folder, options.episode)
         for task in options.tasks:
-            rates: dict[str, list[float]] = {name: [] for name in CONTENDERS}
+            rates: dict[str, list[float]] = {name: [] for name in options.only}
             for _ in range(options.rounds):
-                for contender in CONTENDERS:
+                for contender in options.only:
                     python = options.peer_python if contender == "lightning" else sys.executable
                     rates[contender].append(run(contender, task, folder, python))
-            own = statistics.median(rates["gymnast"])
+            own = statistics.median(rates.get("gymnast", [float("nan")]))
             for contender, found in rates.items():
                 rate = statistics.median(found)
                 spread = f"{min(found):,.0f} to {max(found):,.0f}"

@@ -26,8 +26,14 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "cliff": ("--seeds 1 --episodes 20", ("q-learning   while exploring", "greedy [-13.0]", "greedy: -15")),
     "dqn": ("--periods 10 --rounds 1 --steps 20", ("one update per 10 env steps", "gymnast's us/step: act")),
+    "encoders": (
+        "--seeds 1 --agents ppo --steps 1024 --pretraining 500 --jobs 1",
+        ("pre-training: 500 random steps", "ppo  frozen      return 0.9 after"),
+    ),
     "envs": ("--num-envs 2 --rounds 1 --seconds 0.01", ("gymnasium loop", "   2 ")),
     "fast": ("--rounds 1 --calls 1", ("gradient  PPO, Gaussian", "acting    DQN, MLP 120-84, 8 rows")),
+    "fit": ("--only gymnast bare --rounds 1 --episode 8", ("classify            gymnast", "ours is")),
+    "fit_learning": ("--only xor-linear --seeds 1 --jobs 1", ("xor-linear        accuracy", "(target below 1)")),
     "gpu": ("--device cpu update replay", ("ok   update, MLP 120-84", "ok   replay, stack 3, 3-step")),
     "gpu_actor_critic": ("--device cpu --modes eager", ("ok   A2C, MLP 64-64", "ok   gymnast/CartPole-v1, PPO")),
     "gpu_cartpole": (

@@ -204,7 +204,7 @@ def test_an_update_draws_independent_noise_for_each_of_its_networks(
     monkeypatch.setattr(learner, "_target", spy("target", learner._target))
     for _ in range(3):
         learner.learn()
-    order = ["target", "online", "online"] if double else ["target", "online"]
+    order = ["online", "target", "online"] if double else ["online", "target"]
     assert [name for name, _ in used] == order * 3
     drawn = torch.cat([noise for _, noise in used])
     assert drawn.shape == (len(order) * 3, learner.online.noise_size)  # one row for the whole batch
