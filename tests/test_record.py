@@ -304,3 +304,15 @@ def test_random_actions_are_uniform_allowed_and_seeded() -> None:
     assert box.act(torch.zeros(4), torch.ones(4)).action.shape == (4, 2)
     with pytest.raises(ValueError, match="random actions need"):
         RandomActor(spaces.Tuple(()), 2, seed=np.random.SeedSequence(1))
+
+
+@pytest.mark.parametrize("id", ["Pong", "ALE/Pong-v5", "PongNoFrameskip-v4"])
+def test_every_spelling_of_a_game_is_recorded(id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Row 22, for data sets, and with them for what is fitted to an environment."""
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    assert (
+        main(["record", "random", "--env", id, "--steps", "12", "--num-envs", "1", "--dataset", "games/pong-v0"]) == 0
+    )
+    data = read_dataset("games/pong-v0")
+    assert len(data) == 12
+    assert data.observations(torch.arange(3)).shape == (3, 4, 84, 84)
