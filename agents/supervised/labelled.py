@@ -86,7 +86,7 @@ class RegressConfig(FitConfig):
 
 
 class Examples(NamedTuple):
-    """A batch: inputs [B, ...], targets, and the weight of each loss."""
+    """A batch: inputs [B, ...] and targets [B], [B, T] or [B, K]."""
 
     inputs: Obs
     target: Tensor

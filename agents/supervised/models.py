@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -76,9 +77,9 @@ class Numbers(OfEpisodes):
     def batch(self, index: Tensor) -> Transitions:
         return super().batch(index)._replace(target=self.numbers[index].unsqueeze(1).to(self.device))
 
+    @abstractmethod
     def output(self, batch: Transitions, obs: Obs) -> Tensor:
         """The prediction [B, 1], in units of the training targets' deviation."""
-        raise NotImplementedError
 
     def loss(self, batch: Transitions, generator: torch.Generator) -> tuple[Tensor, Metrics]:
         output = self.output(batch, self.augmented(batch.obs, generator))

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import json
 
-from gymnast.cli.help import show_help
-from gymnast.cli.words import asks_help
-from gymnast.settings import agents, flags
+from gymnast.cli.words import options_of
+from gymnast.settings import agents
 from gymnast.settings.options import CheckEnvOptions, ListOptions
 
 
 def show(words: list[str]) -> int:
     """Run `gymnast list WHAT ...`; returns the exit code."""
-    if asks_help(words):
-        show_help("gymnast list", str(ListOptions.__doc__), [ListOptions])
+    options = options_of(words, ListOptions, of="list")
+    if options is None:
         return 0
-    values = flags.parse(words, flags.flags_of(ListOptions), of="list")
-    options: ListOptions = flags.build(ListOptions, values, of="list")
     if options.run:
         from gymnast.cli import networks
 
@@ -38,11 +35,9 @@ def show(words: list[str]) -> int:
 
 def check(words: list[str]) -> int:
     """Run `gymnast check-env ID ...`; returns the exit code."""
-    if asks_help(words):
-        show_help("gymnast check-env", str(CheckEnvOptions.__doc__), [CheckEnvOptions])
+    options = options_of(words, CheckEnvOptions, of="check-env")
+    if options is None:
         return 0
-    values = flags.parse(words, flags.flags_of(CheckEnvOptions), of="check-env")
-    options: CheckEnvOptions = flags.build(CheckEnvOptions, values, of="check-env")
     agents.search_here()
     from gymnast.cli.check_env import check_env
 

@@ -6,20 +6,17 @@ import json
 
 from rich.console import Console
 
-from gymnast.cli.help import show_help
-from gymnast.cli.words import asks_help
-from gymnast.settings import agents, flags
+from gymnast.cli.words import options_of
+from gymnast.settings import agents
 from gymnast.settings.probe_options import ProbeOptions
 from gymnast.storage.metrics_log import finite
 
 
 def probe(words: list[str]) -> int:
     """Run `gymnast probe RUN_OR_NETWORK --env ID ...`; returns the exit code."""
-    if asks_help(words):
-        show_help("gymnast probe", str(ProbeOptions.__doc__), [ProbeOptions])
+    options = options_of(words, ProbeOptions, of="probe")
+    if options is None:
         return 0
-    values = flags.parse(words, flags.flags_of(ProbeOptions), of="probe")
-    options: ProbeOptions = flags.build(ProbeOptions, values, of="probe")
     agents.search_here()
     from gymnast.fitting.probe import probe as fit
 

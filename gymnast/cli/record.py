@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from gymnast.cli.help import show_help
-from gymnast.cli.words import asks_help
+from gymnast.cli.words import options_of
 from gymnast.errors import UsageError
 from gymnast.settings import agents, flags
 from gymnast.settings.record_options import RANDOM, RecordOptions
@@ -11,11 +10,9 @@ from gymnast.settings.record_options import RANDOM, RecordOptions
 
 def record(words: list[str]) -> int:
     """Run `gymnast record RUN_OR_random ...`; returns the exit code."""
-    if asks_help(words):
-        show_help("gymnast record", str(RecordOptions.__doc__), [RecordOptions])
+    options = options_of(words, RecordOptions, of="record")
+    if options is None:
         return 0
-    values = flags.parse(words, flags.flags_of(RecordOptions), of="record")
-    options: RecordOptions = flags.build(RecordOptions, values, of="record")
     if options.trust or options.policy == RANDOM:
         agents.search_here()
     from gymnast.fitting import record as recording

@@ -6,11 +6,10 @@ import json
 import sys
 from pathlib import Path
 
-from gymnast.cli.help import show_help
-from gymnast.cli.words import asks_help
+from gymnast.cli.words import options_of
 from gymnast.envs.errors import EnvWarning
 from gymnast.errors import UsageError
-from gymnast.settings import agents, flags
+from gymnast.settings import agents
 from gymnast.settings.options import EvaluateOptions, ResumeOptions
 from gymnast.storage.fitted import is_fitted, is_network
 from gymnast.storage.metrics_log import finite
@@ -18,11 +17,9 @@ from gymnast.storage.metrics_log import finite
 
 def resume(words: list[str]) -> int:
     """Run `gymnast resume RUN ...`; returns the exit code."""
-    if asks_help(words):
-        show_help("gymnast resume", str(ResumeOptions.__doc__), [ResumeOptions])
+    options = options_of(words, ResumeOptions, of="resume")
+    if options is None:
         return 0
-    values = flags.parse(words, flags.flags_of(ResumeOptions), of="resume")
-    options: ResumeOptions = flags.build(ResumeOptions, values, of="resume")
     if options.trust:
         agents.search_here()
     if is_fitted(options.run):
@@ -47,11 +44,9 @@ def resume(words: list[str]) -> int:
 
 def evaluate(words: list[str]) -> int:
     """Run `gymnast evaluate RUN_OR_CHECKPOINT ...`; returns the exit code."""
-    if asks_help(words):
-        show_help("gymnast evaluate", str(EvaluateOptions.__doc__), [EvaluateOptions])
+    options = options_of(words, EvaluateOptions, of="evaluate")
+    if options is None:
         return 0
-    values = flags.parse(words, flags.flags_of(EvaluateOptions), of="evaluate")
-    options: EvaluateOptions = flags.build(EvaluateOptions, values, of="evaluate")
     if options.trust:
         agents.search_here()
     if is_network(options.path):

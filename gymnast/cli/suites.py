@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
-from gymnast.cli.help import show_help
-from gymnast.cli.words import asks_help
+from gymnast.cli.words import asks_help, options_of
 from gymnast.reports import report as reports
 from gymnast.reports.report import ReportOptions
-from gymnast.settings import agents, flags
+from gymnast.settings import agents
 from gymnast.suites.options import AblateOptions, BenchmarkOptions
 
 
@@ -35,11 +33,9 @@ def ablate(words: list[str]) -> int:
 
 def report(words: list[str]) -> int:
     """Run `gymnast report RUN_OR_FOLDER ...`; returns the exit code."""
-    if asks_help(words):
-        show_help("gymnast report", str(ReportOptions.__doc__), [ReportOptions])
+    options = options_of(words, ReportOptions, of="report")
+    if options is None:
         return 0
-    values = flags.parse(words, flags.flags_of(ReportOptions), of="report")
-    options: ReportOptions = flags.build(ReportOptions, values, of="report")
     print(reports.report(options).as_text())
     return 0
 
@@ -49,8 +45,6 @@ def _suite_options(words: list[str], cls: type[Any], *, of: str) -> tuple[Any, l
     own, extra = words, []
     if "--" in words:
         own, extra = words[: words.index("--")], words[words.index("--") + 1 :]
-    if asks_help(own):
-        show_help(f"gymnast {of}", str(inspect.getdoc(cls)), [cls])
-        return None, []
-    agents.search_here()
-    return flags.build(cls, flags.parse(own, flags.flags_of(cls), of=of), of=of), extra
+    if not asks_help(own):
+        agents.search_here()
+    return options_of(own, cls, of=of), extra

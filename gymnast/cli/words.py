@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Sequence
 from dataclasses import MISSING
-from typing import Any
+from typing import Any, TypeVar
 
+from gymnast.cli.help import show_help
 from gymnast.settings import flags
+
+T = TypeVar("T")
 
 
 def asks_help(words: Sequence[str]) -> bool:
     return "-h" in words or "--help" in words
+
+
+def options_of(words: Sequence[str], cls: type[T], *, of: str) -> T | None:
+    """The options of a command from its words; None after its help was printed. UsageError in one line."""
+    if asks_help(words):
+        show_help(f"gymnast {of}", str(inspect.getdoc(cls)), [cls])
+        return None
+    made: T = flags.build(cls, flags.parse(words, flags.flags_of(cls), of=of), of=of)
+    return made
 
 
 def print_resolved(name: str, options: Any, config: Any) -> None:
