@@ -25,6 +25,7 @@ from gymnast.agents.supervised.table import config_class
 from gymnast.agents.value.pqn_config import PQNConfig
 from gymnast.cli.main import main
 from gymnast.errors import UsageError
+from gymnast.fitting.data import name_of
 from gymnast.fitting.evaluate import evaluate
 from gymnast.fitting.fit import FitResult, fit, resume
 from gymnast.fitting.record import _Recording
@@ -345,3 +346,13 @@ def test_an_environment_that_data_name_is_only_run_if_it_is_trusted(
         main(["resume", str(tmp_path / "runs/some-own-v0/behaviour-cloning/b"), "--epochs", "2"]) == 0
     )  # trust is not inherited
     assert "mean return" not in capsys.readouterr().out
+
+
+def test_a_recording_of_a_file_is_not_used_for_other_code(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    names = []
+    for text in ("a = 1\n", "a = 2\n", "a = 1\n"):
+        file.write_text(text, encoding="utf-8", newline="\n")
+        names.append(name_of(FitOptions(env=f"{file}:Mine")))
+    assert names[0] == names[2] != names[1]
+    assert name_of(FitOptions(env="CartPole-v1")) == "recorded/CartPole-v1-random-20000-seed0-v0"

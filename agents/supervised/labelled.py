@@ -7,7 +7,6 @@ from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from gymnast.agents.base import Metrics, torch_seed
 from gymnast.agents.supervised import losses, measures
@@ -251,12 +250,8 @@ class Regress(OfLabelled):
 
     def measures(self, outputs: Outputs) -> dict[str, float]:
         output, target = outputs["output"], outputs["target"]
-        return {
-            "r2": measures.r2(output, target),
-            "slope": measures.slope(output, target),
-            "mse": functional.mse_loss(output, target).item(),
-            "loss": losses.regression(self.config.chosen_loss, output, target).mean().item(),
-        }
+        loss = losses.regression(self.config.chosen_loss, output, target).mean().item()
+        return {**measures.of_numbers(output, target), "loss": loss}
 
     def shown(self, outputs: Outputs) -> dict[str, Shown]:
         return {"regression": Scatter(outputs["output"], outputs["target"])}

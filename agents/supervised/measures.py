@@ -40,3 +40,14 @@ def slope(output: Tensor, target: Tensor) -> float:
 def perplexity(log_prob: Tensor) -> float:
     """exp of the mean negative log-probability [N] of what came."""
     return float((-log_prob.double().mean()).exp())
+
+
+def of_numbers(output: Tensor, target: Tensor) -> dict[str, float]:
+    """What predicted numbers are judged by, both [N, K]: R2, slope, mean squared and mean absolute error."""
+    error = output - target
+    return {
+        "r2": r2(output, target),
+        "slope": slope(output, target),
+        "mse": error.square().mean().item(),
+        "l1": error.abs().mean().item(),
+    }

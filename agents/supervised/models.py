@@ -9,7 +9,6 @@ from typing import ClassVar, Literal
 import torch
 from gymnasium import spaces
 from torch import Tensor, nn
-from torch.nn import functional
 
 from gymnast.agents.base import Metrics
 from gymnast.agents.supervised import losses, measures
@@ -91,13 +90,7 @@ class Numbers(OfEpisodes):
         return {"output": self.network.heads["scale"].back(output), "target": batch.target}
 
     def measures(self, outputs: Outputs) -> dict[str, float]:
-        output, target = outputs["output"], outputs["target"]
-        return {
-            "r2": measures.r2(output, target),
-            "slope": measures.slope(output, target),
-            "mse": functional.mse_loss(output, target).item(),
-            "l1": functional.l1_loss(output, target).item(),
-        }
+        return measures.of_numbers(outputs["output"], outputs["target"])
 
     def shown(self, outputs: Outputs) -> dict[str, Shown]:
         return {"regression": Scatter(outputs["output"], outputs["target"])}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import zlib
+from pathlib import Path
 
 import torch
 
@@ -72,11 +73,18 @@ def recorded(options: FitOptions) -> EpisodeData:
 
 
 def name_of(options: FitOptions) -> str:
-    """The name of what is recorded, the same for the same settings; a run's part is a digest of its checkpoint."""
+    """The name of a recording, the same for the same settings.
+
+    A run's part is a digest of its checkpoint, and that of an environment in a file has a digest of the file, so that a
+    recording of other code is not used again.
+    """
     policy = options.policy
     if policy != RANDOM:
         policy = f"{zlib.crc32(checkpoint.find(policy).read_bytes()):08x}"
     env = re.sub("[^A-Za-z0-9]+", "-", options.env).strip("-")
+    file = Path(options.env.rpartition(":")[0])
+    if file.suffix == ".py" and file.is_file():
+        env += f"-{zlib.crc32(file.read_bytes()):08x}"
     return f"recorded/{env}-{policy}-{options.env_steps}-seed{options.seed}-v0"
 
 
