@@ -41,6 +41,7 @@ usage: gymnast COMMAND ...
 
   gymnast train AGENT --env ID [options]       train an agent and write a run folder
   gymnast fit TASK --dataset NAME [options]    fit a network to data and write a run folder
+  gymnast pretrain MODEL --kind KIND --env ID  fit a model of observations without labels
   gymnast probe RUN_OR_NETWORK --env ID        fit linear probes on frozen features
   gymnast resume RUN [--steps N]               resume a run from its last checkpoint
   gymnast evaluate RUN_OR_CHECKPOINT           play episodes with the trained agent
@@ -331,6 +332,12 @@ def _fit(words: list[str]) -> int:
     return fit.fit(words)
 
 
+def _pretrain(words: list[str]) -> int:
+    from gymnast.cli import fit
+
+    return fit.pretrain(words)
+
+
 def _probe(words: list[str]) -> int:
     from gymnast.cli import probe
 
@@ -340,6 +347,7 @@ def _probe(words: list[str]) -> int:
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "train": _train,
     "fit": _fit,
+    "pretrain": _pretrain,
     "probe": _probe,
     "resume": _resume,
     "evaluate": _evaluate,
