@@ -75,7 +75,7 @@ class ImageDecoder(nn.Module):
         initialise(self.dense, init, activation="relu", generator=generator)
         for number, layer in enumerate(self.layers):
             assert isinstance(layer, nn.ConvTranspose2d)
-            gain = 2.0 if number < steps - 1 else 1.0  # He et al. 2015; a pixel has a quarter of the kernel as inputs
+            gain = 2.0 if number < steps - 1 else 0.01  # He et al. 2015; the output starts small, near one value
             deviation = math.sqrt(gain / (layer.in_channels * KERNEL**2 / 4))
             with torch.no_grad():
                 layer.weight.normal_(0.0, deviation, generator=generator)
