@@ -3,7 +3,8 @@
 - `<!-- page FILE -->` becomes a page at the root of the repository.
 - `<!-- agents -->`, `<!-- networks -->` and `<!-- backbones -->` become their lists, the last with all options.
 - `<!-- options AGENT [name ...] -->` becomes the table of an agent's options, all of them or the named ones.
-- `<!-- tasks -->` becomes the list of what `gymnast fit` fits, `<!-- task NAME -->` the table of a task's own options.
+- `<!-- tasks -->` becomes the list of what `gymnast fit` fits, `<!-- kinds MODEL -->` that of the kinds of a model of
+  `gymnast pretrain`, `<!-- task NAME -->` the table of a task's own options.
 - `<!-- command NAME -->` becomes the table of a command's options (train, evaluate, resume, ...).
 - `<!-- presets AGENT -->` becomes the presets for an agent, `<!-- presets -->` all of them.
 """
@@ -20,7 +21,7 @@ from typing import Any
 from sphinx.application import Sphinx
 
 from gymnast.agents.supervised.config import FitConfig
-from gymnast.agents.supervised.table import TASKS, config_class
+from gymnast.agents.supervised.table import TASKS, config_class, kinds_of
 from gymnast.agents.table import ALGORITHMS
 from gymnast.cli.groups import grouped
 from gymnast.cli.help import default_text, field_docs, kind
@@ -61,7 +62,7 @@ COMMANDS: dict[str, tuple[type[Any], ...]] = {
 }
 PAGE = re.compile(r"^<!-- page (\w+\.md) -->$", re.MULTILINE)
 MARKER = re.compile(
-    r"^<!-- (agents|networks|backbones|options|command|presets|tasks|task)((?: [\w-]+)*) -->$", re.MULTILINE
+    r"^<!-- (agents|networks|backbones|options|command|presets|tasks|task|kinds)((?: [\w-]+)*) -->$", re.MULTILINE
 )
 LINK = re.compile(r"\]\((?!\w+:|#)([^)#\s]+)(#[^)\s]*)?\)")
 CODE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
@@ -134,8 +135,13 @@ def _backbones(_: Sequence[str]) -> str:
 
 
 def _tasks(_: Sequence[str]) -> str:
-    rows = [f"| [`{name}`](#{name}) | {entry.help} |" for name, entry in TASKS.items()]
+    rows = [f"| [`{name}`](#{name}) | {entry.help} |" for name, entry in TASKS.items() if not entry.model]
     return "\n".join(["| task | fits |", "| --- | --- |", *rows])
+
+
+def _kinds(words: Sequence[str]) -> str:
+    rows = [f"| [`{name}`](#{name}) | {entry.help} |" for name, entry in kinds_of(words[0]).items()]
+    return "\n".join(["| kind | description |", "| --- | --- |", *rows])
 
 
 def _task(words: Sequence[str]) -> str:
@@ -207,5 +213,6 @@ TABLES: dict[str, Callable[[Sequence[str]], str]] = {
     "command": _command,
     "presets": _presets,
     "tasks": _tasks,
+    "kinds": _kinds,
     "task": _task,
 }

@@ -25,6 +25,7 @@ SAME_IN_BOTH = (
     nn.Conv1d,
     nn.Conv2d,
     nn.Conv3d,
+    nn.ConvTranspose2d,
     nn.Embedding,
     nn.Flatten,
     nn.Unflatten,

@@ -24,4 +24,21 @@ class Scatter:
     target: Tensor
 
 
-Shown: TypeAlias = ConfusionMatrix | Scatter
+@dataclass(frozen=True)
+class Grid:
+    """Pictures [R, N, H, W, 3] between 0 and 1, and a label of each row."""
+
+    images: Tensor
+    rows: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Bars:
+    """Numbers [K] from the largest to the smallest, and what they are."""
+
+    numbers: Tensor
+    xlabel: str
+    ylabel: str
+
+
+Shown: TypeAlias = ConfusionMatrix | Scatter | Grid | Bars

@@ -1,4 +1,4 @@
-"""The tasks of `gymnast fit` by name. None of them is imported here."""
+"""The tasks of `gymnast fit` and the kinds of models of `gymnast pretrain` by name. None of them is imported here."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ class TaskEntry(NamedTuple):
     epochs: int
     """Passes over the data by default."""
     needs: str
-    """Kind of data: labelled, or episodes."""
+    """Kind of data: labelled, episodes, or observations of either."""
+    model: str = ""
+    """Model of `gymnast pretrain` of which this is one kind; its name is then MODEL-KIND."""
 
 
 TASKS: dict[str, TaskEntry] = {
@@ -44,6 +46,38 @@ TASKS: dict[str, TaskEntry] = {
         "representation:SkipGram", "embeddings of Discrete states by what is visited near them", 20, "episodes"
     ),
 }
+
+
+MODELS = {"autoencoder": "a network that encodes observations, and one that restores them"}
+"""The models of `gymnast pretrain`, which need no labels."""
+AUTOENCODERS = {
+    "convolutional": (
+        "plain:Autoencoder",
+        20,
+        "the plain one: the features, or fewer numbers, from which all is restored",
+    ),
+    "linear": ("linear:LinearAutoencoder", 100, "linear maps, which find the subspace of the principal components"),
+    "denoising": ("denoising:Denoising", 20, "restores observations from noisy or incomplete ones"),
+    "sparse": ("sparse:Sparse", 40, "a wide code, few numbers of which are active at a time"),
+    "contractive": ("contractive:Contractive", 20, "a code that changes little with the observation"),
+    "vq": ("vq:VectorQuantised", 40, "a code of entries of a learned codebook"),
+    "masked": ("masked:Masked", 20, "restores hidden patches of images from the others"),
+    "variational": ("variational:Variational", 40, "a distribution over codes and observations, to draw samples from"),
+}
+TASKS |= {
+    f"autoencoder-{kind}": TaskEntry(f"autoencoders.{path}", text, epochs, "observations", "autoencoder")
+    for kind, (path, epochs, text) in AUTOENCODERS.items()
+}
+
+
+def kinds_of(model: str) -> dict[str, TaskEntry]:
+    """The kinds of a model by their own names."""
+    return {name.removeprefix(f"{model}-"): entry for name, entry in TASKS.items() if entry.model == model}
+
+
+def of_fit() -> list[str]:
+    """The names of the tasks of `gymnast fit`."""
+    return [name for name, entry in TASKS.items() if not entry.model]
 
 
 def task_class(name: str) -> Any:

@@ -20,6 +20,7 @@ usage: gymnast COMMAND ...
 
   gymnast train AGENT --env ID [options]       train an agent and write a run folder
   gymnast fit TASK --dataset NAME [options]    fit a network to data and write a run folder
+  gymnast pretrain MODEL --kind KIND --env ID  fit a model of observations, without labels
   gymnast probe RUN_OR_NETWORK --env ID        fit linear probes on frozen features
   gymnast resume RUN [--steps N]               resume a run from its last checkpoint
   gymnast evaluate RUN_OR_CHECKPOINT           play episodes with the trained agent
@@ -40,6 +41,7 @@ usage: gymnast COMMAND ...
 COMMANDS = {
     "train": ("train", "train"),
     "fit": ("fit", "fit"),
+    "pretrain": ("fit", "pretrain"),
     "probe": ("probe", "probe"),
     "resume": ("runs", "resume"),
     "evaluate": ("runs", "evaluate"),

@@ -33,7 +33,7 @@ def read(task: str, options: FitOptions, *, known: str | None = None) -> Labelle
             raise ValueError(f"{task} needs a labelled data set, one of {', '.join(LABELLED)}; got env {options.env}")
         return read_dataset(known) if known in local_datasets() else recorded(options)
     if options.dataset in LABELLED:
-        if needs != "labelled":
+        if needs == "episodes":
             raise ValueError(f"{task} needs recorded episodes, and {options.dataset} is a labelled data set")
         return with_splits(labelled(options.dataset, seed=options.splits_by), options)
     if needs == "labelled":

@@ -47,7 +47,8 @@ class FitResult:
     def as_text(self) -> str:
         """The measures, and the paths of all files."""
         lines = [] if self.measures is None else [as_text(self.measures)]
-        return "\n".join([*lines, *(f"{name:<12}{path}" for name, path in self.files.items())])
+        width = max([12, *(len(name) + 2 for name in self.files)])
+        return "\n".join([*lines, *(f"{name:<{width}}{path}" for name, path in self.files.items())])
 
 
 def as_text(measures: dict[str, float]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gymnast.agents.supervised.shown import ConfusionMatrix, Scatter, Shown
+from gymnast.agents.supervised.shown import Bars, ConfusionMatrix, Grid, Scatter, Shown
 from gymnast.storage import metrics_log
 
 POINTS = 2_000
@@ -21,7 +21,7 @@ def draw(shown: Mapping[str, Shown], folder: Path) -> dict[str, Path]:
     """Write a PNG of each into the folder; returns the files by name. Raises OSError if one cannot be written."""
     files = {}
     for name, item in shown.items():
-        made = _confusion(item) if isinstance(item, ConfusionMatrix) else _scatter(item)
+        made = _made(item)
         files[name] = folder / f"{name}.png"
         made.savefig(files[name])
     return files
@@ -47,6 +47,14 @@ def curve(folder: Path, metric: str) -> Path:
     made.legend(loc="outside lower center", ncols=2)
     made.savefig(folder / "curve.png")
     return folder / "curve.png"
+
+
+def _made(item: Shown) -> Any:
+    if isinstance(item, ConfusionMatrix):
+        return _confusion(item)
+    if isinstance(item, Grid):
+        return _grid(item)
+    return _bars(item) if isinstance(item, Bars) else _scatter(item)
 
 
 def _confusion(matrix: ConfusionMatrix) -> Any:
@@ -80,6 +88,35 @@ def _scatter(scatter: Scatter) -> Any:
     axes.plot([low, high], [low, high], color="black", linewidth=0.8)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
+    axes.grid(alpha=0.3)
+    return made
+
+
+def _grid(grid: Grid) -> Any:
+    rows, columns, height, width, _ = grid.images.shape
+    edge = max(1, height // 20, width // 20)
+    whole = np.ones((rows * (height + edge) - edge, columns * (width + edge) - edge, 3))
+    for row, column in np.ndindex(rows, columns):
+        top, left = row * (height + edge), column * (width + edge)
+        whole[top : top + height, left : left + width] = grid.images[row, column].clamp(0.0, 1.0).numpy()
+    wide = 9.0
+    tall = wide * whole.shape[0] / whole.shape[1] if height > 1 else 0.4 * rows
+    made = _figure((wide + 1.2, max(tall, 0.5) + 0.2))
+    axes = made.add_subplot()
+    axes.imshow(whole, interpolation="nearest", aspect="equal" if height > 1 else "auto")
+    axes.set_xticks([])
+    axes.set_yticks([row * (height + edge) + (height - 1) / 2 for row in range(rows)], grid.rows)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    return made
+
+
+def _bars(bars: Bars) -> Any:
+    made = _figure((7, 3.5))
+    axes = made.add_subplot()
+    axes.bar(range(len(bars.numbers)), bars.numbers.numpy(), width=1.0)
+    axes.set_xlabel(bars.xlabel)
+    axes.set_ylabel(bars.ylabel)
     axes.grid(alpha=0.3)
     return made
 

@@ -16,6 +16,11 @@ from torch.nn import functional
 
 Activate: TypeAlias = Callable[[Tensor], Tensor]
 
+
+def _same(features: Tensor) -> Tensor:
+    return features
+
+
 FUNCTIONS: dict[str, Activate] = {
     "relu": torch.relu,
     "tanh": torch.tanh,
@@ -26,6 +31,7 @@ FUNCTIONS: dict[str, Activate] = {
     "selu": functional.selu,
     "sigmoid": torch.sigmoid,
     "softplus": functional.softplus,
+    "identity": _same,
 }
 """Elementwise functions (SELU: Klambauer et al. 2017; GELU: Hendrycks & Gimpel 2016; SiLU: Elfwing et al. 2018)."""
 ACTIVATIONS = (*FUNCTIONS, "crelu", "prelu", "maxout", "maxout:K")
@@ -42,6 +48,7 @@ GAINS = {
     "selu": 1.0,
     "sigmoid": 1.0,
     "softplus": math.sqrt(2.0),
+    "identity": 1.0,
     "crelu": math.sqrt(2.0),
     "prelu": math.sqrt(2.0 / (1 + SLOPE**2)),
 }

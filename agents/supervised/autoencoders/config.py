@@ -1,0 +1,43 @@
+"""Settings that all autoencoders share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from gymnast.agents.supervised.config import FitConfig
+from gymnast.networks.autoencoders.outputs import LOSSES
+
+
+@dataclass(frozen=True)
+class AutoencoderConfig(FitConfig):
+    """A backbone as the encoder, and a decoder."""
+
+    losses: ClassVar[tuple[str, ...]] = LOSSES
+
+    loss: str = "auto"
+    """Error of what is restored: mse (auto), or bernoulli, the cross-entropy of numbers between 0 and 1."""
+    latent_size: int | None = None
+    """Numbers of the latent, a linear map of the network's features. Default: the features themselves."""
+    decoder_sizes: tuple[int, ...] = (256,)
+    """Units of the fully connected layers of a decoder of vectors."""
+    decoder_channels: int = 32
+    """Channels of the last hidden layer of a decoder of images; they double inwards, up to four times as many."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("latent_size", "decoder_channels"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
+        if min(self.decoder_sizes, default=1) < 1:
+            raise ValueError(f"decoder_sizes must be numbers >= 1, got {self.decoder_sizes}")
+        if self.augment != "none":
+            raise ValueError("augment has no place in an autoencoder, which restores what it is given; denoising does")
+
+
+def check_numbers(config: FitConfig, *names: str, below: float = float("inf")) -> None:
+    """ValueError for a number that is negative, or not below a bound."""
+    for name in names:
+        if not 0.0 <= getattr(config, name) < below:
+            bound = "" if below == float("inf") else f" and < {below:g}"
+            raise ValueError(f"{name} must be >= 0{bound}, got {getattr(config, name)}")

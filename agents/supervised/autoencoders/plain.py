@@ -1,0 +1,192 @@
+"""The deterministic autoencoder, and what all kinds share."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from gymnast.agents.base import Metrics
+from gymnast.agents.supervised.autoencoders.config import AutoencoderConfig
+from gymnast.agents.supervised.autoencoders.data import Observations, OfObservations
+from gymnast.agents.supervised.autoencoders.tiles import tiles
+from gymnast.agents.supervised.shown import Bars, Grid, Scatter, Shown
+from gymnast.agents.supervised.source import Source
+from gymnast.agents.supervised.task import FitNetwork, Outputs, linear_head, ready
+from gymnast.networks.autoencoders.decoders import decoder
+from gymnast.networks.autoencoders.outputs import Output
+from gymnast.networks.autoencoders.target import Target
+from gymnast.networks.layers.inputs import Obs
+
+SHOWN = 12
+"""Examples beside each other in a picture."""
+SAMPLED = 4
+"""Rows of samples."""
+WALKED = 8
+"""Numbers of the latent along which a picture walks, those of the largest variance."""
+ACTIVE = 0.01
+"""Share of the largest variance from which a number of the latent counts as used."""
+
+
+class Autoencoder(OfObservations):
+    """Fits an encoder, the backbone and perhaps a linear map, and a decoder that restores what is encoded."""
+
+    name, metric, largest = "autoencoder-convolutional", "loss", False
+    Config: ClassVar[type[AutoencoderConfig]] = AutoencoderConfig
+    flat = False
+    """Whether images are restored as vectors."""
+    config: AutoencoderConfig
+    network: FitNetwork
+    latent_size: int
+
+    def __init__(self, source: Source, config: AutoencoderConfig, *, device: torch.device) -> None:
+        super().__init__(source, config, device=device)
+        backbone = self.backbone_of(self.generator)
+        target = Target(self.observation_space, self.sample, flat=self.flat)
+        if config.chosen_loss == "bernoulli" and not target.unit:
+            raise ValueError(f"loss bernoulli needs numbers between 0 and 1, got {self.observation_space}")
+        self.shape = target.shape
+        self.check_target(target)
+        heads = {"target": target, "output": self.output(), **self.latents(int(backbone.out_features))}  # type: ignore[arg-type]
+        heads["decoder"] = self.decoder()
+        self.network = ready(FitNetwork(backbone, heads), device)
+
+    def check_target(self, target: Target) -> None:
+        """ValueError for observations that this kind cannot take."""
+
+    def output(self) -> Output:
+        """The meaning of the decoder's output."""
+        return Output(self.config.chosen_loss)
+
+    def latents(self, features: int) -> dict[str, nn.Module]:
+        """Modules between features and latents by name, `latent` among them; sets `latent_size`."""
+        size = self.config.latent_size
+        self.latent_size = size or features
+        return {"latent": linear_head(features, size, self.config, self.generator) if size else nn.Identity()}
+
+    def decoder(self) -> nn.Module:
+        """The decoder of latents [B, latent_size] to [B, *shape]."""
+        config = self.config
+        return decoder(
+            self.latent_size,
+            self.shape,
+            hidden_sizes=config.decoder_sizes,
+            channels=config.decoder_channels,
+            activation=config.activation,
+            init=config.init,
+            generator=self.generator,
+        )
+
+    def encode(self, obs: Obs) -> Tensor:
+        """Latents [B, latent_size]; of a distribution its mean."""
+        latent: Tensor = self.network.heads["latent"](self.network.backbone(obs))
+        return latent
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """What latents [B, latent_size] are restored to, [B, *shape]."""
+        restored: Tensor = self.network.heads["output"].mean(self.network.heads["decoder"](latent))
+        return restored
+
+    def given(self, batch: Observations, target: Tensor, generator: torch.Generator) -> Obs:
+        """The observations that are encoded."""
+        return batch.obs
+
+    def penalty(self, latent: Tensor, obs: Obs, generator: torch.Generator) -> tuple[Tensor | None, Metrics]:
+        """What is added to the error, and further numbers to log."""
+        return None, {}
+
+    def loss(self, batch: Observations, generator: torch.Generator) -> tuple[Tensor, Metrics]:
+        heads = self.network.heads
+        target = heads["target"](batch.obs)
+        given = self.given(batch, target, generator)
+        latent = self.encode(given)
+        error = heads["output"].error(heads["decoder"](latent), target).mean()
+        penalty, metrics = self.penalty(latent, given, generator)
+        return error if penalty is None else error + penalty, {"error": error, **metrics}
+
+    def same(self, batch: Observations) -> torch.Generator:
+        """A generator of an evaluation, the same for the same examples."""
+        return torch.Generator(self.device).manual_seed(int(batch.rows[0]))
+
+    def outputs(self, batch: Observations) -> Outputs:
+        heads = self.network.heads
+        target = heads["target"](batch.obs)
+        latent = self.encode(self.given(batch, target, self.same(batch)))
+        raw = heads["decoder"](latent)
+        error = heads["output"].error(raw, target)
+        return {"latent": latent, "error": error, **self.compared(target, heads["output"].mean(raw))}
+
+    def compared(self, target: Tensor, restored: Tensor) -> Outputs:
+        """What the measures of a reconstruction are computed from."""
+        return {
+            "mse": (restored - target).square().flatten(1).mean(1),
+            "sum": target.flatten(1).sum(0, keepdim=True),
+            "square": target.square().flatten(1).sum(1),
+        }
+
+    def measures(self, outputs: Outputs) -> dict[str, float]:
+        error = outputs["error"].double().mean().item()
+        found = {"loss": error, **self.reconstruction(outputs), **used(outputs["latent"])}
+        return found if self.config.chosen_loss == "mse" else {**found, "nll": error}
+
+    def reconstruction(self, outputs: Outputs) -> dict[str, float]:
+        """The mean squared error of one number, and the share of the variance that is restored."""
+        mse = outputs["mse"].double().mean()
+        mean = outputs["sum"].double().sum(0) / len(outputs["square"])
+        variance = outputs["square"].double().mean() - mean.square().sum()
+        size = outputs["sum"].shape[1]
+        return {"mse": mse.item(), "r2": 1.0 - (mse * size / variance.clamp(min=1e-12)).item()}
+
+    @torch.no_grad()
+    def shown(self, outputs: Outputs) -> dict[str, Shown]:
+        batch = self.batch(self.test[:: max(len(self.test) // SHOWN, 1)][:SHOWN])
+        rows = self.compared_rows(batch)
+        found: dict[str, Shown] = {"reconstructions": self.grid(rows)}
+        if self.network.heads["target"].images is None:
+            found["restored"] = Scatter(rows["restored"].cpu(), rows["input"].cpu())
+        samples = self.drawn(SAMPLED * SHOWN, torch.Generator(self.device).manual_seed(0))
+        if samples is not None:
+            found["samples"] = self.grid({str(row + 1): part for row, part in enumerate(torch.split(samples, SHOWN))})
+        return found | self.latent_shown(outputs, batch)
+
+    def latent_shown(self, outputs: Outputs, batch: Observations) -> dict[str, Shown]:
+        """A walk through the latent space from the first example, and the use of its numbers."""
+        latent = outputs["latent"]
+        variance = latent.var(0, correction=0)
+        quantiles = latent.quantile(torch.linspace(0.01, 0.99, SHOWN), dim=0).to(self.device)
+        rows = {}
+        for index in variance.argsort(descending=True, stable=True)[:WALKED].tolist():
+            walked = self.encode(batch.obs)[:1].repeat(SHOWN, 1)
+            walked[:, index] = quantiles[:, index]
+            rows[f"latent {index}"] = self.decode(walked)
+        spread = variance.sort(descending=True).values.sqrt()
+        return {"walk": self.grid(rows), "latent_use": Bars(spread, "numbers of the latent, sorted", "deviation")}
+
+    def compared_rows(self, batch: Observations) -> dict[str, Tensor]:
+        """Rows of the picture of reconstructions, [N, *shape] each, by label; `input` and `restored` among them."""
+        target = self.network.heads["target"](batch.obs)
+        given = self.given(batch, target, self.same(batch))
+        return {"input": target, "restored": self.decode(self.encode(given))}
+
+    def drawn(self, number: int, generator: torch.Generator) -> Tensor | None:
+        """Samples [number, *shape] of the model; None for a kind that is no distribution over observations."""
+        return None
+
+    def grid(self, rows: dict[str, Tensor]) -> Grid:
+        """Rows of values [N, *shape] by label as pictures."""
+        target: Any = self.network.heads["target"]
+        return Grid(torch.stack([tiles(target, values) for values in rows.values()]), tuple(rows))
+
+
+def used(latent: Tensor) -> dict[str, float]:
+    """Use of the numbers of latents [N, L]: the share with some variance, and the effective number of dimensions.
+
+    The latter is the participation ratio of the covariance's eigenvalues: their sum squared over the sum of squares.
+    """
+    centred = latent.double() - latent.double().mean(0)
+    variance = centred.square().mean(0)
+    active = variance > ACTIVE * variance.max()
+    covariance = centred.T @ centred / len(latent)
+    ratio = variance.sum().square() / covariance.square().sum().clamp(min=1e-30)
+    return {"active": active.double().mean().item(), "effective_dimensions": ratio.item()}

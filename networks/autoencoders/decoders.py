@@ -1,0 +1,113 @@
+"""Decoders: latents as vectors or as images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from gymnast.networks.layers.dense import dense, through
+from gymnast.networks.layers.init import initialise
+
+SMALLEST = 7
+"""Pixels of the shorter side at which an image begins to grow, at most."""
+WIDEST = 4
+"""Factor of the channels of the innermost layers, at most."""
+KERNEL = 4
+"""Side of the transposed convolutions: twice their stride, so that each pixel has as many inputs as its neighbours."""
+
+
+class VectorDecoder(nn.Module):
+    """Latents [B, L] through fully connected layers of `hidden_sizes` to [B, outputs]; none of them is linear."""
+
+    def __init__(
+        self,
+        latent: int,
+        outputs: int,
+        hidden_sizes: Sequence[int],
+        *,
+        activation: str,
+        init: str,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        self.layers, self.norms, self.activations, width = dense(
+            latent, hidden_sizes, activation=activation, norm="none"
+        )
+        self.output = nn.Linear(width, outputs)
+        initialise(self, init, activation=activation, generator=generator)
+
+    def forward(self, latent: Tensor) -> Tensor:
+        output: Tensor = self.output(through(latent, self.layers, self.norms, self.activations))
+        return output
+
+
+class ImageDecoder(nn.Module):
+    """Latents [B, L] to images [B, C, H, W] by transposed convolutions that double the sides, of any size from 4x4.
+
+    The first layer is fully connected; the sides it gives are those of the image halved and rounded up, again and again
+    until the shorter one is at most 7. What doubling adds beyond the next size is cut off. `channels` are those of the
+    last layer but one, and double inwards.
+    """
+
+    def __init__(
+        self,
+        latent: int,
+        shape: tuple[int, int, int],
+        *,
+        channels: int,
+        init: str,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        planes, height, width = shape
+        self.sizes = _sizes(height, width)
+        steps = len(self.sizes) - 1
+        widths = [planes, *(channels * min(2**step, WIDEST) for step in range(steps))][::-1]
+        self.first = (widths[0], *self.sizes[0])
+        self.dense = nn.Linear(latent, math.prod(self.first))
+        self.layers = nn.ModuleList(
+            nn.ConvTranspose2d(one, other, KERNEL, stride=2, padding=1) for one, other in pairwise(widths)
+        )
+        initialise(self.dense, init, activation="relu", generator=generator)
+        for number, layer in enumerate(self.layers):
+            assert isinstance(layer, nn.ConvTranspose2d)
+            gain = 2.0 if number < steps - 1 else 0.01  # He et al. 2015; the output starts small, near one value
+            deviation = math.sqrt(gain / (layer.in_channels * KERNEL**2 / 4))
+            with torch.no_grad():
+                layer.weight.normal_(0.0, deviation, generator=generator)
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+
+    def forward(self, latent: Tensor) -> Tensor:
+        images = self.dense(latent).view(-1, *self.first).contiguous(memory_format=torch.channels_last)
+        for layer, (height, width) in zip(self.layers, self.sizes[1:], strict=True):
+            images = layer(images.relu())[..., :height, :width]
+        found: Tensor = images
+        return found
+
+
+def _sizes(height: int, width: int) -> list[tuple[int, int]]:
+    """Sides of an image from the smallest to its own; it doubles once at least."""
+    sizes = [(height, width)]
+    while len(sizes) < 2 or min(sizes[-1]) > SMALLEST:
+        sizes.append(((sizes[-1][0] + 1) // 2, (sizes[-1][1] + 1) // 2))
+    return sizes[::-1]
+
+
+def decoder(
+    latent: int,
+    shape: tuple[int, ...],
+    *,
+    hidden_sizes: Sequence[int],
+    channels: int,
+    activation: str,
+    init: str,
+    generator: torch.Generator,
+) -> nn.Module:
+    """A decoder of latents [B, L] to [B, *shape]: of vectors [K], or of images [C, H, W]."""
+    if len(shape) == 3:
+        return ImageDecoder(latent, shape, channels=channels, init=init, generator=generator)
+    return VectorDecoder(latent, shape[0], hidden_sizes, activation=activation, init=init, generator=generator)

@@ -1,0 +1,386 @@
+"""`gymnast pretrain autoencoder`: what each kind must show, and that its runs are runs like all others."""
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+
+from gymnast.agents.supervised.autoencoders.linear import LinearConfig
+from gymnast.agents.supervised.table import config_class, kinds_of
+from gymnast.cli.main import main
+from gymnast.fitting.evaluate import evaluate
+from gymnast.fitting.fit import FitResult, config_of, fit, options_of, resume
+from gymnast.fitting.parts import Parts, load_kept
+from gymnast.fitting.session import FitSession
+from gymnast.networks.autoencoders.contractive import contraction
+from gymnast.networks.autoencoders.decoders import decoder
+from gymnast.networks.autoencoders.denoising import corrupted
+from gymnast.networks.autoencoders.masked import hidden_patches
+from gymnast.networks.autoencoders.outputs import Output
+from gymnast.networks.autoencoders.quantise import Quantiser
+from gymnast.networks.autoencoders.sparse import divergence
+from gymnast.networks.autoencoders.target import Target
+from gymnast.networks.autoencoders.variational import Normal, Progress, freed, importance_weighted
+from gymnast.settings.fit_options import FitOptions
+from gymnast.storage import folder, metrics_log
+from gymnast.storage.encoder import read_encoder
+
+
+def options(tmp_path: Path, **changes: Any) -> FitOptions:
+    return FitOptions(**{"dataset": "digits", "out": str(tmp_path), "name": "r", "epochs": 2, **changes})
+
+
+def task_of(result: FitResult) -> Any:
+    """The task of a run with its kept network."""
+    kept = folder.read_config(result.path)
+    parts = Parts.make(kept["task"], options_of(kept), config_of(kept))
+    load_kept(parts.task, result.path / "checkpoints" / "best.pt")
+    return parts.task
+
+
+def config(kind: str, **changes: Any) -> Any:
+    network: dict[str, Any] = {} if kind == "linear" else {"network": "mlp", "hidden_sizes": (32,)}
+    return config_class(f"autoencoder-{kind}")(**{**network, **changes})
+
+
+@pytest.mark.parametrize("kind", kinds_of("autoencoder"))
+def test_every_kind_repeats_and_resumes_exactly(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = f"autoencoder-{kind}"
+    whole = fit(task, options(tmp_path / "whole"), config(kind))
+    assert whole.exit_code == 0
+    assert evaluate(whole.path) == whole.measures
+    for name in ("reconstructions", "latent_use", "walk"):
+        assert (whole.path / f"{name}.png").stat().st_size > 1_000
+    after = FitSession._after_update
+
+    def interrupted(self: FitSession, metrics: Any) -> None:
+        after(self, metrics)
+        if self.updates == 30:
+            self.interrupts.received = signal.SIGINT
+
+    monkeypatch.setattr(FitSession, "_after_update", interrupted)
+    part = fit(task, options(tmp_path / "part"), config(kind))
+    assert part.exit_code == 130
+    monkeypatch.undo()
+    torch.manual_seed(5)
+    rest = resume(part.path)
+    assert (rest.path / "metrics.jsonl").read_bytes() == (whole.path / "metrics.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize("kind", kinds_of("autoencoder"))
+def test_every_kind_is_an_encoder_and_learns(tmp_path: Path, kind: str) -> None:
+    result = fit(f"autoencoder-{kind}", options(tmp_path, epochs=4), config(kind))
+    losses = [row["loss"] for row in metrics_log.read(result.path / "metrics.jsonl") if row["kind"] == "eval"]
+    assert losses[-1] < losses[0]
+    encoder = read_encoder(result.path)
+    task = task_of(result)
+    obs = task.inputs(task.test[:5])
+    assert torch.equal(encoder.build().eval()(obs), task.network.backbone(obs))
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [(84, 84), (8, 8, 1), (10, 10, 4), (4, 84, 84), (3, 21, 17), (4, 9, 12, 3), (13, 40)],
+)
+def test_images_of_any_layout_come_back_from_what_is_restored(shape: tuple[int, ...]) -> None:
+    space = spaces.Box(0, 255, shape, np.uint8)
+    obs = torch.randint(0, 256, (3, *shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    for flat in (False, True):
+        target = Target(space, lambda: obs, flat=flat)
+        values = target(obs)
+        assert values.shape == (3, *target.shape)
+        assert values.min() >= 0.0
+        assert values.max() <= 1.0
+        assert torch.equal(target.back(values).round().byte(), obs)
+        assert torch.allclose(target.planes(values), Target(space, lambda: obs)(obs))
+    shape_of = Target(space, lambda: obs).shape
+    made = decoder(
+        7,
+        shape_of,
+        hidden_sizes=(),
+        channels=8,
+        activation="relu",
+        init="he",
+        generator=torch.Generator().manual_seed(0),
+    )
+    assert made(torch.zeros(2, 7)).shape == (2, *shape_of)
+
+
+def test_vectors_are_counted_in_deviations() -> None:
+    space = spaces.Box(-np.inf, np.inf, (2,), np.float32)
+    sample = torch.tensor([[1.0, 5.0], [3.0, 5.0]])
+    target = Target(space, lambda: sample)
+    assert target(sample).tolist() == [[-1.0, 0.0], [1.0, 0.0]]  # the second number never changes
+    assert torch.equal(target.back(target(sample)), sample)
+    assert not target.unit
+    assert Target(spaces.Discrete(3), lambda: torch.arange(3)).unit
+
+
+def test_the_errors_of_outputs_are_those_of_their_distributions() -> None:
+    output, target = torch.randn(4, 3), torch.rand(4, 3)
+    assert torch.allclose(Output("mse").error(output, target), (output - target).square().mean(1))
+    bernoulli = torch.distributions.Bernoulli(logits=output, validate_args=False)
+    assert torch.allclose(Output("bernoulli").error(output, target), -bernoulli.log_prob(target).sum(1))
+    normal = torch.distributions.Normal(output, 0.3)
+    assert torch.allclose(Output("gaussian", 0.3).error(output, target), -normal.log_prob(target).sum(1), atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_linear_autoencoder_finds_the_principal_subspace(tmp_path: Path) -> None:
+    chosen = LinearConfig(
+        latent_size=4,
+        batch_size=2000,
+        learning_rate=0.01,
+        schedule="cosine-annealing",
+        optimizer_options='{"betas": [0.9, 0.9]}',
+    )
+    task = task_of(fit("autoencoder-linear", options(tmp_path, epochs=3000, eval_every=3000), chosen))
+    images = task.network.heads["target"](task.inputs(task.train)).double()
+    _, _, components = torch.linalg.svd(images - images.mean(0), full_matrices=False)
+    basis = torch.linalg.qr(task.network.heads["decoder"].weight.detach().double())[0]
+    outside = basis - components[:4].T @ (components[:4] @ basis)  # its norm is the sine of the largest angle
+    assert torch.linalg.matrix_norm(outside, 2) < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("", "pretrain needs a model first: gymnast pretrain MODEL; choose from autoencoder"),
+        ("autoencode --kind linear", "unknown model 'autoencode'; choose from autoencoder; did you mean autoencoder?"),
+        ("autoencoder --dataset digits", "pretrain autoencoder needs --kind; choose from convolutional, linear"),
+        ("autoencoder --kind liner --dataset digits", "got liner; did you mean linear?"),
+        ("autoencoder --kind", "got nothing"),
+        ("autoencoder --kind linear --kind linear", "--kind is given twice"),
+        (
+            "autoencoder --kind linear --dataset digits --network mlp",
+            "--network of a linear autoencoder must be linear",
+        ),
+        ("autoencoder --kind linear --dataset digits --hidden-sizes 3", "are its latent_size, got (3,)"),
+        ("autoencoder --kind convolutional --dataset digits --latent-size 0", "--latent-size must be >= 1, got 0"),
+        ("autoencoder --kind convolutional --dataset spirals --loss bernoulli", "loss bernoulli needs numbers between"),
+        ("autoencoder --kind convolutional --dataset digits --augment shift", "--augment has no place"),
+    ],
+)
+def test_bad_input_is_one_line(words: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["pretrain", *words.split()]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert message.replace("latent_size", "--latent-size") in error or message in error
+
+
+def test_fit_names_the_command_of_a_model(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", "autoencoder-linear", "--dataset", "digits"]) == 2
+    assert "gymnast pretrain autoencoder --kind linear" in capsys.readouterr().err
+    assert main(["fit", "--help"]) == 0
+    assert "autoencoder" not in capsys.readouterr().out
+
+
+def test_help_lists_models_kinds_and_options(capsys: pytest.CaptureFixture[str]) -> None:
+    for words, shown in (
+        ("--help", "autoencoder"),
+        ("autoencoder --help", "convolutional"),
+        ("autoencoder --kind convolutional --help", "--decoder-channels"),
+    ):
+        assert main(["pretrain", *words.split()]) == 0
+        assert shown in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("corruption", ["gaussian", "dropout"])
+def test_denoising_restores_better_than_it_is_given(tmp_path: Path, corruption: str) -> None:
+    chosen = config("denoising", corruption=corruption, hidden_sizes=(128,))
+    measures = fit("autoencoder-denoising", options(tmp_path, epochs=20), chosen).measures
+    assert measures is not None
+    assert measures["mse"] < 0.5 * measures["given_mse"]
+
+
+def test_corruption_is_of_the_asked_size() -> None:
+    target = torch.ones(200, 100)
+    generator = torch.Generator().manual_seed(0)
+    noisy = corrupted(target, "gaussian", noise=0.3, dropped=0.0, generator=generator)
+    assert (noisy - target).std().item() == pytest.approx(0.3, rel=0.02)
+    dropped = corrupted(target, "dropout", noise=0.0, dropped=0.25, generator=generator)
+    assert (dropped == 0).float().mean().item() == pytest.approx(0.25, abs=0.01)
+    assert set(dropped.unique().tolist()) == {0.0, 1.0}
+
+
+def test_sparse_codes_reach_their_target(tmp_path: Path) -> None:
+    chosen = config("sparse", sparsity_target=0.1, learning_rate=3e-3)
+    measures = fit("autoencoder-sparse", options(tmp_path, epochs=20), chosen).measures
+    assert measures is not None
+    assert measures["activation"] == pytest.approx(0.1, abs=0.02)
+    assert measures["r2"] > 0.3
+
+
+def test_more_l1_gives_more_zeros(tmp_path: Path) -> None:
+    zeros = []
+    for weight in (0.0, 0.03):
+        chosen = config("sparse", sparsity="l1", sparsity_weight=weight)
+        found = fit("autoencoder-sparse", options(tmp_path / str(weight), epochs=5), chosen)
+        assert found.measures is not None
+        zeros.append(found.measures["zeros"])
+    assert zeros[1] > zeros[0] + 0.2
+
+
+def test_the_divergence_of_sparse_codes_is_that_of_coins() -> None:
+    latent = torch.tensor([[0.1, 0.5], [0.3, 0.7]])
+    coins = [torch.distributions.Bernoulli(torch.tensor(share)) for share in (0.05, 0.2, 0.6)]
+    wanted = sum(torch.distributions.kl_divergence(coins[0], coin) for coin in coins[1:])
+    assert divergence(0.05, latent).item() == pytest.approx(float(wanted), rel=1e-5)
+
+
+def test_the_bounds_of_a_linear_gaussian_model_are_in_order() -> None:
+    """x = W z + b + noise; log p(x) is normal with covariance W W' + s^2 I, and so is the true posterior."""
+    generator = torch.Generator().manual_seed(0)
+    weight, bias, std = torch.randn(5, 2, generator=generator), torch.randn(5, generator=generator), 0.7
+    observed = torch.randn(400, 2, generator=generator) @ weight.T + bias
+    observed = observed + std * torch.randn(400, 5, generator=generator)
+    whole = torch.distributions.MultivariateNormal(bias, weight @ weight.T + std**2 * torch.eye(5))
+    exact = whole.log_prob(observed).mean().item()
+    output = Output("gaussian", std)
+
+    def log_likelihood(latent: torch.Tensor) -> torch.Tensor:
+        return -output.error(latent @ weight.T + bias, observed)
+
+    inner = weight.T @ weight / std**2 + torch.eye(2)
+    mean = (observed - bias) @ weight @ torch.linalg.inv(inner) / std**2
+    apart = Normal(mean + 0.3, 0.3 - inner.diagonal().log().expand(400, 2))  # not the true one
+
+    def bound(posterior: Normal, samples: int) -> float:
+        return importance_weighted(posterior, log_likelihood, samples, generator).mean().item()
+
+    elbo = sum(bound(apart, 1) for _ in range(50)) / 50
+    assert (log_likelihood(apart.sample(generator)) - apart.rate().sum(1)).mean().item() == pytest.approx(elbo, abs=0.1)
+    assert elbo + 0.1 < sum(bound(apart, 5) for _ in range(50)) / 50 < exact - 0.05
+    assert bound(apart, 5000) == pytest.approx(exact, abs=0.02)
+
+
+def test_with_the_true_posterior_every_bound_is_exact() -> None:
+    generator = torch.Generator().manual_seed(0)
+    weight, std = torch.tensor([[2.0, 0.0], [0.0, 1.0], [0.0, 0.0]]), 0.5  # columns at right angles
+    observed = torch.randn(50, 3, generator=generator)
+    inner = weight.T @ weight / std**2 + torch.eye(2)
+    posterior = Normal(observed @ weight @ torch.linalg.inv(inner) / std**2, -inner.diagonal().log().expand(50, 2))
+    output = Output("gaussian", std)
+    whole = torch.distributions.MultivariateNormal(torch.zeros(3), weight @ weight.T + std**2 * torch.eye(3))
+    found = importance_weighted(posterior, lambda z: -output.error(z @ weight.T, observed), 1, generator)
+    assert torch.allclose(found, whole.log_prob(observed), atol=1e-4)
+
+
+def test_the_rate_is_the_divergence_and_free_bits_bound_it() -> None:
+    normal = Normal(torch.tensor([[0.5, 0.0], [1.5, 0.0]]), torch.tensor([[0.2, 0.0], [-1.0, 0.0]]))
+    theirs = torch.distributions.Normal(normal.mean, (0.5 * normal.log_variance).exp())
+    standard = torch.distributions.Normal(0.0, 1.0)
+    assert torch.allclose(normal.rate(), torch.distributions.kl_divergence(theirs, standard), atol=1e-6)
+    used = normal.rate().mean(0)[0].item()
+    assert freed(normal.rate(), 0.1).item() == pytest.approx(used + 0.1)
+    assert freed(normal.rate(), 0.0).item() == pytest.approx(used)
+
+
+def test_annealing_grows_to_one_and_is_kept() -> None:
+    progress = Progress(4)
+    assert [float(progress.step()) for _ in range(6)] == [0.0, 0.25, 0.5, 0.75, 1.0, 1.0]
+    assert progress.state_dict()["updates"] == 6
+    assert Progress(0).step() == 1.0
+
+
+@pytest.mark.parametrize("loss", ["gaussian", "bernoulli"])
+def test_a_variational_run_reports_rate_distortion_and_bounds(tmp_path: Path, loss: str) -> None:
+    chosen = config("variational", loss=loss, beta=2.0, likelihood_samples=20, anneal=20, free_bits=0.05)
+    found = fit("autoencoder-variational", options(tmp_path, epochs=8), chosen)
+    measures = found.measures
+    assert measures is not None
+    assert measures["elbo"] == pytest.approx(-measures["rate"] - measures["distortion"])
+    assert measures["loss"] == pytest.approx(measures["distortion"] + 2 * measures["rate"])
+    assert measures["elbo"] < measures["log_likelihood"]
+    assert measures["rate"] > 0.5
+    assert (found.path / "samples.png").stat().st_size > 1_000
+
+
+def test_the_contraction_is_that_of_autograds_jacobian(tmp_path: Path) -> None:
+    task = task_of(fit("autoencoder-contractive", options(tmp_path, epochs=1), config("contractive", latent_size=5)))
+    obs = task.inputs(task.test[:4])
+    target, generator = task.network.heads["target"](obs), torch.Generator().manual_seed(0)
+
+    def encode(values: torch.Tensor) -> torch.Tensor:
+        return task.encode(task.network.heads["target"].back(values.unsqueeze(0))).squeeze(0)
+
+    wanted = sum(torch.autograd.functional.jacobian(encode, image).square().sum() for image in target) / 4
+    latent, exact = task.contraction(target, 0, generator)
+    assert torch.allclose(latent, task.encode(obs), atol=1e-5)
+    assert exact.item() == pytest.approx(float(wanted), rel=1e-5)
+    estimates = [task.contraction(target, 10, generator)[1].item() for _ in range(300)]
+    assert sum(estimates) / 300 == pytest.approx(exact.item(), rel=0.05)
+
+
+def test_the_contraction_has_the_right_gradient() -> None:
+    weight = torch.randn(3, 4, requires_grad=True)
+    inputs = torch.randn(6, 4, requires_grad=True)
+    norm = contraction(inputs @ weight.T, inputs, 0, torch.Generator())
+    assert norm.item() == pytest.approx(weight.square().sum().item(), rel=1e-5)
+    norm.backward()  # type: ignore[no-untyped-call]
+    assert torch.allclose(weight.grad, 2 * weight, atol=1e-5)  # type: ignore[arg-type]
+
+
+def test_the_penalty_contracts(tmp_path: Path) -> None:
+    norms = []
+    for weight in (0.0, 0.1):
+        chosen = config("contractive", contraction_weight=weight, probes=0, latent_size=8)
+        found = fit("autoencoder-contractive", options(tmp_path / str(weight)), chosen)
+        assert found.measures is not None
+        norms.append(found.measures["contraction"])
+    assert norms[1] < 0.7 * norms[0]
+
+
+def test_codes_are_the_nearest_and_pass_gradients_straight_through() -> None:
+    quantiser = Quantiser(2, 2, decay=0.5)
+    quantiser.codes.copy_(torch.tensor([[0.0, 0.0], [1.0, 1.0]]))
+    vectors = torch.tensor([[0.2, 0.1], [0.7, 0.9]], requires_grad=True)
+    codes, index = quantiser(vectors)
+    assert index.tolist() == [0, 1]
+    assert torch.allclose(codes, quantiser.codes)
+    (codes * torch.tensor([3.0, 5.0])).sum().backward()
+    assert vectors.grad is not None
+    assert vectors.grad.tolist() == [[3.0, 5.0], [3.0, 5.0]]
+
+
+def test_codes_follow_running_means_and_dead_ones_start_again() -> None:
+    quantiser, generator = Quantiser(3, 1, decay=0.5), torch.Generator().manual_seed(0)
+    quantiser.codes.copy_(torch.tensor([[0.0], [10.0], [100.0]]))
+    quantiser.counts.copy_(torch.tensor([2.0, 2.0, 0.8]))
+    quantiser.sums.copy_(quantiser.codes * quantiser.counts.unsqueeze(1))
+    quantiser.follow(torch.tensor([[1.0], [2.0], [9.0], [8.0]]), generator)
+    assert quantiser.codes[:2].flatten().tolist() == [(0 + 1.5) / 2.0, (10 + 8.5) / 2.0]
+    assert quantiser.codes[2].item() in (1.0, 2.0, 9.0, 8.0)  # its count fell to 0.4
+    assert quantiser.counts.tolist() == [2.0, 2.0, 1.0]
+
+
+def test_vq_uses_its_codes(tmp_path: Path) -> None:
+    found = fit("autoencoder-vq", options(tmp_path, epochs=20), config("vq", hidden_sizes=(64,)))
+    measures = found.measures
+    assert measures is not None
+    assert measures["used_codes"] >= 0.9
+    assert measures["r2"] > 0.4
+    assert 1.0 < measures["perplexity"] <= 64.0
+    assert measures["rate"] == pytest.approx(16 * np.log(measures["perplexity"]))
+
+
+def test_patches_are_hidden_whole_and_as_many_as_asked() -> None:
+    mask = hidden_patches(torch.Size([50, 3, 9, 12]), 4, 0.5, torch.Generator().manual_seed(0))
+    assert mask.shape == (50, 1, 9, 12)
+    corners = mask[:, 0, ::4, ::4]  # one pixel of each patch
+    assert (corners.flatten(1).sum(1) == 4).all()  # of 3 x 3 patches, rounded half to even
+    assert torch.equal(mask[:, 0], corners.repeat_interleave(4, 1).repeat_interleave(4, 2)[:, :9, :12])
+    assert not torch.equal(mask[0], mask[1])
+
+
+def test_masked_restores_hidden_patches_better_than_their_mean(tmp_path: Path) -> None:
+    found = fit("autoencoder-masked", options(tmp_path, epochs=20), config("masked", hidden_sizes=(256,), hidden=0.25))
+    assert found.measures is not None
+    task = task_of(found)
+    images = task.network.heads["target"](task.inputs(task.test))
+    assert found.measures["hidden_mse"] < 0.8 * images.var(0, correction=0).mean().item()
+    assert found.measures["loss"] == pytest.approx(found.measures["hidden_mse"])
