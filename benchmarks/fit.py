@@ -123,7 +123,7 @@ def our_session(task: str, folder: Path, *, epochs: int, name: str = "bench/fram
     else:
         data = read_dataset(name, root=folder / "sets")
     seeds = np.random.SeedSequence(0).spawn(3)
-    source = Source(data, validation=0.0625, split_seed=0, seed=seeds[0])
+    source = Source(data, validation=0.0625, split_seed=0, seed=seeds[0], epochs=1)
     device = torch.device("cpu")
     made = task_class(task)(source, config, device=device)
     out = Path(tempfile.mkdtemp(dir=folder))

@@ -44,13 +44,7 @@ class OfEpisodes(Task):
         self.data, self.config, self.device = source.data, config, device
         self.observation_space, self.action_space = self.data.observation_space, self.data.action_space
         self.env = self.data.env
-        settings = self.data.about.get("gymnast_env_settings", {})
-        self.env_settings = {
-            "env_options": json.dumps(settings.get("options") or {}),
-            "wrapper": list(settings.get("wrappers") or ()),
-            "max_episode_steps": settings.get("max_episode_steps"),
-            "frame_stack": settings.get("frame_stack", 1),
-        }
+        self.env_settings = env_settings(self.data)
         self.check_augment()
         self.train, self.validation = by_episode(self.data, validation=source.validation, seed=source.split_seed)
         self.test = self.validation
@@ -74,6 +68,17 @@ class OfEpisodes(Task):
         initialise(made[0], self.config.init, activation="relu", generator=self.generator)
         initialise(made[2], self.config.init, activation=None, generator=self.generator)
         return made
+
+
+def env_settings(data: EpisodeData) -> dict[str, Any]:
+    """Options under which the environment of the data gives such observations."""
+    settings = data.about.get("gymnast_env_settings", {})
+    return {
+        "env_options": json.dumps(settings.get("options") or {}),
+        "wrapper": list(settings.get("wrappers") or ()),
+        "max_episode_steps": settings.get("max_episode_steps"),
+        "frame_stack": settings.get("frame_stack", 1),
+    }
 
 
 def on(obs: Obs, device: torch.device) -> Obs:

@@ -98,13 +98,7 @@ class OfLabelled(Task):
         self.data, self.config, self.device = source.data, config, device
         self.observation_space = self.data.space
         self.check_augment()
-        splits = self.data.splits
-        if splits is None:
-            train, kept = by_example(len(self.data), validation=source.validation, seed=source.split_seed)
-            splits = {"train": train, "validation": kept}
-        self.train = splits["train"]
-        self.validation = splits.get("validation", self.train)  # never the test examples, which must choose nothing
-        self.test = splits.get("test", self.validation)
+        self.train, self.validation, self.test = splits_of(self.data, source)
         self.generator = torch.Generator().manual_seed(torch_seed(source.seed))
 
     def inputs(self, index: Tensor) -> Obs:
@@ -113,6 +107,16 @@ class OfLabelled(Task):
     def batch(self, index: Tensor) -> Examples:
         inputs, target = self.data.inputs[index], self.data.targets[index]
         return Examples(inputs.to(self.device), target.to(self.device))
+
+
+def splits_of(data: Labelled, source: Source) -> tuple[Tensor, Tensor, Tensor]:
+    """The examples for training, validation and the test, int64: the set's own splits, or drawn ones."""
+    splits = data.splits
+    if splits is None:
+        train, kept = by_example(len(data), validation=source.validation, seed=source.split_seed)
+        splits = {"train": train, "validation": kept}
+    validation = splits.get("validation", splits["train"])  # never the test examples, which must choose nothing
+    return splits["train"], validation, splits.get("test", validation)
 
 
 class Classify(OfLabelled):

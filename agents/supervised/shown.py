@@ -24,4 +24,12 @@ class Scatter:
     target: Tensor
 
 
-Shown: TypeAlias = ConfusionMatrix | Scatter
+@dataclass(frozen=True)
+class ImageGrid:
+    """Grey images [R, C, H, W] in rows and columns, and a title for each row or none; they share one scale."""
+
+    images: Tensor
+    titles: tuple[str, ...] = ()
+
+
+Shown: TypeAlias = ConfusionMatrix | Scatter | ImageGrid

@@ -17,7 +17,7 @@ class TaskEntry(NamedTuple):
     epochs: int
     """Passes over the data by default."""
     needs: str
-    """Kind of data: labelled, or episodes."""
+    """Kind of data: labelled, episodes, or either."""
 
 
 TASKS: dict[str, TaskEntry] = {
@@ -43,6 +43,7 @@ TASKS: dict[str, TaskEntry] = {
     "skip-gram": TaskEntry(
         "representation:SkipGram", "embeddings of Discrete states by what is visited near them", 20, "episodes"
     ),
+    "rbm": TaskEntry("energy:Machine", "restricted Boltzmann machines over observations, or a stack", 40, "either"),
 }
 
 

@@ -31,7 +31,7 @@ def read(task: str, options: FitOptions) -> Labelled | EpisodeData:
             raise ValueError(f"{task} needs a labelled data set, one of {', '.join(LABELLED)}; got env {options.env}")
         return recorded(options)
     if options.dataset in LABELLED:
-        if needs != "labelled":
+        if needs == "episodes":
             raise ValueError(f"{task} needs recorded episodes, and {options.dataset} is a labelled data set")
         return labelled(options.dataset, seed=options.splits_by)
     if needs == "labelled":

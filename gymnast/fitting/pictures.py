@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gymnast.agents.supervised.shown import ConfusionMatrix, Scatter, Shown
+from gymnast.agents.supervised.shown import ConfusionMatrix, ImageGrid, Scatter, Shown
 from gymnast.storage import metrics_log
 
 POINTS = 2_000
@@ -21,7 +21,10 @@ def draw(shown: Mapping[str, Shown], folder: Path) -> dict[str, Path]:
     """Write a PNG of each into the folder; returns the files by name. Raises OSError if one cannot be written."""
     files = {}
     for name, item in shown.items():
-        made = _confusion(item) if isinstance(item, ConfusionMatrix) else _scatter(item)
+        if isinstance(item, ConfusionMatrix):
+            made = _confusion(item)
+        else:
+            made = _grid(item) if isinstance(item, ImageGrid) else _scatter(item)
         files[name] = folder / f"{name}.png"
         made.savefig(files[name])
     return files
@@ -81,6 +84,22 @@ def _scatter(scatter: Scatter) -> Any:
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     axes.grid(alpha=0.3)
+    return made
+
+
+def _grid(grid: ImageGrid) -> Any:
+    images = grid.images.float().numpy()
+    rows, columns = images.shape[:2]
+    made = _figure((0.8 * columns + (0.9 if grid.titles else 0.2), 0.8 * rows + 0.2))
+    low, high = float(images.min()), float(images.max())
+    every = made.subplots(rows, columns, squeeze=False)
+    for row, column in np.ndindex(rows, columns):
+        axes = every[row, column]
+        axes.imshow(images[row, column], cmap="gray", vmin=low, vmax=high, interpolation="nearest")
+        axes.set_xticks([])
+        axes.set_yticks([])
+        if grid.titles and column == 0:
+            axes.set_ylabel(grid.titles[row], rotation=0, ha="right", va="center", fontsize=8)
     return made
 
 
