@@ -42,6 +42,7 @@ usage: gymnast COMMAND ...
   gymnast train AGENT --env ID [options]       train an agent and write a run folder
   gymnast fit TASK --dataset NAME [options]    fit a network to data and write a run folder
   gymnast probe RUN_OR_NETWORK --env ID        fit linear probes on frozen features
+  gymnast hopfield [--dataset NAME]            store patterns in a Hopfield network and recall them
   gymnast resume RUN [--steps N]               resume a run from its last checkpoint
   gymnast evaluate RUN_OR_CHECKPOINT           play episodes with the trained agent
   gymnast record RUN_OR_random --dataset NAME  play and write a data set
@@ -337,10 +338,17 @@ def _probe(words: list[str]) -> int:
     return probe.probe(words)
 
 
+def _hopfield(words: list[str]) -> int:
+    from gymnast.cli import hopfield
+
+    return hopfield.hopfield(words)
+
+
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "train": _train,
     "fit": _fit,
     "probe": _probe,
+    "hopfield": _hopfield,
     "resume": _resume,
     "evaluate": _evaluate,
     "record": _record,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,18 @@ def curve(folder: Path, metric: str) -> Path:
     made.legend(loc="outside lower center", ncols=2)
     made.savefig(folder / "curve.png")
     return folder / "curve.png"
+
+
+def line(points: Sequence[tuple[float, float]], file: Path, *, labels: tuple[str, str]) -> Path:
+    """Write a PNG of points (x, y) on a line, with the labels of both axes. Raises OSError."""
+    made = _figure((6, 4))
+    axes = made.add_subplot()
+    axes.plot(*zip(*sorted(points), strict=True), "o-", markersize=3)
+    axes.set_xlabel(labels[0])
+    axes.set_ylabel(labels[1])
+    axes.grid(alpha=0.3)
+    made.savefig(file)
+    return file
 
 
 def _confusion(matrix: ConfusionMatrix) -> Any:

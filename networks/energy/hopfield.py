@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
@@ -121,32 +121,44 @@ def corrupted(states: Tensor, share: float, generator: torch.Generator) -> Tenso
     return states.scatter(1, chosen, -states.gather(1, chosen))
 
 
-def recall_errors(
-    units: int,
-    loads: list[float],
+class Recall(NamedTuple):
+    """Patterns and what a network made of corrupted ones, each [P, N] of -1 and 1."""
+
+    stored: Tensor
+    corrupted: Tensor
+    recalled: Tensor
+
+    @property
+    def error(self) -> float:
+        """Share of wrong units after recall."""
+        return float((self.recalled != self.stored).double().mean())
+
+    @property
+    def exact(self) -> float:
+        """Share of patterns without a wrong unit after recall."""
+        return float((self.recalled == self.stored).all(1).double().mean())
+
+
+def recall(
+    patterns: Tensor,
     generator: torch.Generator,
     *,
     rule: Rule = "hebb",
     order: Order = "asynchronous",
     noise: float = 0.0,
     sweeps: int = 100,
-) -> list[float]:
-    """Share of wrong units after recall from patterns with `noise` of their units flipped, for each load.
+) -> Recall:
+    """Store patterns [P, N] in a network, flip the share `noise` of the units of each, and recall them.
 
-    A load is the number of stored random patterns in units of N: in theory about 0.138 can be recalled with 1.6% of
-    wrong units, and the error jumps above that (Amit, Gutfreund & Sompolinsky 1985).
-
-    Raises:
-        ValueError: a load that is not positive, or as `Hopfield` does.
+    Of P random patterns up to about 0.138 N can be recalled by Hebb's rule, with 1.6% of wrong units at that limit and
+    many more above it (Amit, Gutfreund & Sompolinsky 1985). Raises ValueError as `Hopfield` does.
     """
-    if not min(loads, default=0.0) > 0.0:
-        raise ValueError(f"loads must be numbers > 0, got {loads}")
-    errors = []
-    for load in loads:
-        network = Hopfield(units)
-        shape = max(round(load * units), 1), units
-        patterns = torch.randint(2, shape, generator=generator).float() * 2 - 1
-        network.store(patterns, rule)
-        recalled = network.recall(corrupted(patterns, noise, generator), generator, order=order, sweeps=sweeps)
-        errors.append(float((recalled != patterns).double().mean()))
-    return errors
+    network = Hopfield(patterns.shape[1])
+    network.store(patterns, rule)
+    start = corrupted(patterns, noise, generator)
+    return Recall(patterns, start, network.recall(start, generator, order=order, sweeps=sweeps))
+
+
+def random_patterns(number: int, units: int, generator: torch.Generator) -> Tensor:
+    """Patterns [number, units] of independent units, -1 or 1 with equal chance."""
+    return torch.randint(2, (number, units), generator=generator).float() * 2 - 1
