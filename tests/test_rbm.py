@@ -146,7 +146,7 @@ def test_score_matching_equals_derivatives_by_autograd() -> None:
     score = torch.autograd.functional.jacobian(log_density, point)
     hessian = torch.autograd.functional.hessian(log_density, point).view(3, 3)
     naive = (score.square().sum() / 2 + hessian.trace()) / 3
-    assert float(rbm.score_matching(point)) == pytest.approx(float(naive), abs=1e-5)
+    assert rbm.score_matching(point).item() == pytest.approx(naive.item(), abs=1e-5)
 
 
 def test_units_of_the_other_kind_are_refused() -> None:

@@ -43,6 +43,9 @@ TASKS: dict[str, TaskEntry] = {
     "skip-gram": TaskEntry(
         "representation:SkipGram", "embeddings of Discrete states by what is visited near them", 20, "episodes"
     ),
+    "boltzmann": TaskEntry(
+        "boltzmann:BoltzmannMachine", "a Boltzmann machine of at most 16 units over zeros and ones", 40, "either"
+    ),
     "rbm": TaskEntry("energy:Machine", "restricted Boltzmann machines over observations, or a stack", 40, "either"),
 }
 
