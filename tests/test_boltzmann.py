@@ -111,6 +111,7 @@ def test_parity_needs_hidden_units(tmp_path: Path, bits: None) -> None:
     assert hidden["log_likelihood"] > -math.log(4) - 0.1
 
 
+@pytest.mark.slow
 def test_gibbs_samples_learn_nearly_as_well_and_the_same_every_time(tmp_path: Path, bits: None) -> None:
     config = BoltzmannConfig(learning_rate=0.05, hidden_sizes=(4,), loss="gibbs")
     runs = [fit("boltzmann", options(tmp_path, name=str(n), epochs=150), config) for n in range(2)]

@@ -9,15 +9,17 @@ from gymnast.networks.energy.states import LARGEST, states
 
 
 class Boltzmann(nn.Module):
-    """Binary units s with energy -b s - s J s / 2, J symmetric: V visible ones first, then H hidden ones (Ackley,
-    Hinton & Sejnowski 1985).
+    """Binary units s with energy -b s - s J s / 2 (Ackley, Hinton & Sejnowski 1985).
 
-    Every unit is connected to every other. Of a Boltzmann machine with hidden units the states of the visible ones have
-    the sum of the probabilities over the hidden ones.
+    J is symmetric and connects every unit with every other. V visible units come first, then H hidden ones, over which
+    the probability of a visible state is a sum.
 
     Raises:
         ValueError: no visible units, a negative number of hidden ones, or more than `LARGEST` units.
     """
+
+    rows: Tensor
+    every: Tensor
 
     def __init__(self, visible: int, hidden: int = 0, *, generator: torch.Generator) -> None:
         super().__init__()
@@ -31,9 +33,7 @@ class Boltzmann(nn.Module):
         self.pairs = nn.Parameter(0.1 * torch.randn(units * (units - 1) // 2, generator=generator))
         """J above its diagonal, row by row."""
         self.bias = nn.Parameter(torch.zeros(units))
-        self.rows: Tensor
         self.register_buffer("rows", torch.triu_indices(units, units, 1), persistent=False)
-        self.every: Tensor
         self.register_buffer("every", states(units, dtype=torch.float32), persistent=False)
 
     @property
