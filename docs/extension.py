@@ -32,6 +32,7 @@ from gymnast.reports.report import ReportOptions
 from gymnast.settings import agents, options
 from gymnast.settings.fit_options import FitOptions
 from gymnast.settings.flags import Flag, flags_of
+from gymnast.settings.hopfield_options import HopfieldOptions
 from gymnast.settings.presets import PRESETS
 from gymnast.settings.probe_options import ProbeOptions
 from gymnast.settings.record_options import RecordOptions
@@ -50,6 +51,7 @@ COMMANDS: dict[str, tuple[type[Any], ...]] = {
     "train": (options.TrainOptions, options.PresetOptions),
     "populations": (options.PopulationOptions,),
     "probe": (ProbeOptions,),
+    "hopfield": (HopfieldOptions,),
     "resume": (options.ResumeOptions,),
     "evaluate": (options.EvaluateOptions,),
     "record": (RecordOptions,),

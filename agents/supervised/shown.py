@@ -31,6 +31,13 @@ class Grid:
     images: Tensor
     rows: tuple[str, ...]
 
+    @staticmethod
+    def grey(images: Tensor, rows: tuple[str, ...]) -> Grid:
+        """Of numbers [R, N, H, W], the smallest of which becomes black and the largest white."""
+        low, high = images.min(), images.max()
+        scaled = (images - low) / (high - low).clamp(min=1e-12)
+        return Grid(scaled.unsqueeze(-1).expand(*images.shape, 3), rows)
+
 
 @dataclass(frozen=True)
 class Bars:
@@ -41,4 +48,13 @@ class Bars:
     ylabel: str
 
 
-Shown: TypeAlias = ConfusionMatrix | Scatter | Grid | Bars
+@dataclass(frozen=True)
+class Line:
+    """Points (x, y), from left to right, and what they are."""
+
+    points: tuple[tuple[float, float], ...]
+    xlabel: str
+    ylabel: str
+
+
+Shown: TypeAlias = ConfusionMatrix | Scatter | Grid | Bars | Line

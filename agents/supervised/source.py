@@ -21,5 +21,7 @@ class Source:
     split_seed: int
     seed: np.random.SeedSequence
     """Of the initial weights and other random choices."""
+    epochs: int
+    """Passes over the training data."""
     teacher: Agent | None = None
     """An agent whose actions or distribution are learned, instead of those of the data."""

@@ -48,7 +48,10 @@ TASKS: dict[str, TaskEntry] = {
 }
 
 
-MODELS = {"autoencoder": "a network that encodes observations, and one that restores them"}
+MODELS = {
+    "autoencoder": "a network that encodes observations, and one that restores them",
+    "energy": "energies of observations and hidden units, low where they are likely",
+}
 """The models of `gymnast pretrain`, which need no labels."""
 AUTOENCODERS = {
     "convolutional": (
@@ -64,10 +67,15 @@ AUTOENCODERS = {
     "masked": ("masked:Masked", 20, "restores hidden patches of images from the others"),
     "variational": ("variational:Variational", 40, "a distribution over codes and observations, to draw samples from"),
 }
-TASKS |= {
-    f"autoencoder-{kind}": TaskEntry(f"autoencoders.{path}", text, epochs, "observations", "autoencoder")
-    for kind, (path, epochs, text) in AUTOENCODERS.items()
+ENERGY = {
+    "rbm": ("rbm:Machine", 40, "restricted Boltzmann machines, one or a stack, as an encoder"),
+    "boltzmann": ("boltzmann:BoltzmannMachine", 40, "a Boltzmann machine of a few units, over zeros and ones"),
 }
+for _model, _package, _kinds in (("autoencoder", "autoencoders", AUTOENCODERS), ("energy", "energy", ENERGY)):
+    TASKS |= {
+        f"{_model}-{kind}": TaskEntry(f"{_package}.{path}", text, epochs, "observations", _model)
+        for kind, (path, epochs, text) in _kinds.items()
+    }
 
 
 def kinds_of(model: str) -> dict[str, TaskEntry]:

@@ -22,6 +22,7 @@ usage: gymnast COMMAND ...
   gymnast fit TASK --dataset NAME [options]    fit a network to data and write a run folder
   gymnast pretrain MODEL --kind KIND --env ID  fit a model of observations, without labels
   gymnast probe RUN_OR_NETWORK --env ID        fit linear probes on frozen features
+  gymnast hopfield [--dataset NAME]            store patterns in a Hopfield network and recall them
   gymnast resume RUN [--steps N]               resume a run from its last checkpoint
   gymnast evaluate RUN_OR_CHECKPOINT           play episodes with the trained agent
   gymnast record RUN_OR_random --dataset NAME  play and write a data set
@@ -43,6 +44,7 @@ COMMANDS = {
     "fit": ("fit", "fit"),
     "pretrain": ("fit", "pretrain"),
     "probe": ("probe", "probe"),
+    "hopfield": ("hopfield", "hopfield"),
     "resume": ("runs", "resume"),
     "evaluate": ("runs", "evaluate"),
     "record": ("record", "record"),

@@ -71,6 +71,7 @@ class Parts:
             validation=options.validation,
             split_seed=options.splits_by,
             seed=network_seed,
+            epochs=options.epochs or TASKS[name].epochs,
             teacher=teacher,
         )
         task: Task = task_class(name)(source, config, device=device)

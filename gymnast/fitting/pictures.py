@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gymnast.agents.supervised.shown import Bars, ConfusionMatrix, Grid, Scatter, Shown
+from gymnast.agents.supervised.shown import Bars, ConfusionMatrix, Grid, Line, Scatter, Shown
 from gymnast.storage import metrics_log
 
 POINTS = 2_000
@@ -54,7 +54,9 @@ def _made(item: Shown) -> Any:
         return _confusion(item)
     if isinstance(item, Grid):
         return _grid(item)
-    return _bars(item) if isinstance(item, Bars) else _scatter(item)
+    if isinstance(item, Scatter):
+        return _scatter(item)
+    return _bars(item) if isinstance(item, Bars) else _line(item)
 
 
 def _confusion(matrix: ConfusionMatrix) -> Any:
@@ -117,6 +119,16 @@ def _bars(bars: Bars) -> Any:
     axes.bar(range(len(bars.numbers)), bars.numbers.numpy(), width=1.0)
     axes.set_xlabel(bars.xlabel)
     axes.set_ylabel(bars.ylabel)
+    axes.grid(alpha=0.3)
+    return made
+
+
+def _line(line: Line) -> Any:
+    made = _figure((6, 4))
+    axes = made.add_subplot()
+    axes.plot(*zip(*line.points, strict=True), "o-", markersize=3)
+    axes.set_xlabel(line.xlabel)
+    axes.set_ylabel(line.ylabel)
     axes.grid(alpha=0.3)
     return made
 

@@ -106,6 +106,8 @@ def read_encoder(path: str | Path) -> Encoder:
 def _fitted(about: About, state: dict[str, Any], space: gym.Space[Any], source: str) -> Encoder:
     """The encoder of a fitted network, whose config describes the backbone directly."""
     config = about.config
+    if "backbone" not in state:
+        raise UsageError(f"encoder {source} fits {config['task']}, which has no backbone")
     name, sizes = _name(config["network"], space), config["hidden_sizes"]
     layers = Layers(
         default_sizes_of(name) if sizes is None else tuple(sizes), config["activation"], config["layer_norm"]

@@ -1,0 +1,1 @@
+"""Energy models of observations."""
