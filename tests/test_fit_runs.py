@@ -19,7 +19,7 @@ from torch import Tensor
 
 import gymnast.fitting.fit
 from gymnast.agents.supervised.labelled import Classify, ClassifyConfig
-from gymnast.agents.supervised.table import TASKS
+from gymnast.agents.supervised.table import of_fit
 from gymnast.cli.main import main
 from gymnast.errors import UsageError
 from gymnast.fitting.evaluate import evaluate
@@ -392,7 +392,7 @@ BESIDE = {
 """Options without which another one has no effect, and is refused."""
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", of_fit())
 def test_every_option_of_a_task_changes_its_resolved_options(task: str) -> None:
     """Row 35: every option arrives, and changes nothing but what it names."""
     for name, flag in fit_flags(task).items():

@@ -141,13 +141,14 @@ def test_the_command_stores_frames_and_codes(
     found = json.loads(capsys.readouterr().out)
     assert (found["units"], set(found["files"])) == (64, {"recall", "numbers"})
     assert found["stored"][0]["error"] < 0.05
-    assert main(["fit", "rbm", "--dataset", "digits", "--epochs", "1", "--hidden-sizes", "32", "--name", "r"]) == 0
+    rbm = ["pretrain", "energy", "--kind", "rbm", "--dataset", "digits"]
+    assert main([*rbm, "--epochs", "1", "--hidden-sizes", "32", "--name", "r"]) == 0
     capsys.readouterr()
-    assert main(["hopfield", "--dataset", "digits", "--encoder", "runs/digits/rbm/r", "--json"]) == 0
+    assert main(["hopfield", "--dataset", "digits", "--encoder", "runs/digits/energy-rbm/r", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["units"] == 32
     assert main(["hopfield", "--env", "gymnast/Catch-v0", "--env-steps", "200", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["units"] == 50
-    assert main(["hopfield", "--env", "CartPole-v1", "--env-steps", "50", "--encoder", "runs/digits/rbm/r"]) == 2
+    assert main(["hopfield", "--env", "CartPole-v1", "--env-steps", "50", "--encoder", "runs/digits/energy-rbm/r"]) == 2
     assert "reads uint8 [8, 8, 1], and the data have float32 [4]" in capsys.readouterr().err
 
 

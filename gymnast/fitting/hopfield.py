@@ -149,7 +149,7 @@ def _written(result: HopfieldResult, last: Recall, layout: Layout | None, out: P
         files = pictures.draw(shown, out)
         files["numbers"] = out / "hopfield.json"
         done = HopfieldResult(result.units, result.stored, files)
-        files["numbers"].write_text(json.dumps(done.as_json(), indent=2) + "\n", encoding="utf-8")
+        files["numbers"].write_text(json.dumps(done.as_json(), indent=2) + "\n", encoding="utf-8", newline="\n")
     except OSError as error:
         raise RunError(f"out {out}: {first_line(error)}") from None
     return done

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gymnast.agents.supervised.config import FitConfig
-from gymnast.agents.supervised.table import MODELS, TASKS, config_class, kinds_of, of_fit
+from gymnast.agents.supervised.table import MODELS, config_class, kinds_of, of_fit
 from gymnast.errors import UsageError, nearest
 from gymnast.settings import flags
 from gymnast.settings.fit_options import FitOptions
@@ -35,10 +35,10 @@ def fit_flags(task: str) -> dict[str, flags.Flag]:
     """Every flag of `gymnast fit TASK`; UsageError for an unknown task."""
     names = of_fit()
     if task not in names:
-        if task in TASKS:
-            model = TASKS[task].model
+        for model in MODELS:
             kind = task.removeprefix(f"{model}-")
-            raise UsageError(f"{task} is a model without labels: gymnast pretrain {model} --kind {kind}")
+            if kind in kinds_of(model):
+                raise UsageError(f"{task} is a model without labels: gymnast pretrain {model} --kind {kind}")
         raise UsageError(f"unknown task {task!r}; choose from {', '.join(names)}{nearest(task, names)}")
     return _flags(task)
 

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from gymnast.agents.base import Metrics
 from gymnast.agents.supervised.autoencoders.config import AutoencoderConfig, check_numbers
-from gymnast.agents.supervised.observations import Observations
 from gymnast.agents.supervised.autoencoders.plain import Autoencoder
+from gymnast.agents.supervised.observations import Observations
 from gymnast.agents.supervised.task import Outputs
 from gymnast.networks.autoencoders.contractive import contraction
 from gymnast.networks.autoencoders.target import Target

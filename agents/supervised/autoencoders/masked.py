@@ -9,8 +9,8 @@ from torch import Tensor
 
 from gymnast.agents.base import Metrics
 from gymnast.agents.supervised.autoencoders.config import AutoencoderConfig
-from gymnast.agents.supervised.observations import Observations
 from gymnast.agents.supervised.autoencoders.plain import Autoencoder
+from gymnast.agents.supervised.observations import Observations
 from gymnast.agents.supervised.task import Outputs
 from gymnast.networks.autoencoders.masked import hidden_patches
 from gymnast.networks.autoencoders.target import Target

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from gymnast.agents.base import Metrics
 from gymnast.agents.supervised.autoencoders.config import AutoencoderConfig
-from gymnast.agents.supervised.observations import Observations, OfObservations
 from gymnast.agents.supervised.autoencoders.tiles import tiles
+from gymnast.agents.supervised.observations import Observations, OfObservations
 from gymnast.agents.supervised.shown import Bars, Grid, Scatter, Shown
 from gymnast.agents.supervised.source import Source
 from gymnast.agents.supervised.task import FitNetwork, Outputs, linear_head, ready

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from gymnast.agents.base import Metrics
 from gymnast.agents.supervised.autoencoders.config import AutoencoderConfig, check_numbers
-from gymnast.agents.supervised.observations import Observations
 from gymnast.agents.supervised.autoencoders.plain import Autoencoder, used
+from gymnast.agents.supervised.observations import Observations
 from gymnast.agents.supervised.task import Outputs, linear_head
 from gymnast.networks.autoencoders.outputs import DISTRIBUTIONS, Output
 from gymnast.networks.autoencoders.variational import Normal, Progress, freed, importance_weighted

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from gymnast.agents.base import Metrics
 from gymnast.agents.supervised.autoencoders.config import AutoencoderConfig, check_numbers
-from gymnast.agents.supervised.observations import Observations
 from gymnast.agents.supervised.autoencoders.plain import SHOWN, Autoencoder
+from gymnast.agents.supervised.observations import Observations
 from gymnast.agents.supervised.shown import Bars, Shown
 from gymnast.agents.supervised.task import Outputs, linear_head
 from gymnast.networks.autoencoders.quantise import Quantiser
