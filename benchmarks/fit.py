@@ -274,7 +274,7 @@ def peak(folder: Path) -> dict[str, float]:
     order = session._order()[:1_500]
     began = time.perf_counter()
     for index in order:
-        session.update(session.task.batch(index), None)
+        session.learners[0].update(session.task.batch(index), None)
     seconds = time.perf_counter() - began
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     kilobytes = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))

@@ -18,6 +18,7 @@ from gymnast.cli.main import main
 from gymnast.errors import UsageError
 from gymnast.fitting.evaluate import evaluate
 from gymnast.fitting.fit import FitResult, fit, resume
+from gymnast.fitting.learner import Learner
 from gymnast.fitting.optimisation import batches
 from gymnast.fitting.session import FitSession
 from gymnast.replay.datasets.labelled import Labelled
@@ -135,18 +136,19 @@ def test_patience_stops_early_and_the_best_network_is_kept(tmp_path: Path) -> No
 
 def test_the_average_is_the_exponential_one_of_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[torch.Tensor] = []
-    after = FitSession._after_update
+    learn = Learner.learn
     last: dict[str, torch.Tensor] = {}
 
-    def watched(self: FitSession, metrics: Any) -> None:
+    def watched(self: Learner, batch: object, updates: int) -> Any:
+        assert self.average is not None
         if not seen:
-            assert self.average is not None
             seen.append(self.average.state())
-        after(self, metrics)
+        metrics = learn(self, batch, updates)
         seen.append(self.weights.data.clone())
-        last["average"] = self.average.state()  # type: ignore[union-attr]
+        last["average"] = self.average.state()
+        return metrics
 
-    monkeypatch.setattr(FitSession, "_after_update", watched)
+    monkeypatch.setattr(Learner, "learn", watched)
     config = ClassifyConfig(network="mlp", hidden_sizes=(8,), average=0.8)
     result = fit("classify", options(tmp_path, epochs=1), config)
     expected = seen[0]

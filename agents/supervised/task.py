@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -24,6 +25,18 @@ from gymnast.networks.modes import acting, has_dropout, with_dropout
 
 Outputs = dict[str, Tensor]
 """What an evaluation keeps of a batch: tensors whose first axis is the examples."""
+
+
+@dataclass(frozen=True)
+class Player:
+    """A network that learns from a loss of its own, with an optimizer of its own."""
+
+    name: str
+    network: nn.Module
+    loss: Callable[[Any, torch.Generator], tuple[Tensor, Metrics]]
+    learning_rate: float
+    every: int = 1
+    """It learns at every so many updates of the run."""
 
 
 class FitNetwork(nn.Module):
@@ -89,6 +102,10 @@ class Task(ABC):
     @abstractmethod
     def measures(self, outputs: Outputs) -> dict[str, float]:
         """Numbers of an evaluation from everything that was kept, `metric` among them."""
+
+    def players(self) -> tuple[Player, ...]:
+        """The networks that learn, in the order of their steps within an update: one, unless a task says otherwise."""
+        return (Player("network", self.network, self.loss, self.config.learning_rate),)
 
     def agent(self) -> Agent | None:
         """The agent whose network is fitted, if the task fits a policy."""

@@ -120,9 +120,9 @@ def resume(
 def _check_goes_on(path: Path, parts: Parts, state: FitState, *, before: FitOptions) -> None:
     """ValueError if nothing is left to do, or if more epochs do not fit the run."""
     options, schedule = parts.options, parts.config.schedule
-    if parts.optimisation.total < state.updates:
+    if parts.total < state.updates:
         raise ValueError(f"epochs must be at least {state.epoch + bool(state.position)}, which {path} has begun")
-    if options.epochs != before.epochs and parts.optimisation.schedule.spans_run:
+    if options.epochs != before.epochs and any(made.schedule.spans_run for made in parts.optimisations):
         raise ValueError(f"epochs of {path} cannot change: its schedule {schedule} ends with the last of them")
     if not _has_final(path):
         return
@@ -130,7 +130,7 @@ def _check_goes_on(path: Path, parts: Parts, state: FitState, *, before: FitOpti
         raise ValueError(f"{path} has finished: {state.since_best:,} evaluations in a row were no better (patience)")
     if options.updates is not None and state.updates >= options.updates:
         raise ValueError(f"{path} has finished its {options.updates:,} updates")
-    if state.updates >= parts.optimisation.total:
+    if state.updates >= parts.total:
         raise ValueError(f"{path} has finished its {parts.epochs:,} epochs; --epochs with a larger number goes on")
 
 

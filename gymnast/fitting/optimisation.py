@@ -1,4 +1,4 @@
-"""How the network of a task learns: its weights, optimizer and schedule, and the number of updates."""
+"""How a network of a task learns: its weights, optimizer and schedule, and the number of updates."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from gymnast.agents.optim import optimizers
 from gymnast.agents.supervised.config import FitConfig, as_object
 from gymnast.agents.supervised.schedules import Schedule
-from gymnast.agents.supervised.task import Task
+from gymnast.agents.supervised.task import Player, Task
 from gymnast.networks.fast.flat import FlatParameters
 
 
@@ -21,30 +21,35 @@ class Optimisation:
     weights: FlatParameters
     optimizer: torch.optim.Optimizer
     schedule: Schedule
-    total: int
-    """All updates of the run."""
 
     @staticmethod
-    def of(task: Task, config: FitConfig, *, epochs: int, updates: int | None) -> Optimisation:
-        """For passes over the training data, or at most that number of updates; ValueError in one line."""
-        total = epochs * len(batches(torch.arange(len(task.train)), config.batch_size))
-        total = total if updates is None else min(total, updates)
-        weights = FlatParameters(task.network)
+    def of(player: Player, config: FitConfig, *, updates: int, largest: bool) -> Optimisation:
+        """For a run of so many updates; ValueError in one line.
+
+        `largest` is whether a larger measure of the task is better.
+        """
+        weights = FlatParameters(player.network)
         more = as_object("optimizer_options", config.optimizer_options)
         if config.weight_decay:
             more = {"weight_decay": config.weight_decay, **more}
         try:
-            optimizer = optimizers.build(config.optimizer, weights.parameter, lr=config.learning_rate, more=more)
+            optimizer = optimizers.build(config.optimizer, weights.parameter, lr=player.learning_rate, more=more)
         except (TypeError, ValueError) as error:
             raise ValueError(f"optimizer {config.optimizer}: {error}") from error
         schedule = Schedule(
             config.schedule,
             optimizer,
             options=as_object("schedule_options", config.schedule_options),
-            updates=total,
-            largest=task.largest,
+            updates=updates // player.every,
+            largest=largest,
         )
-        return Optimisation(weights, optimizer, schedule, total)
+        return Optimisation(weights, optimizer, schedule)
+
+
+def total_updates(task: Task, config: FitConfig, *, epochs: int, updates: int | None) -> int:
+    """Updates of passes over the training data, or at most that number."""
+    total = epochs * len(batches(torch.arange(len(task.train)), config.batch_size))
+    return total if updates is None else min(total, updates)
 
 
 def batches(index: Tensor, size: int) -> list[Tensor]:

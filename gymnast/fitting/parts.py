@@ -12,14 +12,14 @@ import numpy as np
 import torch
 
 from gymnast.agents.base import ConfiguredAgent
-from gymnast.agents.optim import optimizers
 from gymnast.agents.supervised.config import FitConfig
 from gymnast.agents.supervised.source import Source
 from gymnast.agents.supervised.table import TASKS, task_class
 from gymnast.agents.supervised.task import FitNetwork, Task
-from gymnast.errors import first_line, nearest
+from gymnast.errors import nearest
 from gymnast.fitting import data
-from gymnast.fitting.optimisation import Optimisation
+from gymnast.fitting.learner import restore
+from gymnast.fitting.optimisation import Optimisation, total_updates
 from gymnast.fitting.state import FitState
 from gymnast.machine import limit_threads, pick_device
 from gymnast.replay.datasets.episodes import EpisodeData
@@ -50,7 +50,10 @@ class Parts:
     """Of augmentation and of torch's own generator."""
     epochs: int
     """Passes over the training data."""
-    optimisation: Optimisation
+    total: int
+    """All updates of the run."""
+    optimisations: tuple[Optimisation, ...]
+    """Of each player of the task."""
     data: Labelled | EpisodeData
 
     @staticmethod
@@ -77,19 +80,15 @@ class Parts:
         task: Task = task_class(name)(source, config, device=device)
         data.check(task, options)
         epochs = options.epochs or TASKS[name].epochs
-        optimisation = Optimisation.of(task, config, epochs=epochs, updates=options.updates)
-        return Parts(name, options, config, task, device, order, noise, epochs, optimisation, source.data)
+        total = total_updates(task, config, epochs=epochs, updates=options.updates)
+        made = tuple(Optimisation.of(one, config, updates=total, largest=task.largest) for one in task.players())
+        return Parts(name, options, config, task, device, order, noise, epochs, total, made, source.data)
 
     def restore(self, state: FitState) -> None:
-        """Restore the network, its optimizer and schedule; ValueError if the state is of another network."""
+        """Restore the network, its optimizers and schedules; ValueError if the state is of another network."""
         load_network(self.task, state.network)
-        made = self.optimisation
-        try:
-            optimizers.load_state(made.optimizer, state.optimizer, made.weights)
-        except (KeyError, RuntimeError) as error:
-            raise ValueError(f"the checkpoint's optimizer does not fit the network: {first_line(error)}") from error
-        if state.schedule:
-            made.schedule.load_state_dict(state.schedule)
+        for made, learner in zip(self.optimisations, state.learners, strict=True):
+            restore(made, learner)
 
     @property
     def about_data(self) -> str:

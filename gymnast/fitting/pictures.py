@@ -32,9 +32,14 @@ def curve(folder: Path, metric: str) -> Path:
     rows = metrics_log.read(folder / "metrics.jsonl")
     made = _figure((8, 4.5))
     axes = made.add_subplot()
-    fitted = [(row["update"], row["loss"]) for row in rows if row["kind"] == "fit" and row["loss"] is not None]
-    if fitted:
-        axes.plot(*zip(*fitted, strict=True), color="C0", alpha=0.7, label="training loss")
+    fitted = [row for row in rows if row["kind"] == "fit"]
+    names = [name for row in fitted[:1] for name in row]
+    losses = ["loss"] if "loss" in names else [name for name in names if name.endswith("_loss")]
+    for number, name in enumerate(losses):
+        points = [(row["update"], row[name]) for row in fitted if row.get(name) is not None]
+        axes.plot(
+            *zip(*points, strict=True), color=f"C{2 * number}", alpha=0.7, label=f"training {name.replace('_', ' ')}"
+        )
     axes.set_xlabel("updates")
     axes.set_ylabel("loss")
     measured = [(row["update"], row[metric]) for row in rows if row["kind"] == "eval" and row[metric] is not None]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 from time import perf_counter
 
@@ -12,12 +12,9 @@ import torch
 from torch import Tensor
 
 from gymnast.agents.base import Metrics, torch_seed
-from gymnast.agents.optim import optimizers
-from gymnast.agents.optim.regularise import regulariser
-from gymnast.agents.optim.update import Update
 from gymnast.errors import RunError
 from gymnast.fitting import state as last_state
-from gymnast.fitting.average import Average
+from gymnast.fitting.learner import Learner
 from gymnast.fitting.measured import measured
 from gymnast.fitting.optimisation import batches
 from gymnast.fitting.parts import Parts, network_state
@@ -39,24 +36,23 @@ class FitSession:
 
     def __init__(self, parts: Parts, path: Path, *, panel: Panel, writers: Writers) -> None:
         self.parts, self.task, self.path, self.panel, self.writers = parts, parts.task, path, panel, writers
-        config = parts.config
         self.interrupts = Interrupts()
         self.saves = Saves(panel)
         self.metrics = MetricsLog(path / "metrics.jsonl")
         self.timing = MetricsLog(path / "timing.jsonl")
-        made = parts.optimisation
-        self.weights, self.optimizer, self.schedule = made.weights, made.optimizer, made.schedule
-        self.total = made.total
-        self.update = Update(
-            self._loss,
-            self.weights,
-            self.optimizer,
-            max_grad_norm=config.max_grad_norm,
-            max_grad_value=None,
-            regulariser=regulariser(config, self.weights),
-        )
-        self.average = Average(self.weights, config.average) if config.average else None
+        self.total = parts.total
         self.generator = torch.Generator(parts.device).manual_seed(torch_seed(parts.noise))
+        players = self.task.players()
+        self.learners = [
+            Learner(
+                player,
+                made,
+                parts.config,
+                generator=self.generator,
+                prefix="" if len(players) == 1 else f"{player.name}_",
+            )
+            for player, made in zip(players, parts.optimisations, strict=True)
+        ]
         self.epoch = self.position = self.updates = self.since_best = 0
         self.best: float | None = None
         self.tie = math.inf
@@ -65,13 +61,9 @@ class FitSession:
         self.shown: dict[str, float] = {}
         self.seconds = {"data": 0.0, "learn": 0.0, "evaluate": 0.0}
         self._sums: dict[str, Tensor] = {}
-        self._summed = 0
+        self._counts: dict[str, int] = {}
         self._before = 0.0
         self._saved_at = -math.inf
-
-    def _loss(self, batch: object, noise: Tensor | None) -> tuple[Tensor, Tensor, Metrics]:
-        loss, metrics = self.task.loss(batch, self.generator)
-        return loss, loss, {"loss": loss, **metrics}
 
     @property
     def finished(self) -> bool:
@@ -96,7 +88,9 @@ class FitSession:
             began = perf_counter()
             batch = self.task.batch(index)
             got = perf_counter()
-            _, metrics = self.update(batch, None)
+            metrics: Metrics = {}
+            for learner in self.learners:
+                metrics |= learner.learn(batch, self.updates + 1)
             self._after_update(metrics)
             ended = perf_counter()
             self.seconds["data"] += got - began
@@ -114,13 +108,10 @@ class FitSession:
     def _after_update(self, metrics: Metrics) -> None:
         self.updates += 1
         self.position += 1
-        self.schedule.update(self.updates)
-        if self.average is not None:
-            self.average.follow()
         for name, value in metrics.items():
             value = value.detach()
             self._sums[name] = self._sums[name] + value if name in self._sums else value
-        self._summed += 1
+            self._counts[name] = self._counts.get(name, 0) + 1
         if self.updates % self.parts.options.log_every == 0:
             self.log()
 
@@ -136,27 +127,29 @@ class FitSession:
     def log(self) -> None:
         """One record of the losses since the last one, if there were updates."""
         self._check_finite()
-        if not self._summed:
+        if not self._sums:
             return
-        self.shown = {name: value.item() / self._summed for name, value in self._sums.items()}
-        values = {**self.shown, "learning_rate": float(self.optimizer.param_groups[0]["lr"])}
+        self.shown = {name: value.item() / self._counts[name] for name, value in self._sums.items()}
+        values = {**self.shown, **{f"{one.prefix}learning_rate": one.learning_rate for one in self.learners}}
         self.metrics.write({"kind": "fit", "update": self.updates, "epoch": self.epoch, **values})
         self.writers.scalars(self.updates, {f"fit/{name}": value for name, value in values.items()})
-        self._sums, self._summed = {}, 0
+        self._sums, self._counts = {}, {}
 
     def _check_finite(self) -> None:
         """RunError if a loss or a weight is infinite or not a number; the last checkpoint is an earlier one."""
         for name, value in self._sums.items():
             if not bool(torch.isfinite(value).all()):
                 raise RunError(f"{name} is not finite by update {self.updates:,}; the last checkpoint is kept")
-        if not bool(torch.isfinite(self.weights.data).all()):
+        if not all(bool(torch.isfinite(one.weights.data).all()) for one in self.learners):
             raise RunError(f"weights are not finite by update {self.updates:,}; the last checkpoint is kept")
 
     def evaluate(self) -> None:
         """Measure the network on the validation examples, keep it if it is the best one, and save the run."""
         began = perf_counter()
         self.log()
-        with self.kept_weights():
+        with ExitStack() as stack:
+            for learner in self.learners:
+                stack.enter_context(learner.kept_weights())
             values, _ = measured(self.task, self.task.validation, self.parts.config.batch_size)
             score = values[self.task.metric]
             if self._is_better(score, values.get("loss", 0.0)):
@@ -165,7 +158,8 @@ class FitSession:
             else:
                 self.since_best += 1
         self.evaluation = values
-        self.schedule.evaluation(score)
+        for learner in self.learners:
+            learner.schedule.evaluation(score)
         self.metrics.write({"kind": "eval", "update": self.updates, "epoch": self.epoch, **values})
         self.writers.scalars(self.updates, {f"eval/{name}": value for name, value in values.items()})
         self.seconds["evaluate"] += perf_counter() - began
@@ -180,10 +174,6 @@ class FitSession:
         if score == self.best:
             return loss < self.tie
         return score > self.best if self.task.largest else score < self.best
-
-    def kept_weights(self) -> AbstractContextManager[None]:
-        """The averaged weights in place of the current ones, if the config asks for them."""
-        return nullcontext() if self.average is None else self.average.in_place()
 
     def save_best(self) -> None:
         """Write best.pt."""
@@ -202,9 +192,7 @@ class FitSession:
         """Everything that a resumed run needs."""
         return FitState(
             network=network_state(self.task),
-            optimizer=optimizers.state_of(self.optimizer, self.weights),
-            schedule=self.schedule.state_dict(),
-            average=None if self.average is None else self.average.state(),
+            learners=[learner.state() for learner in self.learners],
             generator=self.generator.get_state(),
             epoch=self.epoch,
             position=self.position,
@@ -213,7 +201,7 @@ class FitSession:
             tie=self.tie,
             since_best=self.since_best,
             sums={name: value.clone() for name, value in self._sums.items()},
-            summed=self._summed,
+            counts=dict(self._counts),
             metrics=self.metrics.position(),
             timing=self.timing.position(),
             seconds=self._before + sum(self.seconds.values()),
@@ -223,14 +211,14 @@ class FitSession:
         )
 
     def restore(self, state: FitState) -> None:
-        """Continue from a checkpoint whose network, optimizer and schedule the parts have already."""
-        if self.average is not None and state.average is not None:
-            self.average.restore(state.average)
+        """Continue from a checkpoint whose network, optimizers and schedules the parts have already."""
+        for learner, kept in zip(self.learners, state.learners, strict=True):
+            learner.restore(kept)
         self.generator.set_state(state.generator)
         self.epoch, self.position, self.updates = state.epoch, state.position, state.updates
         self.best, self.tie, self.since_best = state.best, state.tie, state.since_best
         self._sums = {name: value.to(self.parts.device) for name, value in state.sums.items()}
-        self._summed, self._before = state.summed, state.seconds
+        self._counts, self._before = dict(state.counts), state.seconds
         self.metrics.truncate(state.metrics)
         self.timing.truncate(state.timing)
         self._saved_at = perf_counter()

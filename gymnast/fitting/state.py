@@ -13,6 +13,8 @@ from gymnast.errors import UsageError, first_line
 from gymnast.storage import checkpoint
 from gymnast.storage.checkpoint import About
 
+LEARNER = ("optimizer", "schedule", "average")
+
 
 @dataclass(frozen=True)
 class FitState:
@@ -20,9 +22,8 @@ class FitState:
 
     network: dict[str, Any]
     """Backbone and heads, or the network of the agent that the task fits."""
-    optimizer: dict[str, Any]
-    schedule: dict[str, Any]
-    average: Tensor | None
+    learners: list[dict[str, Any]]
+    """Optimizer, schedule and average of each network that learns from a loss of its own."""
     generator: Tensor
     """Of augmentation."""
     epoch: int
@@ -37,7 +38,8 @@ class FitState:
     """Evaluations since the best one."""
     sums: dict[str, Tensor]
     """Sums of the losses since the last record of the log."""
-    summed: int
+    counts: dict[str, int]
+    """How many losses each is a sum of."""
     metrics: int
     """Bytes of metrics.jsonl."""
     timing: int
@@ -64,6 +66,15 @@ def read(path: Path) -> tuple[About, FitState]:
     """The content of the file; UsageError names a damaged or an unrelated one."""
     about, content = checkpoint.read(path)
     try:
-        return about, FitState(**content["fit"])
+        return about, FitState(**_renamed(content["fit"]))
     except (KeyError, TypeError) as error:
         raise UsageError(f"{path} does not hold the state of a fitted network: {first_line(error)}") from None
+
+
+def _renamed(kept: dict[str, Any]) -> dict[str, Any]:
+    """The parts of a state; earlier builds kept those of one network by their names."""
+    if "learners" in kept:
+        return kept
+    one = {name: kept[name] for name in LEARNER}
+    rest = {name: value for name, value in kept.items() if name not in (*LEARNER, "summed")}
+    return {**rest, "learners": [one], "counts": dict.fromkeys(kept["sums"], kept["summed"])}
