@@ -68,7 +68,7 @@ AUTOENCODERS = {
     "variational": ("variational:Variational", 40, "a distribution over codes and observations, to draw samples from"),
 }
 ENERGY = {
-    "rbm": ("rbm:Machine", 40, "restricted Boltzmann machines, one or a stack, as an encoder"),
+    "rbm": ("rbm:Machine", 100, "restricted Boltzmann machines, one or a stack, as an encoder"),
     "boltzmann": ("boltzmann:BoltzmannMachine", 40, "a Boltzmann machine of a few units, over zeros and ones"),
 }
 for _model, _package, _kinds in (("autoencoder", "autoencoders", AUTOENCODERS), ("energy", "energy", ENERGY)):
