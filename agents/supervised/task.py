@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -38,6 +39,16 @@ class FitNetwork(nn.Module):
         self.heads = nn.ModuleDict(heads)
 
 
+@dataclass(frozen=True)
+class Sampling:
+    """How samples are drawn; None is the model's own choice."""
+
+    steps: int | None = None
+    """Steps of the Markov chain that ends in a sample."""
+    temperature: float | None = None
+    """Factor of the deviation, or divisor of the logits, of what is drawn."""
+
+
 class Task(ABC):
     """A task over examples, which are numbered; a batch is what a loss needs of some of them.
 
@@ -58,6 +69,14 @@ class Task(ABC):
     """Whether its backbone may have auxiliary classifiers."""
     samples: ClassVar[bool] = True
     """Whether its predictions can be means of passes with dropout."""
+    takes: ClassVar[tuple[str, ...]] = ()
+    """What `prediction` takes, of obs, action and next_obs; nothing if the task predicts nothing."""
+    sampling: ClassVar[tuple[str, ...]] = ()
+    """The fields of `Sampling` that `drawn` reads."""
+    draws: Sampling = Sampling()
+    """How `drawn` samples."""
+    latent_size: int
+    """Numbers of a latent, of tasks that decode."""
 
     config: FitConfig
     network: nn.Module
@@ -89,6 +108,26 @@ class Task(ABC):
     @abstractmethod
     def measures(self, outputs: Outputs) -> dict[str, float]:
         """Numbers of an evaluation from everything that was kept, `metric` among them."""
+
+    def encode(self, obs: Obs) -> Tensor | None:
+        """Latents or features [B, L]; None for a network without a backbone."""
+        return self.network.backbone(obs) if isinstance(self.network, FitNetwork) else None
+
+    def decode(self, latent: Tensor) -> Tensor | None:
+        """What latents [B, L] are restored to, in the form that `observed` takes; None for a task without a way back."""
+        return None
+
+    def drawn(self, number: int, generator: torch.Generator) -> Tensor | None:
+        """Samples in the form that `observed` takes; None for a task that fits no distribution over observations."""
+        return None
+
+    def observed(self, values: Tensor) -> Obs:
+        """Observations [B, ...], numbers in their own units, from what `decode` and `drawn` give."""
+        raise NotImplementedError
+
+    def prediction(self, obs: Obs, action: Tensor | None, next_obs: Obs) -> dict[str, Obs]:
+        """Predictions by name, their first axis that of the observations; what `takes` leaves out is None."""
+        raise NotImplementedError
 
     def agent(self) -> Agent | None:
         """The agent whose network is fitted, if the task fits a policy."""

@@ -88,6 +88,10 @@ class Autoencoder(OfObservations):
         restored: Tensor = self.network.heads["output"].mean(self.network.heads["decoder"](latent))
         return restored
 
+    def observed(self, values: Tensor) -> Obs:
+        found: Obs = self.network.heads["target"].observed(values)
+        return found
+
     def given(self, batch: Observations, target: Tensor, generator: torch.Generator) -> Obs:
         """The observations that are encoded."""
         return batch.obs
@@ -168,10 +172,6 @@ class Autoencoder(OfObservations):
         target = self.network.heads["target"](batch.obs)
         given = self.given(batch, target, self.same(batch))
         return {"input": target, "restored": self.decode(self.encode(given))}
-
-    def drawn(self, number: int, generator: torch.Generator) -> Tensor | None:
-        """Samples [number, *shape] of the model; None for a kind that is no distribution over observations."""
-        return None
 
     def grid(self, rows: dict[str, Tensor]) -> Grid:
         """Rows of values [N, *shape] by label as pictures."""
