@@ -69,6 +69,8 @@ class Task(ABC):
     """Whether its backbone may have auxiliary classifiers."""
     samples: ClassVar[bool] = True
     """Whether its predictions can be means of passes with dropout."""
+    encodes: ClassVar[bool] = True
+    """Whether its network has a backbone."""
     takes: ClassVar[tuple[str, ...]] = ()
     """What `prediction` takes, of obs, action and next_obs; nothing if the task predicts nothing."""
     sampling: ClassVar[tuple[str, ...]] = ()
@@ -109,16 +111,18 @@ class Task(ABC):
     def measures(self, outputs: Outputs) -> dict[str, float]:
         """Numbers of an evaluation from everything that was kept, `metric` among them."""
 
-    def encode(self, obs: Obs) -> Tensor | None:
-        """Latents or features [B, L]; None for a network without a backbone."""
-        return self.network.backbone(obs) if isinstance(self.network, FitNetwork) else None
+    def encode(self, obs: Obs) -> Tensor:
+        """Latents or features [B, L] of a network that has a backbone."""
+        backbone: Any = self.network.backbone
+        features: Tensor = backbone(obs)
+        return features
 
     def decode(self, latent: Tensor) -> Tensor | None:
-        """What latents [B, L] are restored to, in the form that `observed` takes; None for a task without a way back."""
+        """What latents [B, L] are restored to, as `observed` takes it; None for a task that restores nothing."""
         return None
 
     def drawn(self, number: int, generator: torch.Generator) -> Tensor | None:
-        """Samples in the form that `observed` takes; None for a task that fits no distribution over observations."""
+        """Samples as `observed` takes them; None for a task that fits no distribution over observations."""
         return None
 
     def observed(self, values: Tensor) -> Obs:

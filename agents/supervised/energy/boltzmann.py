@@ -55,6 +55,7 @@ class BoltzmannMachine(OfObservations):
 
     name, Config, metric = "energy-boltzmann", BoltzmannConfig, "log_likelihood"
     config: BoltzmannConfig
+    encodes = False
     network: Boltzmann
 
     def __init__(self, source: Source, config: BoltzmannConfig, *, device: torch.device) -> None:
