@@ -23,6 +23,14 @@ BLOCK = 128
 ROWS = 256
 """Observations that go through the network together, at most."""
 
+METHODS: dict[str, Callable[[type[Task]], object]] = {
+    "encode": lambda task: task.encodes,
+    "decode": lambda task: task.decode is not Task.decode,
+    "sample": lambda task: task.drawn is not Task.drawn,
+    "predict": lambda task: task.takes,
+}
+"""Whether the networks of a task have a method."""
+
 
 class FittedNetwork:
     """The network of a run of `gymnast fit` or `gymnast pretrain`; `gymnast.load(RUN)` gives one.
@@ -57,13 +65,13 @@ class FittedNetwork:
     @property
     def latent_size(self) -> int:
         """Numbers of a latent, for `decode`."""
-        self._need("decode", lambda task: task.decode is not Task.decode)
+        self._need("decode")
         return self.task.latent_size
 
     @torch.no_grad()
     def encode(self, obs: Any) -> np.ndarray:
         """Latents float32 [L], or [N, L] of a batch; the features of the backbone where there is no code after them."""
-        self._need("encode", lambda task: task.encodes)
+        self._need("encode")
         rows = rows_of(obs, self.observation_space, of="encode")
         batch = as_batch(obs, self.observation_space, self.device, single=rows is None, of="encode")
         latent = torch.cat([self.task.encode(part) for part in _split(batch, rows or 1)]).cpu().numpy()
@@ -97,7 +105,7 @@ class FittedNetwork:
             ValueError: the task fits no distribution over observations, or has no such option.
         """
         if n < 1:
-            raise ValueError(f"number must be >= 1, got {n}")
+            raise ValueError(f"n must be >= 1, got {n}")
         return _filled(self.observation_space, self.blocks(n, seed=seed, steps=steps, temperature=temperature), n)
 
     @torch.no_grad()
@@ -105,7 +113,7 @@ class FittedNetwork:
         self, n: int, *, seed: int = 0, steps: int | None = None, temperature: float | None = None
     ) -> Iterator[Any]:
         """The samples of `sample` in batches of at most 128, for more of them than memory holds."""
-        self._need("sample", lambda task: task.drawn is not Task.drawn)
+        self._need("sample")
         draws = Sampling(steps=steps, temperature=temperature)
         self._check(draws)
         for number in range(0, n, BLOCK):
@@ -123,7 +131,7 @@ class FittedNetwork:
         `action` between obs and next_obs; `dynamics`, with the action, `next_obs` or its `features`, the `reward` and
         the probability of an `end`. With `mc_samples` they are means of passes with dropout, the same at every call.
         """
-        self._need("predict", lambda task: task.takes)
+        self._need("predict")
         given, rows = self._arguments(obs, action, next_obs)
         kept: dict[str, list[Any]] = {}
         with torch.random.fork_rng(devices=[]):
@@ -190,11 +198,15 @@ class FittedNetwork:
             if not least <= value < float("inf"):
                 raise ValueError(f"{name} must be >= {least}, got {value}")
 
-    def _need(self, method: str, has: Callable[[type[Task]], object]) -> None:
+    def _need(self, method: str) -> None:
         """ValueError, with the names of the tasks that have a method, if this one does not have it."""
-        if not has(type(self.task)):
-            names = ", ".join(name for name in TASKS if has(task_class(name)))
-            raise ValueError(f"{self.name} has no {method}; these have: {names}")
+        if not METHODS[method](type(self.task)):
+            raise ValueError(f"{self.name} has no {method}; these have: {', '.join(tasks_with(method))}")
+
+
+def tasks_with(method: str) -> list[str]:
+    """The names of the tasks whose networks have a method."""
+    return [name for name in TASKS if METHODS[method](task_class(name))]
 
 
 def _split(obs: Obs, rows: int) -> Iterator[Obs]:
