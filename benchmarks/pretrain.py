@@ -5,9 +5,10 @@
 
 `vae` is a convolutional variational autoencoder of images of 84x84 pixels, in batches of 128: the Nature CNN as the
 encoder, 32 latent numbers, transposed convolutions as the decoder, a Gaussian of deviation 1, Adam. Ours is the session
-that `gymnast pretrain autoencoder --kind variational` runs, with its logs, evaluation and checkpoints; pythae's is its
-trainer with the same layers; the bare loop has torch's Adam and takes its batches from one tensor. Each contender is
-timed over an epoch after a first one, in turns, every other round backwards. pythae comes from another environment's
+that `gymnast pretrain autoencoder --kind variational` runs, with its logs, evaluation and checkpoints, and the same with
+`--bf16`; pythae's is its trainer with the same layers; the bare loop has torch's Adam and takes its batches from one
+tensor. Each contender is timed over an epoch after a first one, in turns, every other round backwards; on a busy
+machine, the processor time of an update says more than the rate. pythae comes from another environment's
 interpreter (`--peer-python`, with `pip install pythae`). `--memory` prints the resident memory of ours after each
 number of updates.
 """
@@ -24,6 +25,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,6 +33,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 SIDE, LATENT, LEARNING_RATE = 84, 32, 1e-3
+Result = dict[str, float]
+"""Updates per second, and processor milliseconds of an update."""
 VALIDATION = 256
 """Images by which ours is measured after each epoch."""
 
@@ -55,7 +59,18 @@ class Setting(NamedTuple):
         return found
 
 
-def our_session(setting: Setting, *, epochs: int) -> Any:
+class Clock:
+    """The second epoch: wall time, and processor time, which a busy machine disturbs less."""
+
+    def start(self) -> None:
+        self.wall, self.processor = time.perf_counter(), time.process_time()
+
+    def stop(self, steps: int) -> Result:
+        processor, wall = time.process_time() - self.processor, time.perf_counter() - self.wall
+        return {"rate": steps / wall, "cpu_ms": 1e3 * processor / steps}
+
+
+def our_session(setting: Setting, *, epochs: int, bf16: bool = False) -> Any:
     """A session of `gymnast pretrain` without its command line."""
     import torch
     from gymnasium import spaces
@@ -82,6 +97,7 @@ def our_session(setting: Setting, *, epochs: int) -> Any:
         output_std=1.0,
         batch_size=setting.batch,
         learning_rate=LEARNING_RATE,
+        bf16=bf16,
     )
     out = Path(tempfile.mkdtemp(dir=setting.folder))
     options = FitOptions(dataset="bench", out=str(out), epochs=epochs, threads=setting.threads)
@@ -90,13 +106,13 @@ def our_session(setting: Setting, *, epochs: int) -> Any:
     return FitSession(parts, out, panel=Panel("bench"), writers=writers)
 
 
-def ours(setting: Setting) -> float:
-    """Updates per second of our session, in its second epoch."""
-    session = our_session(setting, epochs=2)
+def ours(setting: Setting, *, bf16: bool = False) -> Result:
+    """Our session."""
+    session, clock = our_session(setting, epochs=2, bf16=bf16), Clock()
     session._run_epoch()
-    began = time.perf_counter()
+    clock.start()
     session._run_epoch()
-    return setting.steps / (time.perf_counter() - began)
+    return clock.stop(setting.steps)
 
 
 def layers() -> tuple[Any, Any, Any]:
@@ -131,8 +147,8 @@ def layers() -> tuple[Any, Any, Any]:
     return encoder, nn.Linear(512, 2 * LATENT), Decoder()
 
 
-def bare(setting: Setting) -> float:
-    """Updates per second of a plain loop, in its second epoch."""
+def bare(setting: Setting) -> Result:
+    """A plain loop."""
     import torch
 
     torch.set_num_threads(setting.threads)
@@ -141,9 +157,9 @@ def bare(setting: Setting) -> float:
     encoder, latent, decoder = layers()
     network = torch.nn.ModuleList([encoder, latent, decoder])
     optimizer = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE)
-    began = 0.0
+    clock = Clock()
     for _ in range(2):
-        began = time.perf_counter()
+        clock.start()
         for index in torch.randperm(len(images)).split(setting.batch):
             target = images[index].float() / 255
             mean, log_variance = latent(encoder(target)).chunk(2, 1)
@@ -154,11 +170,11 @@ def bare(setting: Setting) -> float:
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-    return setting.steps / (time.perf_counter() - began)
+    return clock.stop(setting.steps)
 
 
-def pythae(setting: Setting) -> float:
-    """Updates per second of pythae's trainer, in its second epoch."""
+def pythae(setting: Setting) -> Result:
+    """pythae's trainer."""
     import torch
     from pythae.data.datasets import BaseDataset
     from pythae.models import VAE, VAEConfig
@@ -186,17 +202,16 @@ def pythae(setting: Setting) -> float:
         def forward(self, latent: Any) -> Any:
             return ModelOutput(reconstruction=self.layers(latent))
 
-    class Clock(TrainingCallback):  # type: ignore[misc]
-        began, ended = 0.0, 0.0
+    clock, results = Clock(), list[Result]()
 
+    class Epochs(TrainingCallback):  # type: ignore[misc]
         def on_epoch_begin(self, training_config: Any, **_: Any) -> None:
-            self.began = time.perf_counter()
+            clock.start()
 
         def on_epoch_end(self, training_config: Any, **_: Any) -> None:
-            self.ended = time.perf_counter()
+            results.append(clock.stop(setting.steps))
 
     images = torch.from_numpy(setting.images()[:-VALIDATION]) / 255
-    clock = Clock()
     model = VAE(VAEConfig(input_dim=(1, SIDE, SIDE), latent_dim=LATENT), encoder=Encoder(), decoder=Decoder())
     config = BaseTrainerConfig(
         output_dir=str(setting.folder / "pythae"),
@@ -207,18 +222,23 @@ def pythae(setting: Setting) -> float:
         no_cuda=True,
     )
     data = BaseDataset(images, torch.zeros(len(images)))
-    BaseTrainer(model=model, train_dataset=data, training_config=config, callbacks=[clock]).train()
-    return setting.steps / (clock.ended - clock.began)
+    BaseTrainer(model=model, train_dataset=data, training_config=config, callbacks=[Epochs()]).train()
+    return results[-1]
 
 
 class Row(NamedTuple):
     """A model: the function of each contender, and how many times as fast as each peer we are to be."""
 
-    contenders: dict[str, Callable[[Setting], float]]
+    contenders: dict[str, Callable[[Setting], Result]]
     targets: dict[str, float]
 
 
-ROWS = {"vae": Row({"gymnast": ours, "bare": bare, "pythae": pythae}, {"bare": 1.0, "pythae": 1.5})}
+ROWS = {
+    "vae": Row(
+        {"gymnast": ours, "gymnast-bf16": partial(ours, bf16=True), "bare": bare, "pythae": pythae},
+        {"bare": 1.0, "pythae": 1.5},
+    )
+}
 PEERS = ("pythae",)
 """Contenders that need the other interpreter."""
 
@@ -229,7 +249,7 @@ def resident() -> float:
     return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS"))) / 1024
 
 
-def memory(setting: Setting, updates: list[int]) -> dict[str, float]:
+def memory(setting: Setting, updates: list[int]) -> Result:
     """The resident memory of our session after each number of updates."""
     session = our_session(setting, epochs=-(-max(updates) // setting.steps))
     found = {}
@@ -251,13 +271,13 @@ def worker(options: argparse.Namespace) -> None:
 
     profiler = torch.profiler.profile() if options.profile else nullcontext()
     with profiler:
-        rate = ROWS[options.rows[0]].contenders[options.only[0]](setting)
+        result = ROWS[options.rows[0]].contenders[options.only[0]](setting)
     if isinstance(profiler, torch.profiler.profile):
         print(profiler.key_averages().table(sort_by="self_cpu_time_total", row_limit=25), file=sys.stderr)
-    print(json.dumps({"rate": rate}))
+    print(json.dumps(result))
 
 
-def started(name: str, row: str, threads: int, options: argparse.Namespace, folder: Path) -> dict[str, float] | None:
+def started(name: str, row: str, threads: int, options: argparse.Namespace, folder: Path) -> Result | None:
     """One contender in its own process; None if it is not installed or failed, which is reported on stderr."""
     python = options.peer_python if name in PEERS else sys.executable
     words = [python, __file__, "--worker", "--rows", row, "--only", name, "--threads", str(threads)]
@@ -270,28 +290,36 @@ def started(name: str, row: str, threads: int, options: argparse.Namespace, fold
     if done.returncode:
         print(f"{name}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}", file=sys.stderr)
         return None
-    result: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
+    result: Result = json.loads(done.stdout.strip().splitlines()[-1])
     return result
 
 
 def compare(row: str, threads: int, options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Print and return the medians of one model with so many threads."""
     names = [name for name in ROWS[row].contenders if name in options.only]
-    rates: dict[str, list[float]] = {name: [] for name in names}
+    rounds: dict[str, list[Result]] = {name: [] for name in names}
     for number in range(options.rounds):
         # Every other round backwards: heat and load of the machine affect each contender equally.
         for name in names if number % 2 == 0 else names[::-1]:
             result = started(name, row, threads, options, folder)
-            rates[name] += [] if result is None else [result["rate"]]
-    medians = {name: statistics.median(found) for name, found in rates.items() if found}
+            rounds[name] += [] if result is None else [result]
+    medians = {
+        name: {key: statistics.median(result[key] for result in results) for key in results[0]}
+        for name, results in rounds.items()
+        if results
+    }
     print(f"\n{row}, {threads} threads, batch {options.batch}; medians (lowest, highest round)")
-    for name, rate in medians.items():
-        spread = f"({min(rates[name]):.2f}, {max(rates[name]):.2f})"
-        beside = ""
-        if name in ROWS[row].targets and "gymnast" in medians:
-            beside = f"  ours is x{medians['gymnast'] / rate:.2f}, target x{ROWS[row].targets[name]:g}"
-        print(f"  {name:<10}{rate:>8.2f} updates/s {spread}{beside}", flush=True)
-    return {"row": row, "threads": threads, "rates": rates}
+    for name, middle in medians.items():
+        rates = [result["rate"] for result in rounds[name]]
+        spread = f"({min(rates):.2f}, {max(rates):.2f})"
+        print(f"  {name:<14}{middle['rate']:>8.2f} updates/s {spread}  {middle['cpu_ms']:.0f} CPU ms")
+    for own in medians:
+        for peer, target in ROWS[row].targets.items():
+            if own.startswith("gymnast") and peer in medians:
+                mine, theirs = medians[own], medians[peer]
+                wall, processor = mine["rate"] / theirs["rate"], theirs["cpu_ms"] / mine["cpu_ms"]
+                print(f"  {own} / {peer}: x{wall:.2f} (CPU time x{processor:.2f}), target x{target:g}", flush=True)
+    return {"row": row, "threads": threads, "rounds": rounds}
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def episodes(name: str, space: Any, rows: list[Any], monkeypatch: pytest.MonkeyP
     with DatasetWriter(
         name, observation_space=space, action_space=spaces.Discrete(2, start=1), num_envs=1, root=root
     ) as writer:
-        for number, (row, following) in enumerate(zip(rows, rows[1:], strict=False)):
+        for number, (row, following) in enumerate(pairwise(rows)):
             writer.add(
                 row,
                 torch.tensor([1 + number % 2]),
