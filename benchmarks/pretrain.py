@@ -5,12 +5,11 @@
 
 `vae` is a convolutional variational autoencoder of images of 84x84 pixels, in batches of 128: the Nature CNN as the
 encoder, 32 latent numbers, transposed convolutions as the decoder, a Gaussian of deviation 1, Adam. Ours is the session
-that `gymnast pretrain autoencoder --kind variational` runs, with its logs, evaluation and checkpoints, and the same with
+that `gymnast pretrain autoencoder --kind variational` runs, with its logs, evaluation and checkpoints, also with
 `--bf16`; pythae's is its trainer with the same layers; the bare loop has torch's Adam and takes its batches from one
 tensor. Each contender is timed over an epoch after a first one, in turns, every other round backwards; on a busy
-machine, the processor time of an update says more than the rate. pythae comes from another environment's
-interpreter (`--peer-python`, with `pip install pythae`). `--memory` prints the resident memory of ours after each
-number of updates.
+machine, the processor time of an update says more than the rate. pythae comes from another environment's interpreter
+(`--peer-python`, with `pip install pythae`). `--memory` prints our resident memory after each number of updates.
 """
 
 from __future__ import annotations
