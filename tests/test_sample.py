@@ -1,5 +1,6 @@
 """Fitted networks without their data: `gymnast.load` of them, what they encode, restore, draw and predict."""
 
+import dataclasses
 import shutil
 import sys
 from itertools import pairwise
@@ -25,7 +26,7 @@ from gymnast.networks.layers.restored import from_vector, within
 from gymnast.replay.datasets import labelled
 from gymnast.replay.datasets.writer import DatasetWriter
 from gymnast.settings.fit_options import FitOptions
-from gymnast.storage import folder
+from gymnast.storage import checkpoint, folder
 
 NETWORK = {"network": "mlp", "hidden_sizes": (16,)}
 DIGITS = spaces.Box(0, 255, (8, 8, 1), np.uint8)
@@ -317,6 +318,16 @@ def test_loading_says_what_does_not_fit(runs: Path, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match=f"{name} has no effect on .*best.pt, a fitted network"):
             gymnast.load(path, **{name: torch.nn.Identity})
     assert isinstance(gymnast.load(path), FittedNetwork)
+    about, content = checkpoint.read(path / "checkpoints" / "best.pt")
+    policy = dataclasses.replace(about, config={**about.config, "task": "behaviour-cloning"})
+    for changed, said in (
+        (policy, "is of a run of behaviour-cloning, which keeps its agent in best.pt"),
+        (dataclasses.replace(about, targets=None), "does not say what its targets are"),
+        (dataclasses.replace(about, config={**about.config, "task": "none"}), "has no task 'none'"),
+    ):
+        checkpoint.save(tmp_path / "changed.pt", changed, {"agent": content["agent"]})
+        with pytest.raises(UsageError, match=said):
+            gymnast.load(tmp_path / "changed.pt")
 
 
 OWN = """

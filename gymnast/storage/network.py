@@ -10,6 +10,7 @@ import torch
 from gymnast.agents.supervised.blank import blank, blank_episodes, blank_labelled
 from gymnast.agents.supervised.config import FitConfig
 from gymnast.agents.supervised.fitted import FittedNetwork
+from gymnast.agents.supervised.imitation import Imitation
 from gymnast.agents.supervised.source import Source
 from gymnast.agents.supervised.table import TASKS, config_class, task_class
 from gymnast.agents.supervised.task import FitNetwork, Task
@@ -19,8 +20,6 @@ from gymnast.storage import space_json
 from gymnast.storage.checkpoint import About, tuples
 
 PARTS = ("backbone", "heads")
-POLICIES = ("behaviour-cloning", "distillation")
-"""Tasks whose runs keep an agent."""
 
 
 def network_state(task: Task) -> dict[str, Any]:
@@ -53,12 +52,10 @@ def network_of(about: About, state: dict[str, Any], file: Path, *, device: str, 
     """
     values = dict(about.config)
     name = str(values.pop("task", ""))
-    if name in POLICIES:
-        raise UsageError(
-            f"{file} is the state of a run of {name}, which keeps its agent in best.pt after an evaluation"
-        )
     if name not in TASKS:
         raise UsageError(f"{file} does not match this version of gymnast: it has no task {name!r}")
+    if issubclass(task_class(name), Imitation):
+        raise UsageError(f"{file} is of a run of {name}, which keeps its agent in best.pt after an evaluation")
     try:
         config: FitConfig = config_class(name)(**{key: tuples(value) for key, value in values.items()})
         if trust:

@@ -45,7 +45,7 @@ def within(space: gym.Space[Any], values: Tensor) -> Tensor:
         return (values > 0.5).to(torch.int8) if isinstance(space, spaces.MultiBinary) else values
     if space.dtype == np.bool_:
         return values > 0.5
-    numbers = values.double().numpy()
+    numbers = (values.double() if space.dtype.itemsize > 2 else values.float()).numpy()  # exact in the space's dtype
     if np.issubdtype(space.dtype, np.integer):
         numbers = np.rint(numbers)
     return torch.from_numpy(np.clip(numbers, space.low, space.high))
