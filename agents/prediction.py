@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Protocol, runtime_checkable
 
-import gymnasium as gym
 import numpy as np
 import torch
-from gymnasium import spaces
 from torch import Tensor
 
 from gymnast.agents.base import Actor, Agent
-from gymnast.envs.step import Obs, batched, children, masks
+from gymnast.agents.given import as_argument, as_batch, as_given, rows_of
+from gymnast.envs.step import masks
 
 SEED = 0
 """Seed of the draws with `deterministic=False`."""
@@ -49,7 +48,7 @@ class Predictor:
             ValueError: an observation or a mask does not match its space.
         """
         agent = self.agent
-        rows = _rows(obs, agent.observation_space)
+        rows = rows_of(obs, agent.observation_space, of="predict")
         count = 1 if rows is None else rows
         actor, new = self._actor_of(count, deterministic)
         starts = torch.full((count,), new)
@@ -59,8 +58,9 @@ class Predictor:
             starts = starts | torch.from_numpy(np.broadcast_to(np.asarray(start, np.bool_), (count,)).copy())
         with torch.no_grad():
             mask = None if action_mask is None else self._masks(action_mask, count)
-            acted = actor.act(self._observed(obs, rows), starts.to(self.device), mask)
-        return _given(acted.action, agent.action_space, single=rows is None)
+            batch = as_batch(obs, agent.observation_space, self.device, single=rows is None, of="predict")
+            acted = actor.act(batch, starts.to(self.device), mask)
+        return as_given(acted.action, agent.action_space, single=rows is None)
 
     def _actor_of(self, rows: int, deterministic: bool) -> tuple[Actor, bool]:
         """The actor for this number of rows, and whether it is new."""
@@ -73,18 +73,11 @@ class Predictor:
             return actor, before is None or not kept
         return before, False
 
-    def _observed(self, obs: Any, rows: int | None) -> Obs:
-        space = self.agent.observation_space
-        try:
-            return batched(space, _arrays(obs, space, single=rows is None), self.device)
-        except ValueError as error:
-            raise ValueError(_as_argument(error)) from None
-
     def _masks(self, action_mask: Any, rows: int) -> Tensor:
         try:
             return masks(self.agent.action_space, action_mask, rows, self.device)
         except ValueError as error:
-            raise ValueError(_as_argument(error)) from None
+            raise ValueError(as_argument(error, "predict")) from None
 
 
 class Predicts:
@@ -127,56 +120,3 @@ class _PredictingAgent(Protocol):
 @runtime_checkable
 class _OnDevice(Protocol):
     device: torch.device
-
-
-def _rows(obs: Any, space: gym.Space[Any]) -> int | None:
-    """N of a batch [N, ...] of observations, None for a single one; ValueError if it is neither."""
-    if isinstance(space, spaces.Dict | spaces.Tuple):
-        found = {_rows(_part(obs, name, key), part) for name, key, part in children(space)}
-        if len(found) != 1:
-            raise ValueError("predict was given an observation whose parts have different numbers of rows")
-        return found.pop()
-    single = space.shape or ()
-    try:
-        shape = tuple(np.shape(obs))
-    except ValueError:  # parts of unequal lengths
-        raise ValueError("predict was given an observation that is not an array of numbers") from None
-    if shape == single:
-        return None
-    if shape[1:] == single and len(shape) == len(single) + 1 and shape[0] > 0:
-        return int(shape[0])
-    many = ", ".join(["N", *map(str, single)])
-    raise ValueError(
-        f"predict was given an observation of shape {shape} but its space says {single}, or ({many}) for a batch"
-    )
-
-
-def _arrays(obs: Any, space: gym.Space[Any], *, single: bool) -> Any:
-    """The observation as arrays [N, ...], a dict for a Dict or Tuple, by the keys of the space."""
-    if isinstance(space, spaces.Dict | spaces.Tuple):
-        return {key: _arrays(_part(obs, name, key), part, single=single) for name, key, part in children(space)}
-    array = obs.detach().cpu().numpy() if isinstance(obs, Tensor) else np.asarray(obs)
-    return array[None] if single else array
-
-
-def _part(obs: Any, name: str, key: Any) -> Any:
-    """A part of a Dict's or Tuple's observation, also if it is already an `Obs`."""
-    for known in (key, name):
-        try:
-            return obs[known]
-        except (KeyError, IndexError, TypeError):
-            continue
-    raise ValueError(f"predict was given an observation without the part {key!r} of its space")
-
-
-def _given(action: Tensor, space: gym.Space[Any], *, single: bool) -> Any:
-    """Actions [N, ...] in the form that an environment takes."""
-    array = action.detach().cpu().numpy().astype(space.dtype)  # a copy: the actor may reuse the tensor
-    if not single:
-        return array
-    return int(array[0]) if isinstance(space, spaces.Discrete) else array[0]
-
-
-def _as_argument(error: ValueError) -> str:
-    """A problem with an environment's value, reworded for an argument."""
-    return f"predict {str(error).replace('gave', 'was given', 1)}"

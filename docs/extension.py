@@ -36,6 +36,7 @@ from gymnast.settings.hopfield_options import HopfieldOptions
 from gymnast.settings.presets import PRESETS
 from gymnast.settings.probe_options import ProbeOptions
 from gymnast.settings.record_options import RecordOptions
+from gymnast.settings.sample_options import SampleOptions
 from gymnast.suites.options import AblateOptions, BenchmarkOptions
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -50,6 +51,7 @@ PAGES = {
 COMMANDS: dict[str, tuple[type[Any], ...]] = {
     "train": (options.TrainOptions, options.PresetOptions),
     "populations": (options.PopulationOptions,),
+    "sample": (SampleOptions,),
     "probe": (ProbeOptions,),
     "hopfield": (HopfieldOptions,),
     "resume": (options.ResumeOptions,),

@@ -10,8 +10,11 @@ import torch
 from gymnasium import spaces
 
 from gymnast.agents.supervised.autoencoders.linear import LinearConfig
+from gymnast.agents.supervised.autoencoders.plain import Autoencoder
+from gymnast.agents.supervised.source import Source
 from gymnast.agents.supervised.table import config_class, kinds_of
 from gymnast.cli.main import main
+from gymnast.errors import UsageError
 from gymnast.fitting.evaluate import evaluate
 from gymnast.fitting.fit import FitResult, config_of, fit, options_of, resume
 from gymnast.fitting.parts import Parts, load_kept
@@ -25,6 +28,7 @@ from gymnast.networks.autoencoders.quantise import Quantiser
 from gymnast.networks.autoencoders.sparse import divergence
 from gymnast.networks.autoencoders.target import Target
 from gymnast.networks.autoencoders.variational import Normal, Progress, freed, importance_weighted
+from gymnast.replay.datasets.labelled import Labelled
 from gymnast.settings.fit_options import FitOptions
 from gymnast.storage import folder, metrics_log
 from gymnast.storage.encoder import read_encoder
@@ -108,6 +112,38 @@ def test_images_of_any_layout_come_back_from_what_is_restored(shape: tuple[int, 
         generator=torch.Generator().manual_seed(0),
     )
     assert made(torch.zeros(2, 7)).shape == (2, *shape_of)
+
+
+def test_convolutions_in_bfloat16_are_less_exact_and_weights_stay_float32() -> None:
+    space = spaces.Box(0, 255, (1, 84, 84), np.uint8)
+    images = torch.randint(0, 256, (4, 1, 84, 84), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    data = Labelled("noise", space, images, torch.zeros(4, 1), ())
+    found = []
+    for bf16 in (False, True):
+        chosen = config_class("autoencoder-convolutional")(network="nature-cnn", bf16=bf16)
+        source = Source(data, validation=0.5, split_seed=0, seed=np.random.SeedSequence(0), epochs=1)
+        task = Autoencoder(source, chosen, device=torch.device("cpu"))
+        latent = task.encode(images)
+        loss = task.loss(task.batch(torch.arange(4)), torch.Generator())[0]
+        loss.backward()
+        assert all(weight.dtype == weight.grad.dtype == torch.float32 for weight in task.network.parameters())
+        found.append((latent, task.decode(latent), loss))
+    for exact, rounded in zip(*found, strict=True):
+        assert rounded.dtype == torch.float32
+        assert not torch.equal(exact, rounded)
+        assert (rounded - exact).norm() / exact.norm() < 0.02
+
+
+@pytest.mark.parametrize("network", ["mlp", "impala"])
+def test_bfloat16_needs_convolutions_that_have_it(tmp_path: Path, network: str) -> None:
+    with pytest.raises(UsageError, match=f"bf16 needs images and network nature-cnn or efficient-cnn, got {network}"):
+        fit(
+            "autoencoder-convolutional",
+            options(tmp_path),
+            config_class("autoencoder-convolutional")(network=network, bf16=True),
+        )
+    with pytest.raises(ValueError, match="bf16 has no effect on a linear autoencoder, got True"):
+        LinearConfig(bf16=True)
 
 
 def test_vectors_are_counted_in_deviations() -> None:

@@ -60,6 +60,10 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
         "--agent pqn dqn --members 2 --singles 1 --steps 1200",
         ("pqn             2 members of 1,200 steps: ", "ratio"),
     ),
+    "pretrain": (
+        "--only gymnast bare --threads 1 --rounds 1 --steps 1 --batch 4",
+        ("vae, 1 threads, batch 4; medians", "gymnast / bare: x"),
+    ),
     "replay": ("--contenders gymnast sb3 --transitions 200 --rounds 1", ("sample 256", "sb3: left out, " + NO_PEER)),
     "tabular": ("--steps 100 --rounds 1", ("compiled with masks", "equal, bit for bit: True")),
 }

@@ -21,6 +21,7 @@ from gymnast.agents.supervised.scale import Scale
 from gymnast.agents.supervised.source import Source
 from gymnast.agents.supervised.task import FitNetwork, Outputs, predicted, ready
 from gymnast.networks.layers.inputs import Obs, Vector
+from gymnast.networks.layers.restored import from_vector
 
 MOMENTUM = 0.99
 """Decay of averaged networks by default."""
@@ -71,6 +72,7 @@ class Dynamics(OfEpisodes):
     name, Config, metric = "dynamics", DynamicsConfig, "r2"
     config: DynamicsConfig
     reads_next = True
+    takes = ("obs", "action")
     network: FitNetwork
 
     def __init__(self, source: Source, config: DynamicsConfig, *, device: torch.device) -> None:
@@ -102,21 +104,30 @@ class Dynamics(OfEpisodes):
         ends = torch.stack([self.data.rewards[index], self.data.terminated[index].float()], 1)
         return super().batch(index)._replace(target=on(ends, self.device))
 
-    def predictions(self, batch: Transitions, obs: Obs) -> tuple[Tensor, Tensor, Tensor]:
+    def predictions(self, obs: Obs, action: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """The next observation's change or features [B, K], the reward [B, 1] (both scaled), the end's logit [B]."""
         heads = self.network.heads
-        inputs = torch.cat([self.network.backbone(obs), heads["action"](batch.action)], 1)
+        inputs = torch.cat([self.network.backbone(obs), heads["action"](action)], 1)
         return heads["next"](inputs), heads["reward"](inputs), heads["end"](inputs).squeeze(1)
 
-    def averaged(self, batch: Transitions) -> tuple[Tensor, Tensor, Tensor]:
+    def averaged(self, obs: Obs, action: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """The predictions, or their means over passes with dropout if the config asks for them."""
 
         def joined() -> Tensor:
-            following, reward, end = self.predictions(batch, batch.obs)
+            following, reward, end = self.predictions(obs, action)
             return torch.cat([following, reward, end.unsqueeze(1)], 1)
 
         found = predicted(self.network, joined, self.config.mc_samples)
         return found[:, :-2], found[:, -2:-1], found[:, -1]
+
+    def prediction(self, obs: Obs, action: Tensor | None, next_obs: Obs) -> dict[str, Obs]:
+        heads = self.network.heads
+        following, reward, end = self.averaged(obs, action)
+        found = {"reward": heads["reward_scale"].back(reward).squeeze(1), "end": end.sigmoid()}
+        if self.predicts == "features":
+            return {"features": following, **found}
+        vector = heads["vector"](obs) + heads["scale"].back(following)
+        return {"next_obs": from_vector(self.observation_space, vector), **found}
 
     def wanted(self, batch: Transitions, *, learn: bool) -> Tensor:
         """What the first prediction should be, [B, K]."""
@@ -131,7 +142,7 @@ class Dynamics(OfEpisodes):
 
     def loss(self, batch: Transitions, generator: torch.Generator) -> tuple[Tensor, Metrics]:
         config = self.config
-        following, reward, end = self.predictions(batch, self.augmented(batch.obs, generator))
+        following, reward, end = self.predictions(self.augmented(batch.obs, generator), batch.action)
         of_next = losses.regression(self.kind, following, self.wanted(batch, learn=True)).mean()
         of_reward = functional.mse_loss(reward, self.network.heads["reward_scale"](batch.target[:, :1]))
         of_end = functional.binary_cross_entropy_with_logits(end, batch.target[:, 1])
@@ -139,7 +150,7 @@ class Dynamics(OfEpisodes):
         return loss, {"next_loss": of_next, "reward_loss": of_reward, "end_loss": of_end}
 
     def outputs(self, batch: Transitions) -> Outputs:
-        following, reward, end = self.averaged(batch)
+        following, reward, end = self.averaged(batch.obs, batch.action)
         wanted = self.wanted(batch, learn=False)
         if self.predicts == "features":  # only directions are compared
             following, wanted = functional.normalize(following, dim=1), functional.normalize(wanted, dim=1)

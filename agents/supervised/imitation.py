@@ -85,6 +85,7 @@ class Imitation(OfEpisodes):
     """Fits the network of a PPO agent, which plays as any other once it is saved."""
 
     config: ImitationConfig
+    encodes = False
 
     def __init__(self, source: Source, config: ImitationConfig, *, device: torch.device) -> None:
         super().__init__(source, config, device=device)

@@ -129,6 +129,7 @@ class Classify(OfLabelled):
 
     name, Config, metric = "classify", ClassifyConfig, "accuracy"
     classifies = True
+    takes = ("obs",)
     config: ClassifyConfig
 
     def __init__(self, source: Source, config: ClassifyConfig, *, device: torch.device) -> None:
@@ -192,10 +193,16 @@ class Classify(OfLabelled):
         )
         return losses.weighted(each, asked.float() if self.weights is None else asked * self.weights[known])
 
+    def probability(self, inputs: Obs) -> Tensor:
+        """Of each class, [B, C] or [B, T, C]: of several passes with dropout the mean."""
+        return predicted(self.network, lambda: self.logits(inputs).softmax(-1), self.config.mc_samples)
+
+    def prediction(self, obs: Obs, action: Tensor | None, next_obs: Obs) -> dict[str, Obs]:
+        probability = self.probability(obs)
+        return {"class": probability.argmax(-1), "probability": probability}
+
     def outputs(self, batch: Examples) -> Outputs:
-        # probabilities, because those of several passes with dropout are averaged
-        probability = predicted(self.network, lambda: self.logits(batch.inputs).softmax(-1), self.config.mc_samples)
-        return {"probability": probability, "target": batch.target}
+        return {"probability": self.probability(batch.inputs), "target": batch.target}
 
     def measures(self, outputs: Outputs) -> dict[str, float]:
         probability, target = outputs["probability"], outputs["target"]
@@ -229,6 +236,7 @@ class Regress(OfLabelled):
 
     name, Config, metric = "regress", RegressConfig, "mse"
     largest = False
+    takes = ("obs",)
     config: RegressConfig
 
     def __init__(self, source: Source, config: RegressConfig, *, device: torch.device) -> None:
@@ -249,9 +257,11 @@ class Regress(OfLabelled):
         output = self.numbers(self.augmented(batch.inputs, generator))
         return losses.regression(self.config.chosen_loss, output, batch.target).mean(), {}
 
+    def prediction(self, obs: Obs, action: Tensor | None, next_obs: Obs) -> dict[str, Obs]:
+        return {"numbers": predicted(self.network, lambda: self.numbers(obs), self.config.mc_samples)}
+
     def outputs(self, batch: Examples) -> Outputs:
-        output = predicted(self.network, lambda: self.numbers(batch.inputs), self.config.mc_samples)
-        return {"output": output, "target": batch.target}
+        return {"output": self.prediction(batch.inputs, None, None)["numbers"], "target": batch.target}
 
     def measures(self, outputs: Outputs) -> dict[str, float]:
         output, target = outputs["output"], outputs["target"]

@@ -77,17 +77,25 @@ class Numbers(OfEpisodes):
         return super().batch(index)._replace(target=self.numbers[index].unsqueeze(1).to(self.device))
 
     @abstractmethod
-    def output(self, batch: Transitions, obs: Obs) -> Tensor:
+    def output(self, obs: Obs, action: Tensor | None) -> Tensor:
         """The prediction [B, 1], in units of the training targets' deviation."""
 
+    def numbers_of(self, obs: Obs, action: Tensor | None) -> Tensor:
+        """The prediction [B, 1], of several passes with dropout the mean."""
+        output = predicted(self.network, lambda: self.output(obs, action), self.config.mc_samples)
+        found: Tensor = self.network.heads["scale"].back(output)
+        return found
+
+    def prediction(self, obs: Obs, action: Tensor | None, next_obs: Obs) -> dict[str, Obs]:
+        return {self.name: self.numbers_of(obs, action).squeeze(1)}
+
     def loss(self, batch: Transitions, generator: torch.Generator) -> tuple[Tensor, Metrics]:
-        output = self.output(batch, self.augmented(batch.obs, generator))
+        output = self.output(self.augmented(batch.obs, generator), batch.action)
         wanted = self.network.heads["scale"](batch.target)
         return losses.regression(self.config.chosen_loss, output, wanted).mean(), {}
 
     def outputs(self, batch: Transitions) -> Outputs:
-        output = predicted(self.network, lambda: self.output(batch, batch.obs), self.config.mc_samples)
-        return {"output": self.network.heads["scale"].back(output), "target": batch.target}
+        return {"output": self.numbers_of(batch.obs, batch.action), "target": batch.target}
 
     def measures(self, outputs: Outputs) -> dict[str, float]:
         return measures.of_numbers(outputs["output"], outputs["target"])
@@ -100,6 +108,7 @@ class Value(Numbers):
     """Fits the discounted returns of the recorded episodes; one that was cut off counts to where it ends."""
 
     name, Config = "value", ValueConfig
+    takes = ("obs",)
     config: ValueConfig
 
     def __init__(self, source: Source, config: ValueConfig, *, device: torch.device) -> None:
@@ -109,7 +118,7 @@ class Value(Numbers):
         head = linear_head(int(backbone.out_features), 1, config, self.generator)  # type: ignore[arg-type]
         self.network = ready(FitNetwork(backbone, {"value": head, "scale": self.scaled()}), device)
 
-    def output(self, batch: Transitions, obs: Obs) -> Tensor:
+    def output(self, obs: Obs, action: Tensor | None) -> Tensor:
         found: Tensor = self.network.heads["value"](self.network.backbone(obs))
         return found
 
@@ -118,6 +127,7 @@ class Reward(Numbers):
     """Fits the rewards of observations and actions."""
 
     name, Config = "reward", RewardConfig
+    takes = ("obs", "action")
     config: RewardConfig
 
     def __init__(self, source: Source, config: RewardConfig, *, device: torch.device) -> None:
@@ -128,9 +138,9 @@ class Reward(Numbers):
         heads = {"reward": head, "action": action, "scale": self.scaled()}
         self.network = ready(FitNetwork(backbone, heads), device)
 
-    def output(self, batch: Transitions, obs: Obs) -> Tensor:
+    def output(self, obs: Obs, action: Tensor | None) -> Tensor:
         heads = self.network.heads
-        found: Tensor = heads["reward"](torch.cat([self.network.backbone(obs), heads["action"](batch.action)], 1))
+        found: Tensor = heads["reward"](torch.cat([self.network.backbone(obs), heads["action"](action)], 1))
         return found
 
 
@@ -155,6 +165,7 @@ class InverseDynamics(OfEpisodes):
     """Fits the actions between observations and their successors."""
 
     name, Config = "inverse-dynamics", InverseDynamicsConfig
+    takes = ("obs", "next_obs")
     reads_next = True
     network: FitNetwork
 
@@ -181,8 +192,15 @@ class InverseDynamics(OfEpisodes):
         output = self.output(self.augmented(batch.obs, generator), self.augmented(batch.next_obs, generator))
         return -self.distribution.log_prob(output, batch.target).mean(), {}
 
+    def averaged(self, obs: Obs, next_obs: Obs) -> Tensor:
+        """The inputs [B, P] of the distribution, of several passes with dropout the mean."""
+        return predicted(self.network, lambda: self.output(obs, next_obs), self.config.mc_samples)
+
+    def prediction(self, obs: Obs, action: Tensor | None, next_obs: Obs) -> dict[str, Obs]:
+        return {"action": self.distribution.to_env(self.distribution.mode(self.averaged(obs, next_obs)))}
+
     def outputs(self, batch: Transitions) -> Outputs:
-        output = predicted(self.network, lambda: self.output(batch.obs, batch.next_obs), self.config.mc_samples)
+        output = self.averaged(batch.obs, batch.next_obs)
         return {
             "log_prob": self.distribution.log_prob(output, batch.target),
             "mode": self.distribution.mode(output),

@@ -51,6 +51,16 @@ class FitNetwork(nn.Module):
         self.heads = nn.ModuleDict(heads)
 
 
+@dataclass(frozen=True)
+class Sampling:
+    """How samples are drawn; None is the model's own choice."""
+
+    steps: int | None = None
+    """Steps of the Markov chain that ends in a sample."""
+    temperature: float | None = None
+    """Factor of the deviation, or divisor of the logits, of what is drawn."""
+
+
 class Task(ABC):
     """A task over examples, which are numbered; a batch is what a loss needs of some of them.
 
@@ -71,6 +81,16 @@ class Task(ABC):
     """Whether its backbone may have auxiliary classifiers."""
     samples: ClassVar[bool] = True
     """Whether its predictions can be means of passes with dropout."""
+    encodes: ClassVar[bool] = True
+    """Whether its network has a backbone."""
+    takes: ClassVar[tuple[str, ...]] = ()
+    """What `prediction` takes, of obs, action and next_obs; nothing if the task predicts nothing."""
+    sampling: ClassVar[tuple[str, ...]] = ()
+    """The fields of `Sampling` that `drawn` reads."""
+    draws: Sampling = Sampling()
+    """How `drawn` samples."""
+    latent_size: int
+    """Numbers of a latent, of tasks that decode."""
 
     config: FitConfig
     network: nn.Module
@@ -106,6 +126,28 @@ class Task(ABC):
     def players(self) -> tuple[Player, ...]:
         """The networks that learn, in the order of their steps within an update: one, unless a task says otherwise."""
         return (Player("network", self.network, self.loss, self.config.learning_rate),)
+
+    def encode(self, obs: Obs) -> Tensor:
+        """Latents or features [B, L] of a network that has a backbone."""
+        backbone: Any = self.network.backbone
+        features: Tensor = backbone(obs)
+        return features
+
+    def decode(self, latent: Tensor) -> Tensor | None:
+        """What latents [B, L] are restored to, as `observed` takes it; None for a task that restores nothing."""
+        return None
+
+    def drawn(self, number: int, generator: torch.Generator) -> Tensor | None:
+        """Samples as `observed` takes them; None for a task that fits no distribution over observations."""
+        return None
+
+    def observed(self, values: Tensor) -> Obs:
+        """Observations [B, ...], numbers in their own units, from what `decode` and `drawn` give."""
+        raise NotImplementedError
+
+    def prediction(self, obs: Obs, action: Tensor | None, next_obs: Obs) -> dict[str, Obs]:
+        """Predictions by name, their first axis that of the observations; what `takes` leaves out is None."""
+        raise NotImplementedError
 
     def agent(self) -> Agent | None:
         """The agent whose network is fitted, if the task fits a policy."""

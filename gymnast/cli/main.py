@@ -21,6 +21,7 @@ usage: gymnast COMMAND ...
   gymnast train AGENT --env ID [options]       train an agent and write a run folder
   gymnast fit TASK --dataset NAME [options]    fit a network to data and write a run folder
   gymnast pretrain MODEL --kind KIND --env ID  fit a model of observations, without labels
+  gymnast sample RUN --number N --out FILE     draw samples from a pretrained model
   gymnast probe RUN_OR_NETWORK --env ID        fit linear probes on frozen features
   gymnast hopfield [--dataset NAME]            store patterns in a Hopfield network and recall them
   gymnast resume RUN [--steps N]               resume a run from its last checkpoint
@@ -43,6 +44,7 @@ COMMANDS = {
     "train": ("train", "train"),
     "fit": ("fit", "fit"),
     "pretrain": ("fit", "pretrain"),
+    "sample": ("sample", "sample"),
     "probe": ("probe", "probe"),
     "hopfield": ("hopfield", "hopfield"),
     "resume": ("runs", "resume"),

@@ -103,7 +103,7 @@ def digest(data: Labelled | EpisodeData) -> int:
 def teacher_of(config: FitConfig, device: torch.device, *, trust: bool) -> Agent | None:
     """The agent that labels the data, if the config names one."""
     path = getattr(config, "teacher", "")
-    return rebuild.load(path, device=str(device), trust=trust) if path else None
+    return rebuild.load_trained(path, device=str(device), trust=trust) if path else None
 
 
 def check(task: Task, options: FitOptions) -> None:

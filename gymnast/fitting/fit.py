@@ -222,7 +222,7 @@ def _played(parts: Parts, best: Path, session: FitSession) -> dict[str, float]:
         env = trained.settings_of(about).make(about.env, min(episodes, 8), device="cpu")
         with closing(env):
             result = play.evaluate(
-                rebuild.load(best, trust=parts.options.trust),
+                rebuild.load_trained(best, trust=parts.options.trust),
                 env,
                 episodes=episodes,
                 seed=Seeds.of(parts.options.seed).test,

@@ -15,7 +15,7 @@ from gymnast.agents.base import ConfiguredAgent
 from gymnast.agents.supervised.config import FitConfig
 from gymnast.agents.supervised.source import Source
 from gymnast.agents.supervised.table import TASKS, task_class
-from gymnast.agents.supervised.task import FitNetwork, Task
+from gymnast.agents.supervised.task import Task
 from gymnast.errors import nearest
 from gymnast.fitting import data
 from gymnast.fitting.learner import restore
@@ -29,9 +29,8 @@ from gymnast.settings.fit_options import FitOptions
 from gymnast.storage import checkpoint, folder, space_json
 from gymnast.storage.checkpoint import About
 from gymnast.storage.fitted import FIT
+from gymnast.storage.network import load_network, network_state
 from gymnast.version import __version__
-
-PARTS = ("backbone", "heads")
 
 
 @dataclass
@@ -112,6 +111,7 @@ class Parts:
             action_space={} if task.action_space is None else space_json.encode(task.action_space),
             run=dataclasses.asdict(self.options),
             versions=folder.versions(),
+            targets=self.data.about_targets() if isinstance(self.data, Labelled) else None,
         )
 
     def describe_kept(self, updates: int) -> tuple[About, dict[str, Any]]:
@@ -138,28 +138,6 @@ class Parts:
             "data": {"name": self.data.name, "digest": data.digest(self.data)},
             "gymnast": __version__,
         }
-
-
-def network_state(task: Task) -> dict[str, Any]:
-    """A copy of the network's state, the backbone and the heads of a fitted network apart."""
-    kept = {name: value.detach().clone() for name, value in task.network.state_dict().items()}
-    if not isinstance(task.network, FitNetwork):
-        return {"network": kept}
-    return {
-        part: {name.removeprefix(f"{part}."): kept[name] for name in kept if name.startswith(part)} for part in PARTS
-    }
-
-
-def load_network(task: Task, state: dict[str, Any]) -> None:
-    """Load the state of a network; ValueError if it is of another one."""
-    if "network" in state:
-        kept = state["network"]
-    else:
-        kept = {f"{part}.{name}": value for part in PARTS for name, value in state[part].items()}
-    try:
-        task.network.load_state_dict(kept)
-    except RuntimeError as error:
-        raise ValueError(" ".join(str(error).split())) from error
 
 
 def load_kept(task: Task, path: Path) -> None:

@@ -124,13 +124,13 @@ class Parts:
 def _policy(env: Env, options: ProbeOptions, seed: np.random.SeedSequence, device: str) -> Policy:
     if options.policy == "random":
         return random_policy(env.single_action_space, int(seed.generate_state(1)[0]))
-    return agent_policy(rebuild.load(options.policy, device=device, trust=options.trust), env, seed)
+    return agent_policy(rebuild.load_trained(options.policy, device=device, trust=options.trust), env, seed)
 
 
 def _teacher(env: Env, options: ProbeOptions, device: str) -> Teacher | None:
     if not options.teacher:
         return None
-    agent = rebuild.load(options.teacher, device=device, trust=options.trust)
+    agent = rebuild.load_trained(options.teacher, device=device, trust=options.trust)
     return Teacher(agent, env.single_observation_space, env.single_action_space)
 
 

@@ -17,13 +17,14 @@ from gymnast.fitting import state as last_state
 from gymnast.fitting.learner import Learner
 from gymnast.fitting.measured import measured
 from gymnast.fitting.optimisation import batches
-from gymnast.fitting.parts import Parts, network_state
+from gymnast.fitting.parts import Parts
 from gymnast.fitting.state import FitState
 from gymnast.output.fit_panel import FitProgress
 from gymnast.output.panel import Panel
 from gymnast.output.trackers import Writers
 from gymnast.storage import checkpoint
 from gymnast.storage.metrics_log import MetricsLog
+from gymnast.storage.network import network_state
 from gymnast.training.interrupts import Interrupts
 from gymnast.training.saves import Saves
 

@@ -43,6 +43,8 @@ class About:
     """The seed of that evaluation: `gymnast evaluate --seed` with it gives the same score."""
     protocol: dict[str, Any] | None = None
     """For an Atari run: how it plays and learns, with the protocol's name or None; see `gymnast.atari.protocols`."""
+    targets: dict[str, Any] | None = None
+    """Of a network fitted to a labelled data set: the names of the classes, and the shape of an example's targets."""
 
 
 def describe(
@@ -179,6 +181,11 @@ def read_agent(path: Path) -> tuple[About, dict[str, Any]]:
     if "agent" not in content:
         raise UsageError(f"{path} does not hold the state of an agent")
     return about, content["agent"]
+
+
+def tuples(value: Any) -> Any:
+    """JSON has no tuples; configs have no lists."""
+    return tuple(tuples(item) for item in value) if isinstance(value, list) else value
 
 
 def find(path: str | Path) -> Path:

@@ -12,10 +12,13 @@ from gymnast.networks.build import Backbone
 from gymnast.settings import agents
 from gymnast.storage import checkpoint, folder, replay_blocks, space_json
 from gymnast.storage.checkpoint import About, find, read_agent
+from gymnast.storage.fitted import FIT
 
 
 def agent_class(about: About, *, agent: type[Any] | None = None, trust: bool = False) -> type[Any]:
     """The class of a checkpoint's agent; `agent` is the class if it is not one of gymnast's, `trust` imports it."""
+    if about.agent == FIT:
+        raise UsageError(f"the checkpoint holds a network fitted to {about.config.get('task')}, which cannot act")
     if agent is not None:
         return agent
     if agents.is_builtin(about.agent) or trust:
@@ -41,7 +44,7 @@ def config_of(about: About, agent: type[Any], *, trust: bool = False) -> Any:
 
 def _kept(config: dict[str, Any]) -> dict[str, Any]:
     """The fields of a config as it was kept; earlier builds called the network a backbone."""
-    return {"network" if key == "backbone" else key: _tuples(value) for key, value in config.items()}
+    return {"network" if key == "backbone" else key: checkpoint.tuples(value) for key, value in config.items()}
 
 
 def build(
@@ -65,11 +68,6 @@ def build(
     return made
 
 
-def _tuples(value: Any) -> Any:
-    """JSON has no tuples; configs have no lists."""
-    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
-
-
 def load(
     path: str | Path,
     *,
@@ -77,15 +75,43 @@ def load(
     agent: type[Any] | None = None,
     network: Backbone | None = None,
     trust: bool = False,
-) -> Agent:
+) -> Any:
     """The trained agent of a run's folder (its best checkpoint) or of a checkpoint file, ready to act.
 
     `agent.predict(obs)` is its greedy action. `agent` is the class of an agent that is not gymnast's own, and
-    `network` a backbone of your own, as a module or a class; `trust=True` imports those that the file names. Raises
-    UsageError.
+    `network` a backbone of your own, as a module or a class; `trust=True` imports those that the file names. Of a run
+    of `gymnast fit` or `gymnast pretrain` it is a `FittedNetwork`, which encodes, decodes, samples and predicts; it
+    needs no data set. Raises UsageError.
     """
     file = find(path)
     about, state = read_agent(file)
+    if about.agent != FIT:
+        return _agent(file, about, state, device=device, agent=agent, network=network, trust=trust)
+    for name, value in (("agent", agent), ("network", network)):
+        if value is not None:
+            raise UsageError(f"{name} has no effect on {file}, a fitted network; trust=True imports its own code")
+    from gymnast.storage.network import network_of  # imports all that fits networks, which agents do not need
+
+    return network_of(about, state, file, device=device, trust=trust)
+
+
+def load_trained(path: str | Path, *, device: str = "cpu", trust: bool = False) -> Agent:
+    """`load` for those who need an agent; UsageError if the run has fitted a network that cannot act."""
+    file = find(path)
+    about, state = read_agent(file)
+    return _agent(file, about, state, device=device, trust=trust)
+
+
+def _agent(
+    file: Path,
+    about: About,
+    state: dict[str, Any],
+    *,
+    device: str,
+    agent: type[Any] | None = None,
+    network: Backbone | None = None,
+    trust: bool,
+) -> Agent:
     cls = agent_class(about, agent=agent, trust=trust)
     made = build(about, cls, device=device, trust=trust, network=network)
     load_agent(made, state, file)

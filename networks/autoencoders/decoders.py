@@ -67,6 +67,7 @@ class ImageDecoder(nn.Module):
         self.sizes = _sizes(height, width)
         steps = len(self.sizes) - 1
         widths = [planes, *(channels * min(2**step, WIDEST) for step in range(steps))][::-1]
+        self.bf16 = False  # compute the convolutions in bfloat16; all weights stay float32
         self.first = (widths[0], *self.sizes[0])
         self.dense = nn.Linear(latent, math.prod(self.first))
         self.layers = nn.ModuleList(
@@ -83,9 +84,10 @@ class ImageDecoder(nn.Module):
 
     def forward(self, latent: Tensor) -> Tensor:
         images = self.dense(latent).view(-1, *self.first).contiguous(memory_format=torch.channels_last)
-        for layer, (height, width) in zip(self.layers, self.sizes[1:], strict=True):
-            images = layer(images.relu())[..., :height, :width]
-        found: Tensor = images
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
+            for layer, (height, width) in zip(self.layers, self.sizes[1:], strict=True):
+                images = layer(images.relu())[..., :height, :width]
+        found: Tensor = images.float()
         return found
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from gymnast.networks.layers.images import Layout
 from gymnast.networks.layers.inputs import Obs, Vector
+from gymnast.networks.layers.restored import from_vector
 
 SMALL = 1e-8
 """Deviation below which a number is taken as constant."""
@@ -64,10 +65,13 @@ class Target(nn.Module):
             ValueError: observations of another space.
         """
         self.check_back()
+        observed: Tensor = self.observed(target)
+        return observed
+
+    def observed(self, target: Tensor) -> Obs:
+        """Observations [B, ...] of any space: numbers as by `back`, and of choices the likeliest ones."""
         if self.layout is None:
-            scaled = target * 255.0 if self.vector.kind == "image" else target
-            vector = scaled if self.unit else target * self.std + self.mean
-            return vector.view(-1, *(self.space.shape or ()))
+            return from_vector(self.space, target if self.unit else target * self.std + self.mean)
         images = target * self.span + self.low
         *frames, first, second, third = self.layout.shape if len(self.layout.shape) > 2 else (1, *self.layout.shape)
         if self.layout.is_last:

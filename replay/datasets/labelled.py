@@ -46,6 +46,10 @@ class Labelled:
     def __len__(self) -> int:
         return len(self.inputs)
 
+    def about_targets(self) -> dict[str, Any]:
+        """The names of the classes, and the shape of an example's targets, as a checkpoint keeps them."""
+        return {"classes": list(self.classes), "shape": list(self.targets.shape[1:])}
+
 
 def labelled(name: str, *, seed: int) -> Labelled:
     """Build a data set by its name; `seed` draws the sequences of `copy` and `reverse`.

@@ -24,6 +24,9 @@ class AutoencoderConfig(FitConfig):
     decoder_channels: int = 32
     """Channels of the last hidden layer of a decoder of images; they double inwards, up to four times as many."""
 
+    bf16: bool = False
+    """Compute convolutions in bfloat16: faster and less exact; weights and everything else stay float32."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("latent_size", "decoder_channels"):

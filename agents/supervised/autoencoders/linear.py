@@ -37,7 +37,7 @@ class LinearConfig(AutoencoderConfig):
         for name, value in (("network", "linear"), ("activation", "identity"), ("layer_norm", False)):
             if getattr(self, name) != value:
                 raise ValueError(f"{name} of a linear autoencoder must be {value}, got {getattr(self, name)}")
-        for name in ("decoder_sizes", "decoder_channels"):
+        for name in ("decoder_sizes", "decoder_channels", "bf16"):
             if getattr(self, name) != getattr(AutoencoderConfig, name):
                 raise ValueError(f"{name} has no effect on a linear autoencoder, got {getattr(self, name)}")
 

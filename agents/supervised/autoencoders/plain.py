@@ -14,9 +14,10 @@ from gymnast.agents.supervised.observations import Observations, OfObservations
 from gymnast.agents.supervised.shown import Bars, Grid, Scatter, Shown
 from gymnast.agents.supervised.source import Source
 from gymnast.agents.supervised.task import FitNetwork, Outputs, linear_head, ready
-from gymnast.networks.autoencoders.decoders import decoder
+from gymnast.networks.autoencoders.decoders import ImageDecoder, decoder
 from gymnast.networks.autoencoders.outputs import Output
 from gymnast.networks.autoencoders.target import Target
+from gymnast.networks.backbones.convolutional import ConvNet
 from gymnast.networks.layers.inputs import Obs
 
 SHOWN = 12
@@ -50,7 +51,18 @@ class Autoencoder(OfObservations):
         self.check_target(target)
         heads = {"target": target, "output": self.output(), **self.latents(int(backbone.out_features))}  # type: ignore[arg-type]
         heads["decoder"] = self.decoder()
+        if config.bf16:
+            self.halve(backbone, heads["decoder"])
         self.network = ready(FitNetwork(backbone, heads), device)
+
+    def halve(self, *modules: nn.Module) -> None:
+        """Compute the convolutions of an encoder and a decoder in bfloat16; ValueError if they have none."""
+        for module in modules:
+            if not isinstance(module, ConvNet | ImageDecoder):
+                raise ValueError(
+                    f"bf16 needs images and network nature-cnn or efficient-cnn, got {self.config.network}"
+                )
+            module.bf16 = True
 
     def check_target(self, target: Target) -> None:
         """ValueError for observations that this kind cannot take."""
@@ -87,6 +99,10 @@ class Autoencoder(OfObservations):
         """What latents [B, latent_size] are restored to, [B, *shape]."""
         restored: Tensor = self.network.heads["output"].mean(self.network.heads["decoder"](latent))
         return restored
+
+    def observed(self, values: Tensor) -> Obs:
+        found: Obs = self.network.heads["target"].observed(values)
+        return found
 
     def given(self, batch: Observations, target: Tensor, generator: torch.Generator) -> Obs:
         """The observations that are encoded."""
@@ -168,10 +184,6 @@ class Autoencoder(OfObservations):
         target = self.network.heads["target"](batch.obs)
         given = self.given(batch, target, self.same(batch))
         return {"input": target, "restored": self.decode(self.encode(given))}
-
-    def drawn(self, number: int, generator: torch.Generator) -> Tensor | None:
-        """Samples [number, *shape] of the model; None for a kind that is no distribution over observations."""
-        return None
 
     def grid(self, rows: dict[str, Tensor]) -> Grid:
         """Rows of values [N, *shape] by label as pictures."""

@@ -55,6 +55,7 @@ class Variational(Autoencoder):
     """Encodes observations as distributions over latents, and decodes latents as distributions over observations."""
 
     name, Config = "autoencoder-variational", VariationalConfig
+    sampling = ("temperature",)
     config: VariationalConfig
 
     def output(self) -> Output:
@@ -119,4 +120,4 @@ class Variational(Autoencoder):
     def drawn(self, number: int, generator: torch.Generator) -> Tensor:
         """Means of observations [number, *shape] whose latents are drawn from the prior."""
         latent = torch.randn(number, self.latent_size, generator=generator, device=self.device)
-        return self.decode(latent)
+        return self.decode(latent * (1.0 if self.draws.temperature is None else self.draws.temperature))

@@ -14,8 +14,9 @@ from gymnast.agents.supervised.observations import Observations, OfObservations
 from gymnast.agents.supervised.source import Source
 from gymnast.agents.supervised.task import Outputs
 from gymnast.networks.energy.boltzmann import Boltzmann
-from gymnast.networks.energy.states import index_of
-from gymnast.networks.layers.inputs import Vector
+from gymnast.networks.energy.states import index_of, states
+from gymnast.networks.layers.inputs import Obs, Vector
+from gymnast.networks.layers.restored import from_vector
 from gymnast.networks.modes import acting
 
 UNUSED = ("network", "network_options", "activation", "layer_norm", "init", "augment", "augment_pad", "mc_samples")
@@ -54,6 +55,7 @@ class BoltzmannMachine(OfObservations):
 
     name, Config, metric = "energy-boltzmann", BoltzmannConfig, "log_likelihood"
     config: BoltzmannConfig
+    encodes = False
     network: Boltzmann
 
     def __init__(self, source: Source, config: BoltzmannConfig, *, device: torch.device) -> None:
@@ -78,6 +80,15 @@ class BoltzmannMachine(OfObservations):
 
     def outputs(self, batch: Observations) -> Outputs:
         return {"state": index_of(self.vector(batch.obs))}
+
+    def drawn(self, number: int, generator: torch.Generator) -> Tensor:
+        """Visible units [number, V], drawn from their exact distribution."""
+        share = self.network.log_probability().exp()
+        index = torch.multinomial(share, number, True, generator=generator)
+        return states(self.network.visible, dtype=torch.float32).to(self.device)[index]
+
+    def observed(self, values: Tensor) -> Obs:
+        return from_vector(self.observation_space, values)
 
     def measures(self, outputs: Outputs) -> dict[str, float]:
         log_prob = self.network.log_probability().detach().double().cpu()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
+from gymnasium import spaces
 from torch import Tensor, nn
 
 from gymnast.agents.base import Metrics
@@ -16,9 +17,11 @@ from gymnast.agents.supervised.source import Source
 from gymnast.agents.supervised.task import FitNetwork, Outputs, ready
 from gymnast.networks.backbones.mlp import MLP
 from gymnast.networks.build import BackboneName
-from gymnast.networks.energy.rbm import RBM, UNITS, Units
+from gymnast.networks.energy.rbm import RBM, UNITS, Units, drawn
 from gymnast.networks.energy.stack import Stack
 from gymnast.networks.layers.init import Init
+from gymnast.networks.layers.inputs import Obs
+from gymnast.networks.layers.restored import from_vector
 
 SAMPLE = 10_000
 """Training examples from which the scale of the units and their first biases are taken, at most."""
@@ -29,7 +32,7 @@ SHOWN = 10
 FILTERS = 100
 """Filters in a picture, at most: those with the largest weights."""
 CHAIN = 1000
-"""Gibbs steps from noise to a sample in a picture."""
+"""Gibbs steps from noise to a sample."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,7 @@ class Machine(OfObservations):
     """Fits a stack of RBMs, whose weights are those of the layers of an `MLP` with sigmoids."""
 
     name, Config, metric = "energy-rbm", RBMConfig, "score"
+    sampling = ("steps",)
     config: RBMConfig
     network: FitNetwork
 
@@ -114,6 +118,7 @@ class Machine(OfObservations):
         progress = Progress(chains if config.chosen_loss == "pcd" else [])
         self.network = ready(FitNetwork(backbone, {"stack": stack, "progress": progress}), device)
         self.stack = stack
+        self.latent_size = config.hidden_sizes[-1]
         self.chosen = [_some(rbm.layer.in_features).to(device) for rbm in self._rbms(stack)]
 
     def _lowest(self, backbone: MLP, sample: Tensor) -> RBM:
@@ -143,8 +148,8 @@ class Machine(OfObservations):
         """Visible units [number, V] that carry no information."""
         shape = number, rbm.layer.in_features
         if rbm.units == "gaussian":
-            return torch.randn(shape, generator=generator)
-        return torch.randint(2, shape, generator=generator).float()
+            return torch.randn(shape, generator=generator, device=generator.device)
+        return torch.randint(2, shape, generator=generator, device=generator.device).float()
 
     @property
     def learning(self) -> int:
@@ -197,6 +202,24 @@ class Machine(OfObservations):
             found["log_likelihood"] = -energy - self.stack[0].log_partition()
         return found
 
+    def decode(self, latent: Tensor) -> Tensor:
+        """Inputs [B, V] whose hidden units of the highest RBM have the probabilities [B, H]."""
+        for level in range(len(self.stack) - 1, -1, -1):
+            latent = self.stack[level].visible_mean(latent)
+        return self.stack[0].inputs(latent)
+
+    def drawn(self, number: int, generator: torch.Generator) -> Tensor:
+        """Inputs [number, V] after Gibbs steps from noise: means given the last hidden units.
+
+        Of observations that are bits they are drawn from those means.
+        """
+        rbm, steps = self.stack[0], CHAIN if self.draws.steps is None else self.draws.steps
+        means = self.stack.sample(rbm.inputs(self._noise(rbm, number, generator)), steps, generator)
+        return drawn(means, generator) if isinstance(self.observation_space, spaces.MultiBinary) else means
+
+    def observed(self, values: Tensor) -> Obs:
+        return from_vector(self.observation_space, values)
+
     def shown(self, outputs: Outputs) -> dict[str, Shown]:
         if self.layout is None:
             return {}
@@ -205,8 +228,7 @@ class Machine(OfObservations):
         with torch.no_grad():
             inputs = self.network.backbone.read(self.batch(self.test[:number]).obs)
             restored = rbm.inputs(rbm.reconstruction(rbm.visible(inputs)))
-            noise = self._noise(rbm, number, torch.Generator().manual_seed(0)).to(self.device)
-            samples = self.stack.sample(rbm.inputs(noise), CHAIN, generator)
+            samples = self.drawn(number, generator)
             weight = rbm.weight
             columns = max(int(min(len(weight), FILTERS) ** 0.5), 1)
             largest = weight.norm(dim=1).argsort(descending=True)[: columns**2]
