@@ -26,6 +26,8 @@ from gymnast.networks.modes import acting, has_batch_norm, opposing, resting
 from gymnast.replay.datasets.labelled import Labelled
 from gymnast.replay.datasets.points import Mixture
 
+LATENT = 64
+"""Numbers of a latent by default, at most."""
 FOLLOWED = 12
 """Latents whose images are followed over the course of training."""
 FOLLOWED_POINTS = 400
@@ -67,8 +69,10 @@ class Gan(OfObservations):
             )
         target = Target(self.observation_space, self.sample)
         target.check_back()
-        self.shape, self.unit = target.shape, target.unit
-        self.metric, self.largest = ("frechet", False) if target.images is not None else ("f1", True)
+        self.shape = target.shape
+        self.is_vector = target.images is None
+        self.latent_size = config.latent_size or (min(target.size, LATENT) if self.is_vector else LATENT)
+        self.metric, self.largest = ("f1", True) if self.is_vector else ("frechet", False)
         backbone = self.backbone_of(self.generator)
         judges = self.judges(int(backbone.out_features))  # type: ignore[arg-type]
         self.discriminator = nn.ModuleList([backbone, *judges.values()])
@@ -76,7 +80,7 @@ class Gan(OfObservations):
             normalise_spectra(self.discriminator)
         self.check_discriminator()
         made = self.made(target)
-        prior = self.latents(FOLLOWED if target.images is not None else FOLLOWED_POINTS, self.generator)
+        prior = self.latents(FOLLOWED_POINTS if self.is_vector else FOLLOWED, self.generator)
         history = History(prior, target.shape, unit=target.unit)
         heads = {"target": target, **judges, **self.others(), "generator": made, "history": history}
         self.network = ready(FitNetwork(backbone, heads), device)
@@ -99,7 +103,7 @@ class Gan(OfObservations):
     @property
     def latent_width(self) -> int:
         """Numbers that the generator reads."""
-        return self.config.latent_size
+        return self.latent_size
 
     def made(self, target: Target) -> Generator:
         """The generator."""
@@ -125,7 +129,7 @@ class Gan(OfObservations):
 
     def latents(self, number: int, generator: torch.Generator) -> Tensor:
         """Latents [number, latent_width] from the prior."""
-        return torch.randn(number, self.config.latent_size, generator=generator, device=generator.device)
+        return torch.randn(number, self.latent_size, generator=generator, device=generator.device)
 
     def latents_like(self, batch: Any, generator: torch.Generator) -> Tensor:
         """Latents for as many examples as a batch has, under its conditions if there are some."""

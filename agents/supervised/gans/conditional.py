@@ -89,7 +89,7 @@ class Conditional(Gan):
 
     @property
     def latent_width(self) -> int:
-        return self.config.latent_size + self.conditions.size
+        return self.latent_size + self.conditions.size
 
     def batch(self, index: Tensor) -> Any:
         return Labels(*super().batch(index), self.labels(index).to(self.device))

@@ -27,8 +27,8 @@ class GanConfig(FitConfig):
     """Step size at first, or the largest one of one-cycle."""
     optimizer_options: str = field(default="", metadata={"metavar": "JSON"})
     """Further arguments of the optimizer, as a JSON object. Default: of Adam and its relatives the kind's betas."""
-    latent_size: int = 64
-    """Numbers of the latent, each drawn from the standard normal distribution."""
+    latent_size: int | None = None
+    """Numbers of the latent, each from the standard normal distribution. Default: 64, of a vector as many as it has."""
     generator_sizes: tuple[int, ...] = (128, 128, 128)
     """Units of the fully connected layers of a generator of vectors."""
     generator_channels: int = 32
@@ -54,7 +54,7 @@ class GanConfig(FitConfig):
             object.__setattr__(self, "optimizer_options", f'{{"betas": [{self.betas[0]}, {self.betas[1]}]}}')
         super().__post_init__()
         for name in ("latent_size", "generator_channels", "critic_steps"):
-            if getattr(self, name) < 1:
+            if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
         if min(self.generator_sizes, default=1) < 1:
             raise ValueError(f"generator_sizes must be numbers >= 1, got {self.generator_sizes}")

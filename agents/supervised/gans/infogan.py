@@ -56,7 +56,7 @@ class InfoGAN(Gan):
 
     @property
     def latent_width(self) -> int:
-        return self.config.latent_size + self.codes.size
+        return self.latent_size + self.codes.size
 
     def latents(self, number: int, generator: torch.Generator) -> Tensor:
         """Numbers from the prior, then the codes."""
@@ -64,7 +64,7 @@ class InfoGAN(Gan):
 
     def information(self, features: Tensor, latent: Tensor) -> Tensor:
         """The bound [B] on the information in nats about the codes in latents, of the features of their examples."""
-        category, numbers = self.codes.log_density(features, latent[:, self.config.latent_size :])
+        category, numbers = self.codes.log_density(features, latent[:, self.latent_size :])
         entropy = math.log(max(self.config.categories, 1)) + self.config.codes * math.log(2)
         return entropy + category + numbers
 
@@ -83,7 +83,7 @@ class InfoGAN(Gan):
 
     def walks(self, columns: int, generator: torch.Generator) -> dict[str, Tensor]:
         """One latent under each category, and as each of the numbers goes from one side to the other."""
-        config, start = self.config, self.config.latent_size
+        config, start = self.config, self.latent_size
         latent = self.latents(1, generator).repeat(columns, 1)
         latent[:, start + config.categories :] = 0.0
         rows = {}

@@ -14,6 +14,9 @@ from gymnast.agents.supervised.gans.adversarial import Gan
 from gymnast.agents.supervised.gans.config import GanConfig
 from gymnast.networks.gans.penalties import check_own_gradients, interpolated
 
+OF_IMAGES, OF_VECTORS = 10.0, 0.1
+"""Factors of the penalty, as in the experiments of the paper."""
+
 
 @dataclass(frozen=True)
 class WGANGPConfig(GanConfig):
@@ -24,12 +27,13 @@ class WGANGPConfig(GanConfig):
 
     critic_steps: int = 5
     """Updates of the discriminator for each of the generator."""
-    gradient_penalty: float = 10.0
-    """Factor of the squared distance of the gradient's norm from 1; smaller for vectors, such as 0.1."""
+    gradient_penalty: float | None = None
+    """Factor of the squared distance of the gradient's norm from 1. Default: 10 for images, 0.1 for vectors."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_numbers(self, "gradient_penalty")
+        if self.gradient_penalty is not None:
+            check_numbers(self, "gradient_penalty")
         if self.minibatch_kernels:
             raise ValueError(
                 f"minibatch_kernels {self.minibatch_kernels} cannot be combined with the gradient penalty, which is of "
@@ -43,6 +47,12 @@ class WassersteinGP(Gan):
     name, Config = "gan-wgan-gp", WGANGPConfig
     config: WGANGPConfig
 
+    @property
+    def factor(self) -> float:
+        """The weight of the penalty."""
+        given = self.config.gradient_penalty
+        return given if given is not None else OF_VECTORS if self.is_vector else OF_IMAGES
+
     def check_discriminator(self) -> None:
         check_own_gradients(self.discriminator, "the gradient penalty")
 
@@ -51,5 +61,5 @@ class WassersteinGP(Gan):
     ) -> tuple[Tensor | None, Metrics]:
         size, norm = interpolated(lambda values: self.scored(values, condition), real, fake, generator)
         added, metrics = super().penalty(real, fake, condition, generator)
-        loss = self.config.gradient_penalty * size
+        loss = self.factor * size
         return loss if added is None else loss + added, {**metrics, "gradient_norm": norm}
