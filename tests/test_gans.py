@@ -475,3 +475,19 @@ def test_metrics_name_the_player(tmp_path: Path) -> None:
     )
     first = metrics_log.read(result.path / "metrics.jsonl")[0]
     assert {"discriminator_loss", "generator_loss", "discriminator_learning_rate", "r1"} <= set(first)
+
+
+@pytest.mark.slow
+def test_wgan_gp_covers_eight_modes_and_the_vanilla_gan_does_not(tmp_path: Path) -> None:
+    """With the same networks, optimizers and data; `benchmarks/gan_modes.py` has five seeds."""
+    layers = {"network": "mlp", "hidden_sizes": (128, 128, 128), "critic_steps": 1}
+    learning_ = {"batch_size": 128, "learning_rate": 2e-3, "schedule": "cosine-annealing", "average": 0.99}
+    found = {}
+    for kind in ("wgan-gp", "vanilla"):
+        chosen = config_class(f"gan-{kind}")(**layers, **learning_)
+        result = fit(f"gan-{kind}", options(tmp_path, dataset="gaussians", epochs=50, eval_every=25), chosen)
+        assert result.measures is not None
+        found[kind] = result.measures
+    assert found["wgan-gp"]["modes"] == 8
+    assert found["wgan-gp"]["near"] >= 0.9
+    assert found["vanilla"]["modes"] < 8
