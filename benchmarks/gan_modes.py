@@ -2,8 +2,8 @@
 
     python benchmarks/gan_modes.py [--seeds 5] [--dataset gaussians] [--kinds vanilla wgan wgan-gp ...] [--jobs 2]
 
-Each run is `gymnast pretrain gan` with the options below, which all kinds share, on eight Gaussians on a circle (or 25
-on a grid). The figures are those of the network that the run keeps, of as many samples as there are test examples: modes
+Each run is `gymnast pretrain gan` with the options below, which all kinds share, on eight Gaussians on a circle (or
+25 on a grid). The figures are those of the kept network, of as many samples as there are test examples: modes
 that have a sample within three deviations, and the share of samples that are within three deviations of one. `last` is
 the same of the last evaluation, because a generator may fall back.
 """
