@@ -3,7 +3,8 @@
 A network is in evaluation mode from the moment it is built: acting, greedily or to explore, target networks, values of
 successors and everything else except updates. So an output does not depend on other rows of its batch, and
 evaluation changes nothing. Only `Update` switches to training mode, around a loss and its gradient, and only for a
-network that `depends_on_mode`; the others pay nothing. Of gymnast's own layers only `OWN_DROPOUT` depend on it (noise
+network that `depends_on_mode`; the others pay nothing. A loss may put a network that it learns against into training
+mode too (`opposing`). Of gymnast's own layers only `OWN_DROPOUT` depend on it (noise
 is an argument). A frozen part of a network stays in evaluation mode during updates too.
 """
 
@@ -107,6 +108,41 @@ def learning(network: nn.Module) -> None:
     for module in network.modules():
         if getattr(module, "frozen", False):
             module.eval()
+
+
+@contextmanager
+def opposing(network: nn.Module) -> Iterator[None]:
+    """A network in training mode and without gradients of its weights, while another one learns against it."""
+    switches = depends_on_mode(network)
+    learned = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    if switches:
+        learning(network)
+    for parameter in learned:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in learned:
+            parameter.requires_grad_(True)
+        if switches:
+            network.eval()
+
+
+@contextmanager
+def resting(network: nn.Module) -> Iterator[None]:
+    """A network in evaluation mode, amid an update too."""
+    training = network.training
+    network.eval()
+    try:
+        yield
+    finally:
+        if training:
+            learning(network)
+
+
+def has_batch_norm(network: nn.Module) -> bool:
+    """Whether a layer normalises over the batch in training mode."""
+    return any(isinstance(module, _BatchNorm) for module in network.modules())
 
 
 def depends_on_mode(network: nn.Module) -> bool:

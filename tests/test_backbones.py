@@ -23,13 +23,14 @@ from gymnast.networks.backbones.residual import (
     ResNetOptions,
     SqueezeExcitationNet,
 )
+from gymnast.networks.backbones.strided import DCGAN
 from gymnast.networks.backbones.table import BACKBONES
 from gymnast.networks.build import build
 from gymnast.networks.layers.blocks import NORMS, SqueezeExcitation
 from gymnast.networks.layers.cells import ElmanCell, GRUCell, LSTMCell, Unrolled, VariationalDropout, Zoneout
 from gymnast.networks.modes import depends_on_mode, with_dropout
 
-IMAGE_NETS = (LeNet5, AlexNet, VGG, ResNet, SqueezeExcitationNet, Impala, Inception, DenseNet, Xception, Hadamax)
+IMAGE_NETS = (LeNet5, AlexNet, VGG, ResNet, SqueezeExcitationNet, Impala, Inception, DenseNet, Xception, Hadamax, DCGAN)
 SEQUENCE_NETS = (RNN, LSTM, GRU, Transformer, WaveNet)
 IMAGES = {
     "minatar": Box(0, 1, (10, 10, 4), np.float32),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -57,4 +58,14 @@ class Line:
     ylabel: str
 
 
-Shown: TypeAlias = ConfusionMatrix | Scatter | Grid | Bars | Line
+@dataclass(frozen=True)
+class Clouds:
+    """Points [N, 2] of the data, behind other points [M, 2] in panels by name, and what the axes are."""
+
+    real: Tensor
+    panels: Mapping[str, Tensor]
+    xlabel: str
+    ylabel: str
+
+
+Shown: TypeAlias = ConfusionMatrix | Scatter | Grid | Bars | Line | Clouds

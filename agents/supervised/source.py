@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from torch import nn
 
 from gymnast.agents.base import Agent
 from gymnast.replay.datasets.episodes import EpisodeData
@@ -25,3 +26,5 @@ class Source:
     """Passes over the training data."""
     teacher: Agent | None = None
     """An agent whose actions or distribution are learned, instead of those of the data."""
+    encoder: nn.Module | None = None
+    """A trained network whose features the measures compare."""

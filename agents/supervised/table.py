@@ -50,6 +50,7 @@ TASKS: dict[str, TaskEntry] = {
 
 MODELS = {
     "autoencoder": "a network that encodes observations, and one that restores them",
+    "gan": "a network that generates observations, and one that tells them from real ones",
     "energy": "energies of observations and hidden units, low where they are likely",
 }
 """The models of `gymnast pretrain`, which need no labels."""
@@ -67,11 +68,25 @@ AUTOENCODERS = {
     "masked": ("masked:Masked", 20, "restores hidden patches of images from the others"),
     "variational": ("variational:Variational", 40, "a distribution over codes and observations, to draw samples from"),
 }
+GANS = {
+    "vanilla": ("vanilla:Vanilla", 40, "the original one, with the non-saturating loss"),
+    "dcgan": ("dcgan:DeepConvolutional", 20, "convolutions with batch normalisation on both sides"),
+    "wgan": ("wgan:Wasserstein", 40, "a critic with clipped weights, after the Wasserstein distance"),
+    "wgan-gp": ("wgan_gp:WassersteinGP", 40, "the same with a penalty of the critic's gradient"),
+    "lsgan": ("lsgan:LeastSquares", 40, "least squares"),
+    "hinge": ("hinge:Hinge", 40, "the hinge loss and spectral normalisation"),
+    "conditional": ("conditional:Conditional", 40, "observations of a class, or before an action"),
+    "infogan": ("infogan:InfoGAN", 40, "codes that can be read from what is generated"),
+}
 ENERGY = {
     "rbm": ("rbm:Machine", 100, "restricted Boltzmann machines, one or a stack, as an encoder"),
     "boltzmann": ("boltzmann:BoltzmannMachine", 40, "a Boltzmann machine of a few units, over zeros and ones"),
 }
-for _model, _package, _kinds in (("autoencoder", "autoencoders", AUTOENCODERS), ("energy", "energy", ENERGY)):
+for _model, _package, _kinds in (
+    ("autoencoder", "autoencoders", AUTOENCODERS),
+    ("gan", "gans", GANS),
+    ("energy", "energy", ENERGY),
+):
     TASKS |= {
         f"{_model}-{kind}": TaskEntry(f"{_package}.{path}", text, epochs, "observations", _model)
         for kind, (path, epochs, text) in _kinds.items()

@@ -37,6 +37,8 @@ class Player:
     learning_rate: float
     every: int = 1
     """It learns at every so many updates of the run."""
+    constrain: Callable[[], None] | None = None
+    """Called after each of its updates, to change its weights in place."""
 
 
 class FitNetwork(nn.Module):

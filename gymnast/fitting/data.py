@@ -8,12 +8,14 @@ import zlib
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from gymnast.agents.base import Agent
 from gymnast.agents.supervised.config import FitConfig
 from gymnast.agents.supervised.table import TASKS
 from gymnast.agents.supervised.task import Task
 from gymnast.errors import nearest
+from gymnast.fitting import representations
 from gymnast.fitting.record import record
 from gymnast.replay.datasets.episodes import EpisodeData, local_datasets, read_dataset
 from gymnast.replay.datasets.labelled import LABELLED, Labelled, labelled
@@ -104,6 +106,16 @@ def teacher_of(config: FitConfig, device: torch.device, *, trust: bool) -> Agent
     """The agent that labels the data, if the config names one."""
     path = getattr(config, "teacher", "")
     return rebuild.load_trained(path, device=str(device), trust=trust) if path else None
+
+
+def encoder_of(config: FitConfig, data: Labelled | EpisodeData) -> nn.Module | None:
+    """The trained encoder whose features the task's measures compare, if the config names one; UsageError."""
+    path = getattr(config, "features", "")
+    if not path:
+        return None
+    space = data.space if isinstance(data, Labelled) else data.observation_space
+    encoder = representations.encoder_of(path, space, env=data.name)
+    return representations.normalised(encoder.build(), encoder)
 
 
 def check(task: Task, options: FitOptions) -> None:

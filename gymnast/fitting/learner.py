@@ -49,6 +49,8 @@ class Learner:
         if updates % self.every:
             return {}
         _, metrics = self.update(batch, None)
+        if self._player.constrain is not None:
+            self._player.constrain()
         self.schedule.update(updates // self.every)
         if self.average is not None:
             self.average.follow()

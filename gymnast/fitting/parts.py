@@ -68,13 +68,15 @@ class Parts:
         network_seed, order, noise = np.random.SeedSequence(options.seed).spawn(3)
         torch.manual_seed(int(noise.generate_state(1)[0]))
         teacher = data.teacher_of(config, device, trust=options.trust)
+        read = data.read(name, options, known=known)
         source = Source(
-            data.read(name, options, known=known),
+            read,
             validation=options.validation,
             split_seed=options.splits_by,
             seed=network_seed,
             epochs=options.epochs or TASKS[name].epochs,
             teacher=teacher,
+            encoder=data.encoder_of(config, read),
         )
         task: Task = task_class(name)(source, config, device=device)
         data.check(task, options)

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from gymnast.agents.supervised.shown import Bars, ConfusionMatrix, Grid, Line, Scatter, Shown
+from gymnast.agents.supervised.shown import Bars, Clouds, ConfusionMatrix, Grid, Line, Scatter, Shown
 from gymnast.storage import metrics_log
 
 POINTS = 2_000
 """Points of a scatter plot, at most."""
+PANELS = 3
+"""Clouds of points beside each other."""
 NUMBERED = 20
 """Classes of a confusion matrix whose cells show their counts."""
 
@@ -61,6 +63,8 @@ def _made(item: Shown) -> Any:
         return _grid(item)
     if isinstance(item, Scatter):
         return _scatter(item)
+    if isinstance(item, Clouds):
+        return _clouds(item)
     return _bars(item) if isinstance(item, Bars) else _line(item)
 
 
@@ -115,6 +119,28 @@ def _grid(grid: Grid) -> Any:
     axes.set_yticks([row * (height + edge) + (height - 1) / 2 for row in range(rows)], grid.rows)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
+    return made
+
+
+def _clouds(clouds: Clouds) -> Any:
+    columns = min(len(clouds.panels), PANELS)
+    rows = -(-len(clouds.panels) // columns)
+    side = 5.0 if columns == 1 else 2.6
+    made = _figure((side * columns, side * rows))
+    every = made.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+    middle, reach = clouds.real.mean(0), float((clouds.real - clouds.real.mean(0)).abs().max()) * 1.2 + 1e-6
+    for axes in every.flat[len(clouds.panels) :]:
+        axes.set_visible(False)
+    for axes, (name, points) in zip(every.flat, clouds.panels.items(), strict=False):
+        axes.plot(*clouds.real.T.numpy(), ".", color="0.8", markersize=3, label="data")
+        axes.plot(*points.T.numpy(), ".", color="C0", markersize=2, alpha=0.5, label="generated")
+        axes.set_xlim(float(middle[0]) - reach, float(middle[0]) + reach)
+        axes.set_ylim(float(middle[1]) - reach, float(middle[1]) + reach)
+        axes.set_aspect("equal")
+        axes.set_title(name, fontsize=9)
+    made.supxlabel(clouds.xlabel)
+    made.supylabel(clouds.ylabel)
+    every.flat[0].legend(loc="upper right", fontsize=7)
     return made
 
 

@@ -23,6 +23,7 @@ from gymnast.agents.value.q_network import normed_layers, q_layers
 from gymnast.errors import UsageError, first_line
 from gymnast.networks.backbones.table import options_of
 from gymnast.networks.build import automatic, build, default_sizes_of
+from gymnast.networks.gans.penalties import with_spectra
 from gymnast.settings import agents
 from gymnast.storage import rebuild, space_json
 from gymnast.storage.checkpoint import About, find, read_agent
@@ -114,7 +115,8 @@ def _fitted(about: About, state: dict[str, Any], space: gym.Space[Any], source: 
     )
     # auxiliary classifiers are heads of the fitted network, and no part of its backbone
     options = {key: value for key, value in config["network_options"].items() if key != "auxiliary"}
-    return _encoder(about, name, options, layers, space, state["backbone"], source)
+    weights = with_spectra(state["backbone"]) if config.get("spectral_norm") else state["backbone"]
+    return _encoder(about, name, options, layers, space, weights, source)
 
 
 def _trained(about: About, state: dict[str, Any], space: gym.Space[Any], source: str) -> Encoder:

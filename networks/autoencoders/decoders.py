@@ -9,6 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from gymnast.networks.layers.blocks import normalisation
 from gymnast.networks.layers.dense import dense, through
 from gymnast.networks.layers.init import initialise
 
@@ -30,13 +31,12 @@ class VectorDecoder(nn.Module):
         hidden_sizes: Sequence[int],
         *,
         activation: str,
+        norm: str = "none",
         init: str,
         generator: torch.Generator,
     ) -> None:
         super().__init__()
-        self.layers, self.norms, self.activations, width = dense(
-            latent, hidden_sizes, activation=activation, norm="none"
-        )
+        self.layers, self.norms, self.activations, width = dense(latent, hidden_sizes, activation=activation, norm=norm)
         self.output = nn.Linear(width, outputs)
         initialise(self, init, activation=activation, generator=generator)
 
@@ -50,7 +50,7 @@ class ImageDecoder(nn.Module):
 
     The first layer is fully connected; the sides it gives are those of the image halved and rounded up, again and again
     until the shorter one is at most 7. What doubling adds beyond the next size is cut off. `channels` are those of the
-    last layer but one, and double inwards.
+    last layer but one, and double inwards. `norm` normalises all layers but the last (batch: Radford et al. 2016).
     """
 
     def __init__(
@@ -59,6 +59,7 @@ class ImageDecoder(nn.Module):
         shape: tuple[int, int, int],
         *,
         channels: int,
+        norm: str = "none",
         init: str,
         generator: torch.Generator,
     ) -> None:
@@ -73,6 +74,7 @@ class ImageDecoder(nn.Module):
         self.layers = nn.ModuleList(
             nn.ConvTranspose2d(one, other, KERNEL, stride=2, padding=1) for one, other in pairwise(widths)
         )
+        self.norms = nn.ModuleList(normalisation(norm, width) for width in widths[:-1])
         initialise(self.dense, init, activation="relu", generator=generator)
         for number, layer in enumerate(self.layers):
             assert isinstance(layer, nn.ConvTranspose2d)
@@ -85,8 +87,8 @@ class ImageDecoder(nn.Module):
     def forward(self, latent: Tensor) -> Tensor:
         images = self.dense(latent).view(-1, *self.first).contiguous(memory_format=torch.channels_last)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
-            for layer, (height, width) in zip(self.layers, self.sizes[1:], strict=True):
-                images = layer(images.relu())[..., :height, :width]
+            for norm, layer, (height, width) in zip(self.norms, self.layers, self.sizes[1:], strict=True):
+                images = layer(norm(images).relu())[..., :height, :width]
         found: Tensor = images.float()
         return found
 
@@ -106,10 +108,13 @@ def decoder(
     hidden_sizes: Sequence[int],
     channels: int,
     activation: str,
+    norm: str = "none",
     init: str,
     generator: torch.Generator,
 ) -> nn.Module:
     """A decoder of latents [B, L] to [B, *shape]: of vectors [K], or of images [C, H, W]."""
     if len(shape) == 3:
-        return ImageDecoder(latent, shape, channels=channels, init=init, generator=generator)
-    return VectorDecoder(latent, shape[0], hidden_sizes, activation=activation, init=init, generator=generator)
+        return ImageDecoder(latent, shape, channels=channels, norm=norm, init=init, generator=generator)
+    return VectorDecoder(
+        latent, shape[0], hidden_sizes, activation=activation, norm=norm, init=init, generator=generator
+    )

@@ -49,6 +49,7 @@ BACKBONES: dict[str, BackboneEntry] = {
     "hadamax": BackboneEntry("branching:Hadamax", "max-pooled products of parallel convolutions (Kooi et al. 2025)"),
     "densenet": BackboneEntry("branching:DenseNet", "layers that read all layers before them (Huang et al. 2017)"),
     "xception": BackboneEntry("branching:Xception", "depthwise separable convolutions (Chollet 2017)"),
+    "dcgan": BackboneEntry("strided:DCGAN", "strided 4x4 convolutions with batch normalisation (Radford et al. 2016)"),
     "wavenet": BackboneEntry("attention:WaveNet", "dilated causal convolutions over time (van den Oord et al. 2016)"),
     "rnn": BackboneEntry("recurrent:RNN", "a simple recurrent network over time (Elman 1990)"),
     "lstm": BackboneEntry("recurrent:LSTM", "long short-term memory over time (Hochreiter & Schmidhuber 1997)"),

@@ -14,6 +14,7 @@ from gymnasium import spaces
 from torch import Tensor
 
 from gymnast.replay.datasets import points, strings
+from gymnast.replay.datasets.points import Mixture
 
 LABELLED = {
     "digits": "1,797 handwritten digits as images [8, 8, 1], from scikit-learn",
@@ -23,6 +24,8 @@ LABELLED = {
     "anbn": "the next symbol of a^n b^n: n of 1 to 10 for training, of 11 to 20 for the test",
     "copy": "2,000 sequences: reproduce 10 symbols after a delimiter",
     "reverse": "the same in reverse order",
+    "gaussians": "10,000 points of eight narrow Gaussians on a circle; which of them",
+    "gaussians-grid": "the same of 25 Gaussians on a grid",
 }
 """Names and one line of help."""
 
@@ -42,6 +45,8 @@ class Labelled:
     """Names of the classes; () for numbers."""
     splits: dict[str, Tensor] | None = None
     """Fixed splits (`train`, `validation`, `test`) as int64 indices; None: split by a seed, as `by_example` does."""
+    mixture: Mixture | None = None
+    """The distribution of the inputs, where it is such a one."""
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -52,7 +57,7 @@ class Labelled:
 
 
 def labelled(name: str, *, seed: int) -> Labelled:
-    """Build a data set by its name; `seed` draws the sequences of `copy` and `reverse`.
+    """Build a data set by its name; `seed` draws the sequences of `copy` and `reverse`, and the points of `gaussians`.
 
     Raises:
         ValueError: an unknown name, or scikit-learn, which has the digits, is missing.
@@ -72,6 +77,8 @@ def labelled(name: str, *, seed: int) -> Labelled:
     if name == "anbn":
         inputs, targets, splits = strings.anbn()
         return Labelled(name, _box(0.0, 1.0, *inputs.shape[1:]), inputs, targets, ("a", "b", "end"), splits)
+    if name.startswith("gaussians"):
+        return _mixture(name, points.ring() if name == "gaussians" else points.grid(), seed)
     inputs, targets = strings.copying(seed, reverse=name == "reverse")
     classes = tuple(map(str, range(strings.ALPHABET)))
     return Labelled(name, _box(0.0, 1.0, *inputs.shape[1:]), inputs, targets, classes)
@@ -88,6 +95,19 @@ def _digits(name: str) -> Labelled:
         return Labelled(name, _box(0.0, 1.0, 8, 8), torch.from_numpy(loaded.images / 16).float(), targets, classes)
     pixels = np.rint(loaded.images * (255 / 16)).astype(np.uint8)[..., None]
     return Labelled(name, spaces.Box(0, 255, (8, 8, 1), np.uint8), torch.from_numpy(pixels), targets, classes)
+
+
+def _mixture(name: str, mixture: Mixture, seed: int) -> Labelled:
+    inputs, modes = mixture.draw(points.MIXED, seed)
+    bound = float(mixture.centres.abs().max()) + 10 * mixture.deviation
+    return Labelled(
+        name,
+        _box(-bound, bound, inputs.shape[1]),
+        inputs,
+        modes,
+        tuple(map(str, range(len(mixture.centres)))),
+        mixture=mixture,
+    )
 
 
 def _box(low: float, high: float, *shape: int) -> spaces.Box:

@@ -1,14 +1,45 @@
-"""Classic small classification problems in the plane."""
+"""Classic small problems in the plane."""
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 SPIRAL_POINTS = 97
 """Points of each spiral."""
+MIXED = 10_000
+"""Points of a mixture."""
+
+
+class Mixture(NamedTuple):
+    """Normal distributions of one deviation, all equally likely."""
+
+    centres: Tensor
+    """float32 [M, K]."""
+    deviation: float
+    """Of each number."""
+
+    def draw(self, number: int, seed: int) -> tuple[Tensor, Tensor]:
+        """Points, float32 [number, K], and their modes, int64 [number], equally many of each."""
+        generator = torch.Generator().manual_seed(seed)
+        mode = torch.arange(number) % len(self.centres)
+        noise = torch.randn(number, self.centres.shape[1], generator=generator)
+        return self.centres[mode] + self.deviation * noise, mode
+
+
+def ring() -> Mixture:
+    """Eight modes on a circle of radius 2 (Metz et al. 2017)."""
+    angle = torch.arange(8) * (math.pi / 4)
+    return Mixture(2 * torch.stack([angle.cos(), angle.sin()], 1), 0.02)
+
+
+def grid() -> Mixture:
+    """25 modes on a grid from -4 to 4 (Dumoulin et al. 2017)."""
+    line = torch.arange(-4.0, 5.0, 2.0)
+    return Mixture(torch.cartesian_prod(line, line), 0.05)
 
 
 def xor() -> tuple[Tensor, Tensor]:

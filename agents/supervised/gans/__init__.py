@@ -1,0 +1,1 @@
+"""Tasks that fit a generator and a discriminator to observations."""

@@ -1,0 +1,1 @@
+"""Parts of generative adversarial networks: generators, heads of discriminators, losses and penalties."""
