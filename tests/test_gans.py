@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from gymnast.agents.supervised.fitted import FittedNetwork
 from gymnast.agents.supervised.frechet import frechet
 from gymnast.agents.supervised.gans import quality
 from gymnast.agents.supervised.manifolds import manifolds, nearest, radii
@@ -31,6 +32,7 @@ from gymnast.replay.datasets.points import grid, ring
 from gymnast.settings.fit_options import FitOptions
 from gymnast.storage import checkpoint, folder, metrics_log
 from gymnast.storage.encoder import read_encoder
+from gymnast.storage.rebuild import load
 
 RING: dict[str, Any] = {"network": "mlp", "hidden_sizes": (32,), "generator_sizes": (32,), "latent_size": 4}
 IMAGES: dict[str, Any] = {
@@ -390,10 +392,13 @@ def test_samples_are_of_the_asked_class(tmp_path: Path) -> None:
     result = fit("gan-conditional", options(tmp_path, dataset="gaussians", epochs=5), chosen)
     assert result.measures is not None
     assert result.measures["agreement"] > 0.8
-    task, generator = task_of(result), torch.Generator().manual_seed(0)
-    labels = torch.arange(8).repeat(50)
-    points = task.network.heads["target"].back(task.drawn(400, generator, labels))
-    assert (torch.cdist(points, ring().centres).argmin(1) == labels).float().mean() > 0.8
+    task, generator, model = task_of(result), torch.Generator().manual_seed(0), load(result.path)
+    assert isinstance(model, FittedNetwork)
+    for label in range(8):
+        points = torch.from_numpy(model.sample(50, label=label))
+        assert (torch.cdist(points, ring().centres).argmin(1) == label).float().mean() > 0.8
+    with pytest.raises(ValueError, match=r"label must be one of Discrete\(8\), got 8"):
+        model.sample(1, label=8)
     conditions = task.network.heads["conditions"]
     drawn = torch.bincount(conditions.draw(8000, generator)) / 1000
     assert drawn.tolist() == pytest.approx([1.0] * 8, abs=0.2)
@@ -423,7 +428,10 @@ def test_an_agent_starts_from_a_discriminator(tmp_path: Path, monkeypatch: pytes
     assert main(action) == 0  # by the recorded actions, measured in that encoder's features
     task = task_of(FitResult(Path("runs/CartPole-v1/gan-conditional/c"), 0, 0, None))
     assert task.measured_in(torch.zeros(3, 4)).shape == (3, 8)
-    assert task.drawn(6, torch.Generator().manual_seed(0), torch.tensor([0, 1] * 3)).shape == (6, 4)
+    model = load("runs/CartPole-v1/gan-conditional/c")
+    assert isinstance(model, FittedNetwork)
+    assert model.sample(6, label=1).shape == (6, 4)
+    assert not np.array_equal(model.sample(6, label=1), model.sample(6, label=0))
 
 
 @pytest.mark.parametrize(
@@ -437,7 +445,7 @@ def test_an_agent_starts_from_a_discriminator(tmp_path: Path, monkeypatch: pytes
         ("vanilla --dataset digits --r1 -1", "--r1 must be >= 0, got -1"),
         ("vanilla --dataset digits --mc-samples 3", "mc_samples 3 has no effect on gan-vanilla"),
         ("vanilla --dataset digits --features nowhere", "nowhere"),
-        ("vanilla --dataset digits --validation 0.001", "is measured by more than 3 examples, and 2 are"),
+        ("vanilla --dataset digits --validation 0.001", "gan-vanilla needs 4 examples in the validation split, got 2"),
         ("wgan --dataset digits --clip 0", "--clip must be > 0, got 0"),
         ("wgan-gp --dataset digits --network dcgan", "batch normalisation mixes those of a batch"),
         ("wgan-gp --dataset digits --minibatch-kernels 4", "4 cannot be combined with the gradient penalty"),

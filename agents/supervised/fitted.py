@@ -92,7 +92,15 @@ class FittedNetwork:
         parts = [self._values(self.task.decode(part), single=single) for part in torch.split(batch, ROWS)]
         return parts[0] if len(parts) == 1 else _filled(self.observation_space, iter(parts), len(batch))
 
-    def sample(self, n: int, *, seed: int = 0, steps: int | None = None, temperature: float | None = None) -> Any:
+    def sample(
+        self,
+        n: int,
+        *,
+        seed: int = 0,
+        steps: int | None = None,
+        temperature: float | None = None,
+        label: int | None = None,
+    ) -> Any:
         """Samples [n, ...] as the environment would give observations; of one seed the first ones are always the same.
 
         Args:
@@ -100,21 +108,29 @@ class FittedNetwork:
             seed: of all random numbers.
             steps: steps of the Markov chain from noise to a sample, of energy-rbm; by default 1,000.
             temperature: factor of the deviation of the latents, of autoencoder-variational; by default 1.
+            label: class or Discrete action of all samples, of gan-conditional; by default as often as in the data.
 
         Raises:
             ValueError: the task fits no distribution over observations, or has no such option.
         """
         if n < 1:
             raise ValueError(f"n must be >= 1, got {n}")
-        return _filled(self.observation_space, self.blocks(n, seed=seed, steps=steps, temperature=temperature), n)
+        blocks = self.blocks(n, seed=seed, steps=steps, temperature=temperature, label=label)
+        return _filled(self.observation_space, blocks, n)
 
     @torch.no_grad()
     def blocks(
-        self, n: int, *, seed: int = 0, steps: int | None = None, temperature: float | None = None
+        self,
+        n: int,
+        *,
+        seed: int = 0,
+        steps: int | None = None,
+        temperature: float | None = None,
+        label: int | None = None,
     ) -> Iterator[Any]:
         """The samples of `sample` in batches of at most 128, for more of them than memory holds."""
         self._need("sample")
-        draws = Sampling(steps=steps, temperature=temperature)
+        draws = Sampling(steps=steps, temperature=temperature, label=label)
         self._check(draws)
         for number in range(0, n, BLOCK):
             seeds = np.random.SeedSequence(seed, spawn_key=(number // BLOCK,))
@@ -188,7 +204,7 @@ class FittedNetwork:
 
     def _check(self, draws: Sampling) -> None:
         """ValueError for an option of sampling that is out of range or has no effect."""
-        for name, least in (("steps", 1), ("temperature", 0)):
+        for name, least in (("steps", 1), ("temperature", 0), ("label", 0)):
             value = getattr(draws, name)
             if value is None:
                 continue

@@ -61,6 +61,8 @@ class Sampling:
     """Steps of the Markov chain that ends in a sample."""
     temperature: float | None = None
     """Factor of the deviation, or divisor of the logits, of what is drawn."""
+    label: int | None = None
+    """Class or Discrete action of the samples."""
 
 
 class Task(ABC):
@@ -102,6 +104,8 @@ class Task(ABC):
     """Id of the environment of the data."""
     env_settings: Mapping[str, Any] = MappingProxyType({})
     """Options under which `env` gives such observations."""
+    least: ClassVar[int] = 1
+    """Examples that each split needs."""
     train: Tensor
     """Numbers of the examples to learn from, int64 [N]."""
     validation: Tensor

@@ -124,5 +124,8 @@ def check(task: Task, options: FitOptions) -> None:
     if task.agent() is None and options.eval_episodes != FitOptions.eval_episodes:
         raise ValueError(f"eval_episodes {options.eval_episodes} has no effect on {task.name}, which fits no policy")
     for name in ("train", "validation", "test"):
-        if len(getattr(task, name)) == 0:
-            raise ValueError(f"the {name} split is empty; use another validation share")
+        if (found := len(getattr(task, name))) < task.least:
+            raise ValueError(
+                f"{task.name} needs {task.least} examples in the {name} split, got {found}; "
+                "use another validation share or more data"
+            )

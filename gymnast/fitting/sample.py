@@ -61,7 +61,13 @@ def sample(options: SampleOptions) -> Sampled:
         space = model.observation_space
         if out.suffix != ".npz" and isinstance(space, spaces.Dict | spaces.Tuple):
             raise ValueError(f"out {out} takes observations of one array, and these have parts; use .npz")
-        blocks = model.blocks(options.number, seed=options.seed, steps=options.steps, temperature=options.temperature)
+        blocks = model.blocks(
+            options.number,
+            seed=options.seed,
+            steps=options.steps,
+            temperature=options.temperature,
+            label=options.label,
+        )
         first = next(blocks)  # a model without samples says so
     try:
         _write(out, space, chain([first], blocks), options.number)

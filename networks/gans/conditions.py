@@ -29,6 +29,12 @@ class Conditions(nn.Module):
         vector: Tensor = self.vector(labels)
         return vector
 
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """Take as many labels as there are."""
+        if (name := f"{prefix}labels") in state:
+            self.labels = torch.empty_like(state[name], device=self.labels.device)
+        super()._load_from_state_dict(state, prefix, *rest)
+
     def draw(self, number: int, generator: torch.Generator) -> Tensor:
         """Labels [number, ...]."""
         return self.labels[torch.randint(len(self.labels), (number,), generator=generator, device=self.labels.device)]

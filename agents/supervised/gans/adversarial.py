@@ -22,6 +22,7 @@ from gymnast.networks.gans.heads import Score
 from gymnast.networks.gans.history import History
 from gymnast.networks.gans.losses import LOSSES
 from gymnast.networks.gans.penalties import normalise_spectra, r1
+from gymnast.networks.layers.inputs import Obs
 from gymnast.networks.modes import acting, has_batch_norm, opposing, resting
 from gymnast.replay.datasets.labelled import Labelled
 from gymnast.replay.datasets.points import Mixture
@@ -56,17 +57,13 @@ class Gan(OfObservations):
     """
 
     samples = False
+    least = NEIGHBOURS + 1
     Config: ClassVar[type[GanConfig]] = GanConfig
     config: GanConfig
     network: FitNetwork
 
     def __init__(self, source: Source, config: GanConfig, *, device: torch.device) -> None:
         super().__init__(source, config, device=device)
-        if (fewest := min(len(self.validation), len(self.test))) <= NEIGHBOURS:
-            raise ValueError(
-                f"{self.name} is measured by more than {NEIGHBOURS} examples, and {fewest} are for validation; use a "
-                "larger validation share or more data"
-            )
         target = Target(self.observation_space, self.sample)
         target.check_back()
         self.shape = target.shape
@@ -216,6 +213,10 @@ class Gan(OfObservations):
     def drawn(self, number: int, generator: torch.Generator) -> Tensor:
         """Samples [number, *shape] in the units of `Target`."""
         return self.generated(self.latents(number, generator))
+
+    def observed(self, values: Tensor) -> Obs:
+        found: Obs = self.network.heads["target"].observed(values)
+        return found
 
     def measured_in(self, values: Tensor) -> Tensor:
         """The features [B, F] of values [B, *shape] that the measures compare."""

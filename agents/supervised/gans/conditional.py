@@ -56,6 +56,7 @@ class Conditional(Gan):
     """Fits a generator of observations for a label: the class of a labelled example, or the action after it."""
 
     name, Config = "gan-conditional", ConditionalConfig
+    sampling = ("label",)
     config: ConditionalConfig
 
     def judges(self, features: int) -> dict[str, nn.Module]:
@@ -109,14 +110,18 @@ class Conditional(Gan):
         vector: Tensor = self.conditions(batch.label)
         return vector
 
-    def drawn(self, number: int, generator: torch.Generator, labels: Tensor | None = None) -> Tensor:
-        """Samples [number, *shape] in the units of `Target`, under labels [number, ...] or drawn ones.
+    def drawn(self, number: int, generator: torch.Generator) -> Tensor:
+        """Samples [number, *shape] in the units of `Target`, under the label of `draws`, or labels as in the data.
 
-        Labels are those of the data: classes int64, or actions of the action space.
+        Raises:
+            ValueError: a label that the data do not have.
         """
-        if labels is None:
+        label = self.draws.label
+        if label is None:
             return super().drawn(number, generator)
-        return self.generated(self.under(labels.to(self.device), generator))
+        if not isinstance(self.space, spaces.Discrete) or not self.space.contains(label):
+            raise ValueError(f"label must be one of {self.space}, got {label}")
+        return self.generated(self.under(torch.full((number,), label, device=self.device), generator))
 
     def outputs(self, batch: Any) -> Outputs:
         return {**super().outputs(batch), "label": batch.label}
