@@ -4,7 +4,7 @@
 
 Figure 8.2: steps of each episode in the fixed maze for Q-learning (0 planning steps), Dyna-Q with 5 and 50, and
 prioritized sweeping with 5 backups. Figures 8.4 and 8.5: the sum of rewards over the steps in a maze that changes, for
-Dyna-Q and Dyna-Q+ with 50 planning steps. Means over seeds, which all agents share.
+Dyna-Q and Dyna-Q+ with 10 planning steps. Means over seeds, which all agents share.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ FIXED: dict[str, tuple[type[TabularAgent], Any]] = {
     "prioritized sweeping, 5": (PrioritizedSweeping, PrioritizedSweepingConfig(gamma=0.95, planning_steps=5)),
 }
 CHANGING = {
-    "dyna-q": DynaQConfig(alpha=1.0, gamma=0.95, planning_steps=50),
-    "dyna-q+": DynaQConfig(alpha=1.0, gamma=0.95, planning_steps=50, time_bonus=1e-3),
+    "dyna-q": DynaQConfig(alpha=1.0, gamma=0.95, planning_steps=10),
+    "dyna-q+": DynaQConfig(alpha=1.0, gamma=0.95, planning_steps=10, time_bonus=1e-3),
 }
 MAZES = {"blocking": (1_000, 3_000), "shortcut": (3_000, 6_000)}
 """Steps before the maze changes, and all steps."""
@@ -118,9 +118,7 @@ def main() -> None:
     if options.json:
         print(json.dumps(result))
         return
-    print(
-        f"fixed maze, mean of {options.seeds} seeds: episodes until {NEAR} steps or fewer, steps of the last 10 episodes"
-    )
+    print(f"fixed maze, {options.seeds} seeds: episodes until {NEAR} steps or fewer, steps of the last 10 episodes")
     for name, row in result["fixed"].items():
         print(f"  {name:26s}{row['episodes_until_near'] or '-':>6}{row['last_10']:>10}")
     for maze in MAZES:
