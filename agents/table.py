@@ -26,6 +26,12 @@ CLASSES: dict[str, AgentEntry] = {
         "Q-learning with two tables: one chooses, the other evaluates",
     ),
     "n-step-sarsa": AgentEntry("gymnast.agents.tabular.learners:NStepSarsa", "SARSA with n-step returns"),
+    "dyna-q": AgentEntry(
+        "gymnast.agents.tabular.dyna:DynaQ", "Q-learning that also learns from a learned model (Dyna-Q, Dyna-Q+)"
+    ),
+    "prioritized-sweeping": AgentEntry(
+        "gymnast.agents.tabular.dyna:PrioritizedSweeping", "backups from a learned model, the largest change first"
+    ),
     "td": AgentEntry("gymnast.agents.tabular.learners:TD", "TD prediction of the value of a fixed policy"),
     "value-iteration": AgentEntry(
         "gymnast.agents.tabular.planning:ValueIteration", "planning by value iteration on a known table"

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 OWN: dict[str, tuple[str, int | None]] = {
     "gymnast/Catch-v0": ("gymnast.envs.small.catch:Catch", None),
     "gymnast/Chain-v0": ("gymnast.envs.small.chain:Chain", 100),
+    "gymnast/DynaMaze-v0": ("gymnast.envs.small.dyna_maze:DynaMaze", 5_000),
     "gymnast/Memory-v0": ("gymnast.envs.small.memory:Memory", None),
     "gymnast/Bandit-v0": ("gymnast.envs.small.bandit:Bandit", 1000),
 }

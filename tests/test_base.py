@@ -28,7 +28,8 @@ from gymnast.settings.agents import agent_class, default_config
 from gymnast.storage.metrics_log import read
 from gymnast.training.rollout_loop import RolloutActor, RolloutAgent
 
-TABLES = {"q-learning", "sarsa", "expected-sarsa", "double-q-learning", "n-step-sarsa", "td"}
+MODEL_BASED = {"dyna-q", "prioritized-sweeping"}
+TABLES = {"q-learning", "sarsa", "expected-sarsa", "double-q-learning", "n-step-sarsa", "td", *MODEL_BASED}
 PLANNERS, BANDITS = {"value-iteration", "policy-iteration"}, {"ucb", "thompson"}
 ACTOR_CRITICS = {"ppo"}
 WHO: dict[Any, set[str]] = {

@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "cliff": ("--seeds 1 --episodes 20", ("q-learning   while exploring", "greedy [-13.0]", "greedy: -15")),
     "dqn": ("--periods 10 --rounds 1 --steps 20", ("one update per 10 env steps", "gymnast's us/step: act")),
+    "dyna": ("--seeds 1 --episodes 3 --steps 0.02", ("  dyna-q, 50  ", "shortcut maze: sum of rewards")),
     "encoders": (
         "--seeds 1 --agents ppo --steps 1024 --pretraining 500 --jobs 1",
         ("pre-training: 500 random steps", "ppo  frozen      return 0.9 after"),

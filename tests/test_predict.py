@@ -34,7 +34,7 @@ SPACES: dict[str, tuple[gym.Space[Any], gym.Space[Any]]] = {
     **dict.fromkeys(("value-iteration", "policy-iteration"), (spaces.Discrete(5), spaces.Discrete(3, start=1))),
     **dict.fromkeys(("ucb", "thompson"), (spaces.Discrete(1), spaces.Discrete(3))),
 }
-TABLES = ("q-learning", "sarsa", "expected-sarsa", "double-q-learning", "n-step-sarsa", "td")
+TABLES = ("q-learning", "sarsa", "expected-sarsa", "double-q-learning", "n-step-sarsa", "td", "dyna-q")
 ACTIONS = {
     "box": spaces.Box(-2.0, 2.0, (3,), np.float64),
     "multi": spaces.MultiDiscrete([3, 4]),

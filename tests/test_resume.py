@@ -45,6 +45,8 @@ CASES = [
     ("expected-sarsa", "FrozenLake-v1", 2, {}),
     ("double-q-learning", "FrozenLake-v1", 1, {}),
     ("n-step-sarsa", "gymnast/Chain-v0", 2, {}),
+    ("dyna-q", "FrozenLake-v1", 2, {"time_bonus": 0.01, "model_outcomes": 3}),
+    ("prioritized-sweeping", "gymnast/Chain-v0", 2, {}),
     ("td", "FrozenLake-v1", 1, {}),
     ("ucb", "gymnast/Bandit-v0", 1, {}),
     ("thompson", "gymnast/Bandit-v0", 2, {}),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from gymnast.agents.tabular import learners
+from gymnast.agents.tabular import dyna, learners
 from gymnast.envs import make
 from gymnast.tabular import loop
 
@@ -48,8 +48,9 @@ def same(left: Any, right: Any) -> bool:
 def build(name: str, id: str, num_envs: int, **config: Any) -> tuple[Any, Any, Any]:
     env = make(id, num_envs, seed=5, vectorization="serial")
     env.reset()
-    options = getattr(learners, f"{name}Config")(**config)
-    agent = getattr(learners, name)(
+    home = dyna if hasattr(dyna, name) else learners
+    options = getattr(home, f"{name}Config")(**config)
+    agent = getattr(home, name)(
         env.single_observation_space, env.single_action_space, options, num_envs=num_envs, seed=3
     )
     return agent, agent.actor(num_envs, explore=True, seed=4), env
@@ -103,6 +104,13 @@ def test_q_learning(id: str, num_envs: int) -> None:
         ("NStepSarsa", {"n_step": 3}),
         ("TD", {}),
         ("TD", {"trace_decay": 0.5}),
+        ("DynaQ", {"planning_steps": 3}),
+        ("DynaQ", {"planning_steps": 2, "time_bonus": 0.01, "model_outcomes": 3}),
+        ("DynaQ", {"action_masks": False, "time_bonus": 0.01}),
+        ("DynaQ", {"objective": "finite-horizon", "horizon": 20, "time_bonus": 0.1}),
+        ("PrioritizedSweeping", {}),
+        ("PrioritizedSweeping", {"alpha": 0.5, "action_masks": False, "threshold": 0.0}),
+        ("PrioritizedSweeping", {"objective": "finite-horizon", "horizon": 20, "model_outcomes": 1}),
     ],
 )
 def test_every_agent(name: str, config: dict[str, Any]) -> None:
@@ -116,8 +124,20 @@ def test_without_action_masks(name: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("id", ["FrozenLake-v1", "gymnast/DynaMaze-v0"])
+@pytest.mark.parametrize("name", ["DynaQ", "PrioritizedSweeping"])
+def test_planning(name: str, id: str) -> None:
+    check(name, id, 2, model_outcomes=5)
+
+
+@pytest.mark.slow
 def test_chain_draws_nothing() -> None:
     check("Sarsa", "gymnast/Chain-v0", 2)
+
+
+def test_a_maze_that_changes_has_no_table() -> None:
+    env = make("gymnast/DynaMaze-v0", 1, options={"maze": "blocking"}, vectorization="serial")
+    assert env.transition_table() is None
 
 
 def test_what_is_not_supported() -> None:

@@ -1,7 +1,7 @@
 """Act, step and learn over a known transition table, compiled for `gymnast/tabular/loop.py`.
 
-The functions of `agents/tabular/exploration.py` and `agents/tabular/updates.py` are compiled as they are; only the
-order of operations in a step of N rows (`gymnast/tabular/row_step.py`) and the drawing of random numbers
+The functions of `exploration.py`, `updates.py`, `model.py` and `sweeping.py` in `agents/tabular/` are compiled as they
+are; only the order of operations in a step of N rows (`gymnast/tabular/row_step.py`) and the drawing of random numbers
 (`gymnast/tabular/primitives.py`) are rewritten.
 
 Three things make it fast: a loop for each combination of options, from which the compiler prunes unused branches,
@@ -18,12 +18,12 @@ from functools import cache
 from numba import njit
 
 from gymnast.agents.tabular import exploration as explore
-from gymnast.agents.tabular import updates
+from gymnast.agents.tabular import model, sweeping, updates
 from gymnast.agents.tabular.updates import Rates
 from gymnast.tabular import layout, primitives, row_step
-from gymnast.tabular.layout import Kind, Learner, Numbers, Parts, Plan, World
+from gymnast.tabular.layout import DYNA_Q, SARSA, SWEEPING, Kind, Learner, Numbers, Parts, Plan, World
 from gymnast.tabular.primitives import borrowed
-from gymnast.tabular.row_step import act, learn, move
+from gymnast.tabular.row_step import act, learn_dyna, learn_once, learn_sarsa, learn_sweeping, move, moved
 
 Loop = Callable[[World, Learner, Plan, Numbers], tuple[int, int]]
 
@@ -62,7 +62,16 @@ def _compile(
                 finished = move(parts, step, row, finished)
             error_sum, updated = 0.0, 0
             for row in range(rows):
-                errors, done = learn(parts, strength, rates, row)
+                # Conditions on constants of the closure are decided before types are: the other branches, which would
+                # double the time of compiling, are dropped unseen. Inside inlined functions they are not.
+                if algorithm == SARSA:
+                    errors, done = learn_sarsa(parts, strength, rates, row, moved(parts, row))
+                elif algorithm == DYNA_Q:
+                    errors, done = learn_dyna(parts, strength, rates, row, moved(parts, row))
+                elif algorithm == SWEEPING:
+                    errors, done = learn_sweeping(parts, strength, rates, row, moved(parts, row))
+                else:
+                    errors, done = learn_once(parts, strength, rates, row, moved(parts, row))
                 error_sum += errors
                 updated += done
         plan.error[0] = error_sum / max(updated, 1)
@@ -71,7 +80,7 @@ def _compile(
     return advance
 
 
-_COMPILED_IN = (explore, updates, layout, primitives, row_step)
+_COMPILED_IN = (explore, updates, model, sweeping, layout, primitives, row_step)
 _STAMP = zlib.crc32("".join(inspect.getsource(module) for module in _COMPILED_IN).encode())
 
 

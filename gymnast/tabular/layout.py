@@ -6,9 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gymnast.agents.tabular.model import Model
+from gymnast.agents.tabular.sweeping import Queue
 from gymnast.agents.tabular.updates import Traces, Window
 
-Q_LEARNING, EXPECTED_SARSA, DOUBLE_Q, SARSA, TD = range(5)
+Q_LEARNING, EXPECTED_SARSA, DOUBLE_Q, SARSA, TD, DYNA_Q, SWEEPING = range(7)
 """Which update; SARSA is n-step SARSA too."""
 ACTION, BEFORE, AFTER, NOW, END = range(5)
 """Columns of `Plan.moves`: action, state, true successor, state after a reset, 1 if terminated plus 2 if truncated."""
@@ -41,6 +43,8 @@ class Learner(NamedTuple):
     average: np.ndarray  # float64 [1]
     traces: Traces
     window: Window
+    model: Model  # of agents that plan; else of nothing
+    queue: Queue  # of prioritized sweeping; else empty
     clock: np.ndarray  # int64 [2, N], the agent's and the actor's
     words: np.ndarray  # uint64 [2, 4], the agent's generator and the actor's
     seen: np.ndarray  # bool [S], visited states
@@ -71,6 +75,9 @@ class Numbers(NamedTuple):
     bonus: float  # kappa inside the bootstrap's maximum, 0 without
     average: float
     decay: float
+    planning: int  # updates from the model after each step
+    untried: float  # kappa of Dyna-Q+
+    threshold: float  # of prioritized sweeping
 
 
 class Kind(NamedTuple):

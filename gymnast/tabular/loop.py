@@ -20,7 +20,10 @@ from gymnast.agents import schedules
 from gymnast.agents.base import Actor, Agent
 from gymnast.agents.tabular import exploration
 from gymnast.agents.tabular.base import TabularActor, TabularAgent
+from gymnast.agents.tabular.dyna import DynaQ, ModelBasedAgent, PrioritizedSweeping
 from gymnast.agents.tabular.learners import TD, DoubleQLearning, ExpectedSarsa, NStepSarsa, QLearning, Sarsa
+from gymnast.agents.tabular.model import make_model
+from gymnast.agents.tabular.sweeping import make_queue
 from gymnast.envs.env import Env
 from gymnast.envs.rows.serial import SerialEnv
 from gymnast.envs.step import TransitionTable
@@ -34,6 +37,8 @@ ALGORITHMS: dict[type[Any], int] = {
     Sarsa: layout.SARSA,
     NStepSarsa: layout.SARSA,
     TD: layout.TD,
+    DynaQ: layout.DYNA_Q,
+    PrioritizedSweeping: layout.SWEEPING,
 }
 TOY_TEXT = "gymnasium.envs.toy_text."
 DRAWS = {  # whether each step and reset draws a random number; only exactly known environments
@@ -41,6 +46,7 @@ DRAWS = {  # whether each step and reset draws a random number; only exactly kno
     f"{TOY_TEXT}cliffwalking:CliffWalkingEnv": True,
     f"{TOY_TEXT}taxi:TaxiEnv": True,
     "gymnast.envs.small.chain:Chain": False,
+    "gymnast.envs.small.dyna_maze:DynaMaze": False,
 }
 WORD = 2**64 - 1
 
@@ -173,6 +179,9 @@ def _numbers(agent: TabularAgent, dynamics: Dynamics) -> Numbers:
         bonus=float(bonus),
         average=float(rates.average),
         decay=float(rates.decay),
+        planning=agent.config.planning_steps if isinstance(agent, ModelBasedAgent) else 0,
+        untried=float(agent.config.time_bonus) if isinstance(agent, DynaQ) else 0.0,
+        threshold=float(agent.config.threshold) if isinstance(agent, PrioritizedSweeping) else 0.0,
     )
 
 
@@ -234,6 +243,8 @@ def _learner(agent: TabularAgent, actor: TabularActor, dynamics: Dynamics) -> Le
         average=agent.average,
         traces=agent.traces,
         window=agent.window,
+        model=agent.model if isinstance(agent, ModelBasedAgent) else make_model(1, 1, 1),
+        queue=agent.queue if isinstance(agent, PrioritizedSweeping) else make_queue(1, 1, 1),
         clock=np.stack([agent.clock, actor.clock]),
         words=np.array([_words(rng.bit_generator.state) for rng in (agent.rng, actor.rng)], np.uint64),
         seen=np.zeros(dynamics.table.next_state.shape[0], np.bool_),

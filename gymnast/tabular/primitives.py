@@ -1,7 +1,6 @@
 """Building blocks of the compiled tabular loop: NumPy's PCG64, Gymnasium's sampling, and arrays without counts.
 
-Importing this lets Numba compile the pure functions of `agents/tabular/exploration.py` and `agents/tabular/updates.py`
-into the loop as they are.
+Importing this lets Numba compile the pure functions of `agents/tabular/` into the loop as they are.
 """
 
 from __future__ import annotations
@@ -15,14 +14,19 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic, register_jitable
 
 from gymnast.agents.tabular import exploration as explore
-from gymnast.agents.tabular import updates
+from gymnast.agents.tabular import model, sweeping, updates
 
 INLINED: tuple[Any, ...] = (
     *(explore.choose, explore.best, explore.count_total, explore.score, explore.boltzmann, explore.categorical),
     *(explore.maximum, explore.optimistic_maximum, explore.expectation, explore.boltzmann_mean, explore.best_mean),
     updates.update_pair,
 )
-CALLED: tuple[Any, ...] = (updates.learn_window, updates.learn_oldest, updates.update_visited, updates.clear_traces)
+CALLED: tuple[Any, ...] = (
+    *(updates.learn_window, updates.learn_oldest, updates.update_visited, updates.clear_traces),
+    *(model.remember, model.list_pair, model.list_row, model.best_allowed, model.plan_step, model.expected),
+    *(sweeping.push, sweeping.pop, sweeping.rise, sweeping.sink, sweeping.link, sweeping.unlink),
+    *(sweeping.consider, sweeping.take_in, sweeping.sweep_step),
+)
 for function in INLINED + CALLED:
     register_jitable(forceinline=function in INLINED)(function)
 inlined = njit(forceinline=True)

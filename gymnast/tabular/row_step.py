@@ -12,6 +12,8 @@ import numpy as np
 
 from gymnast.agents.tabular import exploration as explore
 from gymnast.agents.tabular.exploration import best, choose, expectation, maximum, optimistic_maximum
+from gymnast.agents.tabular.model import list_row, plan_step, remember
+from gymnast.agents.tabular.sweeping import sweep_step, take_in
 from gymnast.agents.tabular.updates import Rates, learn_window, update_pair
 from gymnast.tabular.layout import (
     ACTION,
@@ -21,7 +23,6 @@ from gymnast.tabular.layout import (
     END,
     EXPECTED_SARSA,
     NOW,
-    SARSA,
     TD,
     Kind,
     Parts,
@@ -158,8 +159,8 @@ class Transition(NamedTuple):
 
 
 @inlined
-def learn(parts: Parts, strength: float, rates: Rates, row: int) -> tuple[float, int]:
-    """Learn from the row's step; returns the sum of |error| and the number of updates."""
+def moved(parts: Parts, row: int) -> Transition:
+    """The row's step as learning sees it; it is counted."""
     kind, world, learner, plan, given = parts
     moves, clock, states = plan.moves, learner.clock, len(world.mask)
     terminated, ended = moves[row, END] % 2 == 1, moves[row, END] > 0
@@ -178,15 +179,18 @@ def learn(parts: Parts, strength: float, rates: Rates, row: int) -> tuple[float,
         before, entry = before + clock[0, row] * states, entry + later * states
         clock[0, row] = 0 if ended else later
     learner.counts[before, moves[row, ACTION]] += 1
-    transition = Transition(before, entry, there, discount, last)
-    if kind.algorithm == SARSA:
-        return learn_sarsa(parts, strength, rates, row, transition)
-    return abs(learn_pair(parts, strength, rates, row, transition)), 1
+    return Transition(before, entry, there, discount, last)
+
+
+@inlined
+def learn_once(parts: Parts, strength: float, rates: Rates, row: int, moved: Transition) -> tuple[float, int]:
+    """Update the transition's pair, or its state for TD, at once; returns |error| and 1."""
+    return abs(learn_pair(parts, strength, rates, row, moved)), 1
 
 
 @inlined
 def learn_sarsa(parts: Parts, strength: float, rates: Rates, row: int, moved: Transition) -> tuple[float, int]:
-    """Add the transition to the row's window; returns the result of `learn_window`."""
+    """Add the transition to the row's window; returns the sum of |error| and the number of updates."""
     kind, world, learner, plan, _ = parts
     q, actions, there, last = learner.q[0], world.mask.shape[1], moved.there, moved.last
     scores, counts = q[moved.entry], learner.counts[moved.entry]
@@ -203,8 +207,39 @@ def learn_sarsa(parts: Parts, strength: float, rates: Rates, row: int, moved: Tr
 
 
 @inlined
+def learn_dyna(parts: Parts, strength: float, rates: Rates, row: int, moved: Transition) -> tuple[float, int]:
+    """Update the pair, take the transition into the model and learn from the model; as `learn_sarsa`."""
+    kind, world, learner, plan, given = parts
+    q, model, mask = learner.q[0], learner.model, world.mask
+    total = abs(learn_pair(parts, strength, rates, row, moved))
+    pair = moved.before * mask.shape[1] + plan.moves[row, ACTION]
+    remember(model, pair, plan.rewards[row], moved.discount, moved.entry)
+    if given.untried > 0.0 and moved.discount > 0.0:
+        list_row(model, moved.entry, mask, kind.masked)
+    for _ in range(given.planning):
+        u, v, w = uniform(learner.words, 0), uniform(learner.words, 0), uniform(learner.words, 0)
+        total += plan_step(q, model, mask, kind.masked, rates.alpha, given.gamma, given.untried, u, v, w)
+    return total, 1 + given.planning
+
+
+@inlined
+def learn_sweeping(parts: Parts, strength: float, rates: Rates, row: int, moved: Transition) -> tuple[float, int]:
+    """Take the transition into the model, and back up the first pairs of the queue; as `learn_sarsa`."""
+    kind, world, learner, plan, given = parts
+    q, model, queue, mask = learner.q[0], learner.model, learner.queue, world.mask
+    pair = moved.before * mask.shape[1] + plan.moves[row, ACTION]
+    reward, discount = plan.rewards[row], moved.discount
+    take_in(q, model, queue, pair, reward, discount, moved.entry, mask, kind.masked, given.threshold)
+    total, updates = 0.0, 0
+    while queue.size[0] > 0 and updates < given.planning:
+        total += sweep_step(q, model, queue, mask, kind.masked, rates.alpha, given.threshold)
+        updates += 1
+    return total, updates
+
+
+@inlined
 def learn_pair(parts: Parts, strength: float, rates: Rates, row: int, moved: Transition) -> float:
-    """Update the transition's pair, or its state for TD, at once; returns the error."""
+    """Update the transition's pair, or its state for TD; returns the error."""
     kind, world, learner, plan, given = parts
     q, mask, values, numbers, there = learner.q, world.mask, plan.scratch_values, plan.scratch_counts, moved.there
     counts, average, traces = learner.counts[moved.entry], learner.average, learner.traces
