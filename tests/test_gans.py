@@ -391,6 +391,8 @@ def test_samples_are_of_the_asked_class(tmp_path: Path) -> None:
     result = fit("gan-conditional", options(tmp_path, dataset="gaussians", epochs=5), chosen)
     assert result.measures is not None
     assert result.measures["agreement"] > 0.8
+    for name in ("samples", "training"):
+        assert (result.path / f"{name}.png").stat().st_size > 1_000
     task, generator = task_of(result), torch.Generator().manual_seed(0)
     labels = torch.arange(8).repeat(50)
     points = task.network.heads["target"].back(task.drawn(400, generator, labels))
@@ -423,6 +425,8 @@ def test_an_agent_starts_from_a_discriminator(tmp_path: Path, monkeypatch: pytes
     action = ["pretrain", "gan", "--kind", "conditional", *data, "--name", "c", "--features", run]
     assert main(action) == 0  # by the recorded actions, measured in that encoder's features
     task = task_of(FitResult(Path("runs/CartPole-v1/gan-conditional/c"), 0, 0, None))
+    (cloud,) = (shown for name, shown in task.shown({}).items() if name == "samples")
+    assert cloud.real.shape[1] == 2  # in the plane of two principal components
     assert task.measured_in(torch.zeros(3, 4)).shape == (3, 8)
     assert task.drawn(6, torch.Generator().manual_seed(0), torch.tensor([0, 1] * 3)).shape == (6, 4)
 
