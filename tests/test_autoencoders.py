@@ -188,7 +188,7 @@ def test_a_linear_autoencoder_finds_the_principal_subspace(tmp_path: Path) -> No
         ("", "pretrain needs a model first: gymnast pretrain MODEL; choose from autoencoder"),
         (
             "autoencode --kind linear",
-            "'autoencode'; choose from autoencoder, energy; did you mean autoencoder?",
+            "'autoencode'; choose from autoencoder, gan, energy; did you mean autoencoder?",
         ),
         ("autoencoder --dataset digits", "pretrain autoencoder needs --kind; choose from convolutional, linear"),
         ("autoencoder --kind liner --dataset digits", "got liner; did you mean linear?"),

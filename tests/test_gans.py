@@ -202,18 +202,19 @@ def test_the_density_of_codes() -> None:
 
 @pytest.mark.parametrize("examples", [400, 12])  # the second covariance is singular
 def test_the_distance_is_that_of_the_formula(examples: int) -> None:
-    """Beside scipy's root of the product, as torch-fidelity computes it (near-singular products get 1e-6 added)."""
+    """Beside torch-fidelity's, by the eigenvalues of the product, and scipy's root of it."""
     linalg = pytest.importorskip("scipy.linalg")
     generator = torch.Generator().manual_seed(0)
     mixing = torch.randn(20, 20, generator=generator)
     one = torch.randn(400, 20, generator=generator) @ mixing
     other = torch.randn(examples, 20, generator=generator) @ mixing * 0.7 + 0.3
     first, second = (np.cov(part.double().numpy(), rowvar=False) for part in (one, other))
-    root = linalg.sqrtm(first @ second).real
     difference = (one.double().mean(0) - other.double().mean(0)).square().sum().item()
-    wanted = difference + np.trace(first) + np.trace(second) - 2 * np.trace(root)
-    assert frechet(one, other) == pytest.approx(wanted, rel=1e-5)
-    assert frechet(other, one) == pytest.approx(wanted, rel=1e-5)
+    both = difference + np.trace(first) + np.trace(second)
+    eigenvalues = np.linalg.eigvals(first @ second).astype(complex)
+    assert frechet(one, other) == pytest.approx(both - 2 * np.sqrt(eigenvalues).real.sum(), rel=1e-6)
+    assert frechet(one, other) == pytest.approx(both - 2 * np.trace(linalg.sqrtm(first @ second)).real, rel=1e-5)
+    assert frechet(other, one) == pytest.approx(frechet(one, other), rel=1e-6)
     assert frechet(one, one) == pytest.approx(0.0, abs=1e-6)
 
 
@@ -392,6 +393,8 @@ def test_samples_are_of_the_asked_class(tmp_path: Path) -> None:
     result = fit("gan-conditional", options(tmp_path, dataset="gaussians", epochs=5), chosen)
     assert result.measures is not None
     assert result.measures["agreement"] > 0.8
+    for name in ("samples", "training"):
+        assert (result.path / f"{name}.png").stat().st_size > 1_000
     task, generator, model = task_of(result), torch.Generator().manual_seed(0), load(result.path)
     assert isinstance(model, FittedNetwork)
     for label in range(8):
@@ -427,6 +430,8 @@ def test_an_agent_starts_from_a_discriminator(tmp_path: Path, monkeypatch: pytes
     action = ["pretrain", "gan", "--kind", "conditional", *data, "--name", "c", "--features", run]
     assert main(action) == 0  # by the recorded actions, measured in that encoder's features
     task = task_of(FitResult(Path("runs/CartPole-v1/gan-conditional/c"), 0, 0, None))
+    (cloud,) = (shown for name, shown in task.shown({}).items() if name == "samples")
+    assert cloud.real.shape[1] == 2  # in the plane of two principal components
     assert task.measured_in(torch.zeros(3, 4)).shape == (3, 8)
     model = load("runs/CartPole-v1/gan-conditional/c")
     assert isinstance(model, FittedNetwork)

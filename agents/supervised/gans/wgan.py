@@ -17,6 +17,8 @@ class WGANConfig(GanConfig):
 
     losses: ClassVar[tuple[str, ...]] = ("wasserstein",)
 
+    learning_rate: float = 5e-5
+    """Step size at first, or the largest one of one-cycle."""
     optimizer: str = "rmsprop"
     """Any elementwise torch optimizer in lower case."""
     critic_steps: int = 5
