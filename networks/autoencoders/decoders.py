@@ -40,6 +40,11 @@ class VectorDecoder(nn.Module):
         self.output = nn.Linear(width, outputs)
         initialise(self, init, activation=activation, generator=generator)
 
+    @torch.no_grad()
+    def start_at(self, mean: Tensor) -> None:
+        """Set the biases of the output, [outputs]."""
+        self.output.bias.copy_(mean)
+
     def forward(self, latent: Tensor) -> Tensor:
         output: Tensor = self.output(through(latent, self.layers, self.norms, self.activations))
         return output
@@ -50,7 +55,8 @@ class ImageDecoder(nn.Module):
 
     The first layer is fully connected; the sides it gives are those of the image halved and rounded up, again and again
     until the shorter one is at most 7. What doubling adds beyond the next size is cut off. `channels` are those of the
-    last layer but one, and double inwards.
+    last layer but one, and double inwards. Every pixel has a bias of its own, so that a background that never changes
+    takes nothing of the latent and of the layers.
     """
 
     def __init__(
@@ -70,22 +76,30 @@ class ImageDecoder(nn.Module):
         self.first = (widths[0], *self.sizes[0])
         self.dense = nn.Linear(latent, math.prod(self.first))
         self.layers = nn.ModuleList(
-            nn.ConvTranspose2d(one, other, KERNEL, stride=2, padding=1) for one, other in pairwise(widths)
+            nn.ConvTranspose2d(one, other, KERNEL, stride=2, padding=1, bias=number < steps)
+            for number, (one, other) in enumerate(pairwise(widths), 1)
         )
         initialise(self.dense, init, activation="relu", generator=generator)
         for number, layer in enumerate(self.layers):
             assert isinstance(layer, nn.ConvTranspose2d)
-            gain = 2.0 if number < steps - 1 else 0.01  # He et al. 2015; the output starts small, near one value
+            gain = 2.0 if number < steps - 1 else 1e-4  # He et al. 2015; the output starts near its biases
             deviation = math.sqrt(gain / (layer.in_channels * KERNEL**2 / 4))
             with torch.no_grad():
                 layer.weight.normal_(0.0, deviation, generator=generator)
-            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+        self.bias = nn.Parameter(torch.zeros(shape))
+
+    @torch.no_grad()
+    def start_at(self, mean: Tensor) -> None:
+        """Set the biases of the pixels, [C, H, W]."""
+        self.bias.copy_(mean)
 
     def forward(self, latent: Tensor) -> Tensor:
         images = self.dense(latent).view(-1, *self.first).contiguous(memory_format=torch.channels_last)
         for layer, (height, width) in zip(self.layers, self.sizes[1:], strict=True):
             images = layer(images.relu())[..., :height, :width]
-        found: Tensor = images
+        found: Tensor = images + self.bias
         return found
 
 
@@ -106,7 +120,7 @@ def decoder(
     activation: str,
     init: str,
     generator: torch.Generator,
-) -> nn.Module:
+) -> VectorDecoder | ImageDecoder:
     """A decoder of latents [B, L] to [B, *shape]: of vectors [K], or of images [C, H, W]."""
     if len(shape) == 3:
         return ImageDecoder(latent, shape, channels=channels, init=init, generator=generator)

@@ -24,6 +24,9 @@ class AutoencoderConfig(FitConfig):
     decoder_channels: int = 32
     """Channels of the last hidden layer of a decoder of images; they double inwards, up to four times as many."""
 
+    linear_probe: bool = True
+    """Measure at the end how well linear classifiers tell classes from latents, and from those of random weights."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("latent_size", "decoder_channels"):

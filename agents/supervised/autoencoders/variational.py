@@ -57,8 +57,8 @@ class Variational(Autoencoder):
     name, Config = "autoencoder-variational", VariationalConfig
     config: VariationalConfig
 
-    def output(self) -> Output:
-        return Output(self.config.chosen_loss, self.config.output_std)
+    def output(self, spread: float) -> Output:
+        return Output(self.config.chosen_loss, spread=spread, std=self.config.output_std)
 
     def latents(self, features: int) -> dict[str, nn.Module]:
         self.latent_size = self.config.latent_size
@@ -74,7 +74,7 @@ class Variational(Autoencoder):
 
     def loss(self, batch: Observations, generator: torch.Generator) -> tuple[Tensor, Metrics]:
         heads = self.network.heads
-        target = heads["target"](batch.obs)
+        target = self.target(batch.obs)
         posterior = self.posterior(batch.obs)
         distortion = heads["output"].error(heads["decoder"](posterior.sample(generator)), target).mean()
         rate = posterior.rate()
@@ -84,7 +84,7 @@ class Variational(Autoencoder):
 
     def outputs(self, batch: Observations) -> Outputs:
         config, heads, generator = self.config, self.network.heads, self.same(batch)
-        target = heads["target"](batch.obs)
+        target = self.target(batch.obs)
         posterior = self.posterior(batch.obs)
 
         def log_likelihood(latent: Tensor) -> Tensor:
