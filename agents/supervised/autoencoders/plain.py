@@ -20,6 +20,7 @@ from gymnast.networks.autoencoders.decoders import ImageDecoder, VectorDecoder, 
 from gymnast.networks.autoencoders.outputs import Output
 from gymnast.networks.autoencoders.target import Target
 from gymnast.networks.layers.inputs import Obs
+from gymnast.replay.datasets.episodes import EpisodeData
 
 STARTED = 1_000
 """Training observations from whose mean a decoder starts, and whose deviation is the unit of its errors."""
@@ -64,7 +65,24 @@ class Autoencoder(OfObservations):
         self.network = ready(FitNetwork(backbone, heads), device)
 
     def prepare(self) -> None:
-        """Choose the examples of this kind among the observations."""
+        """Choose the examples of this kind among the observations.
+
+        Of stacked frames those of the first steps are left out: their blank frames differ from all others so much that
+        a few of them would outweigh everything else.
+        """
+        if isinstance(self.data, EpisodeData) and self.data.frame_stack > 1:
+            whole = time_of(self.data) >= self.data.frame_stack - 1
+            self.keep(whole, f"no episode has {self.data.frame_stack} frames")
+
+    def keep(self, chosen: Tensor, otherwise: str) -> None:
+        """Keep the examples of a mask [S]; ValueError in the given words if none is left of a split."""
+        for name in ("train", "validation"):
+            index = getattr(self, name)
+            index = index[chosen[index]]
+            if not len(index):
+                raise ValueError(f"{self.data.name}: {otherwise} for {name}")
+            setattr(self, name, index)
+        self.test = self.validation
 
     def check_target(self, target: Target) -> None:
         """ValueError for observations that this kind cannot take."""
@@ -211,6 +229,11 @@ class Autoencoder(OfObservations):
         """Rows of values [N, *shape] by label as pictures."""
         target: Any = self.network.heads["target"]
         return Grid(torch.stack([tiles(target, values) for values in rows.values()]), tuple(rows))
+
+
+def time_of(data: EpisodeData) -> Tensor:
+    """The step of each transition in its episode, int64 [S]."""
+    return torch.arange(len(data)) - data.starts[data.episode]
 
 
 def used(latent: Tensor) -> dict[str, float]:

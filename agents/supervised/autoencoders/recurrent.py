@@ -11,7 +11,7 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from gymnast.agents.supervised.autoencoders.config import AutoencoderConfig
-from gymnast.agents.supervised.autoencoders.plain import Autoencoder
+from gymnast.agents.supervised.autoencoders.plain import Autoencoder, time_of
 from gymnast.agents.supervised.autoencoders.tiles import tiles
 from gymnast.agents.supervised.episodes import on
 from gymnast.agents.supervised.observations import SAMPLE, Observations
@@ -63,16 +63,13 @@ class Recurrent(Autoencoder):
             self._of_sequences(self.data)
             return
         self.steps = self.config.window
-        time = torch.arange(len(self.data)) - self.data.starts[self.data.episode]
-        left = self.data.starts.diff()[self.data.episode] - time  # an episode's end follows its last transition
-        begins = (time % self.config.stride == 0) & (left >= self.steps)
-        for name in ("train", "validation"):
-            index = getattr(self, name)
-            index = index[begins[index]]
-            if not len(index):
-                raise ValueError(f"window {self.steps} is longer than every episode for {name} in {self.data.name}")
-            setattr(self, name, index)
-        self.test = self.validation
+        super().prepare()
+        time = time_of(self.data)
+        left = self.data.starts.diff()[self.data.episode] - time
+        self.keep(
+            (time % self.config.stride == 0) & (left >= self.steps),
+            f"window {self.steps} is longer than every episode",
+        )
 
     def _of_sequences(self, data: Labelled) -> None:
         for name in ("window", "stride"):

@@ -35,7 +35,7 @@ class VariationalConfig(AutoencoderConfig):
     """Factor of the rate in the loss (Higgins et al. 2017)."""
     free_bits: float = 0.0
     """Nats of each latent number that cost nothing (Kingma et al. 2016)."""
-    anneal: int = 0
+    anneal: int = 1_000
     """Updates over which the rate's factor grows from 0 to beta (Bowman et al. 2016)."""
     output_std: float | None = None
     """Deviation of the gaussian decoder. Default: learned, the same for all numbers (Rybkin et al. 2021)."""
