@@ -60,6 +60,10 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
         "--agent pqn dqn --members 2 --singles 1 --steps 1200",
         ("pqn             2 members of 1,200 steps: ", "ratio"),
     ),
+    "pretrain_learning": (
+        "--envs gymnast/MinAtar-Breakout-v1 --kinds vq --env-steps 300 --updates 2 --probe-steps 300 --repeats 1",
+        ("gymnast/MinAtar-Breakout-v1, vq: mse ", "changed ", "encoder"),
+    ),
     "replay": ("--contenders gymnast sb3 --transitions 200 --rounds 1", ("sample 256", "sb3: left out, " + NO_PEER)),
     "tabular": ("--steps 100 --rounds 1", ("compiled with masks", "equal, bit for bit: True")),
 }

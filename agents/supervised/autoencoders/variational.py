@@ -14,7 +14,7 @@ from gymnast.agents.supervised.autoencoders.plain import Autoencoder, used
 from gymnast.agents.supervised.observations import Observations
 from gymnast.agents.supervised.task import Outputs, linear_head
 from gymnast.networks.autoencoders.outputs import DISTRIBUTIONS, Output
-from gymnast.networks.autoencoders.variational import Normal, Progress, freed, importance_weighted
+from gymnast.networks.autoencoders.variational import Normal, Progress, freed, importance_weighted, narrow
 from gymnast.networks.layers.inputs import Obs
 
 ACTIVE = 0.01
@@ -36,7 +36,7 @@ class VariationalConfig(AutoencoderConfig):
     free_bits: float = 0.0
     """Nats of each latent number that cost nothing (Kingma et al. 2016)."""
     anneal: int = 1_000
-    """Updates over which the rate's factor grows from 0 to beta (Bowman et al. 2016)."""
+    """Updates before the rate's factor is beta: 0 in the first half, growing in the second (Bowman et al. 2016)."""
     output_std: float | None = None
     """Deviation of the gaussian decoder. Default: learned, the same for all numbers (Rybkin et al. 2021)."""
     likelihood_samples: int = 0
@@ -57,13 +57,13 @@ class Variational(Autoencoder):
     name, Config = "autoencoder-variational", VariationalConfig
     config: VariationalConfig
 
-    def output(self, spread: float) -> Output:
+    def output(self, spread: Tensor) -> Output:
         return Output(self.config.chosen_loss, spread=spread, std=self.config.output_std)
 
     def latents(self, features: int) -> dict[str, nn.Module]:
         self.latent_size = self.config.latent_size
         layer = linear_head(features, 2 * self.latent_size, self.config, self.generator)
-        return {"latent": layer, "progress": Progress(self.config.anneal)}
+        return {"latent": narrow(layer), "progress": Progress(self.config.anneal)}
 
     def posterior(self, obs: Obs) -> Normal:
         """The distribution over latents."""
