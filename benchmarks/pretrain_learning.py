@@ -31,9 +31,9 @@ from gymnast.storage import folder
 ENVS = ("ALE/Pong-v5", "gymnast/MinAtar-Breakout-v1")
 KINDS = ("variational", "vq", "denoising")
 NETWORKS = {"ALE/Pong-v5": "nature-cnn", "gymnast/MinAtar-Breakout-v1": "minatar-cnn"}
-SIZES = {
-    "variational": ("--latent-size", "32"),
-    "denoising": ("--latent-size", "32"),
+OPTIONS = {
+    "variational": ("--latent-size", "32", "--anneal", "2000"),
+    "denoising": ("--latent-size", "64", "--noise", "0.1"),
     "vq": ("--latent-size", "128"),
 }
 FIELD = (slice(14, 77), slice(12, 72))
@@ -77,9 +77,10 @@ def shares(run: Path) -> dict[str, float]:
 
 def row(env: str, kind: str, options: argparse.Namespace, out: Path) -> str:
     """The figures of one run."""
-    words = ["pretrain", "autoencoder", "--kind", kind, "--env", env, "--network", NETWORKS[env], *SIZES[kind]]
+    words = ["pretrain", "autoencoder", "--kind", kind, "--env", env, "--network", NETWORKS[env], *OPTIONS[kind]]
     words += ["--env-steps", str(options.env_steps), "--updates", str(options.updates)]
     words += ["--batch-size", str(options.batch_size), "--decoder-channels", str(options.decoder_channels)]
+    words += ["--schedule", "one-cycle", "--learning-rate", str(options.learning_rate)]
     words += ["--eval-every", str(options.eval_every), "--seed", str(options.seed), "--out", str(out), "--name", "run"]
     gymnast(words)
     run = out / folder.folder_name(env) / f"autoencoder-{kind}" / "run"
@@ -102,8 +103,9 @@ def main() -> None:
     parser.add_argument("--envs", nargs="+", default=list(ENVS), choices=ENVS)
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=KINDS)
     parser.add_argument("--env-steps", type=int, default=20_000)
-    parser.add_argument("--updates", type=int, default=2_000)
+    parser.add_argument("--updates", type=int, default=6_000)
     parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--learning-rate", type=float, default=2e-3, help="the largest one")
     parser.add_argument("--decoder-channels", type=int, default=16)
     parser.add_argument("--eval-every", type=int, default=2, help="epochs")
     parser.add_argument("--probe-steps", type=int, default=5_000)

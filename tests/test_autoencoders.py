@@ -48,7 +48,8 @@ def task_of(result: FitResult) -> Any:
 
 def config(kind: str, **changes: Any) -> Any:
     network: dict[str, Any] = {} if kind == "linear" else {"network": "mlp", "hidden_sizes": (32,)}
-    return config_class(f"autoencoder-{kind}")(**{"linear_probe": False, **network, **changes})
+    small: dict[str, dict[str, Any]] = {"recurrent": {"units": 16, "latent_size": 16}, "vq": {"prior_units": 16}}
+    return config_class(f"autoencoder-{kind}")(**{"linear_probe": False, **network, **small.get(kind, {}), **changes})
 
 
 STATEFUL: dict[str, dict[str, Any]] = {
@@ -88,7 +89,8 @@ def test_every_kind_repeats_and_resumes_exactly(tmp_path: Path, kind: str, monke
 
 @pytest.mark.parametrize("kind", kinds_of("autoencoder"))
 def test_every_kind_is_an_encoder_and_learns(tmp_path: Path, kind: str) -> None:
-    result = fit(f"autoencoder-{kind}", options(tmp_path, epochs=4), config(kind))
+    known = {"anneal": 0} if kind == "variational" else {}  # else the rate, which counts, rises at first
+    result = fit(f"autoencoder-{kind}", options(tmp_path, epochs=3), config(kind, **known))
     losses = [row["loss"] for row in metrics_log.read(result.path / "metrics.jsonl") if row["kind"] == "eval"]
     assert losses[-1] < losses[0]
     encoder = read_encoder(result.path)
@@ -97,17 +99,17 @@ def test_every_kind_is_an_encoder_and_learns(tmp_path: Path, kind: str) -> None:
     assert torch.equal(encoder.build().eval()(obs), task.network.backbone(obs))
 
 
-def test_decoders_start_at_the_mean_of_the_data_and_errors_at_about_one(tmp_path: Path) -> None:
+def test_decoders_start_at_the_mean_of_the_data(tmp_path: Path) -> None:
     for loss in ("mse", "bernoulli"):
         task: Any = Parts.make("autoencoder-convolutional", options(tmp_path), config("convolutional", loss=loss)).task
         images = task.target(task.sample(1000))
         with torch.no_grad():
             restored = task.decode(task.encode(task.sample(1000)))
         assert torch.allclose(restored.mean(0), images.mean(0), atol=0.03)
-        if loss == "mse":
+        if loss == "mse":  # in units of the data's variance
             error = task.network.heads["output"].error(restored, images).mean().item()
-            assert error == pytest.approx(1.0, abs=0.1)  # in units of the data's variance
-    assert Output("gaussian", spread=torch.tensor(0.02)).log_std.exp().item() == pytest.approx(0.02)
+            assert error == pytest.approx(1.0, abs=0.1)
+    assert Output("gaussian", spread=0.02).log_std.exp().item() == pytest.approx(0.02)
 
 
 def test_observations_with_frames_before_their_episode_are_left_out(
@@ -164,16 +166,12 @@ def test_vectors_are_counted_in_deviations() -> None:
 
 def test_the_errors_of_outputs_are_those_of_their_distributions() -> None:
     output, target = torch.randn(4, 3), torch.rand(4, 3)
-    assert torch.allclose(
-        Output("mse", spread=torch.tensor(0.5)).error(output, target), (output - target).square().mean(1) * 4
-    )
+    assert torch.allclose(Output("mse", spread=0.5).error(output, target), (output - target).square().mean(1) * 4)
     bernoulli = torch.distributions.Bernoulli(logits=output, validate_args=False)
-    assert torch.allclose(
-        Output("bernoulli", spread=torch.tensor(0.5)).error(output, target), -bernoulli.log_prob(target).sum(1)
-    )
+    assert torch.allclose(Output("bernoulli", spread=0.5).error(output, target), -bernoulli.log_prob(target).sum(1))
     normal = torch.distributions.Normal(output, 0.3)
     assert torch.allclose(
-        Output("gaussian", spread=torch.ones(()), std=0.3).error(output, target),
+        Output("gaussian", spread=1.0, std=0.3).error(output, target),
         -normal.log_prob(target).sum(1),
         atol=1e-5,
     )
@@ -293,7 +291,7 @@ def test_the_bounds_of_a_linear_gaussian_model_are_in_order() -> None:
     observed = observed + std * torch.randn(400, 5, generator=generator)
     whole = torch.distributions.MultivariateNormal(bias, weight @ weight.T + std**2 * torch.eye(5))
     exact = whole.log_prob(observed).mean().item()
-    output = Output("gaussian", spread=torch.ones(()), std=std)
+    output = Output("gaussian", spread=1.0, std=std)
 
     def log_likelihood(latent: torch.Tensor) -> torch.Tensor:
         return -output.error(latent @ weight.T + bias, observed)
@@ -343,7 +341,7 @@ def test_with_the_true_posterior_every_bound_is_exact() -> None:
     observed = torch.randn(50, 3, generator=generator)
     inner = weight.T @ weight / std**2 + torch.eye(2)
     posterior = Normal(observed @ weight @ torch.linalg.inv(inner) / std**2, -inner.diagonal().log().expand(50, 2))
-    output = Output("gaussian", spread=torch.ones(()), std=std)
+    output = Output("gaussian", spread=1.0, std=std)
     whole = torch.distributions.MultivariateNormal(torch.zeros(3), weight @ weight.T + std**2 * torch.eye(3))
     found = importance_weighted(posterior, lambda z: -output.error(z @ weight.T, observed), 1, generator)
     assert torch.allclose(found, whole.log_prob(observed), atol=1e-4)

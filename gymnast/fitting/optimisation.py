@@ -30,7 +30,7 @@ class Optimisation:
         total = epochs * len(batches(torch.arange(len(task.train)), config.batch_size))
         total = total if updates is None else min(total, updates)
         weights = FlatParameters(task.network)
-        more = as_object("optimizer_options", config.optimizer_options)
+        more = config.optimizer_arguments
         if config.weight_decay:
             more = {"weight_decay": config.weight_decay, **more}
         try:

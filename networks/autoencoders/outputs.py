@@ -20,33 +20,26 @@ SMALL = 1e-3
 class Output(nn.Module):
     """The meaning of outputs [B, ...]: `mse` and `gaussian` are means, `bernoulli` logits of probabilities.
 
-    `spread` is the deviation of the data's numbers, one for all or one for each. The errors of `mse` are counted in its
-    square (as by van den Oord et al. 2017), so that the weights of other losses suit any data. The deviation of
-    `gaussian` is `std`, the same for all numbers, or if None `spread` times a learned factor (Rybkin et al. 2021).
+    `spread` is the deviation of the data's numbers from their means. The errors of `mse` are counted in its square (as
+    by van den Oord et al. 2017), so that the weights of other losses suit any data. The deviation of `gaussian` is
+    `std`, the same for all numbers, or if None learned from its logarithm (Rybkin et al. 2021), from `spread` on.
     """
 
     log_std: Tensor
     variance: Tensor
-    log_spread: Tensor
 
-    def __init__(self, kind: str, *, spread: Tensor, std: float | None = None) -> None:
+    def __init__(self, kind: str, *, spread: float, std: float | None = None) -> None:
         super().__init__()
         self.kind = kind
-        self.learned = kind == "gaussian" and std is None
         if kind == "mse":
-            self.register_buffer("variance", spread.square())
-        elif self.learned:
-            lowest = spread.log().min()
-            self.register_buffer("log_spread", spread.log() - lowest)
-            self.log_std = nn.Parameter(lowest.clone())
-            """Logarithm of the smallest deviation."""
-        elif std is not None:
-            self.register_buffer("log_std", torch.tensor(math.log(std)))
-
-    @property
-    def log_deviation(self) -> Tensor:
-        """Logarithms of the deviations of `gaussian`, of one number or of all."""
-        return self.log_std.clamp(min=LOWEST) + self.log_spread if self.learned else self.log_std
+            self.register_buffer("variance", torch.tensor(spread**2))
+        if kind == "gaussian":
+            start = torch.tensor(math.log(spread if std is None else std))
+            self.learned = std is None
+            if self.learned:
+                self.log_std = nn.Parameter(start)
+            else:
+                self.register_buffer("log_std", start)
 
     def mean(self, output: Tensor) -> Tensor:
         """What is restored."""
@@ -62,7 +55,7 @@ class Output(nn.Module):
             return (output - target).square() / self.variance
         if self.kind == "bernoulli":
             return functional.binary_cross_entropy_with_logits(output, target, reduction="none")
-        log_std = self.log_deviation
+        log_std = self.log_std.clamp(min=LOWEST) if self.learned else self.log_std
         return 0.5 * (((output - target) * (-log_std).exp()).square() + math.log(2 * math.pi)) + log_std
 
     def error(self, output: Tensor, target: Tensor) -> Tensor:

@@ -87,21 +87,14 @@ class Autoencoder(OfObservations):
     def check_target(self, target: Target) -> None:
         """ValueError for observations that this kind cannot take."""
 
-    def moments(self, target: Target) -> tuple[Tensor, Tensor]:
-        """Means [*shape] of what is restored, and the unit of its errors, over training examples.
-
-        The unit is the deviation of all numbers from their means. A pixel that varies more has a unit of its own, or
-        else what is large, such as a paddle, would leave nothing for what is small and moves, such as a ball.
-        """
+    def moments(self, target: Target) -> tuple[Tensor, float]:
+        """Means [*shape] of what is restored, and the deviation of its numbers from them, over training examples."""
         values = target(self.sample(STARTED))
         mean = values.mean(0)
-        variance = (values - mean).square().mean(0)
-        shared = variance.mean().sqrt()
-        if shared < SMALL:
-            return mean, torch.ones(())
-        return mean, shared if target.layout is None else variance.sqrt().clamp(min=shared)
+        spread = (values - mean).square().mean().sqrt().item()
+        return mean, spread if spread > SMALL else 1.0
 
-    def output(self, spread: Tensor) -> Output:
+    def output(self, spread: float) -> Output:
         """The meaning of the decoder's output, for data of a deviation."""
         return Output(self.config.chosen_loss, spread=spread)
 

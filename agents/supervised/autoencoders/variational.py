@@ -57,7 +57,7 @@ class Variational(Autoencoder):
     name, Config = "autoencoder-variational", VariationalConfig
     config: VariationalConfig
 
-    def output(self, spread: Tensor) -> Output:
+    def output(self, spread: float) -> Output:
         return Output(self.config.chosen_loss, spread=spread, std=self.config.output_std)
 
     def latents(self, features: int) -> dict[str, nn.Module]:
@@ -80,7 +80,8 @@ class Variational(Autoencoder):
         rate = posterior.rate()
         cost = freed(rate, self.config.free_bits)
         loss = distortion + heads["progress"].step() * self.config.beta * cost
-        return loss, {"distortion": distortion, "rate": rate.sum(1).mean()}
+        # Of one number, so that gradients are of a size for max_grad_norm whatever is restored
+        return loss / target[0].numel(), {"loss": loss, "distortion": distortion, "rate": rate.sum(1).mean()}
 
     def outputs(self, batch: Observations) -> Outputs:
         config, heads, generator = self.config, self.network.heads, self.same(batch)

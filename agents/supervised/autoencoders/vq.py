@@ -22,6 +22,9 @@ from gymnast.networks.layers.inputs import Obs
 
 INITIAL = 256
 """Training examples from whose latents the codes of a random encoder are taken, about."""
+PRIOR = 0.01
+"""Factor of the prior's loss. It learns by itself, at steps that do not depend on it with Adam; but gradients are clipped
+together, and its own must be small beside the autoencoder's."""
 WALKS = 6
 """Pairs of examples between which a picture walks."""
 
@@ -98,7 +101,7 @@ class VectorQuantised(Autoencoder):
         error = heads["output"].error(heads["decoder"](codes), target).mean()
         distance = (latent - codes.detach()).square().mean()
         rate = heads["prior"](index).mean()  # whose gradient ends at the codes' numbers
-        loss = error + config.commitment * distance + rate / index.shape[1]
+        loss = error + config.commitment * distance + PRIOR * rate / index.shape[1]
         return loss, {"error": error, "distance": distance, "rate": rate}
 
     def outputs(self, batch: Observations) -> Outputs:
