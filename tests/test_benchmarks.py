@@ -66,6 +66,10 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
         "--only gymnast bare --threads 1 --rounds 1 --steps 1 --batch 4",
         ("vae, 1 threads, batch 4; medians", "gymnast / bare: x"),
     ),
+    "pretrain_learning": (
+        "--envs gymnast/MinAtar-Breakout-v1 --kinds vq --env-steps 300 --updates 2 --probe-steps 300 --repeats 1",
+        ("gymnast/MinAtar-Breakout-v1, vq: mse ", "changed ", "encoder"),
+    ),
     "replay": ("--contenders gymnast sb3 --transitions 200 --rounds 1", ("sample 256", "sb3: left out, " + NO_PEER)),
     "tabular": ("--steps 100 --rounds 1", ("compiled with masks", "equal, bit for bit: True")),
 }

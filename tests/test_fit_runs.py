@@ -19,14 +19,15 @@ from torch import Tensor
 
 import gymnast.fitting.fit
 from gymnast.agents.supervised.labelled import Classify, ClassifyConfig
-from gymnast.agents.supervised.table import of_fit
+from gymnast.agents.supervised.table import TASKS, config_class, kinds_of
 from gymnast.cli.main import main
 from gymnast.errors import UsageError
 from gymnast.fitting.evaluate import evaluate
 from gymnast.fitting.fit import FitResult, fit, resume
 from gymnast.fitting.session import FitSession
 from gymnast.settings.fit_options import FitOptions
-from gymnast.settings.fit_request import fit_flags, resolve
+from gymnast.settings.fit_request import pretraining, resolve
+from gymnast.settings.flags import flags_of
 from gymnast.storage import checkpoint, metrics_log
 from tests import fit_worlds as worlds
 from tests.test_cli import change, flag_words
@@ -392,26 +393,66 @@ BESIDE = {
 """Options without which another one has no effect, and is refused."""
 
 
-@pytest.mark.parametrize("task", of_fit())
+OWN_GIVEN: dict[tuple[str, str], tuple[str, Any]] = {
+    ("autoencoder-vq", "latent_size"): ("136", 136),  # multiples of code_size
+    ("autoencoder-vq", "code_size"): ("16", 16),
+    ("autoencoder-linear", "network"): ("mlp", "mlp"),
+    ("energy-boltzmann", "hidden_sizes"): ("3", (3,)),
+}
+OWN_BESIDE = {
+    ("value", "gamma"): "",
+    ("contrastive", "momentum"): "",
+    ("autoencoder-denoising", "dropped"): "--corruption dropout",
+    ("autoencoder-stacked", "dropped"): "--layer-epochs 2",
+}
+"""The same for one task."""
+IMAGES = ("augment", "augment_pad")
+REFUSED: dict[str, tuple[str, ...]] = {
+    **{f"autoencoder-{kind}": IMAGES for kind in kinds_of("autoencoder")},
+    "autoencoder-linear": (
+        *IMAGES,
+        *("network", "hidden_sizes", "activation", "layer_norm", "decoder_sizes", "decoder_channels"),
+    ),
+    "autoencoder-stacked": (*IMAGES, "network", "latent_size", "decoder_sizes", "decoder_channels"),
+    "behaviour-cloning": ("layer_norm",),
+    "distillation": ("layer_norm",),
+    "energy-rbm": ("network", "activation", "layer_norm", "mc_samples"),
+    "energy-boltzmann": (*IMAGES, "network", "activation", "layer_norm", "init", "mc_samples"),
+}
+"""Options of all tasks that have no place in one of them."""
+ALSO = {("autoencoder-linear", "latent_size"): {"hidden_sizes"}}
+"""Options that follow another one."""
+
+
+def resolved(task: str, words: list[str]) -> dict[str, Any]:
+    model = TASKS[task].model
+    kind = ["--kind", task.removeprefix(f"{model}-")]
+    asked = pretraining(model, [*kind, *words]) if model else resolve(task, words)
+    return asdict(asked.options) | asdict(asked.config)
+
+
+@pytest.mark.parametrize("task", TASKS)
 def test_every_option_of_a_task_changes_its_resolved_options(task: str) -> None:
-    """Row 35: every option arrives, and changes nothing but what it names."""
-    for name, flag in fit_flags(task).items():
-        if name == "layer_norm" and task in ("behaviour-cloning", "distillation"):
-            continue  # refused, as the next test shows
-        texts, value = ([GIVEN[name][0]], GIVEN[name][1]) if name in GIVEN else change(flag.type, flag.default)
-        beside = BESIDE.get(name, "")
-        if task in ("value", "contrastive") and name in ("gamma", "momentum"):
-            beside = ""
-        given = {"--env": "Pendulum-v1"} if name == "env" or "--env" in beside else {"--dataset": "x"}
-        given |= {"--teacher": "runs/a"} if task == "distillation" else {}
-        words = dict(zip(*[iter(shlex.split(beside))] * 2, strict=True)) | given
-        before = resolve(task, [word for pair in words.items() for word in pair])
+    """Row 35: every option arrives, and changes nothing but what it names; what has no place in a task is refused."""
+    for name, flag in flags_of(FitOptions, config_class(task)).items():
+        given = OWN_GIVEN.get((task, name), GIVEN.get(name))
+        if name == "loss" and flag.type is str:
+            given = config_class(task).losses[-1], config_class(task).losses[-1]
+        texts, value = change(flag.type, flag.default) if given is None else ([given[0]], given[1])
+        beside = OWN_BESIDE.get((task, name), BESIDE.get(name, ""))
+        always = {"--env": "Pendulum-v1"} if name == "env" or "--env" in beside else {"--dataset": "x"}
+        always |= {"--teacher": "runs/a"} if task == "distillation" else {}
+        words = dict(zip(*[iter(shlex.split(beside))] * 2, strict=True)) | always
         written = flag_words(name, texts, value)
         rest = [word for key, text in words.items() if key != written[0] for word in (key, text)]
-        after = resolve(task, [*rest, *written])
-        old, new = (asdict(asked.options) | asdict(asked.config) for asked in (before, after))
+        if name in REFUSED.get(task, ()):
+            with pytest.raises(UsageError):
+                resolved(task, [*rest, *written])
+            continue
+        old = resolved(task, [word for pair in words.items() for word in pair])
+        new = resolved(task, [*rest, *written])
         assert new[name] == value, name
-        assert {key for key in new if new[key] != old[key]} == {name}
+        assert {key for key in new if new[key] != old[key]} == {name} | ALSO.get((task, name), set())
 
 
 def test_a_policy_takes_its_normalisation_from_the_network() -> None:

@@ -102,6 +102,11 @@ class FitConfig:
         schedules.check(self.schedule, as_object("schedule_options", self.schedule_options))
 
     @property
+    def optimizer_arguments(self) -> dict[str, Any]:
+        """Further arguments of the optimizer."""
+        return as_object("optimizer_options", self.optimizer_options)
+
+    @property
     def chosen_loss(self) -> str:
         """The loss that `auto` means, or the named one."""
         return self.losses[0] if self.loss == "auto" else self.loss

@@ -51,6 +51,6 @@ class OfObservations(Task):
     def batch(self, index: Tensor) -> Observations:
         return Observations(index, on(self.inputs(index), self.device))
 
-    def sample(self) -> Obs:
-        """Training observations from which scales are taken, on the host."""
-        return self.inputs(self.train[:: max(len(self.train) // SAMPLE, 1)])
+    def sample(self, most: int = SAMPLE) -> Obs:
+        """Training observations from which scales are taken, on the host; about `most`, if there are so many."""
+        return self.inputs(self.train[:: max(len(self.train) // most, 1)])

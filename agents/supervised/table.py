@@ -61,6 +61,8 @@ AUTOENCODERS = {
         "the plain one: the features, or fewer numbers, from which all is restored",
     ),
     "linear": ("linear:LinearAutoencoder", 100, "linear maps, which find the subspace of the principal components"),
+    "stacked": ("stacked:Stacked", 40, "fully connected layers, which may learn one by one first"),
+    "recurrent": ("recurrent:Recurrent", 40, "one code of several consecutive observations"),
     "denoising": ("denoising:Denoising", 20, "restores observations from noisy or incomplete ones"),
     "sparse": ("sparse:Sparse", 40, "a wide code, few numbers of which are active at a time"),
     "contractive": ("contractive:Contractive", 20, "a code that changes little with the observation"),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from gymnast.errors import UsageError
 from gymnast.fitting.fit import options_of, parts_of
+from gymnast.fitting.latent_probe import accuracies
 from gymnast.fitting.measured import measured
 from gymnast.fitting.parts import load_kept
 from gymnast.storage import checkpoint, folder
@@ -27,4 +28,5 @@ def evaluate(path: str | Path, *, device: str = "cpu", trust: bool = False) -> d
         options = dataclasses.replace(options_of(kept), device=device, trust=trust)
         parts = parts_of(kept, options, trust=trust)
         load_kept(parts.task, file)
-    return measured(parts.task, parts.task.test, parts.config.batch_size)[0]
+    values, _ = measured(parts.task, parts.task.test, parts.config.batch_size)
+    return values | accuracies(parts.task)

@@ -18,6 +18,7 @@ from gymnast.errors import RunError, UsageError, first_line, nearest
 from gymnast.evaluation import play, trained
 from gymnast.fitting import data, pictures
 from gymnast.fitting import state as last_state
+from gymnast.fitting.latent_probe import accuracies
 from gymnast.fitting.measured import measured
 from gymnast.fitting.parts import Parts, load_kept
 from gymnast.fitting.session import FitSession
@@ -251,7 +252,7 @@ def _finish(parts: Parts, path: Path, session: FitSession) -> tuple[dict[str, fl
     if best.is_file():
         load_kept(parts.task, best)
     values, outputs = measured(parts.task, parts.task.test, parts.config.batch_size)
-    values |= _played(parts, best, session)
+    values |= accuracies(parts.task) | _played(parts, best, session)
     session.final(values)
     files = {"checkpoint": best}
     try:

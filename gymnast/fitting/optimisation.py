@@ -29,7 +29,7 @@ class Optimisation:
         `largest` is whether a larger measure of the task is better.
         """
         weights = FlatParameters(player.network)
-        more = as_object("optimizer_options", config.optimizer_options)
+        more = config.optimizer_arguments
         if config.weight_decay:
             more = {"weight_decay": config.weight_decay, **more}
         try:

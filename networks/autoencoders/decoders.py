@@ -19,6 +19,8 @@ WIDEST = 4
 """Factor of the channels of the innermost layers, at most."""
 KERNEL = 4
 """Side of the transposed convolutions: twice their stride, so that each pixel has as many inputs as its neighbours."""
+GAIN = 1e-4
+"""Of the last layer of an image decoder, so that it starts at the mean of the data."""
 
 
 class VectorDecoder(nn.Module):
@@ -40,6 +42,11 @@ class VectorDecoder(nn.Module):
         self.output = nn.Linear(width, outputs)
         initialise(self, init, activation=activation, generator=generator)
 
+    @torch.no_grad()
+    def start_at(self, mean: Tensor) -> None:
+        """Set the biases of the output, [outputs]."""
+        self.output.bias.copy_(mean)
+
     def forward(self, latent: Tensor) -> Tensor:
         output: Tensor = self.output(through(latent, self.layers, self.norms, self.activations))
         return output
@@ -50,7 +57,9 @@ class ImageDecoder(nn.Module):
 
     The first layer is fully connected; the sides it gives are those of the image halved and rounded up, again and again
     until the shorter one is at most 7. What doubling adds beyond the next size is cut off. `channels` are those of the
-    last layer but one, and double inwards. `norm` normalises all layers but the last (batch: Radford et al. 2016).
+    last layer but one, and double inwards. `norm` normalises all layers but the last (batch: Radford et al. 2016). Every
+    pixel has a bias of its own: a background that never changes takes nothing of the latent and the layers. `gain` is
+    that of the last layer's first weights, where He et al. 2015 have 2: the output starts near the biases.
     """
 
     def __init__(
@@ -60,6 +69,7 @@ class ImageDecoder(nn.Module):
         *,
         channels: int,
         norm: str = "none",
+        gain: float = GAIN,
         init: str,
         generator: torch.Generator,
     ) -> None:
@@ -72,24 +82,31 @@ class ImageDecoder(nn.Module):
         self.first = (widths[0], *self.sizes[0])
         self.dense = nn.Linear(latent, math.prod(self.first))
         self.layers = nn.ModuleList(
-            nn.ConvTranspose2d(one, other, KERNEL, stride=2, padding=1) for one, other in pairwise(widths)
+            nn.ConvTranspose2d(one, other, KERNEL, stride=2, padding=1, bias=number < steps)
+            for number, (one, other) in enumerate(pairwise(widths), 1)
         )
         self.norms = nn.ModuleList(normalisation(norm, width) for width in widths[:-1])
         initialise(self.dense, init, activation="relu", generator=generator)
         for number, layer in enumerate(self.layers):
             assert isinstance(layer, nn.ConvTranspose2d)
-            gain = 2.0 if number < steps - 1 else 0.01  # He et al. 2015; the output starts small, near one value
-            deviation = math.sqrt(gain / (layer.in_channels * KERNEL**2 / 4))
+            deviation = math.sqrt((gain if number == steps - 1 else 2.0) / (layer.in_channels * KERNEL**2 / 4))
             with torch.no_grad():
                 layer.weight.normal_(0.0, deviation, generator=generator)
-            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+        self.bias = nn.Parameter(torch.zeros(shape))
+
+    @torch.no_grad()
+    def start_at(self, mean: Tensor) -> None:
+        """Set the biases of the pixels, [C, H, W]."""
+        self.bias.copy_(mean)
 
     def forward(self, latent: Tensor) -> Tensor:
         images = self.dense(latent).view(-1, *self.first).contiguous(memory_format=torch.channels_last)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
             for norm, layer, (height, width) in zip(self.norms, self.layers, self.sizes[1:], strict=True):
                 images = layer(norm(images).relu())[..., :height, :width]
-        found: Tensor = images.float()
+        found: Tensor = images.float() + self.bias
         return found
 
 
@@ -109,12 +126,16 @@ def decoder(
     channels: int,
     activation: str,
     norm: str = "none",
+    gain: float = GAIN,
     init: str,
     generator: torch.Generator,
-) -> nn.Module:
-    """A decoder of latents [B, L] to [B, *shape]: of vectors [K], or of images [C, H, W]."""
+) -> VectorDecoder | ImageDecoder:
+    """A decoder of latents [B, L] to [B, *shape]: of vectors [K], or of images [C, H, W].
+
+    `gain` is of images only.
+    """
     if len(shape) == 3:
-        return ImageDecoder(latent, shape, channels=channels, norm=norm, init=init, generator=generator)
+        return ImageDecoder(latent, shape, channels=channels, norm=norm, gain=gain, init=init, generator=generator)
     return VectorDecoder(
         latent, shape[0], hidden_sizes, activation=activation, norm=norm, init=init, generator=generator
     )

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 LARGEST = 10.0
 """Bound of the logarithm of a variance, on both sides."""
+NARROW = -6.0
+"""Logarithm of the variance at first: features of observations that hardly differ must not drown in noise."""
 
 
 class Normal(NamedTuple):
@@ -42,6 +44,16 @@ class Normal(NamedTuple):
         return 0.5 * (self.mean.square() + self.log_variance.exp() - 1.0 - self.log_variance)
 
 
+@torch.no_grad()
+def narrow(layer: nn.Linear) -> nn.Linear:
+    """A layer to the parameters of `Normal.of`, whose variances are the same small ones for all inputs at first."""
+    _, weight = layer.weight.chunk(2)
+    _, bias = layer.bias.chunk(2)
+    weight.zero_()
+    bias.fill_(NARROW)
+    return layer
+
+
 def freed(rate: Tensor, bits: float) -> Tensor:
     """The rate [B, L] of a batch in nats, each number's mean at least `bits` nats (Kingma et al. 2016, eq. 15)."""
     return rate.mean(0).clamp(min=bits).sum()
@@ -63,7 +75,11 @@ def importance_weighted(
 
 
 class Progress(nn.Module):
-    """Counts updates; its value grows from 0 to 1 over the first `length`, and stays 1."""
+    """Counts updates; its value is 0 in the first half of `length`, grows to 1 in the second, and stays 1.
+
+    It has to be 0 for a while: Adam's steps depend on the direction of a gradient only, so that even a small rate would
+    decide them before the decoder has learned to use the latent.
+    """
 
     updates: Tensor
 
@@ -76,6 +92,6 @@ class Progress(nn.Module):
         """The value at the next update."""
         if not self.length:
             return 1.0
-        value = (self.updates / self.length).clamp(max=1.0)
+        value = (2 * self.updates / self.length - 1).clamp(0.0, 1.0)
         self.updates += 1
         return value

@@ -12,6 +12,8 @@ from gymnast.networks.autoencoders.decoders import decoder
 from gymnast.networks.autoencoders.target import Target
 
 GeneratorNorm = Literal["none", "batch"]
+GAIN = 0.01
+"""Of an image generator's last layer: it starts near grey, and its first images differ from each other."""
 
 
 class Generator(nn.Module):
@@ -41,6 +43,7 @@ class Generator(nn.Module):
             channels=channels,
             activation="relu",
             norm=norm,
+            gain=GAIN,
             init=init,
             generator=generator,
         )

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from gymnast.agents.supervised.config import FitConfig
 from gymnast.networks.autoencoders.outputs import LOSSES
+
+BETAS = (0.9, 0.99)
+"""Decays of Adam's running means of gradients and of their squares."""
 
 
 @dataclass(frozen=True)
@@ -17,6 +20,8 @@ class AutoencoderConfig(FitConfig):
 
     loss: str = "auto"
     """Error of what is restored: mse (auto), or bernoulli, the cross-entropy of numbers between 0 and 1."""
+    max_grad_norm: float | None = 1.0
+    """Clip the gradient to this Euclidean norm."""
     latent_size: int | None = None
     """Numbers of the latent, a linear map of the network's features. Default: the features themselves."""
     decoder_sizes: tuple[int, ...] = (256,)
@@ -26,6 +31,8 @@ class AutoencoderConfig(FitConfig):
 
     bf16: bool = False
     """Compute convolutions in bfloat16: faster and less exact; weights and everything else stay float32."""
+    linear_probe: bool = True
+    """Measure at the end how well linear classifiers tell classes from latents, and from those of random weights."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -36,6 +43,12 @@ class AutoencoderConfig(FitConfig):
             raise ValueError(f"decoder_sizes must be numbers >= 1, got {self.decoder_sizes}")
         if self.augment != "none":
             raise ValueError("augment has no place in an autoencoder, which restores what it is given; denoising does")
+
+    @property
+    def optimizer_arguments(self) -> dict[str, Any]:
+        """Further arguments of the optimizer; Adam forgets its first gradients, which are far too large, sooner."""
+        betas = {"betas": BETAS} if self.optimizer in ("adam", "adamw") else {}
+        return betas | super().optimizer_arguments
 
 
 def check_numbers(config: FitConfig, *names: str, below: float = float("inf")) -> None:

@@ -47,7 +47,7 @@ class Contractive(Autoencoder):
 
     def loss(self, batch: Observations, generator: torch.Generator) -> tuple[Tensor, Metrics]:
         heads, config = self.network.heads, self.config
-        target = heads["target"](batch.obs)
+        target = self.target(batch.obs)
         latent, norm = self.contraction(target, config.probes, generator)
         error = heads["output"].error(heads["decoder"](latent), target).mean()
         return error + config.contraction_weight * norm, {"error": error, "contraction": norm}
@@ -55,7 +55,7 @@ class Contractive(Autoencoder):
     def outputs(self, batch: Observations) -> Outputs:
         found = super().outputs(batch)
         with torch.enable_grad():
-            target = self.network.heads["target"](batch.obs)
+            target = self.target(batch.obs)
             norm = self.contraction(target, self.config.probes, self.same(batch))[1].detach()
         return {**found, "contraction": norm.repeat(len(target))}
 

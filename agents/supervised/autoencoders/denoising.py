@@ -58,7 +58,7 @@ class Denoising(Autoencoder):
         return restored
 
     def outputs(self, batch: Observations) -> Outputs:
-        target = self.network.heads["target"](batch.obs)
+        target = self.target(batch.obs)
         given = (self.noisy(target, self.same(batch)) - target).square().flatten(1).mean(1)
         return {**super().outputs(batch), "given": given}
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from gymnast.agents.supervised.autoencoders.config import AutoencoderConfig
 from gymnast.agents.supervised.autoencoders.plain import Autoencoder
-from gymnast.agents.supervised.task import linear_head
+from gymnast.networks.autoencoders.decoders import VectorDecoder
 
 
 @dataclass(frozen=True)
@@ -53,5 +53,6 @@ class LinearAutoencoder(Autoencoder):
         self.latent_size = features
         return {"latent": nn.Identity()}
 
-    def decoder(self) -> nn.Module:
-        return linear_head(self.latent_size, self.shape[0], self.config, self.generator)
+    def decoder(self, backbone: nn.Module) -> VectorDecoder:
+        init, generator = self.config.init, self.generator
+        return VectorDecoder(self.latent_size, self.shape[0], (), activation="identity", init=init, generator=generator)

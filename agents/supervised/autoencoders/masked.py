@@ -66,12 +66,12 @@ class Masked(Autoencoder):
         return found
 
     def loss(self, batch: Observations, generator: torch.Generator) -> tuple[Tensor, Metrics]:
-        target = self.network.heads["target"](batch.obs)
+        target = self.target(batch.obs)
         error = self.restored(target, self.mask(target, generator))[2].mean()
         return error, {"error": error}
 
     def outputs(self, batch: Observations) -> Outputs:
-        target = self.network.heads["target"](batch.obs)
+        target = self.target(batch.obs)
         mask = self.mask(target, self.same(batch))
         latent, raw, error = self.restored(target, mask)
         whole = torch.where(mask, self.network.heads["output"].mean(raw), target)
@@ -84,7 +84,7 @@ class Masked(Autoencoder):
         return {**found, "hidden_mse": outputs["hidden"].double().mean().item()}
 
     def compared_rows(self, batch: Observations) -> dict[str, Tensor]:
-        target = self.network.heads["target"](batch.obs)
+        target = self.target(batch.obs)
         mask = self.mask(target, self.same(batch))
         raw = self.restored(target, mask)[1]
         whole = torch.where(mask, self.network.heads["output"].mean(raw), target)

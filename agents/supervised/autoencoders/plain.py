@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -14,12 +16,17 @@ from gymnast.agents.supervised.observations import Observations, OfObservations
 from gymnast.agents.supervised.shown import Bars, Grid, Scatter, Shown
 from gymnast.agents.supervised.source import Source
 from gymnast.agents.supervised.task import FitNetwork, Outputs, linear_head, ready
-from gymnast.networks.autoencoders.decoders import ImageDecoder, decoder
+from gymnast.networks.autoencoders.decoders import ImageDecoder, VectorDecoder, decoder
 from gymnast.networks.autoencoders.outputs import Output
 from gymnast.networks.autoencoders.target import Target
 from gymnast.networks.backbones.convolutional import ConvNet
 from gymnast.networks.layers.inputs import Obs
+from gymnast.replay.datasets.episodes import EpisodeData
 
+STARTED = 1_000
+"""Training observations from whose mean a decoder starts, and whose deviation is the unit of its errors."""
+SMALL = 1e-6
+"""Deviation below which data are taken as constant."""
 SHOWN = 12
 """Examples beside each other in a picture."""
 SAMPLED = 4
@@ -43,16 +50,21 @@ class Autoencoder(OfObservations):
 
     def __init__(self, source: Source, config: AutoencoderConfig, *, device: torch.device) -> None:
         super().__init__(source, config, device=device)
+        self.source = source
+        self.prepare()
         backbone = self.backbone_of(self.generator)
         target = Target(self.observation_space, self.sample, flat=self.flat)
         if config.chosen_loss == "bernoulli" and not target.unit:
             raise ValueError(f"loss bernoulli needs numbers between 0 and 1, got {self.observation_space}")
         self.shape = target.shape
         self.check_target(target)
-        heads = {"target": target, "output": self.output(), **self.latents(int(backbone.out_features))}  # type: ignore[arg-type]
-        heads["decoder"] = self.decoder()
+        mean, spread = self.moments(target)
+        output, between = self.output(spread), self.latents(int(backbone.out_features))  # type: ignore[arg-type]
+        made = self.decoder(backbone)
+        made.start_at(output.raw(mean))
         if config.bf16:
-            self.halve(backbone, heads["decoder"])
+            self.halve(backbone, made)
+        heads = {"target": target, "output": output, **between, "decoder": made}
         self.network = ready(FitNetwork(backbone, heads), device)
 
     def halve(self, *modules: nn.Module) -> None:
@@ -64,12 +76,39 @@ class Autoencoder(OfObservations):
                 )
             module.bf16 = True
 
+    def prepare(self) -> None:
+        """Choose the examples of this kind among the observations.
+
+        Of stacked frames those of the first steps are left out: their blank frames differ from all others so much that
+        a few of them would outweigh everything else.
+        """
+        if isinstance(self.data, EpisodeData) and self.data.frame_stack > 1:
+            whole = time_of(self.data) >= self.data.frame_stack - 1
+            self.keep(whole, f"no episode has {self.data.frame_stack} frames")
+
+    def keep(self, chosen: Tensor, otherwise: str) -> None:
+        """Keep the examples of a mask [S]; ValueError in the given words if none is left of a split."""
+        for name in ("train", "validation"):
+            index = getattr(self, name)
+            index = index[chosen[index]]
+            if not len(index):
+                raise ValueError(f"{self.data.name}: {otherwise} for {name}")
+            setattr(self, name, index)
+        self.test = self.validation
+
     def check_target(self, target: Target) -> None:
         """ValueError for observations that this kind cannot take."""
 
-    def output(self) -> Output:
-        """The meaning of the decoder's output."""
-        return Output(self.config.chosen_loss)
+    def moments(self, target: Target) -> tuple[Tensor, float]:
+        """Means [*shape] of what is restored, and the deviation of its numbers from them, over training examples."""
+        values = target(self.sample(STARTED))
+        mean = values.mean(0)
+        spread = (values - mean).square().mean().sqrt().item()
+        return mean, spread if spread > SMALL else 1.0
+
+    def output(self, spread: float) -> Output:
+        """The meaning of the decoder's output, for data of a deviation."""
+        return Output(self.config.chosen_loss, spread=spread)
 
     def latents(self, features: int) -> dict[str, nn.Module]:
         """Modules between features and latents by name, `latent` among them; sets `latent_size`."""
@@ -77,11 +116,15 @@ class Autoencoder(OfObservations):
         self.latent_size = size or features
         return {"latent": linear_head(features, size, self.config, self.generator) if size else nn.Identity()}
 
-    def decoder(self) -> nn.Module:
-        """The decoder of latents [B, latent_size] to [B, *shape]."""
+    def decoder(self, backbone: nn.Module) -> Any:
+        """The decoder of latents [B, latent_size] to [B, *shape], with a `start_at`."""
+        return self.decoder_of(self.latent_size)
+
+    def decoder_of(self, size: int) -> VectorDecoder | ImageDecoder:
+        """A decoder of vectors [B, size] to [B, *shape]."""
         config = self.config
         return decoder(
-            self.latent_size,
+            size,
             self.shape,
             hidden_sizes=config.decoder_sizes,
             channels=config.decoder_channels,
@@ -89,6 +132,15 @@ class Autoencoder(OfObservations):
             init=config.init,
             generator=self.generator,
         )
+
+    def random(self, seed: np.random.SeedSequence) -> Autoencoder:
+        """The same with other initial weights, to compare with."""
+        return type(self)(replace(self.source, seed=seed), self.config, device=self.device)
+
+    def target(self, obs: Obs) -> Tensor:
+        """What is restored of observations, [B, *shape]."""
+        found: Tensor = self.network.heads["target"](obs)
+        return found
 
     def encode(self, obs: Obs) -> Tensor:
         """Latents [B, latent_size]; of a distribution its mean."""
@@ -114,7 +166,7 @@ class Autoencoder(OfObservations):
 
     def loss(self, batch: Observations, generator: torch.Generator) -> tuple[Tensor, Metrics]:
         heads = self.network.heads
-        target = heads["target"](batch.obs)
+        target = self.target(batch.obs)
         given = self.given(batch, target, generator)
         latent = self.encode(given)
         error = heads["output"].error(heads["decoder"](latent), target).mean()
@@ -127,7 +179,7 @@ class Autoencoder(OfObservations):
 
     def outputs(self, batch: Observations) -> Outputs:
         heads = self.network.heads
-        target = heads["target"](batch.obs)
+        target = self.target(batch.obs)
         latent = self.encode(self.given(batch, target, self.same(batch)))
         raw = heads["decoder"](latent)
         error = heads["output"].error(raw, target)
@@ -181,7 +233,7 @@ class Autoencoder(OfObservations):
 
     def compared_rows(self, batch: Observations) -> dict[str, Tensor]:
         """Rows of the picture of reconstructions, [N, *shape] each, by label; `input` and `restored` among them."""
-        target = self.network.heads["target"](batch.obs)
+        target = self.target(batch.obs)
         given = self.given(batch, target, self.same(batch))
         return {"input": target, "restored": self.decode(self.encode(given))}
 
@@ -189,6 +241,11 @@ class Autoencoder(OfObservations):
         """Rows of values [N, *shape] by label as pictures."""
         target: Any = self.network.heads["target"]
         return Grid(torch.stack([tiles(target, values) for values in rows.values()]), tuple(rows))
+
+
+def time_of(data: EpisodeData) -> Tensor:
+    """The step of each transition in its episode, int64 [S]."""
+    return torch.arange(len(data)) - data.starts[data.episode]
 
 
 def used(latent: Tensor) -> dict[str, float]:

@@ -14,7 +14,7 @@ from gymnast.agents.supervised.autoencoders.plain import Autoencoder, used
 from gymnast.agents.supervised.observations import Observations
 from gymnast.agents.supervised.task import Outputs, linear_head
 from gymnast.networks.autoencoders.outputs import DISTRIBUTIONS, Output
-from gymnast.networks.autoencoders.variational import Normal, Progress, freed, importance_weighted
+from gymnast.networks.autoencoders.variational import Normal, Progress, freed, importance_weighted, narrow
 from gymnast.networks.layers.inputs import Obs
 
 ACTIVE = 0.01
@@ -35,8 +35,8 @@ class VariationalConfig(AutoencoderConfig):
     """Factor of the rate in the loss (Higgins et al. 2017)."""
     free_bits: float = 0.0
     """Nats of each latent number that cost nothing (Kingma et al. 2016)."""
-    anneal: int = 0
-    """Updates over which the rate's factor grows from 0 to beta (Bowman et al. 2016)."""
+    anneal: int = 1_000
+    """Updates before the rate's factor is beta: 0 in the first half, growing in the second (Bowman et al. 2016)."""
     output_std: float | None = None
     """Deviation of the gaussian decoder. Default: learned, the same for all numbers (Rybkin et al. 2021)."""
     likelihood_samples: int = 0
@@ -58,13 +58,13 @@ class Variational(Autoencoder):
     sampling = ("temperature",)
     config: VariationalConfig
 
-    def output(self) -> Output:
-        return Output(self.config.chosen_loss, self.config.output_std)
+    def output(self, spread: float) -> Output:
+        return Output(self.config.chosen_loss, spread=spread, std=self.config.output_std)
 
     def latents(self, features: int) -> dict[str, nn.Module]:
         self.latent_size = self.config.latent_size
         layer = linear_head(features, 2 * self.latent_size, self.config, self.generator)
-        return {"latent": layer, "progress": Progress(self.config.anneal)}
+        return {"latent": narrow(layer), "progress": Progress(self.config.anneal)}
 
     def posterior(self, obs: Obs) -> Normal:
         """The distribution over latents."""
@@ -75,17 +75,18 @@ class Variational(Autoencoder):
 
     def loss(self, batch: Observations, generator: torch.Generator) -> tuple[Tensor, Metrics]:
         heads = self.network.heads
-        target = heads["target"](batch.obs)
+        target = self.target(batch.obs)
         posterior = self.posterior(batch.obs)
         distortion = heads["output"].error(heads["decoder"](posterior.sample(generator)), target).mean()
         rate = posterior.rate()
         cost = freed(rate, self.config.free_bits)
         loss = distortion + heads["progress"].step() * self.config.beta * cost
-        return loss, {"distortion": distortion, "rate": rate.sum(1).mean()}
+        # Of one number, so that gradients are of a size for max_grad_norm whatever is restored
+        return loss / target[0].numel(), {"loss": loss, "distortion": distortion, "rate": rate.sum(1).mean()}
 
     def outputs(self, batch: Observations) -> Outputs:
         config, heads, generator = self.config, self.network.heads, self.same(batch)
-        target = heads["target"](batch.obs)
+        target = self.target(batch.obs)
         posterior = self.posterior(batch.obs)
 
         def log_likelihood(latent: Tensor) -> Tensor:

@@ -5,18 +5,26 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gymnast.agents.base import Metrics
+from gymnast.agents.base import Metrics, torch_seed
 from gymnast.agents.supervised.autoencoders.config import AutoencoderConfig, check_numbers
 from gymnast.agents.supervised.autoencoders.plain import SHOWN, Autoencoder
+from gymnast.agents.supervised.episodes import on
 from gymnast.agents.supervised.observations import Observations
 from gymnast.agents.supervised.shown import Bars, Shown
 from gymnast.agents.supervised.task import Outputs, linear_head
+from gymnast.networks.autoencoders.prior import CodePrior
 from gymnast.networks.autoencoders.quantise import Quantiser
 from gymnast.networks.layers.inputs import Obs
 
+INITIAL = 256
+"""Training examples from whose latents the codes of a random encoder are taken, about."""
+PRIOR = 0.01
+"""Factor of the prior's loss. With Adam its steps do not depend on it; but gradients are clipped together, and the
+prior's must be small beside the autoencoder's."""
 WALKS = 6
 """Pairs of examples between which a picture walks."""
 
@@ -35,10 +43,12 @@ class VQConfig(AutoencoderConfig):
     """Factor of the squared distance between the latent and its entries, which only the encoder learns from."""
     code_decay: float = 0.99
     """Decay of the running means that are the entries."""
+    prior_units: int = 64
+    """Units of the prior over the codes of an observation, a GRU that learns beside the autoencoder."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, least in (("codes", 2), ("code_size", 1)):
+        for name, least in (("codes", 2), ("code_size", 1), ("prior_units", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be >= {least}, got {getattr(self, name)}")
         if self.latent_size % self.code_size:
@@ -56,9 +66,11 @@ class VectorQuantised(Autoencoder):
     def latents(self, features: int) -> dict[str, nn.Module]:
         config = self.config
         self.latent_size = config.latent_size
+        places = self.latent_size // config.code_size
         return {
             "latent": linear_head(features, self.latent_size, config, self.generator),
             "quantiser": Quantiser(config.codes, config.code_size, decay=config.code_decay),
+            "prior": CodePrior(config.codes, places, config.prior_units, init=config.init, generator=self.generator),
         }
 
     def quantised(self, latent: Tensor) -> tuple[Tensor, Tensor]:
@@ -66,21 +78,35 @@ class VectorQuantised(Autoencoder):
         vectors, index = self.network.heads["quantiser"](latent.reshape(-1, self.config.code_size))
         return vectors.view_as(latent), index.view(len(latent), -1)
 
+    def random(self, seed: np.random.SeedSequence) -> VectorQuantised:
+        """The same with other initial weights, and codes that are latents drawn from the training examples."""
+        made = super().random(seed)
+        assert isinstance(made, VectorQuantised)
+        obs = on(made.inputs(made.train[:: max(len(made.train) // INITIAL, 1)]), self.device)
+        with torch.no_grad():
+            latent = super(VectorQuantised, made).encode(obs)
+        generator = torch.Generator(self.device).manual_seed(torch_seed(seed))
+        made.network.heads["quantiser"].follow(latent.reshape(-1, self.config.code_size), generator)
+        return made
+
     def encode(self, obs: Obs) -> Tensor:
         return self.quantised(super().encode(obs))[0]
 
     def loss(self, batch: Observations, generator: torch.Generator) -> tuple[Tensor, Metrics]:
         heads, config = self.network.heads, self.config
-        target = heads["target"](batch.obs)
+        target = self.target(batch.obs)
         latent = super().encode(batch.obs)
         heads["quantiser"].follow(latent.detach().reshape(-1, config.code_size), generator)
-        codes, _ = self.quantised(latent)
+        codes, index = self.quantised(latent)
         error = heads["output"].error(heads["decoder"](codes), target).mean()
         distance = (latent - codes.detach()).square().mean()
-        return error + config.commitment * distance, {"error": error, "distance": distance}
+        rate = heads["prior"](index).mean()  # whose gradient ends at the codes' numbers
+        loss = error + config.commitment * distance + PRIOR * rate / index.shape[1]
+        return loss, {"error": error, "distance": distance, "rate": rate}
 
     def outputs(self, batch: Observations) -> Outputs:
-        return {**super().outputs(batch), "codes": self.quantised(super().encode(batch.obs))[1]}
+        index = self.quantised(super().encode(batch.obs))[1]
+        return {**super().outputs(batch), "codes": index, "rate": self.network.heads["prior"](index)}
 
     def measures(self, outputs: Outputs) -> dict[str, float]:
         share = self.shares(outputs)
@@ -90,7 +116,7 @@ class VectorQuantised(Autoencoder):
             **found,
             "used_codes": (share > 0).double().mean().item(),
             "perplexity": math.exp(entropy),
-            "rate": outputs["codes"].shape[1] * entropy,
+            "rate": outputs["rate"].double().mean().item(),
             "distortion": found["loss"],
         }
 
@@ -98,6 +124,11 @@ class VectorQuantised(Autoencoder):
         """How often each code is used, float64 [K]."""
         index = outputs["codes"].flatten()
         return torch.bincount(index, minlength=self.config.codes).double() / len(index)
+
+    def drawn(self, number: int, generator: torch.Generator) -> Tensor:
+        """Observations [number, *shape] whose codes are drawn from the prior."""
+        heads = self.network.heads
+        return self.decode(heads["quantiser"].codes[heads["prior"].sample(number, generator)].flatten(1))
 
     def latent_shown(self, outputs: Outputs, batch: Observations) -> dict[str, Shown]:
         """Walks between pairs of examples, each step replaced by its codes, and the use of the codes."""
