@@ -57,9 +57,9 @@ class ImageDecoder(nn.Module):
 
     The first layer is fully connected; the sides it gives are those of the image halved and rounded up, again and again
     until the shorter one is at most 7. What doubling adds beyond the next size is cut off. `channels` are those of the
-    last layer but one, and double inwards. `norm` normalises all layers but the last (batch: Radford et al. 2016). Every
-    pixel has a bias of its own: a background that never changes takes nothing of the latent and the layers. `gain` is
-    that of the last layer's first weights, where He et al. 2015 have 2: the output starts near the biases.
+    last layer but one, and double inwards. `norm` normalises all layers but the last (batch: Radford et al. 2016).
+    Every pixel has a bias of its own: a background that never changes takes nothing of the latent and the layers.
+    `gain` is that of the last layer's first weights, where He et al. 2015 have 2: the output starts near the biases.
     """
 
     def __init__(
