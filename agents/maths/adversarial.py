@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -15,19 +16,25 @@ LARGEST = 20.0
 """Logits are clipped to this in rewards, which stay finite where a discriminator is certain."""
 
 
-def discriminator_loss(expert: Tensor, policy: Tensor, *, ends: tuple[Tensor, Tensor, Tensor] | None = None) -> Tensor:
+def discriminator_loss(expert: Tensor, policy: Tensor) -> Tensor:
     """Binary cross-entropy [] of logits [B] of an expert's and of a policy's transitions; log 2 for D = 1/2.
 
     It is half of Ho & Ermon 2016, eq. 17, with the roles of D and 1 - D exchanged: D is high for the expert. Both sides
-    count the same. `ends` are the logit [] of the absorbing state, and how often either side enters it for each of its
-    transitions, [] each: it counts as that share of a transition (Kostrikov et al. 2019, section 4.2).
+    count the same.
     """
-    of_expert, of_policy = functional.softplus(-expert).mean(), functional.softplus(policy).mean()
-    if ends is not None:
-        absorbing, by_expert, by_policy = ends
-        of_expert = (of_expert + by_expert * functional.softplus(-absorbing)) / (1.0 + by_expert)
-        of_policy = (of_policy + by_policy * functional.softplus(absorbing)) / (1.0 + by_policy)
-    return 0.5 * (of_expert + of_policy)
+    return 0.5 * (functional.softplus(-expert).mean() + functional.softplus(policy).mean())
+
+
+def with_absorbing(logit: Tensor, by_expert: Tensor, by_policy: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits [B] of transitions and that of the absorbing state [], if it counts among the transitions.
+
+    An ended episode stays in an absorbing state (Kostrikov et al. 2019, section 4.2), which the expert and the policy
+    visit `by_expert` and `by_policy` times for each of their transitions, [] each. So a share 1 / (1 + visits) of
+    everything that they visit are transitions, and the rest is the absorbing state. The best discriminator of both is
+    known from these shares and from one of the transitions only, whose logits are `logit`.
+    """
+    alive = torch.log1p(by_policy) - torch.log1p(by_expert)
+    return logit + alive, (by_expert / by_policy).log() + alive
 
 
 def discriminator_reward(logit: Tensor, form: RewardForm) -> Tensor:

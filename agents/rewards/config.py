@@ -9,9 +9,9 @@ from typing import Any, Literal, get_args
 from gymnast.agents.maths.adversarial import RewardForm
 from gymnast.networks.build import NETWORKS
 
-Regulariser = Literal["none", "gradient", "r1", "spectral"]
-NO_GRADIENT = ("none", "spectral")
-"""Regularisers without a gradient penalty."""
+Regulariser = Literal["auto", "none", "gradient", "r1", "spectral"]
+PENALTIES = ("gradient", "r1")
+"""Regularisers that penalise gradients."""
 
 
 @dataclass(frozen=True)
@@ -23,18 +23,19 @@ class LearnedRewardConfig:
     gail_episodes: int | None = None
     """Episodes of the data set to imitate, the first ones. Default: all."""
     gail_reward: RewardForm = "positive"
-    """Reward: positive, -log(1 - D), favours long episodes; negative, log D, short ones; airl is their sum."""
-    gail_absorbing: bool = False
-    """Learn a reward for having ended, so that none of the forms favours an episode length (Kostrikov et al. 2019)."""
+    """Reward from the discriminator: positive, -log(1 - D); negative, log D; or airl, their sum (Fu et al. 2018)."""
+    gail_absorbing: bool = True
+    """Learn the reward of having ended too (Kostrikov et al. 2019); without it, positive rewards favour long episodes
+    and negative ones short episodes."""
     gail_updates: int = 4
     """Updates of the discriminator per rollout, before its rewards are computed."""
     gail_batch_size: int = 256
     """Transitions of the expert, and as many of the policy, in an update of the discriminator."""
     gail_learning_rate: float = 3e-4
     """Step size of the discriminator, whose optimizer is Adam."""
-    gail_regulariser: Regulariser = "gradient"
+    gail_regulariser: Regulariser = "auto"
     """Regulariser of the discriminator: gradient (penalty, Gulrajani et al. 2017), r1 (Mescheder et al. 2018),
-    spectral (normalisation, Miyato et al. 2018) or none."""
+    spectral (normalisation, Miyato et al. 2018) or none; auto is gradient for Box observations, else spectral."""
     gail_penalty: float = 10.0
     """Weight of the gradient penalty, or of r1."""
     gail_network: str = "auto"
@@ -65,20 +66,20 @@ class LearnedRewardConfig:
         for name, kind in (("gail_reward", RewardForm), ("gail_regulariser", Regulariser)):
             if getattr(self, name) not in get_args(kind):
                 raise ValueError(f"{name} must be one of {', '.join(get_args(kind))}, got {getattr(self, name)!r}")
-        self._check_network()
-        self._check_together()
+        self._check_gail_network()
+        self._check_one_reward()
 
-    def _check_network(self) -> None:
+    def _check_gail_network(self) -> None:
         known = [name for name in NETWORKS if ":" not in name]
         if self.gail_network not in known:
             raise ValueError(f"gail_network must be one of {', '.join(known)}, got {self.gail_network!r}")
         if self.gail_hidden_sizes is not None and min(self.gail_hidden_sizes, default=1) < 1:
             raise ValueError(f"gail_hidden_sizes must be numbers >= 1, got {self.gail_hidden_sizes}")
 
-    def _check_together(self) -> None:
+    def _check_one_reward(self) -> None:
         if self.gail and self.reward_model:
             raise ValueError(f"gail {self.gail} cannot be combined with reward_model: each replaces the rewards")
-        if self.gail_regulariser in NO_GRADIENT and self.gail_penalty != LearnedRewardConfig.gail_penalty:
+        if self.gail_regulariser in ("none", "spectral") and self.gail_penalty != LearnedRewardConfig.gail_penalty:
             raise ValueError(
                 f"gail_penalty {self.gail_penalty} has no effect: gail_regulariser is {self.gail_regulariser}"
             )
@@ -93,7 +94,9 @@ class LearnedRewardConfig:
         for other, reason in reasons.items():
             if getattr(self, other, False):
                 raise ValueError(f"{name} {source} cannot be combined with {other}: {reason}")
-        if self.gail_absorbing and getattr(self, "life_loss", False):
-            raise ValueError("gail_absorbing cannot be combined with life_loss, of which the data set knows nothing")
-        if self.gail_absorbing and getattr(self, "gamma", 0.0) >= 1.0:
-            raise ValueError("gail_absorbing needs gamma below 1: an ended episode is worth its reward forever")
+        if self.gail and self.gail_absorbing and getattr(self, "life_loss", False):
+            raise ValueError("gail_absorbing cannot be combined with life_loss: data sets know no lives; turn one off")
+        if self.gail and self.gail_absorbing and getattr(self, "gamma", 0.0) >= 1.0:
+            raise ValueError(
+                "gail_absorbing needs gamma below 1, because the reward of having ended comes forever; turn it off"
+            )

@@ -27,8 +27,7 @@ class Discriminator(nn.Module):
     """Observations [B, ...] and actions [B, ...] to logits [B], high for the expert's.
 
     Floats are normalised by the statistics of all that was counted, expert's and policy's alike; the observation goes
-    through a backbone and the action beside its features. One more input marks the absorbing state after an episode,
-    where the others are 0.
+    through a backbone, and the action joins its features.
 
     Raises:
         ValueError: an unknown network, or observations that it does not read.
@@ -49,7 +48,7 @@ class Discriminator(nn.Module):
         self.backbone = build(
             network, observation_space, hidden_sizes=hidden_sizes, activation=ACTIVATION, generator=generator
         )
-        inputs = int(self.backbone.out_features) + self.action.out_features + 1  # type: ignore[arg-type]
+        inputs = int(self.backbone.out_features) + self.action.out_features  # type: ignore[arg-type]
         self.hidden, self.output = nn.Linear(inputs, HIDDEN), nn.Linear(HIDDEN, 1)
         initialise(self.hidden, "orthogonal", activation=ACTIVATION, generator=generator)
         initialise(self.output, "orthogonal", activation=None, generator=generator)
@@ -69,20 +68,12 @@ class Discriminator(nn.Module):
     def judge(self, seen: Any, action: Tensor) -> Tensor:
         """Logits [B] of what `seen` gives."""
         features = self.backbone(seen)
-        return self._head(torch.cat([features, action, features.new_zeros(len(features), 1)], 1))
+        hidden = torch.tanh(self.hidden(torch.cat([features, action], 1)))
+        logit: Tensor = self.output(hidden).squeeze(1)
+        return logit
 
     def forward(self, obs: Obs, action: Tensor) -> Tensor:
         return self.judge(*self.seen(obs, action))
-
-    def absorbing(self) -> Tensor:
-        """The logit [] of the absorbing state."""
-        inputs = self.output.bias.new_zeros(1, self.hidden.in_features)
-        inputs[0, -1] = 1.0
-        return self._head(inputs).squeeze(0)
-
-    def _head(self, inputs: Tensor) -> Tensor:
-        logit: Tensor = self.output(torch.tanh(self.hidden(inputs))).squeeze(1)
-        return logit
 
     def squared_gradient(self, seen: Tensor, action: Tensor) -> Tensor:
         """The squared norm [B] of the gradient of each logit with respect to what `seen` gives, differentiable.

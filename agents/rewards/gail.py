@@ -16,7 +16,7 @@ from gymnast.agents.maths import adversarial
 from gymnast.agents.optim import optimizers
 from gymnast.agents.optim.update import Update
 from gymnast.agents.rewards.base import Played, by_parts, mean_of
-from gymnast.agents.rewards.config import NO_GRADIENT
+from gymnast.agents.rewards.config import PENALTIES, Regulariser
 from gymnast.agents.rewards.discriminator import Discriminator
 from gymnast.agents.rewards.passes import Passes
 from gymnast.envs.step import Obs, map_obs
@@ -32,8 +32,6 @@ class Pairs(NamedTuple):
     expert: tuple[Obs, Tensor]
     """Observations [B, ...] and actions [B, ...]."""
     policy: tuple[Obs, Tensor]
-    ended: Tensor
-    """How often either side terminates for each of its transitions: the expert and the policy, float32 [2]."""
 
 
 class Gail:
@@ -56,11 +54,7 @@ class Gail:
         seed: np.random.SeedSequence,
     ) -> None:
         self.config, self.device = config, device
-        if config.gail_regulariser not in NO_GRADIENT and not isinstance(observation_space, spaces.Box):
-            raise ValueError(
-                f"gail_regulariser {config.gail_regulariser} needs Box observations, got {observation_space}; "
-                "spectral takes any"
-            )
+        self.regulariser = _regulariser(config.gail_regulariser, observation_space)
         *seeds, mixing = map(torch_seed, seed.spawn(4))
         init, expert, policy = (torch.Generator().manual_seed(each) for each in seeds)
         self.network = Discriminator(
@@ -70,7 +64,7 @@ class Gail:
             hidden_sizes=config.gail_hidden_sizes,
             generator=init,
         )
-        if config.gail_regulariser == "spectral":
+        if self.regulariser == "spectral":
             constrain(self.network, "spectral", linear=True)
         acting(self.network.to(device))
         self.weights = FlatParameters(self.network)
@@ -88,35 +82,42 @@ class Gail:
         if wanted > data.episodes:
             raise ValueError(f"gail_episodes {wanted} are more than the {data.episodes} of data set {data.name}")
         self.expert, self.count = data, int(data.starts[wanted])
-        self.expert_ended = data.terminated[: self.count].float().mean().to(self.device)
+        self.expert_rate = _rate(data.terminated[: self.count].sum(), self.count).to(self.device)
 
     def __call__(self, played: Played) -> tuple[Tensor, Metrics]:
         """Learn from a rollout, then give the rewards of its transitions."""
-        config, metrics = self.config, self._learn(played)
+        rows = played.weight.nonzero().squeeze(1)
+        if not len(rows):  # a rollout of steps that only began episodes
+            return torch.zeros_like(played.weight), {}
+        metrics = self._learn(played, rows)
         with torch.no_grad():
-            reward = adversarial.discriminator_reward(by_parts(self.network, played), config.gail_reward)
-            if config.gail_absorbing:  # the sum of all rewards after the end, which has no bootstrap
-                ended = adversarial.discriminator_reward(self.network.absorbing(), config.gail_reward)
-                reward = reward + played.terminated * ended * config.gamma / (1.0 - config.gamma)
-                metrics["absorbing_reward"] = ended
-        return reward, {**metrics, "learned_reward": mean_of(reward, played)}
+            reward, more = self._reward(by_parts(self.network, played), played, rows)
+        return reward, {**metrics, **more, "learned_reward": mean_of(reward, played)}
 
-    def _learn(self, played: Played) -> Metrics:
-        """All updates of a rollout; the mean of their metrics."""
+    def _reward(self, logit: Tensor, played: Played, rows: Tensor) -> tuple[Tensor, Metrics]:
+        """The rewards of logits, both [B]; that of an end is the sum of all rewards after it, and has no bootstrap."""
+        form = self.config.gail_reward
+        if not self.config.gail_absorbing:
+            return adversarial.discriminator_reward(logit, form), {}
+        forever = self.config.gamma / (1.0 - self.config.gamma)  # discounted visits of the absorbing state
+        rate = _rate(played.terminated[rows].sum(), len(rows))
+        logit, absorbing = adversarial.with_absorbing(logit, forever * self.expert_rate, forever * rate)
+        ended = adversarial.discriminator_reward(absorbing, form)
+        reward = adversarial.discriminator_reward(logit, form) + forever * ended * played.terminated
+        return reward, {"absorbing_reward": ended}
+
+    def _learn(self, played: Played, rows: Tensor) -> Metrics:
+        """All updates of a rollout, from its rows int64 [R]; the mean of their metrics."""
         if self.expert is None:
             raise LearningError(
                 f"gail {self.config.gail}: the expert's episodes are missing; gymnast.train reads them, and your own "
                 "loop passes them: agent.learned_reward.imitate(read_dataset(name))"
             )
-        rows = played.weight.nonzero().squeeze(1)
-        if not len(rows):
-            return {}
-        ended = torch.stack([self.expert_ended, played.terminated[rows].float().mean()])
         found: list[Metrics] = []
         for _ in range(self.config.gail_updates):
             chosen = rows[self.policy_order.draw(self.config.gail_batch_size, len(rows)).to(self.device)]
             policy = map_obs(lambda part: part[chosen], played.obs), played.action[chosen]  # noqa: B023
-            pairs = Pairs(self._expert(), policy, ended)
+            pairs = Pairs(self._expert(), policy)
             for side in (pairs.expert, pairs.policy):
                 self.network.count(*side)
             found.append(self._update(pairs, None)[1])
@@ -136,13 +137,12 @@ class Gail:
         expert, policy = (network.seen(*side) for side in (pairs.expert, pairs.policy))
         logits = network.judge(_joined(expert[0], policy[0]), torch.cat([expert[1], policy[1]]))
         of_expert, of_policy = logits.tensor_split(2)
-        ends = (network.absorbing(), pairs.ended[0], pairs.ended[1]) if config.gail_absorbing else None
-        loss = adversarial.discriminator_loss(of_expert, of_policy, ends=ends)
+        loss = adversarial.discriminator_loss(of_expert, of_policy)
         metrics = {
             "discriminator_loss": loss.detach(),
             "discriminator_accuracy": adversarial.accuracy(of_expert.detach(), of_policy.detach()),
         }
-        if config.gail_regulariser not in NO_GRADIENT:
+        if self.regulariser in PENALTIES:
             penalty = self._penalty(expert, policy)
             loss = loss + config.gail_penalty * penalty
             metrics["discriminator_penalty"] = penalty.detach()
@@ -150,7 +150,7 @@ class Gail:
 
     def _penalty(self, expert: tuple[Any, Tensor], policy: tuple[Any, Tensor]) -> Tensor:
         """The unweighted penalty [] of the regulariser."""
-        if self.config.gail_regulariser == "r1":
+        if self.regulariser == "r1":
             return adversarial.r1_penalty(self.network.squared_gradient(*expert))
         share = torch.rand(len(expert[1]), generator=self.mixing, device=self.device)
         points = (_between(*parts, share) for parts in zip(expert, policy, strict=True))
@@ -171,6 +171,21 @@ class Gail:
         self.expert_order.load_state_dict(state["expert_order"])
         self.policy_order.load_state_dict(state["policy_order"])
         restore_generator(self.mixing, state["mixing"])
+
+
+def _regulariser(name: Regulariser, observation_space: gym.Space[Any]) -> Regulariser:
+    """What `auto` is; ValueError for a gradient that the observations do not have."""
+    is_box = isinstance(observation_space, spaces.Box)
+    if name == "auto":
+        return "gradient" if is_box else "spectral"
+    if name in PENALTIES and not is_box:
+        raise ValueError(f"gail_regulariser {name} needs Box observations, got {observation_space}; spectral takes any")
+    return name
+
+
+def _rate(ends: Tensor, count: int) -> Tensor:
+    """The share [] of transitions that end an episode; half an end more, of which the logarithm is finite."""
+    return (ends.float() + 0.5) / (count + 1)
 
 
 def _joined(one: Obs, other: Obs) -> Obs:
