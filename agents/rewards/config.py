@@ -53,9 +53,6 @@ class LearnedRewardConfig:
         """Raise ValueError for settings that are not allowed or contradict each other."""
         object.__setattr__(self, "gail", str(self.gail))  # a Path, from Python
         object.__setattr__(self, "reward_model", str(self.reward_model))
-        for each in fields(LearnedRewardConfig):
-            if each.name.startswith("gail_") and not self.gail and getattr(self, each.name) != each.default:
-                raise ValueError(f"{each.name} needs gail DATASET, the episodes to imitate")
         for name in ("gail_episodes", "gail_updates", "gail_batch_size"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -66,6 +63,9 @@ class LearnedRewardConfig:
         for name, kind in (("gail_reward", RewardForm), ("gail_regulariser", Regulariser)):
             if getattr(self, name) not in get_args(kind):
                 raise ValueError(f"{name} must be one of {', '.join(get_args(kind))}, got {getattr(self, name)!r}")
+        for each in fields(LearnedRewardConfig):
+            if each.name.startswith("gail_") and not self.gail and getattr(self, each.name) != each.default:
+                raise ValueError(f"{each.name} needs gail DATASET, the episodes to imitate")
         self._check_gail_network()
         self._check_one_reward()
 
