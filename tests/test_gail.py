@@ -198,6 +198,17 @@ def test_too_few_episodes_and_no_episodes_are_refused() -> None:
         made(played(some(BOX, 4), some(TWO, 4)))
 
 
+def test_a_network_without_second_derivatives_is_refused() -> None:
+    """torch's fused attention has none."""
+    steps = spaces.Box(-1, 1, (6, 5), np.float32)
+    data = dataset(NAME, steps, TWO, [episode(3, observed=steps)])
+    with pytest.raises(ValueError, match="gradient needs second derivatives, which gail_network transformer does not"):
+        gail(steps, gail_network="transformer").imitate(data)
+    made = gail(steps, gail_network="transformer", gail_regulariser="spectral")
+    made.imitate(data)
+    assert made(played(some(steps, 4), some(TWO, 4)))[0].isfinite().all()
+
+
 # Rewards.
 
 

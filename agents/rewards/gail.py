@@ -77,12 +77,29 @@ class Gail:
         """Transitions of the expert."""
 
     def imitate(self, data: EpisodeData) -> None:
-        """Take the expert's episodes; ValueError if there are too few of them."""
+        """Take the expert's episodes; ValueError if there are too few, or the penalty has no gradient."""
         wanted = self.config.gail_episodes or data.episodes
         if wanted > data.episodes:
             raise ValueError(f"gail_episodes {wanted} are more than the {data.episodes} of data set {data.name}")
         self.expert, self.count = data, int(data.starts[wanted])
         self.expert_rate = _rate(data.terminated[: self.count].sum(), self.count).to(self.device)
+        if self.regulariser in PENALTIES:
+            self._check_gradient()
+
+    def _check_gradient(self) -> None:
+        """ValueError if the gradient of a logit cannot be differentiated again (fused attention, cuDNN's LSTM)."""
+        assert self.expert is not None
+        first, device = torch.zeros(1, dtype=torch.int64), self.device
+        obs = map_obs(lambda part: part.to(device), self.expert.observations(first))
+        seen = self.network.seen(obs, self.expert.actions(first).to(device))
+        try:
+            squared = self.network.squared_gradient(*seen).sum()
+            torch.autograd.grad(squared, list(self.network.parameters()), allow_unused=True)
+        except RuntimeError as error:
+            raise ValueError(
+                f"gail_regulariser {self.regulariser} needs second derivatives, which gail_network "
+                f"{self.config.gail_network} does not have; spectral does not need them"
+            ) from error
 
     def __call__(self, played: Played) -> tuple[Tensor, Metrics]:
         """Learn from a rollout, then give the rewards of its transitions."""
