@@ -57,6 +57,10 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "gpu_minatar": ("--device cpu --agents pqn --steps 64", ("pqn Breakout seed 0: ", "IQM over seeds")),
     "gpu_population": ("--device cpu --members 2 --steps 512", ("no GPU: 2 members of 512 steps", "solved  ")),
+    "imitation": (
+        "--seeds 1 --episodes 5 --steps 256 --expert-steps 256 --jobs 1",
+        ("expert: return ", "behaviour cloning", "GAIL, positive", "of 1 reach 475", "256 env steps for each seed"),
+    ),
     "learning": ("frozenlake --seeds 1 --steps 500", ("== frozenlake", "'agent': 'double-q-learning', 'seed': 0")),
     "population": (
         "--agent pqn dqn --members 2 --singles 1 --steps 1200",

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from gymnast import __version__
+from gymnast.agents.rewards.config import LearnedRewardConfig
 from gymnast.agents.table import ALGORITHMS
 from gymnast.cli import groups, help
 from gymnast.cli.main import main
@@ -144,6 +145,7 @@ TOGETHER = {
     "horizon": {"objective": "finite-horizon"},
     "bootstrap_bonus": {"exploration": "count"},
     **{name: {"recurrent": "transformer"} for name in TRANSFORMER},
+    **{name: {"gail": "expert-v0"} for name in flags.flags_of(LearnedRewardConfig) if name.startswith("gail_")},
 }
 """Options that have no effect, and are refused, without another one."""
 
@@ -162,6 +164,9 @@ AGENT_CHANGES: dict[str, tuple[list[str], Any]] = {
     "noise_scale": (["0.15"], 0.15),
     "noise_growth": (["1.5"], 1.5),
     "population_size": (["34"], 34),
+    "gail": (["expert-v0"], "expert-v0"),
+    "gail_network": (["nature-cnn"], "nature-cnn"),
+    "reward_model": (["runs/a"], "runs/a"),
 }
 """The same for those fields of configs whose type does not say what else they may be."""
 

@@ -39,10 +39,10 @@ def commands(page: str, language: str) -> list[str]:
 
 
 def stories(page: str) -> list[list[str]]:
-    """The commands of a page; those that name a folder below runs/, or fit to a recording, need those before them."""
+    """The commands of a page; those that name a folder of runs/, or learn from a recording, need those before them."""
     told: list[list[str]] = []
     for command in commands(page, "sh"):
-        if " runs/" in command or re.search(r"^gymnast fit .*--dataset \S+/", command):
+        if " runs/" in command or re.search(r"^gymnast (fit .*--dataset|train .*--gail) \S+/", command):
             told[-1].append(command)
         else:
             told.append([command])

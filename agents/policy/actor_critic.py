@@ -30,6 +30,8 @@ from gymnast.agents.policy.novelty import build_intrinsic
 from gymnast.agents.policy.policy_actor import PolicyActor
 from gymnast.agents.policy.policy_auxiliary import beside
 from gymnast.agents.prediction import Predicts
+from gymnast.agents.rewards.base import replace
+from gymnast.agents.rewards.build import build_learned_reward
 from gymnast.agents.samples import Samples, as_steps, minibatches, uncut
 from gymnast.agents.schedules import schedule
 from gymnast.envs.step import Obs, Step
@@ -79,6 +81,9 @@ class ActorCritic(Predicts):
         init_seed, order_seed, intrinsic_seed = sequence.spawn(3)
         self._build_network(wanted, init_seed)
         self.auxiliary = self._build_auxiliary(sequence)
+        self.learned_reward = build_learned_reward(
+            config, observation_space, action_space, device=self.device, seed=sequence
+        )
         self._build_update()
         self._captured = Captured(self._learn) if config.cuda_graphs else None
         self._generator = torch.Generator(self.device).manual_seed(torch_seed(order_seed))
@@ -235,6 +240,7 @@ class ActorCritic(Predicts):
 
     def _learn(self) -> Metrics:
         rollout, config, metrics = self.rollout, self.config, dict[str, Tensor]()
+        replaced = {} if self.learned_reward is None else replace(rollout, self.learned_reward, self.distribution)
         self.estimates.see()
         for batch in self._batches():
             log_ratio, metrics = self._update(batch, None)
@@ -247,7 +253,7 @@ class ActorCritic(Predicts):
                 break
         metrics["approx_kl"] = policy_gradient.approx_kl(log_ratio, share)
         metrics["clip_fraction"] = policy_gradient.clip_fraction(log_ratio, self._now["clip"], share)
-        metrics |= self.estimates.seen
+        metrics |= self.estimates.seen | replaced
         if self.intrinsic is not None:
             metrics |= self.intrinsic.learn(rollout.fields["obs"], rollout.weight)
         if self.network.norm is not None:  # last, so that learning sees the same policy that acted
@@ -320,6 +326,8 @@ class ActorCritic(Predicts):
             state["intrinsic"] = self.intrinsic.state_dict()
         if self.auxiliary is not None:
             state["auxiliary"] = self.auxiliary.state_dict()
+        if self.learned_reward is not None:
+            state["learned_reward"] = self.learned_reward.state_dict()
         under_way = {
             "rollout": self.rollout.state_dict(),
             "last_value": self.estimates.last_value.clone(),
@@ -338,6 +346,8 @@ class ActorCritic(Predicts):
             self.intrinsic.load_state_dict(state["intrinsic"])
         if self.auxiliary is not None:
             self.auxiliary.load_state_dict(state["auxiliary"])
+        if self.learned_reward is not None:
+            self.learned_reward.load_state_dict(state["learned_reward"])
         self.rollout.clear()
         self._began = self.env_step
         if "replay" in state:

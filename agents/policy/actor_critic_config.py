@@ -9,6 +9,7 @@ from gymnast.agents.auxiliary import AuxiliaryConfig
 from gymnast.agents.encoder import EncoderConfig
 from gymnast.agents.optim import optimizers, regularise
 from gymnast.agents.policy.hogwild import INITIAL
+from gymnast.agents.rewards.config import LearnedRewardConfig
 from gymnast.agents.schedules import ScheduleLike, schedule
 from gymnast.networks.backbones.table import options_of
 from gymnast.networks.build import BackboneName, named
@@ -22,7 +23,7 @@ SHARED = tuple(INITIAL)
 
 
 @dataclass(frozen=True)
-class ActorCriticConfig(EncoderConfig, AuxiliaryConfig):
+class ActorCriticConfig(EncoderConfig, AuxiliaryConfig, LearnedRewardConfig):
     """Proximal policy optimisation (Schulman et al. 2017); A2C and A3C (Mnih et al. 2016) are variations of it."""
 
     policy_loss: Literal["clipped", "plain"] = "clipped"
@@ -126,6 +127,7 @@ class ActorCriticConfig(EncoderConfig, AuxiliaryConfig):
         options_of(named(self.network), self.network_options)
         self.check_encoder()
         self.check_auxiliary()
+        self.check_learned_reward()
         for name in ("rollout_steps", "epochs", "minibatches", "memory_size", "sequence_length"):
             value = getattr(self, name)
             if value is not None and value < 1:

@@ -28,6 +28,8 @@ REFUSED: dict[type[Any], dict[str, Any]] = {
         "life_loss": False,
         "workers": 0,
         "auxiliary": "none",
+        "gail": "",
+        "reward_model": "",
         **ENCODER,
         **WEIGHTS,
     },

@@ -11,14 +11,11 @@ from torch import Tensor, nn
 from gymnast.agents.base import torch_seed
 from gymnast.agents.supervised.config import FitConfig
 from gymnast.agents.supervised.source import Source
-from gymnast.agents.supervised.task import Task
+from gymnast.agents.supervised.task import Task, hidden_head
 from gymnast.networks.layers.init import initialise
 from gymnast.networks.layers.inputs import Obs
 from gymnast.replay.datasets.episodes import EpisodeData
 from gymnast.replay.datasets.splits import by_episode
-
-HIDDEN = 256
-"""Units of the layer between features and outputs in heads that have one."""
 
 
 class Transitions(NamedTuple):
@@ -64,7 +61,7 @@ class OfEpisodes(Task):
 
     def head(self, inputs: int, outputs: int) -> nn.Sequential:
         """One hidden layer and a linear one, their weights drawn as the config says."""
-        made = nn.Sequential(nn.Linear(inputs, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, outputs))
+        made = hidden_head(inputs, outputs)
         initialise(made[0], self.config.init, activation="relu", generator=self.generator)
         initialise(made[2], self.config.init, activation=None, generator=self.generator)
         return made

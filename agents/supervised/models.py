@@ -16,6 +16,7 @@ from gymnast.agents.supervised.config import FitConfig
 from gymnast.agents.supervised.episodes import OfEpisodes, Transitions
 from gymnast.agents.supervised.imitation import raw_of, same
 from gymnast.agents.supervised.losses import Elementwise
+from gymnast.agents.supervised.reward_network import RewardNetwork
 from gymnast.agents.supervised.scale import Scale
 from gymnast.agents.supervised.shown import Scatter, Shown
 from gymnast.agents.supervised.source import Source
@@ -135,12 +136,10 @@ class Reward(Numbers):
         self.numbers = self.data.rewards
         backbone, action = self.backbone_of(self.generator), Vector(self.data.action_space)
         head = self.head(int(backbone.out_features) + action.out_features, 1)  # type: ignore[arg-type]
-        heads = {"reward": head, "action": action, "scale": self.scaled()}
-        self.network = ready(FitNetwork(backbone, heads), device)
+        self.network = ready(RewardNetwork(backbone, head, action, self.scaled()), device)
 
     def output(self, obs: Obs, action: Tensor | None) -> Tensor:
-        heads = self.network.heads
-        found: Tensor = heads["reward"](torch.cat([self.network.backbone(obs), heads["action"](action)], 1))
+        found: Tensor = self.network(obs, action)
         return found
 
 

@@ -23,6 +23,8 @@ from gymnast.networks.layers.init import initialise, lsuv
 from gymnast.networks.layers.inputs import Obs
 from gymnast.networks.modes import acting, has_dropout, with_dropout
 
+HIDDEN = 256
+"""Units of the layer between features and outputs in heads that have one."""
 Outputs = dict[str, Tensor]
 """What an evaluation keeps of a batch: tensors whose first axis is the examples."""
 
@@ -219,6 +221,11 @@ def linear_head(features: int, outputs: int, config: FitConfig, generator: torch
     head = nn.Linear(features, outputs)
     initialise(head, config.init, activation=None, generator=generator)
     return head
+
+
+def hidden_head(inputs: int, outputs: int) -> nn.Sequential:
+    """One hidden layer and a linear one."""
+    return nn.Sequential(nn.Linear(inputs, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, outputs))
 
 
 def predicted(network: nn.Module, predict: Callable[[], Tensor], samples: int) -> Tensor:

@@ -36,6 +36,11 @@ GROUPS: dict[str, tuple[str, ...]] = {
         *("dueling", "dueling_aggregation", "values", "atoms", "v_min", "v_max", "quantiles", "squash"),
         *("log_std_init", "normalise_obs", "output_scale", "bins", "low", "high", "init_from"),
     ),
+    "imitation and learned rewards": (
+        *("gail", "gail_episodes", "gail_reward", "gail_absorbing", "gail_updates", "gail_batch_size"),
+        *("gail_learning_rate", "gail_regulariser", "gail_penalty", "gail_network", "gail_hidden_sizes"),
+        "reward_model",
+    ),
     "speed": (
         *("num_envs", "vectorization", "native", "threads", "workers", "compile", "cuda_graphs", "bf16", "overlap"),
     ),
@@ -44,7 +49,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
 LEARNING = "learning"
 ORDER = (
     *("run", "population", "evaluation", "logs and checkpoints"),
-    *("exploration", "replay", "network", LEARNING, "speed"),
+    *("exploration", "replay", "network", LEARNING, "imitation and learned rewards", "speed"),
 )
 
 

@@ -90,18 +90,6 @@ def name_of(options: FitOptions) -> str:
     return f"recorded/{env}-{policy}-{options.env_steps}-seed{options.seed}-v0"
 
 
-def digest(data: Labelled | EpisodeData) -> int:
-    """A number that other data hardly share: of all examples, or of the episodes' lengths, actions and rewards."""
-    if isinstance(data, Labelled):
-        parts = [data.inputs, data.targets]
-    else:
-        parts = [data.starts, data.actions(torch.arange(len(data))), data.rewards]
-    found = 0
-    for part in parts:
-        found = zlib.crc32(part.contiguous().numpy().data, found)
-    return found
-
-
 def teacher_of(config: FitConfig, device: torch.device, *, trust: bool) -> Agent | None:
     """The agent that labels the data, if the config names one."""
     path = getattr(config, "teacher", "")

@@ -16,7 +16,7 @@ from gymnast.agents.supervised.table import TASKS, config_class
 from gymnast.envs.errors import EnvError
 from gymnast.errors import RunError, UsageError, first_line, nearest
 from gymnast.evaluation import play, trained
-from gymnast.fitting import data, pictures
+from gymnast.fitting import pictures
 from gymnast.fitting import state as last_state
 from gymnast.fitting.latent_probe import accuracies
 from gymnast.fitting.measured import measured
@@ -24,6 +24,7 @@ from gymnast.fitting.parts import Parts, load_kept
 from gymnast.fitting.session import FitSession
 from gymnast.fitting.state import FitState
 from gymnast.output.panel import Panel
+from gymnast.replay.datasets.digest import digest
 from gymnast.settings import agents
 from gymnast.settings.fit_options import FitOptions
 from gymnast.settings.seeds import Seeds
@@ -139,7 +140,7 @@ def parts_of(kept: dict[str, Any], options: FitOptions, *, trust: bool) -> Parts
     """The parts of a run from its config, with these options; ValueError if its data are no longer the same."""
     about = kept.get("data", {})
     parts = Parts.make(kept["task"], options, config_of(kept, trust=trust), known=about.get("name"))
-    if about and about["digest"] != data.digest(parts.data):
+    if about and about["digest"] != digest(parts.data):
         raise ValueError(f"the data set {about['name']} has changed since the run was fitted to it")
     return parts
 

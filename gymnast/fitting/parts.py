@@ -22,6 +22,7 @@ from gymnast.fitting.learner import restore
 from gymnast.fitting.optimisation import Optimisation, total_updates
 from gymnast.fitting.state import FitState
 from gymnast.machine import limit_threads, pick_device
+from gymnast.replay.datasets.digest import digest
 from gymnast.replay.datasets.episodes import EpisodeData
 from gymnast.replay.datasets.labelled import Labelled
 from gymnast.settings import agents
@@ -137,7 +138,7 @@ class Parts:
         return {
             **folder.config_json(FIT, self.config, options=self.options, presets=(), command=command),
             "task": self.name,
-            "data": {"name": self.data.name, "digest": data.digest(self.data)},
+            "data": {"name": self.data.name, "digest": digest(self.data)},
             "gymnast": __version__,
         }
 

@@ -41,7 +41,7 @@ from gymnast.settings.seeds import Seeds
 from gymnast.storage import checkpoint, folder
 from gymnast.storage.checkpoint import About
 from gymnast.tabular.optimal import bandit_regret
-from gymnast.training import encoding, warm_start
+from gymnast.training import encoding, learned_rewards, warm_start
 
 
 @dataclass
@@ -99,12 +99,15 @@ class Parts:
         encoder = None
         if not resumed:
             config, encoder = encoding.resolve(config, made_env.single_observation_space, env=made_env.id)
+        config, rewards = learned_rewards.resolve(config, made_env, resumed=resumed)
         torch.manual_seed(seeds.torch)
         made = _agent(cls, config, name=name, env=made_env, num_envs=options.rows, device=device, seed=seeds.agent)
         if options.init_from is not None and not resumed:
             warm_start.start_from(made, options.init_from)
         if encoder is not None:
             encoding.load(made, encoder)
+        if rewards is not None:
+            learned_rewards.load(made, rewards)
         # Made here because it allocates memory: a replay that is too large is reported before anything starts.
         actor = made.actor(options.rows, explore=True, seed=seeds.actor)
         return Parts(name, options, config, seeds, made_env, made, actor, env_like)

@@ -1,0 +1,1 @@
+"""Learned rewards in place of the environment's: those of a discriminator (GAIL), and of a model that was fitted."""
