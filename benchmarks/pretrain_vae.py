@@ -1,0 +1,169 @@
+"""The convolutional variational autoencoder of `pretrain.py`: ours, pythae's, and a bare loop."""
+
+from __future__ import annotations
+
+import tempfile
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pretrain_task import SIDE, VALIDATION, Clock, Result, Setting
+
+LATENT, LEARNING_RATE = 32, 1e-3
+
+
+def our_session(setting: Setting, *, epochs: int, bf16: bool = False) -> Any:
+    """A session of `gymnast pretrain` without its command line."""
+    import torch
+    from gymnasium import spaces
+
+    from gymnast.agents.supervised.table import config_class
+    from gymnast.fitting import data as reading
+    from gymnast.fitting.parts import Parts
+    from gymnast.fitting.session import FitSession
+    from gymnast.output.panel import Panel
+    from gymnast.output.trackers import WandbSettings, Writers
+    from gymnast.replay.datasets.labelled import Labelled
+    from gymnast.settings.fit_options import FitOptions
+
+    task = "autoencoder-variational"
+    images = torch.from_numpy(setting.images())
+    every = torch.arange(len(images))
+    splits = {"train": every[:-VALIDATION], "validation": every[-VALIDATION:]}
+    space = spaces.Box(0, 255, images.shape[1:], np.uint8)
+    data = Labelled("bench", space, images, torch.zeros(len(images), 1), (), splits)
+    reading.read = lambda *_, **__: data  # the images of all contenders
+    config = config_class(task)(
+        network="nature-cnn",
+        latent_size=LATENT,
+        output_std=1.0,
+        batch_size=setting.batch,
+        learning_rate=LEARNING_RATE,
+        bf16=bf16,
+    )
+    out = Path(tempfile.mkdtemp(dir=setting.folder))
+    options = FitOptions(dataset="bench", out=str(out), epochs=epochs, threads=setting.threads)
+    parts = Parts.make(task, options, config)
+    writers = Writers((), out, config={}, run_name="bench", wandb=WandbSettings(), axis="update")
+    return FitSession(parts, out, panel=Panel("bench"), writers=writers)
+
+
+def ours(setting: Setting, *, bf16: bool = False) -> Result:
+    """Our session."""
+    session, clock = our_session(setting, epochs=2, bf16=bf16), Clock()
+    session._run_epoch()
+    clock.start()
+    session._run_epoch()
+    return clock.stop(setting.steps)
+
+
+def layers() -> tuple[Any, Any, Any]:
+    """The layers of all contenders: encoder, the two halves of the latent's distribution in one, and decoder."""
+    from torch import nn
+
+    encoder = nn.Sequential(
+        nn.Conv2d(1, 32, 8, 4),
+        nn.ReLU(),
+        nn.Conv2d(32, 64, 4, 2),
+        nn.ReLU(),
+        nn.Conv2d(64, 64, 3, 1),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(3136, 512),
+        nn.ReLU(),
+    )
+
+    class Decoder(nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.Linear(LATENT, 128 * 6 * 6)
+            widths = (128, 128, 64, 32, 1)
+            self.layers = nn.ModuleList(nn.ConvTranspose2d(one, other, 4, 2, 1) for one, other in pairwise(widths))
+
+        def forward(self, latent: Any) -> Any:
+            images = self.first(latent).view(-1, 128, 6, 6)
+            for layer, side in zip(self.layers, (11, 21, 42, 84), strict=True):
+                images = layer(images.relu())[..., :side, :side]
+            return images
+
+    return encoder, nn.Linear(512, 2 * LATENT), Decoder()
+
+
+def bare(setting: Setting) -> Result:
+    """A plain loop."""
+    import torch
+
+    torch.set_num_threads(setting.threads)
+    torch.manual_seed(0)
+    images = torch.from_numpy(setting.images()[:-VALIDATION])
+    encoder, latent, decoder = layers()
+    network = torch.nn.ModuleList([encoder, latent, decoder])
+    optimizer = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE)
+    clock = Clock()
+    for _ in range(2):
+        clock.start()
+        for index in torch.randperm(len(images)).split(setting.batch):
+            target = images[index].float() / 255
+            mean, log_variance = latent(encoder(target)).chunk(2, 1)
+            drawn = mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
+            error = 0.5 * (decoder(drawn) - target).square().flatten(1).sum(1)
+            rate = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1)
+            loss = (error + rate).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    return clock.stop(setting.steps)
+
+
+def pythae(setting: Setting) -> Result:
+    """pythae's trainer."""
+    import torch
+    from pythae.data.datasets import BaseDataset
+    from pythae.models import VAE, VAEConfig
+    from pythae.models.base.base_utils import ModelOutput
+    from pythae.models.nn import BaseDecoder, BaseEncoder
+    from pythae.trainers import BaseTrainer, BaseTrainerConfig
+    from pythae.trainers.training_callbacks import TrainingCallback
+
+    torch.set_num_threads(setting.threads)
+
+    class Encoder(BaseEncoder):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers, self.latent, _ = layers()
+
+        def forward(self, images: Any) -> Any:
+            mean, log_variance = self.latent(self.layers(images)).chunk(2, 1)
+            return ModelOutput(embedding=mean, log_covariance=log_variance)
+
+    class Decoder(BaseDecoder):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = layers()[2]
+
+        def forward(self, latent: Any) -> Any:
+            return ModelOutput(reconstruction=self.layers(latent))
+
+    clock, results = Clock(), list[Result]()
+
+    class Epochs(TrainingCallback):  # type: ignore[misc]
+        def on_epoch_begin(self, training_config: Any, **_: Any) -> None:
+            clock.start()
+
+        def on_epoch_end(self, training_config: Any, **_: Any) -> None:
+            results.append(clock.stop(setting.steps))
+
+    images = torch.from_numpy(setting.images()[:-VALIDATION]) / 255
+    model = VAE(VAEConfig(input_dim=(1, SIDE, SIDE), latent_dim=LATENT), encoder=Encoder(), decoder=Decoder())
+    config = BaseTrainerConfig(
+        output_dir=str(setting.folder / "pythae"),
+        num_epochs=2,
+        learning_rate=LEARNING_RATE,
+        per_device_train_batch_size=setting.batch,
+        optimizer_cls="Adam",
+        no_cuda=True,
+    )
+    data = BaseDataset(images, torch.zeros(len(images)))
+    BaseTrainer(model=model, train_dataset=data, training_config=config, callbacks=[Epochs()]).train()
+    return results[-1]
