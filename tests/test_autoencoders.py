@@ -16,6 +16,7 @@ from gymnast.agents.supervised.source import Source
 from gymnast.agents.supervised.table import config_class, kinds_of
 from gymnast.cli.main import main
 from gymnast.errors import UsageError
+from gymnast.fitting import pictures
 from gymnast.fitting import state as last_state
 from gymnast.fitting.evaluate import evaluate
 from gymnast.fitting.fit import FitResult, config_of, fit, options_of, resume
@@ -36,6 +37,22 @@ from gymnast.settings.fit_options import FitOptions
 from gymnast.storage import folder, metrics_log
 from gymnast.storage.encoder import read_encoder
 from tests import fit_worlds as worlds
+
+
+@pytest.fixture
+def drawn() -> None:
+    """For tests that look at pictures; others draw none, which takes most of the time of a small run."""
+
+
+@pytest.fixture(autouse=True)
+def quick(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "drawn" not in request.fixturenames:
+        draw_none(monkeypatch)
+
+
+def draw_none(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(pictures, "draw", lambda *_: {})
+    patch.setattr(pictures, "curve", lambda folder, _: folder / "curve.png")
 
 
 def options(tmp_path: Path, **changes: Any) -> FitOptions:
@@ -59,19 +76,21 @@ def config(kind: str, **changes: Any) -> Any:
 STATEFUL: dict[str, dict[str, Any]] = {
     "variational": {"anneal": 40, "free_bits": 0.1},
     "stacked": {"layer_epochs": 1, "dropped": 0.1, "tied": True},
-    "vq": {"linear_probe": True},
 }
-"""Options with which a kind keeps more from one update to the next, or measures more."""
+"""Options with which a kind keeps more from one update to the next."""
 
 
+@pytest.mark.usefixtures("drawn")
 @pytest.mark.parametrize("kind", kinds_of("autoencoder"))
 def test_every_kind_repeats_and_resumes_exactly(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     task, chosen = f"autoencoder-{kind}", config(kind, **STATEFUL.get(kind, {}))
     whole = fit(task, options(tmp_path / "whole"), chosen)
     assert whole.exit_code == 0
     assert evaluate(whole.path) == whole.measures
-    for name in ("reconstructions", "latent_use", "walk"):
+    samples = ["samples"] if kind in ("variational", "vq") else []
+    for name in ("reconstructions", "latent_use", "walk", *samples):
         assert (whole.path / f"{name}.png").stat().st_size > 1_000
+    draw_none(monkeypatch)
     after = FitSession._after_update
 
     def interrupted(self: FitSession, metrics: Any) -> None:
@@ -79,10 +98,10 @@ def test_every_kind_repeats_and_resumes_exactly(tmp_path: Path, kind: str, monke
         if self.updates == 30:
             self.interrupts.received = signal.SIGINT
 
-    monkeypatch.setattr(FitSession, "_after_update", interrupted)
-    part = fit(task, options(tmp_path / "part"), chosen)
+    with monkeypatch.context() as patch:
+        patch.setattr(FitSession, "_after_update", interrupted)
+        part = fit(task, options(tmp_path / "part"), chosen)
     assert part.exit_code == 130
-    monkeypatch.undo()
     torch.manual_seed(5)
     rest = resume(part.path)
     assert (rest.path / "metrics.jsonl").read_bytes() == (whole.path / "metrics.jsonl").read_bytes()
@@ -410,7 +429,6 @@ def test_a_variational_run_reports_rate_distortion_and_bounds(tmp_path: Path, lo
     assert measures["loss"] == pytest.approx(measures["distortion"] + 2 * measures["rate"])
     assert measures["elbo"] < measures["log_likelihood"]
     assert measures["rate"] > 0.5
-    assert (found.path / "samples.png").stat().st_size > 1_000
 
 
 def test_the_contraction_is_that_of_autograds_jacobian(tmp_path: Path) -> None:
@@ -481,7 +499,6 @@ def test_vq_uses_its_codes(tmp_path: Path) -> None:
     assert measures["rate"] < 0.9 * 16 * np.log(
         measures["perplexity"]
     )  # codes depend on their places and on each other
-    assert (found.path / "samples.png").stat().st_size > 1_000
     task = task_of(found)
     index = task.network.heads["prior"].sample(200, torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -615,8 +632,10 @@ def test_a_recurrent_latent_restores_the_order_of_its_window(tmp_path: Path, cel
 
 def test_probes_of_latents_are_beside_those_of_random_weights(tmp_path: Path) -> None:
     task, few = "autoencoder-convolutional", {"latent_size": 4, "learning_rate": 3e-3}
-    measures = fit(task, options(tmp_path, epochs=5), config("convolutional", linear_probe=True, **few)).measures
+    found = fit(task, options(tmp_path, epochs=5), config("convolutional", linear_probe=True, **few))
+    measures = found.measures
     assert measures is not None
+    assert evaluate(found.path) == measures
     assert measures["probe_accuracy"] > 0.6
     assert 0.2 < measures["random_probe_accuracy"] < measures["probe_accuracy"] - 0.1
     plain = fit(task, options(tmp_path / "plain", epochs=5), config("convolutional", **few)).measures
@@ -626,6 +645,15 @@ def test_probes_of_latents_are_beside_those_of_random_weights(tmp_path: Path) ->
     rows = fit("autoencoder-recurrent", options(tmp_path, dataset="copy", epochs=1, updates=5), config("recurrent"))
     assert rows.measures is not None
     assert "probe_accuracy" not in rows.measures  # its classes are of steps
+
+
+def test_random_weights_of_vq_have_codes_of_their_own(tmp_path: Path) -> None:
+    task: Any = Parts.make("autoencoder-vq", options(tmp_path), config("vq")).task
+    made = [task.random(np.random.SeedSequence(seed)) for seed in (1, 1, 2)]
+    latents = [one.encode(task.inputs(task.test)) for one in made]
+    assert len(latents[0].unique(dim=0)) > 200  # of 359 examples
+    assert torch.equal(latents[0], latents[1])
+    assert not torch.equal(latents[0], latents[2])
 
 
 def test_patches_are_hidden_whole_and_as_many_as_asked() -> None:

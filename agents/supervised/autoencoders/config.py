@@ -26,7 +26,7 @@ class AutoencoderConfig(FitConfig):
     """Numbers of the latent, a linear map of the network's features. Default: the features themselves."""
     decoder_sizes: tuple[int, ...] = (256,)
     """Units of the fully connected layers of a decoder of vectors."""
-    decoder_channels: int = 32
+    decoder_channels: int = 16
     """Channels of the last hidden layer of a decoder of images; they double inwards, up to four times as many."""
 
     bf16: bool = False

@@ -23,8 +23,8 @@ from gymnast.networks.layers.inputs import Obs
 INITIAL = 256
 """Training examples from whose latents the codes of a random encoder are taken, about."""
 PRIOR = 0.01
-"""Factor of the prior's loss. With Adam its steps do not depend on it; but gradients are clipped together, and the
-prior's must be small beside the autoencoder's."""
+"""Factor of the prior's loss: Adam's steps do not depend on it, but all gradients are clipped together, and the prior's
+must be small beside the autoencoder's."""
 WALKS = 6
 """Pairs of examples between which a picture walks."""
 
