@@ -74,7 +74,7 @@ def config(kind: str, **changes: Any) -> Any:
 
 
 STATEFUL: dict[str, dict[str, Any]] = {
-    "variational": {"anneal": 40, "free_bits": 0.1},
+    "variational": {"anneal": 20, "free_bits": 0.1},
     "stacked": {"layer_epochs": 1, "dropped": 0.1, "tied": True},
 }
 """Options with which a kind keeps more from one update to the next."""
@@ -83,7 +83,7 @@ STATEFUL: dict[str, dict[str, Any]] = {
 @pytest.mark.usefixtures("drawn")
 @pytest.mark.parametrize("kind", kinds_of("autoencoder"))
 def test_every_kind_repeats_and_resumes_exactly(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    task, chosen = f"autoencoder-{kind}", config(kind, **STATEFUL.get(kind, {}))
+    task, chosen = f"autoencoder-{kind}", config(kind, batch_size=128, **STATEFUL.get(kind, {}))
     whole = fit(task, options(tmp_path / "whole"), chosen)
     assert whole.exit_code == 0
     assert evaluate(whole.path) == whole.measures
@@ -95,7 +95,7 @@ def test_every_kind_repeats_and_resumes_exactly(tmp_path: Path, kind: str, monke
 
     def interrupted(self: FitSession, metrics: Any) -> None:
         after(self, metrics)
-        if self.updates == 30:
+        if self.updates == 15:  # of 24
             self.interrupts.received = signal.SIGINT
 
     with monkeypatch.context() as patch:
@@ -241,7 +241,7 @@ def test_a_linear_autoencoder_finds_the_principal_subspace(tmp_path: Path) -> No
         schedule="cosine-annealing",
         optimizer_options='{"betas": [0.9, 0.9]}',
     )
-    task = task_of(fit("autoencoder-linear", options(tmp_path, epochs=3000, eval_every=3000), chosen))
+    task = task_of(fit("autoencoder-linear", options(tmp_path, epochs=1500, eval_every=1500), chosen))
     images = task.network.heads["target"](task.inputs(task.train)).double()
     _, _, components = torch.linalg.svd(images - images.mean(0), full_matrices=False)
     basis = torch.linalg.qr(task.network.heads["decoder"].output.weight.detach().double())[0]
@@ -298,7 +298,7 @@ def test_help_lists_models_kinds_and_options(capsys: pytest.CaptureFixture[str])
 @pytest.mark.parametrize("corruption", ["gaussian", "dropout"])
 def test_denoising_restores_better_than_it_is_given(tmp_path: Path, corruption: str) -> None:
     chosen = config("denoising", corruption=corruption, hidden_sizes=(128,))
-    measures = fit("autoencoder-denoising", options(tmp_path, epochs=20), chosen).measures
+    measures = fit("autoencoder-denoising", options(tmp_path, epochs=12), chosen).measures
     assert measures is not None
     assert measures["mse"] < 0.5 * measures["given_mse"]
 
@@ -315,7 +315,7 @@ def test_corruption_is_of_the_asked_size() -> None:
 
 def test_sparse_codes_reach_their_target(tmp_path: Path) -> None:
     chosen = config("sparse", sparsity_target=0.1, learning_rate=3e-3)
-    measures = fit("autoencoder-sparse", options(tmp_path, epochs=20), chosen).measures
+    measures = fit("autoencoder-sparse", options(tmp_path, epochs=14), chosen).measures
     assert measures is not None
     assert measures["activation"] == pytest.approx(0.1, abs=0.02)
     assert measures["r2"] > 0.3
@@ -378,7 +378,7 @@ def test_the_measured_bounds_of_a_linear_model_lie_below_its_exact_likelihood(tm
         anneal=0,
         likelihood_samples=500,
     )
-    found = fit("autoencoder-variational", options(tmp_path, dataset="spirals", epochs=30), chosen)
+    found = fit("autoencoder-variational", options(tmp_path, dataset="spirals", epochs=25), chosen)
     measures = found.measures
     assert measures is not None
     task = task_of(found)
@@ -490,7 +490,7 @@ def test_codes_follow_running_means_and_dead_ones_start_again() -> None:
 
 
 def test_vq_uses_its_codes(tmp_path: Path) -> None:
-    found = fit("autoencoder-vq", options(tmp_path, epochs=20), config("vq", hidden_sizes=(64,)))
+    found = fit("autoencoder-vq", options(tmp_path, epochs=12), config("vq", hidden_sizes=(64,)))
     measures = found.measures
     assert measures is not None
     assert measures["used_codes"] >= 0.9
@@ -618,7 +618,7 @@ def test_windows_are_consecutive_and_never_cross_an_end(tmp_path: Path, monkeypa
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
 def test_a_recurrent_latent_restores_the_order_of_its_window(tmp_path: Path, cell: str) -> None:
     chosen = config("recurrent", cell=cell, units=64, latent_size=32, learning_rate=3e-3)
-    found = fit("autoencoder-recurrent", options(tmp_path, dataset="digits-rows", epochs=10), chosen)
+    found = fit("autoencoder-recurrent", options(tmp_path, dataset="digits-rows", epochs=6), chosen)
     assert found.measures is not None
     assert found.measures["r2"] > 0.5
     task = task_of(found)
@@ -666,7 +666,7 @@ def test_patches_are_hidden_whole_and_as_many_as_asked() -> None:
 
 
 def test_masked_restores_hidden_patches_better_than_their_mean(tmp_path: Path) -> None:
-    found = fit("autoencoder-masked", options(tmp_path, epochs=20), config("masked", hidden_sizes=(256,), hidden=0.25))
+    found = fit("autoencoder-masked", options(tmp_path, epochs=12), config("masked", hidden_sizes=(256,), hidden=0.25))
     assert found.measures is not None
     task = task_of(found)
     images = task.network.heads["target"](task.inputs(task.test))
