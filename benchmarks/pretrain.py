@@ -1,14 +1,17 @@
 """Pretraining beside pythae and a bare PyTorch loop: updates per second, each in its own process, on the CPU.
 
-    python benchmarks/pretrain.py [--rows vae] [--threads 1 2] [--rounds 3] [--steps 60] [--peer-python PATH]
+    python benchmarks/pretrain.py [--rows vae wgan-gp] [--threads 1 2] [--rounds 3] [--steps 60] [--peer-python PATH]
     python benchmarks/pretrain.py --memory 1000 10000 [--batch 128]
 
 `vae` is a convolutional variational autoencoder of images of 84x84 pixels, in batches of 128: the Nature CNN as the
 encoder, 32 latent numbers, transposed convolutions as the decoder, a Gaussian of deviation 1, Adam. Ours is the session
 that `gymnast pretrain autoencoder --kind variational` runs, with its logs, evaluation and checkpoints, also with
 `--bf16`; pythae's is its trainer with the same layers; the bare loop has torch's Adam and takes its batches from one
-tensor. Each contender is timed over an epoch after a first one, in turns, every other round backwards; on a busy
-machine, the processor time of an update says more than the rate. pythae comes from another environment's interpreter
+tensor. `wgan-gp` has the same layers as critic and generator, and five updates of the critic for each of the
+generator; pythae has no such model.
+
+Each contender is timed over an epoch after a first one, in turns, every other round backwards; on a busy machine, the
+processor time of an update says more than the rate. pythae comes from another environment's interpreter
 (`--peer-python`, with `pip install pythae`). `--memory` prints our resident memory after each number of updates.
 """
 
@@ -28,6 +31,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pretrain_vae
+import pretrain_wgan
 from pretrain_task import Result, Setting
 
 
@@ -47,7 +51,8 @@ ROWS = {
             "pythae": pretrain_vae.pythae,
         },
         {"bare": 1.0, "pythae": 1.5},
-    )
+    ),
+    "wgan-gp": Row({"gymnast": pretrain_wgan.ours, "bare": pretrain_wgan.bare}, {"bare": 1.0}),
 }
 PEERS = ("pythae",)
 """Contenders that need the other interpreter."""

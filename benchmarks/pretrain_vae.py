@@ -2,63 +2,38 @@
 
 from __future__ import annotations
 
-import tempfile
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-from pretrain_task import SIDE, VALIDATION, Clock, Result, Setting
+from pretrain_task import SIDE, VALIDATION, Clock, Result, Setting, session, timed
 
 LATENT, LEARNING_RATE = 32, 1e-3
 
 
 def our_session(setting: Setting, *, epochs: int, bf16: bool = False) -> Any:
-    """A session of `gymnast pretrain` without its command line."""
-    import torch
-    from gymnasium import spaces
-
+    """Our session, over the layers of all contenders and without clipped gradients."""
     from gymnast.agents.supervised.table import config_class
-    from gymnast.fitting import data as reading
-    from gymnast.fitting.parts import Parts
-    from gymnast.fitting.session import FitSession
-    from gymnast.output.panel import Panel
-    from gymnast.output.trackers import WandbSettings, Writers
-    from gymnast.replay.datasets.labelled import Labelled
-    from gymnast.settings.fit_options import FitOptions
 
     task = "autoencoder-variational"
-    images = torch.from_numpy(setting.images())
-    every = torch.arange(len(images))
-    splits = {"train": every[:-VALIDATION], "validation": every[-VALIDATION:]}
-    space = spaces.Box(0, 255, images.shape[1:], np.uint8)
-    data = Labelled("bench", space, images, torch.zeros(len(images), 1), (), splits)
-    reading.read = lambda *_, **__: data  # the images of all contenders
     config = config_class(task)(
         network="nature-cnn",
         latent_size=LATENT,
+        decoder_channels=32,
         output_std=1.0,
         batch_size=setting.batch,
         learning_rate=LEARNING_RATE,
+        max_grad_norm=None,
         bf16=bf16,
     )
-    out = Path(tempfile.mkdtemp(dir=setting.folder))
-    options = FitOptions(dataset="bench", out=str(out), epochs=epochs, threads=setting.threads)
-    parts = Parts.make(task, options, config)
-    writers = Writers((), out, config={}, run_name="bench", wandb=WandbSettings(), axis="update")
-    return FitSession(parts, out, panel=Panel("bench"), writers=writers)
+    return session(setting, task, config, epochs=epochs)
 
 
 def ours(setting: Setting, *, bf16: bool = False) -> Result:
     """Our session."""
-    session, clock = our_session(setting, epochs=2, bf16=bf16), Clock()
-    session._run_epoch()
-    clock.start()
-    session._run_epoch()
-    return clock.stop(setting.steps)
+    return timed(our_session(setting, epochs=2, bf16=bf16), setting)
 
 
-def layers() -> tuple[Any, Any, Any]:
+def layers(latent: int = LATENT) -> tuple[Any, Any, Any]:
     """The layers of all contenders: encoder, the two halves of the latent's distribution in one, and decoder."""
     from torch import nn
 
@@ -77,17 +52,17 @@ def layers() -> tuple[Any, Any, Any]:
     class Decoder(nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
-            self.first = nn.Linear(LATENT, 128 * 6 * 6)
+            self.first = nn.Linear(latent, 128 * 6 * 6)
             widths = (128, 128, 64, 32, 1)
             self.layers = nn.ModuleList(nn.ConvTranspose2d(one, other, 4, 2, 1) for one, other in pairwise(widths))
 
-        def forward(self, latent: Any) -> Any:
-            images = self.first(latent).view(-1, 128, 6, 6)
+        def forward(self, given: Any) -> Any:
+            images = self.first(given).view(-1, 128, 6, 6)
             for layer, side in zip(self.layers, (11, 21, 42, 84), strict=True):
                 images = layer(images.relu())[..., :side, :side]
             return images
 
-    return encoder, nn.Linear(512, 2 * LATENT), Decoder()
+    return encoder, nn.Linear(512, 2 * latent), Decoder()
 
 
 def bare(setting: Setting) -> Result:

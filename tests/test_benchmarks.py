@@ -68,7 +68,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "pretrain": (
         "--only gymnast bare --threads 1 --rounds 1 --steps 1 --batch 4",
-        ("vae, 1 threads, batch 4; medians", "gymnast / bare: x"),
+        ("vae, 1 threads, batch 4; medians", "wgan-gp, 1 threads", "gymnast / bare: x"),
     ),
     "pretrain_learning": (
         "--envs gymnast/MinAtar-Breakout-v1 --kinds vq --env-steps 300 --updates 2 --probe-steps 300 --repeats 1",
