@@ -27,6 +27,10 @@ if TYPE_CHECKING:  # type checkers do not read the table; tests/test_public_name
     from gymnast.agents.tabular.bandits import Thompson as Thompson
     from gymnast.agents.tabular.bandits import ThompsonConfig as ThompsonConfig
     from gymnast.agents.tabular.bandits import UCBConfig as UCBConfig
+    from gymnast.agents.tabular.dyna import DynaQ as DynaQ
+    from gymnast.agents.tabular.dyna import DynaQConfig as DynaQConfig
+    from gymnast.agents.tabular.dyna import PrioritizedSweeping as PrioritizedSweeping
+    from gymnast.agents.tabular.dyna import PrioritizedSweepingConfig as PrioritizedSweepingConfig
     from gymnast.agents.tabular.learners import TD as TD
     from gymnast.agents.tabular.learners import DoubleQLearning as DoubleQLearning
     from gymnast.agents.tabular.learners import DoubleQLearningConfig as DoubleQLearningConfig

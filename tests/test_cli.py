@@ -226,6 +226,8 @@ def test_every_agent_option_changes_the_resolved_config(agent: str, trained: lis
     for field, flag in flags.flags_of(config_class).items():
         trained.clear()
         default = of_the_algorithm.get(field, flag.default)
+        if field == "objective" and agent in ("dyna-q", "prioritized-sweeping"):
+            continue  # its other value needs a horizon, which is tried with it
         check_change(field, AGENT_CHANGES.get(field) or change(flag.type, default), agent, trained)
 
 

@@ -84,7 +84,7 @@ def test_readme_has_examples() -> None:
 def test_long_commands_are_understood(page: str) -> None:
     """The options of the commands that take too long to run are known and allowed."""
     for command in commands(page, "bash"):
-        _, name, agent, *words = command.split()
+        _, name, agent, *words = shlex.split(command)
         if name == "train":
             of = f"train {agent}"
             (population.resolve if population.is_asked(words) else request.resolve)(agent, words, of=of)

@@ -213,7 +213,10 @@ def test_a_maze_counts_steps_over_episodes_and_goes_on_from_a_snapshot() -> None
         ("dyna-q --planning-steps -1", "--planning-steps must be >= 0, got -1"),
         ("dyna-q --model-outcomes 0", "--model-outcomes must be >= 1, got 0"),
         ("dyna-q --time-bonus -1", "--time-bonus must be >= 0, got -1"),
-        ("dyna-q --objective average-reward", "--objective average-reward cannot be planned for"),
+        (
+            "dyna-q --objective average-reward",
+            "must be one of discounted, finite-horizon, got average-reward",
+        ),
         ("prioritized-sweeping --threshold -1", "--threshold must be >= 0, got -1"),
         ('dyna-q --env-options {"maze":"round"}', "maze must be one of fixed, blocking, shortcut"),
         ('dyna-q --env-options {"change_after":5}', "needs a maze that changes"),

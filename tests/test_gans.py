@@ -475,11 +475,11 @@ def test_bad_input_is_one_line(
 
 
 def test_the_betas_are_the_kinds_unless_others_are_given() -> None:
-    assert config("dcgan").optimizer_options == '{"betas": [0.5, 0.999]}'
-    assert config("wgan-gp").optimizer_options == '{"betas": [0.0, 0.9]}'
-    assert config("wgan").optimizer_options == ""
-    assert config("dcgan", optimizer="sgd").optimizer_options == ""
-    assert config("dcgan", optimizer_options="{}").optimizer_options == "{}"
+    assert config("dcgan").optimizer_arguments == {"betas": (0.5, 0.999)}
+    assert config("wgan-gp").optimizer_arguments == {"betas": (0.0, 0.9)}
+    assert config("wgan").optimizer_arguments == {}
+    assert config("dcgan", optimizer="sgd").optimizer_arguments == {}
+    assert config("dcgan", optimizer_options='{"betas": [0, 0.5]}').optimizer_arguments == {"betas": [0, 0.5]}
 
 
 def test_metrics_name_the_player(tmp_path: Path) -> None:

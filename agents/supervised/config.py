@@ -14,6 +14,8 @@ from gymnast.networks.layers.activations import check_activation
 from gymnast.networks.layers.init import INITS, Init
 from gymnast.networks.layers.penalties import Penalty, check_penalty
 
+WITH_BETAS = ("adam", "adamw", "nadam", "radam", "adamax")
+"""Optimizers with the decays of Adam."""
 PENALTY_WEIGHT = 1e-4
 """Factor of a weight penalty by default."""
 
@@ -24,6 +26,8 @@ class FitConfig:
 
     losses: ClassVar[tuple[str, ...]] = ()
     """Losses of the task, its default first."""
+    betas: ClassVar[tuple[float, float] | None] = None
+    """Decays of Adam and its relatives, unless `optimizer_options` name others; None for torch's."""
 
     network: BackboneName = "auto"
     """Network below the heads: auto, a name from gymnast list networks, or module:Class. With --help: its options."""
@@ -104,7 +108,8 @@ class FitConfig:
     @property
     def optimizer_arguments(self) -> dict[str, Any]:
         """Further arguments of the optimizer."""
-        return as_object("optimizer_options", self.optimizer_options)
+        own = {"betas": self.betas} if self.betas is not None and self.optimizer in WITH_BETAS else {}
+        return own | as_object("optimizer_options", self.optimizer_options)
 
     @property
     def chosen_loss(self) -> str:

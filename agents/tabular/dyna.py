@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import gymnasium as gym
 import numpy as np
@@ -22,6 +22,8 @@ from gymnast.agents.tabular.updates import Rates
 class ModelBasedConfig(ControlConfig):
     """Settings of tabular agents that learn a model."""
 
+    objective: Literal["discounted", "finite-horizon"] = "discounted"
+    """Maximise the discounted return, or that of the first `horizon` steps, with one table per remaining step."""
     planning_steps: int = 10
     """Updates from the model after each step."""
     model_outcomes: int = 1
@@ -29,8 +31,8 @@ class ModelBasedConfig(ControlConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.objective == "average-reward":
-            raise ValueError("objective average-reward cannot be planned for; use discounted or finite-horizon")
+        if self.objective not in ("discounted", "finite-horizon"):
+            raise ValueError(f"objective must be discounted or finite-horizon, got {self.objective}")
         for name, least in (("planning_steps", 0), ("model_outcomes", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be >= {least}, got {getattr(self, name)}")

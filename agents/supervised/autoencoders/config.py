@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from gymnast.agents.supervised.config import FitConfig
 from gymnast.networks.autoencoders.outputs import LOSSES
-
-BETAS = (0.9, 0.99)
-"""Decays of Adam's running means of gradients and of their squares."""
 
 
 @dataclass(frozen=True)
@@ -17,6 +14,8 @@ class AutoencoderConfig(FitConfig):
     """A backbone as the encoder, and a decoder."""
 
     losses: ClassVar[tuple[str, ...]] = LOSSES
+    betas: ClassVar[tuple[float, float] | None] = (0.9, 0.99)
+    """Adam forgets its first gradients, which are far too large, sooner than by default."""
 
     loss: str = "auto"
     """Error of what is restored: mse (auto), or bernoulli, the cross-entropy of numbers between 0 and 1."""
@@ -28,7 +27,6 @@ class AutoencoderConfig(FitConfig):
     """Units of the fully connected layers of a decoder of vectors."""
     decoder_channels: int = 16
     """Channels of the last hidden layer of a decoder of images; they double inwards, up to four times as many."""
-
     bf16: bool = False
     """Compute convolutions in bfloat16: faster and less exact; weights and everything else stay float32."""
     linear_probe: bool = True
@@ -43,12 +41,6 @@ class AutoencoderConfig(FitConfig):
             raise ValueError(f"decoder_sizes must be numbers >= 1, got {self.decoder_sizes}")
         if self.augment != "none":
             raise ValueError("augment has no place in an autoencoder, which restores what it is given; denoising does")
-
-    @property
-    def optimizer_arguments(self) -> dict[str, Any]:
-        """Further arguments of the optimizer; Adam forgets its first gradients, which are far too large, sooner."""
-        betas = {"betas": BETAS} if self.optimizer in ("adam", "adamw") else {}
-        return betas | super().optimizer_arguments
 
 
 def check_numbers(config: FitConfig, *names: str, below: float = float("inf")) -> None:

@@ -18,15 +18,12 @@ class GanConfig(FitConfig):
     """A backbone and a head as the discriminator, and a generator."""
 
     losses: ClassVar[tuple[str, ...]] = ("non-saturating",)
-    betas: ClassVar[tuple[float, float]] = (0.5, 0.999)
-    """Decays of Adam, unless `optimizer_options` name others."""
+    betas: ClassVar[tuple[float, float] | None] = (0.5, 0.999)
 
     loss: str = "auto"
     """Loss of the kind."""
     learning_rate: float = 2e-4
     """Step size at first, or the largest one of one-cycle."""
-    optimizer_options: str = field(default="", metadata={"metavar": "JSON"})
-    """Further arguments of the optimizer, as a JSON object. Default: of Adam and its relatives the kind's betas."""
     latent_size: int | None = None
     """Numbers of the latent, each from the standard normal distribution. Default: 64, of a vector as many as it has."""
     generator_sizes: tuple[int, ...] = (128, 128, 128)
@@ -50,8 +47,6 @@ class GanConfig(FitConfig):
     """
 
     def __post_init__(self) -> None:
-        if not self.optimizer_options and self.optimizer in WITH_BETAS:
-            object.__setattr__(self, "optimizer_options", f'{{"betas": [{self.betas[0]}, {self.betas[1]}]}}')
         super().__post_init__()
         for name in ("latent_size", "generator_channels", "critic_steps"):
             if getattr(self, name) is not None and getattr(self, name) < 1:

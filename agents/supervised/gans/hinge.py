@@ -14,7 +14,7 @@ class HingeConfig(GanConfig):
     """The hinge loss, and weights of spectral norm 1 (Miyato et al. 2018)."""
 
     losses: ClassVar[tuple[str, ...]] = ("hinge",)
-    betas: ClassVar[tuple[float, float]] = (0.0, 0.9)
+    betas: ClassVar[tuple[float, float] | None] = (0.0, 0.9)
 
     spectral_norm: bool = True
     """Divide the discriminator's weights by their largest singular value (Miyato et al. 2018)."""

@@ -23,7 +23,7 @@ class WGANGPConfig(GanConfig):
     """A critic whose gradient is drawn to a norm of 1 between real and generated examples (Gulrajani et al. 2017)."""
 
     losses: ClassVar[tuple[str, ...]] = ("wasserstein",)
-    betas: ClassVar[tuple[float, float]] = (0.0, 0.9)
+    betas: ClassVar[tuple[float, float] | None] = (0.0, 0.9)
 
     critic_steps: int = 5
     """Updates of the discriminator for each of the generator."""
