@@ -54,3 +54,8 @@ class OfObservations(Task):
     def sample(self, most: int = SAMPLE) -> Obs:
         """Training observations from which scales are taken, on the host; about `most`, if there are so many."""
         return self.inputs(self.train[:: max(len(self.train) // most, 1)])
+
+    def observed(self, values: Tensor) -> Obs:
+        """Of a network that restores or generates what a `Target`, its head `target`, makes of observations."""
+        found: Obs = self.network.heads["target"].observed(values)  # type: ignore[union-attr, index]
+        return found

@@ -151,11 +151,11 @@ class Task(ABC):
 
     def observed(self, values: Tensor) -> Obs:
         """Observations [B, ...], numbers in their own units, from what `decode` and `drawn` give."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{self.name} neither decodes nor draws observations")
 
     def prediction(self, obs: Obs, action: Tensor | None, next_obs: Obs) -> dict[str, Obs]:
         """Predictions by name, their first axis that of the observations; what `takes` leaves out is None."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{self.name} predicts nothing")
 
     def agent(self) -> Agent | None:
         """The agent whose network is fitted, if the task fits a policy."""

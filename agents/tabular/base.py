@@ -99,6 +99,10 @@ class TabularAgent(Predicts, HostAgent, ABC):
         self.updates = 0
         self._queue: list[TableStep] = []
         self._known: tuple[Obs | None, np.ndarray] = (None, np.zeros(0, np.int64))
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Make what an agent has beside the table; called once, after everything else is there."""
 
     def state_of(self, obs: Obs) -> np.ndarray:
         """States, int64 [N]; those of the last step's `obs`, which does not change, are not looked up twice."""

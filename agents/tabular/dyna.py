@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-import gymnasium as gym
 import numpy as np
-import torch
 
 from gymnast.agents.schedules import ScheduleLike
 from gymnast.agents.tabular.base import TableStep, TabularAgent
@@ -73,17 +71,7 @@ class ModelBasedAgent(TabularAgent):
 
     config: ModelBasedConfig
 
-    def __init__(
-        self,
-        observation_space: gym.Space[Any],
-        action_space: gym.Space[Any],
-        config: Any = None,
-        *,
-        num_envs: int = 1,
-        device: str | torch.device = "cpu",
-        seed: int | np.random.SeedSequence = 0,
-    ) -> None:
-        super().__init__(observation_space, action_space, config, num_envs=num_envs, device=device, seed=seed)
+    def _prepare(self) -> None:
         self.model = make_model(self.q.shape[1], self.num_actions, self.config.model_outcomes)
 
     def _table_arrays(self) -> dict[str, np.ndarray]:
@@ -121,17 +109,8 @@ class PrioritizedSweeping(ModelBasedAgent):
     config: PrioritizedSweepingConfig
     defaults = PrioritizedSweepingConfig()
 
-    def __init__(
-        self,
-        observation_space: gym.Space[Any],
-        action_space: gym.Space[Any],
-        config: Any = None,
-        *,
-        num_envs: int = 1,
-        device: str | torch.device = "cpu",
-        seed: int | np.random.SeedSequence = 0,
-    ) -> None:
-        super().__init__(observation_space, action_space, config, num_envs=num_envs, device=device, seed=seed)
+    def _prepare(self) -> None:
+        super()._prepare()
         self.queue = make_queue(self.q.shape[1], len(self.model.tried), self.config.model_outcomes)
 
     def _table_arrays(self) -> dict[str, np.ndarray]:

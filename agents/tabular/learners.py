@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-import gymnasium as gym
 import numpy as np
-import torch
 
 from gymnast.agents.tabular import exploration
 from gymnast.agents.tabular.base import TableStep, TabularAgent
@@ -173,17 +171,7 @@ class TD(TabularAgent):
     defaults = TDConfig()
     values_of_states = True
 
-    def __init__(
-        self,
-        observation_space: gym.Space[Any],
-        action_space: gym.Space[Any],
-        config: Any = None,
-        *,
-        num_envs: int = 1,
-        device: str | torch.device = "cpu",
-        seed: int | np.random.SeedSequence = 0,
-    ) -> None:
-        super().__init__(observation_space, action_space, config, num_envs=num_envs, device=device, seed=seed)
+    def _prepare(self) -> None:
         self.policy = read_policy(self.config.policy, self.states.size, self.num_actions)
 
     def action_values(self, state: int) -> list[float]:

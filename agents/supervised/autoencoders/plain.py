@@ -152,10 +152,6 @@ class Autoencoder(OfObservations):
         restored: Tensor = self.network.heads["output"].mean(self.network.heads["decoder"](latent))
         return restored
 
-    def observed(self, values: Tensor) -> Obs:
-        found: Obs = self.network.heads["target"].observed(values)
-        return found
-
     def given(self, batch: Observations, target: Tensor, generator: torch.Generator) -> Obs:
         """The observations that are encoded."""
         return batch.obs

@@ -22,7 +22,6 @@ from gymnast.networks.gans.heads import Score
 from gymnast.networks.gans.history import History
 from gymnast.networks.gans.losses import LOSSES
 from gymnast.networks.gans.penalties import normalise_spectra, r1
-from gymnast.networks.layers.inputs import Obs
 from gymnast.networks.modes import acting, has_batch_norm, opposing, resting
 from gymnast.replay.datasets.labelled import Labelled
 from gymnast.replay.datasets.points import Mixture
@@ -213,10 +212,6 @@ class Gan(OfObservations):
     def drawn(self, number: int, generator: torch.Generator) -> Tensor:
         """Samples [number, *shape] in the units of `Target`."""
         return self.generated(self.latents(number, generator))
-
-    def observed(self, values: Tensor) -> Obs:
-        found: Obs = self.network.heads["target"].observed(values)
-        return found
 
     def measured_in(self, values: Tensor) -> Tensor:
         """The features [B, F] of values [B, *shape] that the measures compare."""
