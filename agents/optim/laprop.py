@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,8 +12,8 @@ from torch import Tensor
 class LaProp(torch.optim.Optimizer):
     """Normalise the gradient by the root of its running square, then average it; in Adam's order momentum comes first.
 
-    square and mean are running averages of grad**2 and of grad / (sqrt(square) + eps), both corrected for their start at
-    0; the step is lr * mean (Ziyin et al. 2020, algorithm 1).
+    square and mean are running averages of grad**2 and of grad / (sqrt(square) + eps), corrected for their start at 0;
+    the step is lr * mean (Ziyin et al. 2020, algorithm 1).
     """
 
     def __init__(
@@ -39,9 +39,9 @@ class LaProp(torch.optim.Optimizer):
 
 
 @torch.no_grad()
-def clip_adaptively(parameters: Sequence[Tensor], gradients: Sequence[Tensor], *, clip: float, eps: float = 1e-3) -> None:
+def clip_adaptively(parameters: list[Tensor], gradients: list[Tensor], *, clip: float, eps: float = 1e-3) -> None:
     """Scale each gradient in place to a norm of at most `clip` times its weights' norm, which counts at least `eps`."""
     weights, sizes = torch._foreach_norm(parameters), torch._foreach_norm(gradients)
     allowed = torch.stack(weights).clamp_(min=eps).mul_(clip)
     scales = (allowed / torch.stack(sizes).clamp_(min=1e-30)).clamp_(max=1.0)
-    torch._foreach_mul_(list(gradients), list(scales.unbind()))
+    torch._foreach_mul_(gradients, list(scales.unbind()))

@@ -1,4 +1,4 @@
-"""Dreamer: learn a latent model of the environment from replayed sequences, and act by what is learned in imagination."""
+"""Dreamer: learn a latent model of the environment from replayed sequences, and a policy in its imagination."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gymnast.agents.world_models.dreamer_model import DreamerModel, Sequences
 from gymnast.agents.world_models.dreamer_replay import build_replay, pack, record, unpack
 from gymnast.envs.step import Obs, Step, map_obs
 from gymnast.networks.fast.flat import FlatParameters
-from gymnast.networks.world_models.rssm import State, gumbel, one_hot_argmax
+from gymnast.networks.world_models.rssm import State, gumbel
 from gymnast.replay.sequences import SequenceBatch, SequenceReplay
 
 
@@ -48,8 +48,9 @@ class Dreamer(Predicts):
         self.learning_rate = schedule(config.learning_rate, name="learning_rate")
         init_seed, self._replay_seed, noise_seed = seed_sequence(seed).spawn(3)
         generator = torch.Generator().manual_seed(torch_seed(init_seed))
-        own = {"generator": generator, "device": self.device}
-        self.model = DreamerModel(observation_space, action_space, config, **own).to(self.device)
+        self.model = DreamerModel(observation_space, action_space, config, generator=generator, device=self.device).to(
+            self.device
+        )
         self.weights = FlatParameters(self.model)
         self.optimizer = optimizers.of_agent(config, self.weights, self.learning_rate(0))
         self._step = optimizers.stepper(self.optimizer)
@@ -152,7 +153,7 @@ class Dreamer(Predicts):
     def _sequences(self, sampled: SequenceBatch) -> Sequences:
         """A sampled batch as the model learns from it, on its device."""
         device, model = self.device, self.model
-        records = sampled.obs if device.type == "cpu" else map_obs(lambda part: part.to(device), sampled.obs)
+        records: Any = map_obs(lambda part: part.to(device), sampled.obs)
         start = sampled.start.to(device)
         going = (~start).float()
         last = torch.cat([1.0 - sampled.valid, torch.zeros_like(sampled.valid[:, :1])], 1).to(device)
@@ -214,7 +215,7 @@ class Dreamer(Predicts):
 
     def _check_decoder(self) -> None:
         if self.model.decoder is None:
-            raise ValueError("this dreamer has no decoder: its dreams have no observations; train with --decoder reconstruction")
+            raise ValueError("its dreams have no observations: train it with --decoder reconstruction, not none")
 
     def scheduled(self) -> dict[str, float]:
         """The learning rate at the current env step, without its warm-up."""

@@ -12,6 +12,8 @@ from gymnast.agents.schedules import ScheduleLike, schedule
 SizeName = Literal["1m", "4m", "12m", "50m"]
 Decoder = Literal["reconstruction", "none"]
 
+COEFFICIENTS = ("entropy_coef", "free_nats", "dynamics_coef", "representation_coef", "replay_value_coef", "barlow_coef")
+
 
 class Size(NamedTuple):
     """Widths of a model."""
@@ -110,7 +112,14 @@ class DreamerConfig:
         for name in ("gamma", "return_lambda", "tau"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"{name} must be between 0 and 1, got {getattr(self, name)}")
-        coefs = ("entropy_coef", "free_nats", "dynamics_coef", "representation_coef", "replay_value_coef", "barlow_coef")
+        coefs = (
+            "entropy_coef",
+            "free_nats",
+            "dynamics_coef",
+            "representation_coef",
+            "replay_value_coef",
+            "barlow_coef",
+        )
         for name in coefs:
             if not 0.0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}")

@@ -104,10 +104,7 @@ class DreamerModel(nn.Module):
         size = SIZES[config.size]
         self.parts = parts_of(observation_space, device=device)
         self.actions = ActionInputs(action_space, device=device)
-        is_box = isinstance(action_space, spaces.Box)
-        self.distribution: Distribution = (
-            BoundedNormal(action_space, device=device) if is_box else distribution(action_space, device=device)
-        )
+        self.distribution = _distribution(action_space, device)
         self._choices = _choices(action_space)
         self.encoder = Encoder(self.parts, depth=size.depth, units=size.units, layers=LAYERS)
         self.rssm = RSSM(
@@ -191,7 +188,8 @@ class DreamerModel(nn.Module):
         """The most probable observations [N, ...] in states, as the environment would return them."""
         assert self.decoder is not None
         outputs = self.decoder(state.features)
-        return joined(self.parts, [part.predicted(out) for part, out in zip(self.parts, outputs, strict=True)])
+        obs: Obs = joined(self.parts, [part.predicted(out) for part, out in zip(self.parts, outputs, strict=True)])
+        return obs
 
     def rewards(self, features: Tensor) -> Tensor:
         """Expected rewards [...] on arrival in states [..., F]."""
@@ -239,7 +237,10 @@ class DreamerModel(nn.Module):
         dynamics, representation = balanced_kl(posterior, prior, free_nats=config.free_nats)
         divergence = config.dynamics_coef * dynamics.mean() + config.representation_coef * representation.mean()
         with torch.no_grad():
-            metrics = {"kl": kl(posterior, prior).mean(), "posterior_entropy": -(posterior.exp() * posterior).sum(-1).mean()}
+            metrics = {
+                "kl": kl(posterior, prior).mean(),
+                "posterior_entropy": -(posterior.exp() * posterior).sum(-1).mean(),
+            }
         metrics |= {name: content.detach(), "reward_loss": reward.detach(), "ending_loss": ending.detach()}
         return content + reward + ending + divergence, metrics
 
@@ -274,20 +275,20 @@ class DreamerModel(nn.Module):
     def _replay_value_loss(self, batch: Sequences, features: Tensor, imagined_return: Tensor) -> Tensor:
         """The value loss on replayed steps, with rewards of the replay and bootstraps of imagined returns [B, T].
 
-        Its gradient reaches the world model too. Between an episode's last step and the next one's first nothing counts.
+        Its gradient reaches the world model too. From an episode's last step to the next one's first nothing counts.
         """
         config = self.config
         logits = self.value(features).float()[:, :-1]  # [B, T - 1, K]
         with torch.no_grad():
             slow = self.two_hot.mean(self.slow_value(features[:, :-1]).float())
             discount = config.gamma * (1.0 - batch.terminated[:, 1:])
-            following = (batch.reward[:, 1:], discount, imagined_return[:, 1:], batch.last[:, 1:] > 0)
-            returns = lambda_returns(*(part.t() for part in following), config.return_lambda).t()
+            reward, bootstrap, boundary = batch.reward[:, 1:].t(), imagined_return[:, 1:].t(), batch.last[:, 1:].t() > 0
+            returns = lambda_returns(reward, discount.t(), bootstrap, boundary, config.return_lambda).t()
         loss = self._value_loss(logits, returns, slow) * (1.0 - batch.last[:, :-1])
         return loss.mean()
 
     def _value_loss(self, logits: Tensor, returns: Tensor, slow: Tensor) -> Tensor:
-        """Cross-entropy [...] to returns, and to the slow network's values, which keeps the target still (section 3.3)."""
+        """Cross-entropy [...] to returns, and to the slow network's values, which steady it (section 3.3)."""
         return self.two_hot.loss(logits, returns) + self.two_hot.loss(logits, slow)
 
     def _scale(self, returns: Tensor) -> Tensor:
@@ -301,6 +302,10 @@ class DreamerModel(nn.Module):
     def follow(self, tau: float) -> None:
         """Move the slow value network towards the value network."""
         torch._foreach_lerp_(list(self.slow_value.parameters()), list(self.value.parameters()), tau)
+
+
+def _distribution(space: gym.Space[Any], device: torch.device) -> Distribution:
+    return BoundedNormal(space, device=device) if isinstance(space, spaces.Box) else distribution(space, device=device)
 
 
 def _choices(space: gym.Space[Any]) -> list[int]:

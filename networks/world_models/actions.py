@@ -13,7 +13,7 @@ from torch.nn import functional
 
 
 class ActionInputs:
-    """Actions of a space [B, ...] as vectors [B, size]: one-hot for choices, 0 or 1 for bits, a finite Box in [-1, 1]."""
+    """Actions of a space [B, ...] as vectors [B, size]: choices one-hot, bits 0 or 1, a finite Box from -1 to 1."""
 
     def __init__(self, space: gym.Space[Any], *, device: torch.device) -> None:
         self.is_choice = isinstance(space, spaces.Discrete | spaces.MultiDiscrete)
@@ -24,7 +24,9 @@ class ActionInputs:
             offset = np.cumsum(sizes) - sizes - np.asarray(space.start).flatten()
             self.offset, self.size = torch.from_numpy(offset.astype(np.int64)).to(device), int(sizes.sum())
         elif isinstance(space, spaces.Box):
-            self.low, self.high = (torch.from_numpy(np.float32(b).flatten()).to(device) for b in (space.low, space.high))
+            self.low, self.high = (
+                torch.from_numpy(np.float32(b).flatten()).to(device) for b in (space.low, space.high)
+            )
 
     def __call__(self, action: Tensor) -> Tensor:
         rows = action.reshape(len(action), -1)

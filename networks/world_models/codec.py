@@ -14,7 +14,7 @@ from gymnast.networks.world_models.observed import SMALLEST, Part
 
 Obs = Any
 WIDTHS = (2, 3, 4, 4)
-"""Channels of the convolutions from the outermost to the innermost, in multiples of `depth`; further ones are the last."""
+"""Channels of the convolutions from the outermost inward, in multiples of `depth`; further ones repeat the last."""
 KERNEL = 4
 """Side of the convolutions, whose stride is 2."""
 

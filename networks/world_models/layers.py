@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -58,9 +59,7 @@ class NormedMLP(nn.Module):
 
 def hidden(sizes: Iterable[int]) -> nn.Sequential:
     """Normalised fully connected layers of these sizes, the input's first."""
-    numbers = list(sizes)
-    pairs = zip(numbers, numbers[1:], strict=False)
-    return nn.Sequential(*(layer for a, b in pairs for layer in (nn.Linear(a, b), RMSNorm(b))))
+    return nn.Sequential(*(layer for a, b in pairwise(sizes) for layer in (nn.Linear(a, b), RMSNorm(b))))
 
 
 @torch.no_grad()
@@ -75,13 +74,13 @@ def initialise(module: nn.Module, generator: torch.Generator) -> None:
                 part.bias.zero_()
 
 
-def _inputs(part: nn.Module) -> int:
+def _inputs(part: nn.Linear | nn.Conv2d | nn.ConvTranspose2d | BlockLinear) -> int:
     """Numbers that each output of a layer sums."""
     if isinstance(part, nn.ConvTranspose2d):
         return part.weight.shape[0] * math.prod(part.kernel_size) // math.prod(part.stride)
     if isinstance(part, BlockLinear):
         return part.weight.shape[1]
-    return math.prod(part.weight.shape[1:])  # type: ignore[arg-type, union-attr]
+    return math.prod(part.weight.shape[1:])
 
 
 def _truncated_normal(shape: torch.Size, generator: torch.Generator) -> Tensor:

@@ -1,4 +1,4 @@
-"""What a model reads and predicts of each part of an observation: the input, the loss of an output, and the way back."""
+"""The parts of an observation as a model reads and predicts them: inputs, losses of outputs, and the way back."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ SMALLEST = 8
 class Part:
     """One tensor of an observation [..., *shape] as numbers for a network, and from a network's outputs.
 
-    Images become planes [..., C, H, W], everything else vectors [..., K]: real numbers their symmetric logarithms, bytes
-    numbers in [0, 1], bits 0 or 1, choices one-hot vectors.
+    Images become planes [..., C, H, W], everything else vectors [..., K]: real numbers their symmetric logarithms,
+    bytes numbers in [0, 1], bits 0 or 1, choices one-hot vectors.
 
     Raises:
         ValueError: a space of another kind.
@@ -45,14 +45,13 @@ class Part:
         self.dtype = torch.from_numpy(np.empty(0, space.dtype)).dtype if space.dtype != np.float64 else torch.float32
         self.size = math.prod(self.shape)
         """Numbers of the network's input and output."""
-        if self.kind == "choices":
+        if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
             sizes = np.asarray(space.n if isinstance(space, spaces.Discrete) else space.nvec).flatten()
             self.sizes: list[int] = sizes.tolist()
             self.first = torch.from_numpy(np.asarray(space.start).flatten().astype(np.int64)).to(device)
             self.offset = torch.from_numpy((np.cumsum(sizes) - sizes).astype(np.int64)).to(device)
             self.size = int(sizes.sum())
-        elif self.kind == "real":
-            assert isinstance(space, spaces.Box)
+        elif isinstance(space, spaces.Box):
             self.low, self.high = (torch.from_numpy(np.float32(b)).to(device) for b in (space.low, space.high))
 
     @property
@@ -84,7 +83,7 @@ class Part:
     def loss(self, output: Tensor, inputs: Tensor) -> Tensor:
         """Loss [B] of outputs for inputs of the same shape, summed over their numbers."""
         if self.kind == "choices":
-            parts = zip(output.split(self.sizes, 1), inputs.split(self.sizes, 1), strict=True)
+            parts = zip(torch.split(output, self.sizes, 1), torch.split(inputs, self.sizes, 1), strict=True)
             return torch.stack([functional.cross_entropy(a, b, reduction="none") for a, b in parts]).sum(0)
         if self.kind == "bits":
             loss = functional.binary_cross_entropy_with_logits(output, inputs, reduction="none")
@@ -95,7 +94,7 @@ class Part:
     def predicted(self, output: Tensor) -> Tensor:
         """The most probable observations [B, *shape] of outputs, in the space's dtype and range."""
         if self.kind == "choices":
-            chosen = torch.stack([part.argmax(1) for part in output.split(self.sizes, 1)], 1) + self.first
+            chosen = torch.stack([part.argmax(1) for part in torch.split(output, self.sizes, 1)], 1) + self.first
             return chosen.reshape(-1, *self.shape).to(self.dtype)
         rows = output if self.layout is None else self._from_planes(output)
         rows = rows.reshape(-1, *self.shape)
@@ -113,7 +112,8 @@ class Part:
         if not layout.is_last:
             return planes
         channels = layout.shape[-1]
-        return planes.unflatten(1, (-1, channels)).movedim(2, -1)
+        frames = planes.view(len(planes), -1, channels, *planes.shape[2:])
+        return frames.movedim(2, -1)
 
 
 def parts_of(space: gym.Space[Any], *, device: torch.device) -> list[Part]:

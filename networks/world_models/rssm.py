@@ -83,7 +83,7 @@ class RSSM(nn.Module):
 
     def mixed(self, logits: Tensor) -> Tensor:
         """Log-probabilities [..., S, C] of logits [..., S * C], mixed with 1 % of a uniform distribution."""
-        return unimix(logits.float().unflatten(-1, (self.stoch, self.classes)))
+        return unimix(logits.float().view(*logits.shape[:-1], self.stoch, self.classes))
 
     def observe(
         self, tokens: Tensor, action: Tensor, start: Tensor, state: State, noise: Tensor

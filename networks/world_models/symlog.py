@@ -1,4 +1,4 @@
-"""Numbers of any scale: symmetric logarithms, and real numbers as a distribution over fixed bins (Hafner et al. 2023)."""
+"""Numbers of any scale: symmetric logarithms, and distributions over fixed bins (Hafner et al. 2023)."""
 
 from __future__ import annotations
 
