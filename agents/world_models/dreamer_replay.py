@@ -52,7 +52,7 @@ def build_replay(
 
 
 def record(obs: Obs, action: Tensor, reward: Tensor, terminated: Tensor) -> dict[str, Any]:
-    """An observation [N, ...] and the action, reward and end that led to it, which are ignored at an episode's start."""
+    """An observation [N, ...] and the action, reward and end that led to it, ignored at an episode's start."""
     return {"obs": obs, "action": action, "reward": reward, "terminated": terminated.float()}
 
 
