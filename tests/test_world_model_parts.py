@@ -22,7 +22,8 @@ from gymnast.networks.world_models.rssm import (
     State,
     balanced_kl,
     barlow,
-    gumbel,
+    draw,
+    gated_step,
     kl,
     one_hot_argmax,
     straight_through,
@@ -115,7 +116,7 @@ def test_an_episode_that_starts_at_any_index_is_seen_as_if_it_were_alone(index: 
     """Row 16: the state, the action and the latents before a start have no effect on what follows, nor a gradient."""
     model, steps = rssm(), 6
     tokens, action = torch.randn(2, steps, 5, generator=generator()), torch.randn(2, steps, 2, generator=generator(1))
-    noise = gumbel((steps, 2, 3, 4), generator(2))
+    noise = torch.rand((steps, 2, 3), generator=generator(2))
     start = torch.zeros(2, steps, dtype=torch.bool)
     start[0, index] = True
     before = State(torch.randn(2, 16, generator=generator(3)), one_hot_argmax(torch.randn(2, 3, 4)))
@@ -137,43 +138,65 @@ def test_an_episode_that_starts_at_any_index_is_seen_as_if_it_were_alone(index: 
 def test_observing_step_by_step_equals_observing_a_sequence() -> None:
     model, steps = rssm(), 4
     tokens, action = torch.randn(3, steps, 5, generator=generator()), torch.randn(3, steps, 2, generator=generator(1))
-    noise, start = gumbel((steps, 3, 3, 4), generator(2)), torch.zeros(3, steps, dtype=torch.bool)
+    noise, start = torch.rand((steps, 3, 3), generator=generator(2)), torch.zeros(3, steps, dtype=torch.bool)
     with torch.no_grad():
         states, _, prior = model.observe(tokens, action, start, model.initial(3, device=CPU), noise)
         state = model.initial(3, device=CPU)
         for step in range(steps):
             deter = model.advance(state, action[:, step])
-            scores = model.posterior_log_probs(deter, model.posterior_tokens(tokens[:, step])) + noise[step]
-            state = State(deter, one_hot_argmax(scores))
+            probs = model.posterior_probs(deter, model.posterior_tokens(tokens[:, step]))
+            state = State(deter, draw(probs, noise[step]))
             assert torch.allclose(state.features, states.features[:, step], atol=1e-5)
-            assert torch.allclose(model.prior_log_probs(deter), prior[:, step], atol=1e-5)
+            assert torch.allclose(model.prior_probs(deter).log(), prior[:, step], atol=1e-5)
 
 
 def test_every_probability_has_a_share_of_the_uniform_one() -> None:
-    probs = unimix(torch.tensor([[1000.0, 0.0, 0.0, 0.0]])).exp()
+    probs = unimix(torch.tensor([[1000.0, 0.0, 0.0, 0.0]]))
     assert torch.allclose(probs, torch.tensor([[0.9925, 0.0025, 0.0025, 0.0025]]))
 
 
 def test_straight_through_draws_have_the_gradient_of_their_probabilities() -> None:
     logits = torch.randn(5, 3, 4, generator=generator(), requires_grad=True)
     weight = torch.randn(5, 3, 4, generator=generator(1))
-    drawn = straight_through(unimix(logits), gumbel((5, 3, 4), generator(2)))
+    drawn = straight_through(unimix(logits), torch.rand((5, 3), generator=generator(2)))
     assert torch.allclose(drawn.sum(-1), torch.ones(5, 3))
     assert torch.allclose(drawn.max(-1).values, torch.ones(5, 3))
     (found,) = torch.autograd.grad((drawn * weight).sum(), logits)
-    (expected,) = torch.autograd.grad((unimix(logits).exp() * weight).sum(), logits)
+    (expected,) = torch.autograd.grad((unimix(logits) * weight).sum(), logits)
     assert torch.allclose(found, expected, atol=1e-6)
 
 
-def test_gumbel_noise_draws_each_class_as_often_as_its_probability() -> None:
+def test_draws_are_as_frequent_as_their_probabilities() -> None:
     probs = torch.tensor([0.5, 0.3, 0.15, 0.05])
-    scores = probs.log() + gumbel((40_000, 4), generator())
-    shares = one_hot_argmax(scores).mean(0)
-    assert torch.allclose(shares, probs, atol=0.01)
+    drawn = draw(probs.expand(40_000, 4), torch.rand(40_000, generator=generator()))
+    assert torch.allclose(drawn.mean(0), probs, atol=0.01)
+    edges = torch.tensor([0.0, 0.49, 0.5, 0.79, 0.8, 0.949, 0.9501, 0.9999999])
+    expected = [0, 0, 1, 1, 2, 2, 3, 3]
+    for dtype in (torch.float32, torch.float64):  # the compiled form, and the plain one
+        assert draw(probs.to(dtype).expand(8, 4), edges.to(dtype)).argmax(-1).tolist() == expected
+
+
+def test_forms_faster_than_autograd_equal_the_plain_ones() -> None:
+    x = torch.randn(6, 5, 7, generator=generator(), requires_grad=True)
+    norm = RMSNorm(7)
+    norm.scale.data.uniform_(0.5, 2.0, generator=generator(1))
+    gates = torch.randn(2, 6, 12, generator=generator(2), requires_grad=True)
+    state = torch.randn(6, 8, generator=generator(3), requires_grad=True)
+    weight = torch.randn(6, 5, 7, generator=generator(4))
+    fast = norm(x), gated_step(gates, state)
+    scaled = x.double() / (x.double().square().mean(-1, keepdim=True) + 1e-4).sqrt() * norm.scale.double()
+    plain = scaled * scaled.sigmoid(), gated_step(gates.double(), state.double())
+    for found, wanted in zip(fast, plain, strict=True):
+        assert torch.allclose(found, wanted.float(), atol=1e-5)
+    parameters = (x, norm.scale, gates, state)
+    losses = [(one * weight).sum() + (other * state.detach()).square().sum() for one, other in (fast, plain)]
+    of_fast, of_plain = (torch.autograd.grad(loss, parameters) for loss in losses)
+    for found, wanted in zip(of_fast, of_plain, strict=True):
+        assert torch.allclose(found, wanted, atol=1e-4)
 
 
 def test_kl_balance() -> None:
-    posterior, prior = (unimix(torch.randn(6, 3, 4, generator=generator(seed))) for seed in (0, 1))
+    posterior, prior = (unimix(torch.randn(6, 3, 4, generator=generator(seed))).log() for seed in (0, 1))
     expected = kl_divergence(Categorical(logits=posterior), Categorical(logits=prior)).sum(-1)
     assert torch.allclose(kl(posterior, prior), expected, atol=1e-5)
     left, right = posterior.clone().requires_grad_(True), prior.clone().requires_grad_(True)

@@ -21,7 +21,7 @@ from gymnast.agents.world_models.dreamer_model import DreamerModel, Sequences
 from gymnast.agents.world_models.dreamer_replay import build_replay, pack, record, unpack
 from gymnast.envs.step import Obs, Step, map_obs
 from gymnast.networks.fast.flat import FlatParameters
-from gymnast.networks.world_models.rssm import State, gumbel
+from gymnast.networks.world_models.rssm import State
 from gymnast.replay.sequences import SequenceBatch, SequenceReplay
 
 
@@ -180,23 +180,23 @@ class Dreamer(Predicts):
         self._check_decoder()
         action = torch.zeros((num, self.model.actions.size), device=self.device)
         state = self.model.rssm.initial(num, device=self.device)
-        state = self.model.rssm.imagine_step(state, action, self._noise(num, generator, 1.0))
+        state = self.model.rssm.imagine_step(state, action, self._uniform(num, generator))
         return pack(state), self.model.decoded(state)
 
     @torch.no_grad()
     def dream_step(
         self, state: Tensor, action: Tensor, generator: torch.Generator, *, temperature: float = 1.0
     ) -> Imagined:
-        """One step from packed states; `temperature` scales the noise of latents and of ends."""
+        """One step from packed states; `temperature` sharpens latents and ends below 1, and blurs them above."""
         self._check_decoder()
         model, rows = self.model, len(state)
-        after = model.rssm.imagine_step(
-            self.unpacked(state), model.actions(action), self._noise(rows, generator, temperature)
-        )
+        before, uniform = self.unpacked(state), self._uniform(rows, generator)
+        after = model.rssm.imagine_step(before, model.actions(action), uniform, temperature=temperature)
         features = after.features
         ends = 1.0 - model.continues(features)
-        uniform = torch.rand(rows, generator=generator, device=self.device)
-        terminated = 0.5 + temperature * (uniform - 0.5) < ends
+        drawn = torch.rand(rows, generator=generator, device=self.device)
+        # A probability at a temperature is the sigmoid of its logit over it: so is the threshold of the draw.
+        terminated = ends.logit() > temperature * drawn.logit()
         return Imagined(pack(after), model.decoded(after), model.rewards(features), terminated)
 
     @torch.no_grad()
@@ -209,9 +209,8 @@ class Dreamer(Predicts):
             state = self.model.observe_step(state, seen, action[:, step], start[:, step], None)
         return pack(state)
 
-    def _noise(self, rows: int, generator: torch.Generator, temperature: float) -> Tensor:
-        rssm = self.model.rssm
-        return temperature * gumbel((rows, rssm.stoch, rssm.classes), generator)
+    def _uniform(self, rows: int, generator: torch.Generator) -> Tensor:
+        return torch.rand((rows, self.model.rssm.stoch), generator=generator, device=self.device)
 
     def _check_decoder(self) -> None:
         if self.model.decoder is None:
@@ -275,9 +274,9 @@ class DreamerActor:
     def act(self, obs: Obs, start: Tensor, action_mask: Tensor | None = None) -> Acted:
         """`Acted.memory` is the packed state before `obs`."""
         agent, model, before = self.agent, self.agent.model, self.memory
-        rssm = model.rssm
-        noise = gumbel((len(before), rssm.stoch, rssm.classes), self.generator) if self.draws else None
-        state = model.observe_step(agent.unpacked(before), obs, self.action, start, noise)
+        size = (len(before), model.rssm.stoch)
+        uniform = torch.rand(size, generator=self.generator, device=agent.device) if self.draws else None
+        state = model.observe_step(agent.unpacked(before), obs, self.action, start, uniform)
         output = model.act(state)
         if action_mask is not None and agent.config.action_masks:
             output = model.distribution.masked(output, action_mask)

@@ -31,7 +31,7 @@ from gymnast.networks.world_models.rssm import (
     State,
     balanced_kl,
     barlow,
-    gumbel,
+    draw,
     kl,
     one_hot_argmax,
     unimix,
@@ -138,17 +138,17 @@ class DreamerModel(nn.Module):
         """The parts of observations [B, ...] as the encoder reads them."""
         return [part.inputs(obs) for part in self.parts]
 
-    def observe_step(self, state: State, obs: Obs, action: Tensor, start: Tensor, noise: Tensor | None) -> State:
+    def observe_step(self, state: State, obs: Obs, action: Tensor, start: Tensor, uniform: Tensor | None) -> State:
         """The state [N, ...] after one observation and the environment's action before it.
 
-        Rows that `start` an episode begin at zero. `noise` [N, S, C] is `gumbel`; None takes the most probable latents.
+        Rows that `start` an episode begin at zero. `uniform` [N, S] draws the latents; None takes the most probable.
         """
         keep = (~start).float().unsqueeze(1)  # [N, 1]
         before = State(state.deter * keep, state.stoch * keep.unsqueeze(2))
         deter = self.rssm.advance(before, self.actions(action) * keep)
         tokens = self.rssm.posterior_tokens(self.encoder(self.inputs(obs)))
-        scores = self.rssm.posterior_log_probs(deter, tokens)
-        return State(deter, one_hot_argmax(scores if noise is None else scores + noise))
+        probs = self.rssm.posterior_probs(deter, tokens)
+        return State(deter, one_hot_argmax(probs) if uniform is None else draw(probs, uniform))
 
     def act(self, state: State) -> Tensor:
         """The policy's outputs [N, P] in states."""
@@ -159,7 +159,7 @@ class DreamerModel(nn.Module):
         output = self.policy(features).float()
         if not self._choices:
             return output  # type: ignore[no-any-return]
-        return torch.cat([unimix(part) for part in output.split(self._choices, -1)], -1)
+        return torch.cat([unimix(part).log() for part in output.split(self._choices, -1)], -1)
 
     # Imagine.
 
@@ -170,13 +170,13 @@ class DreamerModel(nn.Module):
         The model's gradient is not needed: the policy learns from the log-probabilities of its actions.
         """
         horizon, rows = self.config.horizon, len(state.deter)
-        noise = gumbel((horizon, rows, LATENTS, self.rssm.classes), generator)
+        uniform = torch.rand((horizon, rows, LATENTS), generator=generator, device=generator.device)
         features, outputs, actions = [state.features], [], []
         for step in range(horizon):
             with torch.enable_grad():
                 output = self._policy(features[-1])
             raw = self.distribution.sample(output.detach(), generator)
-            state = self.rssm.imagine_step(state, self.actions(self.distribution.to_env(raw)), noise[step])
+            state = self.rssm.imagine_step(state, self.actions(self.distribution.to_env(raw)), uniform[step])
             outputs.append(output)
             actions.append(raw)
             features.append(state.features)
@@ -205,9 +205,9 @@ class DreamerModel(nn.Module):
         """The sum of all losses [], the states of all steps [B, T, ...] without gradient, and metrics."""
         rows, steps = batch.start.shape
         tokens = self.encoder(batch.inputs)  # [B * T, K]
-        noise = gumbel((steps, rows, LATENTS, self.rssm.classes), generator)
+        uniform = torch.rand((steps, rows, LATENTS), generator=generator, device=generator.device)
         states, posterior, prior = self.rssm.observe(
-            tokens.view(rows, steps, -1), batch.action, batch.start, batch.state, noise
+            tokens.view(rows, steps, -1), batch.action, batch.start, batch.state, uniform
         )
         features = states.features  # [B, T, F]
         model_loss, metrics = self._model_loss(batch, tokens, features, posterior, prior)
@@ -289,7 +289,7 @@ class DreamerModel(nn.Module):
 
     def _value_loss(self, logits: Tensor, returns: Tensor, slow: Tensor) -> Tensor:
         """Cross-entropy [...] to returns, and to the slow network's values, which steady it (section 3.3)."""
-        return self.two_hot.loss(logits, returns) + self.two_hot.loss(logits, slow)
+        return self.two_hot.loss(logits, returns, slow)
 
     def _scale(self, returns: Tensor) -> Tensor:
         """The range [] of returns between their 5th and 95th percentile, averaged over updates; at least 1 (eq. 7)."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from gymnast.networks.fast.gated import Gates, draw_one_hot, suits
 from gymnast.networks.world_models.layers import BlockLinear, RMSNorm, hidden
 
 UNIMIX = 0.01
@@ -67,70 +68,104 @@ class RSSM(nn.Module):
         blocked = state.deter.view(rows, self.blocks, -1).transpose(0, 1)  # [G, B, D / G]
         mixed = self.mix_deter(blocked).transpose(0, 1).reshape(rows, -1) + self.mix_inputs(inputs)
         mixed = self.mix_norm(mixed).view(rows, self.blocks, -1).transpose(0, 1)
-        reset, candidate, update = self.gates(mixed).transpose(0, 1).float().chunk(3, -1)  # each [B, G, D / G]
-        candidate = torch.tanh(reset.sigmoid() * candidate)
-        kept = state.deter.view_as(candidate)
-        # The -1 lets the recurrent state mostly stay at first.
-        return torch.lerp(kept, candidate, (update - 1.0).sigmoid()).reshape(rows, -1)
+        return gated_step(self.gates(mixed).float(), state.deter)
 
-    def prior_log_probs(self, deter: Tensor) -> Tensor:
-        """Log-probabilities [..., S, C] of the latents before the observation."""
-        return self.mixed(self.prior(deter))
+    def prior_probs(self, deter: Tensor) -> Tensor:
+        """Probabilities [..., S, C] of the latents before the observation."""
+        return self._mixed(self.prior(deter))
 
-    def posterior_log_probs(self, deter: Tensor, of_tokens: Tensor) -> Tensor:
-        """Log-probabilities [..., S, C] of the latents after it; `of_tokens` is `posterior_tokens` of the tokens."""
-        return self.mixed(self.posterior(self.posterior_norm(self.posterior_deter(deter) + of_tokens)))
+    def posterior_probs(self, deter: Tensor, of_tokens: Tensor) -> Tensor:
+        """Probabilities [..., S, C] of the latents after it; `of_tokens` is `posterior_tokens` of the tokens."""
+        return self._mixed(self.posterior(self.posterior_norm(self.posterior_deter(deter) + of_tokens)))
 
-    def mixed(self, logits: Tensor) -> Tensor:
-        """Log-probabilities [..., S, C] of logits [..., S * C], mixed with 1 % of a uniform distribution."""
+    def _mixed(self, logits: Tensor) -> Tensor:
+        """Probabilities [..., S, C] of logits [..., S * C], mixed with 1 % of a uniform distribution."""
         return unimix(logits.float().view(*logits.shape[:-1], self.stoch, self.classes))
 
     def observe(
-        self, tokens: Tensor, action: Tensor, start: Tensor, state: State, noise: Tensor
+        self, tokens: Tensor, action: Tensor, start: Tensor, state: State, uniform: Tensor
     ) -> tuple[State, Tensor, Tensor]:
         """Watch T steps: states [B, T, ...], and log-probabilities of the posterior and the prior [B, T, S, C].
 
         `tokens` [B, T, K]; `action` [B, T, A] are those before each observation; where an episode begins (`start` bool
-        [B, T]) the state and the action are zero. `noise` [T, B, S, C] is `gumbel`.
+        [B, T]) the state and the action are zero. `uniform` [T, B, S] draws the latents.
 
         Everything that does not depend on the recurrent state is computed for all steps at once.
         """
         keep = (~start).float().t().unsqueeze(-1)  # [T, B, 1]
+        # On a device only the device knows where episodes begin.
+        begins = start.any(0).tolist() if start.is_cpu else [True] * start.shape[1]
         of_action = self.of_action(action.transpose(0, 1) * keep)
         of_tokens = self.posterior_tokens(tokens).transpose(0, 1)
         deters, stochs, posteriors = [], [], []
-        for of_action_t, of_tokens_t, keep_t, noise_t in zip(of_action, of_tokens, keep, noise, strict=True):
-            before = State(state.deter * keep_t, state.stoch * keep_t.unsqueeze(-1))
-            deter = self._advance(before, of_action_t)
-            posterior = self.posterior_log_probs(deter, of_tokens_t)
-            state = State(deter, straight_through(posterior, noise_t))
+        for step, begun in enumerate(begins):
+            if begun:
+                state = State(state.deter * keep[step], state.stoch * keep[step].unsqueeze(-1))
+            deter = self._advance(state, of_action[step])
+            posterior = self.posterior_probs(deter, of_tokens[step])
+            state = State(deter, straight_through(posterior, uniform[step]))
             deters.append(deter)
             stochs.append(state.stoch)
             posteriors.append(posterior)
         deter = torch.stack(deters, 1)
-        return State(deter, torch.stack(stochs, 1)), torch.stack(posteriors, 1), self.prior_log_probs(deter)
+        states = State(deter, torch.stack(stochs, 1))
+        return states, torch.stack(posteriors, 1).log(), self.prior_probs(deter).log()
 
-    def imagine_step(self, state: State, action: Tensor, noise: Tensor) -> State:
-        """One step without an observation; `noise` [B, S, C] is `gumbel`, or 0 for the most probable latents."""
+    def imagine_step(self, state: State, action: Tensor, uniform: Tensor | None, *, temperature: float = 1.0) -> State:
+        """One step without an observation: latents drawn from the prior by `uniform` [B, S].
+
+        `temperature` divides the logarithms of their probabilities; 0, or no `uniform`, takes the most probable ones.
+        """
         deter = self.advance(state, action)
-        return State(deter, one_hot_argmax(self.prior_log_probs(deter) + noise))
+        probs = self.prior_probs(deter)
+        if uniform is None or temperature == 0.0:
+            return State(deter, one_hot_argmax(probs))
+        if temperature != 1.0:
+            probs = (probs.log() / temperature).softmax(-1)
+        return State(deter, draw(probs, uniform))
+
+
+def gated_step(gates: Tensor, state: Tensor) -> Tensor:
+    """The next recurrent state [B, D] from gates [G, B, 3 * D / G]: reset, candidate and update of each block."""
+    if suits(gates, state):
+        out: Tensor = Gates.apply(gates, state)  # type: ignore[no-untyped-call]
+        return out
+    reset, candidate, update = gates.transpose(0, 1).chunk(3, -1)  # each [B, G, D / G]
+    candidate = torch.tanh(reset.sigmoid() * candidate)
+    # The -1 lets the recurrent state mostly stay at first.
+    return torch.lerp(state.view_as(candidate), candidate, (update - 1.0).sigmoid()).reshape(state.shape)
 
 
 def unimix(logits: Tensor, share: float = UNIMIX) -> Tensor:
-    """Log-probabilities [..., C] of logits, mixed with a share of the uniform distribution."""
-    return (logits.softmax(-1) * (1.0 - share) + share / logits.shape[-1]).log()
+    """Probabilities [..., C] of logits, mixed with a share of the uniform distribution."""
+    return torch.add(share / logits.shape[-1], logits.softmax(-1), alpha=1.0 - share)
 
 
-def gumbel(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """Standard Gumbel noise: the largest of log p + noise is a draw from p."""
-    clock = torch.empty(shape, device=generator.device).exponential_(generator=generator)
-    return -clock.clamp_(min=2.0**-25).log_()
+def draw(probs: Tensor, uniform: Tensor) -> Tensor:
+    """One-hot draws [..., C] of probabilities: the first class whose running sum exceeds the uniform number [...]."""
+    if suits(probs, uniform):
+        out = torch.empty_like(probs, memory_format=torch.contiguous_format)
+        parts = (probs.detach().reshape(-1, probs.shape[-1]), uniform.reshape(-1), out.view(-1, probs.shape[-1]))
+        draw_one_hot(*(part.contiguous().numpy() for part in parts))
+        return out
+    below = (probs.detach().cumsum(-1)[..., :-1] <= uniform.unsqueeze(-1)).sum(-1, keepdim=True)
+    return torch.zeros_like(probs).scatter_(-1, below, 1.0)
 
 
-def straight_through(log_probs: Tensor, noise: Tensor) -> Tensor:
+def straight_through(probs: Tensor, uniform: Tensor) -> Tensor:
     """One-hot draws [..., C] that have the gradient of their probabilities (Bengio et al. 2013)."""
-    probs = log_probs.exp()
-    return one_hot_argmax(log_probs.detach() + noise) + (probs - probs.detach())
+    drawn: Tensor = _StraightThrough.apply(probs, draw(probs, uniform))  # type: ignore[no-untyped-call]
+    return drawn
+
+
+class _StraightThrough(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, probs: Tensor, drawn: Tensor) -> Tensor:
+        return drawn
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> tuple[Tensor, None]:
+        return grads[0], None
 
 
 def one_hot_argmax(scores: Tensor) -> Tensor:

@@ -37,12 +37,11 @@ class TwoHot(nn.Module):
     def mean(self, logits: Tensor) -> Tensor:
         """The expected number [...] of logits [..., K].
 
-        Bins of opposite sign are added first: equal probabilities then give exactly 0 in spite of bins of 4.8e8.
+        Bins of opposite sign are counted against each other first: equal probabilities then give exactly 0, in spite of
+        bins of 4.8e8.
         """
-        weighted = logits.softmax(-1) * self.bins
-        half = self.bins.numel() // 2
-        below, above = weighted[..., :half].flip(-1), weighted[..., half + 1 :]
-        return (below + above).sum(-1)
+        probs, half = logits.softmax(-1), self.bins.numel() // 2
+        return (probs[..., half + 1 :] - probs[..., :half].flip(-1)) @ self.bins[half + 1 :]
 
     def encode(self, value: Tensor) -> Tensor:
         """The two-hot weights [..., K] of numbers [...]; those beyond the outermost bins have all of theirs there."""
@@ -51,11 +50,17 @@ class TwoHot(nn.Module):
         hot.scatter_(-1, below.unsqueeze(-1), (1.0 - weight).unsqueeze(-1))
         return hot.scatter_add_(-1, (below + 1).unsqueeze(-1), weight.unsqueeze(-1))
 
-    def loss(self, logits: Tensor, value: Tensor) -> Tensor:
-        """Cross-entropy [...] of logits [..., K] to the two-hot weights of numbers [...]; only two terms are not 0."""
-        below, weight = self._between(value)
-        pair = logits.gather(-1, torch.stack([below, below + 1], -1))  # [..., 2]
-        return logits.logsumexp(-1) - torch.lerp(pair[..., 0], pair[..., 1], weight)
+    def loss(self, logits: Tensor, *values: Tensor) -> Tensor:
+        """The sum of the cross-entropies [...] of logits [..., K] to the two-hot weights of numbers [...].
+
+        Only two terms of each are not 0.
+        """
+        loss = len(values) * logits.logsumexp(-1)
+        for value in values:
+            below, weight = self._between(value)
+            pair = logits.gather(-1, torch.stack([below, below + 1], -1))  # [..., 2]
+            loss = loss - torch.lerp(pair[..., 0], pair[..., 1], weight)
+        return loss
 
     def _between(self, value: Tensor) -> tuple[Tensor, Tensor]:
         """Index [...] of the bin below each number, and the weight [...] of the one above."""
