@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gymnast.networks.fast.gated import Gates, draw_one_hot, suits
+from gymnast.networks.fast.draws import draw_one_hot
 from gymnast.networks.world_models.layers import BlockLinear, RMSNorm, hidden
 
 UNIMIX = 0.01
@@ -127,9 +127,6 @@ class RSSM(nn.Module):
 
 def gated_step(gates: Tensor, state: Tensor) -> Tensor:
     """The next recurrent state [B, D] from gates [G, B, 3 * D / G]: reset, candidate and update of each block."""
-    if suits(gates, state):
-        out: Tensor = Gates.apply(gates, state)  # type: ignore[no-untyped-call]
-        return out
     reset, candidate, update = gates.transpose(0, 1).chunk(3, -1)  # each [B, G, D / G]
     candidate = torch.tanh(reset.sigmoid() * candidate)
     # The -1 lets the recurrent state mostly stay at first.
@@ -143,7 +140,7 @@ def unimix(logits: Tensor, share: float = UNIMIX) -> Tensor:
 
 def draw(probs: Tensor, uniform: Tensor) -> Tensor:
     """One-hot draws [..., C] of probabilities: the first class whose running sum exceeds the uniform number [...]."""
-    if suits(probs, uniform):
+    if probs.is_cpu and probs.dtype == torch.float32 and not torch.compiler.is_compiling():
         out = torch.empty_like(probs, memory_format=torch.contiguous_format)
         parts = (probs.detach().reshape(-1, probs.shape[-1]), uniform.reshape(-1), out.view(-1, probs.shape[-1]))
         draw_one_hot(*(part.contiguous().numpy() for part in parts))
