@@ -88,8 +88,11 @@ def _loop(task: Task, **settings: Any) -> Any:
     return Loop(agent, agent.actor(task.envs, explore=True, seed=0), env)
 
 
-def memory(task: Task, updates: list[int]) -> None:
+def memory(task: Task, updates: list[int], *, threads: int) -> None:
     """Print our resident memory after each number of updates."""
+    import torch
+
+    torch.set_num_threads(threads)
     loop = _loop(task, **TINY)
     for wanted in sorted(updates):
         while loop.agent.updates < wanted:
@@ -164,7 +167,7 @@ def work(arguments: argparse.Namespace) -> None:
             folder=folder,
         )
         if arguments.memory:
-            memory(task, arguments.memory)
+            memory(task, arguments.memory, threads=arguments.threads[0])
             return
         run = CONTENDERS[arguments.only[0]]
         contest.work(lambda profiler: run(task, profiler), threads=arguments.threads[0], profile=arguments.profile)
