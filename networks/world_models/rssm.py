@@ -40,7 +40,8 @@ class RSSM(nn.Module):
         units = hidden_units
         self.of_deter, self.of_stoch, self.of_action = (hidden((n, units)) for n in (deter, stoch * classes, actions))
         self.mix_deter = BlockLinear(blocks, deter // blocks, deter // blocks)
-        self.mix_inputs = nn.Linear(3 * units, deter, bias=False)  # its blocks read all inputs
+        # Each block reads all inputs: three layers, so that what only depends on the action is computed beforehand.
+        self.mix_of_deter, self.mix_of_stoch, self.mix_of_action = (nn.Linear(units, deter, bias=False) for _ in range(3))
         self.mix_norm = RMSNorm(deter)
         self.gates = BlockLinear(blocks, deter // blocks, 3 * deter // blocks)
         self.prior = nn.Sequential(hidden((deter, units, units)), nn.Linear(units, stoch * classes))
@@ -58,15 +59,17 @@ class RSSM(nn.Module):
         deter = torch.zeros((rows, self.deter), device=device)
         return State(deter, torch.zeros((rows, self.stoch, self.classes), device=device))
 
-    def advance(self, state: State, action: Tensor) -> Tensor:
-        """The recurrent state [B, D] after actions [B, A]."""
-        return self._advance(state, self.of_action(action))
+    def given(self, action: Tensor) -> Tensor:
+        """The part [..., D] that actions [..., A] have in the next recurrent state."""
+        part: Tensor = self.mix_of_action(self.of_action(action))
+        return part
 
-    def _advance(self, state: State, of_action: Tensor) -> Tensor:
-        rows = len(of_action)
-        inputs = torch.cat([self.of_deter(state.deter), self.of_stoch(state.stoch.flatten(1)), of_action], -1)
+    def advance(self, state: State, given: Tensor) -> Tensor:
+        """The recurrent state [B, D] after actions, of which `given` is the part."""
+        rows = len(given)
+        read = self.mix_of_deter(self.of_deter(state.deter)) + self.mix_of_stoch(self.of_stoch(state.stoch.flatten(1)))
         blocked = state.deter.view(rows, self.blocks, -1).transpose(0, 1)  # [G, B, D / G]
-        mixed = self.mix_deter(blocked).transpose(0, 1).reshape(rows, -1) + self.mix_inputs(inputs)
+        mixed = self.mix_deter(blocked).transpose(0, 1).reshape(rows, -1) + read + given
         mixed = self.mix_norm(mixed).view(rows, self.blocks, -1).transpose(0, 1)
         return gated_step(self.gates(mixed).float(), state.deter)
 
@@ -95,13 +98,13 @@ class RSSM(nn.Module):
         keep = (~start).float().t().unsqueeze(-1)  # [T, B, 1]
         # On a device only the device knows where episodes begin.
         begins = start.any(0).tolist() if start.is_cpu else [True] * start.shape[1]
-        of_action = self.of_action(action.transpose(0, 1) * keep)
+        given = self.given(action.transpose(0, 1) * keep)
         of_tokens = self.posterior_tokens(tokens).transpose(0, 1)
         deters, stochs, posteriors = [], [], []
         for step, begun in enumerate(begins):
             if begun:
                 state = State(state.deter * keep[step], state.stoch * keep[step].unsqueeze(-1))
-            deter = self._advance(state, of_action[step])
+            deter = self.advance(state, given[step])
             posterior = self.posterior_probs(deter, of_tokens[step])
             state = State(deter, straight_through(posterior, uniform[step]))
             deters.append(deter)
@@ -111,12 +114,13 @@ class RSSM(nn.Module):
         states = State(deter, torch.stack(stochs, 1))
         return states, torch.stack(posteriors, 1).log(), self.prior_probs(deter).log()
 
-    def imagine_step(self, state: State, action: Tensor, uniform: Tensor | None, *, temperature: float = 1.0) -> State:
-        """One step without an observation: latents drawn from the prior by `uniform` [B, S].
+    def imagine_step(self, state: State, given: Tensor, uniform: Tensor | None, *, temperature: float = 1.0) -> State:
+        """One step without an observation, after actions of which `given` is the part: latents drawn from the prior.
 
-        `temperature` divides the logarithms of their probabilities; 0, or no `uniform`, takes the most probable ones.
+        `uniform` [B, S] draws them. `temperature` divides the logarithms of their probabilities; 0, or no `uniform`,
+        takes the most probable ones.
         """
-        deter = self.advance(state, action)
+        deter = self.advance(state, given)
         probs = self.prior_probs(deter)
         if uniform is None or temperature == 0.0:
             return State(deter, one_hot_argmax(probs))
