@@ -7,6 +7,7 @@
     population    benchmarks/gpu_population.py: 2,048 PPO agents at once
     envs          benchmarks/gpu_envs.py: steps per second of only the device-native environments
     minatar       benchmarks/gpu_minatar.py: PQN in the five games, one seed
+    dreamer       benchmarks/gpu_dreamer.py: Dreamer's update, eager and recorded
     learner       benchmarks/gpu_learner.py: an update, sampling and the whole loop
     update        microseconds of one eager DQN update: MLP (batch 128) and Nature CNN (batch 32)
     train         DQN end to end on CartPole-v1, with its networks and replay on the device
@@ -29,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import gpu_actor_critic
+import gpu_dreamer
 import gpu_learner
 import numpy as np
 import torch
@@ -189,7 +191,7 @@ def learner(device: torch.device) -> list[dict[str, Any]]:
 def tests(device: torch.device) -> list[dict[str, Any]]:
     """`pytest -m gpu`; without a GPU every one is skipped."""
     root = Path(__file__).resolve().parent.parent
-    names = ("update", "device_loop", "population_parts", "native_devices", "envs")
+    names = ("update", "dreamer", "device_loop", "population_parts", "native_devices", "envs")
     command = [sys.executable, "-m", "pytest", "-m", "gpu", *(f"tests/test_{name}.py" for name in names)]
     return [run_command("tests that need a GPU", command, cwd=root)]
 
@@ -224,6 +226,7 @@ CHECKS: dict[str, Callable[[torch.device], list[dict[str, Any]]]] = {
     "population": script("gpu_population", "--compile"),
     "envs": script("gpu_envs", "--rounds", "1"),
     "minatar": script("gpu_minatar", "--agents", "pqn", "--seeds", "1", "--compile"),
+    "dreamer": gpu_dreamer.measure,
     "learner": learner,
     "update": update,
     "train": train,

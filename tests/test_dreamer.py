@@ -43,19 +43,20 @@ def generator(seed: int = 0) -> torch.Generator:
 
 def counted(agent: Dreamer, lengths: list[int], *, truncated: bool = False) -> None:
     """Episodes of one row whose observations and rewards count the observations: 0, 1, 2, …"""
-    actor, number, start = agent.actor(1, explore=True, seed=0), 0, torch.tensor([True])
-    obs: Any = torch.tensor([[0.0]])
+    device = agent.device
+    actor, number, start = agent.actor(1, explore=True, seed=0), 0, torch.tensor([True], device=device)
+    obs: Any = torch.tensor([[0.0]], device=device)
     for length in lengths:
         for step in range(length):
             acted = actor.act(obs, start)
-            acted = Acted(torch.tensor([number % 3]), memory=acted.memory)
-            ends = torch.tensor([step == length - 1])
+            acted = Acted(torch.tensor([number % 3], device=device), memory=acted.memory)
+            ends = torch.tensor([step == length - 1], device=device)
             number += 1
-            following = final = torch.tensor([[float(number)]])
+            following = final = torch.tensor([[float(number)]], device=device)
             if ends:
                 number += 1
-                following = torch.tensor([[float(number)]])
-            cut, none = (ends, torch.tensor([False])) if truncated else (torch.tensor([False]), ends)
+                following = torch.tensor([[float(number)]], device=device)
+            cut, none = (ends, ~ends & ends) if truncated else (~ends & ends, ends)
             reward = final[:, 0].clone()
             agent.store(obs, acted, Step(following, ends, final, reward, none, cut, 1, int(ends)))
             obs, start = following, ends
@@ -303,6 +304,47 @@ def test_a_dreamer_is_a_world_model() -> None:
     watched = agent.dream_after(obs.unsqueeze(1), action.unsqueeze(1), torch.tensor([[True]] * 3))
     seen = agent.model.observe_step(agent.unpacked(state), obs, action, torch.tensor([True] * 3), None)
     assert torch.equal(watched, pack(seen))
+
+
+def test_a_recorded_update_reads_tensors_that_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a CUDA graph would replay, run as it is: the same updates as without."""
+    plain, kept = (Dreamer(ONE, spaces.Discrete(3), SMALL) for _ in range(2))
+    for agent in (plain, kept):
+        counted(agent, [9, 12, 20])
+    places = []
+
+    def replayed(generators: Any) -> Any:
+        assert kept._kept is not None
+        places.append([part.data_ptr() for part in (*kept._kept.inputs, kept._kept.action, *kept._kept.state)])
+        return kept._learn_kept()
+
+    monkeypatch.setattr(kept, "_captured", replayed)
+    for _ in range(3):
+        expected, found = plain.learn(), kept.learn()
+        assert {name: value.item() for name, value in found.items()} == {n: v.item() for n, v in expected.items()}
+    assert torch.equal(plain.weights.data, kept.weights.data)
+    assert places[0] == places[1] == places[2]
+    with pytest.raises(ValueError, match="cuda_graphs needs device cuda, got cpu"):
+        Dreamer(ONE, spaces.Discrete(3), dataclasses.replace(SMALL, cuda_graphs=True))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("size", ["1m", "12m"])
+def test_captured_equals_eager(size: Any) -> None:
+    config = dataclasses.replace(SMALL, size=size, learning_rate=1e-4, warmup=2)
+    eager, captured = (
+        Dreamer(ONE, spaces.Discrete(3), dataclasses.replace(config, cuda_graphs=graphs), device="cuda")
+        for graphs in (False, True)
+    )
+    for agent in (eager, captured):
+        counted(agent, [9, 12, 20])
+    for _ in range(8):
+        expected, found = eager.learn(), captured.learn()
+        torch.testing.assert_close(found["loss"], expected["loss"], rtol=2e-2, atol=1e-2)
+    assert captured._captured is not None
+    assert captured._captured._graph is not None
+    assert torch.isfinite(captured.weights.data).all()
 
 
 @pytest.mark.slow

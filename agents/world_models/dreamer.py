@@ -13,6 +13,7 @@ from torch import Tensor
 from gymnast.agents.base import Acted, Imagined, Metrics, restore_generator, seed_sequence, torch_seed
 from gymnast.agents.optim import optimizers
 from gymnast.agents.optim.allocator import keep_freed_pages
+from gymnast.agents.optim.compiled import Captured
 from gymnast.agents.optim.laprop import clip_adaptively
 from gymnast.agents.prediction import Predicts
 from gymnast.agents.schedules import schedule
@@ -57,6 +58,10 @@ class Dreamer(Predicts):
         learned = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         self._learned = [parameter.detach() for parameter in learned]
         self._gradients = [self.weights.gradient(parameter) for parameter in learned]
+        if config.cuda_graphs and self.device.type != "cuda":
+            raise ValueError(f"cuda_graphs needs device cuda, got {self.device}")
+        self._captured = Captured(self._learn_kept) if config.cuda_graphs else None
+        self._kept: Sequences | None = None  # the tensors that a recorded update reads
         self._generator = torch.Generator(self.device).manual_seed(torch_seed(noise_seed))
         self.replay: SequenceReplay | None = None
         """None until `allocate` makes it."""
@@ -138,6 +143,24 @@ class Dreamer(Predicts):
         batch = self._sequences(sampled)
         warm = min(1.0, (self.updates + 1) / config.warmup) if config.warmup else 1.0
         optimizers.set_learning_rate(self.optimizer, warm * self.learning_rate(self.env_step))
+        if self._captured is None:
+            packed, metrics = self._learn(batch)
+        else:
+            if self._kept is None:
+                self._kept = batch
+            self._kept.fill(batch)
+            packed, metrics = self._captured((self._generator,))
+        replay.refresh(sampled.index, packed.cpu())
+        self.updates += 1
+        return metrics
+
+    def _learn_kept(self) -> tuple[Tensor, Metrics]:
+        assert self._kept is not None
+        return self._learn(self._kept)
+
+    def _learn(self, batch: Sequences) -> tuple[Tensor, Metrics]:
+        """The part of an update that runs only on the device; packed states [B, T, D + S], and metrics."""
+        config = self.config
         self.weights.grad.zero_()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=config.bf16):
             loss, states, metrics = self.model.loss(batch, self._generator)
@@ -146,9 +169,7 @@ class Dreamer(Predicts):
         clip_adaptively(self._learned, self._gradients, clip=config.adaptive_clip)
         self._step()
         self.model.follow(config.tau)
-        replay.refresh(sampled.index, pack(State(states.deter.float(), states.stoch.float())).cpu())
-        self.updates += 1
-        return metrics
+        return pack(State(states.deter.float(), states.stoch.float())), metrics
 
     def _sequences(self, sampled: SequenceBatch) -> Sequences:
         """A sampled batch as the model learns from it, on its device."""
@@ -250,6 +271,8 @@ class Dreamer(Predicts):
             self.replay = None
             self._learns_from = self.env_step + self.config.learns_from(self.num_envs)
             self._updates_before, self._arrived = self.updates, self._nothing(self.num_envs)
+        if self._captured is not None:
+            self._captured.forget()
 
     def _nothing(self, rows: int) -> tuple[Tensor, Tensor, Tensor]:
         """The action, reward and end before a first observation."""

@@ -96,6 +96,8 @@ class DreamerConfig:
     """Act only with allowed actions, if the environment provides action masks. Imagined steps allow all actions."""
     bf16: bool = False
     """Compute matrix products and convolutions in bfloat16: faster and less exact; weights stay float32."""
+    cuda_graphs: bool = False
+    """On a GPU, record an update once and replay it, which removes the gaps between kernels."""
 
     def __post_init__(self) -> None:
         for name, values in (("size", get_args(SizeName)), ("decoder", get_args(Decoder))):
@@ -128,7 +130,7 @@ class DreamerConfig:
         if self.replay_path == "":
             raise ValueError("replay_path must not be empty")
         schedule(self.learning_rate, name="learning_rate")
-        optimizers.check(self.optimizer, self.optimizer_eps)
+        optimizers.check(self.optimizer, self.optimizer_eps, captured=self.cuda_graphs)
 
     def learns_from(self, num_envs: int) -> int:
         """Env steps before the first update: `learning_starts`, or until a batch's first sequence is complete."""

@@ -68,6 +68,15 @@ class Sequences:
     state: State
     """The model's state before the first step, [B, ...]."""
 
+    def fill(self, other: Sequences) -> None:
+        """Copy other sequences of the same shapes into these tensors."""
+        mine, theirs = (
+            (*part.inputs, part.action, part.reward, part.terminated, part.start, part.last, *part.state)
+            for part in (self, other)
+        )
+        for tensor, values in zip(mine, theirs, strict=True):
+            tensor.copy_(values)
+
 
 class Imagined(NamedTuple):
     """Imagined steps from M states."""
