@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,15 @@ FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
 KINDS = ("FGSM", "PGD", "random")
 ROWS = 2 * BATCH
 """Observations that are attacked, at most."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One observation that was changed."""
+
+    step: int
+    made: dict[str, Tensor]
+    """[...] by kind of change."""
 
 
 def ball_of(context: Context, factor: float = 1.0) -> Ball:
@@ -67,18 +77,23 @@ def adversarial(context: Context) -> Section:
     count = min(ROWS, len(played.x))
     steps = torch.linspace(0, len(played.x) - 1, count).long().to(context.subject.device)
     before = preferences(context, played.x[steps], steps)
-    sizes, effect = [], {kind: [] for kind in KINDS}  # type: ignore[var-annotated]
-    for factor in FACTORS:
-        sizes.append(min(factor * context.options.epsilon, 1.0))
-        context.told(f"adversarial observations, epsilon {sizes[-1]:g}")
+    sizes = [min(factor * context.options.epsilon, 1.0) for factor in FACTORS]
+    effect: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    example = Example(0, {})
+    for factor, size in zip(FACTORS, sizes, strict=True):
+        context.told(f"adversarial observations, epsilon {size:g}")
         made = attacked(context, steps, ball_of(context, factor), generator)
-        for kind, x in made.items():
-            effect[kind].append(float(changed(context, before, preferences(context, x, steps)).mean()))
+        moved = {kind: changed(context, before, preferences(context, x, steps)) for kind, x in made.items()}
+        for kind, values in moved.items():
+            effect[kind].append(float(values.mean()))
+        if factor == 1.0:
+            row = int((moved["PGD"] * (1e-6 + context.spread(before))).argmax())
+            example = Example(int(steps[row]), {kind: x[row] for kind, x in made.items()})
     continuous = isinstance(context.action_space, spaces.Box)
     measure = "mean distance of the action" if continuous else "share of changed actions"
-    shown, example = _example(context, generator)
+    shown, one = _example(context, example)
     rows = [(f"{size:g}", *(f"{effect[kind][place]:.3g}" for kind in KINDS)) for place, size in enumerate(sizes)]
-    numbers = {"epsilon": sizes, "observations": count, "measure": measure, **effect, "example": example}
+    numbers = {"epsilon": sizes, "observations": count, "measure": measure, **effect, "example": one}
     return Section(
         "Adversarial observations",
         _text(context, count),
@@ -96,40 +111,36 @@ def _text(context: Context, count: int) -> str:
     elif kind == np.bool_:
         note = " The environment's numbers are truth values, so that it could not give these observations itself."
     return (
-        f"{count:,} observations. Each number changes by at most epsilon times its range, within the space's bounds: by "
-        "one step along the sign of the gradient (FGSM), by several with projection (PGD), and by as much with random "
-        f"signs, for comparison. A recurrent agent keeps its memory.{note}"
+        f"{count:,} observations. Each number changes by at most epsilon times its range, within the space's bounds: "
+        "by one step along the sign of the gradient (FGSM), by several with projection (PGD), and by as much with "
+        f"random signs, for comparison. A recurrent agent keeps its memory.{note}"
     )
 
 
-def _example(context: Context, generator: torch.Generator) -> tuple[Shown, dict[str, Any]]:
-    """One observation before and after PGD at epsilon, and the preferences for it."""
-    steps = torch.tensor(context.frames, device=context.subject.device)
-    before = preferences(context, context.played.x[steps], steps)
-    made = attacked(context, steps, ball_of(context), generator)
-    moved = changed(context, before, preferences(context, made["PGD"], steps))
-    row = int(moved.argmax())
-    step, x = context.frames[row], context.played.x[steps[row]]
-    after = {kind: preferences(context, one[row : row + 1], steps[row : row + 1])[0] for kind, one in made.items()}
-    figure, axes = _panels(context, x, made["PGD"][row])
+def _example(context: Context, example: Example) -> tuple[Shown, dict[str, Any]]:
+    """One observation before and after the changes at epsilon, and the preferences for it."""
+    step, x = example.step, context.played.x[example.step]
+    row = torch.tensor([step], device=context.subject.device)
+    before = preferences(context, x.unsqueeze(0), row)[0]
+    after = {kind: preferences(context, one.unsqueeze(0), row)[0] for kind, one in example.made.items()}
+    figure, axes = _panels(context, x, example.made["PGD"])
     panel = axes[0, -1]
-    choices = context.allowed(before[row : row + 1])[0].nonzero().flatten().cpu()
+    choices = context.allowed(before).nonzero().flatten().cpu()
     width = 0.8 / (1 + len(after))
-    for place, (name, values) in enumerate({"as played": before[row], **after}.items()):
+    for place, (name, values) in enumerate({"as played": before, **after}.items()):
         panel.bar(choices.numpy() + (place - 1.5) * width, values.cpu()[choices].numpy(), width, label=name)
-    _close(panel, torch.stack([before[row], *after.values()]).cpu()[:, choices])
+    _close(panel, torch.stack([before, *after.values()]).cpu()[:, choices])
     panel.set_xticks(choices.tolist()[:20])
     panel.tick_params(labelsize=7)
     panel.legend(fontsize=6)
     assert context.subject.agent is not None
     panel.set_title(f"{context.subject.agent.preferences} by choice", fontsize=9)
     best = {name: greedy(context.action_space, values.unsqueeze(0))[0].tolist() for name, values in after.items()}
-    own = greedy(context.action_space, before[row : row + 1])[0].tolist()
+    own = greedy(context.action_space, before.unsqueeze(0))[0].tolist()
     epsilon = context.options.epsilon
-    caption = (
-        f"Step {step}, epsilon {epsilon:g}: the greedy choice {_said(own)} becomes {_said(best['PGD'])} under PGD."
-    )
-    largest = float((made["PGD"][row] - x).abs().max())
+    outcome = "stays" if best["PGD"] == own else f"becomes {_said(best['PGD'])}"
+    caption = f"Step {step}, epsilon {epsilon:g}: the greedy choice {_said(own)} {outcome} under PGD."
+    largest = float((example.made["PGD"] - x).abs().max())
     numbers = {"step": step, "epsilon": epsilon, "before": own, "after": best, "largest_change": largest}
     return context.save(figure, "adversarial.png", caption), numbers
 
@@ -151,10 +162,9 @@ def _panels(context: Context, x: Tensor, made: Tensor) -> tuple[Any, Any]:
     figure, axes = view.grid(1, 4, aspect=picture.shape[0] / picture.shape[1], side=2.3)
     heat = context.view.heat(made - x)
     change = view.overlaid(np.zeros_like(picture), heat, float(np.abs(heat).max()), signed=True)
-    for panel, one, name in zip(
-        axes[0], (picture, change, context.view.image(made)), ("observation", "change, enlarged", "PGD"), strict=False
-    ):
-        view.show(panel, one)
+    panels = {"observation": picture, "change, enlarged": change, "PGD": context.view.image(made)}
+    for panel, (name, shown) in zip(axes[0], panels.items(), strict=False):
+        view.show(panel, shown)
         panel.set_title(name, fontsize=9)
     return figure, axes
 

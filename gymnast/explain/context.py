@@ -90,14 +90,19 @@ class Context:
         preference = self.played.preference
         if preference is None:
             return [(low + high) // 2 for low, high in parts]
-        seen = self.allowed(preference)
-        spread = torch.where(seen, preference, -torch.inf).amax(1) - torch.where(seen, preference, torch.inf).amin(1)
+        spread = self.spread(preference)
         found: list[int] = []
         for low, high in parts:
             steps = [low + place for place in spread[low:high].argsort(descending=True, stable=True).tolist()]
             fresh = (step for step in steps if not any(self._same(step, other) for other in found))
             found.append(next(fresh, steps[0]))
         return found
+
+    def spread(self, preference: Tensor) -> Tensor:
+        """The largest less the smallest preference of an allowed choice, [N]: how much is at stake."""
+        seen = self.allowed(preference)
+        low, high = torch.where(seen, preference, torch.inf), torch.where(seen, preference, -torch.inf)
+        return high.amax(1) - low.amin(1)
 
     def _same(self, step: int, other: int) -> bool:
         return torch.equal(self.played.x[step], self.played.x[other])

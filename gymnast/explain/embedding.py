@@ -52,6 +52,7 @@ def embedding(context: Context) -> Section:
         if few:
             bar.set_ticks(np.unique(values))
             bar.ax.set_ylim(-0.5, max(values) + 0.5)
+        bar.ax.tick_params(labelsize=7)
         panel.set_title(name, fontsize=9)
     shown = context.save(figure, "embedding.png", f"One point per step: {how}.")
     what = "What the last layers read" if context.subject.agent is not None else "The encoder's output"

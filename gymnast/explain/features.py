@@ -13,9 +13,14 @@ from gymnast.explain import view
 from gymnast.explain.context import Context, Section, Shown
 from gymnast.explain.played import BATCH
 from gymnast.networks.insight.ascent import Ascent, climb
+from gymnast.networks.insight.canvas import Canvas
 
 UNITS = 6
 """Units that are shown unless some are asked for: those that vary most over the steps played."""
+
+
+AMPLITUDE = 0.1
+"""Of the noise that ascent begins with."""
 
 
 def features(context: Context) -> Section:
@@ -43,8 +48,8 @@ def features(context: Context) -> Section:
     rows = [(str(one["unit"]), *(f"{one[key]:.3g}" for key in keys)) for one in found]
     text = (
         f"Gradient ascent made an observation that excites a unit of the layer {context.layer}; regularisation keeps "
-        "it smooth and near the median. Beside it is the observation played that excites the unit most. The numbers are "
-        "outputs before the activation; a channel's is the mean over its positions."
+        "it smooth and near the median. Beside it is the observation played that excites the unit most. The numbers "
+        "are outputs before the activation; a channel's is the mean over its positions."
     )
     heading = ("unit", "by ascent", "largest played", "mean played")
     return Section("Features", text, (shown,), {"layer": context.layer, "units": found}, (heading, *rows))
@@ -72,21 +77,20 @@ def visualised(context: Context, units: list[int]) -> Tensor:
     limits, read, generator = context.range, outputs(context), context.generator("features")
     rows = torch.arange(len(units), device=context.subject.device)
     index = torch.tensor(units, device=context.subject.device)
-    noise = torch.rand((len(units), *limits.low.shape), generator=generator, device=context.subject.device)
-    start = limits.middle + 0.2 * (limits.low + limits.span * noise - limits.middle)
-    settings = Ascent(steps=context.options.ascent_steps)
-    if context.view.layout is not None:
-        settings = dataclasses.replace(settings, jitter=min(context.view.size) // 20)
-    return climb(
-        lambda x: read(x)[rows, index],
-        start,
+    canvas = Canvas(
+        len(units),
         low=limits.low,
         high=limits.high,
         middle=limits.middle,
         axes=context.view.axes,
-        settings=settings,
-        generator=torch.Generator().manual_seed(generator.initial_seed()),
+        amplitude=AMPLITUDE,
+        generator=generator,
     )
+    settings = Ascent(steps=context.options.ascent_steps)
+    if context.view.layout is not None:
+        settings = dataclasses.replace(settings, jitter=min(context.view.size) // 20)
+    shifts = torch.Generator().manual_seed(generator.initial_seed())
+    return climb(lambda x: read(x)[rows, index], canvas, settings=settings, generator=shifts)
 
 
 def _pictures(context: Context, units: list[int], made: Tensor, best: Tensor) -> Shown:

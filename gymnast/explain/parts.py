@@ -56,7 +56,7 @@ def layer_of(options: ExplainOptions, subject: Subject) -> str:
     if options.layer and options.layer not in layers:
         known = ", ".join(layers)
         raise ValueError(f"layer must be one of {known}, got {options.layer!r}{nearest(options.layer, layers)}")
-    name = options.layer or _default(layers)
+    name = options.layer or _default(subject.deciding(layers))
     for unit in options.unit:
         if unit >= layers[name].units:
             raise ValueError(f"unit must be below {layers[name].units}, the units of {name}, got {unit}")
@@ -64,9 +64,8 @@ def layer_of(options: ExplainOptions, subject: Subject) -> str:
 
 
 def _default(layers: dict[str, Layer]) -> str:
-    own = {name: layer for name, layer in layers.items() if not name.startswith("critic.")}
-    maps = [name for name, layer in own.items() if layer.output.dim() == 4]
-    hidden = [name for name, layer in own.items() if layer.activated]
+    maps = [name for name, layer in layers.items() if layer.output.dim() == 4]
+    hidden = [name for name, layer in layers.items() if layer.activated]
     return (maps or hidden or list(layers))[-1]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -18,6 +19,8 @@ from gymnast.fitting.probe_data import Policy, random_policy, record
 
 BATCH = 128
 """Observations that go through the network together."""
+MEDIAN = 512
+"""Observations of which the median is taken, at most."""
 
 
 @dataclass(frozen=True)
@@ -43,14 +46,13 @@ class Played:
     mask: Tensor | None = None
     """bool [N, P], the allowed choices, if the environment has them."""
 
-    @property
-    def first(self) -> int:
-        """Steps of the first episode."""
-        return int((self.episode == self.episode[0]).sum())
-
-    def at(self, step: int, of: Tensor | None) -> Tensor | None:
-        """One row [1, ...] of a field that may be absent."""
-        return None if of is None else of[step : step + 1]
+    @cached_property
+    def longest(self) -> slice:
+        """The steps of the longest episode; of several the first."""
+        _, lengths = torch.unique_consecutive(self.episode, return_counts=True)
+        place = int(lengths.argmax())
+        start = int(lengths[:place].sum())
+        return slice(start, start + int(lengths[place]))
 
 
 @dataclass
@@ -122,7 +124,7 @@ class Range:
     bound_high: Tensor
     """The space's bounds, which may be infinite."""
     middle: Tensor
-    """The median of those played."""
+    """The median of those played, or of `MEDIAN` evenly spread ones."""
     deviation: Tensor
     """The standard deviation of those played."""
     whole: bool
@@ -145,7 +147,7 @@ class Range:
             high=torch.where(known, high, torch.minimum(seen_high, high)),
             bound_low=low,
             bound_high=high,
-            middle=x.median(0).values,
+            middle=x[torch.linspace(0, len(x) - 1, min(len(x), MEDIAN)).long()].median(0).values,
             deviation=deviation,
             whole=not np.issubdtype(space.dtype, np.floating) and space.dtype != np.bool_,
         )

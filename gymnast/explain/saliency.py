@@ -155,7 +155,7 @@ def _few(*, integer: bool = False) -> Any:
 
 
 def _over_time(context: Context) -> Shown:
-    """Gradients of all components over the first episode."""
+    """Gradients of all components over the longest episode."""
     values = episode_gradients(context) * context.range.deviation
     figure, axes = view.grid(1, 1, aspect=0.35, side=8.0)
     panel, flat = axes[0, 0], values.flatten(1).T.cpu().numpy()
@@ -166,14 +166,14 @@ def _over_time(context: Context) -> Shown:
     panel.set_ylabel("component", fontsize=8)
     panel.xaxis.set_major_locator(_few(integer=True))
     panel.yaxis.set_major_locator(_few(integer=True))
-    return context.save(figure, "saliency-episode.png", "Gradients times deviation over the first episode.")
+    return context.save(figure, "saliency-episode.png", "Gradients times deviation over the longest episode.")
 
 
 def episode_gradients(context: Context) -> Tensor:
-    """The gradient of every step of the first episode, [T, ...]."""
-    parts = []
-    for low in range(0, context.played.first, attribution.BATCH):
-        steps = slice(low, min(low + attribution.BATCH, context.played.first))
+    """The gradient of every step of the longest episode, [T, ...]."""
+    parts, episode = [], context.played.longest
+    for low in range(episode.start, episode.stop, attribution.BATCH):
+        steps = slice(low, min(low + attribution.BATCH, episode.stop))
         parts.append(attribution.gradient(scores_of(context, steps), context.played.x[steps]))
     return torch.cat(parts)
 
@@ -228,20 +228,21 @@ def _table(found: list[Explained]) -> tuple[tuple[str, ...], ...]:
 
 
 def video(context: Context) -> Section:
-    """The part `video`: the gradient over the first episode, beside the observations."""
-    context.told(f"video of {context.played.first:,} steps")
+    """The part `video`: the gradient over the longest episode, beside the observations."""
+    observations = context.played.x[context.played.longest]
+    context.told(f"video of {len(observations):,} steps")
     heats = np.stack([heat_of(context, one, signed=False) for one in episode_gradients(context)])
     scale, path = view.largest(heats), context.file("saliency.mp4")
     with VideoWriter(path, context.fps) as film:
-        for step, heat in enumerate(heats):
-            picture = context.view.image(context.played.x[step])
+        for x, heat in zip(observations, heats, strict=True):
+            picture = context.view.image(x)
             beside = np.concatenate([picture, view.overlaid(picture, heat, scale, signed=False)], 1)
-            film.add(view.enlarged(beside, 160))
+            film.add(view.enlarged(beside, 240))
     text = (
-        f"The first episode played, and the gradient of {target_name(context)} by each pixel. "
+        f"The longest episode played, and the gradient of {target_name(context)} by each pixel. "
         "All frames share one scale, so that a dark frame is one whose details matter little."
     )
-    numbers = {"steps": context.played.first, "mean_gradient": float(np.abs(heats).mean())}
+    numbers = {"steps": len(heats), "mean_gradient": float(np.abs(heats).mean())}
     return Section(
         "Saliency over an episode", text, (Shown(path, "Left the observation, right its saliency."),), numbers
     )

@@ -57,6 +57,11 @@ class Subject:
             self.features(x, memory)
         return found.layers
 
+    @staticmethod
+    def deciding(layers: dict[str, Layer]) -> dict[str, Layer]:
+        """Those that lead to the decision: without a critic's own trunk and the head of its value."""
+        return {name: layer for name, layer in layers.items() if not name.startswith("critic.") and name != "value"}
+
     @property
     def memory_size(self) -> int:
         return 0 if self.agent is None else self.agent.decision_memory

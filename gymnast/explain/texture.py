@@ -9,12 +9,15 @@ from torch import Tensor
 
 from gymnast.explain import view
 from gymnast.explain.context import Context, Section
-from gymnast.networks.insight.gram import content_distance, gram, style_distance, synthesise
+from gymnast.networks.insight.canvas import Canvas, descend
+from gymnast.networks.insight.gram import content_distance, gram, style_distance
 
 LAYERS = 5
 """Convolutions that are used, at most: of more, as many spread over the depth."""
 STYLE = 10.0
 """Weight of the style beside the content."""
+AMPLITUDE = 0.5
+"""Of the smooth noise that textures begin with."""
 
 
 def texture(context: Context) -> Section:
@@ -24,18 +27,17 @@ def texture(context: Context) -> Section:
     x, other = (context.played.x[step : step + 1] for step in (content, style))
     with torch.no_grad():
         targets = [gram(maps) for maps in read(context, names)(other)]
-    limits, generator, steps = context.range, context.generator("texture"), context.options.texture_steps
-    start = limits.low + limits.span * torch.rand(x.shape, generator=generator, device=x.device)
+    generator = context.generator("texture")
     panels, distances = [("observation", other[0])], {}
     for depth in range(1, len(names) + 1):
         context.told(f"texture of {depth} of {len(names)} layers")
         of_layers = _style(context, names[:depth], targets[:depth])
-        made, course = synthesise(of_layers, start, low=limits.low, high=limits.high, steps=steps)
+        made, course = _made(context, of_layers, context.range.middle, AMPLITUDE, generator)
         panels.append((f"texture, {depth} layer{'s' if depth > 1 else ''}", made[0]))
         distances[names[depth - 1]] = {"before": course[0], "after": course[-1]}
     context.told("style of another observation")
     mixed = _mixed(context, names, targets, x)
-    made, course = synthesise(mixed, x, low=limits.low, high=limits.high, steps=steps)
+    made, course = _made(context, mixed, x[0], 0.01, generator)
     panels += [("content", x[0]), ("content in that style", made[0])]
     first = context.view.image(x[0])
     figure, axes = view.grid(1, len(panels), aspect=first.shape[0] / first.shape[1])
@@ -45,7 +47,7 @@ def texture(context: Context) -> Section:
     newest = " The newest frame of each stack is shown." if context.view.frames > 1 else ""
     shown = context.save(figure, "texture.png", f"Layers: {', '.join(names)}.{newest}")
     text = (
-        f"Noise that was changed until its channels vary together as they do for the observation of step {style} "
+        f"Smooth noise that was changed until its channels vary together as they do for the observation of step {style} "
         "(equal Gram matrices), with one layer more in each picture: what the layers keep of it without places. Last, "
         f"the observation of step {content}, changed to have that style while the deepest layer still sees its content."
     )
@@ -60,12 +62,31 @@ def texture(context: Context) -> Section:
     return Section("Textures and style", text, (shown,), numbers, table)
 
 
+def _made(
+    context: Context, distance: Callable[[Tensor], Tensor], middle: Tensor, amplitude: float, generator: torch.Generator
+) -> tuple[Tensor, list[float]]:
+    """A picture [1, ...] of a small distance, from smooth noise around the middle [...], and the course of descent."""
+    limits = context.range
+    canvas = Canvas(
+        1,
+        low=limits.low,
+        high=limits.high,
+        middle=middle,
+        axes=context.view.axes,
+        amplitude=amplitude,
+        generator=generator,
+    )
+    return descend(
+        canvas, lambda shares: distance(limits.low + limits.span * shares), steps=context.options.texture_steps
+    )
+
+
 def convolutions(context: Context) -> list[str]:
     """The names of the layers whose outputs are maps [B, C, H, W] of several positions, in their order."""
     found = [
         name
-        for name, layer in context.subject.layers(context.played.x[:1]).items()
-        if layer.active.dim() == 4 and not name.startswith("critic.")
+        for name, layer in context.subject.deciding(context.subject.layers(context.played.x[:1])).items()
+        if layer.active.dim() == 4
     ]
     if len(found) <= LAYERS:
         return found

@@ -96,7 +96,7 @@ def weights(context: Context) -> Section:
     """The part `weights`."""
     context.told("weights")
     modules = dict(context.subject.network.named_modules())
-    found = list(context.subject.layers(context.played.x[:1]))
+    found = list(context.subject.deciding(context.subject.layers(context.played.x[:1])))
     names = list(dict.fromkeys([found[0], context.layer, found[-1]]))
     shown, numbers, rows = [], {}, []
     for name in names:
@@ -116,7 +116,7 @@ def weights(context: Context) -> Section:
         one: Any = numbers[name]
         rows.append((name, "x".join(map(str, one["shape"])), *(f"{one[key]:.3g}" for key in _KEYS)))
     text = (
-        "The first layer, the chosen one and the last one called, as Hinton diagrams: the area of a square is the size "
+        "The first layer, the chosen one and the last one, as Hinton diagrams: the area of a square is the size "
         "of a weight, light ones are positive and dark ones negative. Of large layers the rows and columns with the "
         "largest norms are shown, in their order."
     )

@@ -136,10 +136,16 @@ def enlarged(picture: Picture, side: int) -> NDArray[np.uint8]:
 
 
 def grid(rows: int, columns: int, *, aspect: float = 1.0, side: float = 1.9) -> tuple[Any, Any]:
-    """A figure of panels without ticks, and its axes [rows, columns]; `aspect` is height over width of a panel."""
+    """A figure of panels without ticks, and its axes [rows, columns].
+
+    `aspect` is height over width of a panel, `side` its width in inches, or its height if that is larger.
+    """
     from matplotlib.figure import Figure
 
-    figure: Any = Figure(figsize=(columns * side, rows * side * aspect + 0.35), dpi=120, layout="constrained")
+    side /= max(1.0, aspect)
+    figure: Any = Figure(
+        figsize=(max(2.5, columns * side), max(1.0, rows * side * aspect + 0.35)), dpi=120, layout="constrained"
+    )
     axes = figure.subplots(rows, columns, squeeze=False)
     for panel in axes.flat:
         panel.set_xticks([])

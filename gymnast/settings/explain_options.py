@@ -10,7 +10,7 @@ from gymnast.settings.options import at_least, check_device, check_env_options, 
 
 PARTS = ("saliency", "video", "values", "adversarial", "features", "texture", "embedding", "units", "weights")
 """The parts of an explanation, in the order of its page."""
-STEPS = 10_000
+STEPS = 4_000
 """Steps that are recorded, at most: all of them are held in memory."""
 Target = Literal["action", "margin", "value"]
 Projection = Literal["pca", "tsne"]

@@ -8,66 +8,46 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gymnast.networks.insight.canvas import Canvas, descend
+
 
 @dataclass(frozen=True)
 class Ascent:
-    """How inputs climb. Without regularisation they are noise that excites the unit (Olah et al. 2017)."""
+    """How inputs climb, and what keeps them from being noise (Olah et al. 2017)."""
 
     steps: int = 256
     rate: float = 0.05
-    """Step size of Adam, as a share of each number's range."""
+    """Step size of Adam."""
     variation: float = 0.5
     """Weight of the total variation between neighbouring pixels."""
     decay: float = 0.5
-    """Weight of the squared distance from the middle of the range."""
+    """Weight of the squared distance from the middle, in shares of the range."""
     jitter: int = 2
     """Pixels that a picture is shifted by at random in each step, at most."""
 
 
 def climb(
-    objective: Callable[[Tensor], Tensor],
-    start: Tensor,
-    *,
-    low: Tensor,
-    high: Tensor,
-    middle: Tensor,
-    axes: tuple[int, int] | None,
-    settings: Ascent,
-    generator: torch.Generator,
+    objective: Callable[[Tensor], Tensor], canvas: Canvas, *, settings: Ascent, generator: torch.Generator
 ) -> Tensor:
-    """Inputs [B, ...] that raise the objective [B], each number within [low, high].
+    """Inputs [B, ...] that raise the objective, of inputs [B, ...] a number [B] each.
 
     The objective is divided by its first size, so that the weights of the regularisation mean the same for every unit.
-
-    Args:
-        objective: of inputs [B, ...], one number [B] each.
-        start: the first inputs.
-        low, high, middle: bounds of each number, and where `decay` pulls to, [...].
-        axes: the axes of `start` along which pixels are neighbours; None for vectors.
-        settings: steps and regularisation.
-        generator: of the shifts.
+    `generator` draws the shifts, on the CPU.
     """
-    span = high - low
-    place = ((start - low) / span).detach().clone().requires_grad_(True)
-    centre = (middle - low) / span
-    optimizer = torch.optim.Adam([place], lr=settings.rate)
+    axes = canvas.axes
     with torch.no_grad():
-        size = objective(start).abs().clamp(min=1e-3)
-    for _ in range(settings.steps):
-        seen = low + span * place
+        size = objective(canvas.picture()).abs().clamp(min=1e-3)
+        centre = torch.sigmoid(canvas.offset)
+
+    def loss(shares: Tensor) -> Tensor:
+        seen = canvas.low + canvas.span * shares
         if axes is not None and settings.jitter:
             shift = torch.randint(-settings.jitter, settings.jitter + 1, (2,), generator=generator).tolist()
             seen = torch.roll(seen, shift, axes)
-        loss = -(objective(seen) / size)
-        loss = loss + settings.decay * (place - centre).square().flatten(1).mean(1)
-        if axes is not None:
-            loss = loss + settings.variation * variation(place, axes)
-        optimizer.zero_grad()
-        loss.sum().backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        with torch.no_grad():
-            place.clamp_(0.0, 1.0)
-    return (low + span * place).detach()
+        found = settings.decay * (shares - centre).square().flatten(1).mean(1) - objective(seen) / size
+        return found if axes is None else found + settings.variation * variation(shares, axes)
+
+    return descend(canvas, loss, steps=settings.steps, rate=settings.rate)[0]
 
 
 def variation(x: Tensor, axes: tuple[int, int]) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -31,29 +31,3 @@ def content_distance(features: Tensor, target: Tensor) -> Tensor:
     """|F - P|^2 / |P|^2 of features [B, ...] and those of the content [1, ...] (Gatys et al. 2016, eq. 1, relative)."""
     size = target.square().sum()
     return (features - target).square().flatten(1).sum(1) / torch.where(size > 0, size, 1.0)
-
-
-def synthesise(
-    distance: Callable[[Tensor], Tensor], start: Tensor, *, low: Tensor, high: Tensor, steps: int, rate: float = 0.02
-) -> tuple[Tensor, list[float]]:
-    """Pictures [B, ...] of a small distance [B], within [low, high]: Adam from `start`.
-
-    Returns:
-        The pictures, and the mean distance before each step and after the last one.
-    """
-    span = high - low
-    place = ((start - low) / span).detach().clone().requires_grad_(True)
-    optimizer = torch.optim.Adam([place], lr=rate)
-    course = []
-    for _ in range(steps):
-        loss = distance(low + span * place)
-        course.append(float(loss.detach().mean()))
-        optimizer.zero_grad()
-        loss.sum().backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        with torch.no_grad():
-            place.clamp_(0.0, 1.0)
-    found = (low + span * place).detach()
-    with torch.no_grad():
-        course.append(float(distance(found).mean()))
-    return found, course
