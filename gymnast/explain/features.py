@@ -16,7 +16,7 @@ from gymnast.networks.insight.ascent import Ascent, climb
 from gymnast.networks.insight.canvas import Canvas
 
 UNITS = 6
-"""Units that are shown unless some are asked for: those that vary most over the steps played."""
+"""Units that are shown unless some are asked for: those whose activations vary most over the steps played."""
 
 
 AMPLITUDE = 0.1
@@ -25,8 +25,8 @@ AMPLITUDE = 0.1
 
 def features(context: Context) -> Section:
     """The part `features`."""
-    excited = responses(context)  # [N, U]
-    units = list(context.options.unit) or excited.std(0).topk(min(UNITS, excited.shape[1])).indices.tolist()
+    excited, active = responses(context)
+    units = list(context.options.unit) or most_varied(active, excited.shape[1])
     context.told(f"gradient ascent for {len(units)} units of {context.layer}")
     made = visualised(context, units)
     with torch.no_grad():
@@ -58,18 +58,28 @@ def features(context: Context) -> Section:
 def outputs(context: Context) -> Callable[[Tensor], Tensor]:
     """The layer's outputs before the activation, of observations [B, ...]: [B, U], a channel's mean over positions."""
 
-    def of(x: Tensor) -> Tensor:
-        output = context.subject.layers(x)[context.layer].output
-        return output.flatten(2).mean(2) if output.dim() > 2 else output
-
-    return of
+    return lambda x: _means(context.subject.layers(x)[context.layer].output)
 
 
 @torch.no_grad()
-def responses(context: Context) -> Tensor:
-    """The outputs [N, U] for all steps played."""
-    read = outputs(context)
-    return torch.cat([read(part) for part in torch.split(context.played.x, BATCH)])
+def responses(context: Context) -> tuple[Tensor, Tensor]:
+    """The layer's outputs [N, U] for all steps played, before the activation and after it."""
+    before, after = [], []
+    for part in torch.split(context.played.x, BATCH):
+        layer = context.subject.layers(part)[context.layer]
+        before.append(_means(layer.output))
+        after.append(_means(layer.active))
+    return torch.cat(before), torch.cat(after)
+
+
+def most_varied(active: Tensor, count: int) -> list[int]:
+    """The units, of the first `count`, whose activations [N, U] vary most, the most varied first."""
+    return active[:, :count].std(0, correction=0).topk(min(UNITS, count)).indices.tolist()
+
+
+def _means(output: Tensor) -> Tensor:
+    """[B, U], or [B, C, ...] as the means [B, C] over the positions."""
+    return output.flatten(2).mean(2) if output.dim() > 2 else output
 
 
 def visualised(context: Context, units: list[int]) -> Tensor:

@@ -16,7 +16,7 @@ LAYERS = 5
 """Convolutions that are used, at most: of more, as many spread over the depth."""
 STYLE = 10.0
 """Weight of the style beside the content."""
-AMPLITUDE = 0.5
+AMPLITUDE = 0.2
 """Of the smooth noise that textures begin with."""
 
 
@@ -32,7 +32,7 @@ def texture(context: Context) -> Section:
     for depth in range(1, len(names) + 1):
         context.told(f"texture of {depth} of {len(names)} layers")
         of_layers = _style(context, names[:depth], targets[:depth])
-        made, course = _made(context, of_layers, context.range.middle, AMPLITUDE, generator)
+        made, course = _made(context, of_layers, _plain(context, other[0]), AMPLITUDE, generator)
         panels.append((f"texture, {depth} layer{'s' if depth > 1 else ''}", made[0]))
         distances[names[depth - 1]] = {"before": course[0], "after": course[-1]}
     context.told("style of another observation")
@@ -47,7 +47,7 @@ def texture(context: Context) -> Section:
     newest = " The newest frame of each stack is shown." if context.view.frames > 1 else ""
     shown = context.save(figure, "texture.png", f"Layers: {', '.join(names)}.{newest}")
     text = (
-        f"Smooth noise that was changed until its channels vary together as they do for the observation of step {style} "
+        f"Smooth noise, changed until its channels vary together as they do for the observation of step {style} "
         "(equal Gram matrices), with one layer more in each picture: what the layers keep of it without places. Last, "
         f"the observation of step {content}, changed to have that style while the deepest layer still sees its content."
     )
@@ -79,6 +79,13 @@ def _made(
     return descend(
         canvas, lambda shares: distance(limits.low + limits.span * shares), steps=context.options.texture_steps
     )
+
+
+def _plain(context: Context, x: Tensor) -> Tensor:
+    """An observation [...] with each of its planes in one colour: its mean."""
+    assert context.view.axes is not None
+    places = tuple(axis - 1 for axis in context.view.axes)
+    return x.mean(places, keepdim=True).expand_as(x)
 
 
 def convolutions(context: Context) -> list[str]:

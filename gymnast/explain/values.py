@@ -45,8 +45,8 @@ def values(context: Context) -> Section:
     _label(bottom, context.subject.agent.preferences)
     bottom.set_xlabel("step", fontsize=8)
     caption = (
-        "Above: the value of the state, and the rewards that came, if they are few (green lines gains, red ones losses). "
-        "Below: the preference for each choice; the agent takes the highest."
+        "Above: the value of the state, and the rewards that came, if they are few (green lines gains, red ones "
+        "losses). Below: the preference for each choice; the agent takes the highest."
     )
     shown = context.save(figure, "values.png", caption)
     numbers = _numbers(context, value, returns)

@@ -45,7 +45,7 @@ class ExplainOptions:
     layer: str = field(default="", metadata={"metavar": "NAME"})
     """Layer for features and weights, as the table of units names it. Default: the last convolution or hidden layer."""
     unit: tuple[int, ...] = field(default=(), metadata={"metavar": "N ..."})
-    """Units or channels of that layer, from 0. Default: the six most active ones."""
+    """Units or channels of that layer, from 0. Default: the six whose activations vary most."""
     ascent_steps: int = 256
     """Steps of gradient ascent for each unit."""
     texture_steps: int = 300

@@ -78,8 +78,8 @@ def wave_sizes(height: int, width: int, *, device: torch.device) -> Tensor:
     down = torch.fft.fftfreq(height, device=device).view(-1, 1)
     across = torch.fft.rfftfreq(width, device=device).view(1, -1)
     frequency = (down.square() + across.square()).sqrt().clamp(min=1.0 / max(height, width))
-    size: Tensor = frequency.square().reciprocal().mean().sqrt()
-    return 1.0 / (frequency * size)
+    sizes: Tensor = frequency.reciprocal()
+    return sizes / float(sizes.square().mean().sqrt())
 
 
 def descend(
