@@ -344,6 +344,8 @@ def test_the_numbers_belong_together(explained: Path) -> None:
     parts = numbers["parts"]
     assert list(parts) == list(PARTS)
     assert (numbers["steps"], numbers["env"], numbers["kind"]) == (24, BREAKOUT, "pqn")
+    named = {path.name for path in explained.iterdir()}
+    assert {Path(path).name for path in numbers["files"].values()} == named
     assert all(Path(path).is_file() for path in numbers["files"].values())
     for frame in parts["saliency"]["frames"]:
         difference = frame["score"] - frame["baseline_score"]
@@ -439,6 +441,20 @@ def test_tsne_is_repeatable_and_names_its_extra(
     assert main([*words, str(tmp_path / "three")]) == 2
     assert "needs scikit-learn: pip install 'gymnast[data]'" in capsys.readouterr().err
     assert not (tmp_path / "three").exists()
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["explain", pendulum(tmp_path), "--env", "Pendulum-v1", *QUICK, "--only", "units", "--out"]
+    (tmp_path / "file").write_text("", encoding="utf-8", newline="\n")
+    assert main([*words, str(tmp_path / "file")]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"gymnast: --out {tmp_path / 'file'}: ")
+    assert said.count("\n") == 1
+    (tmp_path / "made" / "units.png").mkdir(parents=True)
+    assert main([*words, str(tmp_path / "made")]) == 1
+    said = capsys.readouterr().err
+    assert "made: " in said
+    assert "directory" in said
 
 
 def test_the_help_names_every_part() -> None:

@@ -139,7 +139,7 @@ def _example(context: Context, example: Example) -> tuple[Shown, dict[str, Any]]
     own = greedy(context.action_space, before.unsqueeze(0))[0].tolist()
     epsilon = context.options.epsilon
     outcome = "stays" if best["PGD"] == own else f"becomes {_said(best['PGD'])}"
-    caption = f"Step {step}, epsilon {epsilon:g}: the greedy choice {_said(own)} {outcome} under PGD."
+    caption = f"Step {step}, epsilon {epsilon:g}: the greedy action {_said(own)} {outcome} under PGD."
     largest = float((example.made["PGD"] - x).abs().max())
     numbers = {"step": step, "epsilon": epsilon, "before": own, "after": best, "largest_change": largest}
     return context.save(figure, "adversarial.png", caption), numbers

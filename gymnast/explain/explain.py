@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from gymnast.errors import UsageError, first_line
+from gymnast.errors import RunError, UsageError, first_line
 from gymnast.explain.context import Context, Section
 from gymnast.explain.page import page
 from gymnast.explain.parts import PARTS, check, layer_of
@@ -54,7 +54,7 @@ class Explanation:
             "left_out": self.left_out,
             "files": {
                 **{name: str(path) for name, path in self.files.items()},
-                **{one.file.stem: str(one.file) for section in self.sections.values() for one in section.shown},
+                **{one.file.name: str(one.file) for section in self.sections.values() for one in section.shown},
             },
         }
 
@@ -72,7 +72,7 @@ def explain(options: ExplainOptions, *, told: Callable[[str], None] = lambda _: 
     """Look inside a run and write pictures, explain.json and explain.html.
 
     `told` gets a line before each part. Raises UsageError (one line) for invalid options, a network of other
-    observations, and parts that do not apply to it.
+    observations, and parts that do not apply to it; RunError if a file cannot be written.
     """
     limit_threads(options.threads)
     with usage_errors():
@@ -91,20 +91,23 @@ def explain(options: ExplainOptions, *, told: Callable[[str], None] = lambda _: 
         env.close()
     context = Context(options, subject, env.single_action_space, env.render_fps, layer, played, out, told)
     names = [name for name in PARTS if name not in left_out and (not options.only or name in options.only)]
-    with torch.random.fork_rng(devices=[]):
-        sections = {name: PARTS[name](context) for name in names}
-    made = Explanation(
-        what=options.run,
-        env=env.id,
-        kind=subject.kind,
-        steps=len(played.x),
-        episodes=len(set(played.episode.tolist())),
-        settings={"seed": options.seed, "target": options.target, "baseline": options.baseline, "layer": layer},
-        sections=sections,
-        left_out=left_out,
-        out=out,
-    )
-    return _written(made)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            sections = {name: PARTS[name](context) for name in names}
+        made = Explanation(
+            what=options.run,
+            env=env.id,
+            kind=subject.kind,
+            steps=len(played.x),
+            episodes=len(set(played.episode.tolist())),
+            settings={"seed": options.seed, "target": options.target, "baseline": options.baseline, "layer": layer},
+            sections=sections,
+            left_out=left_out,
+            out=out,
+        )
+        return _written(made)
+    except OSError as error:
+        raise RunError(f"out {out}: {first_line(error)}") from error
 
 
 def _out(options: ExplainOptions) -> Path:
