@@ -1,12 +1,14 @@
 """`gymnast explain`: decisions as differentiable functions, what is drawn, and the command from end to end."""
 
 import base64
+import dataclasses
 import json
 import re
 import sys
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -27,10 +29,10 @@ from gymnast.envs.factory import make
 from gymnast.explain.adversarial import ball_of
 from gymnast.explain.context import Context
 from gymnast.explain.features import most_varied
+from gymnast.explain.methods import METHODS, covers, over_episode
 from gymnast.explain.parts import PARTS
 from gymnast.explain.played import Played, Range
-from gymnast.explain.saliency import covers
-from gymnast.explain.scores import chosen, greedy, scores_of
+from gymnast.explain.scores import attack_loss, chosen, greedy, scores_of
 from gymnast.explain.subject import Subject
 from gymnast.explain.units import matrix
 from gymnast.explain.values import discounted
@@ -278,6 +280,39 @@ def test_occlusion_covers_all_planes_of_a_square_or_single_numbers() -> None:
     assert vector.int().tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_saliency_over_an_episode_is_that_of_its_steps(method: str) -> None:
+    """Of the longest one, here the steps 2 to 5, each by its own action."""
+    made = context(AGENTS["dqn"](VECTOR), observations(VECTOR), smooth_sigma=1e-6)
+    found = over_episode(made, method, torch.Generator())
+    assert found.shape == (4, 3)
+    for row, step in enumerate(range(2, 6)):
+        single = scores_of(made, slice(step, step + 1))
+        x = made.played.x[step]
+        if method in ("gradient", "smoothgrad"):
+            expected = gradient(single, x[None])[0] * made.range.deviation
+        elif method == "occlusion":
+            others = [torch.where(torch.arange(3) == place, made.baseline, x) for place in range(3)]
+            expected = single(x[None]) - single(torch.stack(others))
+        else:
+            assert float(found[row].sum()) == pytest.approx(
+                float((single(x[None]) - single(made.baseline[None])).detach()), abs=1e-3
+            )
+            continue
+        torch.testing.assert_close(found[row], expected.detach(), atol=1e-5, rtol=1e-3)
+
+
+def test_the_loss_of_an_attack_by_hand() -> None:
+    agent, x = AGENTS["dqn"](VECTOR), observations(VECTOR)
+    made, steps = context(agent, x), torch.tensor([4, 1])
+    preference = agent.decide(x).preference[steps]
+    expected = torch.nn.functional.cross_entropy(preference, preference.argmax(1), reduction="none")
+    torch.testing.assert_close(attack_loss(made, steps)(x[steps]), expected)
+    parts = spaces.MultiDiscrete([1, 2], start=[3, 5])
+    found = attack_loss(dataclasses.replace(made, action_space=parts), steps)(x[steps])
+    torch.testing.assert_close(found, -(preference[:, 0] + preference[:, 1:].amax(1)))
+
+
 def test_units_that_vary_most_come_first() -> None:
     active = torch.tensor([[0.0, 5.0, 1.0, 0.0], [0.0, 5.0, 9.0, 1.0]])
     assert most_varied(active, 4)[:2] == [2, 3]
@@ -339,6 +374,14 @@ def test_the_page_has_every_picture_and_no_link_outside(explained: Path) -> None
     assert set(re.findall(r'<section id="(\w+)"', text)) == set(PARTS)
 
 
+def test_the_video_has_a_frame_for_each_step(explained: Path) -> None:
+    parts = json.loads((explained / "explain.json").read_text(encoding="utf-8"))["parts"]
+    with av.open(str(explained / "saliency.mp4")) as film:
+        frames = [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
+    assert len(frames) == parts["video"]["steps"] == parts["values"]["steps"] > 5
+    assert frames[0].shape == (240, 480, 3)
+
+
 def test_the_numbers_belong_together(explained: Path) -> None:
     numbers = json.loads((explained / "explain.json").read_text(encoding="utf-8"))
     parts = numbers["parts"]
@@ -389,7 +432,7 @@ def test_vectors_have_bars_and_no_video(tmp_path: Path, capsys: pytest.CaptureFi
     frames = found["parts"]["saliency"]["frames"]
     assert len(frames) == 2
     for frame in frames:
-        assert frame["integrated_sum"] == pytest.approx(sum(frame["attribution"]["integrated gradients"]), abs=1e-5)
+        assert frame["integrated_sum"] == pytest.approx(sum(frame["attribution"]["integrated"]), abs=1e-5)
         assert len(frame["attribution"]["occlusion"]) == 3
     assert [unit["unit"] for unit in found["parts"]["features"]["units"]] == [3]
     assert found["parts"]["adversarial"]["measure"] == "mean distance of the action"

@@ -24,6 +24,12 @@ from gymnast.storage import folder
 from gymnast.storage.metrics_log import finite
 from gymnast.training.resumed import usage_errors
 
+SETTINGS = (
+    *("seed", "steps", "frames", "target", "baseline", "integrated_steps", "smooth_samples", "smooth_sigma", "patch"),
+    *("video_method", "ascent_steps", "texture_steps", "projection", "epsilon", "pgd_steps"),
+)
+"""Options that decide the numbers, beside the environment's."""
+
 
 @dataclass(frozen=True)
 class Explanation:
@@ -100,7 +106,7 @@ def explain(options: ExplainOptions, *, told: Callable[[str], None] = lambda _: 
             kind=subject.kind,
             steps=len(played.x),
             episodes=len(set(played.episode.tolist())),
-            settings={"seed": options.seed, "target": options.target, "baseline": options.baseline, "layer": layer},
+            settings={**{name: getattr(options, name) for name in SETTINGS}, "layer": layer},
             sections=sections,
             left_out=left_out,
             out=out,

@@ -13,6 +13,7 @@ PARTS = ("saliency", "video", "values", "adversarial", "features", "texture", "e
 STEPS = 4_000
 """Steps that are recorded, at most: all of them are held in memory."""
 Target = Literal["action", "margin", "value"]
+Method = Literal["gradient", "smoothgrad", "integrated", "occlusion"]
 Projection = Literal["pca", "tsne"]
 
 
@@ -42,6 +43,8 @@ class ExplainOptions:
     """Deviation of that noise, as a share of each number's range."""
     patch: int | None = None
     """Side in pixels of the squares that occlusion covers. Default: a tenth of the shorter side."""
+    video_method: Method = "gradient"
+    """Method of saliency in the video; the others take longer."""
     layer: str = field(default="", metadata={"metavar": "NAME"})
     """Layer for features and weights, as the table of units names it. Default: the last convolution or hidden layer."""
     unit: tuple[int, ...] = field(default=(), metadata={"metavar": "N ..."})
