@@ -463,8 +463,12 @@ def test_an_encoder_has_the_parts_that_need_no_decision(tmp_path: Path, capsys: 
     assert found["kind"] == "encoder minatar-cnn"
     assert found["parts"]["embedding"]["points"] == 24
     assert (run / "explain" / "explain.html").is_file()
-    assert main(["explain", str(run), "--env", BREAKOUT, "--only", "values"]) == 2
-    assert "only values needs an agent that decides" in capsys.readouterr().err
+    for words, message in (
+        (["--only", "values"], "only values needs an agent that decides"),
+        (["--target", "value"], "--target value needs an agent that decides"),
+    ):
+        assert main(["explain", str(run), "--env", BREAKOUT, *words]) == 2
+        assert message in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -278,10 +278,10 @@ def canvas(axes: tuple[int, int] | None, *, amplitude: float = 0.0, shape: tuple
 
 @pytest.mark.parametrize("axes", [None, (2, 3)])
 def test_a_canvas_begins_at_its_middle_and_stays_in_its_bounds(axes: tuple[int, int] | None) -> None:
-    still = canvas(axes).picture()
+    still = canvas(axes).picture().detach()
     expected = torch.linspace(-1.0, 3.0, 60).view(2, 6, 5).clamp(-1 + 4 * EDGE, 3 - 4 * EDGE)
     torch.testing.assert_close(still, expected.expand(3, 2, 6, 5), atol=1e-5, rtol=0)
-    wild = canvas(axes, amplitude=50.0).picture()
+    wild = canvas(axes, amplitude=50.0).picture().detach()
     assert ((wild >= -1) & (wild <= 3)).all()
     assert float(wild.std()) > 1
 
@@ -326,7 +326,7 @@ def test_regularisation_keeps_a_picture_smooth_and_near_the_middle() -> None:
         settings = Ascent(**({"steps": 60, "variation": 0.0, "decay": 0.0, "jitter": 1} | changes))  # type: ignore[arg-type]
         start = canvas((2, 3), amplitude=0.1)
         made[name] = climb(objective, start, settings=settings, generator=generator())
-    axes, middle = (2, 3), canvas(None).picture()
+    axes, middle = (2, 3), canvas(None).picture().detach()
     assert (variation(made["smooth"], axes) < 0.7 * variation(made["free"], axes)).all()
     assert float((made["near"] - middle).square().mean()) < 0.5 * float((made["free"] - middle).square().mean())
 

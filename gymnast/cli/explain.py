@@ -7,7 +7,8 @@ import json
 from rich.console import Console
 
 from gymnast.cli.words import options_of
-from gymnast.settings import agents
+from gymnast.errors import UsageError
+from gymnast.settings import agents, flags
 from gymnast.settings.explain_options import ExplainOptions
 from gymnast.storage.metrics_log import finite
 
@@ -20,7 +21,10 @@ def explain(words: list[str]) -> int:
     agents.search_here()
     from gymnast.explain.explain import explain as look
 
-    with Console(stderr=True).status("") as status:
-        found = look(options, told=status.update)
+    try:
+        with Console(stderr=True).status("") as status:
+            found = look(options, told=status.update)
+    except UsageError as error:
+        raise UsageError(flags.with_flags(str(error), flags.flags_of(ExplainOptions))) from error
     print(json.dumps(finite(found.as_json())) if options.json else found.as_text())
     return 0

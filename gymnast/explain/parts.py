@@ -85,8 +85,10 @@ def check(options: ExplainOptions, subject: Subject, actions: gym.Space[Any]) ->
 
 
 def _check_target(options: ExplainOptions, subject: Subject, actions: gym.Space[Any]) -> None:
-    if subject.agent is None or options.target == "action":
+    if options.target == "action":
         return
+    if subject.agent is None:
+        raise ValueError(f"target {options.target} needs an agent that decides, and {subject.what} is an encoder")
     if options.target == "margin" and not isinstance(actions, spaces.Discrete):
         raise ValueError(f"target margin needs Discrete actions, and {subject.what} takes {actions}")
     shape = (1, *subject.space.shape)
