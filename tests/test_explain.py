@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from PIL import Image
 from torch import Tensor
 
 from gymnast.agents.base import DecidingAgent
@@ -34,7 +35,7 @@ from gymnast.explain.parts import PARTS
 from gymnast.explain.played import Played, Range
 from gymnast.explain.scores import attack_loss, chosen, greedy, scores_of
 from gymnast.explain.subject import Subject
-from gymnast.explain.units import matrix
+from gymnast.explain.units import hinton, matrix
 from gymnast.explain.values import discounted
 from gymnast.explain.view import View, overlaid
 from gymnast.networks.insight.attribution import gradient
@@ -327,6 +328,22 @@ def test_large_tables_keep_the_largest_rows_and_columns() -> None:
     assert table.min() == 1.0
     assert cut == ", 32 of 40 units and 64 of 70 inputs"
     assert matrix(torch.ones(2, 3, 2, 2))[0].shape == (2, 12)
+
+
+def test_a_hinton_diagram_has_a_square_for_each_weight(tmp_path: Path) -> None:
+    """Its area is the size; light is positive. A table that stands is laid down."""
+    made = dataclasses.replace(context(AGENTS["dqn"](VECTOR), observations(VECTOR)), out=tmp_path)
+    shown = hinton(made, "a.b", torch.tensor([[4.0, -1.0, 0.0]]).T, ", cut")
+    assert shown.file.name == "weights-a-b.png"
+    assert shown.caption == "a.b, cut: a column for each unit, a row for each input."
+    with Image.open(shown.file) as picture:
+        pixels = np.asarray(picture.convert("L")).astype(int)
+    light, dark = (pixels == 255), (pixels == 0)
+    framed = np.argwhere((pixels > 120) & (pixels < 135))  # the grey panel
+    (top, left), (bottom, right) = framed.min(0), framed.max(0)
+    inside = np.s_[top : bottom + 1, left : right + 1]
+    assert light[inside].sum() / dark[inside].sum() == pytest.approx(4.0, rel=0.15)
+    assert np.argwhere(light[inside])[:, 1].mean() < np.argwhere(dark[inside])[:, 1].mean()
 
 
 # the command

@@ -51,6 +51,8 @@ def features(context: Context) -> Section:
         "it smooth and near the median. Beside it is the observation played that excites the unit most. The numbers "
         "are outputs before the activation; a channel's is the mean over its positions."
     )
+    if context.subject.memory_size:
+        text += " The memory is empty for all of them."
     heading = ("unit", "by ascent", "largest played", "mean played")
     return Section("Features", text, (shown,), {"layer": context.layer, "units": found}, (heading, *rows))
 
@@ -63,7 +65,10 @@ def outputs(context: Context) -> Callable[[Tensor], Tensor]:
 
 @torch.no_grad()
 def responses(context: Context) -> tuple[Tensor, Tensor]:
-    """The layer's outputs [N, U] for all steps played, before the activation and after it."""
+    """The layer's outputs [N, U] for all observations played, before the activation and after it.
+
+    The memory of a recurrent agent is empty, as it is in ascent, so that both compare.
+    """
     before, after = [], []
     for part in torch.split(context.played.x, BATCH):
         layer = context.subject.layers(part)[context.layer]

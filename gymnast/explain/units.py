@@ -144,19 +144,19 @@ def matrix(weight: Tensor) -> tuple[Tensor, str]:
 
 
 def hinton(context: Context, name: str, table: Tensor, cut: str) -> Shown:
-    """Draw a Hinton diagram."""
-    rows, columns = table.shape
-    cell = min(0.16, 10.0 / max(rows, columns))
-    cell = max(cell, 2.0 / max(rows, columns))
+    """Draw a Hinton diagram, lying if the table stands."""
+    stands = table.shape[0] > table.shape[1]
+    rows, columns = (table.T if stands else table).shape
+    cell = max(min(0.16, 10.0 / columns), 2.0 / columns)
     figure, axes = view.grid(1, 1, aspect=rows / columns, side=cell * columns)
     panel = axes[0, 0]
     panel.set_facecolor("0.5")
-    panel.add_collection(_squares(table.numpy()))
+    panel.add_collection(_squares((table.T if stands else table).numpy()))
     panel.set_xlim(-0.6, columns - 0.4)
     panel.set_ylim(rows - 0.4, -0.6)
     panel.set_aspect("equal")
-    file = f"weights-{name.replace('.', '-')}.png"
-    return context.save(figure, file, f"{name}{cut}: a row for each unit, a column for each input.")
+    order = "a column for each unit, a row for each input" if stands else "a row for each unit, a column for each input"
+    return context.save(figure, f"weights-{name.replace('.', '-')}.png", f"{name}{cut}: {order}.")
 
 
 def _squares(table: NDArray[np.float32]) -> Any:
