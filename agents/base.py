@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 import gymnasium as gym
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gymnast.envs.step import Obs, Step, TransitionTable
 
@@ -146,6 +146,52 @@ class EpsilonGreedyAgent(Protocol):
 
     def epsilon_greedy(self, num_envs: int, *, epsilon: float, seed: int | np.random.SeedSequence) -> Actor:
         """`actor` with `explore=False`, except that it takes a random action with probability epsilon."""
+        ...
+
+
+@dataclass(slots=True)
+class Decision:
+    """What an agent's network makes of N observations, differentiable in them."""
+
+    preference: Tensor
+    """[N, P], a number for each choice of the action: action values or logits; for a Box the mean of each number."""
+    value: Tensor | None
+    """[N], the value of the state; None if the agent has not learned one."""
+    features: Tensor
+    """[N, F], what the last layers, the heads, read."""
+    memory: Tensor | None = None
+    """[N, M], after the observations, of a recurrent agent."""
+
+
+@runtime_checkable
+class DecidingAgent(Protocol):
+    """An agent whose network can be asked for its decision, and the decision be differentiated by the observation."""
+
+    observation_space: gym.Space[Any]
+    action_space: gym.Space[Any]
+    device: torch.device
+
+    @property
+    def decision_network(self) -> nn.Module:
+        """The network that decides."""
+        ...
+
+    @property
+    def decision_memory(self) -> int:
+        """M, the numbers remembered per row; 0 without memory."""
+        ...
+
+    @property
+    def preferences(self) -> str:
+        """What a preference is, in words."""
+        ...
+
+    def decide(self, obs: Obs, memory: Tensor | None = None, action_mask: Tensor | None = None) -> Decision:
+        """The decision for observations [N, ...], which may be float32 for any dtype of the space.
+
+        `memory` [N, M] is that before the observations, by default empty. Forbidden choices have a preference of -1e8
+        if the agent uses masks (bool [N, P]). Exploration has no part in it, and noisy layers use their means.
+        """
         ...
 
 

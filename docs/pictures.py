@@ -1,7 +1,7 @@
 """Makes the pictures of the site. Each curve is of the command on its page, with seeds 1, 2 and 3.
 
-Usage: python docs/pictures.py [NAME ...]: names of agents, first-run, panel or apples; all of them without a name. It
-keeps its runs in runs/docs and trains only those that are missing.
+Usage: python docs/pictures.py [NAME ...]: names of agents, first-run, panel, apples or explain; all of them without a
+name. It keeps its runs in runs/docs and trains only those that are missing.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ FIELDS = {"ucb": "regret", "thompson": "regret", "value-iteration": "delta", "po
 def main(names: list[str]) -> None:
     PICTURES.mkdir(exist_ok=True)
     agents = [page.stem for page in sorted((DOCS / "agents").glob("*.md")) if _command(page)]
-    special = {"first-run": first_run, "panel": panel, "apples": apples}
+    special = {"first-run": first_run, "panel": panel, "apples": apples, "explain": explained}
     for name in names or [*agents, *special]:
         special[name]() if name in special else curve(name)
         print(name, flush=True)
@@ -124,6 +124,20 @@ def apples() -> None:
     path = run(words, "apples")
     shutil.copy(path / "curve.png", PICTURES / "apples.png")
     film(path, "apples.gif", fps=10)
+
+
+def explained() -> None:
+    """The pictures of the page on looking inside; its commands are there."""
+    page = (DOCS / "explain.md").read_text(encoding="utf-8")
+    found = re.search(r"^```bash\n(gymnast train .*)\n(gymnast explain .*)\n```", page, re.MULTILINE)
+    assert found is not None
+    words = shlex.split(found[1])
+    path = run(words[: words.index("--name")], "explained", "--no-video")
+    command = [sys.executable, "-m", *shlex.split(found[2])]
+    command[command.index("explain") + 1] = str(path)
+    subprocess.run(command, check=True, capture_output=True)
+    for name in ("saliency", "values", "features"):
+        shutil.copy(path / "explain" / f"{name}.png", PICTURES / f"explain-{name}.png")
 
 
 def panel() -> None:

@@ -21,6 +21,7 @@ ALLOWED = {
 }
 FLOORS = (
     {"cli"},
+    {"explain"},
     {"fitting", "populations", "suites"},
     {"training"},
     {"evaluation", "reports"},

@@ -10,10 +10,10 @@ import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium import spaces
-from torch import Tensor
+from torch import Tensor, nn
 
 from gymnast.agents.auxiliary import build_auxiliary
-from gymnast.agents.base import Acted, LearningError, Metrics, restore_generator, seed_sequence, torch_seed
+from gymnast.agents.base import Acted, Decision, LearningError, Metrics, restore_generator, seed_sequence, torch_seed
 from gymnast.agents.encoder import rates_at, set_rates
 from gymnast.agents.lives import Lives
 from gymnast.agents.maths.td import allowed, chosen, weighted_mean
@@ -26,6 +26,7 @@ from gymnast.agents.value.dqn_config import DQNConfig, check_device
 from gymnast.agents.value.dqn_replay import Replay, build_replay
 from gymnast.agents.value.q_actor import QActor
 from gymnast.agents.value.q_auxiliary import beside
+from gymnast.agents.value.q_decision import q_decision
 from gymnast.agents.value.q_network import build_values, noise_buffer, q_network
 from gymnast.agents.value.r2d2 import RecurrentActor, sequence_loss
 from gymnast.envs.step import Obs, Step
@@ -132,6 +133,21 @@ class DQN(Predicts):
     def q_values(self, obs: Obs) -> Tensor:
         """Action values [B, A] of observations [B, ...], without the noise of exploration."""
         return self.values.q(self.online(obs, None))
+
+    preferences = "action value"
+
+    @property
+    def decision_network(self) -> nn.Module:
+        return self.online
+
+    @property
+    def decision_memory(self) -> int:
+        return self.online.memory_size if isinstance(self.online, RecurrentQNetwork) else 0
+
+    def decide(self, obs: Obs, memory: Tensor | None = None, action_mask: Tensor | None = None) -> Decision:
+        """Action values as a differentiable decision; see `DecidingAgent`."""
+        mask = action_mask if self.config.action_masks else None
+        return q_decision(self.online, self.values.q, obs, memory, mask)
 
     def allocate(self) -> Replay:
         """The replay, made at the first call, with which training begins: an agent that only acts does not need it."""

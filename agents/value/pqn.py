@@ -16,7 +16,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
-from gymnast.agents.base import Acted, Metrics, restore_generator, seed_sequence, torch_seed
+from gymnast.agents.base import Acted, Decision, Metrics, restore_generator, seed_sequence, torch_seed
 from gymnast.agents.encoder import rates_at, set_rates
 from gymnast.agents.lives import Lives
 from gymnast.agents.maths import means, policy_gradient, returns
@@ -29,6 +29,7 @@ from gymnast.agents.samples import ValueSamples, minibatches
 from gymnast.agents.schedules import schedule
 from gymnast.agents.value.pqn_config import PQNConfig
 from gymnast.agents.value.q_actor import PQNActor
+from gymnast.agents.value.q_decision import q_decision
 from gymnast.agents.value.q_network import normed_q_network
 from gymnast.envs.step import Obs, Step, map_obs
 from gymnast.networks.build import Backbone, settled
@@ -132,6 +133,21 @@ class PQN(Predicts):
         """Action values [B, A] of observations [B, ...]."""
         q: Tensor = self._network(obs).squeeze(2)  # type: ignore[arg-type]
         return q
+
+    preferences = "action value"
+
+    @property
+    def decision_network(self) -> nn.Module:
+        return self.network
+
+    @property
+    def decision_memory(self) -> int:
+        return 0
+
+    def decide(self, obs: Obs, memory: Tensor | None = None, action_mask: Tensor | None = None) -> Decision:
+        """Action values as a differentiable decision; see `DecidingAgent`."""
+        mask = action_mask if self.config.action_masks else None
+        return q_decision(self.network, _single, obs, memory, mask)
 
     def best(self, obs: Obs, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         """The largest value of an allowed action [N], and that action's number from 0 on [N].
@@ -297,6 +313,11 @@ def _check_sizes(config: PQNConfig, num_envs: int, device: torch.device) -> None
         raise ValueError(f"minibatches must be <= {samples}, the steps of a rollout, got {config.minibatches}")
     if config.cuda_graphs and device.type != "cuda":
         raise ValueError(f"cuda_graphs needs device cuda, got {device}")
+
+
+def _single(output: Tensor) -> Tensor:
+    """[N, A, 1] to [N, A]."""
+    return output.squeeze(2)
 
 
 def _flat(field: Tensor) -> Tensor:

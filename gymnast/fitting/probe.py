@@ -40,7 +40,7 @@ def probe(options: ProbeOptions, *, told: Callable[[str], None] = lambda _: None
     limit_threads(options.threads)
     with usage_errors():
         device, run = pick_device(options.device), run_of(options.what)
-        env = made_env(options, run, device)
+        env = made_env(options, run, device, rows=options.num_envs)
     try:
         env.reset()  # only then is there a true state
         with usage_errors():

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -43,12 +43,29 @@ def run_of(what: str) -> str:
     raise ValueError(f"{what} is neither a run nor one of the networks {', '.join(known)}{nearest(what, known)}")
 
 
-def made_env(options: ProbeOptions, run: str, device: str) -> Env:
+class EnvOptions(Protocol):
+    """The options of an environment: a frozen dataclass whose defaults a run's own options replace."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def env(self) -> str: ...
+    @property
+    def env_options(self) -> str: ...
+    @property
+    def wrapper(self) -> tuple[str, ...]: ...
+    @property
+    def frame_stack(self) -> int: ...
+    @property
+    def native(self) -> bool | None: ...
+
+
+def made_env(options: EnvOptions, run: str, device: str, *, rows: int) -> Env:
     """The environment to record in, as an evaluation has it; ValueError if it cannot be made."""
     given = _of_env(options, run)
     return environment.make_env(
         options.env,
-        options.num_envs,
+        rows,
         device=device,
         options=json.loads(given["env_options"] or "{}"),
         wrappers=given["wrapper"],
@@ -58,7 +75,7 @@ def made_env(options: ProbeOptions, run: str, device: str) -> Env:
     )
 
 
-def _of_env(options: ProbeOptions, run: str) -> dict[str, Any]:
+def _of_env(options: EnvOptions, run: str) -> dict[str, Any]:
     """The options of the environment: the given ones, else those of the run if it is of this environment."""
     found: dict[str, Any] = {name: getattr(options, name) for name in OF_ENV}
     found["max_episode_steps"] = None
@@ -67,7 +84,7 @@ def _of_env(options: ProbeOptions, run: str) -> dict[str, Any]:
     about, _ = checkpoint.read(checkpoint.find(run))
     if about.env and options.env != about.env and full_id(options.env) != about.env:
         return found
-    plain = {item.name: item.default for item in dataclasses.fields(ProbeOptions)}
+    plain = {item.name: item.default for item in dataclasses.fields(options)}
     for name in found:
         if name not in OF_ENV or found[name] == plain[name]:
             kept = about.run.get(name, plain.get(name))

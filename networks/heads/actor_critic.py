@@ -81,13 +81,32 @@ class ActorCriticNetwork(nn.Module):
 
     def step(self, obs: Obs, memory: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Outputs and values of observations [N, ...] after the memory [N, M], and the memory after them."""
+        of_actor, of_critic, memory = self.remembering(self.seen(obs), memory)
+        return *self.heads(of_actor, of_critic), memory
+
+    def decided(self, obs: Obs, memory: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """The actor's features [N, F], outputs and values after the memory [N, M], and the memory after them.
+
+        Without a memory (None) a recurrent network begins with an empty one.
+        """
         obs = self.seen(obs)
+        if not self.memory_size:
+            features = self.actor(obs)
+            return features, *self.heads(features, features if self.critic is None else self.critic(obs)), None
+        if memory is None:
+            rows = len(next(iter(obs.values())) if isinstance(obs, dict) else obs)
+            memory = self.policy.weight.new_zeros(rows, self.memory_size)
+        features, of_critic, after = self.remembering(obs, memory)
+        return features, *self.heads(features, of_critic), after
+
+    def remembering(self, obs: Obs, memory: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The features of both trunks for observations as they see them, and the memory after them."""
         mine, other = memory.tensor_split([self.actor.memory_size], 1)
         features, memory = self.actor.step(obs, mine)
         if self.critic is None:
-            return *self.heads(features, features), memory
+            return features, features, memory
         of_critic, other = self.critic.step(obs, other)
-        return *self.heads(features, of_critic), torch.cat([memory, other], 1)
+        return features, of_critic, torch.cat([memory, other], 1)
 
     def sequence(self, obs: Obs, start: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
         """Outputs and values of the observations [B * L, ...] of B sequences, each after its memory [B, M].

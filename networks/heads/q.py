@@ -47,6 +47,9 @@ class Stream(nn.Module):
 class QHead(nn.Module):
     """Features [B, F] to K outputs per action, [B, A, K]; the values object interprets them."""
 
+    gradient_scale = 1.0
+    """Factor of the gradient that enters the features."""
+
     def __init__(
         self,
         in_features: int,
@@ -73,6 +76,8 @@ class DuelingHead(nn.Module):
     their maximum (eq. 8); with K > 1 per output. The two streams' gradients enter the features scaled by 1/sqrt(2), as
     in section 4.2.
     """
+
+    gradient_scale = SHARED
 
     def __init__(
         self,
@@ -118,6 +123,11 @@ class ImplicitHead(nn.Module):
         self.embedding = nn.Linear(cosines, in_features)
         self.register_buffer("frequencies", math.pi * torch.arange(cosines), persistent=False)
         self.register_buffer("midpoints", (torch.arange(quantiles) + 0.5).view(1, -1) / quantiles, persistent=False)
+
+    @property
+    def gradient_scale(self) -> float:
+        """That of the head inside."""
+        return self.head.gradient_scale
 
     def forward(self, features: Tensor, noise: Tensor | None = None) -> Tensor:
         rows, count = len(features), self.quantiles

@@ -1,0 +1,107 @@
+"""What is looked into: an agent that decides, or an encoder, on observations as float32."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from gymnasium import spaces
+from torch import Tensor, nn
+
+from gymnast.agents.base import Agent, DecidingAgent, Decision
+from gymnast.agents.table import CLASSES
+from gymnast.envs.env import Env
+from gymnast.fitting.representations import architecture_of, encoder_of, normalised
+from gymnast.networks.insight.units import Layer, recording
+from gymnast.networks.modes import acting
+from gymnast.settings import agents
+from gymnast.storage import checkpoint, rebuild
+from gymnast.storage.encoder import described, same_kind
+from gymnast.storage.fitted import FIT
+
+
+class Explained(DecidingAgent, Agent, Protocol):
+    """An agent that decides."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A trained network, and the agent around it if it has one."""
+
+    what: str
+    """The run."""
+    kind: str
+    """Of the agent, or of what was fitted, in words."""
+    space: spaces.Box
+    network: nn.Module
+    device: torch.device
+    agent: Explained | None = None
+
+    def decide(self, x: Tensor, memory: Tensor | None = None, mask: Tensor | None = None) -> Decision:
+        """The agent's decision for observations [B, ...], float32 in the environment's units."""
+        assert self.agent is not None
+        return self.agent.decide(x, memory, mask)
+
+    def features(self, x: Tensor, memory: Tensor | None = None) -> Tensor:
+        """What the last layers read, or the encoder's output, [B, F]."""
+        if self.agent is not None:
+            return self.decide(x, memory).features
+        features: Tensor = self.network(x)
+        return features
+
+    def layers(self, x: Tensor, memory: Tensor | None = None) -> dict[str, Layer]:
+        """What each layer of weights makes of observations [B, ...], in the order of the calls."""
+        with recording(self.network) as found:
+            self.features(x, memory)
+        return found.layers
+
+    @staticmethod
+    def deciding(layers: dict[str, Layer]) -> dict[str, Layer]:
+        """Those that lead to the decision: without a critic's own trunk and the head of its value."""
+        return {name: layer for name, layer in layers.items() if not name.startswith("critic.") and name != "value"}
+
+    @property
+    def memory_size(self) -> int:
+        return 0 if self.agent is None else self.agent.decision_memory
+
+
+def subject_of(path: str, env: Env, device: str, *, trust: bool) -> Subject:
+    """The agent or encoder of a run or checkpoint; ValueError or UsageError (one line) if it cannot be explained."""
+    space = env.single_observation_space
+    if not isinstance(space, spaces.Box):
+        raise ValueError(
+            f"explain needs observations of a Box, and those of {env.id} are {described(space)}; "
+            "wrapper FlattenObservation makes a vector"
+        )
+    about, _ = checkpoint.read(checkpoint.find(path))
+    if about.agent == FIT:
+        return _encoder(path, env, space, device, trust=trust)
+    agent = rebuild.load_trained(path, device=device, trust=trust)
+    if not isinstance(agent, DecidingAgent):
+        able = ", ".join(name for name in CLASSES if hasattr(agents.agent_class(name), "decide"))
+        raise ValueError(f"explain needs an agent whose network it can differentiate ({able}), got {about.agent}")
+    made: Explained = agent
+    if not same_kind(made.observation_space, space):
+        raise ValueError(
+            f"{path} reads {described(made.observation_space)}, but observations of {env.id} are {described(space)}"
+        )
+    if made.action_space != env.single_action_space:
+        raise ValueError(f"{path} takes actions {made.action_space}, and {env.id} has {env.single_action_space}")
+    network = acting(made.decision_network).requires_grad_(False)
+    return Subject(path, about.agent, space, network, torch.device(device), made)
+
+
+def _encoder(path: str, env: Env, space: spaces.Box, device: str, *, trust: bool) -> Subject:
+    encoder = encoder_of(path, space, env=env.id)
+    if trust:
+        agents.import_backbone(architecture_of(encoder))
+    network = acting(normalised(encoder.build(), encoder).to(device)).requires_grad_(False)
+    return Subject(path, f"encoder {encoder.name}", space, network, torch.device(device))
+
+
+def home_of(path: str) -> Path | None:
+    """The folder of the run that a path is of, if it is in one."""
+    home = Path(path) if Path(path).is_dir() else Path(path).parent.parent
+    return home if (home / "config.json").is_file() else None
