@@ -29,17 +29,20 @@ from gymnast.atari import protocols
 from gymnast.atari.protocols import Protocol
 from gymnast.envs import imports
 from gymnast.envs.atari.names import is_atari
+from gymnast.envs.dreams.adapter import DreamEnv
+from gymnast.envs.dreams.names import is_dream
 from gymnast.envs.env import Env
 from gymnast.envs.errors import EnvError
 from gymnast.envs.factory import EnvLike
 from gymnast.errors import first_line
-from gymnast.evaluation import environment
+from gymnast.evaluation import environment, trained
 from gymnast.machine import limit_threads, pick_device
 from gymnast.settings import agents, under_protocol
 from gymnast.settings.options import TrainOptions
 from gymnast.settings.seeds import Seeds
 from gymnast.storage import checkpoint, folder
 from gymnast.storage.checkpoint import About
+from gymnast.storage.world_model import dream_of
 from gymnast.tabular.optimal import bandit_regret
 from gymnast.training import encoding, learned_rewards, warm_start
 
@@ -138,7 +141,12 @@ class Parts:
             run=dataclasses.asdict(self.options),
             versions=folder.versions(),
             protocol=protocols.stamp(self.protocol()),
+            outside=self.outside(),
         )
+
+    def outside(self) -> dict[str, Any] | None:
+        """The real environment (`About.outside`) if this one is a dream."""
+        return self.env.env.outside if isinstance(self.env, DreamEnv) else None
 
     def config_json(self, *, command: Sequence[str], presets: Sequence[str]) -> dict[str, Any]:
         return folder.config_json(
@@ -187,6 +195,8 @@ class Parts:
         Raises EnvError if it cannot be made: the run has begun.
         """
         options = self.options
+        if isinstance(self.env, DreamEnv) and is_dream(self.env_like):
+            return environment.in_dream(self.env.env.another(rows or min(options.eval_envs, options.eval_episodes)))
         try:
             return environment.make_env(
                 options.env if isinstance(self.env_like, gym.vector.VectorEnv) else self.env_like,
@@ -201,6 +211,15 @@ class Parts:
             )
         except ValueError as error:
             raise EnvError(first_line(error)) from error
+
+    def outside_env(self, *, rows: int | None = None, render: bool = False) -> Env:
+        """The real environment of this dream, for an evaluation. Raises ValueError if it cannot be made."""
+        about = trained.outside(self.describe())
+        trusted = (env_options(self.options) or {}).get("trust", False)
+        trained.check_trusted(about, self.options.env, trust=trusted)
+        settings = trained.settings_of(about)
+        rows = rows or min(self.options.eval_envs, self.options.eval_episodes)
+        return settings.make(about.env, rows, device=str(self.env.device), render=render)
 
 
 def _named(agent: str | type[Any] | Variant[Any], name: str | None) -> tuple[type[Any], str]:
@@ -226,7 +245,9 @@ def _for_env(options: TrainOptions, env_like: EnvLike) -> TrainOptions:
 
 def _is_tried(cls: type[Any], env_like: EnvLike) -> bool:
     """Whether the agent or the environment is the user's own, so that actions are checked."""
-    return cls.__module__.split(".")[0] != "gymnast" or not isinstance(env_like, str) or ":" in env_like
+    if cls.__module__.split(".")[0] != "gymnast" or not isinstance(env_like, str):
+        return True
+    return ":" in env_like and not is_dream(env_like)
 
 
 def _device(cls: type[Any], config: Any, *, wanted: str) -> str:
@@ -312,6 +333,20 @@ def make_env(
     check_actions: bool = False,
 ) -> Env:
     """The environments to train in; `compile` and `check_actions` are those of `envs.make`."""
+    if is_dream(env):
+        assert isinstance(env, str)
+        vector = dream_of(
+            env,
+            options.rows,
+            device=device,
+            options=env_options(options),
+            max_episode_steps=options.max_episode_steps,
+            vectorization=options.vectorization,
+            wrappers=options.wrapper,
+            native=options.native,
+            frame_stack=options.frame_stack,
+        )
+        return envs.make(vector, options.rows, device=device, seed=seed, check_actions=check_actions)
     return envs.make(
         env,
         options.rows,
