@@ -566,8 +566,8 @@ def test_python_m_gymnast() -> None:
     failed = gymnast("lst")
     assert (failed.returncode, failed.stdout) == (2, "")
     assert failed.stderr == (
-        "gymnast: unknown command 'lst'; choose from train, fit, pretrain, sample, probe, hopfield, resume, evaluate, "
-        "record, benchmark, ablate, report, list, check-env; did you mean list?\n"
+        "gymnast: unknown command 'lst'; choose from train, fit, pretrain, sample, probe, dream, hopfield, resume, "
+        "evaluate, record, benchmark, ablate, report, list, check-env; did you mean list?\n"
     )
 
 

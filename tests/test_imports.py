@@ -21,7 +21,7 @@ ALLOWED = {
 }
 FLOORS = (
     {"cli"},
-    {"fitting", "populations", "suites"},
+    {"dreams", "fitting", "populations", "suites"},
     {"training"},
     {"evaluation", "reports"},
     {"storage"},

@@ -23,6 +23,7 @@ usage: gymnast COMMAND ...
   gymnast pretrain MODEL --kind KIND --env ID  fit a model of observations, without labels
   gymnast sample RUN --number N --out FILE     draw samples from a pretrained model
   gymnast probe RUN_OR_NETWORK --env ID        fit linear probes on frozen features
+  gymnast dream RUN [--video]                  compare a world model with its environment
   gymnast hopfield [--dataset NAME]            store patterns in a Hopfield network and recall them
   gymnast resume RUN [--steps N]               resume a run from its last checkpoint
   gymnast evaluate RUN_OR_CHECKPOINT           play episodes with the trained agent
@@ -46,6 +47,7 @@ COMMANDS = {
     "pretrain": ("fit", "pretrain"),
     "sample": ("sample", "sample"),
     "probe": ("probe", "probe"),
+    "dream": ("dream", "dream"),
     "hopfield": ("hopfield", "hopfield"),
     "resume": ("runs", "resume"),
     "evaluate": ("runs", "evaluate"),
