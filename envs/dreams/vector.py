@@ -170,6 +170,9 @@ class DreamVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         infos = {"final_obs": moved.next_obs, "_final_obs": moved.terminated | moved.truncated}
         return moved.obs, moved.reward, moved.terminated, moved.truncated, infos
 
+    def render(self) -> None:
+        """None: a dream has observations, and no other picture."""
+
     def snapshot(self) -> dict[str, Any]:
         """All that the future depends on, except the model: tensors and dicts of them."""
         return {**self.now._asdict(), "generator": self._generator.get_state(), "model": self.model_digest}

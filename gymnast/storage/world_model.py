@@ -86,14 +86,15 @@ def dream_of(
     frame_stack: int = 1,
 ) -> DreamVectorEnv:
     """The dream with an id `dream:RUN`; ValueError for settings of other environments, which it does not take."""
-    refused = {
-        "vectorization": vectorization != "auto" and vectorization,
-        "wrapper": wrappers and wrappers[0],
-        "native": native is not None and native,
-        "frame_stack": frame_stack > 1 and frame_stack,
-    }
-    for name, value in refused.items():
-        if value is not False and value != ():
+    if id == PREFIX:
+        raise ValueError(f"env {id} names no run; use {PREFIX}RUN")
+    for name, value, is_set in (
+        ("vectorization", vectorization, vectorization != "auto"),
+        ("wrapper", " ".join(wrappers), bool(wrappers)),
+        ("native", native, native is not None),
+        ("frame_stack", frame_stack, frame_stack > 1),
+    ):
+        if is_set:
             raise ValueError(f"{name} {value} cannot be set for {id}, which steps all rows as one")
     given = checked_options(options or {}, id)
     return dream(id.removeprefix(PREFIX), num_envs, device=device, max_episode_steps=max_episode_steps, **given)

@@ -10,7 +10,7 @@ from gymnast.agents.base import Planner
 from gymnast.envs.dreams.names import is_dream
 from gymnast.envs.env import Env
 from gymnast.envs.errors import EnvError
-from gymnast.errors import first_line
+from gymnast.errors import UsageError, first_line
 from gymnast.evaluation import play
 from gymnast.evaluation.result import Evaluation
 from gymnast.reports import learning_curve
@@ -60,7 +60,11 @@ def evaluate_kept(parts: Parts, path: Path, session: Session) -> tuple[Evaluatio
     if is_dream(parts.env_like):
         try:
             outside = _evaluate(parts, parts.outside_env(), session)
-        except (EnvError, ValueError) as error:  # the real environment may be missing where its dream is not
+        except (
+            EnvError,
+            UsageError,
+            ValueError,
+        ) as error:  # the real environment may be missing where its dream is not
             session.panel.message(f"not evaluated outside the dream: {first_line(error)}")
     session.records.final(final, outside)
     return final, outside

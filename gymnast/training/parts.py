@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -13,7 +12,6 @@ import gymnasium as gym
 import numpy as np
 import torch
 
-from gymnast import envs
 from gymnast.agents.base import (
     Actor,
     Agent,
@@ -32,19 +30,16 @@ from gymnast.envs.atari.names import is_atari
 from gymnast.envs.dreams.adapter import DreamEnv
 from gymnast.envs.dreams.names import is_dream
 from gymnast.envs.env import Env
-from gymnast.envs.errors import EnvError
 from gymnast.envs.factory import EnvLike
-from gymnast.errors import first_line
-from gymnast.evaluation import environment, trained
+from gymnast.evaluation import environment
 from gymnast.machine import limit_threads, pick_device
 from gymnast.settings import agents, under_protocol
 from gymnast.settings.options import TrainOptions
 from gymnast.settings.seeds import Seeds
 from gymnast.storage import checkpoint, folder
 from gymnast.storage.checkpoint import About
-from gymnast.storage.world_model import dream_of
 from gymnast.tabular.optimal import bandit_regret
-from gymnast.training import encoding, learned_rewards, warm_start
+from gymnast.training import encoding, environments, learned_rewards, warm_start
 
 
 @dataclass
@@ -87,7 +82,7 @@ class Parts:
         limit_threads(options.threads)
         compiled = isinstance(config, CompiledConfig) and config.compile
         recorded = isinstance(config, CudaGraphsConfig) and config.cuda_graphs  # needed before it can be checked
-        made_env = make_env(
+        made_env = environments.make_env(
             options,
             env_like,
             seed=seeds.env,
@@ -176,7 +171,7 @@ class Parts:
         if isinstance(self.env_like, gym.vector.VectorEnv):
             return
         self.env.close()
-        self.env = make_env(
+        self.env = environments.make_env(
             self.options,
             self.env_like,
             seed=Seeds.of(self.options.seed).env,
@@ -194,32 +189,12 @@ class Parts:
 
         Raises EnvError if it cannot be made: the run has begun.
         """
-        options = self.options
-        if isinstance(self.env, DreamEnv) and is_dream(self.env_like):
-            return environment.in_dream(self.env.env.another(rows or min(options.eval_envs, options.eval_episodes)))
-        try:
-            return environment.make_env(
-                options.env if isinstance(self.env_like, gym.vector.VectorEnv) else self.env_like,
-                rows or min(options.eval_envs, options.eval_episodes),
-                device=str(self.env.device),
-                options=env_options(options),
-                wrappers=options.wrapper,
-                max_episode_steps=options.max_episode_steps,
-                render=render,
-                native=None if isinstance(self.env_like, gym.vector.VectorEnv) else options.native,
-                frame_stack=options.frame_stack,
-            )
-        except ValueError as error:
-            raise EnvError(first_line(error)) from error
+        return environments.for_evaluation(self.options, self.env_like, self.env, rows=rows, render=render)
 
     def outside_env(self, *, rows: int | None = None, render: bool = False) -> Env:
-        """The real environment of this dream, for an evaluation. Raises ValueError if it cannot be made."""
-        about = trained.outside(self.describe())
-        trusted = (env_options(self.options) or {}).get("trust", False)
-        trained.check_trusted(about, self.options.env, trust=trusted)
-        settings = trained.settings_of(about)
-        rows = rows or min(self.options.eval_envs, self.options.eval_episodes)
-        return settings.make(about.env, rows, device=str(self.env.device), render=render)
+        """The real environment of this dream, for an evaluation. ValueError or UsageError if it cannot be made."""
+        device = str(self.env.device)
+        return environments.outside(self.describe(), self.options, device=device, rows=rows, render=render)
 
 
 def _named(agent: str | type[Any] | Variant[Any], name: str | None) -> tuple[type[Any], str]:
@@ -282,7 +257,7 @@ def _check_evaluations(made_env: Env, options: TrainOptions) -> None:
     """ValueError if the spaces of evaluations differ from those of the VectorEnv used for training."""
     where = f"with a VectorEnv, evaluations use the env named in the options, {options.env!r}"
     try:
-        env = environment.make_env(options.env, 1, options=env_options(options))
+        env = environment.make_env(options.env, 1, options=environments.env_options(options))
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error
     try:
@@ -321,48 +296,3 @@ def tensor_bytes(state: Any) -> int:
         return sum(tensor_bytes(value) for key, value in state.items() if key != "arrays")
     values = state if isinstance(state, (list, tuple)) else ()
     return sum(tensor_bytes(value) for value in values)
-
-
-def make_env(
-    options: TrainOptions,
-    env: EnvLike,
-    *,
-    seed: np.random.SeedSequence,
-    device: str,
-    compile: bool = False,
-    check_actions: bool = False,
-) -> Env:
-    """The environments to train in; `compile` and `check_actions` are those of `envs.make`."""
-    if is_dream(env):
-        assert isinstance(env, str)
-        vector = dream_of(
-            env,
-            options.rows,
-            device=device,
-            options=env_options(options),
-            max_episode_steps=options.max_episode_steps,
-            vectorization=options.vectorization,
-            wrappers=options.wrapper,
-            native=options.native,
-            frame_stack=options.frame_stack,
-        )
-        return envs.make(vector, options.rows, device=device, seed=seed, check_actions=check_actions)
-    return envs.make(
-        env,
-        options.rows,
-        device=device,
-        seed=seed,
-        vectorization=options.vectorization,
-        options=env_options(options),
-        wrappers=options.wrapper,
-        max_episode_steps=options.max_episode_steps,
-        native=options.native,
-        compile=compile,
-        check_actions=check_actions,
-        frame_stack=options.frame_stack,
-    )
-
-
-def env_options(options: TrainOptions) -> dict[str, Any] | None:
-    """`--env-options` as the dict that the environment's constructor takes."""
-    return json.loads(options.env_options) if options.env_options else None
