@@ -129,9 +129,10 @@ def test_the_checkpoint_names_the_real_environment(runs: Path) -> None:
 
 @pytest.mark.slow
 def test_ppo_learns_inside_and_scores_the_same_outside(runs: Path) -> None:
-    path = inside(runs, "learns", "--preset", "cartpole", "--steps", "20000", quick=["--no-video"])
+    quick = ["--no-video", "--eval-every", "15000", "--eval-episodes", "10"]
+    path = inside(runs, "learns", "--preset", "cartpole", "--steps", "15000", quick=quick)
     final = read(path / "metrics.jsonl")[-1]
-    assert final["mean_return"] > 400.0
+    assert final["mean_return"] > 300.0
     assert final["outside"]["mean_return"] > 0.8 * final["mean_return"]
 
 
