@@ -56,6 +56,10 @@ CLASSES: dict[str, AgentEntry] = {
         "gymnast.agents.value.pqn:PQN",
         "parallelised Q-network: Q(lambda) without replay or target network (Gallici et al. 2024)",
     ),
+    "dreamer": AgentEntry(
+        "gymnast.agents.world_models.dreamer:Dreamer",
+        "DreamerV3: actor-critic in the imagination of a learned latent model (Hafner et al. 2023)",
+    ),
     "ppo": AgentEntry(
         "gymnast.agents.policy.actor_critic:ActorCritic", "proximal policy optimisation (Schulman et al. 2017)"
     ),

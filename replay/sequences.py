@@ -209,6 +209,17 @@ class SequenceReplay:
             np.take(frames, slots[:, shape.burn_in :, None] + offsets, axis=0, out=part, mode="wrap")
         return batch
 
+    def refresh(self, index: Tensor, memory: Tensor) -> None:
+        """Replace the memories of later sequences that begin within the sampled ones, `index` int64 [B].
+
+        `memory` [B, P + L + n, M] is that after each step of theirs; a sequence begins with the one of the step before.
+        """
+        begin = self._begin(index.numpy())
+        steps = np.arange(1, self.steps)
+        slots = (begin[:, None] + steps * self.ring.num_envs) % self.ring.slots  # [B, steps]
+        rows, columns = (slots // self.ring.num_envs % self.shape.period == 0).nonzero()
+        self.memory[self._beginning(slots[rows, columns])] = memory.numpy()[rows, columns]
+
     def state_dict(self) -> dict[str, Any]:
         """The ring's state, including its frames, and under "sequences" the state of the sequences."""
         arrays = {name: torch.from_numpy(array) for name, array in self._arrays().items()}

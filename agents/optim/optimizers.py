@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from gymnast.agents.optim.laprop import LaProp
 from gymnast.agents.optim.radam import RAdam
 from gymnast.networks.fast.flat import FlatParameters
 
@@ -82,7 +83,7 @@ class A3CRMSprop(torch.optim.Optimizer):
                 parameter.addcdiv_(grad, (square + group["eps"]).sqrt_().div_(-group["lr"]))
 
 
-PAPERS = {"nature-rmsprop": NatureRMSprop, "a3c-rmsprop": A3CRMSprop, "radam": RAdam}
+PAPERS = {"nature-rmsprop": NatureRMSprop, "a3c-rmsprop": A3CRMSprop, "laprop": LaProp, "radam": RAdam}
 """Optimizers from papers that torch lacks, or lacks in a fused form."""
 
 

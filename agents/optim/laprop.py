@@ -1,0 +1,47 @@
+"""LaProp (Ziyin et al. 2020), and clipping of gradients by the size of the weights (Brock et al. 2021)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class LaProp(torch.optim.Optimizer):
+    """Normalise the gradient by the root of its running square, then average it; in Adam's order momentum comes first.
+
+    square and mean are running averages of grad**2 and of grad / (sqrt(square) + eps), corrected for their start at 0;
+    the step is lr * mean (Ziyin et al. 2020, algorithm 1).
+    """
+
+    def __init__(
+        self, params: Any, lr: float = 4e-4, *, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-20
+    ) -> None:
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            first, second = group["betas"]
+            for parameter in group["params"]:
+                grad, state = parameter.grad, self.state[parameter]
+                if not state:
+                    state["step"] = torch.zeros((), dtype=torch.float64)
+                    state["mean"], state["square"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
+                state["step"] += 1
+                steps = float(state["step"])
+                state["square"].mul_(second).addcmul_(grad, grad, value=1 - second)
+                root = (state["square"] / (1 - second**steps)).sqrt_().add_(group["eps"])
+                state["mean"].lerp_(grad / root, 1 - first)
+                parameter.add_(state["mean"], alpha=-group["lr"] / (1 - first**steps))
+
+
+@torch.no_grad()
+def clip_adaptively(parameters: list[Tensor], gradients: list[Tensor], *, clip: float, eps: float = 1e-3) -> None:
+    """Scale each gradient in place to a norm of at most `clip` times its weights' norm, which counts at least `eps`."""
+    weights, sizes = torch._foreach_norm(parameters), torch._foreach_norm(gradients)
+    allowed = torch.stack(weights).clamp_(min=eps).mul_(clip)
+    scales = (allowed / torch.stack(sizes).clamp_(min=1e-30)).clamp_(max=1.0)
+    torch._foreach_mul_(gradients, list(scales.unbind()))

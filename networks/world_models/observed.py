@@ -1,0 +1,142 @@
+"""The parts of an observation as a model reads and predicts them: inputs, losses of outputs, and the way back."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor
+from torch.nn import functional
+
+from gymnast.networks.layers.images import Layout, is_image, leaves
+from gymnast.networks.world_models.symlog import symexp, symlog
+
+Obs = Any  # a tensor or a nested dict of them; `envs.step.Obs`, which networks do not import
+SMALLEST = 8
+"""Pixels of the shorter side from which a part with the axes of an image is read by convolutions."""
+
+
+class Part:
+    """One tensor of an observation [..., *shape] as numbers for a network, and from a network's outputs.
+
+    Images become planes [..., C, H, W], everything else vectors [..., K]: real numbers their symmetric logarithms,
+    bytes numbers in [0, 1], bits 0 or 1, choices one-hot vectors.
+
+    Raises:
+        ValueError: a space of another kind.
+    """
+
+    def __init__(self, path: tuple[str, ...], space: gym.Space[Any], *, device: torch.device) -> None:
+        if not isinstance(space, spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary):
+            raise ValueError(
+                f"a world model cannot read a {type(space).__name__} observation; "
+                "use Box, Discrete, MultiDiscrete, MultiBinary, or a Dict or Tuple of them"
+            )
+        self.path, self.space = path, space
+        self.shape: tuple[int, ...] = tuple(space.shape or ())
+        layout = Layout.of(space)
+        pictured = layout is not None and (len(layout.shape) > 2 or is_image(space))
+        self.layout = layout if layout and pictured and min(layout.planes[1:]) >= SMALLEST else None
+        self.kind = _kind(space)
+        self.dtype = torch.from_numpy(np.empty(0, space.dtype)).dtype if space.dtype != np.float64 else torch.float32
+        self.size = math.prod(self.shape)
+        """Numbers of the network's input and output."""
+        if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
+            sizes = np.asarray(space.n if isinstance(space, spaces.Discrete) else space.nvec).flatten()
+            self.sizes: list[int] = sizes.tolist()
+            self.first = torch.from_numpy(np.asarray(space.start).flatten().astype(np.int64)).to(device)
+            self.offset = torch.from_numpy((np.cumsum(sizes) - sizes).astype(np.int64)).to(device)
+            self.size = int(sizes.sum())
+        elif isinstance(space, spaces.Box):
+            self.low, self.high = (torch.from_numpy(np.float32(b)).to(device) for b in (space.low, space.high))
+
+    @property
+    def planes(self) -> tuple[int, int, int]:
+        """Channels, height and width of an image."""
+        assert self.layout is not None
+        return self.layout.planes
+
+    def of(self, obs: Obs) -> Tensor:
+        """This part of an observation."""
+        for key in self.path:
+            obs = obs[key]
+        assert isinstance(obs, Tensor)
+        return obs
+
+    def inputs(self, obs: Obs) -> Tensor:
+        """The part of observations [B, ...] as float32 [B, C, H, W] or [B, K]."""
+        part = self.of(obs)
+        if self.layout is not None:
+            planes = self.layout.to_planes(part).to(torch.float32, memory_format=torch.channels_last)
+            return planes.div_(255.0) if self.kind == "bytes" else planes
+        rows = part.reshape(len(part), -1)
+        if self.kind == "choices":
+            return functional.one_hot(rows - self.first + self.offset, self.size).sum(1).float()
+        if self.kind == "bytes":
+            return rows * (1 / 255)
+        return symlog(rows.float()) if self.kind == "real" else rows.float()
+
+    def loss(self, output: Tensor, inputs: Tensor) -> Tensor:
+        """Loss [B] of outputs for inputs of the same shape, summed over their numbers."""
+        if self.kind == "choices":
+            parts = zip(torch.split(output, self.sizes, 1), torch.split(inputs, self.sizes, 1), strict=True)
+            return torch.stack([functional.cross_entropy(a, b, reduction="none") for a, b in parts]).sum(0)
+        if self.kind == "bits":
+            loss = functional.binary_cross_entropy_with_logits(output, inputs, reduction="none")
+        else:
+            loss = functional.mse_loss(output.sigmoid() if self.kind == "bytes" else output, inputs, reduction="none")
+        return loss.flatten(1).sum(1)
+
+    def predicted(self, output: Tensor) -> Tensor:
+        """The most probable observations [B, *shape] of outputs, in the space's dtype and range."""
+        if self.kind == "choices":
+            chosen = torch.stack([part.argmax(1) for part in torch.split(output, self.sizes, 1)], 1) + self.first
+            return chosen.reshape(-1, *self.shape).to(self.dtype)
+        rows = output if self.layout is None else self._from_planes(output)
+        rows = rows.reshape(-1, *self.shape)
+        if self.kind == "bits":
+            return (rows > 0).to(self.dtype)
+        if self.kind == "bytes":
+            return (rows.sigmoid() * 255.0).round().to(self.dtype)
+        real = rows if self.layout is not None else symexp(rows)
+        return real.clamp(self.low, self.high).to(self.dtype)
+
+    def _from_planes(self, planes: Tensor) -> Tensor:
+        """[B, C, H, W] in the order of the space's axes."""
+        layout = self.layout
+        assert layout is not None
+        if not layout.is_last:
+            return planes
+        channels = layout.shape[-1]
+        frames = planes.view(len(planes), -1, channels, *planes.shape[2:])
+        return frames.movedim(2, -1)
+
+
+def parts_of(space: gym.Space[Any], *, device: torch.device) -> list[Part]:
+    """The parts of a space, a Dict's or Tuple's one after the other."""
+    return [Part(path, part, device=device) for path, part in leaves(space)]
+
+
+def joined(parts: list[Part], tensors: list[Tensor]) -> Obs:
+    """The observation of these parts."""
+    if not parts[0].path:
+        return tensors[0]
+    obs: dict[str, Obs] = {}
+    for part, tensor in zip(parts, tensors, strict=True):
+        inner = obs
+        for key in part.path[:-1]:
+            inner = inner.setdefault(key, {})
+        inner[part.path[-1]] = tensor
+    return obs
+
+
+def _kind(space: gym.Space[Any]) -> str:
+    if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
+        return "choices"
+    if isinstance(space, spaces.MultiBinary) or space.dtype == np.bool_:
+        return "bits"
+    return "bytes" if space.dtype == np.uint8 else "real"

@@ -1,0 +1,200 @@
+"""Recurrent state-space model with categorical latents and a block-diagonal GRU (Hafner et al. 2023, section 3.1)."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from gymnast.networks.fast.gated import Gates, draw_one_hot, suits
+from gymnast.networks.world_models.layers import BlockLinear, RMSNorm, hidden
+
+UNIMIX = 0.01
+"""Share of a uniform distribution in every categorical one, so that no probability is 0 and no KL infinite."""
+
+
+class State(NamedTuple):
+    """The model's state of B rows."""
+
+    deter: Tensor
+    """[..., D], the recurrent state."""
+    stoch: Tensor
+    """[..., S, C], a one-hot vector for each of the S latents."""
+
+    @property
+    def features(self) -> Tensor:
+        """[..., D + S * C], what every head reads."""
+        return torch.cat([self.deter, self.stoch.flatten(-2)], -1)
+
+
+class RSSM(nn.Module):
+    """h_t = f(h_{t-1}, z_{t-1}, a_{t-1}); prior p(z_t | h_t); posterior q(z_t | h_t, tokens of the observation)."""
+
+    def __init__(
+        self, tokens: int, actions: int, *, deter: int, hidden_units: int, stoch: int, classes: int, blocks: int
+    ) -> None:
+        super().__init__()
+        self.deter, self.stoch, self.classes, self.blocks = deter, stoch, classes, blocks
+        units = hidden_units
+        self.of_deter, self.of_stoch, self.of_action = (hidden((n, units)) for n in (deter, stoch * classes, actions))
+        self.mix_deter = BlockLinear(blocks, deter // blocks, deter // blocks)
+        self.mix_inputs = nn.Linear(3 * units, deter, bias=False)  # its blocks read all inputs
+        self.mix_norm = RMSNorm(deter)
+        self.gates = BlockLinear(blocks, deter // blocks, 3 * deter // blocks)
+        self.prior = nn.Sequential(hidden((deter, units, units)), nn.Linear(units, stoch * classes))
+        self.posterior_deter = nn.Linear(deter, units)
+        self.posterior_tokens = nn.Linear(tokens, units, bias=False)
+        self.posterior_norm = RMSNorm(units)
+        self.posterior = nn.Linear(units, stoch * classes)
+
+    @property
+    def features(self) -> int:
+        return self.deter + self.stoch * self.classes
+
+    def initial(self, rows: int, *, device: torch.device) -> State:
+        """The state before an episode: zeros."""
+        deter = torch.zeros((rows, self.deter), device=device)
+        return State(deter, torch.zeros((rows, self.stoch, self.classes), device=device))
+
+    def advance(self, state: State, action: Tensor) -> Tensor:
+        """The recurrent state [B, D] after actions [B, A]."""
+        return self._advance(state, self.of_action(action))
+
+    def _advance(self, state: State, of_action: Tensor) -> Tensor:
+        rows = len(of_action)
+        inputs = torch.cat([self.of_deter(state.deter), self.of_stoch(state.stoch.flatten(1)), of_action], -1)
+        blocked = state.deter.view(rows, self.blocks, -1).transpose(0, 1)  # [G, B, D / G]
+        mixed = self.mix_deter(blocked).transpose(0, 1).reshape(rows, -1) + self.mix_inputs(inputs)
+        mixed = self.mix_norm(mixed).view(rows, self.blocks, -1).transpose(0, 1)
+        return gated_step(self.gates(mixed).float(), state.deter)
+
+    def prior_probs(self, deter: Tensor) -> Tensor:
+        """Probabilities [..., S, C] of the latents before the observation."""
+        return self._mixed(self.prior(deter))
+
+    def posterior_probs(self, deter: Tensor, of_tokens: Tensor) -> Tensor:
+        """Probabilities [..., S, C] of the latents after it; `of_tokens` is `posterior_tokens` of the tokens."""
+        return self._mixed(self.posterior(self.posterior_norm(self.posterior_deter(deter) + of_tokens)))
+
+    def _mixed(self, logits: Tensor) -> Tensor:
+        """Probabilities [..., S, C] of logits [..., S * C], mixed with 1 % of a uniform distribution."""
+        return unimix(logits.float().view(*logits.shape[:-1], self.stoch, self.classes))
+
+    def observe(
+        self, tokens: Tensor, action: Tensor, start: Tensor, state: State, uniform: Tensor
+    ) -> tuple[State, Tensor, Tensor]:
+        """Watch T steps: states [B, T, ...], and log-probabilities of the posterior and the prior [B, T, S, C].
+
+        `tokens` [B, T, K]; `action` [B, T, A] are those before each observation; where an episode begins (`start` bool
+        [B, T]) the state and the action are zero. `uniform` [T, B, S] draws the latents.
+
+        Everything that does not depend on the recurrent state is computed for all steps at once.
+        """
+        keep = (~start).float().t().unsqueeze(-1)  # [T, B, 1]
+        # On a device only the device knows where episodes begin.
+        begins = start.any(0).tolist() if start.is_cpu else [True] * start.shape[1]
+        of_action = self.of_action(action.transpose(0, 1) * keep)
+        of_tokens = self.posterior_tokens(tokens).transpose(0, 1)
+        deters, stochs, posteriors = [], [], []
+        for step, begun in enumerate(begins):
+            if begun:
+                state = State(state.deter * keep[step], state.stoch * keep[step].unsqueeze(-1))
+            deter = self._advance(state, of_action[step])
+            posterior = self.posterior_probs(deter, of_tokens[step])
+            state = State(deter, straight_through(posterior, uniform[step]))
+            deters.append(deter)
+            stochs.append(state.stoch)
+            posteriors.append(posterior)
+        deter = torch.stack(deters, 1)
+        states = State(deter, torch.stack(stochs, 1))
+        return states, torch.stack(posteriors, 1).log(), self.prior_probs(deter).log()
+
+    def imagine_step(self, state: State, action: Tensor, uniform: Tensor | None, *, temperature: float = 1.0) -> State:
+        """One step without an observation: latents drawn from the prior by `uniform` [B, S].
+
+        `temperature` divides the logarithms of their probabilities; 0, or no `uniform`, takes the most probable ones.
+        """
+        deter = self.advance(state, action)
+        probs = self.prior_probs(deter)
+        if uniform is None or temperature == 0.0:
+            return State(deter, one_hot_argmax(probs))
+        if temperature != 1.0:
+            probs = (probs.log() / temperature).softmax(-1)
+        return State(deter, draw(probs, uniform))
+
+
+def gated_step(gates: Tensor, state: Tensor) -> Tensor:
+    """The next recurrent state [B, D] from gates [G, B, 3 * D / G]: reset, candidate and update of each block."""
+    if suits(gates, state):
+        out: Tensor = Gates.apply(gates, state)  # type: ignore[no-untyped-call]
+        return out
+    reset, candidate, update = gates.transpose(0, 1).chunk(3, -1)  # each [B, G, D / G]
+    candidate = torch.tanh(reset.sigmoid() * candidate)
+    # The -1 lets the recurrent state mostly stay at first.
+    return torch.lerp(state.view_as(candidate), candidate, (update - 1.0).sigmoid()).reshape(state.shape)
+
+
+def unimix(logits: Tensor, share: float = UNIMIX) -> Tensor:
+    """Probabilities [..., C] of logits, mixed with a share of the uniform distribution."""
+    return torch.add(share / logits.shape[-1], logits.softmax(-1), alpha=1.0 - share)
+
+
+def draw(probs: Tensor, uniform: Tensor) -> Tensor:
+    """One-hot draws [..., C] of probabilities: the first class whose running sum exceeds the uniform number [...]."""
+    if suits(probs, uniform):
+        out = torch.empty_like(probs, memory_format=torch.contiguous_format)
+        parts = (probs.detach().reshape(-1, probs.shape[-1]), uniform.reshape(-1), out.view(-1, probs.shape[-1]))
+        draw_one_hot(*(part.contiguous().numpy() for part in parts))
+        return out
+    below = (probs.detach().cumsum(-1)[..., :-1] <= uniform.unsqueeze(-1)).sum(-1, keepdim=True)
+    return torch.zeros_like(probs).scatter_(-1, below, 1.0)
+
+
+def straight_through(probs: Tensor, uniform: Tensor) -> Tensor:
+    """One-hot draws [..., C] that have the gradient of their probabilities (Bengio et al. 2013)."""
+    drawn: Tensor = _StraightThrough.apply(probs, draw(probs, uniform))  # type: ignore[no-untyped-call]
+    return drawn
+
+
+class _StraightThrough(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, probs: Tensor, drawn: Tensor) -> Tensor:
+        return drawn
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> tuple[Tensor, None]:
+        return grads[0], None
+
+
+def one_hot_argmax(scores: Tensor) -> Tensor:
+    """A one-hot vector [..., C] for the largest score."""
+    return torch.zeros_like(scores).scatter_(-1, scores.argmax(-1, keepdim=True), 1.0)
+
+
+def kl(left: Tensor, right: Tensor) -> Tensor:
+    """KL divergence [...] in nats, summed over the latents, of log-probabilities [..., S, C] from others."""
+    return (left.exp() * (left - right)).sum((-2, -1))
+
+
+def balanced_kl(posterior: Tensor, prior: Tensor, *, free_nats: float) -> tuple[Tensor, Tensor]:
+    """Losses [...] of the dynamics, which teaches the prior, and of the representation, which teaches the posterior.
+
+    Below `free_nats` both have no gradient (equation 5).
+    """
+    dynamics = kl(posterior.detach(), prior).clamp(min=free_nats)
+    representation = kl(posterior, prior.detach()).clamp(min=free_nats)
+    return dynamics, representation
+
+
+def barlow(one: Tensor, other: Tensor, *, off_diagonal: float) -> Tensor:
+    """Redundancy reduction [] of paired vectors [B, K]: their correlation matrix is pulled to the identity.
+
+    Zbontar et al. 2021, equation 1; `off_diagonal` weighs the entries beside the diagonal.
+    """
+    one, other = (functional.batch_norm(part, None, None, training=True) for part in (one, other))
+    correlation = one.t() @ other / len(one)
+    diagonal = correlation.diagonal()
+    beside = correlation.square().sum() - diagonal.square().sum()
+    return (1.0 - diagonal).square().sum() + off_diagonal * beside
