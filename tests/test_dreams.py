@@ -116,6 +116,14 @@ def test_the_report_and_evaluations_inside_and_outside(runs: Path, capsys: pytes
     assert (outside["env"], outside["mean_return"]) == ("gymnast/CartPole-v1", returns[1])
     assert (within["env"], within["mean_return"]) == (dream, returns[0])
     assert evaluated("--env", "CartPole-v1")["env"] == "CartPole-v1"
+    for words_, reason in (
+        (["--env", dream], "is code from outside gymnast; pass --trust to run it"),
+        (["--env", "gymnast/Chain-v0"], "gymnast/Chain-v0 has observations Discrete(5), but the agent was trained with"),
+        (["--env", dream, "--trust", "--video", "x.mp4"], "has no frames to film; gymnast dream RUN --video films"),
+    ):
+        assert main(["evaluate", str(path), *words_]) == 2
+        assert reason in (error := capsys.readouterr().err)
+        assert error.count("\n") == 1
 
 
 def test_the_checkpoint_names_the_real_environment(runs: Path) -> None:
