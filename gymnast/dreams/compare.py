@@ -111,7 +111,8 @@ def _result(parts: _Parts, env: Env, told: Told) -> DreamResult:
     options = parts.options
     told(f"playing {options.episodes} real episodes")
     with torch.random.fork_rng(devices=[]), torch.no_grad(), environment.limited(env):
-        stream = play(parts.actor(env), env, episodes=options.episodes, seed=options.seed)
+        least = options.context + options.horizon  # one prediction of each row at least
+        stream = play(parts.actor(env), env, episodes=options.episodes, seed=options.seed, least=least)
     errors = measure(
         parts.model,
         stream,

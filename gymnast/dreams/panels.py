@@ -132,7 +132,7 @@ def _page(
     canvas.draw()
     whole = np.asarray(canvas.buffer_rgba())[:, :, :3].copy()
     boxes = [axes.get_window_extent() for axes in every]
-    places = [(HEIGHT - round(box.y1) + 1, HEIGHT - round(box.y0) - 1, round(box.x1) - 1) for box in boxes]
+    places = [(HEIGHT - round(box.y1) + 1, HEIGHT - round(box.y0) - 1, round(box.x1)) for box in boxes]
     return whole, places, [round(float(every[0].transData.transform((step, 0.0))[0])) for step in page]
 
 

@@ -44,7 +44,7 @@ def starts_of(stream: Stream, *, context: int, most: int, generator: torch.Gener
     """
     times, rows = stream.active[context - 1 :].nonzero().unbind(1)
     if not len(times):
-        raise RunError(f"context {context}: only {len(stream)} steps in a row were recorded; play more episodes")
+        raise RunError(f"context {context}: only {len(stream)} steps in a row fit into memory")
     chosen = torch.randperm(len(times), generator=generator)[:most]
     return times[chosen] + context - 1, rows[chosen]
 

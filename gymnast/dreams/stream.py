@@ -69,17 +69,19 @@ class Stream:
         return seen, self.action[(times - 1).clamp(min=0), rows], self.start[times, rows]
 
 
-def play(actor: Actor, env: Env, *, episodes: int, seed: int, each: Callable[[], None] = lambda: None) -> Stream:
-    """Play until so many episodes have ended; `each` is called before the first step and after each one."""
+def play(
+    actor: Actor, env: Env, *, episodes: int, seed: int, least: int = 0, each: Callable[[], None] = lambda: None
+) -> Stream:
+    """Play until so many episodes have ended, and `least` steps were taken; `each` is called before and after steps."""
     env.reset(episode_seeds=episode_seeds(seed, episodes) if env.seeds_episodes else None)
     kept: list[Obs] = []
     columns: list[list[Tensor]] = []
     finals: list[Obs] = []
     places: list[Tensor] = []
-    over = stored = count = 0
+    stored = count = 0
     obs, start, mask = env.obs, env.start, env.action_mask
     each()
-    while over < episodes and stored < MEMORY:
+    while (count < episodes or len(kept) < least) and stored < MEMORY:
         action = actor.act(obs, start, mask).action
         step = env.step(action)
         each()
@@ -91,7 +93,7 @@ def play(actor: Actor, env: Env, *, episodes: int, seed: int, each: Callable[[],
         place[rows] = torch.arange(count, count + len(rows))
         places.append(place)
         finals.append(map_obs(lambda part, rows=rows: part.cpu()[rows], step.next_obs))  # type: ignore[misc]
-        over, count, stored = over + len(rows), count + len(rows), stored + _bytes(kept[-1])
+        count, stored = count + len(rows), stored + _bytes(kept[-1])
         obs, start, mask = step.obs, step.start, step.action_mask
     left = (places[-1] < 0).nonzero().flatten()
     places[-1][left] = torch.arange(count, count + len(left))
