@@ -249,6 +249,7 @@ def test_every_evaluate_option_arrives(field: str, monkeypatch: pytest.MonkeyPat
     changes: dict[str, tuple[list[str], Any]] = {
         "path": (["runs/b"], "runs/b"),
         "member": (["3"], 3),
+        "env": (["dream:runs/m"], "dream:runs/m"),
         "episodes": (["5"], 5),
         "num_envs": (["2"], 2),
         "seed": (["9"], 9),
