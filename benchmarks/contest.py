@@ -1,8 +1,8 @@
 """Our agents and their peers in turns, each in its own process: the common part of the speed comparisons.
 
 A contender is timed from a `Timed` to its `result`: env steps and updates per second, and processor milliseconds of a
-step. Further keys of a result: "ms", a dict of where a step's time went, and numbers by name, whose medians are
-printed.
+step. Further keys of a result: "ms", a dict of where a step's time went, "versions", a text, and numbers by name, whose
+medians are printed.
 """
 
 from __future__ import annotations
@@ -116,7 +116,8 @@ def table(title: str, rounds: dict[str, list[Result]]) -> Medians:
     print(f"\n{title}; medians (lowest, highest round)")
     medians = {}
     for name, results in rounds.items():
-        middle = {key: statistics.median(r[key] for r in results) for key in results[0] if key != "ms"}
+        numbers = [key for key in results[0] if key not in ("ms", "versions")]
+        middle = {key: statistics.median(result[key] for result in results) for key in numbers}
         rates = [result["steps_per_second"] for result in results]
         others = [f", {key} {middle[key]:.1f}" for key in list(middle)[3:]]
         print(
@@ -128,6 +129,8 @@ def table(title: str, rounds: dict[str, list[Result]]) -> Medians:
         if "ms" in results[0]:
             spent = {key: statistics.median(result["ms"][key] for result in results) for key in results[0]["ms"]}
             print(f"  {name}, ms/step: " + ", ".join(f"{key} {value:.3g}" for key, value in spent.items()))
+        if "versions" in results[0]:
+            print(f"  {name}: {results[0]['versions']}")
     return medians
 
 

@@ -30,6 +30,10 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
         "--sizes 1m --envs 2 --rounds 1 --steps 3",
         ("dreamer 1m, vector, 2 rows: ", " imagined steps/s, weights "),
     ),
+    "dreamer": (
+        "--only gymnast --sizes 1m --obs state --precisions f32 --threads 1 --rounds 1 --steps 32",
+        ("1m, state, f32, 1 torch threads, 1 environments; medians", ", parameters 637768.0", "gymnast: torch "),
+    ),
     "dyna": ("--seeds 1 --episodes 3 --steps 0.02", ("  dyna-q, 50  ", "shortcut maze: sum of rewards")),
     "encoders": (
         "--seeds 1 --agents ppo --steps 1024 --pretraining 500 --jobs 1",

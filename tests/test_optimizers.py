@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from gymnast.agents.optim import optimizers
+from gymnast.agents.optim.laprop import LaProp, clip_adaptively
 from gymnast.agents.optim.radam import RAdam
 from gymnast.networks.fast.flat import FlatParameters
 
@@ -183,6 +184,39 @@ def test_radam_takes_the_steps_of_torchs(on_device: bool) -> None:
             parameter.grad = grad.clone()
             optimizer.step()
         torch.testing.assert_close(*parameters, rtol=1e-5, atol=1e-6)
+
+
+def test_laprop_normalises_before_it_averages() -> None:
+    """Ziyin et al. 2020, algorithm 1, one number at a time."""
+    parameter, draws = flat([1.0, -2.0]), torch.Generator().manual_seed(1)
+    optimizer = LaProp([parameter], lr=0.1, betas=(0.8, 0.9), eps=1e-6)
+    by_hand, mean, square = [1.0, -2.0], [0.0, 0.0], [0.0, 0.0]
+    for step in range(1, 8):
+        grad = torch.randn(2, generator=draws)
+        parameter.grad.copy_(grad)
+        optimizer.step()
+        for i, g in enumerate(grad.tolist()):
+            square[i] = 0.9 * square[i] + 0.1 * g * g
+            mean[i] = 0.8 * mean[i] + 0.2 * g / (math.sqrt(square[i] / (1 - 0.9**step)) + 1e-6)
+            by_hand[i] -= 0.1 * mean[i] / (1 - 0.8**step)
+        assert parameter.tolist() == pytest.approx(by_hand, rel=1e-5)
+
+
+def test_adaptive_clipping_bounds_each_gradient_by_its_weights() -> None:
+    """Brock et al. 2021, equation 3, for whole tensors."""
+    draws = torch.Generator().manual_seed(2)
+    weights = [torch.randn(size, generator=draws) for size in (4, 7)] + [torch.zeros(3)]
+    gradients = [
+        scale * torch.randn(len(w), generator=draws) for scale, w in zip((9.0, 0.01, 2.0), weights, strict=True)
+    ]
+    expected = []
+    for weight, gradient in zip(weights, gradients, strict=True):
+        allowed = 0.3 * max(weight.norm().item(), 1e-3)
+        expected.append(gradient * min(1.0, allowed / gradient.norm().item()))
+    clip_adaptively(weights, gradients, clip=0.3)
+    for found, wanted in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(found, wanted)
+    assert torch.equal(gradients[1], expected[1])  # a small one is left as it is
 
 
 def test_a_run_that_compiles_nothing_does_not_import_dynamo(tmp_path: Path) -> None:

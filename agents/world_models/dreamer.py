@@ -178,9 +178,9 @@ class Dreamer(Predicts):
     def dream_start(self, num: int, generator: torch.Generator) -> tuple[Tensor, Obs]:
         """Packed states [N, D + S] and observations of `num` new episodes, drawn from the prior of a first step."""
         self._check_decoder()
-        action = torch.zeros((num, self.model.actions.size), device=self.device)
-        state = self.model.rssm.initial(num, device=self.device)
-        state = self.model.rssm.imagine_step(state, action, self._uniform(num, generator))
+        rssm = self.model.rssm
+        given = rssm.given(torch.zeros((num, self.model.actions.size), device=self.device))
+        state = rssm.imagine_step(rssm.initial(num, device=self.device), given, self._uniform(num, generator))
         return pack(state), self.model.decoded(state)
 
     @torch.no_grad()
@@ -191,7 +191,8 @@ class Dreamer(Predicts):
         self._check_decoder()
         model, rows = self.model, len(state)
         before, uniform = self.unpacked(state), self._uniform(rows, generator)
-        after = model.rssm.imagine_step(before, model.actions(action), uniform, temperature=temperature)
+        given = model.rssm.given(model.actions(action))
+        after = model.rssm.imagine_step(before, given, uniform, temperature=temperature)
         features = after.features
         ends = 1.0 - model.continues(features)
         drawn = torch.rand(rows, generator=generator, device=self.device)

@@ -7,6 +7,7 @@ and "section" are those of Hafner et al. 2023, "Mastering diverse domains throug
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -145,7 +146,7 @@ class DreamerModel(nn.Module):
         """
         keep = (~start).float().unsqueeze(1)  # [N, 1]
         before = State(state.deter * keep, state.stoch * keep.unsqueeze(2))
-        deter = self.rssm.advance(before, self.actions(action) * keep)
+        deter = self.rssm.advance(before, self.rssm.given(self.actions(action) * keep))
         tokens = self.rssm.posterior_tokens(self.encoder(self.inputs(obs)))
         probs = self.rssm.posterior_probs(deter, tokens)
         return State(deter, one_hot_argmax(probs) if uniform is None else draw(probs, uniform))
@@ -171,18 +172,27 @@ class DreamerModel(nn.Module):
         """
         horizon, rows = self.config.horizon, len(state.deter)
         uniform = torch.rand((horizon, rows, LATENTS), generator=generator, device=generator.device)
+        given = self._given_by_raw()
         features, outputs, actions = [state.features], [], []
         for step in range(horizon):
             with torch.enable_grad():
                 output = self._policy(features[-1])
             raw = self.distribution.sample(output.detach(), generator)
-            state = self.rssm.imagine_step(state, self.actions(self.distribution.to_env(raw)), uniform[step])
+            state = self.rssm.imagine_step(state, given(raw), uniform[step])
             outputs.append(output)
             actions.append(raw)
             features.append(state.features)
         with torch.enable_grad():
             policy = torch.stack(outputs)
         return Imagined(torch.stack(features), policy, torch.stack(actions))
+
+    def _given_by_raw(self) -> Callable[[Tensor], Tensor]:
+        """What raw actions [M, ...] give to the next state [M, D]; of one choice that is a table, made once."""
+        rssm, choices = self.rssm, self._choices
+        if self.distribution.shape == () and choices:
+            table = rssm.given(torch.eye(choices[0], device=self.low.device))
+            return lambda raw: table[raw]
+        return lambda raw: rssm.given(self.actions(self.distribution.to_env(raw)))
 
     def decoded(self, state: State) -> Obs:
         """The most probable observations [N, ...] in states, as the environment would return them."""
@@ -193,11 +203,11 @@ class DreamerModel(nn.Module):
 
     def rewards(self, features: Tensor) -> Tensor:
         """Expected rewards [...] on arrival in states [..., F]."""
-        return self.two_hot.mean(self.reward(features))
+        return self.two_hot.mean(self.reward(features).float().log_softmax(-1))
 
     def continues(self, features: Tensor) -> Tensor:
         """Probabilities [...] that states [..., F] are not terminal."""
-        return self.ending(features).squeeze(-1).neg().sigmoid()  # type: ignore[no-any-return]
+        return self.ending(features).squeeze(-1).float().neg().sigmoid()  # type: ignore[no-any-return]
 
     # Learn.
 
@@ -231,7 +241,7 @@ class DreamerModel(nn.Module):
             name, outputs = "reconstruction_loss", self.decoder(flat)
             parts = zip(self.parts, outputs, batch.inputs, strict=True)
             content = torch.stack([part.loss(output.float(), given).mean() for part, output, given in parts]).sum()
-        reward = self.two_hot.loss(self.reward(features).float(), batch.reward).mean()
+        reward = self.two_hot.loss(self.reward(features).float().log_softmax(-1), batch.reward).mean()
         ending = self.ending(features).squeeze(-1).float()
         ending = functional.binary_cross_entropy_with_logits(ending, batch.terminated)
         dynamics, representation = balanced_kl(posterior, prior, free_nats=config.free_nats)
@@ -250,19 +260,19 @@ class DreamerModel(nn.Module):
         `terminated` [M] tells which of the first states are terminal: nothing follows them.
         """
         config, features = self.config, imagined.features
-        value_logits = self.value(features).float()  # [H + 1, M, K]
+        value_log_probs = self.value(features).float().log_softmax(-1)  # [H + 1, M, K]
         with torch.no_grad():
-            reward = self.rewards(features[1:]).float()  # [H, M]
-            discount = config.gamma * self.continues(features[1:]).float()
-            value = self.two_hot.mean(value_logits)
-            slow = self.two_hot.mean(self.slow_value(features[:-1]).float())
+            reward = self.rewards(features[1:])  # [H, M]
+            discount = config.gamma * self.continues(features[1:])
+            value = self.two_hot.mean(value_log_probs)
+            slow = self._slow(features[:-1])
             no_boundary = torch.zeros_like(reward, dtype=torch.bool)
             returns = lambda_returns(reward, discount, value[1:], no_boundary, config.return_lambda)
             alive = torch.cat([(1.0 - terminated).unsqueeze(0), discount[:-1]]).cumprod(0)  # [H, M]
             advantage = (returns - value[:-1]) / self._scale(returns)
         log_prob, entropy = self.distribution.log_prob_entropy(imagined.policy.float(), imagined.action)
         policy_loss = -(alive * (log_prob * advantage + config.entropy_coef * entropy)).mean()
-        value_loss = (alive * self._value_loss(value_logits[:-1], returns, slow)).mean()
+        value_loss = (alive * self._value_loss(value_log_probs[:-1], returns, slow)).mean()
         metrics = {
             "policy_loss": policy_loss.detach(),
             "value_loss": value_loss.detach(),
@@ -278,18 +288,22 @@ class DreamerModel(nn.Module):
         Its gradient reaches the world model too. From an episode's last step to the next one's first nothing counts.
         """
         config = self.config
-        logits = self.value(features).float()[:, :-1]  # [B, T - 1, K]
+        log_probs = self.value(features[:, :-1]).float().log_softmax(-1)  # [B, T - 1, K]
         with torch.no_grad():
-            slow = self.two_hot.mean(self.slow_value(features[:, :-1]).float())
+            slow = self._slow(features[:, :-1])
             discount = config.gamma * (1.0 - batch.terminated[:, 1:])
             reward, bootstrap, boundary = batch.reward[:, 1:].t(), imagined_return[:, 1:].t(), batch.last[:, 1:].t() > 0
             returns = lambda_returns(reward, discount.t(), bootstrap, boundary, config.return_lambda).t()
-        loss = self._value_loss(logits, returns, slow) * (1.0 - batch.last[:, :-1])
+        loss = self._value_loss(log_probs, returns, slow) * (1.0 - batch.last[:, :-1])
         return loss.mean()
 
-    def _value_loss(self, logits: Tensor, returns: Tensor, slow: Tensor) -> Tensor:
+    def _slow(self, features: Tensor) -> Tensor:
+        """Values [...] of the slow network."""
+        return self.two_hot.mean(self.slow_value(features).float().log_softmax(-1))
+
+    def _value_loss(self, log_probs: Tensor, returns: Tensor, slow: Tensor) -> Tensor:
         """Cross-entropy [...] to returns, and to the slow network's values, which steady it (section 3.3)."""
-        return self.two_hot.loss(logits, returns, slow)
+        return self.two_hot.loss(log_probs, returns) + self.two_hot.loss(log_probs, slow)
 
     def _scale(self, returns: Tensor) -> Tensor:
         """The range [] of returns between their 5th and 95th percentile, averaged over updates; at least 1 (eq. 7)."""

@@ -45,6 +45,17 @@ CARTPOLE: dict[str, dict[str, Any]] = {
         "eval_envs": 50,
         "stop_return": 495.0,
     },
+    "dreamer": {
+        "size": "1m",
+        "num_envs": 4,
+        "batch_size": 8,
+        "sequence_length": 32,
+        "learning_rate": 4e-4,
+        "warmup": 100,
+        "steps": 60_000,
+        "eval_every": 5_000,
+        "eval_envs": 50,
+    },
 }
 CLASSIC: dict[str, dict[str, Any]] = {
     "dqn": {

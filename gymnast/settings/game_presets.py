@@ -30,6 +30,14 @@ MINATAR: dict[str, dict[str, Any]] = {
         "entropy_coef": 0.01,
         "steps": 20_000_000,
     },
+    "dreamer": {
+        "size": "1m",
+        "num_envs": 4,
+        "learning_rate": 2e-4,
+        "train_ratio": 16,
+        "steps": 500_000,
+        "eval_every": 50_000,
+    },
     "dqn": {
         "network": "minatar-cnn",
         "learning_rate": 2.5e-4,
@@ -48,7 +56,15 @@ MINATAR: dict[str, dict[str, Any]] = {
     "iqn": {"quantiles": 16},
 }
 
+# Hafner et al. 2023, appendix: frames of 64x64 in colour, without a stack, true rewards.
+DREAMER_ATARI: dict[str, Any] = {
+    "size": "50m",
+    "replay_size": 400_000,
+    "frame_stack": 1,
+    "env_options": '{"screen": 64, "grayscale": false}',
+}
 ATARI: dict[str, dict[str, Any]] = {
+    "dreamer": DREAMER_ATARI | {"train_ratio": 32},
     # Mnih et al. 2015, extended data table 1.
     "ppo": {  # Schulman et al. 2017, table 5; 10 million env steps, over which it decays
         "network": "nature-cnn",
@@ -174,6 +190,7 @@ ATARI: dict[str, dict[str, Any]] = {
 }
 
 ATARI100K: dict[str, dict[str, Any]] = {
+    "dreamer": DREAMER_ATARI | {"train_ratio": 256, "replay_size": 110_000},
     # van Hasselt et al. 2019, appendix: the settings that differ from Rainbow's.
     "dqn": {
         "network": "efficient-cnn",

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gymnast.networks.fast.gated import EPS, NormedSiLU, suits
-
+EPS = 1e-4
+"""Of the root-mean-square normalisations."""
 TRUNCATED_STD = 0.87962566103423978
 """Standard deviation of a normal variable that is cut off at two of its own."""
 
@@ -24,11 +24,7 @@ class RMSNorm(nn.Module):
         self.scale = nn.Parameter(torch.ones(features))
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x.float()
-        if suits(x, self.scale):
-            out: Tensor = NormedSiLU.apply(x, self.scale)  # type: ignore[no-untyped-call]
-            return out
-        return functional.silu(functional.rms_norm(x, self.scale.shape, self.scale, EPS))
+        return functional.silu(functional.rms_norm(x.float(), self.scale.shape, self.scale, EPS))
 
 
 class BlockLinear(nn.Module):

@@ -34,13 +34,13 @@ class TwoHot(nn.Module):
         half = symexp(torch.linspace(-LARGEST, 0.0, bins // 2 + 1, dtype=torch.float64))
         self.register_buffer("bins", torch.cat([half, -half[:-1].flip(0)]).float(), persistent=False)  # [K]
 
-    def mean(self, logits: Tensor) -> Tensor:
-        """The expected number [...] of logits [..., K].
+    def mean(self, log_probs: Tensor) -> Tensor:
+        """The expected number [...] of log-probabilities [..., K].
 
         Bins of opposite sign are counted against each other first: equal probabilities then give exactly 0, in spite of
         bins of 4.8e8.
         """
-        probs, half = logits.softmax(-1), self.bins.numel() // 2
+        probs, half = log_probs.exp(), self.bins.numel() // 2
         return (probs[..., half + 1 :] - probs[..., :half].flip(-1)) @ self.bins[half + 1 :]
 
     def encode(self, value: Tensor) -> Tensor:
@@ -50,17 +50,14 @@ class TwoHot(nn.Module):
         hot.scatter_(-1, below.unsqueeze(-1), (1.0 - weight).unsqueeze(-1))
         return hot.scatter_add_(-1, (below + 1).unsqueeze(-1), weight.unsqueeze(-1))
 
-    def loss(self, logits: Tensor, *values: Tensor) -> Tensor:
-        """The sum of the cross-entropies [...] of logits [..., K] to the two-hot weights of numbers [...].
+    def loss(self, log_probs: Tensor, value: Tensor) -> Tensor:
+        """Cross-entropy [...] of log-probabilities [..., K] to the two-hot weights of numbers [...].
 
-        Only two terms of each are not 0.
+        Only two terms of it are not 0.
         """
-        loss = len(values) * logits.logsumexp(-1)
-        for value in values:
-            below, weight = self._between(value)
-            pair = logits.gather(-1, torch.stack([below, below + 1], -1))  # [..., 2]
-            loss = loss - torch.lerp(pair[..., 0], pair[..., 1], weight)
-        return loss
+        below, weight = self._between(value)
+        pair = log_probs.gather(-1, torch.stack([below, below + 1], -1))  # [..., 2]
+        return -torch.lerp(pair[..., 0], pair[..., 1], weight)
 
     def _between(self, value: Tensor) -> tuple[Tensor, Tensor]:
         """Index [...] of the bin below each number, and the weight [...] of the one above."""
