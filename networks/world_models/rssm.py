@@ -41,9 +41,7 @@ class RSSM(nn.Module):
         self.of_deter, self.of_stoch, self.of_action = (hidden((n, units)) for n in (deter, stoch * classes, actions))
         self.mix_deter = BlockLinear(blocks, deter // blocks, deter // blocks)
         # Each block reads all inputs: three layers, so that what only depends on the action is computed beforehand.
-        self.mix_of_deter, self.mix_of_stoch, self.mix_of_action = (
-            nn.Linear(units, deter, bias=False) for _ in range(3)
-        )
+        self.mix_of_deter, self.mix_of_stoch, self.mix_of_action = (nn.Linear(units, deter, bias=False) for _ in range(3))
         self.mix_norm = RMSNorm(deter)
         self.gates = BlockLinear(blocks, deter // blocks, 3 * deter // blocks)
         self.prior = nn.Sequential(hidden((deter, units, units)), nn.Linear(units, stoch * classes))
