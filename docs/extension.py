@@ -30,6 +30,7 @@ from gymnast.networks.backbones.table import BACKBONES, backbone_class
 from gymnast.networks.build import NETWORKS
 from gymnast.reports.report import ReportOptions
 from gymnast.settings import agents, options
+from gymnast.settings.dream_options import DreamOptions
 from gymnast.settings.explain_options import ExplainOptions
 from gymnast.settings.fit_options import FitOptions
 from gymnast.settings.flags import Flag, flags_of
@@ -55,6 +56,7 @@ COMMANDS: dict[str, tuple[type[Any], ...]] = {
     "sample": (SampleOptions,),
     "probe": (ProbeOptions,),
     "explain": (ExplainOptions,),
+    "dream": (DreamOptions,),
     "hopfield": (HopfieldOptions,),
     "resume": (options.ResumeOptions,),
     "evaluate": (options.EvaluateOptions,),

@@ -15,6 +15,9 @@ from gymnasium.envs.registration import EnvSpec
 
 from gymnast.envs import registration
 from gymnast.envs.atari.names import atari_id, is_atari
+from gymnast.envs.dreams.adapter import DreamEnv
+from gymnast.envs.dreams.names import is_dream
+from gymnast.envs.dreams.vector import DreamVectorEnv
 from gymnast.envs.env import Env
 from gymnast.envs.native.adapter import NativeEnv
 from gymnast.envs.native.vector import NativeVectorEnv
@@ -149,6 +152,11 @@ def _adapted(env: gym.vector.VectorEnv[Any, Any, Any], wanted: _Wanted, *, check
         raise ValueError(
             "num_envs, options, wrappers, max_episode_steps, render and vectorization cannot be set for a VectorEnv"
         )
+    if isinstance(env, DreamVectorEnv):
+        if wanted.device.type != env.device.type:
+            raise ValueError(f"device {wanted.device} contradicts {env.id}, whose model is on {env.device}")
+        env.check_actions |= check_actions
+        return DreamEnv(env, seed=wanted.seed)
     return VectorAdapter(env, id=_vector_name(env), seed=wanted.seed, device=wanted.device)
 
 
@@ -229,7 +237,7 @@ def native_id(
 def native_version(id: str) -> str | None:
     """The id of an environment's device-native version, which may be its own; None if it has none."""
     registration.register()
-    spec = None if _is_atari(id) else single.resolve(id)
+    spec = None if _is_atari(id) or is_dream(id) else single.resolve(id)
     if not isinstance(spec, EnvSpec):
         return None
     return spec.id if isinstance(spec.vector_entry_point, NativeEntry) else registration.NATIVE_OF.get(spec.id)
@@ -238,6 +246,8 @@ def native_version(id: str) -> str | None:
 def full_id(id: str) -> str:
     """The id of the environment that `make` builds: `Pong` is `ALE/Pong-v5`; ValueError if it does not exist."""
     registration.register()
+    if is_dream(id):
+        return id
     return atari_id(id) if _is_atari(id) else single.name_of(single.resolve(id))
 
 

@@ -23,12 +23,14 @@ if TYPE_CHECKING:
     from gymnast.settings import presets
     from gymnast.settings.options import TrainOptions
     from gymnast.storage.rebuild import load, save
+    from gymnast.storage.world_model import dream
     from gymnast.training.train import train
 
-__all__ = ["TrainOptions", "__version__", "evaluate", "load", "presets", "resume", "save", "train"]
+__all__ = ["TrainOptions", "__version__", "dream", "evaluate", "load", "presets", "resume", "save", "train"]
 
 _HOMES = {
     "TrainOptions": "settings.options",
+    "dream": "storage.world_model",
     "evaluate": "evaluation.play",
     "load": "storage.rebuild",
     "resume": "populations.train",

@@ -26,6 +26,10 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "cliff": ("--seeds 1 --episodes 20", ("q-learning   while exploring", "greedy [-13.0]", "greedy: -15")),
     "dqn": ("--periods 10 --rounds 1 --steps 20", ("one update per 10 env steps", "gymnast's us/step: act")),
+    "dream_env": (
+        "--sizes 1m --envs 2 --rounds 1 --steps 3",
+        ("dreamer 1m, vector, 2 rows: ", " imagined steps/s, weights "),
+    ),
     "dreamer": (
         "--only gymnast --sizes 1m --obs state --precisions f32 --threads 1 --rounds 1 --steps 32",
         ("1m, state, f32, 1 torch threads, 1 environments; medians", ", parameters 637768.0", "gymnast: torch "),

@@ -249,6 +249,7 @@ def test_every_evaluate_option_arrives(field: str, monkeypatch: pytest.MonkeyPat
     changes: dict[str, tuple[list[str], Any]] = {
         "path": (["runs/b"], "runs/b"),
         "member": (["3"], 3),
+        "env": (["dream:runs/m"], "dream:runs/m"),
         "episodes": (["5"], 5),
         "num_envs": (["2"], 2),
         "seed": (["9"], 9),
@@ -566,8 +567,8 @@ def test_python_m_gymnast() -> None:
     failed = gymnast("lst")
     assert (failed.returncode, failed.stdout) == (2, "")
     assert failed.stderr == (
-        "gymnast: unknown command 'lst'; choose from train, fit, pretrain, sample, probe, explain, hopfield, resume, "
-        "evaluate, record, benchmark, ablate, report, list, check-env; did you mean list?\n"
+        "gymnast: unknown command 'lst'; choose from train, fit, pretrain, sample, probe, explain, dream, hopfield, "
+        "resume, evaluate, record, benchmark, ablate, report, list, check-env; did you mean list?\n"
     )
 
 

@@ -22,7 +22,7 @@ ALLOWED = {
 FLOORS = (
     {"cli"},
     {"explain"},
-    {"fitting", "populations", "suites"},
+    {"dreams", "fitting", "populations", "suites"},
     {"training"},
     {"evaluation", "reports"},
     {"storage"},

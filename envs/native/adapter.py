@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gymnast.envs.env import Env
 from gymnast.envs.native.vector import NativeVectorEnv
-from gymnast.envs.native.world import World
+from gymnast.envs.native.world import Moved, World
 from gymnast.envs.rows import tensors
 from gymnast.envs.step import Obs, Step, TransitionTable
 
@@ -62,23 +62,7 @@ class NativeEnv(Env):
         return numbers
 
     def step(self, action: Tensor) -> Step:
-        moved = self.env.move(action)
-        ended = moved.terminated | moved.truncated
-        num_ended = int(ended.sum()) if self._on_host else None
-        step = Step(
-            obs=moved.obs,
-            start=ended,
-            next_obs=moved.next_obs,
-            reward=moved.reward,
-            terminated=moved.terminated,
-            truncated=moved.truncated,
-            num_active=self.num_envs,
-            num_ended=num_ended,
-            action_mask=moved.action_mask,
-            next_action_mask=moved.next_action_mask,
-            episode_return=None if num_ended == 0 else moved.total,
-            episode_length=None if num_ended == 0 else moved.length,
-        )
+        step = as_step(self.env.move(action), self.num_envs, on_host=self._on_host)
         self.obs, self.start, self.action_mask = step.obs, step.start, step.action_mask
         return step
 
@@ -111,6 +95,26 @@ class NativeEnv(Env):
 
     def render(self, row: int = 0) -> np.ndarray:
         return super().render(row) if self.env.render_mode is None else self.env.picture(row, final=True)
+
+
+def as_step(moved: Moved, num_envs: int, *, on_host: bool) -> Step:
+    """What all rows moved, as a step; `on_host` counts the ended episodes."""
+    ended = moved.terminated | moved.truncated
+    num_ended = int(ended.sum()) if on_host else None
+    return Step(
+        obs=moved.obs,
+        start=ended,
+        next_obs=moved.next_obs,
+        reward=moved.reward,
+        terminated=moved.terminated,
+        truncated=moved.truncated,
+        num_active=num_envs,
+        num_ended=num_ended,
+        action_mask=moved.action_mask,
+        next_action_mask=moved.next_action_mask,
+        episode_return=None if num_ended == 0 else moved.total,
+        episode_length=None if num_ended == 0 else moved.length,
+    )
 
 
 def seed_of(sequence: np.random.SeedSequence) -> int:

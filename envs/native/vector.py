@@ -91,24 +91,16 @@ class NativeVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         """Begin new episodes, by a seed or continuing the previous one. Observations [N, ...] and an empty dict."""
         rows = None if not options else options.get("reset_mask")
         if seed is not None:
-            seed = _checked_seed(seed)
+            seed = checked_seed(seed)
         if rows is not None:
             if seed is not None:
                 raise ValueError("reset_mask cannot be combined with seed, which seeds all rows")
-            self.world = world.restart(self.game, self.world, self._rows(rows))
+            self.world = world.restart(self.game, self.world, checked_rows(rows, self.num_envs, self.device))
         elif seed is None:
             self._start(next_keys(self.world.key))
         else:
             return self.reset_keys(row_keys(seed, self.num_envs, device=self.device))
         return self.observe()
-
-    def _rows(self, mask: Any) -> Tensor:
-        """A reset mask, bool [N]; one of another shape would reset the wrong rows."""
-        rows = torch.as_tensor(mask, device=self.device)
-        if rows.shape != (self.num_envs,) or rows.dtype is not torch.bool:
-            kind = str(rows.dtype).removeprefix("torch.")
-            raise ValueError(f"reset_mask must be bool [{self.num_envs}], got {kind} {list(rows.shape)}")
-        return rows
 
     def reset_keys(self, keys: Tensor) -> tuple[Obs, Infos]:
         """Begin episodes with these keys, int64 [N], of `draws.row_keys` or `draws.keys_of`."""
@@ -134,27 +126,12 @@ class NativeVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
     def move(self, action: Tensor) -> Moved:
         """One step as our adapter takes it; `action` [N, ...] on the environment's device."""
         if self.check_actions:
-            self._check(action)
+            refuse_outside(action, self.single_action_space, self.num_envs, self._name())
         before = self.world
         self.world, moved = self._advance(self.game, before, action, self.limit, self.seeds)
         if self.render_mode is not None:
             self._final = moved.terminated | moved.truncated, world.after(self.game, before, action)
         return moved
-
-    def _check(self, action: Tensor) -> None:
-        """EnvError if actions [N, ...] are outside their space, which the rules themselves do not check."""
-        shape = (self.num_envs, *(self.single_action_space.shape or ()))
-        if action.shape != shape:
-            raise EnvError(f"{self._name()} takes actions of shape {list(shape)}, got {list(action.shape)}")
-        low, high = _action_bounds(self.single_action_space)
-        given = action.detach().double().cpu()
-        wrong = (~((given >= low) & (given <= high))).reshape(self.num_envs, -1).any(1)  # NaN is wrong too
-        if wrong.any():
-            row = int(wrong.nonzero()[0])
-            raise EnvError(
-                f"{self._name()} got the action {action[row].tolist()} in row {row}, "
-                f"which is outside {self.single_action_space}"
-            )
 
     def _name(self) -> str:
         return type(self.game).__name__ if self.spec is None else self.spec.id
@@ -203,7 +180,7 @@ def _class_of(path: str) -> type[Game]:
     return found
 
 
-def _checked_seed(seed: Any) -> int:
+def checked_seed(seed: Any) -> int:
     """A seed as a Python int: NumPy's integers overflow in computations with it."""
     try:
         number = operator.index(seed)
@@ -212,6 +189,28 @@ def _checked_seed(seed: Any) -> int:
     if not 0 <= number < 2**63:
         raise ValueError(f"seed must be from 0 to 2**63 - 1, got {number}")
     return number
+
+
+def checked_rows(mask: Any, num_envs: int, device: torch.device) -> Tensor:
+    """A reset mask, bool [N]; one of another shape would reset the wrong rows."""
+    rows = torch.as_tensor(mask, device=device)
+    if rows.shape != (num_envs,) or rows.dtype is not torch.bool:
+        kind = str(rows.dtype).removeprefix("torch.")
+        raise ValueError(f"reset_mask must be bool [{num_envs}], got {kind} {list(rows.shape)}")
+    return rows
+
+
+def refuse_outside(action: Tensor, space: gym.Space[Any], num_envs: int, name: str) -> None:
+    """EnvError if actions [N, ...] are outside their space, which the rules themselves do not check."""
+    shape = (num_envs, *(space.shape or ()))
+    if action.shape != shape:
+        raise EnvError(f"{name} takes actions of shape {list(shape)}, got {list(action.shape)}")
+    low, high = _action_bounds(space)
+    given = action.detach().double().cpu()
+    wrong = (~((given >= low) & (given <= high))).reshape(num_envs, -1).any(1)  # NaN is wrong too
+    if wrong.any():
+        row = int(wrong.nonzero()[0])
+        raise EnvError(f"{name} got the action {action[row].tolist()} in row {row}, which is outside {space}")
 
 
 def _action_bounds(space: gym.Space[Any]) -> tuple[Tensor, Tensor]:

@@ -19,6 +19,7 @@ from gymnasium.wrappers import TimeLimit
 from gymnast.envs import imports
 from gymnast.envs.atari.names import atari_games
 from gymnast.envs.defaults import kept_defaults
+from gymnast.envs.dreams.names import is_dream
 from gymnast.envs.errors import cause, display_hint
 from gymnast.envs.rows.frames import StackFrames
 from gymnast.envs.rows.wrappers import wrapped
@@ -64,6 +65,8 @@ def resolve(id: str) -> EnvSpec | Imported:
     In `module:name` and `./file.py:name`, whose code is imported first, the name is an id that was registered there,
     or else a function or class that builds an environment.
     """
+    if is_dream(id):
+        raise ValueError(f"environment {id!r}: this command plays real environments; train and evaluate play dreams")
     where, _, name = id.rpartition(":")
     try:
         known = vars(imports.load(where)) if where else {}
@@ -90,6 +93,12 @@ def resolve(id: str) -> EnvSpec | Imported:
     if where:
         raise ValueError(f"unknown environment {id!r}: {where} neither registers nor defines {name}{hint}")
     raise ValueError(f"unknown environment {id!r}{hint} (see gymnast list envs)")
+
+
+def registered_limit(id: str) -> int | None:
+    """The registered time limit of an id; None without one, and for a function or class by its name."""
+    found = resolve(id)
+    return found.max_episode_steps if isinstance(found, EnvSpec) else None
 
 
 def build(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 from gymnast.agents.base import Agent
 from gymnast.atari import scores
+from gymnast.envs.dreams.names import is_dream
 from gymnast.envs.env import Env
 from gymnast.envs.errors import EnvError, EnvWarning
 from gymnast.errors import UsageError, first_line
@@ -19,6 +21,8 @@ from gymnast.machine import pick_device
 from gymnast.settings.options import EvaluateOptions
 from gymnast.storage import checkpoint, folder, rebuild
 from gymnast.storage.checkpoint import About
+from gymnast.storage.encoder import same_kind
+from gymnast.storage.world_model import REAL
 from gymnast.tabular import picture
 from gymnast.tabular.optimal import against_optimal, bandit_regret
 
@@ -63,6 +67,7 @@ class Report:
 def evaluate_path(options: EvaluateOptions) -> Report:
     """Evaluate a run's best checkpoint (or a checkpoint file) on its own environment; UsageError in one line."""
     file, about, state = _read(options)
+    about = _placed(about, options)
     trained.check_trusted(about, file, trust=options.trust)
     try:
         device = pick_device(options.device)
@@ -72,6 +77,8 @@ def evaluate_path(options: EvaluateOptions) -> Report:
         settings = trained.settings_of(about, protocol=options.protocol)
         rows = min(options.num_envs, options.episodes)
         env = settings.make(about.env, rows, device=device, protocol=options.protocol)
+        if options.env is not None:
+            _check_spaces(agent, env)
     except (ValueError, OSError) as error:
         raise UsageError(trained.why(error, about)) from error
     try:
@@ -100,6 +107,32 @@ def _read(options: EvaluateOptions) -> tuple[Path, About, dict[str, Any]]:
         return Path(options.path) / ALL, *read_member(Path(options.path), options.member)
     file = checkpoint.find(options.path)
     return file, *checkpoint.read_agent(file)
+
+
+def _placed(about: About, options: EvaluateOptions) -> About:
+    """The description with the environment to play in: the given one, else the run's own (for a dream the real one).
+
+    The run's options of its environment apply only in that one.
+    """
+    real = trained.outside(about)
+    if options.env in (None, real.env):
+        return real
+    own = about.run if options.env == about.env else {}
+    given = {**json.loads(own.get("env_options") or "{}"), **({"trust": True} if options.trust else {})}
+    run = {name: value for name, value in about.run.items() if name not in REAL}
+    if is_dream(options.env):
+        return dataclasses.replace(about, env=options.env, run={**run, **own, "env_options": json.dumps(given)})
+    return dataclasses.replace(about, env=options.env, run={**run, **own})
+
+
+def _check_spaces(agent: Agent, env: Env) -> None:
+    """ValueError if an environment has other observations or actions than the agent knows."""
+    for kind, theirs, ours in (
+        ("observations", env.single_observation_space, agent.observation_space),
+        ("actions", env.single_action_space, agent.action_space),
+    ):
+        if not (same_kind(theirs, ours) if kind == "observations" else theirs == ours):
+            raise ValueError(f"{env.id} has {kind} {theirs}, but the agent was trained with {ours}")
 
 
 def _extras(agent: Agent, env: Env, about: About, options: EvaluateOptions, *, device: str) -> dict[str, Any]:

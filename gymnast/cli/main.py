@@ -24,6 +24,7 @@ usage: gymnast COMMAND ...
   gymnast sample RUN --number N --out FILE     draw samples from a pretrained model
   gymnast probe RUN_OR_NETWORK --env ID        fit linear probes on frozen features
   gymnast explain RUN --env ID                 look inside a trained network: pictures and a page
+  gymnast dream RUN [--video]                  compare a world model with its environment
   gymnast hopfield [--dataset NAME]            store patterns in a Hopfield network and recall them
   gymnast resume RUN [--steps N]               resume a run from its last checkpoint
   gymnast evaluate RUN_OR_CHECKPOINT           play episodes with the trained agent
@@ -48,6 +49,7 @@ COMMANDS = {
     "sample": ("sample", "sample"),
     "probe": ("probe", "probe"),
     "explain": ("explain", "explain"),
+    "dream": ("dream", "dream"),
     "hopfield": ("hopfield", "hopfield"),
     "resume": ("runs", "resume"),
     "evaluate": ("runs", "evaluate"),

@@ -7,17 +7,20 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import gymnasium as gym
-from gymnasium.envs.registration import EnvSpec
 
 from gymnast.atari import protocols
 from gymnast.envs.atari.games import is_atari
+from gymnast.envs.dreams.adapter import DreamEnv
+from gymnast.envs.dreams.names import is_dream
+from gymnast.envs.dreams.vector import DreamVectorEnv
 from gymnast.envs.env import Env
 from gymnast.envs.errors import EnvError
 from gymnast.envs.factory import make, native_id
 from gymnast.envs.rows.base import RowsEnv
-from gymnast.envs.rows.single import resolve
+from gymnast.envs.rows.single import registered_limit
 from gymnast.envs.rows.vector import VectorAdapter
 from gymnast.settings import under_protocol
+from gymnast.storage.world_model import dream_of
 
 STEP_LIMIT = 10_000
 """Time limit of an evaluation episode if the environment has none: a greedy policy may walk in circles forever."""
@@ -25,13 +28,7 @@ STEP_LIMIT = 10_000
 
 def time_limit(env: str) -> int:
     """Maximum env steps of an evaluation episode: the id's own limit, else `STEP_LIMIT`."""
-    return _registered_limit(env) or STEP_LIMIT
-
-
-def _registered_limit(env: str) -> int | None:
-    """The registered time limit of an id; None without one, and for a function or class by its name."""
-    found = resolve(env)
-    return found.max_episode_steps if isinstance(found, EnvSpec) else None
+    return registered_limit(env) or STEP_LIMIT
 
 
 def make_env(
@@ -53,12 +50,29 @@ def make_env(
     `seed` is for episodes that `reset` does not seed. `native`, `wrappers` and `frame_stack` are those of `envs.make`.
     A protocol sets the options of an Atari game; ValueError if the given ones contradict it, and for other games.
     """
+    if is_dream(env):
+        assert isinstance(env, str)
+        if protocol is not None:
+            raise ValueError(f"protocol {protocol} is for Atari games, and {env} is not one")
+        if render:
+            raise ValueError(f"{env} has no frames to film; gymnast dream RUN --video films imagined and real episodes")
+        vector = dream_of(
+            env,
+            num_envs,
+            device=device,
+            options=options,
+            max_episode_steps=max_episode_steps,
+            wrappers=wrappers,
+            native=native,
+            frame_stack=frame_stack,
+        )
+        return in_dream(vector, seed=seed)
     vectorization, imposed = "auto", False
     if protocol is not None:
         name = env if isinstance(env, str) else "a function"
         options = under_protocol.play(protocols.check(protocol), name, options or {})
     if isinstance(env, str) and not is_atari(env):
-        imposed = max_episode_steps is None and _registered_limit(env) is None
+        imposed = max_episode_steps is None and registered_limit(env) is None
         max_episode_steps = max_episode_steps or time_limit(env)
         if wrappers or native_id(env, device, native=native) is None:
             vectorization = "serial"  # an id's own vector entry point cannot seed single episodes
@@ -81,11 +95,21 @@ def make_env(
     return made
 
 
+def in_dream(vector: DreamVectorEnv, *, seed: int = 0) -> Env:
+    """A dream for evaluation, with a time limit if the real environment has none."""
+    made = make(vector, vector.num_envs, device=vector.device, seed=seed)
+    if vector.limit is None:
+        made.step_limit = vector.limit = STEP_LIMIT
+    return made
+
+
 @contextmanager
 def limited(env: Env) -> Iterator[None]:
     """Give environments without a time limit one inside this context, as `make_env` does."""
     endless = isinstance(env, VectorAdapter) and env.time_limit is None
-    if env.step_limit is not None or not (endless or (isinstance(env, RowsEnv) and env.impose_limit(STEP_LIMIT))):
+    if env.step_limit is not None or not (
+        endless or (isinstance(env, RowsEnv | DreamEnv) and env.impose_limit(STEP_LIMIT))
+    ):
         yield
         return
     env.step_limit = STEP_LIMIT
@@ -93,6 +117,6 @@ def limited(env: Env) -> Iterator[None]:
         yield
     finally:
         env.step_limit = None
-        if isinstance(env, RowsEnv):
+        if isinstance(env, RowsEnv | DreamEnv):
             with suppress(EnvError):  # the worker is gone: the first error is the one to report
                 env.impose_limit(None)

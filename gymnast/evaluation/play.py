@@ -15,6 +15,7 @@ import torch
 from gymnast.agents.base import Actor, Agent, ConfiguredAgent, EpsilonGreedyAgent
 from gymnast.atari import protocols
 from gymnast.atari.protocols import Protocol
+from gymnast.envs.dreams.adapter import DreamEnv
 from gymnast.envs.env import Env
 from gymnast.envs.errors import EnvWarning
 from gymnast.envs.native.adapter import NativeEnv
@@ -147,8 +148,8 @@ def _play(
     ones. A vector environment cannot reset single rows: if an episode reaches the limit, it counts as it is, and
     all rows begin new ones.
     """
-    if isinstance(env, NativeEnv):
-        return _play_native(actor, env, episodes, seed, interrupted)
+    if isinstance(env, NativeEnv | DreamEnv):
+        return _play_on_device(actor, env, episodes, seed, interrupted)
     if env.seeds_episodes:
         env.reset(episode_seeds=episode_seeds(seed, episodes))
     else:
@@ -181,11 +182,14 @@ def _play(
     return [item[0] for item in ordered], [item[1] for item in ordered]
 
 
-def _play_native(
-    actor: Actor, env: NativeEnv, episodes: int, seed: int, interrupted: Callable[[], bool]
+def _play_on_device(
+    actor: Actor, env: NativeEnv | DreamEnv, episodes: int, seed: int, interrupted: Callable[[], bool]
 ) -> tuple[list[float], list[int]]:
     """Like `_play`, but checks only every `LOOK_EVERY` steps whether all episodes on the device have ended."""
-    env.reset(episode_seeds=episode_seeds(seed, episodes))
+    if isinstance(env, DreamEnv):
+        env.reset(seed=seed)
+    else:
+        env.reset(episode_seeds=episode_seeds(seed, episodes))
     results = torch.zeros((2, episodes + 1), dtype=torch.float64, device=env.device)  # last: all other episodes
     results[1, :episodes] = -1.0
     obs, start, mask = env.obs, env.start, env.action_mask

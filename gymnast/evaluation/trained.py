@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,13 +12,21 @@ from gymnast.envs.env import Env
 from gymnast.errors import UsageError, first_line
 from gymnast.evaluation.environment import make_env
 from gymnast.storage.checkpoint import About
+from gymnast.storage.world_model import is_foreign
+
+
+def outside(about: About) -> About:
+    """The description with the real environment, and its options, in place of a dream; others stay as they are."""
+    if about.outside is None:
+        return about
+    return dataclasses.replace(about, env=about.outside["env"], run={**about.run, **about.outside["run"]})
 
 
 def check_trusted(about: About, file: object, *, trust: bool) -> None:
     """UsageError if the checkpoint names no environment, or one from outside gymnast that is not trusted."""
     if not about.env:
         raise UsageError(f"{file} names no environment; write it with gymnast.save(agent, path, env=ID)")
-    if ":" in about.env and not trust:
+    if not trust and is_foreign(about.env, about.run.get("env_options") or ""):
         raise UsageError(f"the env {about.env} is code from outside gymnast; pass --trust to run it")
 
 

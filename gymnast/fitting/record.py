@@ -124,6 +124,7 @@ def _source(options: RecordOptions) -> _Source:
 def _trained(options: RecordOptions, device: str, rows: int) -> _Source:
     file = checkpoint.find(options.policy)
     about, state = checkpoint.read_agent(file)
+    about = trained.outside(about)
     trained.check_trusted(about, file, trust=options.trust)
     agent = rebuild.build(about, rebuild.agent_class(about, trust=options.trust), device=device, trust=options.trust)
     rebuild.load_agent(agent, state, file)

@@ -20,7 +20,7 @@ from gymnast.evaluation.play import LOOK_EVERY, episode_seeds
 from gymnast.networks.layers import noisy
 from gymnast.settings.options import TrainOptions
 from gymnast.settings.seeds import Seeds
-from gymnast.training.parts import env_options
+from gymnast.training.environments import env_options
 
 
 def training_env(options: TrainOptions, seeds: Sequence[Seeds], *, device: str, compile: bool) -> NativeEnv:

@@ -28,7 +28,7 @@ class TrainOptions:
     """Options of a training run. All periods and step counts are in env steps, summed over all environments."""
 
     env: str = field(metadata={"metavar": "ID"})
-    """Gymnasium id; module:Id imports the module first. Or a function or class: module:name or ./file.py:name."""
+    """Gymnasium id; module:Id imports its module. Or code: module:name, ./file.py:name. Or a dream: dream:RUN."""
     steps: int = 100_000
     """Env steps to train for."""
     num_envs: int | None = None
@@ -189,6 +189,8 @@ class EvaluateOptions:
     """Folder of a run, or a checkpoint file."""
     member: int | None = None
     """Seed of the population member to play. Default: the best member."""
+    env: str | None = field(default=None, metadata={"metavar": "ID"})
+    """Environment to play in, dream:RUN for a dream. Default: the run's own; for a run in a dream, the real one."""
     episodes: int = 100
     """Episodes to play, each with its own seed."""
     num_envs: int = 8

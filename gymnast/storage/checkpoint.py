@@ -43,6 +43,8 @@ class About:
     """The seed of that evaluation: `gymnast evaluate --seed` with it gives the same score."""
     protocol: dict[str, Any] | None = None
     """For an Atari run: how it plays and learns, with the protocol's name or None; see `gymnast.atari.protocols`."""
+    outside: dict[str, Any] | None = None
+    """For a run in a dream: the real environment, `env`, and the options with which to make it, `run`."""
     targets: dict[str, Any] | None = None
     """Of a network fitted to a labelled data set: the names of the classes, and the shape of an example's targets."""
 
@@ -56,6 +58,7 @@ def describe(
     run: dict[str, Any],
     versions: dict[str, str],
     protocol: dict[str, Any] | None = None,
+    outside: dict[str, Any] | None = None,
 ) -> About:
     """The description of a checkpoint of this agent; ValueError names a space that cannot be stored."""
     return About(
@@ -68,6 +71,7 @@ def describe(
         run=run,
         versions=versions,
         protocol=protocol,
+        outside=outside,
     )
 
 

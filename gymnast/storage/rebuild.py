@@ -86,7 +86,7 @@ def load(
     file = find(path)
     about, state = read_agent(file)
     if about.agent != FIT:
-        return _agent(file, about, state, device=device, agent=agent, network=network, trust=trust)
+        return agent_of(file, about, state, device=device, agent=agent, network=network, trust=trust)
     for name, value in (("agent", agent), ("network", network)):
         if value is not None:
             raise UsageError(f"{name} has no effect on {file}, a fitted network; trust=True imports its own code")
@@ -99,10 +99,10 @@ def load_trained(path: str | Path, *, device: str = "cpu", trust: bool = False) 
     """`load` for those who need an agent; UsageError if the run has fitted a network that cannot act."""
     file = find(path)
     about, state = read_agent(file)
-    return _agent(file, about, state, device=device, trust=trust)
+    return agent_of(file, about, state, device=device, trust=trust)
 
 
-def _agent(
+def agent_of(
     file: Path,
     about: About,
     state: dict[str, Any],
@@ -112,6 +112,7 @@ def _agent(
     network: Backbone | None = None,
     trust: bool,
 ) -> Agent:
+    """The trained agent of a checkpoint that was read from a file; the arguments are those of `load`."""
     cls = agent_class(about, agent=agent, trust=trust)
     made = build(about, cls, device=device, trust=trust, network=network)
     load_agent(made, state, file)

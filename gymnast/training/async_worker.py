@@ -22,8 +22,8 @@ from gymnast.envs.errors import EnvError
 from gymnast.errors import first_line
 from gymnast.machine import limit_threads
 from gymnast.settings import agents
+from gymnast.training.environments import make_env
 from gymnast.training.loop import PULSE, Loop
-from gymnast.training.parts import make_env
 
 CLAIMED, DONE, LIMIT, UPDATES = range(4)
 """Entries of `counts`, over all workers: env steps claimed (taken or not yet), taken, and allowed; and updates."""

@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gymnast.agents.base import Planner
-from gymnast.errors import first_line
+from gymnast.envs.dreams.names import is_dream
+from gymnast.envs.env import Env
+from gymnast.envs.errors import EnvError
+from gymnast.errors import UsageError, first_line
 from gymnast.evaluation import play
 from gymnast.evaluation.result import Evaluation
 from gymnast.reports import learning_curve
@@ -27,23 +30,50 @@ class RunResult:
     """The kept agent's result on its own evaluation seeds; None after an interruption."""
     files: dict[str, Path] = field(default_factory=dict)
     """Files of the run by name: checkpoint, curve, video."""
+    outside: Evaluation | None = None
+    """After training in a dream: the same in the real environment."""
 
     def as_text(self) -> str:
         """The final evaluation, and the paths of all files."""
         lines = [] if self.final is None else [self.final.as_text()]
+        if self.final is not None and self.outside is not None:
+            lines += [self.outside.as_text(), against_dream(self.final, self.outside)]
         return "\n".join([*lines, *(f"{name:<12}{path}" for name, path in self.files.items())])
 
 
-def evaluate_kept(parts: Parts, path: Path, session: Session) -> Evaluation:
-    """Evaluate the kept agent on seeds that had no part in choosing it."""
+def against_dream(inside: Evaluation, outside: Evaluation) -> str:
+    """The mean returns inside and outside a dream, in a line."""
+    text = f"return inside the dream {inside.mean_return:.2f}, outside {outside.mean_return:.2f}"
+    if inside.mean_return > 0.0:
+        text += f": {outside.mean_return / inside.mean_return:.0%} of it"
+    return text
+
+
+def evaluate_kept(parts: Parts, path: Path, session: Session) -> tuple[Evaluation, Evaluation | None]:
+    """Evaluate the kept agent on seeds that had no part in choosing it; after a dream in the real environment too."""
     if session.best is None:  # no evaluation was scheduled: keep the current agent
         session.evaluate()
     best = path / "checkpoints" / "best.pt"
     if best.is_file():
         rebuild.load_agent(parts.agent, checkpoint.read_agent(best)[1], best)
-    env = parts.eval_env()
+    final, outside = _evaluate(parts, parts.eval_env(), session), None
+    if is_dream(parts.env_like):
+        try:
+            outside = _evaluate(parts, parts.outside_env(), session)
+        except (
+            EnvError,
+            UsageError,
+            ValueError,
+        ) as error:  # the real environment may be missing where its dream is not
+            session.panel.message(f"not evaluated outside the dream: {first_line(error)}")
+    session.records.final(final, outside)
+    return final, outside
+
+
+def _evaluate(parts: Parts, env: Env, session: Session) -> Evaluation:
+    """Evaluate in an environment, which is then closed."""
     try:
-        final = play.evaluate(
+        return play.evaluate(
             parts.agent,
             env,
             episodes=parts.options.eval_episodes,
@@ -53,8 +83,6 @@ def evaluate_kept(parts: Parts, path: Path, session: Session) -> Evaluation:
         )
     finally:
         env.close()
-    session.records.final(final)
-    return final
 
 
 def leave_files(parts: Parts, path: Path, session: Session) -> dict[str, Path]:
@@ -80,7 +108,8 @@ def _draw(path: Path) -> Path:
 
 def _film(parts: Parts, path: Path, session: Session) -> Path:
     target = path / "videos" / "best.mp4"
-    env = parts.eval_env(rows=1, render=True)
+    is_inside = is_dream(parts.env_like)  # a dream has no frames
+    env = parts.outside_env(rows=1, render=True) if is_inside else parts.eval_env(rows=1, render=True)
     try:
         target.parent.mkdir(exist_ok=True)
         play.record(parts.agent, env, target, seed=parts.seeds.test)

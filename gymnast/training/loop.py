@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from gymnast.agents.base import Actor, Agent
+from gymnast.envs.dreams.adapter import DreamEnv
 from gymnast.envs.env import Env
 from gymnast.envs.native.adapter import NativeEnv
 from gymnast.envs.step import Step
@@ -48,7 +49,7 @@ class Loop:
         self.overlap = overlap
         self.env_step = 0
         self.episodes = EpisodeStatistics()
-        if isinstance(env, NativeEnv) and env.device.type != "cpu":
+        if isinstance(env, NativeEnv | DreamEnv) and env.device.type != "cpu":
             self.episodes.on_device = EndedEpisodes(WINDOW, device=env.device)
         self._rollout = rollout_of(agent, actor, env, self.episodes.on_device)
         self.seconds = Seconds()

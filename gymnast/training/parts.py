@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -13,7 +12,6 @@ import gymnasium as gym
 import numpy as np
 import torch
 
-from gymnast import envs
 from gymnast.agents.base import (
     Actor,
     Agent,
@@ -29,10 +27,10 @@ from gymnast.atari import protocols
 from gymnast.atari.protocols import Protocol
 from gymnast.envs import imports
 from gymnast.envs.atari.names import is_atari
+from gymnast.envs.dreams.adapter import DreamEnv
+from gymnast.envs.dreams.names import is_dream
 from gymnast.envs.env import Env
-from gymnast.envs.errors import EnvError
 from gymnast.envs.factory import EnvLike
-from gymnast.errors import first_line
 from gymnast.evaluation import environment
 from gymnast.machine import limit_threads, pick_device
 from gymnast.settings import agents, under_protocol
@@ -41,7 +39,7 @@ from gymnast.settings.seeds import Seeds
 from gymnast.storage import checkpoint, folder
 from gymnast.storage.checkpoint import About
 from gymnast.tabular.optimal import bandit_regret
-from gymnast.training import encoding, learned_rewards, warm_start
+from gymnast.training import encoding, environments, learned_rewards, warm_start
 
 
 @dataclass
@@ -84,7 +82,7 @@ class Parts:
         limit_threads(options.threads)
         compiled = isinstance(config, CompiledConfig) and config.compile
         recorded = isinstance(config, CudaGraphsConfig) and config.cuda_graphs  # needed before it can be checked
-        made_env = make_env(
+        made_env = environments.make_env(
             options,
             env_like,
             seed=seeds.env,
@@ -138,7 +136,12 @@ class Parts:
             run=dataclasses.asdict(self.options),
             versions=folder.versions(),
             protocol=protocols.stamp(self.protocol()),
+            outside=self.outside(),
         )
+
+    def outside(self) -> dict[str, Any] | None:
+        """The real environment (`About.outside`) if this one is a dream."""
+        return self.env.env.outside if isinstance(self.env, DreamEnv) else None
 
     def config_json(self, *, command: Sequence[str], presets: Sequence[str]) -> dict[str, Any]:
         return folder.config_json(
@@ -168,7 +171,7 @@ class Parts:
         if isinstance(self.env_like, gym.vector.VectorEnv):
             return
         self.env.close()
-        self.env = make_env(
+        self.env = environments.make_env(
             self.options,
             self.env_like,
             seed=Seeds.of(self.options.seed).env,
@@ -186,21 +189,12 @@ class Parts:
 
         Raises EnvError if it cannot be made: the run has begun.
         """
-        options = self.options
-        try:
-            return environment.make_env(
-                options.env if isinstance(self.env_like, gym.vector.VectorEnv) else self.env_like,
-                rows or min(options.eval_envs, options.eval_episodes),
-                device=str(self.env.device),
-                options=env_options(options),
-                wrappers=options.wrapper,
-                max_episode_steps=options.max_episode_steps,
-                render=render,
-                native=None if isinstance(self.env_like, gym.vector.VectorEnv) else options.native,
-                frame_stack=options.frame_stack,
-            )
-        except ValueError as error:
-            raise EnvError(first_line(error)) from error
+        return environments.for_evaluation(self.options, self.env_like, self.env, rows=rows, render=render)
+
+    def outside_env(self, *, rows: int | None = None, render: bool = False) -> Env:
+        """The real environment of this dream, for an evaluation. ValueError or UsageError if it cannot be made."""
+        device = str(self.env.device)
+        return environments.outside(self.describe(), self.options, device=device, rows=rows, render=render)
 
 
 def _named(agent: str | type[Any] | Variant[Any], name: str | None) -> tuple[type[Any], str]:
@@ -226,7 +220,9 @@ def _for_env(options: TrainOptions, env_like: EnvLike) -> TrainOptions:
 
 def _is_tried(cls: type[Any], env_like: EnvLike) -> bool:
     """Whether the agent or the environment is the user's own, so that actions are checked."""
-    return cls.__module__.split(".")[0] != "gymnast" or not isinstance(env_like, str) or ":" in env_like
+    if cls.__module__.split(".")[0] != "gymnast" or not isinstance(env_like, str):
+        return True
+    return ":" in env_like and not is_dream(env_like)
 
 
 def _device(cls: type[Any], config: Any, *, wanted: str) -> str:
@@ -261,7 +257,7 @@ def _check_evaluations(made_env: Env, options: TrainOptions) -> None:
     """ValueError if the spaces of evaluations differ from those of the VectorEnv used for training."""
     where = f"with a VectorEnv, evaluations use the env named in the options, {options.env!r}"
     try:
-        env = environment.make_env(options.env, 1, options=env_options(options))
+        env = environment.make_env(options.env, 1, options=environments.env_options(options))
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error
     try:
@@ -300,34 +296,3 @@ def tensor_bytes(state: Any) -> int:
         return sum(tensor_bytes(value) for key, value in state.items() if key != "arrays")
     values = state if isinstance(state, (list, tuple)) else ()
     return sum(tensor_bytes(value) for value in values)
-
-
-def make_env(
-    options: TrainOptions,
-    env: EnvLike,
-    *,
-    seed: np.random.SeedSequence,
-    device: str,
-    compile: bool = False,
-    check_actions: bool = False,
-) -> Env:
-    """The environments to train in; `compile` and `check_actions` are those of `envs.make`."""
-    return envs.make(
-        env,
-        options.rows,
-        device=device,
-        seed=seed,
-        vectorization=options.vectorization,
-        options=env_options(options),
-        wrappers=options.wrapper,
-        max_episode_steps=options.max_episode_steps,
-        native=options.native,
-        compile=compile,
-        check_actions=check_actions,
-        frame_stack=options.frame_stack,
-    )
-
-
-def env_options(options: TrainOptions) -> dict[str, Any] | None:
-    """`--env-options` as the dict that the environment's constructor takes."""
-    return json.loads(options.env_options) if options.env_options else None

@@ -25,7 +25,8 @@ from gymnast.settings.options import TrainOptions
 from gymnast.storage import space_json
 from gymnast.storage.checkpoint import About
 from gymnast.storage.last import RunState
-from gymnast.training.parts import Parts, env_options
+from gymnast.training.environments import env_options
+from gymnast.training.parts import Parts
 
 
 @dataclass(frozen=True)

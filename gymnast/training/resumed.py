@@ -14,6 +14,7 @@ from gymnast.settings.options import TrainOptions
 from gymnast.storage import folder, metrics_log
 from gymnast.storage.checkpoint import About
 from gymnast.storage.last import LastCheckpoint, RunState
+from gymnast.storage.world_model import is_foreign
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Resumed:
         about, state = last.read()
         if about.env_step >= options.steps and _has_final(path):  # otherwise its final evaluation is missing
             raise UsageError(f"steps must be more than the {options.steps:,} that {path} has finished")
-        if not trust and ":" in options.env:
+        if not trust and is_foreign(options.env, options.env_options):
             raise UsageError(f"the env {options.env} is code from outside gymnast; trust=True (--trust) runs it")
         return Resumed(path, config, options, last, about, state)
 

@@ -51,9 +51,11 @@ class RunLog:
         self.metrics.write({"kind": "eval", "env_step": self._loop.env_step, **record})
         self._track("eval", self._loop.env_step, values)
 
-    def final(self, result: Evaluation) -> None:
-        """The last record: the kept agent on its own evaluation seeds."""
+    def final(self, result: Evaluation, outside: Evaluation | None = None) -> None:
+        """The last record: the kept agent on its own evaluation seeds, and after a dream in the real environment."""
         values = result.as_json()
+        if outside is not None:
+            values["outside"] = outside.as_json()
         self.metrics.write({"kind": "final", "env_step": self._loop.env_step, **values})
         self.writers.summary({f"final/{name}": value for name, value in values.items()})
 

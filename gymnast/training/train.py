@@ -148,7 +148,7 @@ def _run(
     if restored.note is not None:
         panel.message(restored.note)
     session = _session(parts, path, last=last, state=state, callbacks=callbacks, panel=panel, stack=stack)
-    exit_code, final, files = 1, None, {"run": path}
+    exit_code, final, outside, files = 1, None, None, {"run": path}
     try:
         with session.interrupts:
             if not restored.env:
@@ -158,7 +158,7 @@ def _run(
             else:
                 session.go()
             if session.interrupts.received is None:
-                final = evaluate_kept(parts, path, session)
+                final, outside = evaluate_kept(parts, path, session)
                 files |= leave_files(parts, path, session)
                 exit_code = 1 if session.saves.failed else 0
             else:
@@ -180,7 +180,7 @@ def _run(
             panel.message(f"stopped immediately, without a new checkpoint, at env step {session.env_step:,} of {path}")
     finally:
         session.records.writers.close(exit_code)
-    return RunResult(path, exit_code, session.env_step, final, files)
+    return RunResult(path, exit_code, session.env_step, final, files, outside)
 
 
 def _announce(parts: Parts, panel: Panel) -> None:

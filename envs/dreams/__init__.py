@@ -1,0 +1,1 @@
+"""Dreams: environments whose dynamics are a learned model."""

@@ -1,0 +1,1 @@
+"""Dreams beside reality: prediction error against the horizon, returns inside and outside, films."""
