@@ -23,6 +23,7 @@ from gymnast.agents.world_models.dreamer_config import SIZES, DreamerConfig
 from gymnast.envs.step import Obs
 from gymnast.networks.distributions.bounded import BoundedNormal
 from gymnast.networks.distributions.distributions import Distribution, distribution
+from gymnast.networks.fast.draws import draw
 from gymnast.networks.world_models.actions import ActionInputs
 from gymnast.networks.world_models.codec import Decoder, Encoder
 from gymnast.networks.world_models.layers import NormedMLP, initialise
@@ -32,7 +33,6 @@ from gymnast.networks.world_models.rssm import (
     State,
     balanced_kl,
     barlow,
-    draw,
     kl,
     one_hot_argmax,
     unimix,
