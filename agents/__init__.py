@@ -67,6 +67,8 @@ if TYPE_CHECKING:  # type checkers do not read the table; tests/test_public_name
     from gymnast.agents.variants import NoisyDQN as NoisyDQN
     from gymnast.agents.variants import NStepDQN as NStepDQN
     from gymnast.agents.variants import Rainbow as Rainbow
+    from gymnast.agents.world_models.config import WorldModelsConfig as WorldModelsConfig
+    from gymnast.agents.world_models.world_models import WorldModels as WorldModels
 
 
 _MODULES = {

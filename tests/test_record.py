@@ -17,12 +17,12 @@ import torch
 from gymnasium import spaces
 
 import gymnast
+from gymnast.agents.random_actor import RandomActor
 from gymnast.cli.main import main
 from gymnast.envs.factory import make
 from gymnast.envs.rows.frames import StackFrames
 from gymnast.evaluation.environment import make_env
 from gymnast.evaluation.play import episode_seeds
-from gymnast.evaluation.random_actor import RandomActor
 from gymnast.replay.datasets import files
 from gymnast.replay.datasets.episodes import local_datasets, read_dataset
 

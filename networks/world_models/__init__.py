@@ -1,0 +1,1 @@
+"""Models of an environment that are learned from experience: latents of observations, and their dynamics."""

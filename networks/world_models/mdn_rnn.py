@@ -1,0 +1,123 @@
+"""The dynamics of a world model: an LSTM whose outputs are a mixture density (Ha & Schmidhuber 2018, section 2.2)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from gymnast.networks.layers.init import initialise
+from gymnast.networks.layers.recurrent import Core
+from gymnast.networks.world_models.mixture import Mixture
+
+SMALL = 1e-6
+"""Deviation of rewards below which they are taken as constant."""
+
+
+class Noise(NamedTuple):
+    """The random numbers of one imagined step of N rows."""
+
+    uniform: Tensor
+    """[N, Z], choose components of the mixtures."""
+    normal: Tensor
+    """[N, Z], around their means."""
+    end: Tensor
+    """[N], uniform: whether the episode ends."""
+
+    def repeat(self, times: int) -> Noise:
+        """The same noise for `times` copies of the rows, one after the other."""
+        return Noise(*(part.repeat(times, *[1] * (part.dim() - 1)) for part in self))
+
+    def rows(self, index: Tensor) -> Noise:
+        """The noise of some rows, int64 [K]."""
+        return Noise(*(part[index] for part in self))
+
+
+class Predicted(NamedTuple):
+    """What the model expects of a step."""
+
+    latent: Mixture
+    """Of the next latent, [..., Z, K]."""
+    reward: Tensor
+    """[...], its mean, in deviations from the mean of the data."""
+    end: Tensor
+    """[...], the logit of termination."""
+
+
+class MDNRNN(nn.Module):
+    """Predicts the next latent, the reward and termination from latents [.., Z] and actions [.., A] so far.
+
+    A recurrent state is the output and the cell of the LSTM, [N, M]. The means of the mixture are counted from the
+    latent before, so that a model that has learned nothing expects no change.
+    """
+
+    reward_mean: Tensor
+    reward_std: Tensor
+
+    def __init__(self, latent: int, actions: int, *, units: int, mixtures: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.latent, self.actions = latent, actions
+        self.core = Core("lstm", latent + actions, units)
+        self.output = nn.Linear(units, 3 * latent * mixtures + 2)
+        initialise(self, "torch", activation=None, generator=generator)
+        self.register_buffer("reward_mean", torch.zeros(()))
+        self.register_buffer("reward_std", torch.ones(()))
+
+    @property
+    def units(self) -> int:
+        """H, the outputs of the LSTM, which are the first half of a recurrent state."""
+        return self.core.out_features
+
+    @property
+    def memory_size(self) -> int:
+        """M = 2 H."""
+        return self.core.memory_size
+
+    def scale_rewards(self, reward: Tensor) -> None:
+        """Count rewards in deviations from their mean in those of a sample, [S]."""
+        deviation = reward.std(correction=0)
+        self.reward_mean.copy_(reward.mean())
+        self.reward_std.copy_(torch.where(deviation > SMALL, deviation, torch.ones_like(deviation)))
+
+    def forward(self, latent: Tensor, action: Tensor, start: Tensor) -> Predicted:
+        """Of sequences [B, T, Z] and [B, T, A]; the memory is empty at first and before each step that `start` marks.
+
+        `start` is bool [B, T].
+        """
+        memory = latent.new_zeros(len(latent), self.memory_size)
+        return self._predicted(self.core(torch.cat([latent, action], 2), start, memory), latent)
+
+    def step(self, latent: Tensor, action: Tensor, memory: Tensor) -> tuple[Predicted, Tensor]:
+        """Of one step, [N, Z], [N, A] and the memory before [N, M]; and the memory after it."""
+        output, memory = self.core.step(torch.cat([latent, action], 1), memory)
+        return self._predicted(output, latent), memory
+
+    def after(self, latent: Tensor, action: Tensor, start: Tensor) -> Tensor:
+        """The memory [B, M] after the sequences that `forward` takes."""
+        memory = latent.new_zeros(len(latent), self.memory_size)
+        return self.core.after(torch.cat([latent, action], 2), start, memory)
+
+    def imagine(
+        self, latent: Tensor, action: Tensor, memory: Tensor, noise: Noise, *, temperature: float
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """One imagined step of N rows: the next latent [N, Z], reward [N], end bool [N], and the memory after [N, M].
+
+        The temperature scales the randomness of latents (`Mixture.tempered`), and divides the logit of the end.
+        """
+        expected, memory = self.step(latent, action, memory)
+        following = expected.latent.sample(noise.uniform, noise.normal, temperature=temperature)
+        reward = self.reward_mean + self.reward_std * expected.reward
+        end = expected.end > 0 if temperature == 0.0 else noise.end < (expected.end / temperature).sigmoid()
+        return following, reward, end, memory
+
+    def noise(self, rows: int, generator: torch.Generator) -> Noise:
+        """The noise of a step of `rows` rows."""
+        device = self.output.weight.device
+        uniform = torch.rand((rows, self.latent + 1), generator=generator, device=device)
+        normal = torch.randn((rows, self.latent), generator=generator, device=device)
+        return Noise(uniform[:, :-1], normal, uniform[:, -1])
+
+    def _predicted(self, output: Tensor, latent: Tensor) -> Predicted:
+        found = self.output(output)
+        return Predicted(Mixture.of(found[..., :-2], latent), found[..., -2], found[..., -1])
