@@ -63,7 +63,7 @@ class WorldModelActor:
             random = self._random.act(obs, start, mask).action
             chosen = explores.view(-1, *[1] * (action.dim() - 1))
             action = torch.where(chosen.to(agent.device), random.to(action), action)
-        self.memory = agent.model.dynamics.core.step(torch.cat([latent, agent.model.action(action)], 1), memory)[1]
+        self.memory = agent.model.dynamics.step(latent, agent.model.action(action), memory)[1]
         return Acted(action)
 
     def state_dict(self) -> dict[str, Any]:

@@ -44,11 +44,11 @@ class WorldModelsConfig:
     """Factor of the rate in the autoencoder's loss."""
     free_bits: float = 0.1
     """Nats of each latent number that cost nothing."""
-    units: int = 128
+    units: int = 64
     """Units of the LSTM; the controller sees its output."""
     mixtures: int = 5
     """Normal distributions in the mixture of each predicted number."""
-    learning_starts: int = 5_000
+    learning_starts: int = 3_000
     """Env steps before the first update; until the first generation all actions are random."""
     train_period: int = 1
     """Env steps between learning phases."""
@@ -58,19 +58,19 @@ class WorldModelsConfig:
     """Updates of the autoencoder in each round; none if there is no autoencoder."""
     model_updates: int = 1_500
     """Updates of the LSTM in each round, after those of the autoencoder."""
-    generations: int = 50
+    generations: int = 20
     """Generations of the controller in each round, after the updates of the LSTM; then the next round begins."""
     vae_batch_size: int = 128
     """Observations per update of the autoencoder."""
-    batch_size: int = 32
+    batch_size: int = 16
     """Sequences per update of the LSTM."""
     sequence_length: int = 32
     """Steps of a sequence; it may run over the end of an episode, where the LSTM's memory is cleared."""
-    learning_rate: ScheduleLike = 1e-3
+    learning_rate: ScheduleLike = 2e-3
     """Step size of Adam for the LSTM: a number or a schedule over env steps, such as linear:1e-3:1e-4:100000."""
     vae_learning_rate: ScheduleLike = 1e-3
     """The same for the autoencoder."""
-    max_grad_norm: float | None = 1.0
+    max_grad_norm: float | None = 100.0
     """Clip each gradient to this Euclidean norm."""
     replay_size: int = 100_000
     """Slots of the replay; an episode takes one per action and one more."""

@@ -1,4 +1,4 @@
-"""The controller: a linear map from latent and memory to the outputs of a policy, for many parameter vectors at once."""
+"""The controller: a linear map from latent and memory to actions, for many parameter vectors at once."""
 
 from __future__ import annotations
 

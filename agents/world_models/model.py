@@ -109,14 +109,15 @@ class Model:
             latent = self.latents.draw(self._all_of(batch), self.generator).view(rows, steps + 1, -1)
             action = self.action_vector(batch.obs["action"][:, 1:].to(self.device))
         start, valid = (part.to(self.device) for part in (batch.start[:, :-1], batch.valid))
-        expected = self.dynamics(latent[:, :-1], action, start)
+        mixture, output = self.dynamics(latent[:, :-1], action, start)
+        outcome = self.dynamics.outcomes(output, latent[:, 1:])
         reward = (batch.reward.to(self.device) - self.dynamics.reward_mean) / self.dynamics.reward_std
         ended = (batch.discount.to(self.device) == 0).float()
         count = valid.sum().clamp(min=1.0)
         parts = {
-            "model_nll": -expected.latent.log_likelihood(latent[:, 1:]),
-            "model_reward": (expected.reward - reward).square(),
-            "model_end": functional.binary_cross_entropy_with_logits(expected.end, ended, reduction="none"),
+            "model_nll": -mixture.log_likelihood(latent[:, 1:]),
+            "model_reward": (outcome.reward - reward).square(),
+            "model_end": functional.binary_cross_entropy_with_logits(outcome.end, ended, reduction="none"),
         }
         means = {name: (valid * part).sum() / count for name, part in parts.items()}
         loss = torch.stack(list(means.values())).sum()
@@ -144,7 +145,10 @@ class Model:
 
     @torch.no_grad()
     def after(self, obs: Obs, action: Tensor, start: Tensor) -> Tensor:
-        """States [N, M] after observations [N, T, ...], the actions before them, and bool [N, T] where episodes begin."""
+        """States [N, M] after observations [N, T, ...], the actions before them, and bool [N, T], where episodes begin.
+
+        The actions are [N, T, ...] too; those before a first observation do not matter.
+        """
         rows, steps = start.shape
         latent = self.latents.encode(map_obs(lambda part: part.flatten(0, 1), obs)).view(rows, steps, -1)
         state = self.begin(latent[:, -1])

@@ -173,7 +173,7 @@ class WorldModels(Predicts):
         return periods * self.config.updates_per_train - (self.updates - self._updates_before)
 
     def learn(self) -> Metrics:
-        """One update of the autoencoder or the LSTM, or one generation of the controller; the latest metrics of each."""
+        """One update of the autoencoder or the LSTM, or one generation; returns the latest metrics of each."""
         vae_updates, model_updates, _ = self._phases
         place = self.updates % sum(self._phases)
         if place < vae_updates + model_updates:

@@ -25,20 +25,14 @@ class Noise(NamedTuple):
     end: Tensor
     """[N], uniform: whether the episode ends."""
 
-    def repeat(self, times: int) -> Noise:
-        """The same noise for `times` copies of the rows, one after the other."""
-        return Noise(*(part.repeat(times, *[1] * (part.dim() - 1)) for part in self))
-
     def rows(self, index: Tensor) -> Noise:
         """The noise of some rows, int64 [K]."""
         return Noise(*(part[index] for part in self))
 
 
-class Predicted(NamedTuple):
-    """What the model expects of a step."""
+class Outcome(NamedTuple):
+    """What the model expects of a step beside the next latent."""
 
-    latent: Mixture
-    """Of the next latent, [..., Z, K]."""
     reward: Tensor
     """[...], its mean, in deviations from the mean of the data."""
     end: Tensor
@@ -46,10 +40,11 @@ class Predicted(NamedTuple):
 
 
 class MDNRNN(nn.Module):
-    """Predicts the next latent, the reward and termination from latents [.., Z] and actions [.., A] so far.
+    """Predicts the next latent from latents [.., Z] and actions [.., A] so far, and then the step's reward and end.
 
     A recurrent state is the output and the cell of the LSTM, [N, M]. The means of the mixture are counted from the
-    latent before, so that a model that has learned nothing expects no change.
+    latent before, so that a model that has learned nothing expects no change. Reward and end are read from the LSTM's
+    output and the next latent: of several outcomes that a mixture holds, each has its own.
     """
 
     reward_mean: Tensor
@@ -59,7 +54,8 @@ class MDNRNN(nn.Module):
         super().__init__()
         self.latent, self.actions = latent, actions
         self.core = Core("lstm", latent + actions, units)
-        self.output = nn.Linear(units, 3 * latent * mixtures + 2)
+        self.mixture = nn.Linear(units, 3 * latent * mixtures)
+        self.outcome = nn.Sequential(nn.Linear(units + latent, units), nn.ReLU(), nn.Linear(units, 2))
         initialise(self, "torch", activation=None, generator=generator)
         self.register_buffer("reward_mean", torch.zeros(()))
         self.register_buffer("reward_std", torch.ones(()))
@@ -80,18 +76,22 @@ class MDNRNN(nn.Module):
         self.reward_mean.copy_(reward.mean())
         self.reward_std.copy_(torch.where(deviation > SMALL, deviation, torch.ones_like(deviation)))
 
-    def forward(self, latent: Tensor, action: Tensor, start: Tensor) -> Predicted:
-        """Of sequences [B, T, Z] and [B, T, A]; the memory is empty at first and before each step that `start` marks.
+    def forward(self, latent: Tensor, action: Tensor, start: Tensor) -> tuple[Mixture, Tensor]:
+        """Next latents and outputs [B, T, H] for sequences [B, T, Z] and [B, T, A].
 
-        `start` is bool [B, T].
+        The memory is empty at first and before each step that `start`, bool [B, T], marks.
         """
         memory = latent.new_zeros(len(latent), self.memory_size)
-        return self._predicted(self.core(torch.cat([latent, action], 2), start, memory), latent)
+        output = self.core(torch.cat([latent, action], 2), start, memory)
+        return Mixture.of(self.mixture(output), latent), output
 
-    def step(self, latent: Tensor, action: Tensor, memory: Tensor) -> tuple[Predicted, Tensor]:
-        """Of one step, [N, Z], [N, A] and the memory before [N, M]; and the memory after it."""
-        output, memory = self.core.step(torch.cat([latent, action], 1), memory)
-        return self._predicted(output, latent), memory
+    def outcomes(self, output: Tensor, following: Tensor) -> Outcome:
+        """From outputs [..., H] and the next latents [..., Z]."""
+        return Outcome(*self.outcome(torch.cat([output, following], -1)).unbind(-1))
+
+    def step(self, latent: Tensor, action: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """The output [N, H] and the memory [N, M] after one step, from [N, Z], [N, A] and the memory before."""
+        return self.core.step(torch.cat([latent, action], 1), memory)
 
     def after(self, latent: Tensor, action: Tensor, start: Tensor) -> Tensor:
         """The memory [B, M] after the sequences that `forward` takes."""
@@ -105,19 +105,17 @@ class MDNRNN(nn.Module):
 
         The temperature scales the randomness of latents (`Mixture.tempered`), and divides the logit of the end.
         """
-        expected, memory = self.step(latent, action, memory)
-        following = expected.latent.sample(noise.uniform, noise.normal, temperature=temperature)
-        reward = self.reward_mean + self.reward_std * expected.reward
-        end = expected.end > 0 if temperature == 0.0 else noise.end < (expected.end / temperature).sigmoid()
+        output, memory = self.step(latent, action, memory)
+        mixture = Mixture.of(self.mixture(output), latent)
+        following = mixture.sample(noise.uniform, noise.normal, temperature=temperature)
+        outcome = self.outcomes(output, following)
+        reward = self.reward_mean + self.reward_std * outcome.reward
+        end = outcome.end > 0 if temperature == 0.0 else noise.end < (outcome.end / temperature).sigmoid()
         return following, reward, end, memory
 
     def noise(self, rows: int, generator: torch.Generator) -> Noise:
         """The noise of a step of `rows` rows."""
-        device = self.output.weight.device
+        device = self.mixture.weight.device
         uniform = torch.rand((rows, self.latent + 1), generator=generator, device=device)
         normal = torch.randn((rows, self.latent), generator=generator, device=device)
         return Noise(uniform[:, :-1], normal, uniform[:, -1])
-
-    def _predicted(self, output: Tensor, latent: Tensor) -> Predicted:
-        found = self.output(output)
-        return Predicted(Mixture.of(found[..., :-2], latent), found[..., -2], found[..., -1])

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-NARROWEST, WIDEST = -6.0, 3.0
+NARROWEST, WIDEST = -5.0, 3.0
 """Bounds of the logarithm of a deviation: without the lower one a density could grow without end."""
 
 
