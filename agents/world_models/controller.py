@@ -37,4 +37,4 @@ class Controller:
     def _split(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
         """Weights [..., F, O] and biases [..., O]."""
         weight, bias = parameters.tensor_split([self.features * self.outputs], -1)
-        return weight.unflatten(-1, (self.features, self.outputs)), bias
+        return weight.reshape(*parameters.shape[:-1], self.features, self.outputs), bias

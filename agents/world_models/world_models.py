@@ -89,15 +89,19 @@ class WorldModels(Predicts):
         self.replay: SequenceReplay | None = None
         """None until `allocate` makes it."""
         self._begins = torch.ones(num_envs, dtype=torch.bool, device=self.device)
-        self._before = self._no_action()
+        self._none = self._no_action()
+        self._before = self._none
         self.env_step = self.updates = self.generations = 0
         self._learns_from, self._updates_before = config.learns_from(num_envs), 0
         self._latest: Metrics = {}
 
     def _no_action(self) -> Tensor:
-        """What is stored as the action before an episode's first observation, [N, ...]; nothing reads it."""
-        dtype = torch.from_numpy(np.zeros(0, self.action_space.dtype)).dtype
-        return torch.zeros((self.num_envs, *(self.action_space.shape or ())), dtype=dtype, device=self.device)
+        """What is stored as the action before an episode's first observation, [N, ...]: some valid one."""
+        first = np.asarray(getattr(self.action_space, "start", 0))
+        action = np.broadcast_to(first, (self.num_envs, *(self.action_space.shape or ()))).astype(
+            self.action_space.dtype
+        )
+        return torch.from_numpy(action).to(self.device)
 
     def allocate(self) -> SequenceReplay:
         """The replay, made at the first call, with which training begins.
@@ -147,7 +151,7 @@ class WorldModels(Predicts):
             following=None,
             active=step.active,
         )
-        before = torch.where(_wide(step.ended, action), torch.zeros_like(action), action)
+        before = torch.where(_wide(step.ended, action), self._none, action)
         self._before = before if step.active is None else torch.where(_wide(step.active, action), before, self._before)
         self._begins = step.start
         self.env_step += step.num_active
@@ -305,7 +309,7 @@ class WorldModels(Predicts):
             self.replay = None
             self._learns_from = self.env_step + self.config.learns_from(self.num_envs)
             self._updates_before = self.updates
-            self._begins, self._before = torch.ones_like(self._begins), self._no_action()
+            self._begins, self._before = torch.ones_like(self._begins), self._none
 
 
 def _wide(rows: Tensor, like: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ class Mixture(NamedTuple):
     @staticmethod
     def of(parameters: Tensor, centre: Tensor) -> Mixture:
         """From the outputs [..., 3 Z K] of a layer; the means are counted from `centre`, [..., Z]."""
-        logits, mean, log_std = parameters.unflatten(-1, (3, centre.shape[-1], -1)).unbind(-3)
+        logits, mean, log_std = parameters.view(*centre.shape[:-1], 3, centre.shape[-1], -1).unbind(-3)
         return Mixture(logits, centre.unsqueeze(-1) + mean, log_std.clamp(NARROWEST, WIDEST))
 
     def log_likelihood(self, value: Tensor) -> Tensor:
