@@ -16,6 +16,7 @@ from gymnast.agents.base import Acted, WorldModel
 from gymnast.agents.world_models import dream
 from gymnast.cli.main import main
 from gymnast.envs.step import Step
+from gymnast.networks.world_models.mixture import Mixture
 
 SMALL: dict[str, Any] = {
     "learning_starts": 30,
@@ -78,6 +79,17 @@ def played(agent: WorldModels, env: Any, steps: int, *, learn: bool = False) -> 
 # What the model learns from.
 
 
+class Spied:
+    """A mixture that keeps the numbers whose likelihood is asked for."""
+
+    def __init__(self, mixture: Mixture, seen: dict[str, Any]) -> None:
+        self.mixture, self.seen = mixture, seen
+
+    def log_likelihood(self, value: Tensor) -> Tensor:
+        self.seen["likely"] = value
+        return self.mixture.log_likelihood(value)
+
+
 @pytest.mark.parametrize("num_envs", [1, 3])
 def test_each_step_is_paired_with_its_own_action_reward_end_and_successor(
     num_envs: int, monkeypatch: pytest.MonkeyPatch
@@ -92,7 +104,8 @@ def test_each_step_is_paired_with_its_own_action_reward_end_and_successor(
 
     def spied(latent: Tensor, action: Tensor, start: Tensor) -> Any:
         seen.update(latent=latent, action=action, start=start)
-        return forward(latent, action, start)
+        mixture, output = forward(latent, action, start)
+        return Spied(mixture, seen), output
 
     def outcome(output: Tensor, following: Tensor) -> Any:
         seen["following"] = following
@@ -111,6 +124,7 @@ def test_each_step_is_paired_with_its_own_action_reward_end_and_successor(
         )
         following = agent.model.latents.decode(seen["following"].flatten(0, 1)).view(*batch.valid.shape, 2)
         action = seen["action"].argmax(2) + 1  # the space counts from 1
+        assert torch.equal(seen["likely"], seen["following"])
         assert torch.equal(seen["start"] & (valid > 0), (time.round() == 0) & (valid > 0))
         counted = valid > 0
         assert torch.allclose(following[..., 0][counted], time[counted] + 1)
