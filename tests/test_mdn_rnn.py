@@ -57,6 +57,7 @@ def test_an_imagined_step_is_the_mixtures_sample_and_the_outcome_after_it() -> N
     model, (latent, action) = network(), sequences()
     memory = torch.randn((ROWS, model.memory_size), generator=torch.Generator().manual_seed(2))
     model.scale_rewards(torch.tensor([3.0, 7.0]))  # mean 5, deviation 2
+    model.note_rewards(torch.tensor([-9.0, 99.0]), torch.ones(2, dtype=torch.bool))
     noise = model.noise(ROWS, torch.Generator().manual_seed(4))
     with torch.no_grad():
         following, reward, end, after = model.imagine(latent[:, 0], action[:, 0], memory, noise, temperature=1.3)
@@ -91,6 +92,19 @@ def test_at_temperature_zero_noise_does_not_matter() -> None:
     for one, other in zip(*found, strict=True):
         assert torch.equal(one, other)
     assert torch.equal(found[0][2], ends)
+
+
+def test_rewards_stay_in_the_range_of_those_that_counted() -> None:
+    model, (latent, action) = network(), sequences()
+    model.note_rewards(torch.tensor([[0.1, 5.0], [0.2, -7.0]]), torch.tensor([[True, False], [True, False]]))
+    model.note_rewards(torch.tensor([0.15]), torch.tensor([True]))
+    assert (model.reward_low.item(), model.reward_high.item()) == pytest.approx((0.1, 0.2))
+    noise = model.noise(ROWS, torch.Generator().manual_seed(4))
+    for bias, expected in ((50.0, 0.2), (-50.0, 0.1)):
+        with torch.no_grad():
+            model.outcome[-1].bias[0] = bias
+            reward = model.imagine(latent[:, 0], action[:, 0], torch.zeros(ROWS, 10), noise, temperature=1.0)[1]
+        torch.testing.assert_close(reward, torch.full((ROWS,), expected))
 
 
 def test_a_constant_reward_has_units_too() -> None:

@@ -207,6 +207,24 @@ def test_dreams_of_many_policies_at_once_are_those_of_each_by_itself(action_spac
         torch.testing.assert_close(alone[0], whole[number])
 
 
+def test_latents_stay_where_observations_can_be() -> None:
+    """Numbers keep the bounds of their space in its own units, whatever units the latents have."""
+    space = spaces.Dict(
+        {
+            "a": spaces.Box(np.array([-1, -np.inf], np.float32), np.array([3, 2], np.float32)),
+            "b": spaces.Discrete(2),
+            "c": spaces.Box(0, 255, (1,), np.uint8),
+        }
+    )
+    agent = made(space)
+    latents = agent.model.latents
+    latents.target.mean.copy_(torch.tensor([1.0, 0.0, 0.5, 0.5, 0.5]))
+    latents.target.std.copy_(torch.tensor([2.0, 0.5, 1.0, 1.0, 1.0]))
+    far = torch.tensor([[9.0] * 5, [-9.0] * 5, [0.1] * 5])
+    expected = [[1.0, 4.0, 0.5, 0.5, 0.5], [-1.0, -9.0, -0.5, -0.5, -0.5], [0.1] * 5]
+    torch.testing.assert_close(latents.settle(far), torch.tensor(expected))
+
+
 @pytest.mark.parametrize("temperature", [0.0, 0.7, 1.0, 1.5])
 def test_returns_in_the_dream_are_those_of_a_plain_loop(temperature: float) -> None:
     agent = dreaming(dream_steps=40)
@@ -231,7 +249,7 @@ def test_returns_in_the_dream_are_those_of_a_plain_loop(temperature: float) -> N
                         temperature=temperature,
                     )
                 total += reward.item()
-                state = torch.cat([latent, memory], 1)
+                state = torch.cat([model.latents.settle(latent), memory], 1)
                 if end.item():
                     break
             assert found[number, row].item() == pytest.approx(total, rel=1e-4, abs=1e-4)
@@ -248,7 +266,7 @@ def test_the_protocols_steps_are_the_dreams() -> None:
     noise = agent.model.dynamics.noise(6, torch.Generator().manual_seed(4))
     with torch.no_grad():
         expected = agent.model.dynamics.imagine(latent, agent.model.action(action), memory, noise, temperature=1.2)
-    assert torch.equal(imagined.state, torch.cat([expected[0], expected[3]], 1))
+    assert torch.equal(imagined.state, torch.cat([agent.model.latents.settle(expected[0]), expected[3]], 1))
     assert torch.equal(imagined.reward, expected[1])
     assert torch.equal(imagined.terminated, expected[2])
     low = agent.dream_step(state, action, torch.Generator().manual_seed(1), temperature=0.0)

@@ -47,13 +47,9 @@ def returns(
             row, policy, state, going = row[left], policy[left], state[left], going[left]
         noise = model.dynamics.noise(dreams, generator).rows(row % dreams)
         action = controller.act_each(policy, model.features(state))
-        latent, memory = model.split(state)
-        latent, reward, end, memory = model.dynamics.imagine(
-            latent, model.action(action), memory, noise, temperature=temperature
-        )
+        state, reward, end = model.imagine(state, action, noise, temperature=temperature)
         total[row] += torch.where(going, reward, 0.0)
         going &= ~end
-        state = torch.cat([latent, memory], 1)
     return total.view(count, dreams)
 
 

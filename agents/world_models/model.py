@@ -20,7 +20,7 @@ from gymnast.networks.layers.images import has_image
 from gymnast.networks.layers.inputs import Vector
 from gymnast.networks.modes import acting
 from gymnast.networks.world_models.latents import VAE, Latents, Numbers
-from gymnast.networks.world_models.mdn_rnn import MDNRNN
+from gymnast.networks.world_models.mdn_rnn import MDNRNN, Noise
 from gymnast.replay.sequences import SequenceBatch
 
 
@@ -81,6 +81,7 @@ class Model:
 
     def learn_dynamics(self, batch: SequenceBatch, rate: float) -> Metrics:
         """One update of the dynamics from sequences."""
+        self.dynamics.note_rewards(batch.reward.to(self.device), batch.valid.to(self.device) > 0)
         return self._step(self._dynamics_update, batch, rate)
 
     def _step(self, update: Update, batch: Any, rate: float) -> Metrics:
@@ -142,6 +143,17 @@ class Model:
     def begin(self, latent: Tensor) -> Tensor:
         """The states [N, M] of latents [N, Z] that begin an episode."""
         return torch.cat([latent, latent.new_zeros(len(latent), self.dynamics.memory_size)], 1)
+
+    @torch.no_grad()
+    def imagine(
+        self, state: Tensor, action: Tensor, noise: Noise, *, temperature: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """One imagined step of states [N, M] and actions [N, ...]: states [N, M], rewards [N], and ends bool [N]."""
+        latent, memory = self.split(state)
+        following, reward, end, memory = self.dynamics.imagine(
+            latent, self.action(action), memory, noise, temperature=temperature
+        )
+        return torch.cat([self.latents.settle(following), memory], 1), reward, end
 
     @torch.no_grad()
     def after(self, obs: Obs, action: Tensor, start: Tensor) -> Tensor:

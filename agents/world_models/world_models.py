@@ -256,17 +256,10 @@ class WorldModels(Predicts):
         self, state: Tensor, action: Tensor, generator: torch.Generator, *, temperature: float = 1.0
     ) -> Imagined:
         """One imagined step: [N, M] and actions [N, ...] of the action space."""
-        model = self.model
-        latent, memory = model.split(state)
-        latent, reward, end, memory = model.dynamics.imagine(
-            latent,
-            model.action(action),
-            memory,
-            model.dynamics.noise(len(state), generator),
-            temperature=temperature,
-        )
-        obs = dream.as_given(self.observation_space, model.latents.decode(latent), self.device)
-        return Imagined(torch.cat([latent, memory], 1), obs, reward, end)
+        model, noise = self.model, self.model.dynamics.noise(len(state), generator)
+        state, reward, end = model.imagine(state, action, noise, temperature=temperature)
+        decoded = model.latents.decode(model.split(state)[0])
+        return Imagined(state, dream.as_given(self.observation_space, decoded, self.device), reward, end)
 
     def dream_after(self, obs: Obs, action: Tensor, start: Tensor) -> Tensor:
         """States [N, M] after real observations [N, T, ...], the actions before them, and where episodes begin."""

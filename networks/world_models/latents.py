@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import gymnasium as gym
+import numpy as np
 import torch
+from gymnasium import spaces
 from torch import Tensor, nn
 
 from gymnast.networks.autoencoders.decoders import decoder
@@ -15,7 +18,7 @@ from gymnast.networks.autoencoders.outputs import Output
 from gymnast.networks.autoencoders.target import SMALL, Target
 from gymnast.networks.autoencoders.variational import Normal, Progress, freed, narrow
 from gymnast.networks.layers.init import initialise
-from gymnast.networks.layers.inputs import Obs
+from gymnast.networks.layers.inputs import Obs, Vector
 from gymnast.networks.layers.samples import sampled
 
 
@@ -42,6 +45,10 @@ class Latents(nn.Module, ABC):
     def draw(self, obs: Obs, generator: torch.Generator) -> Tensor:
         """Latents drawn from their distribution."""
 
+    def settle(self, latent: Tensor) -> Tensor:
+        """The nearest latents that an observation can have."""
+        return latent
+
     @abstractmethod
     def decode(self, latent: Tensor) -> Obs:
         """Observations in their own units, float32, neither rounded nor clipped."""
@@ -50,10 +57,15 @@ class Latents(nn.Module, ABC):
 class Numbers(Latents):
     """Latents are the numbers of the observation, in deviations from their mean."""
 
-    def __init__(self, space: gym.Space[object], generator: torch.Generator) -> None:
+    low: Tensor
+    high: Tensor
+
+    def __init__(self, space: gym.Space[Any], generator: torch.Generator) -> None:
         super().__init__()
         self.target = Target(space, lambda: sampled(space, 1, generator=generator), flat=True)
         self.size = self.target.size
+        for name, bound in zip(("low", "high"), _bounds(space), strict=True):
+            self.register_buffer(name, torch.from_numpy(bound), persistent=False)
 
     def encode(self, obs: Obs) -> Tensor:
         latent: Tensor = self.target(obs)
@@ -61,6 +73,12 @@ class Numbers(Latents):
 
     def draw(self, obs: Obs, generator: torch.Generator) -> Tensor:
         return self.encode(obs)
+
+    def settle(self, latent: Tensor) -> Tensor:
+        target = self.target
+        if target.unit:
+            return latent.clamp(self.low, self.high)
+        return latent.clamp((self.low - target.mean) / target.std, (self.high - target.mean) / target.std)
 
     def decode(self, latent: Tensor) -> Obs:
         return self.target.observed(latent)
@@ -75,7 +93,7 @@ class VAE(Latents):
 
     def __init__(
         self,
-        space: gym.Space[object],
+        space: gym.Space[Any],
         backbone: nn.Module,
         *,
         size: int,
@@ -137,6 +155,19 @@ class VAE(Latents):
         loss = distortion + self.progress.step() * beta * freed(rate, free_bits)
         parts = {"vae_distortion": distortion.detach(), "vae_rate": rate.detach().sum(1).mean()}
         return loss / target[0].numel(), parts
+
+
+def _bounds(space: gym.Space[Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Of each number of an observation as `Vector` has it, float32 [K]."""
+    if isinstance(space, spaces.Dict | spaces.Tuple):
+        parts = space.spaces.values() if isinstance(space, spaces.Dict) else space.spaces
+        low, high = zip(*(_bounds(part) for part in parts), strict=True)
+        return np.concatenate(low), np.concatenate(high)
+    if isinstance(space, spaces.Box) and space.dtype not in (np.uint8, np.bool_):
+        low, high = (bound.flatten().astype(np.float32) for bound in (space.low, space.high))
+        return low, high
+    size = Vector(space).out_features
+    return np.zeros(size, np.float32), np.ones(size, np.float32)
 
 
 def _linear(inputs: int, outputs: int, init: str, generator: torch.Generator) -> nn.Linear:

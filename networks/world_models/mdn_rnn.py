@@ -49,6 +49,8 @@ class MDNRNN(nn.Module):
 
     reward_mean: Tensor
     reward_std: Tensor
+    reward_low: Tensor
+    reward_high: Tensor
 
     def __init__(self, latent: int, actions: int, *, units: int, mixtures: int, generator: torch.Generator) -> None:
         super().__init__()
@@ -59,6 +61,8 @@ class MDNRNN(nn.Module):
         initialise(self, "torch", activation=None, generator=generator)
         self.register_buffer("reward_mean", torch.zeros(()))
         self.register_buffer("reward_std", torch.ones(()))
+        self.register_buffer("reward_low", torch.tensor(torch.inf))
+        self.register_buffer("reward_high", torch.tensor(-torch.inf))
 
     @property
     def units(self) -> int:
@@ -75,6 +79,12 @@ class MDNRNN(nn.Module):
         deviation = reward.std(correction=0)
         self.reward_mean.copy_(reward.mean())
         self.reward_std.copy_(torch.where(deviation > SMALL, deviation, torch.ones_like(deviation)))
+
+    def note_rewards(self, reward: Tensor, counted: Tensor) -> None:
+        """Widen the range of imagined rewards to those of `reward` [...] that `counted`, bool [...], marks."""
+        low, high = (torch.where(counted, reward, limit) for limit in (torch.inf, -torch.inf))
+        torch.minimum(self.reward_low, low.min(), out=self.reward_low)
+        torch.maximum(self.reward_high, high.max(), out=self.reward_high)
 
     def forward(self, latent: Tensor, action: Tensor, start: Tensor) -> tuple[Mixture, Tensor]:
         """Next latents and outputs [B, T, H] for sequences [B, T, Z] and [B, T, A].
@@ -103,13 +113,16 @@ class MDNRNN(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """One imagined step of N rows: the next latent [N, Z], reward [N], end bool [N], and the memory after [N, M].
 
-        The temperature scales the randomness of latents (`Mixture.tempered`), and divides the logit of the end.
+        The temperature scales the randomness of latents (`Mixture.tempered`), and divides the logit of the end. Rewards
+        stay in the range of those that were noted: where the model has no data, it could promise any.
         """
         output, memory = self.step(latent, action, memory)
         mixture = Mixture.of(self.mixture(output), latent)
         following = mixture.sample(noise.uniform, noise.normal, temperature=temperature)
         outcome = self.outcomes(output, following)
         reward = self.reward_mean + self.reward_std * outcome.reward
+        within = torch.minimum(torch.maximum(reward, self.reward_low), self.reward_high)
+        reward = torch.where(self.reward_low <= self.reward_high, within, reward)
         end = outcome.end > 0 if temperature == 0.0 else noise.end < (outcome.end / temperature).sigmoid()
         return following, reward, end, memory
 
