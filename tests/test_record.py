@@ -306,6 +306,17 @@ def test_random_actions_are_uniform_allowed_and_seeded() -> None:
         RandomActor(spaces.Tuple(()), 2, seed=np.random.SeedSequence(1))
 
 
+@pytest.mark.parametrize("space", [spaces.Box(-1, 3, (2,), np.float32), spaces.MultiBinary(3), spaces.Discrete(50)])
+def test_a_restored_random_actor_goes_on_with_the_same_actions(space: Any) -> None:
+    obs, start = torch.zeros(4), torch.zeros(4, dtype=torch.bool)
+    actor, other = (RandomActor(space, 4, seed=np.random.SeedSequence(seed)) for seed in (1, 2))
+    first = actor.act(obs, start).action
+    other.load_state_dict(actor.state_dict())
+    for _ in range(3):
+        assert torch.equal(other.act(obs, start).action, actor.act(obs, start).action)
+    assert not torch.equal(first, actor.act(obs, start).action)
+
+
 @pytest.mark.parametrize("id", ["Pong", "ALE/Pong-v5", "PongNoFrameskip-v4"])
 def test_every_spelling_of_a_game_is_recorded(id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Row 22, for data sets, and with them for what is fitted to an environment."""
