@@ -167,10 +167,21 @@ def test_only_true_first_observations_begin_dreams() -> None:
     agent = made(Counting.observation_space, Counting.action_space, num_envs=2)
     played(agent, env, 100)
     state, obs = agent.dream_start(50, torch.Generator().manual_seed(0))
-    assert agent.episodes > 10
+    assert agent.beginnings.episodes > 10
     assert isinstance(obs, Tensor)
     assert obs.eq(0).all()  # an episode begins at step 0
     assert state[:, 2:].eq(0).all()
+
+
+def test_an_episode_that_is_cut_off_is_followed_by_another_beginning() -> None:
+    env = envs.make(Counting, 2, seed=0)
+    agent = made(Counting.observation_space, Counting.action_space, num_envs=2)
+    played(agent, env, 2)
+    assert agent.beginnings.episodes == 2
+    agent.cut_off([1])
+    env.reset()
+    agent.store(env.obs, Acted(torch.tensor([1, 1])), env.step(torch.tensor([1, 1])))
+    assert agent.beginnings.episodes == 3
 
 
 def test_a_dream_needs_an_episode() -> None:
@@ -184,8 +195,10 @@ def test_a_dream_needs_an_episode() -> None:
 def dreaming(**changes: Any) -> WorldModels:
     """An agent whose untrained model has wide mixtures and ends one dream in ten steps."""
     agent = made(**changes)
-    agent.starts[0].copy_(torch.rand(agent.starts[0].shape, generator=torch.Generator().manual_seed(5)))
-    agent.episodes = 100
+    agent.beginnings.parts[0].copy_(
+        torch.rand(agent.beginnings.parts[0].shape, generator=torch.Generator().manual_seed(5))
+    )
+    agent.beginnings.episodes = 100
     with torch.no_grad():
         agent.model.dynamics.outcome[-1].bias[1] = -2.0
     return agent
@@ -461,6 +474,7 @@ def test_updates_are_counted_by_env_steps(num_envs: int) -> None:
     assert agent.updates_due(starts + 40) == 20
     agent.updates = 15
     assert agent.updates_due(starts + 40) == 5
+    assert [agent._due_at(update) - starts for update in (0, 1, 2, 19)] == [4, 4, 8, 40]
 
 
 def test_a_state_without_its_replay_acts_dreams_and_learns_on() -> None:
@@ -487,8 +501,10 @@ def test_memory_is_bounded() -> None:
     before = agent.allocate().nbytes
     played(agent, env, 500)
     assert agent.allocate().nbytes == before
-    assert agent.episodes > len(agent.starts[0]) / 5
-    assert len(agent.starts[0]) == 256
+    kept = agent.beginnings.parts[0]
+    agent.beginnings.keep(torch.arange(600.0).view(300, 2), torch.ones(300, dtype=torch.bool))
+    assert agent.beginnings.parts[0] is kept
+    assert kept.shape == (256, 2)
 
 
 class Corridor(gym.Env[np.ndarray, Any]):

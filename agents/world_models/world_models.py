@@ -16,6 +16,7 @@ from gymnast.agents.prediction import Predicts
 from gymnast.agents.schedules import schedule
 from gymnast.agents.world_models import dream
 from gymnast.agents.world_models.actor import WorldModelActor
+from gymnast.agents.world_models.beginnings import Beginnings
 from gymnast.agents.world_models.config import WorldModelsConfig
 from gymnast.agents.world_models.controller import Controller
 from gymnast.agents.world_models.model import Model
@@ -27,9 +28,6 @@ from gymnast.replay.layout import Layout
 from gymnast.replay.samplers import Uniform
 from gymnast.replay.sequences import SequenceReplay, SequenceShape
 from gymnast.replay.transitions import NStep
-
-STARTS = 256
-"""First observations of the latest episodes, from which dreams begin."""
 
 
 class WorldModels(Predicts):
@@ -79,13 +77,7 @@ class WorldModels(Predicts):
         self.epsilon = schedule(config.epsilon, name="epsilon", high=1.0)
         vae_updates = config.vae_updates if isinstance(self.model.latents, VAE) else 0
         self._phases = vae_updates, config.model_updates, config.generations
-        self._layout = Layout(observation_space)
-        self.starts = [
-            torch.zeros((STARTS, *leaf.shape), dtype=leaf.dtype, device=self.device) for leaf in self._layout.leaves
-        ]
-        """First observations of the latest episodes, one tensor for each part."""
-        self.episodes = 0
-        """Episodes begun so far."""
+        self.beginnings = Beginnings(observation_space, device=self.device)
         self.replay: SequenceReplay | None = None
         """None until `allocate` makes it."""
         self._begins = torch.ones(num_envs, dtype=torch.bool, device=self.device)
@@ -139,7 +131,7 @@ class WorldModels(Predicts):
 
     def store(self, obs: Obs, acted: Acted, step: Step) -> None:
         action = acted.action
-        self._keep_starts(obs)
+        self.beginnings.keep(obs, self._begins)
         self.allocate().add(
             {"obs": obs, "action": self._before},
             torch.zeros(self.num_envs, dtype=torch.int64),
@@ -156,13 +148,6 @@ class WorldModels(Predicts):
         self._begins = step.start
         self.env_step += step.num_active
 
-    def _keep_starts(self, obs: Obs) -> None:
-        """Keep the observations of rows whose episode begins."""
-        for row in self._begins.nonzero().flatten().tolist():
-            for kept, part in zip(self.starts, self._layout.split(obs), strict=True):
-                kept[self.episodes % STARTS] = part[row]
-            self.episodes += 1
-
     def cut_off(self, rows: Sequence[int]) -> None:
         """New episodes begin in these rows; the replay notices it by their observations."""
         self._begins = self._begins.index_fill(0, torch.tensor(list(rows), device=self.device), True)
@@ -176,6 +161,11 @@ class WorldModels(Predicts):
         periods = (env_step - self._learns_from) // self.config.train_period
         return periods * self.config.updates_per_train - (self.updates - self._updates_before)
 
+    def _due_at(self, update: int) -> int:
+        """The env step at which an update is due, the argument of its schedules for any num_envs."""
+        periods = (update - self._updates_before) // self.config.updates_per_train
+        return self._learns_from + (periods + 1) * self.config.train_period
+
     def learn(self) -> Metrics:
         """One update of the autoencoder or the LSTM, or one generation; returns the latest metrics of each."""
         vae_updates, model_updates, _ = self._phases
@@ -185,9 +175,9 @@ class WorldModels(Predicts):
             if not self.updates:
                 self.model.start_at(batch)
             if place < vae_updates:
-                self._latest |= self.model.learn_latents(batch, self.vae_learning_rate(self.env_step))
+                self._latest |= self.model.learn_latents(batch, self.vae_learning_rate(self._due_at(self.updates)))
             else:
-                self._latest |= self.model.learn_dynamics(batch, self.learning_rate(self.env_step))
+                self._latest |= self.model.learn_dynamics(batch, self.learning_rate(self._due_at(self.updates)))
         else:
             if place == vae_updates + model_updates:
                 self.search.begin()
@@ -244,11 +234,7 @@ class WorldModels(Predicts):
 
         ValueError if no real one has.
         """
-        if not self.episodes:
-            raise ValueError("a dream needs the beginning of at least one real episode")
-        kept = min(self.episodes, STARTS)
-        index = torch.randint(kept, (num,), generator=generator, device=self.device)
-        obs = self._layout.join([part[index] for part in self.starts])
+        obs = self.beginnings.draw(num, generator)
         return self.model.begin(self.model.latents.draw(obs, generator)), obs
 
     @torch.no_grad()
@@ -274,8 +260,8 @@ class WorldModels(Predicts):
             "policy": self.policy.clone(),
             "search": self.search.state_dict(),
             "generator": self._generator.get_state(),
-            "starts": [part.clone() for part in self.starts],
-            "counts": [self.env_step, self.updates, self.generations, self.episodes],
+            "beginnings": self.beginnings.state_dict(),
+            "counts": [self.env_step, self.updates, self.generations],
             "learns_from": self._learns_from,
             "updates_before": self._updates_before,
             "begins": self._begins.clone(),
@@ -290,9 +276,8 @@ class WorldModels(Predicts):
         self.search.load_state_dict(state["search"])
         self.policy = state["policy"].to(self.device, copy=True)
         restore_generator(self._generator, state["generator"])
-        for mine, kept in zip(self.starts, state["starts"], strict=True):
-            mine.copy_(kept)
-        self.env_step, self.updates, self.generations, self.episodes = state["counts"]
+        self.beginnings.load_state_dict(state["beginnings"])
+        self.env_step, self.updates, self.generations = state["counts"]
         self._latest = {name: torch.tensor(value) for name, value in state["latest"].items()}
         if "replay" in state:
             self.allocate().load_state_dict(state["replay"])
