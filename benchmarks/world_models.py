@@ -119,11 +119,16 @@ def main() -> None:
     (options.out / "world-models.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8", newline="\n")
     if options.json:
         print(json.dumps(result))
-        return
+    elif tried:
+        print_temperatures(result["temperatures"])
+
+
+def print_temperatures(found: dict[str, dict[str, list[float]]]) -> None:
+    """A table of the scores at each temperature."""
     print("a model of random play; mean returns ± standard deviation over seeds")
     print("temperature      inside        inside at 1        outside")
-    for temperature, found in result["temperatures"].items():
-        print(f"{float(temperature):11g}  " + "  ".join(spread(found[name]) for name in MEASURED))
+    for temperature, scored in found.items():
+        print(f"{float(temperature):11g}  " + "  ".join(spread(scored[name]) for name in MEASURED))
 
 
 if __name__ == "__main__":
