@@ -231,6 +231,49 @@ class CuttableAgent(Protocol):
         ...
 
 
+@dataclass(slots=True)
+class Imagined:
+    """One imagined step of N rows."""
+
+    state: Tensor
+    """[N, M], the model's state after the step."""
+    obs: Obs
+    """[N, ...], as the environment would return it: its dtype and range."""
+    reward: Tensor
+    """float32 [N]."""
+    terminated: Tensor
+    """bool [N]."""
+
+
+@runtime_checkable
+class WorldModel(Protocol):
+    """An agent with a learned model of its environment, in which agents can act."""
+
+    observation_space: gym.Space[Any]
+    action_space: gym.Space[Any]
+    device: torch.device
+
+    def dream_start(self, num: int, generator: torch.Generator) -> tuple[Tensor, Obs]:
+        """State [N, M] and first observation [N, ...] of `num` new imagined episodes."""
+        ...
+
+    def dream_step(
+        self, state: Tensor, action: Tensor, generator: torch.Generator, *, temperature: float = 1.0
+    ) -> Imagined:
+        """One step; `action` [N, ...] are values of the action space.
+
+        `temperature` scales the model's randomness (1: as learned, 0: its most likely outcome).
+        """
+        ...
+
+    def dream_after(self, obs: Obs, action: Tensor, start: Tensor) -> Tensor:
+        """State [N, M] after watching real steps.
+
+        `obs` [N, T, ...], the actions before them [N, T, ...], `start` bool [N, T].
+        """
+        ...
+
+
 class HostAgent:
     """Base class of agents that run on the CPU unless the user names a device: a GPU would not speed them up."""
 
@@ -273,49 +316,6 @@ class AsynchronousConfig(Protocol):
 
     @property
     def workers(self) -> int: ...
-
-
-@dataclass(slots=True)
-class Imagined:
-    """One imagined step of N rows."""
-
-    state: Tensor
-    """[N, M], the model's state after the step."""
-    obs: Obs
-    """[N, ...], as the environment would return it: its dtype and range."""
-    reward: Tensor
-    """float32 [N]."""
-    terminated: Tensor
-    """bool [N]."""
-
-
-@runtime_checkable
-class WorldModel(Protocol):
-    """An agent with a learned model of its environment, in which agents can act."""
-
-    observation_space: gym.Space[Any]
-    action_space: gym.Space[Any]
-    device: torch.device
-
-    def dream_start(self, num: int, generator: torch.Generator) -> tuple[Tensor, Obs]:
-        """State [N, M] and first observation [N, ...] of `num` new imagined episodes."""
-        ...
-
-    def dream_step(
-        self, state: Tensor, action: Tensor, generator: torch.Generator, *, temperature: float = 1.0
-    ) -> Imagined:
-        """One step; `action` [N, ...] are values of the action space.
-
-        `temperature` scales the model's randomness (1: as learned, 0: its most likely outcome).
-        """
-        ...
-
-    def dream_after(self, obs: Obs, action: Tensor, start: Tensor) -> Tensor:
-        """State [N, M] after watching real steps.
-
-        obs [N, T, ...], the actions before them [N, T, ...], start bool [N, T].
-        """
-        ...
 
 
 def seed_sequence(seed: int | np.random.SeedSequence) -> np.random.SeedSequence:

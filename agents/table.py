@@ -63,6 +63,10 @@ CLASSES: dict[str, AgentEntry] = {
     "ppo": AgentEntry(
         "gymnast.agents.policy.actor_critic:ActorCritic", "proximal policy optimisation (Schulman et al. 2017)"
     ),
+    "world-models": AgentEntry(
+        "gymnast.agents.world_models.world_models:WorldModels",
+        "a controller evolved in the dream of a learned model (Ha & Schmidhuber 2018)",
+    ),
 }
 """Every class of agents by its name on the command line.
 

@@ -21,6 +21,7 @@ from gymnast.agents.base import (
     ReplayAgent,
     StateValueTable,
     VisitCounts,
+    WorldModel,
 )
 from gymnast.agents.policy.hogwild import SharingAgent
 from gymnast.envs import make
@@ -39,7 +40,8 @@ WHO: dict[Any, set[str]] = {
     VisitCounts: TABLES | BANDITS,
     HostAgent: TABLES | PLANNERS | BANDITS,
     EpsilonGreedyAgent: {"dqn", "pqn"},
-    ReplayAgent: {"dqn"},
+    ReplayAgent: {"dqn", "world-models"},
+    WorldModel: {"world-models"},
     RolloutAgent: {"ppo", "pqn"},
     SharingAgent: ACTOR_CRITICS,
     ConfiguredAgent: set(CLASSES),

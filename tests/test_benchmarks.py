@@ -84,6 +84,10 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "replay": ("--contenders gymnast sb3 --transitions 200 --rounds 1", ("sample 256", "sb3: left out, " + NO_PEER)),
     "tabular": ("--steps 100 --rounds 1", ("compiled with masks", "equal, bit for bit: True")),
+    "world_models": (
+        "--seeds 1 --steps 3010 --temperatures 0 1.5 --generations 1 --model-updates 5 --episodes 2",
+        ("CartPole-v1, seed 0, 3,010 env steps: inside ", "        1.5  "),
+    ),
 }
 """Options of a small run, and what it prints."""
 

@@ -17,12 +17,12 @@ import torch
 from gymnasium import spaces
 
 import gymnast
+from gymnast.agents.random_actor import RandomActor
 from gymnast.cli.main import main
 from gymnast.envs.factory import make
 from gymnast.envs.rows.frames import StackFrames
 from gymnast.evaluation.environment import make_env
 from gymnast.evaluation.play import episode_seeds
-from gymnast.evaluation.random_actor import RandomActor
 from gymnast.replay.datasets import files
 from gymnast.replay.datasets.episodes import local_datasets, read_dataset
 
@@ -304,6 +304,17 @@ def test_random_actions_are_uniform_allowed_and_seeded() -> None:
     assert box.act(torch.zeros(4), torch.ones(4)).action.shape == (4, 2)
     with pytest.raises(ValueError, match="random actions need"):
         RandomActor(spaces.Tuple(()), 2, seed=np.random.SeedSequence(1))
+
+
+@pytest.mark.parametrize("space", [spaces.Box(-1, 3, (2,), np.float32), spaces.MultiBinary(3), spaces.Discrete(50)])
+def test_a_restored_random_actor_goes_on_with_the_same_actions(space: Any) -> None:
+    obs, start = torch.zeros(4), torch.zeros(4, dtype=torch.bool)
+    actor, other = (RandomActor(space, 4, seed=np.random.SeedSequence(seed)) for seed in (1, 2))
+    first = actor.act(obs, start).action
+    other.load_state_dict(actor.state_dict())
+    for _ in range(3):
+        assert torch.equal(other.act(obs, start).action, actor.act(obs, start).action)
+    assert not torch.equal(first, actor.act(obs, start).action)
 
 
 @pytest.mark.parametrize("id", ["Pong", "ALE/Pong-v5", "PongNoFrameskip-v4"])

@@ -33,6 +33,18 @@ SMALL_DQN = {
 }
 SMALL_PQN = {"rollout_steps": 16, "minibatches": 2, "hidden_sizes": (16,), "epsilon": "linear:1:0.1:400"}
 SMALL_PPO = {"rollout_steps": 16, "minibatches": 2, "hidden_sizes": (16,)}
+SMALL_WORLD = {
+    "learning_starts": 40,
+    "replay_size": 300,
+    "units": 8,
+    "batch_size": 4,
+    "sequence_length": 8,
+    "model_updates": 7,
+    "generations": 5,
+    "population_size": 4,
+    "rollouts": 2,
+    "dream_steps": 10,
+}
 CASES = [
     ("dqn", "CartPole-v1", 1, SMALL_DQN),
     ("dqn", "CartPole-v1", 3, SMALL_DQN),
@@ -61,6 +73,8 @@ CASES = [
     ("hill-climbing", "CartPole-v1", 2, {}),
     ("ga", "CartPole-v1", 1, {"population_size": 4, "parents": 2, "elite_candidates": 2}),
     ("es", "CartPole-v1", 3, {"population_size": 4}),
+    ("world-models", "CartPole-v1", 2, {**SMALL_WORLD, "epsilon": 0.3}),
+    ("world-models", "Pendulum-v1", 1, {**SMALL_WORLD, "latent": "vae", "latent_size": 2, "vae_updates": 6}),
 ]
 
 

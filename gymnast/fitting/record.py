@@ -17,12 +17,12 @@ from gymnasium.envs.registration import EnvSpec
 from torch import Tensor
 
 from gymnast.agents.base import Actor
+from gymnast.agents.random_actor import RandomActor
 from gymnast.envs.env import Env
 from gymnast.envs.rows import single
 from gymnast.envs.step import Step, map_obs
 from gymnast.errors import RunError, UsageError, first_line
 from gymnast.evaluation import play, trained
-from gymnast.evaluation.random_actor import RandomActor
 from gymnast.evaluation.trained import EnvSettings
 from gymnast.machine import limit_threads, pick_device
 from gymnast.output.panel import Panel, PanelState

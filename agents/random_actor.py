@@ -46,7 +46,9 @@ class RandomActor:
         return Acted(torch.from_numpy(chosen + np.asarray(self._space.start, np.int64)))
 
     def state_dict(self) -> dict[str, Any]:
-        return {"generator": self._generator.bit_generator.state}
+        space = self._batch.np_random.bit_generator.state
+        return {"generator": self._generator.bit_generator.state, "space": space}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._generator.bit_generator.state = state["generator"]
+        self._batch.np_random.bit_generator.state = state["space"]
