@@ -13,7 +13,7 @@ from torch import Tensor
 from gymnast import envs
 from gymnast.agents import WorldModels, WorldModelsConfig
 from gymnast.agents.base import Acted, WorldModel
-from gymnast.agents.world_models import dream
+from gymnast.agents.world_models import world_models_dream as dream
 from gymnast.cli.main import main
 from gymnast.envs.step import Step
 from gymnast.networks.world_models.mixture import Mixture

@@ -14,7 +14,7 @@ from torch import Tensor
 from gymnast.agents.base import Acted, Imagined, Metrics, restore_generator, seed_sequence, torch_seed
 from gymnast.agents.prediction import Predicts
 from gymnast.agents.schedules import schedule
-from gymnast.agents.world_models import dream
+from gymnast.agents.world_models import world_models_dream as dream
 from gymnast.agents.world_models.beginnings import Beginnings
 from gymnast.agents.world_models.controller import Controller
 from gymnast.agents.world_models.search import Search

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from gymnast.agents.base import Actor, Agent, WorldModel
+from gymnast.agents.random_actor import RandomActor
 from gymnast.dreams.distance import Distance
 from gymnast.dreams.film import Script, film
 from gymnast.dreams.picture import draw
@@ -24,7 +25,6 @@ from gymnast.envs.env import Env
 from gymnast.errors import UsageError, first_line
 from gymnast.evaluation import environment, trained
 from gymnast.evaluation.play import evaluate, greedy_actor
-from gymnast.evaluation.random_actor import RandomActor
 from gymnast.evaluation.result import Evaluation
 from gymnast.machine import limit_threads, pick_device
 from gymnast.settings.dream_options import DreamOptions
