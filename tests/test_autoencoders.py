@@ -87,7 +87,7 @@ def test_every_kind_repeats_and_resumes_exactly(tmp_path: Path, kind: str, monke
     whole = fit(task, options(tmp_path / "whole"), chosen)
     assert whole.exit_code == 0
     assert evaluate(whole.path) == whole.measures
-    samples = ["samples"] if kind in ("variational", "vq") else []
+    samples = ["samples"] if kind in ("variational", "vq", "wasserstein") else []
     for name in ("reconstructions", "latent_use", "walk", *samples):
         assert (whole.path / f"{name}.png").stat().st_size > 1_000
     draw_none(monkeypatch)

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from gymnast.agents.base import Metrics, torch_seed
 from gymnast.agents.supervised.autoencoders.config import AutoencoderConfig, check_numbers
-from gymnast.agents.supervised.autoencoders.plain import SHOWN, Autoencoder
+from gymnast.agents.supervised.autoencoders.generative import Generative, GenerativeConfig
+from gymnast.agents.supervised.autoencoders.plain import SHOWN
 from gymnast.agents.supervised.episodes import on
 from gymnast.agents.supervised.observations import Observations
 from gymnast.agents.supervised.shown import Bars, Shown
@@ -34,7 +35,7 @@ WALKS = 6
 
 
 @dataclass(frozen=True)
-class VQConfig(AutoencoderConfig):
+class VQConfig(GenerativeConfig):
     """Codes that are a few entries of a learned codebook (van den Oord et al. 2017)."""
 
     codes: int = 64
@@ -80,7 +81,7 @@ class VQConfig(AutoencoderConfig):
         object.__setattr__(self, "hidden_sizes", ())
 
 
-class VectorQuantised(Autoencoder):
+class VectorQuantised(Generative):
     """Restores observations from a latent whose parts are replaced by their nearest codes."""
 
     name, Config = "autoencoder-vq", VQConfig
@@ -151,7 +152,8 @@ class VectorQuantised(Autoencoder):
 
     def outputs(self, batch: Observations) -> Outputs:
         index = self.tokenizer.encode(batch.obs)
-        return {**super().outputs(batch), "codes": index, "rate": self.network.heads["prior"](index)}
+        rate = self.network.heads["prior"](index)
+        return {**super().outputs(batch), "codes": index, "rate": rate, **self.sampled(batch)}
 
     def measures(self, outputs: Outputs) -> dict[str, float]:
         share = self.shares(outputs)
@@ -163,6 +165,7 @@ class VectorQuantised(Autoencoder):
             "perplexity": math.exp(entropy),
             "rate": outputs["rate"].double().mean().item(),
             "distortion": found["loss"],
+            **self.sample_measures(outputs),
         }
 
     def shares(self, outputs: Outputs) -> Tensor:
