@@ -1,6 +1,7 @@
 """What autoencoders restore of frames, and what their encoders know of the state beside random ones.
 
     python benchmarks/pretrain_learning.py [--envs ALE/Pong-v5 ...] [--kinds variational vq-grid] [--updates 2000]
+    python benchmarks/pretrain_learning.py --measure RUN [RUN ...]
 
 20,000 steps of a random policy are recorded once for each environment. Every row is a run of `gymnast pretrain
 autoencoder`, measured on the episodes that were kept for validation: the squared error of one number (pixels between 0
@@ -71,7 +72,7 @@ def shares(run: Path) -> dict[str, float]:
     index = task.test[torch.isin(task.test - 1, task.test)]
     index = index[task.data.episode[index] == task.data.episode[index - 1]]
     index = index[:: max(len(index) // MEASURED, 1)]
-    names = ["changed", *(["ball"] if options.env == "ALE/Pong-v5" else [])]
+    names = ["changed", *(["ball"] if task.env == "ALE/Pong-v5" else [])]
     sums = {name: torch.zeros(2, dtype=torch.float64) for name in names}
     for part in torch.split(index, 100):
         target, before = (task.target(task.batch(one).obs) for one in (part, part - 1))
@@ -122,7 +123,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1, help="runs at the same time")
     parser.add_argument("--out", help="folder for the runs and recordings, which are then kept")
+    parser.add_argument("--measure", type=Path, nargs="+", metavar="RUN", help="only print the shares of these runs")
     options = parser.parse_args()
+    for run in options.measure or ():
+        print(run, "  ".join(f"{name} {value:.4g}" for name, value in shares(run).items()), flush=True)
+    if options.measure:
+        return
     with tempfile.TemporaryDirectory() as temporary, ThreadPoolExecutor(options.jobs) as pool:
         out = Path(options.out or temporary).resolve()
         os.environ.setdefault("MINARI_DATASETS_PATH", str(out / "sets"))
