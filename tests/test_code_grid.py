@@ -178,7 +178,7 @@ def test_a_tokenizer_learns_without_the_trainer_to_restore_dots() -> None:
     tokenizer.start_at(dots(500, 9_999))
     before = tokenizer.losses(dots(64, 9_998), generator()).error.item()
     assert before == pytest.approx(1.0, abs=0.2)  # in units of the variance
-    learn(tokenizer, 400)
+    learn(tokenizer, 200)
     codes = tokenizer.encode(test)
     assert codes.dtype == torch.int64
     assert codes.shape == (200, 16)
