@@ -1,14 +1,15 @@
 """Pretraining beside pythae and a bare PyTorch loop: updates per second, each in its own process, on the CPU.
 
-    python benchmarks/pretrain.py [--rows vae wgan-gp] [--threads 1 2] [--rounds 3] [--steps 60] [--peer-python PATH]
+    python benchmarks/pretrain.py [--rows vae wae wgan-gp] [--threads 1 2] [--rounds 3] [--peer-python PATH]
     python benchmarks/pretrain.py --memory 1000 10000 [--batch 128]
 
 `vae` is a convolutional variational autoencoder of images of 84x84 pixels, in batches of 128: the Nature CNN as the
 encoder, 32 latent numbers, transposed convolutions as the decoder, a Gaussian of deviation 1, Adam. Ours is the session
 that `gymnast pretrain autoencoder --kind variational` runs, with its logs, evaluation and checkpoints, also with
-`--bf16`; pythae's is its trainer with the same layers; the bare loop has torch's Adam and takes its batches from one
-tensor. `wgan-gp` has the same layers as critic and generator, and five updates of the critic for each of the
-generator; pythae has no such model.
+`--bf16`, but without samples to measure, which pythae does not draw; pythae's is its trainer with the same layers; the
+bare loop has torch's Adam and takes its batches from one tensor. `wae` has latents that are no distributions, and a
+kernel's discrepancy from the prior: our kind `wasserstein` and pythae's WAE-MMD. `wgan-gp` has the same layers as
+critic and generator, and five updates of the critic for each of the generator; pythae has no such model.
 
 Each contender is timed over an epoch after a first one, in turns, every other round backwards; on a busy machine, the
 processor time of an update says more than the rate. pythae comes from another environment's interpreter
@@ -31,6 +32,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pretrain_vae
+import pretrain_wae
 import pretrain_wgan
 from pretrain_task import Result, Setting
 
@@ -49,6 +51,15 @@ ROWS = {
             "gymnast-bf16": partial(pretrain_vae.ours, bf16=True),
             "bare": pretrain_vae.bare,
             "pythae": pretrain_vae.pythae,
+        },
+        {"bare": 1.0, "pythae": 1.5},
+    ),
+    "wae": Row(
+        {
+            "gymnast": pretrain_wae.ours,
+            "gymnast-bf16": partial(pretrain_wae.ours, bf16=True),
+            "bare": pretrain_wae.bare,
+            "pythae": pretrain_wae.pythae,
         },
         {"bare": 1.0, "pythae": 1.5},
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -24,6 +25,7 @@ def our_session(setting: Setting, *, epochs: int, bf16: bool = False) -> Any:
         learning_rate=LEARNING_RATE,
         max_grad_norm=None,
         bf16=bf16,
+        sample_measures=False,
     )
     return session(setting, task, config, epochs=epochs)
 
@@ -33,8 +35,8 @@ def ours(setting: Setting, *, bf16: bool = False) -> Result:
     return timed(our_session(setting, epochs=2, bf16=bf16), setting)
 
 
-def layers(latent: int = LATENT) -> tuple[Any, Any, Any]:
-    """The layers of all contenders: encoder, the two halves of the latent's distribution in one, and decoder."""
+def layers(latent: int = LATENT, *, halves: int = 2) -> tuple[Any, Any, Any]:
+    """The layers of all contenders: encoder, the latent or both halves of its distribution, and decoder."""
     from torch import nn
 
     encoder = nn.Sequential(
@@ -62,46 +64,48 @@ def layers(latent: int = LATENT) -> tuple[Any, Any, Any]:
                 images = layer(images.relu())[..., :side, :side]
             return images
 
-    return encoder, nn.Linear(512, 2 * latent), Decoder()
+    return encoder, nn.Linear(512, halves * latent), Decoder()
 
 
 def bare(setting: Setting) -> Result:
     """A plain loop."""
     import torch
 
+    def loss(encoder: Any, latent: Any, decoder: Any, target: Any) -> Any:
+        mean, log_variance = latent(encoder(target)).chunk(2, 1)
+        drawn = mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
+        error = 0.5 * (decoder(drawn) - target).square().flatten(1).sum(1)
+        rate = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1)
+        return (error + rate).mean()
+
+    return looped(setting, loss)
+
+
+def looped(setting: Setting, loss: Callable[..., Any], *, halves: int = 2) -> Result:
+    """A plain loop with a loss of the three parts of the layers and a batch."""
+    import torch
+
     torch.set_num_threads(setting.threads)
     torch.manual_seed(0)
     images = torch.from_numpy(setting.images()[:-VALIDATION])
-    encoder, latent, decoder = layers()
-    network = torch.nn.ModuleList([encoder, latent, decoder])
-    optimizer = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE)
+    parts = layers(halves=halves)
+    optimizer = torch.optim.Adam(torch.nn.ModuleList(parts).parameters(), lr=LEARNING_RATE)
     clock = Clock()
     for _ in range(2):
         clock.start()
         for index in torch.randperm(len(images)).split(setting.batch):
-            target = images[index].float() / 255
-            mean, log_variance = latent(encoder(target)).chunk(2, 1)
-            drawn = mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
-            error = 0.5 * (decoder(drawn) - target).square().flatten(1).sum(1)
-            rate = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1)
-            loss = (error + rate).mean()
+            found = loss(*parts, images[index].float() / 255)
             optimizer.zero_grad()
-            loss.backward()
+            found.backward()
             optimizer.step()
     return clock.stop(setting.steps)
 
 
 def pythae(setting: Setting) -> Result:
-    """pythae's trainer."""
-    import torch
-    from pythae.data.datasets import BaseDataset
+    """pythae's trainer and VAE."""
     from pythae.models import VAE, VAEConfig
     from pythae.models.base.base_utils import ModelOutput
-    from pythae.models.nn import BaseDecoder, BaseEncoder
-    from pythae.trainers import BaseTrainer, BaseTrainerConfig
-    from pythae.trainers.training_callbacks import TrainingCallback
-
-    torch.set_num_threads(setting.threads)
+    from pythae.models.nn import BaseEncoder
 
     class Encoder(BaseEncoder):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -112,6 +116,15 @@ def pythae(setting: Setting) -> Result:
             mean, log_variance = self.latent(self.layers(images)).chunk(2, 1)
             return ModelOutput(embedding=mean, log_covariance=log_variance)
 
+    model = VAE(VAEConfig(input_dim=(1, SIDE, SIDE), latent_dim=LATENT), encoder=Encoder(), decoder=peer_decoder())
+    return peer_trained(setting, model)
+
+
+def peer_decoder() -> Any:
+    """The decoder, as pythae takes it."""
+    from pythae.models.base.base_utils import ModelOutput
+    from pythae.models.nn import BaseDecoder
+
     class Decoder(BaseDecoder):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
@@ -120,6 +133,17 @@ def pythae(setting: Setting) -> Result:
         def forward(self, latent: Any) -> Any:
             return ModelOutput(reconstruction=self.layers(latent))
 
+    return Decoder()
+
+
+def peer_trained(setting: Setting, model: Any) -> Result:
+    """The second epoch of pythae's trainer."""
+    import torch
+    from pythae.data.datasets import BaseDataset
+    from pythae.trainers import BaseTrainer, BaseTrainerConfig
+    from pythae.trainers.training_callbacks import TrainingCallback
+
+    torch.set_num_threads(setting.threads)
     clock, results = Clock(), list[Result]()
 
     class Epochs(TrainingCallback):  # type: ignore[misc]
@@ -130,7 +154,6 @@ def pythae(setting: Setting) -> Result:
             results.append(clock.stop(setting.steps))
 
     images = torch.from_numpy(setting.images()[:-VALIDATION]) / 255
-    model = VAE(VAEConfig(input_dim=(1, SIDE, SIDE), latent_dim=LATENT), encoder=Encoder(), decoder=Decoder())
     config = BaseTrainerConfig(
         output_dir=str(setting.folder / "pythae"),
         num_epochs=2,

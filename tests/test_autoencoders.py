@@ -87,7 +87,7 @@ def test_every_kind_repeats_and_resumes_exactly(tmp_path: Path, kind: str, monke
     whole = fit(task, options(tmp_path / "whole"), chosen)
     assert whole.exit_code == 0
     assert evaluate(whole.path) == whole.measures
-    samples = ["samples"] if kind in ("variational", "vq") else []
+    samples = ["samples"] if kind in ("variational", "vq", "wasserstein") else []
     for name in ("reconstructions", "latent_use", "walk", *samples):
         assert (whole.path / f"{name}.png").stat().st_size > 1_000
     draw_none(monkeypatch)
@@ -522,7 +522,7 @@ def test_the_prior_of_codes_is_a_distribution_and_draws_from_itself() -> None:
 
 def test_the_prior_leaves_the_encoder_as_it_is(tmp_path: Path) -> None:
     task = task_of(fit("autoencoder-vq", options(tmp_path, epochs=1), config("vq")))
-    index = task.quantised(task.network.heads["latent"](task.network.backbone(task.inputs(task.test[:20]))))[1]
+    index = task.tokenizer.encode(task.inputs(task.test[:20]))
     task.network.heads["prior"](index).sum().backward()
     with_gradient = {
         name for name, value in task.network.named_parameters() if value.grad is not None and value.grad.any()

@@ -76,11 +76,11 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "pretrain": (
         "--only gymnast bare --threads 1 --rounds 1 --steps 1 --batch 4",
-        ("vae, 1 threads, batch 4; medians", "wgan-gp, 1 threads", "gymnast / bare: x"),
+        ("vae, 1 threads, batch 4; medians", "wae, 1 threads", "wgan-gp, 1 threads", "gymnast / bare: x"),
     ),
     "pretrain_learning": (
-        "--envs gymnast/MinAtar-Breakout-v1 --kinds vq --env-steps 300 --updates 2 --probe-steps 300 --repeats 1",
-        ("gymnast/MinAtar-Breakout-v1, vq: mse ", "changed ", "encoder"),
+        "--envs gymnast/MinAtar-Breakout-v1 --kinds vq-grid --env-steps 300 --updates 2 --probe-steps 300 --repeats 1",
+        ("gymnast/MinAtar-Breakout-v1, vq-grid: mse ", "changed ", "frechet ", "encoder"),
     ),
     "replay": ("--contenders gymnast sb3 --transitions 200 --rounds 1", ("sample 256", "sb3: left out, " + NO_PEER)),
     "tabular": ("--steps 100 --rounds 1", ("compiled with masks", "equal, bit for bit: True")),

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from gymnast.agents.supervised import quality
 from gymnast.agents.supervised.fitted import FittedNetwork
 from gymnast.agents.supervised.frechet import frechet
-from gymnast.agents.supervised.gans import quality
 from gymnast.agents.supervised.manifolds import manifolds, nearest, radii
 from gymnast.agents.supervised.table import config_class, kinds_of
 from gymnast.cli.main import main

@@ -106,7 +106,7 @@ def digits(number: int) -> np.ndarray:
     return labelled.labelled("digits", seed=0).inputs[:number].numpy()
 
 
-@pytest.mark.parametrize("kind", ["convolutional", "linear", "variational", "vq", "sparse"])
+@pytest.mark.parametrize("kind", ["convolutional", "linear", "variational", "vq", "sparse", "wasserstein"])
 def test_decode_of_encode_is_what_the_task_restores(runs: Path, kind: str) -> None:
     path = run(runs, f"autoencoder-{kind}")
     task, model = trained(path), gymnast.load(path)

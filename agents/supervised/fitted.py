@@ -107,7 +107,7 @@ class FittedNetwork:
             n: number of samples.
             seed: of all random numbers.
             steps: steps of the Markov chain from noise to a sample, of energy-rbm; by default 1,000.
-            temperature: factor of the deviation of the latents, of autoencoder-variational; by default 1.
+            temperature: factor of the deviation of the latents, of autoencoder-variational and -wasserstein; default 1.
             label: class or Discrete action of all samples, of gan-conditional; by default as often as in the data.
 
         Raises:

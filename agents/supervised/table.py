@@ -68,6 +68,11 @@ AUTOENCODERS = {
     "contractive": ("contractive:Contractive", 20, "a code that changes little with the observation"),
     "vq": ("vq:VectorQuantised", 40, "a code of entries of a learned codebook"),
     "masked": ("masked:Masked", 20, "restores hidden patches of images from the others"),
+    "wasserstein": (
+        "wasserstein:WassersteinAutoencoder",
+        40,
+        "codes that are normal together, so that samples can be drawn",
+    ),
     "variational": ("variational:Variational", 40, "a distribution over codes and observations, to draw samples from"),
 }
 GANS = {

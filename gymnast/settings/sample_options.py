@@ -28,7 +28,7 @@ class SampleOptions:
     steps: int | None = None
     """Steps of Gibbs sampling from noise to a sample, for energy-rbm. Default: 1,000."""
     temperature: float | None = None
-    """Factor of the deviation of the latents, for autoencoder-variational. Default: 1."""
+    """Factor of the deviation of the latents, for autoencoder-variational and -wasserstein. Default: 1."""
     label: int | None = None
     """Class, or Discrete action, of all samples of gan-conditional. Default: as often as in the data."""
     device: str = field(default="cpu", metadata={"metavar": "DEVICE"})

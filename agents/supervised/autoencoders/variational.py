@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from gymnast.agents.base import Metrics
-from gymnast.agents.supervised.autoencoders.config import AutoencoderConfig, check_numbers
-from gymnast.agents.supervised.autoencoders.plain import Autoencoder, used
+from gymnast.agents.supervised.autoencoders.config import check_numbers
+from gymnast.agents.supervised.autoencoders.generative import Generative, GenerativeConfig
+from gymnast.agents.supervised.autoencoders.plain import used
 from gymnast.agents.supervised.observations import Observations
 from gymnast.agents.supervised.task import Outputs, linear_head
 from gymnast.networks.autoencoders.outputs import DISTRIBUTIONS, Output
@@ -22,7 +23,7 @@ ACTIVE = 0.01
 
 
 @dataclass(frozen=True)
-class VariationalConfig(AutoencoderConfig):
+class VariationalConfig(GenerativeConfig):
     """A bound on the likelihood of the data (Kingma & Welling 2014)."""
 
     losses: ClassVar[tuple[str, ...]] = DISTRIBUTIONS
@@ -51,7 +52,7 @@ class VariationalConfig(AutoencoderConfig):
             raise ValueError(f"output_std needs loss gaussian, got {self.loss}")
 
 
-class Variational(Autoencoder):
+class Variational(Generative):
     """Encodes observations as distributions over latents, and decodes latents as distributions over observations."""
 
     name, Config = "autoencoder-variational", VariationalConfig
@@ -98,6 +99,7 @@ class Variational(Autoencoder):
             "rate": posterior.rate().sum(1),
             "distortion": -log_likelihood(posterior.sample(generator)),
             **self.compared(target, self.decode(posterior.mean)),
+            **self.sampled(batch),
         }
         if config.likelihood_samples:
             found["likelihood"] = importance_weighted(posterior, log_likelihood, config.likelihood_samples, generator)
@@ -116,9 +118,8 @@ class Variational(Autoencoder):
         }
         if "likelihood" in outputs:
             found["log_likelihood"] = outputs["likelihood"].double().mean().item()
-        return found
+        return found | self.sample_measures(outputs)
 
     def drawn(self, number: int, generator: torch.Generator) -> Tensor:
         """Means of observations [number, *shape] whose latents are drawn from the prior."""
-        latent = torch.randn(number, self.latent_size, generator=generator, device=self.device)
-        return self.decode(latent * (1.0 if self.draws.temperature is None else self.draws.temperature))
+        return self.decode(self.from_normal(number, generator))

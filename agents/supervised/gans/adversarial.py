@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from gymnast.agents.base import Metrics
-from gymnast.agents.supervised.gans import pictures, quality
+from gymnast.agents.supervised import quality
+from gymnast.agents.supervised.gans import pictures
 from gymnast.agents.supervised.gans.config import GanConfig
 from gymnast.agents.supervised.manifolds import NEIGHBOURS
 from gymnast.agents.supervised.observations import OfObservations
@@ -16,13 +17,12 @@ from gymnast.agents.supervised.shown import Shown
 from gymnast.agents.supervised.source import Source
 from gymnast.agents.supervised.task import FitNetwork, Outputs, Player, ready
 from gymnast.networks.autoencoders.target import Target
-from gymnast.networks.gans.features import RandomFeatures
 from gymnast.networks.gans.generator import Generator
 from gymnast.networks.gans.heads import Score
 from gymnast.networks.gans.history import History
 from gymnast.networks.gans.losses import LOSSES
 from gymnast.networks.gans.penalties import normalise_spectra, r1
-from gymnast.networks.modes import acting, has_batch_norm, opposing, resting
+from gymnast.networks.modes import has_batch_norm, opposing, resting
 from gymnast.replay.datasets.labelled import Labelled
 from gymnast.replay.datasets.points import Mixture
 
@@ -81,8 +81,7 @@ class Gan(OfObservations):
         heads = {"target": target, **judges, **self.others(), "generator": made, "history": history}
         self.network = ready(FitNetwork(backbone, heads), device)
         self.mixes = bool(config.minibatch_kernels) or has_batch_norm(self.discriminator)
-        self.encoder = None if source.encoder is None else acting(source.encoder.to(device))
-        self.random = RandomFeatures(target.shape[0]).to(device) if target.layout is not None else None
+        self.measured_in = quality.Features(target, source.encoder, device=device)
 
     def judges(self, features: int) -> dict[str, nn.Module]:
         """Heads of the discriminator by name, `score` among them."""
@@ -212,13 +211,6 @@ class Gan(OfObservations):
     def drawn(self, number: int, generator: torch.Generator) -> Tensor:
         """Samples [number, *shape] in the units of `Target`."""
         return self.generated(self.latents(number, generator))
-
-    def measured_in(self, values: Tensor) -> Tensor:
-        """The features [B, F] of values [B, *shape] that the measures compare."""
-        if self.encoder is not None:
-            features: Tensor = self.encoder(self.network.heads["target"].back(values))
-            return features.flatten(1)
-        return values if self.random is None else self.random(values)
 
     def outputs(self, batch: Any) -> Outputs:
         target = self.network.heads["target"]

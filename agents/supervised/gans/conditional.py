@@ -10,7 +10,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
-from gymnast.agents.supervised.gans import quality
+from gymnast.agents.supervised import quality
 from gymnast.agents.supervised.gans.adversarial import SAMPLED, Gan
 from gymnast.agents.supervised.gans.config import GanConfig
 from gymnast.agents.supervised.task import Outputs

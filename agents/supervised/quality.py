@@ -3,16 +3,37 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gymnast.agents.supervised.frechet import frechet
 from gymnast.agents.supervised.manifolds import manifolds, nearest
+from gymnast.networks.autoencoders.target import Target
+from gymnast.networks.gans.features import RandomFeatures
+from gymnast.networks.modes import acting
 from gymnast.replay.datasets.points import Mixture
 
 COMPARED = 5_000
 """Examples of each kind whose manifolds are compared, at most."""
 NEAR = 3.0
 """Deviations from the centre of a mode within which a sample counts as near it (Srivastava et al. 2017)."""
+
+
+class Features:
+    """Values [B, *target.shape] as the features [B, F] by which generated examples are compared with real ones.
+
+    They are those of a trained encoder if there is one, else fixed random ones of images, and vectors as they are.
+    """
+
+    def __init__(self, target: Target, encoder: nn.Module | None, *, device: torch.device) -> None:
+        self.target = target
+        self.encoder = None if encoder is None else acting(encoder.to(device))
+        self.random = RandomFeatures(target.shape[0]).to(device) if target.layout is not None else None
+
+    def __call__(self, values: Tensor) -> Tensor:
+        if self.encoder is not None:
+            features: Tensor = self.encoder(self.target.observed(values))
+            return features.flatten(1)
+        return values if self.random is None else self.random(values)
 
 
 def compared(real: Tensor, fake: Tensor) -> dict[str, float]:
