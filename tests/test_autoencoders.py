@@ -522,7 +522,7 @@ def test_the_prior_of_codes_is_a_distribution_and_draws_from_itself() -> None:
 
 def test_the_prior_leaves_the_encoder_as_it_is(tmp_path: Path) -> None:
     task = task_of(fit("autoencoder-vq", options(tmp_path, epochs=1), config("vq")))
-    index = task.quantised(task.network.heads["latent"](task.network.backbone(task.inputs(task.test[:20]))))[1]
+    index = task.tokenizer.encode(task.inputs(task.test[:20]))
     task.network.heads["prior"](index).sum().backward()
     with_gradient = {
         name for name, value in task.network.named_parameters() if value.grad is not None and value.grad.any()

@@ -424,7 +424,10 @@ REFUSED: dict[str, tuple[str, ...]] = {
     "energy-boltzmann": (*IMAGES, "network", "activation", "layer_norm", "init", "mc_samples"),
 }
 """Options of all tasks that have no place in one of them."""
-ALSO = {("autoencoder-linear", "latent_size"): {"hidden_sizes"}}
+ALSO = {
+    ("autoencoder-linear", "latent_size"): {"hidden_sizes"},
+    ("autoencoder-vq", "code_grid"): {"hidden_sizes", "latent_size"},
+}
 """Options that follow another one."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
@@ -75,25 +75,16 @@ class ImageDecoder(nn.Module):
     ) -> None:
         super().__init__()
         planes, height, width = shape
-        self.sizes = _sizes(height, width)
+        half = (height + 1) // 2, (width + 1) // 2  # it doubles once at least
+        self.sizes = [*halved(*half, until=lambda shorter: shorter <= SMALLEST), (height, width)]
         steps = len(self.sizes) - 1
         widths = [planes, *(channels * min(2**step, WIDEST) for step in range(steps))][::-1]
         self.bf16 = False  # compute the convolutions in bfloat16; all weights stay float32
         self.first = (widths[0], *self.sizes[0])
         self.dense = nn.Linear(latent, math.prod(self.first))
-        self.layers = nn.ModuleList(
-            nn.ConvTranspose2d(one, other, KERNEL, stride=2, padding=1, bias=number < steps)
-            for number, (one, other) in enumerate(pairwise(widths), 1)
-        )
-        self.norms = nn.ModuleList(normalisation(norm, width) for width in widths[:-1])
+        self.layers, self.norms = growing(widths, self.sizes, norm=norm)
         initialise(self.dense, init, activation="relu", generator=generator)
-        for number, layer in enumerate(self.layers):
-            assert isinstance(layer, nn.ConvTranspose2d)
-            deviation = math.sqrt((gain if number == steps - 1 else 2.0) / (layer.in_channels * KERNEL**2 / 4))
-            with torch.no_grad():
-                layer.weight.normal_(0.0, deviation, generator=generator)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
+        draw(self.layers, gain=gain, generator=generator)
         self.bias = nn.Parameter(torch.zeros(shape))
 
     @torch.no_grad()
@@ -104,18 +95,52 @@ class ImageDecoder(nn.Module):
     def forward(self, latent: Tensor) -> Tensor:
         images = self.dense(latent).view(-1, *self.first).contiguous(memory_format=torch.channels_last)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
-            for norm, layer, (height, width) in zip(self.norms, self.layers, self.sizes[1:], strict=True):
-                images = layer(norm(images).relu())[..., :height, :width]
+            images = grow(images, self.layers, self.norms, self.sizes)
         found: Tensor = images.float() + self.bias
         return found
 
 
-def _sizes(height: int, width: int) -> list[tuple[int, int]]:
-    """Sides of an image from the smallest to its own; it doubles once at least."""
+def halved(height: int, width: int, *, until: Callable[[int], bool]) -> list[tuple[int, int]]:
+    """Sides of an image, halved and rounded up until the shorter one is so; from the smallest to its own."""
     sizes = [(height, width)]
-    while len(sizes) < 2 or min(sizes[-1]) > SMALLEST:
+    while not until(min(sizes[-1])):
         sizes.append(((sizes[-1][0] + 1) // 2, (sizes[-1][1] + 1) // 2))
     return sizes[::-1]
+
+
+def growing(
+    widths: Sequence[int], sizes: Sequence[tuple[int, int]], *, norm: str
+) -> tuple[nn.ModuleList, nn.ModuleList]:
+    """Layers from images of each size to the next, and what normalises their inputs; the last one has no bias.
+
+    Sides are doubled by transposed convolutions. Where they stay, a 3x3 convolution takes the place of one.
+    """
+    layers = nn.ModuleList()
+    for number, (one, other) in enumerate(pairwise(widths)):
+        bias = number < len(widths) - 2
+        if sizes[number] == sizes[number + 1]:
+            layers.append(nn.Conv2d(one, other, 3, padding=1, bias=bias))
+        else:
+            layers.append(nn.ConvTranspose2d(one, other, KERNEL, stride=2, padding=1, bias=bias))
+    return layers, nn.ModuleList(normalisation(norm, width) for width in widths[:-1])
+
+
+@torch.no_grad()
+def draw(layers: nn.ModuleList, *, gain: float, generator: torch.Generator) -> None:
+    """Draw the weights of `growing` layers as He et al. 2015, those of the last one with another gain than 2."""
+    for number, layer in enumerate(layers):
+        assert isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)
+        read = layer.in_channels * math.prod(layer.kernel_size) / math.prod(layer.stride)
+        layer.weight.normal_(0.0, math.sqrt((gain if number == len(layers) - 1 else 2.0) / read), generator=generator)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+
+
+def grow(images: Tensor, layers: nn.ModuleList, norms: nn.ModuleList, sizes: Sequence[tuple[int, int]]) -> Tensor:
+    """Images [B, C, *sizes[0]] through `growing` layers, each after a ReLU, cut to the sizes that follow."""
+    for norm, layer, (height, width) in zip(norms, layers, sizes[1:], strict=True):
+        images = layer(norm(images).relu())[..., :height, :width]
+    return images
 
 
 def decoder(

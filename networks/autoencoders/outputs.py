@@ -41,6 +41,11 @@ class Output(nn.Module):
             else:
                 self.register_buffer("log_std", start)
 
+    @torch.no_grad()
+    def count_in(self, spread: float) -> None:
+        """Count the errors of `mse` in the square of another deviation."""
+        self.variance.fill_(spread**2)
+
     def mean(self, output: Tensor) -> Tensor:
         """What is restored."""
         return output.sigmoid() if self.kind == "bernoulli" else output

@@ -17,6 +17,8 @@ from gymnast.networks.layers.restored import from_vector
 
 SMALL = 1e-8
 """Deviation below which a number is taken as constant."""
+CONSTANT = 1e-6
+"""The same of all numbers of observations."""
 
 
 class Target(nn.Module):
@@ -57,6 +59,16 @@ class Target(nn.Module):
             return (self.layout.to_planes(obs).float() - self.low) / self.span
         vector: Tensor = self.vector(obs)
         return vector if self.unit else (vector - self.mean) / self.std
+
+    def moments(self, obs: Obs) -> tuple[Tensor, float]:
+        """Means [*shape] of what is restored of observations, and the deviation of its numbers from them.
+
+        The deviation of constant data is taken as 1.
+        """
+        values: Tensor = self(obs)
+        mean = values.mean(0)
+        spread = (values - mean).square().mean().sqrt().item()
+        return mean, spread if spread > CONSTANT else 1.0
 
     def back(self, target: Tensor) -> Tensor:
         """Observations [B, ...] of a Box or MultiBinary, float32 in their own units, with the gradient of `target`.

@@ -99,9 +99,18 @@ class ConvNet(Backbone):
         return channels * height * width
 
     def read(self, obs: Obs) -> Tensor:
-        features = self.feature_map(pixels(self.layout.to_planes(obs)).mul_(self.scale))
-        features = features.flatten(1).float()
-        return features if self.dropout is None else self.dropout(features)
+        return self._dropped(self.feature_map(self.planes(obs)).flatten(1))
+
+    def mapped(self, obs: Obs) -> Tensor:
+        """The last feature map [B, C, h, w] of observations."""
+        return self._dropped(self.feature_map(self.planes(obs)))
+
+    def planes(self, obs: Obs) -> Tensor:
+        """Observations as the convolutions take them, [B, C, H, W]."""
+        return pixels(self.layout.to_planes(obs)).mul_(self.scale)
+
+    def _dropped(self, features: Tensor) -> Tensor:
+        return features.float() if self.dropout is None else self.dropout(features.float())
 
     def feature_map(self, features: Tensor) -> Tensor:
         """Images [B, C, H, W], scaled, after the convolutions."""
@@ -172,6 +181,10 @@ class MinAtarCNN(nn.Module):
     def feature_map(self, features: Tensor) -> Tensor:
         """Images [B, C, H, W] after the convolution."""
         return self.network.feature_map(features)
+
+    def mapped(self, obs: Obs) -> Tensor:
+        """The feature map [B, C, h, w] of observations."""
+        return self.network.mapped(self._seen.to_planes(obs).float())
 
     def forward(self, obs: Obs) -> Tensor:
         features: Tensor = self.network(self._seen.to_planes(obs).float())

@@ -17,6 +17,9 @@ from gymnast.networks.layers.images import Axis, Layout
 from gymnast.networks.layers.inputs import Obs
 from gymnast.networks.layers.pixels import pixels
 
+ENDS = (nn.Flatten, GlobalMean, nn.AdaptiveMaxPool2d)
+"""Layers after the last feature map."""
+
 
 @dataclass(frozen=True)
 class ImageOptions:
@@ -61,9 +64,18 @@ class ImageBackbone(Backbone):
         """Images [B, C, H, W], scaled, after the body up to its last feature map."""
         layers = list(self.body) if isinstance(self.body, nn.Sequential) else [self.body]
         for layer in layers:
-            if isinstance(layer, nn.Flatten | GlobalMean | nn.AdaptiveMaxPool2d):
+            if isinstance(layer, ENDS):
                 break
             features = layer(features)
+        return features
+
+    def mapped(self, obs: Obs) -> Tensor:
+        """The last feature map [B, C, h, w] of observations, with the dropout that follows it if there is one."""
+        features = self.feature_map(self.planes(obs))
+        has_ended = False
+        for layer in self.body if isinstance(self.body, nn.Sequential) else ():
+            has_ended = has_ended or isinstance(layer, ENDS)
+            features = layer(features) if has_ended and isinstance(layer, nn.Dropout) else features
         return features
 
     def planes(self, obs: Obs) -> Tensor:

@@ -17,6 +17,7 @@ from gymnast.agents.supervised.shown import Bars, Grid, Scatter, Shown
 from gymnast.agents.supervised.source import Source
 from gymnast.agents.supervised.task import FitNetwork, Outputs, linear_head, ready
 from gymnast.networks.autoencoders.decoders import ImageDecoder, VectorDecoder, decoder
+from gymnast.networks.autoencoders.grid import GridDecoder
 from gymnast.networks.autoencoders.outputs import Output
 from gymnast.networks.autoencoders.target import Target
 from gymnast.networks.backbones.convolutional import ConvNet
@@ -25,8 +26,6 @@ from gymnast.replay.datasets.episodes import EpisodeData
 
 STARTED = 1_000
 """Training observations from whose mean a decoder starts, and whose deviation is the unit of its errors."""
-SMALL = 1e-6
-"""Deviation below which data are taken as constant."""
 SHOWN = 12
 """Examples beside each other in a picture."""
 SAMPLED = 4
@@ -70,7 +69,7 @@ class Autoencoder(OfObservations):
     def halve(self, *modules: nn.Module) -> None:
         """Compute the convolutions of an encoder and a decoder in bfloat16; ValueError if they have none."""
         for module in modules:
-            if not isinstance(module, ConvNet | ImageDecoder):
+            if not isinstance(module, ConvNet | ImageDecoder | GridDecoder):
                 raise ValueError(
                     f"bf16 needs images and network nature-cnn or efficient-cnn, got {self.config.network}"
                 )
@@ -101,10 +100,7 @@ class Autoencoder(OfObservations):
 
     def moments(self, target: Target) -> tuple[Tensor, float]:
         """Means [*shape] of what is restored, and the deviation of its numbers from them, over training examples."""
-        values = target(self.sample(STARTED))
-        mean = values.mean(0)
-        spread = (values - mean).square().mean().sqrt().item()
-        return mean, spread if spread > SMALL else 1.0
+        return target.moments(self.sample(STARTED))
 
     def output(self, spread: float) -> Output:
         """The meaning of the decoder's output, for data of a deviation."""
