@@ -80,6 +80,8 @@ class Dreamer(Predicts):
                 self.config,
                 self.observation_space,
                 self.action_space,
+                steps=self.config.sequence_length,
+                period=self.config.sequence_period,
                 num_envs=self.num_envs,
                 memory_size=self.state_size,
                 seed=self._replay_seed,
