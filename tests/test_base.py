@@ -39,7 +39,7 @@ WHO: dict[Any, set[str]] = {
     VisitCounts: TABLES | BANDITS,
     HostAgent: TABLES | PLANNERS | BANDITS,
     EpsilonGreedyAgent: {"dqn", "pqn"},
-    ReplayAgent: {"dqn"},
+    ReplayAgent: {"dqn", "dreamer", "iris"},
     RolloutAgent: {"ppo", "pqn"},
     SharingAgent: ACTOR_CRITICS,
     ConfiguredAgent: set(CLASSES),

@@ -157,7 +157,7 @@ class Iris(Predicts):
         """Contexts [N, M] and observations of `num` new episodes, drawn code by code."""
         codes = self.model.world.play(self.model.world.begin_new(num, steps=1), None, generator).codes
         state = self._context.new(codes)
-        return state, self.model.tokenizer.decode(codes)
+        return state, frames.decoded(self.model.tokenizer, codes)
 
     @torch.no_grad()
     def dream_step(
@@ -169,7 +169,7 @@ class Iris(Predicts):
         playing = model.world.begin(*context.opened(state), steps=1)
         arrived = model.world.play(playing, inputs, generator, temperature=temperature)
         after = context.followed(state, arrived.codes, inputs)
-        return Imagined(after, model.tokenizer.decode(arrived.codes), arrived.reward, arrived.ended)
+        return Imagined(after, frames.decoded(model.tokenizer, arrived.codes), arrived.reward, arrived.ended)
 
     @torch.no_grad()
     def dream_after(self, obs: Obs, action: Tensor, start: Tensor) -> Tensor:

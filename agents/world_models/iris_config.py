@@ -24,7 +24,7 @@ class IrisConfig:
     code_size: int = 512
     """Numbers of a code."""
     tokenizer_channels: int = 64
-    """Channels of the convolutions that encode images, and of the last ones that decode them, which have more before."""
+    """Channels of the convolutions that encode images, and of the last one but one that decodes them."""
     tokenizer_blocks: int = 2
     """Residual blocks of the encoder at each size of an image."""
     tokenizer_units: int = 512

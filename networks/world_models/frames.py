@@ -7,6 +7,7 @@ from typing import Any
 
 import gymnasium as gym
 import torch
+from gymnasium import spaces
 from torch import Tensor, nn
 
 from gymnast.networks.autoencoders.decoders import VectorDecoder
@@ -17,8 +18,13 @@ from gymnast.networks.autoencoders.target import SMALL, Target
 from gymnast.networks.autoencoders.tokenizer import Tokenizer, grid_tokenizer
 from gymnast.networks.layers.init import initialise
 from gymnast.networks.layers.inputs import Obs
+from gymnast.networks.layers.restored import within
 from gymnast.networks.own import observations
 
+DECAY = 0.99
+"""Of the running means that are the codes."""
+APART = 0.03
+"""Share of the variance of an encoder's vectors by which new codes must differ from all others, squared."""
 LAYERS = 2
 """Fully connected layers of the encoder and the decoder of vectors."""
 
@@ -91,33 +97,34 @@ def tokenizer(
     Call `start` with some observations before it learns.
 
     Raises:
-        ValueError: observations that are no Box or MultiBinary, or images with fewer rows or columns than the grid.
+        ValueError: images with fewer rows or columns than the grid.
     """
     target = Target(space, lambda: observations(space, torch.device("cpu")))
-    target.check_back()
     if target.layout is not None:
         _, height, width = target.shape
         if code_grid > min(height, width):
             raise ValueError(f"code_grid must be at most the sides of the images, {height}x{width}, got {code_grid}")
         encoder = FrameEncoder(space, channels=channels, blocks=blocks, smallest=code_grid, generator=generator)
-        return grid_tokenizer(
+        made = grid_tokenizer(
             encoder,
             space,
             code_grid=code_grid,
             codes=codes,
             code_size=code_size,
             decoder_channels=channels,
+            code_decay=DECAY,
             generator=generator,
         )
+        made.quantiser.apart = APART
+        return made
     vectors = VectorEncoder(target, units, generator=generator)
     latent = nn.Sequential(nn.Linear(units, places * code_size))
     initialise(latent, "lecun", activation=None, generator=generator)
     decoder = VectorDecoder(
         places * code_size, target.size, [units] * LAYERS, activation="relu", init="he", generator=generator
     )
-    return Tokenizer(
-        vectors, latent, Quantiser(codes, code_size, decay=0.99), decoder, target, Output("mse", spread=1.0)
-    )
+    quantiser = Quantiser(codes, code_size, decay=DECAY, apart=APART)
+    return Tokenizer(vectors, latent, quantiser, decoder, target, Output("mse", spread=1.0))
 
 
 @torch.no_grad()
@@ -130,3 +137,18 @@ def start(made: Tokenizer, obs: Obs) -> None:
         target.mean.copy_(vectors.mean(0))
         target.std.copy_(torch.where(deviation > SMALL, deviation, torch.ones_like(deviation)))
     made.start_at(obs)
+
+
+@torch.no_grad()
+def decoded(made: Tokenizer, codes: Tensor) -> Obs:
+    """Observations [B, ...] of codes int64 [B, K], as the environment would return them: its dtype and range."""
+    target = made.target
+    return _valid(target.space, target.observed(made.restored(codes)), codes.device)
+
+
+def _valid(space: gym.Space[Any], obs: Obs, device: torch.device) -> Obs:
+    """The observations of a space that are nearest."""
+    if isinstance(space, spaces.Dict | spaces.Tuple):
+        parts = space.spaces.items() if isinstance(space, spaces.Dict) else enumerate(space.spaces)
+        return {str(key): _valid(part, obs[str(key)], device) for key, part in parts}
+    return within(space, obs).to(device, observations(space, device).dtype)

@@ -89,6 +89,8 @@ class TokenWorld(nn.Module):
         self.two_hot = TwoHot()
         for part in (self.code, self.action, self.beginning, self.position, self.next_code, self.reward, self.ending):
             initialise(part, generator)
+        with torch.no_grad():
+            self.reward[-1].weight.zero_()  # two-hot bins are as far as 4.8e8 from 0: first all of them weigh the same
 
     # Observe.
 
