@@ -98,7 +98,8 @@ class Iris(Predicts):
         return IrisActor(self, num_envs, draws=not deterministic, explores=False, seed=seed)
 
     def store(self, obs: Obs, acted: Acted, step: Step) -> None:
-        self._records.add(self.allocate(), obs, acted, step, memory=torch.zeros((self.num_envs, 0)))
+        none = torch.zeros((self.num_envs, 0))
+        self._records.add(self.allocate(), obs, acted, step, memory=none, reward=step.reward)
         self.env_step += step.num_active
 
     def updates_due(self, env_step: int) -> int:

@@ -23,20 +23,22 @@ class Records:
         """The action, reward and end before the next observation."""
         self._expected: tuple[Obs, dict[str, Any]] | None = None  # the last `step.obs`, and its record
 
-    def add(self, replay: SequenceReplay, obs: Obs, acted: Acted, step: Step, *, memory: Tensor) -> None:
-        """Add a step, with the memory [N, M] before it."""
+    def add(
+        self, replay: SequenceReplay, obs: Obs, acted: Acted, step: Step, *, memory: Tensor, reward: Tensor
+    ) -> None:
+        """Add a step, with the memory [N, M] before it, and its reward [N] for learning."""
         if self._expected is not None and obs is self._expected[0]:
             before = self._expected[1]
         else:  # the first step, or one after a resume
             before = record(obs, *self.arrived)
-        arrived = acted.action, step.reward, step.terminated
+        arrived = acted.action, reward, step.terminated
         after = record(step.next_obs, *arrived)
         following = after if step.obs is step.next_obs else record(step.obs, *arrived)
         replay.add(
             before,
             torch.zeros(len(memory), dtype=torch.int64),  # the action is part of the next record
             memory=memory,
-            reward=step.reward,
+            reward=reward,
             terminated=step.terminated,
             truncated=step.truncated,
             next_obs=after,

@@ -8,7 +8,49 @@ from __future__ import annotations
 
 from typing import Any
 
+IRIS_SMALL: dict[str, Any] = {
+    "codes": 64,
+    "code_size": 16,
+    "tokenizer_channels": 16,
+    "tokenizer_blocks": 1,
+    "tokenizer_units": 128,
+    "model_width": 64,
+    "model_layers": 2,
+    "model_dropout": 0.0,
+    "policy_channels": 16,
+    "memory_size": 64,
+    "batch_size": 16,
+    "tokenizer_batch": 128,
+    "sequence_length": 10,
+    "horizon": 10,
+    "burn_in": 9,
+    "learning_rate": 1e-3,
+    "gamma": 0.95,
+}
+SMALL: dict[str, dict[str, Any]] = {
+    "iris": IRIS_SMALL
+    | {
+        "tokenizer_starts": 200,
+        "model_starts": 500,
+        "policy_starts": 1_500,
+        "train_period": 2,
+        "steps": 8_000,
+        "eval_every": 1_000,
+        "eval_episodes": 50,
+    }
+}
+
 MINATAR: dict[str, dict[str, Any]] = {
+    "iris": IRIS_SMALL
+    | {
+        "memory_size": 128,
+        "tokenizer_starts": 1_000,
+        "model_starts": 2_000,
+        "policy_starts": 5_000,
+        "train_period": 4,
+        "steps": 100_000,
+        "eval_every": 10_000,
+    },
     "pqn": {
         "network": "minatar-cnn",
         "num_envs": 128,
@@ -174,6 +216,8 @@ ATARI: dict[str, dict[str, Any]] = {
 }
 
 ATARI100K: dict[str, dict[str, Any]] = {
+    # Micheli et al. 2023, appendix: frames of 64x64 in colour, without a stack; the agent's defaults are theirs.
+    "iris": {"replay_size": 110_000, "frame_stack": 1, "env_options": '{"screen": 64, "grayscale": false}'},
     # van Hasselt et al. 2019, appendix: the settings that differ from Rainbow's.
     "dqn": {
         "network": "efficient-cnn",

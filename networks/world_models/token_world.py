@@ -89,8 +89,9 @@ class TokenWorld(nn.Module):
         self.two_hot = TwoHot()
         for part in (self.code, self.action, self.beginning, self.position, self.next_code, self.reward, self.ending):
             initialise(part, generator)
-        with torch.no_grad():
-            self.reward[-1].weight.zero_()  # two-hot bins are as far as 4.8e8 from 0: first all of them weigh the same
+        last = self.reward[-1]
+        assert isinstance(last, nn.Linear)
+        nn.init.zeros_(last.weight)  # two-hot bins are as far as 4.8e8 from 0: at first all weigh the same
 
     # Observe.
 
