@@ -214,7 +214,7 @@ def test_all_kinds_of_spaces_learn(observation: Any, action: Any, changes: dict[
     if changes.get("decoder"):
         return
     env = make(lambda: Random(observation, action), num_envs=2, seed=0)
-    config = dataclasses.replace(SMALL, reward_model="two-hot" if "bf16" in changes else "sign")
+    config = dataclasses.replace(SMALL, predicted_reward="two-hot" if "bf16" in changes else "sign")
     agent = Iris(observation, action, config, num_envs=2)
     env.reset()
     loop = Loop(agent, agent.actor(2, explore=True, seed=1), env)
@@ -375,7 +375,7 @@ def test_it_learns_the_chain() -> None:
         model_width=32,
         model_dropout=0.0,
         memory_size=32,
-        reward_model="two-hot",
+        predicted_reward="two-hot",
         batch_size=8,
         tokenizer_batch=32,
         sequence_length=6,
@@ -403,7 +403,7 @@ def test_it_learns_the_chain() -> None:
     ("given", "message"),
     [
         ("--codes 1", "--codes must be >= 2, got 1"),
-        ("--reward-model log", "--reward-model must be one of sign, two-hot, got log"),
+        ("--predicted-reward log", "--predicted-reward must be one of sign, two-hot, got log"),
         ("--model-width 10 --model-heads 4", "--model-width must be a multiple of --model-heads 4, got 10"),
         ("--horizon 30", "--horizon must be <= 20 with context 1 and --sequence-length 20, got 30"),
         ("--tokenizer-batch 2000", "--tokenizer-batch must be <= 1344"),

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 from gymnast.agents.schedules import ScheduleLike, schedule
 
-RewardModel = Literal["sign", "two-hot"]
+PredictedReward = Literal["sign", "two-hot"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class IrisConfig:
     """Share that the transformer drops in learning."""
     weight_decay: float = 0.01
     """AdamW's weight decay of the transformer's linear layers."""
-    reward_model: RewardModel = "sign"
+    predicted_reward: PredictedReward = "sign"
     """Predict rewards as their sign, a choice of -1, 0 and 1, or as numbers of any size by two-hot bins."""
     policy_channels: int = 32
     """Channels of the policy's first two convolutions; the others have twice as many."""
@@ -87,9 +87,9 @@ class IrisConfig:
     """Act only with allowed actions, if the environment provides action masks. Imagined steps allow all actions."""
 
     def __post_init__(self) -> None:
-        if self.reward_model not in get_args(RewardModel):
+        if self.predicted_reward not in get_args(PredictedReward):
             raise ValueError(
-                f"reward_model must be one of {', '.join(get_args(RewardModel))}, got {self.reward_model!r}"
+                f"predicted_reward must be one of {', '.join(get_args(PredictedReward))}, got {self.predicted_reward!r}"
             )
         for name, least in LEAST.items():
             if getattr(self, name) < least:

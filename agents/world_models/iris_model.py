@@ -108,7 +108,7 @@ class IrisModel(nn.Module):
             layers=config.model_layers,
             heads=config.model_heads,
             dropout=config.model_dropout,
-            signs=config.reward_model == "sign",
+            signs=config.predicted_reward == "sign",
             generator=generator,
         )
         self.policy = FramePolicy(
