@@ -41,16 +41,6 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 
 MINATAR: dict[str, dict[str, Any]] = {
-    "iris": IRIS_SMALL
-    | {
-        "memory_size": 128,
-        "tokenizer_starts": 1_000,
-        "model_starts": 2_000,
-        "policy_starts": 5_000,
-        "train_period": 4,
-        "steps": 100_000,
-        "eval_every": 10_000,
-    },
     "pqn": {
         "network": "minatar-cnn",
         "num_envs": 128,
@@ -88,6 +78,16 @@ MINATAR: dict[str, dict[str, Any]] = {
     },
     "qr-dqn": {"quantiles": 51},
     "iqn": {"quantiles": 16},
+    "iris": IRIS_SMALL
+    | {
+        "memory_size": 128,
+        "tokenizer_starts": 1_000,
+        "model_starts": 2_000,
+        "policy_starts": 5_000,
+        "train_period": 4,
+        "steps": 100_000,
+        "eval_every": 10_000,
+    },
 }
 
 ATARI: dict[str, dict[str, Any]] = {
@@ -216,8 +216,6 @@ ATARI: dict[str, dict[str, Any]] = {
 }
 
 ATARI100K: dict[str, dict[str, Any]] = {
-    # Micheli et al. 2023, appendix: frames of 64x64 in colour, without a stack; the agent's defaults are theirs.
-    "iris": {"replay_size": 110_000, "frame_stack": 1, "env_options": '{"screen": 64, "grayscale": false}'},
     # van Hasselt et al. 2019, appendix: the settings that differ from Rainbow's.
     "dqn": {
         "network": "efficient-cnn",
@@ -240,4 +238,6 @@ ATARI100K: dict[str, dict[str, Any]] = {
     "rainbow": {"eval_epsilon": 0.0},
     "der": {"eval_epsilon": 0.0},
     "r2d2": {"clip_rewards": False, "life_loss": False},
+    # Micheli et al. 2023, appendix: frames of 64x64 in colour, without a stack; the agent's defaults are theirs.
+    "iris": {"replay_size": 110_000, "frame_stack": 1, "env_options": '{"screen": 64, "grayscale": false}'},
 }
