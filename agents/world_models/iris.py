@@ -204,7 +204,7 @@ class Iris(Predicts):
         return state if self.replay is None else {**state, "replay": self.replay.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Load a state; without a "replay" learning begins again once `tokenizer_starts` steps are stored."""
+        """Load a state; without a "replay" learning begins again once `learning_starts` steps are stored."""
         self.model.load_state_dict(state["model"])
         for name, learner in self.learners.items():
             learner.load(state["optimizers"][name])

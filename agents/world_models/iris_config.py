@@ -57,7 +57,7 @@ class IrisConfig:
     """Slots of the replay; an episode takes one per action and one more."""
     replay_path: str | None = None
     """File for the replay's observations, created for the run and deleted with it; by default they stay in memory."""
-    tokenizer_starts: int = 1_000
+    learning_starts: int = 1_000
     """Env steps before the tokenizer learns."""
     model_starts: int = 5_000
     """Env steps before the transformer learns too."""
@@ -126,7 +126,7 @@ class IrisConfig:
                 f"tokenizer_batch must be <= {self.batch_size * self.replayed}, the observations of batch_size "
                 f"sequences, got {self.tokenizer_batch}"
             )
-        for name, before in (("model_starts", "tokenizer_starts"), ("policy_starts", "model_starts")):
+        for name, before in (("model_starts", "learning_starts"), ("policy_starts", "model_starts")):
             if getattr(self, name) < getattr(self, before):
                 raise ValueError(f"{name} must be >= {before} {getattr(self, before)}, got {getattr(self, name)}")
 
@@ -136,8 +136,8 @@ class IrisConfig:
         return max(self.sequence_length, self.burn_in + 1, self.context)
 
     def learns_from(self, num_envs: int) -> int:
-        """Env steps before the first round: `tokenizer_starts`, or until a batch's first sequence is complete."""
-        return max(self.tokenizer_starts, (self.replayed + 1) * num_envs)
+        """Env steps before the first round: `learning_starts`, or until a batch's first sequence is complete."""
+        return max(self.learning_starts, (self.replayed + 1) * num_envs)
 
 
 LEAST = {
@@ -157,7 +157,7 @@ LEAST = {
     "tokenizer_batch": 1,
     "sequence_length": 2,
     "replay_size": 1,
-    "tokenizer_starts": 0,
+    "learning_starts": 0,
     "model_starts": 0,
     "policy_starts": 0,
     "train_period": 1,

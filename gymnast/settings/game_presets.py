@@ -30,7 +30,7 @@ IRIS_SMALL: dict[str, Any] = {
 SMALL: dict[str, dict[str, Any]] = {
     "iris": IRIS_SMALL
     | {
-        "tokenizer_starts": 200,
+        "learning_starts": 200,
         "model_starts": 500,
         "policy_starts": 1_500,
         "train_period": 2,
@@ -81,7 +81,7 @@ MINATAR: dict[str, dict[str, Any]] = {
     "iris": IRIS_SMALL
     | {
         "memory_size": 128,
-        "tokenizer_starts": 1_000,
+        "learning_starts": 1_000,
         "model_starts": 2_000,
         "policy_starts": 5_000,
         "train_period": 4,
