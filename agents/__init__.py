@@ -69,6 +69,8 @@ if TYPE_CHECKING:  # type checkers do not read the table; tests/test_public_name
     from gymnast.agents.variants import Rainbow as Rainbow
     from gymnast.agents.world_models.dreamer import Dreamer as Dreamer
     from gymnast.agents.world_models.dreamer_config import DreamerConfig as DreamerConfig
+    from gymnast.agents.world_models.iris import Iris as Iris
+    from gymnast.agents.world_models.iris_config import IrisConfig as IrisConfig
     from gymnast.agents.world_models.world_models import WorldModels as WorldModels
     from gymnast.agents.world_models.world_models_config import WorldModelsConfig as WorldModelsConfig
 

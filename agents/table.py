@@ -60,6 +60,10 @@ CLASSES: dict[str, AgentEntry] = {
         "gymnast.agents.world_models.dreamer:Dreamer",
         "DreamerV3: actor-critic in the imagination of a learned latent model (Hafner et al. 2023)",
     ),
+    "iris": AgentEntry(
+        "gymnast.agents.world_models.iris:Iris",
+        "actor-critic in the imagination of a transformer over codes of frames (Micheli et al. 2023)",
+    ),
     "ppo": AgentEntry(
         "gymnast.agents.policy.actor_critic:ActorCritic", "proximal policy optimisation (Schulman et al. 2017)"
     ),

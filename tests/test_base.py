@@ -40,15 +40,15 @@ WHO: dict[Any, set[str]] = {
     VisitCounts: TABLES | BANDITS,
     HostAgent: TABLES | PLANNERS | BANDITS,
     EpsilonGreedyAgent: {"dqn", "pqn"},
-    ReplayAgent: {"dqn", "world-models"},
-    WorldModel: {"world-models"},
+    ReplayAgent: {"dqn", "dreamer", "iris", "world-models"},
+    WorldModel: {"dreamer", "iris", "world-models"},
     RolloutAgent: {"ppo", "pqn"},
     SharingAgent: ACTOR_CRITICS,
     ConfiguredAgent: set(CLASSES),
 }
 CONFIGS: dict[Any, set[str]] = {
     CompiledConfig: {"dqn", "pqn", "ppo", "reinforce"},
-    CudaGraphsConfig: {"dqn", "pqn", "ppo"},
+    CudaGraphsConfig: {"dreamer", "dqn", "pqn", "ppo"},
     AsynchronousConfig: ACTOR_CRITICS,
 }
 

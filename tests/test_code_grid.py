@@ -20,6 +20,7 @@ from gymnast.fitting.fit import fit, resume
 from gymnast.fitting.session import FitSession
 from gymnast.networks.autoencoders.grid import GridDecoder, ToGrid, windows
 from gymnast.networks.autoencoders.prior import CodePrior
+from gymnast.networks.autoencoders.quantise import Quantiser
 from gymnast.networks.autoencoders.tokenizer import Tokenizer, grid_tokenizer
 from gymnast.networks.build import build
 from gymnast.replay.datasets.labelled import labelled
@@ -293,3 +294,22 @@ def test_bad_options_of_a_grid(words: str, message: str, capsys: pytest.CaptureF
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+def test_codes_keep_apart() -> None:
+    """Otherwise codes of the same place would take turns."""
+    quantiser = Quantiser(4, 2, decay=0.99, apart=0.03)
+    two = torch.tensor([[0.0, 0.0], [1.0, 1.0]]).repeat(8, 1)
+    quantiser.follow(two, generator())
+    numbers = quantiser.nearest(two)
+    assert len(set(numbers.tolist())) == 2
+    for seed in range(200):
+        quantiser.follow(two + 1e-3 * torch.randn(two.shape, generator=generator(seed)), generator(seed))
+        assert torch.equal(quantiser.nearest(two), numbers)
+    assert (quantiser.counts == 0).sum() == 2  # the others have never been used
+    new = torch.cat([two, torch.full((16, 2), 5.0)])
+    for seed in range(5):
+        quantiser.follow(new, generator(seed))
+    found = quantiser.nearest(new)
+    assert torch.equal(found[:16], numbers)
+    assert len(set(found.tolist())) == 3

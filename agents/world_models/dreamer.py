@@ -19,7 +19,8 @@ from gymnast.agents.prediction import Predicts
 from gymnast.agents.schedules import schedule
 from gymnast.agents.world_models.dreamer_config import DreamerConfig
 from gymnast.agents.world_models.dreamer_model import DreamerModel, Sequences
-from gymnast.agents.world_models.dreamer_replay import build_replay, pack, record, unpack
+from gymnast.agents.world_models.dreamer_replay import build_replay, pack, unpack
+from gymnast.agents.world_models.records import Records
 from gymnast.envs.step import Obs, Step, map_obs
 from gymnast.networks.fast.flat import FlatParameters
 from gymnast.networks.world_models.rssm import State
@@ -68,8 +69,7 @@ class Dreamer(Predicts):
         self.env_step = self.updates = 0
         self._learns_from = config.learns_from(num_envs)
         self._updates_before = 0  # updates done when the replay was last empty
-        self._arrived = self._nothing(num_envs)
-        self._expected: tuple[Obs, dict[str, Any]] | None = None  # the last `step.obs`, and its record
+        self._records = Records(no_action(self, num_envs))
         if self.device.type == "cpu":
             keep_freed_pages()
 
@@ -85,6 +85,8 @@ class Dreamer(Predicts):
                 self.config,
                 self.observation_space,
                 self.action_space,
+                steps=self.config.sequence_length,
+                period=self.config.sequence_period,
                 num_envs=self.num_envs,
                 memory_size=self.state_size,
                 seed=self._replay_seed,
@@ -104,28 +106,9 @@ class Dreamer(Predicts):
         return DreamerActor(self, num_envs, draws=not deterministic, seed=seed)
 
     def store(self, obs: Obs, acted: Acted, step: Step) -> None:
-        replay = self.allocate()
         assert acted.memory is not None
         reward = step.reward.clamp(-1.0, 1.0) if self.config.clip_rewards else step.reward
-        if self._expected is not None and obs is self._expected[0]:
-            before = self._expected[1]
-        else:  # the first step, or one after a resume
-            before = record(obs, *self._arrived)
-        arrived = acted.action, reward, step.terminated
-        after = record(step.next_obs, *arrived)
-        following = after if step.obs is step.next_obs else record(step.obs, *arrived)
-        replay.add(
-            before,
-            torch.zeros(self.num_envs, dtype=torch.int64),  # the action is part of the next record
-            memory=acted.memory.cpu(),
-            reward=reward,
-            terminated=step.terminated,
-            truncated=step.truncated,
-            next_obs=after,
-            following=following,
-            active=step.active,
-        )
-        self._arrived, self._expected = arrived, (step.obs, following)
+        self._records.add(self.allocate(), obs, acted, step, memory=acted.memory.cpu(), reward=reward)
         self.env_step += step.num_active
 
     def updates_due(self, env_step: int) -> int:
@@ -252,7 +235,7 @@ class Dreamer(Predicts):
             "learns_from": self._learns_from,
             "updates_before": self._updates_before,
             "generator": self._generator.get_state(),
-            "arrived": [part.clone() for part in self._arrived],
+            "arrived": self._records.state(),
         }
         return state if self.replay is None else {**state, "replay": self.replay.state_dict()}
 
@@ -261,23 +244,17 @@ class Dreamer(Predicts):
         self.model.load_state_dict(state["model"])
         optimizers.load_state(self.optimizer, state["optimizer"], self.weights)
         restore_generator(self._generator, state["generator"])
-        self.env_step, self.updates, self._expected = state["env_step"], state["updates"], None
+        self.env_step, self.updates = state["env_step"], state["updates"]
         if "replay" in state:
             self.allocate().load_state_dict(state["replay"])
             self._learns_from, self._updates_before = state["learns_from"], state["updates_before"]
-            action, reward, terminated = state["arrived"]
-            self._arrived = action.to(self.device), reward.to(self.device), terminated.to(self.device)
+            self._records.load(state["arrived"])
         else:
             self.replay = None
             self._learns_from = self.env_step + self.config.learns_from(self.num_envs)
-            self._updates_before, self._arrived = self.updates, self._nothing(self.num_envs)
+            self._updates_before, self._records = self.updates, Records(no_action(self, self.num_envs))
         if self._captured is not None:
             self._captured.forget()
-
-    def _nothing(self, rows: int) -> tuple[Tensor, Tensor, Tensor]:
-        """The action, reward and end before a first observation."""
-        action = no_action(self, rows)
-        return action, torch.zeros(rows, device=self.device), torch.zeros(rows, dtype=torch.bool, device=self.device)
 
 
 class DreamerActor:

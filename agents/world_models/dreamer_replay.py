@@ -1,8 +1,8 @@
-"""The replay that a Dreamer learns from: sequences of observations, each with what led to it, and stored latents."""
+"""The replay that world models learn from: sequences of observations, each with what led to it, and stored latents."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import gymnasium as gym
 import numpy as np
@@ -11,7 +11,6 @@ from gymnasium import spaces
 from torch import Tensor
 from torch.nn import functional
 
-from gymnast.agents.world_models.dreamer_config import DreamerConfig
 from gymnast.envs.step import Obs
 from gymnast.networks.world_models.rssm import State
 from gymnast.replay.layout import Layout
@@ -20,16 +19,33 @@ from gymnast.replay.sequences import SequenceReplay, SequenceShape
 from gymnast.replay.transitions import NStep
 
 
+class ReplayConfig(Protocol):
+    """The settings of a replay of sequences."""
+
+    @property
+    def batch_size(self) -> int: ...
+    @property
+    def replay_size(self) -> int: ...
+    @property
+    def replay_path(self) -> str | None: ...
+    @property
+    def gamma(self) -> float: ...
+
+
 def build_replay(
-    config: DreamerConfig,
+    config: ReplayConfig,
     observation_space: gym.Space[Any],
     action_space: gym.Space[Any],
     *,
+    steps: int,
+    period: int,
     num_envs: int,
     memory_size: int,
     seed: np.random.SeedSequence,
 ) -> SequenceReplay:
-    """An empty replay of sequences of records (`record`); a final observation is one too.
+    """An empty replay of sequences of `steps` records (`record`); a final observation is one too.
+
+    A sequence begins at every `period`-th one.
 
     Raises:
         ValueError: if it needs more memory or disk than is free, or its size is invalid.
@@ -42,7 +58,7 @@ def build_replay(
         layout,
         Uniform(np.random.Generator(np.random.PCG64(seed))),
         NStep(1, config.gamma),
-        SequenceShape(0, config.sequence_length - 1, config.sequence_period),
+        SequenceShape(0, steps - 1, period),
         size=config.replay_size,
         num_envs=num_envs,
         batch_size=config.batch_size,

@@ -8,6 +8,38 @@ from __future__ import annotations
 
 from typing import Any
 
+IRIS_SMALL: dict[str, Any] = {
+    "codes": 64,
+    "code_size": 16,
+    "tokenizer_channels": 16,
+    "tokenizer_blocks": 1,
+    "tokenizer_units": 128,
+    "model_width": 64,
+    "model_layers": 2,
+    "model_dropout": 0.0,
+    "policy_channels": 16,
+    "memory_size": 64,
+    "batch_size": 16,
+    "tokenizer_batch": 128,
+    "sequence_length": 10,
+    "horizon": 10,
+    "burn_in": 9,
+    "learning_rate": 1e-3,
+    "gamma": 0.95,
+}
+SMALL: dict[str, dict[str, Any]] = {
+    "iris": IRIS_SMALL
+    | {
+        "learning_starts": 200,
+        "model_starts": 500,
+        "policy_starts": 1_500,
+        "train_period": 2,
+        "steps": 8_000,
+        "eval_every": 1_000,
+        "eval_episodes": 50,
+    }
+}
+
 MINATAR: dict[str, dict[str, Any]] = {
     "pqn": {
         "network": "minatar-cnn",
@@ -54,6 +86,16 @@ MINATAR: dict[str, dict[str, Any]] = {
     },
     "qr-dqn": {"quantiles": 51},
     "iqn": {"quantiles": 16},
+    "iris": IRIS_SMALL
+    | {
+        "memory_size": 128,
+        "learning_starts": 1_000,
+        "model_starts": 2_000,
+        "policy_starts": 5_000,
+        "train_period": 4,
+        "steps": 100_000,
+        "eval_every": 10_000,
+    },
 }
 
 # Hafner et al. 2023, appendix: frames of 64x64 in colour, without a stack, true rewards.
@@ -213,4 +255,6 @@ ATARI100K: dict[str, dict[str, Any]] = {
     "rainbow": {"eval_epsilon": 0.0},
     "der": {"eval_epsilon": 0.0},
     "r2d2": {"clip_rewards": False, "life_loss": False},
+    # Micheli et al. 2023, appendix: frames of 64x64 in colour, without a stack; the agent's defaults are theirs.
+    "iris": {"replay_size": 110_000, "frame_stack": 1, "env_options": '{"screen": 64, "grayscale": false}'},
 }
