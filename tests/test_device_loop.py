@@ -13,7 +13,7 @@ from gymnast.agents import PQN, ActorCritic, ActorCriticConfig, PQNConfig
 from gymnast.envs import Step, make
 from gymnast.envs.native.adapter import NativeEnv
 from gymnast.evaluation.environment import make_env
-from gymnast.evaluation.play import _play, _play_native
+from gymnast.evaluation.play import _play, _play_on_device
 from gymnast.settings import agents
 from gymnast.training.episodes import WINDOW, EndedEpisodes, EpisodeStatistics
 from gymnast.training.loop import Loop
@@ -136,7 +136,7 @@ def test_an_evaluation_on_the_device_plays_the_same_episodes(episodes: int) -> N
     loop = parts()
     agent = loop.agent
     results = []
-    for play in (_play, _play_native):
+    for play in (_play, _play_on_device):
         for rows in (1, 4):
             env = make_env("gymnast/CartPole-v1", rows)
             assert isinstance(env, NativeEnv)

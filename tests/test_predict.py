@@ -61,7 +61,7 @@ def test_every_agent_predicts_what_it_would_do(name: str) -> None:
         assert batch.shape == (5,)
         assert all(actions.contains(one) for one in batch)
     if name not in ("td", "iqn"):
-        assert agent.predict(rows).tolist() == greedy(agent, torch.from_numpy(rows)).tolist()
+        assert agent.predict(rows, start=True).tolist() == greedy(agent, torch.from_numpy(rows)).tolist()
         assert [agent.predict(row, start=True) for row in rows] == agent.predict(rows, start=True).tolist()
     assert agent.env_step == agent.updates == 0
     assert getattr(agent, "replay", None) is None  # a replay is for training

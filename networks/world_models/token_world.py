@@ -121,7 +121,7 @@ class TokenWorld(nn.Module):
             sign = reward.sign().long() + 1
             of_reward = functional.cross_entropy(found.reward.flatten(0, 1), sign.flatten(), reduction="none")
         else:
-            of_reward = self.two_hot.loss(found.reward, reward).flatten()
+            of_reward = self.two_hot.loss(found.reward.log_softmax(-1), reward).flatten()
         of_end = functional.binary_cross_entropy_with_logits(found.ending, terminated, reduction="none")
         return [_mean(of_codes.view_as(codes), counted), _mean(of_reward.view_as(reward), known), _mean(of_end, known)]
 
@@ -160,7 +160,9 @@ class TokenWorld(nn.Module):
         inputs = (first + self._position(playing.place, 0)).unsqueeze(1)
         output = self._extend(torch.cat([playing.pending, inputs], 1), playing)
         logits = self.reward(output)
-        reward = drawn(logits, generator, temperature) - 1.0 if self.signs else self.two_hot.mean(logits)
+        reward = (
+            drawn(logits, generator, temperature) - 1.0 if self.signs else self.two_hot.mean(logits.log_softmax(-1))
+        )
         ending = functional.pad(self.ending(output), (1, 0))  # [B, 2]
         ended = drawn(ending, generator, temperature) == 1
         codes = []
