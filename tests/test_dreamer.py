@@ -367,7 +367,7 @@ def test_it_learns_the_chain() -> None:
     )
     agent = Dreamer(env.single_observation_space, env.single_action_space, config, num_envs=4)
     env.reset()
-    Loop(agent, agent.actor(4, explore=True, seed=1), env).advance(1_500, lambda: False)
+    Loop(agent, agent.actor(4, explore=True, seed=1), env).advance(800, lambda: False)
     result = evaluate(agent, make("gymnast/Chain-v0", num_envs=10, seed=5), episodes=10, seed=3)
     assert result.mean_return > 0.9
 
