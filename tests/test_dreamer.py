@@ -14,11 +14,10 @@ from gymnasium import spaces
 
 from gymnast.agents import Dreamer, DreamerConfig
 from gymnast.agents.base import Acted, WorldModel
-from gymnast.agents.world_models.dreamer_replay import pack, unpack
 from gymnast.envs import make
 from gymnast.envs.step import Step
 from gymnast.evaluation.play import evaluate
-from gymnast.networks.world_models.rssm import State, one_hot_argmax
+from gymnast.networks.world_models.rssm import State, one_hot_argmax, pack, unpack
 from gymnast.training.loop import Loop
 from gymnast.training.train import resume, train
 from tests.test_resume import last_state, options, same

@@ -19,11 +19,10 @@ from gymnast.agents.prediction import Predicts
 from gymnast.agents.schedules import schedule
 from gymnast.agents.world_models.dreamer_config import DreamerConfig
 from gymnast.agents.world_models.dreamer_model import DreamerModel, Sequences
-from gymnast.agents.world_models.dreamer_replay import build_replay, pack, unpack
-from gymnast.agents.world_models.records import Records
+from gymnast.agents.world_models.records import Records, build_replay, no_action
 from gymnast.envs.step import Obs, Step, map_obs
 from gymnast.networks.fast.flat import FlatParameters
-from gymnast.networks.world_models.rssm import State
+from gymnast.networks.world_models.rssm import State, pack, unpack
 from gymnast.replay.sequences import SequenceBatch, SequenceReplay
 
 
@@ -69,7 +68,7 @@ class Dreamer(Predicts):
         self.env_step = self.updates = 0
         self._learns_from = config.learns_from(num_envs)
         self._updates_before = 0  # updates done when the replay was last empty
-        self._records = Records(no_action(self, num_envs))
+        self._records = Records(action_space, num_envs, device=self.device)
         if self.device.type == "cpu":
             keep_freed_pages()
 
@@ -81,15 +80,18 @@ class Dreamer(Predicts):
     def allocate(self) -> SequenceReplay:
         """The replay, made at the first call, with which training begins: an agent that only acts does not need it."""
         if self.replay is None:
+            config = self.config
             self.replay = build_replay(
-                self.config,
                 self.observation_space,
                 self.action_space,
-                steps=self.config.sequence_length,
-                period=self.config.sequence_period,
+                steps=config.sequence_length,
+                period=config.sequence_period,
+                size=config.replay_size,
                 num_envs=self.num_envs,
-                memory_size=self.state_size,
+                batch_size=config.batch_size,
                 seed=self._replay_seed,
+                memory_size=self.state_size,
+                path=config.replay_path,
             )
         return self.replay
 
@@ -252,7 +254,8 @@ class Dreamer(Predicts):
         else:
             self.replay = None
             self._learns_from = self.env_step + self.config.learns_from(self.num_envs)
-            self._updates_before, self._records = self.updates, Records(no_action(self, self.num_envs))
+            self._updates_before = self.updates
+            self._records = Records(self.action_space, self.num_envs, device=self.device)
         if self._captured is not None:
             self._captured.forget()
 
@@ -268,7 +271,7 @@ class DreamerActor:
         self.generator = torch.Generator(agent.device).manual_seed(torch_seed(seed_sequence(seed)))
         self.memory = torch.zeros((num_envs, agent.state_size), device=agent.device)
         """[N, D + S], the packed state after the observations acted on so far."""
-        self.action = no_action(agent, num_envs)
+        self.action = no_action(agent.action_space, num_envs, device=agent.device)
         """[N, ...], the last action."""
 
     @torch.no_grad()
@@ -291,10 +294,3 @@ class DreamerActor:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         restore_generator(self.generator, state["generator"])
         self.memory, self.action = (state[name].to(self.agent.device) for name in ("memory", "action"))
-
-
-def no_action(agent: Dreamer, rows: int) -> Tensor:
-    """Actions [N, ...] that stand for none: the model ignores them at an episode's start."""
-    distribution = agent.model.distribution
-    raw = torch.zeros((rows, *distribution.shape), dtype=distribution.dtype, device=agent.device)
-    return distribution.to_env(raw)

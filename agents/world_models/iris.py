@@ -16,10 +16,9 @@ from gymnast.agents.optim.allocator import keep_freed_pages
 from gymnast.agents.prediction import Predicts
 from gymnast.agents.schedules import schedule
 from gymnast.agents.world_models.context import Context
-from gymnast.agents.world_models.dreamer_replay import build_replay
 from gymnast.agents.world_models.iris_config import IrisConfig
 from gymnast.agents.world_models.iris_model import CodeSequences, IrisModel
-from gymnast.agents.world_models.records import Records
+from gymnast.agents.world_models.records import Records, build_replay
 from gymnast.envs.step import Obs, Step, map_obs
 from gymnast.networks.fast.flat import FlatParameters, clip_norm
 from gymnast.networks.modes import learning
@@ -65,7 +64,7 @@ class Iris(Predicts):
         self._starts = dict(zip(PARTS, (0, config.model_starts, config.policy_starts), strict=True))
         self._learns_from = config.learns_from(num_envs)
         self._updates_before = 0  # updates done when the replay was last empty
-        self._records = Records(self.no_action(num_envs))
+        self._records = Records(action_space, num_envs, device=self.device)
         self._context = Context(
             steps=config.sequence_length - 1, places=self.model.places, action_size=self.model.actions.size
         )
@@ -75,15 +74,17 @@ class Iris(Predicts):
     def allocate(self) -> SequenceReplay:
         """The replay, made at the first call, with which training begins: an agent that only acts does not need it."""
         if self.replay is None:
+            config = self.config
             self.replay = build_replay(
-                self.config,
                 self.observation_space,
                 self.action_space,
-                steps=self.config.replayed,
+                steps=config.replayed,
                 period=1,
+                size=config.replay_size,
                 num_envs=self.num_envs,
-                memory_size=0,
+                batch_size=config.batch_size,
                 seed=self._replay_seed,
+                path=config.replay_path,
             )
         return self.replay
 
@@ -217,14 +218,8 @@ class Iris(Predicts):
         else:
             self.replay = None
             self._learns_from = self.env_step + self.config.learns_from(self.num_envs)
-            self._updates_before, self._records = self.updates, Records(self.no_action(self.num_envs))
-
-    def no_action(self, rows: int) -> Tensor:
-        """Actions [N, ...] that stand for none: the model ignores them at an episode's start."""
-        distribution = self.model.distribution
-        return distribution.to_env(
-            torch.zeros((rows, *distribution.shape), dtype=distribution.dtype, device=self.device)
-        )
+            self._updates_before = self.updates
+            self._records = Records(self.action_space, self.num_envs, device=self.device)
 
 
 class Learner:

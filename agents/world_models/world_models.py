@@ -8,7 +8,6 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
-from gymnasium import spaces
 from torch import Tensor
 
 from gymnast.agents.base import Acted, Imagined, Metrics, restore_generator, seed_sequence, torch_seed
@@ -17,6 +16,7 @@ from gymnast.agents.schedules import schedule
 from gymnast.agents.world_models import world_models_dream as dream
 from gymnast.agents.world_models.beginnings import Beginnings
 from gymnast.agents.world_models.controller import Controller
+from gymnast.agents.world_models.records import Records, build_replay
 from gymnast.agents.world_models.search import Search
 from gymnast.agents.world_models.world_models_actor import WorldModelActor
 from gymnast.agents.world_models.world_models_config import WorldModelsConfig
@@ -24,10 +24,7 @@ from gymnast.agents.world_models.world_models_model import Model
 from gymnast.envs.step import Obs, Step
 from gymnast.networks.build import Backbone, settled
 from gymnast.networks.world_models.latents import VAE
-from gymnast.replay.layout import Layout
-from gymnast.replay.samplers import Uniform
-from gymnast.replay.sequences import SequenceReplay, SequenceShape
-from gymnast.replay.transitions import NStep
+from gymnast.replay.sequences import SequenceReplay
 
 
 class WorldModels(Predicts):
@@ -81,37 +78,24 @@ class WorldModels(Predicts):
         self.replay: SequenceReplay | None = None
         """None until `allocate` makes it."""
         self._begins = torch.ones(num_envs, dtype=torch.bool, device=self.device)
-        self._none = self._no_action()
-        self._before = self._none
+        self._records = Records(action_space, num_envs, device=self.device)
         self.env_step = self.updates = self.generations = 0
         self._learns_from, self._updates_before = config.learns_from(num_envs), 0
         self._latest: Metrics = {}
 
-    def _no_action(self) -> Tensor:
-        """What is stored as the action before an episode's first observation, [N, ...]: some valid one."""
-        first = np.asarray(getattr(self.action_space, "start", 0))
-        action = np.broadcast_to(first, (self.num_envs, *(self.action_space.shape or ()))).astype(
-            self.action_space.dtype
-        )
-        return torch.from_numpy(action).to(self.device)
-
     def allocate(self) -> SequenceReplay:
-        """The replay, made at the first call, with which training begins.
-
-        An action is stored with the observation after it, whatever its space.
-        """
+        """The replay, made at the first call, with which training begins: an agent that only acts does not need it."""
         if self.replay is None:
             config = self.config
-            both = spaces.Dict({"obs": self.observation_space, "action": self.action_space})
-            self.replay = SequenceReplay(
-                Layout(both),
-                Uniform(np.random.Generator(np.random.PCG64(self._replay_seed))),
-                NStep(1, 1.0),
-                SequenceShape(0, config.sequence_length, max(config.sequence_length // 2, 1)),
+            self.replay = build_replay(
+                self.observation_space,
+                self.action_space,
+                steps=config.sequence_length + 1,
+                period=max(config.sequence_length // 2, 1),
                 size=config.replay_size,
                 num_envs=self.num_envs,
                 batch_size=config.batch_size,
-                memory_size=0,
+                seed=self._replay_seed,
             )
         return self.replay
 
@@ -130,21 +114,9 @@ class WorldModels(Predicts):
     # Data.
 
     def store(self, obs: Obs, acted: Acted, step: Step) -> None:
-        action = acted.action
         self.beginnings.keep(obs, self._begins)
-        self.allocate().add(
-            {"obs": obs, "action": self._before},
-            torch.zeros(self.num_envs, dtype=torch.int64),
-            memory=torch.zeros((self.num_envs, 0)),
-            reward=step.reward,
-            terminated=step.terminated,
-            truncated=step.truncated,
-            next_obs={"obs": step.next_obs, "action": action},
-            following=None,
-            active=step.active,
-        )
-        before = torch.where(_wide(step.ended, action), self._none, action)
-        self._before = before if step.active is None else torch.where(_wide(step.active, action), before, self._before)
+        none = torch.zeros((self.num_envs, 0))
+        self._records.add(self.allocate(), obs, acted, step, memory=none, reward=step.reward)
         self._begins = step.start
         self.env_step += step.num_active
 
@@ -265,7 +237,7 @@ class WorldModels(Predicts):
             "learns_from": self._learns_from,
             "updates_before": self._updates_before,
             "begins": self._begins.clone(),
-            "before": self._before.clone(),
+            "arrived": self._records.state(),
             "latest": {name: float(value) for name, value in self._latest.items()},
         }
         return state if self.replay is None else {**state, "replay": self.replay.state_dict()}
@@ -282,14 +254,11 @@ class WorldModels(Predicts):
         if "replay" in state:
             self.allocate().load_state_dict(state["replay"])
             self._learns_from, self._updates_before = state["learns_from"], state["updates_before"]
-            self._begins, self._before = (state[name].to(self.device, copy=True) for name in ("begins", "before"))
+            self._begins = state["begins"].to(self.device, copy=True)
+            self._records.load(state["arrived"])
         else:
             self.replay = None
             self._learns_from = self.env_step + self.config.learns_from(self.num_envs)
             self._updates_before = self.updates
-            self._begins, self._before = torch.ones_like(self._begins), self._none
-
-
-def _wide(rows: Tensor, like: Tensor) -> Tensor:
-    """Flags of rows [N] for values [N, ...]."""
-    return rows.view(-1, *[1] * (like.dim() - 1))
+            self._begins = torch.ones_like(self._begins)
+            self._records = Records(self.action_space, self.num_envs, device=self.device)

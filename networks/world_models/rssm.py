@@ -174,6 +174,20 @@ class RSSM(nn.Module):
         return State(deter, draw(probs, uniform))
 
 
+def pack(state: State) -> Tensor:
+    """A state as numbers [..., D + S]: the recurrent state, and the class of each latent, -1 before an episode."""
+    none = state.stoch.sum(-1) < 0.5
+    classes = state.stoch.argmax(-1).masked_fill(none, -1)
+    return torch.cat([state.deter, classes.to(state.deter.dtype)], -1)
+
+
+def unpack(packed: Tensor, *, deter: int, classes: int) -> State:
+    """The state of packed numbers [..., D + S]."""
+    latents = packed[..., deter:].long()
+    stoch = functional.one_hot(latents.clamp(min=0), classes).float() * (latents >= 0).unsqueeze(-1)
+    return State(packed[..., :deter], stoch)
+
+
 def gated_step(gates: Tensor, state: Tensor) -> Tensor:
     """The next recurrent state [B, D] from gates [G, B, 3 * D / G]: reset, candidate and update of each block."""
     reset, candidate, update = gates.transpose(0, 1).chunk(3, -1)  # each [B, G, D / G]
