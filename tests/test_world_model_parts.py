@@ -327,5 +327,5 @@ def test_actions_as_the_model_reads_them(space: Any, action: list[Any], expected
 
 
 def test_a_space_that_no_model_reads() -> None:
-    with pytest.raises(ValueError, match="a world model cannot read a Text observation; use Box"):
+    with pytest.raises(ValueError, match="a network cannot read a Text observation; use Box"):
         parts_of(spaces.Text(3), device=CPU)

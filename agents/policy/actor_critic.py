@@ -9,10 +9,10 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gymnast.agents.auxiliary import Auxiliary, build_auxiliary
-from gymnast.agents.base import Acted, Decision, Metrics, restore_generator, seed_sequence, torch_seed
+from gymnast.agents.base import Acted, Metrics, restore_generator, seed_sequence, torch_seed
 from gymnast.agents.encoder import rates_at, set_rates
 from gymnast.agents.lives import Lives
 from gymnast.agents.maths import policy_gradient
@@ -29,7 +29,7 @@ from gymnast.agents.policy.loss import actor_critic_loss
 from gymnast.agents.policy.novelty import build_intrinsic
 from gymnast.agents.policy.policy_actor import PolicyActor
 from gymnast.agents.policy.policy_auxiliary import beside
-from gymnast.agents.policy.policy_decision import policy_decision, preferences
+from gymnast.agents.policy.policy_decision import DecidesByPolicy
 from gymnast.agents.prediction import Predicts
 from gymnast.agents.rewards.base import replace
 from gymnast.agents.rewards.build import build_learned_reward
@@ -44,7 +44,7 @@ from gymnast.networks.layers.recurrent import reset
 from gymnast.replay.rollout import Rollout
 
 
-class ActorCritic(Predicts):
+class ActorCritic(DecidesByPolicy, Predicts):
     """Actor and critic that learn from rollouts: the agent, without environment, loop or logger.
 
     Raises:
@@ -161,23 +161,6 @@ class ActorCritic(Predicts):
     ) -> PolicyActor:
         """Takes the most probable actions, or draws them."""
         return PolicyActor(self, num_envs, draws=not deterministic, seed=seed)
-
-    @property
-    def decision_network(self) -> nn.Module:
-        return self.network
-
-    @property
-    def decision_memory(self) -> int:
-        return self.network.memory_size
-
-    @property
-    def preferences(self) -> str:
-        return preferences(self.distribution)
-
-    def decide(self, obs: Obs, memory: Tensor | None = None, action_mask: Tensor | None = None) -> Decision:
-        """Logits or means as a differentiable decision; see `DecidingAgent`."""
-        mask = action_mask if self.config.action_masks else None
-        return policy_decision(self.network, self.distribution, obs, memory, mask, has_value=True)
 
     @torch.no_grad()
     def store(self, obs: Obs, acted: Acted, step: Step) -> None:

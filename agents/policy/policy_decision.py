@@ -2,30 +2,49 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from typing import Protocol
+
+from torch import Tensor, nn
 
 from gymnast.agents.base import Decision
+from gymnast.agents.policy.policy_actor import PolicyConfig
 from gymnast.envs.step import Obs
 from gymnast.networks.distributions.distributions import Distribution
 from gymnast.networks.heads.actor_critic import ActorCriticNetwork
 
 
-def policy_decision(
-    network: ActorCriticNetwork,
-    distribution: Distribution,
-    obs: Obs,
-    memory: Tensor | None,
-    mask: Tensor | None,
-    *,
-    has_value: bool,
-) -> Decision:
-    """Logits, or the means of a Gaussian, as preferences; the features are the actor's."""
-    features, output, value, memory = network.decided(obs, memory)
-    if mask is not None:
-        output = distribution.masked(output, mask)
-    return Decision(output[:, : distribution.outputs], value[:, 0] if has_value else None, features, memory)
+class _HasPolicy(Protocol):
+    network: ActorCriticNetwork
+    distribution: Distribution
+    has_value: bool
+
+    @property
+    def config(self) -> PolicyConfig: ...
 
 
-def preferences(distribution: Distribution) -> str:
-    """What the preferences are, in words."""
-    return "mean of the action" if distribution.dtype.is_floating_point else "logit"
+class DecidesByPolicy:
+    """Gives an agent with a policy the members of `DecidingAgent`."""
+
+    has_value = True
+    """Whether the network has learned the value of a state."""
+
+    @property
+    def decision_network(self: _HasPolicy) -> nn.Module:
+        return self.network
+
+    @property
+    def decision_memory(self: _HasPolicy) -> int:
+        return self.network.memory_size
+
+    @property
+    def preferences(self: _HasPolicy) -> str:
+        return "mean of the action" if self.distribution.dtype.is_floating_point else "logit"
+
+    def decide(self: _HasPolicy, obs: Obs, memory: Tensor | None = None, action_mask: Tensor | None = None) -> Decision:
+        """Logits, or the means of a Gaussian, as a differentiable decision; the features are the actor's."""
+        features, output, value, memory = self.network.decided(obs, memory)
+        if action_mask is not None and self.config.action_masks:
+            output = self.distribution.masked(output, action_mask)
+        return Decision(
+            output[:, : self.distribution.outputs], value[:, 0] if self.has_value else None, features, memory
+        )

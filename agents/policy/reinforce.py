@@ -11,9 +11,9 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from gymnast.agents.base import Acted, Decision, Metrics, seed_sequence, torch_seed
+from gymnast.agents.base import Acted, Metrics, seed_sequence, torch_seed
 from gymnast.agents.encoder import rates_at, set_rates
 from gymnast.agents.maths import means, policy_gradient
 from gymnast.agents.optim import optimizers, regularise
@@ -21,7 +21,7 @@ from gymnast.agents.optim.update import Update
 from gymnast.agents.policy.actor_critic_network import actor_critic_network
 from gymnast.agents.policy.novelty import build_intrinsic
 from gymnast.agents.policy.policy_actor import PolicyActor
-from gymnast.agents.policy.policy_decision import policy_decision, preferences
+from gymnast.agents.policy.policy_decision import DecidesByPolicy
 from gymnast.agents.policy.reinforce_batch import EpisodeBatch, batch_of, returns_of
 from gymnast.agents.policy.reinforce_config import ReinforceConfig
 from gymnast.agents.policy.reward_scale import RewardScale
@@ -35,7 +35,7 @@ from gymnast.networks.fast.policy_backward import plain_policy
 from gymnast.replay.episode_buffer import EpisodeBuffer
 
 
-class Reinforce(Predicts):
+class Reinforce(DecidesByPolicy, Predicts):
     """A policy that learns from whole episodes: the agent, without environment, loop or logger.
 
     The gradient is that of the mean over episodes of the sum over their steps of log pi(a|s) * (return - baseline),
@@ -125,23 +125,6 @@ class Reinforce(Predicts):
     ) -> PolicyActor:
         """Takes the most probable actions, or draws them."""
         return PolicyActor(self, num_envs, draws=not deterministic, seed=seed)
-
-    @property
-    def decision_network(self) -> nn.Module:
-        return self.network
-
-    @property
-    def decision_memory(self) -> int:
-        return self.network.memory_size
-
-    @property
-    def preferences(self) -> str:
-        return preferences(self.distribution)
-
-    def decide(self, obs: Obs, memory: Tensor | None = None, action_mask: Tensor | None = None) -> Decision:
-        """Logits or means as a differentiable decision; see `DecidingAgent`."""
-        mask = action_mask if self.config.action_masks else None
-        return policy_decision(self.network, self.distribution, obs, memory, mask, has_value=self.has_value)
 
     @torch.no_grad()
     def store(self, obs: Obs, acted: Acted, step: Step) -> None:

@@ -48,10 +48,20 @@ class Target(nn.Module):
         self.unit = not numbers or (self.low, self.span) == (0.0, 1.0)
         """Whether all numbers lie between 0 and 1."""
         if not self.unit:
-            vectors = self.vector(sample())
-            deviation = vectors.std(0, correction=0)
-            self.register_buffer("mean", vectors.mean(0))
-            self.register_buffer("std", torch.where(deviation > SMALL, deviation, torch.ones_like(deviation)))
+            for name, value in zip(("mean", "std"), self._units(sample()), strict=True):
+                self.register_buffer(name, value)
+
+    def _units(self, obs: Obs) -> tuple[Tensor, Tensor]:
+        """Mean and deviation [K] of the numbers of observations; the deviation of constants is taken as 1."""
+        vectors = self.vector(obs)
+        deviation = vectors.std(0, correction=0)
+        return vectors.mean(0), torch.where(deviation > SMALL, deviation, torch.ones_like(deviation))
+
+    def count_by(self, obs: Obs) -> None:
+        """Count numbers in deviations from their mean in these observations instead."""
+        if not self.unit:
+            for mine, value in zip((self.mean, self.std), self._units(obs), strict=True):
+                mine.copy_(value)
 
     def forward(self, obs: Obs) -> Tensor:
         """What is restored: [B, *shape], float32."""

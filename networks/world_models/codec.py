@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +11,6 @@ from torch import Tensor, nn
 from gymnast.networks.world_models.layers import RMSNorm, hidden
 from gymnast.networks.world_models.observed import SMALLEST, Part
 
-Obs = Any
 WIDTHS = (2, 3, 4, 4)
 """Channels of the convolutions from the outermost inward, in multiples of `depth`; further ones repeat the last."""
 KERNEL = 4

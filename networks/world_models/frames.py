@@ -14,7 +14,7 @@ from gymnast.networks.autoencoders.decoders import VectorDecoder
 from gymnast.networks.autoencoders.grid import Residual
 from gymnast.networks.autoencoders.outputs import Output
 from gymnast.networks.autoencoders.quantise import Quantiser
-from gymnast.networks.autoencoders.target import SMALL, Target
+from gymnast.networks.autoencoders.target import Target
 from gymnast.networks.autoencoders.tokenizer import Tokenizer, grid_tokenizer
 from gymnast.networks.layers.init import initialise
 from gymnast.networks.layers.inputs import Obs
@@ -130,12 +130,7 @@ def tokenizer(
 @torch.no_grad()
 def start(made: Tokenizer, obs: Obs) -> None:
     """Let a tokenizer of `tokenizer` count numbers, and its decoder start, as observations [B, ...] tell."""
-    target = made.target
-    if not target.unit:
-        vectors = target.vector(obs)
-        deviation = vectors.std(0, correction=0)
-        target.mean.copy_(vectors.mean(0))
-        target.std.copy_(torch.where(deviation > SMALL, deviation, torch.ones_like(deviation)))
+    made.target.count_by(obs)
     made.start_at(obs)
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from gymnast.networks.autoencoders.decoders import decoder
 from gymnast.networks.autoencoders.outputs import Output
-from gymnast.networks.autoencoders.target import SMALL, Target
+from gymnast.networks.autoencoders.target import Target
 from gymnast.networks.autoencoders.variational import Normal, Progress, freed, narrow
 from gymnast.networks.layers.init import initialise
 from gymnast.networks.layers.inputs import Obs, Vector
@@ -31,11 +31,7 @@ class Latents(nn.Module, ABC):
     @torch.no_grad()
     def start_at(self, obs: Obs) -> None:
         """Take the units of numbers from the mean and the deviation of observations."""
-        if not self.target.unit:
-            vectors = self.target.vector(obs)
-            deviation = vectors.std(0, correction=0)
-            self.target.mean.copy_(vectors.mean(0))
-            self.target.std.copy_(torch.where(deviation > SMALL, deviation, torch.ones_like(deviation)))
+        self.target.count_by(obs)
 
     @abstractmethod
     def encode(self, obs: Obs) -> Tensor:
@@ -125,11 +121,9 @@ class VAE(Latents):
     def start_at(self, obs: Obs) -> None:
         """Also start the decoder at the mean of the observations, and its deviation at theirs."""
         super().start_at(obs)
-        values = self.target(obs)
-        mean = values.mean(0)
-        spread = (values - mean).square().mean().sqrt().item()
+        mean, spread = self.target.moments(obs)
         self.decoder.start_at(mean)
-        self.output.log_std.fill_(math.log(max(spread, SMALL)))
+        self.output.log_std.fill_(math.log(spread))
 
     def distribution(self, obs: Obs) -> Normal:
         """Of the latents of observations."""

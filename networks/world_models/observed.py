@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import gymnasium as gym
@@ -13,9 +12,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from gymnast.networks.layers.images import Layout, is_image, leaves
+from gymnast.networks.layers.inputs import DTYPES, Obs, Vector
+from gymnast.networks.layers.restored import from_vector
 from gymnast.networks.world_models.symlog import symexp, symlog
 
-Obs = Any  # a tensor or a nested dict of them; `envs.step.Obs`, which networks do not import
 SMALLEST = 8
 """Pixels of the shorter side from which a part with the axes of an image is read by convolutions."""
 
@@ -31,26 +31,20 @@ class Part:
     """
 
     def __init__(self, path: tuple[str, ...], space: gym.Space[Any], *, device: torch.device) -> None:
-        if not isinstance(space, spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary):
-            raise ValueError(
-                f"a world model cannot read a {type(space).__name__} observation; "
-                "use Box, Discrete, MultiDiscrete, MultiBinary, or a Dict or Tuple of them"
-            )
+        self._vector = Vector(space).to(device)
         self.path, self.space = path, space
         self.shape: tuple[int, ...] = tuple(space.shape or ())
         layout = Layout.of(space)
         pictured = layout is not None and (len(layout.shape) > 2 or is_image(space))
         self.layout = layout if layout and pictured and min(layout.planes[1:]) >= SMALLEST else None
         self.kind = _kind(space)
-        self.dtype = torch.from_numpy(np.empty(0, space.dtype)).dtype if space.dtype != np.float64 else torch.float32
-        self.size = math.prod(self.shape)
+        self.dtype = torch.from_numpy(np.empty(0, DTYPES.get(str(space.dtype), space.dtype))).dtype
+        self.size = self._vector.out_features
         """Numbers of the network's input and output."""
+        self.choices: list[int] = []
+        """Alternatives of each choice."""
         if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
-            sizes = np.asarray(space.n if isinstance(space, spaces.Discrete) else space.nvec).flatten()
-            self.sizes: list[int] = sizes.tolist()
-            self.first = torch.from_numpy(np.asarray(space.start).flatten().astype(np.int64)).to(device)
-            self.offset = torch.from_numpy((np.cumsum(sizes) - sizes).astype(np.int64)).to(device)
-            self.size = int(sizes.sum())
+            self.choices = np.asarray(space.n if isinstance(space, spaces.Discrete) else space.nvec).flatten().tolist()
         elif isinstance(space, spaces.Box):
             self.low, self.high = (torch.from_numpy(np.float32(b)).to(device) for b in (space.low, space.high))
 
@@ -73,17 +67,13 @@ class Part:
         if self.layout is not None:
             planes = self.layout.to_planes(part).to(torch.float32, memory_format=torch.channels_last)
             return planes.div_(255.0) if self.kind == "bytes" else planes
-        rows = part.reshape(len(part), -1)
-        if self.kind == "choices":
-            return functional.one_hot(rows - self.first + self.offset, self.size).sum(1).float()
-        if self.kind == "bytes":
-            return rows * (1 / 255)
-        return symlog(rows.float()) if self.kind == "real" else rows.float()
+        vector: Tensor = self._vector(part)
+        return symlog(vector) if self.kind == "real" else vector
 
     def loss(self, output: Tensor, inputs: Tensor) -> Tensor:
         """Loss [B] of outputs for inputs of the same shape, summed over their numbers."""
         if self.kind == "choices":
-            parts = zip(torch.split(output, self.sizes, 1), torch.split(inputs, self.sizes, 1), strict=True)
+            parts = zip(torch.split(output, self.choices, 1), torch.split(inputs, self.choices, 1), strict=True)
             return torch.stack([functional.cross_entropy(a, b, reduction="none") for a, b in parts]).sum(0)
         if self.kind == "bits":
             loss = functional.binary_cross_entropy_with_logits(output, inputs, reduction="none")
@@ -94,8 +84,8 @@ class Part:
     def predicted(self, output: Tensor) -> Tensor:
         """The most probable observations [B, *shape] of outputs, in the space's dtype and range."""
         if self.kind == "choices":
-            chosen = torch.stack([part.argmax(1) for part in torch.split(output, self.sizes, 1)], 1) + self.first
-            return chosen.reshape(-1, *self.shape).to(self.dtype)
+            chosen: Tensor = from_vector(self.space, output)
+            return chosen.to(self.dtype)
         rows = output if self.layout is None else self._from_planes(output)
         rows = rows.reshape(-1, *self.shape)
         if self.kind == "bits":
