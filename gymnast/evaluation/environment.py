@@ -52,21 +52,10 @@ def make_env(
     """
     if is_dream(env):
         assert isinstance(env, str)
-        if protocol is not None:
-            raise ValueError(f"protocol {protocol} is for Atari games, and {env} is not one")
-        if render:
-            raise ValueError(f"{env} has no frames to film; gymnast dream RUN --video films imagined and real episodes")
-        vector = dream_of(
-            env,
-            num_envs,
-            device=device,
-            options=options,
-            max_episode_steps=max_episode_steps,
-            wrappers=wrappers,
-            native=native,
-            frame_stack=frame_stack,
-        )
-        return in_dream(vector, seed=seed)
+        _check_dream(env, protocol=protocol, render=render)
+        settings: dict[str, Any] = {"max_episode_steps": max_episode_steps, "wrappers": wrappers}
+        settings |= {"native": native, "frame_stack": frame_stack}
+        return in_dream(dream_of(env, num_envs, device=device, options=options, **settings), seed=seed)
     vectorization, imposed = "auto", False
     if protocol is not None:
         name = env if isinstance(env, str) else "a function"
@@ -93,6 +82,14 @@ def make_env(
         imposed = made.impose_limit(STEP_LIMIT)
     made.step_limit = STEP_LIMIT if imposed else None
     return made
+
+
+def _check_dream(env: str, *, protocol: str | None, render: bool) -> None:
+    """Raise ValueError for what an evaluation in a dream cannot do."""
+    if protocol is not None:
+        raise ValueError(f"protocol {protocol} is for Atari games, and {env} is not one")
+    if render:
+        raise ValueError(f"{env} has no frames to film; gymnast dream RUN --video films imagined and real episodes")
 
 
 def in_dream(vector: DreamVectorEnv, *, seed: int = 0) -> Env:

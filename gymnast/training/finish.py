@@ -60,11 +60,7 @@ def evaluate_kept(parts: Parts, path: Path, session: Session) -> tuple[Evaluatio
     if is_dream(parts.env_like):
         try:
             outside = _evaluate(parts, parts.outside_env(), session)
-        except (
-            EnvError,
-            UsageError,
-            ValueError,
-        ) as error:  # the real environment may be missing where its dream is not
+        except (EnvError, UsageError, ValueError) as error:  # it may be missing where its dream is not
             session.panel.message(f"not evaluated outside the dream: {first_line(error)}")
     session.records.final(final, outside)
     return final, outside
