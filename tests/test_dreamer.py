@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -19,20 +18,10 @@ from gymnast.envs.step import Step
 from gymnast.evaluation.play import evaluate
 from gymnast.networks.world_models.rssm import State, one_hot_argmax, pack, unpack
 from gymnast.training.loop import Loop
-from gymnast.training.train import resume, train
-from tests.test_resume import last_state, options, same
+from tests.test_resume import SMALL_DREAMER
 
 CPU = torch.device("cpu")
-SMALL = DreamerConfig(
-    size="1m",
-    batch_size=3,
-    sequence_length=6,
-    sequence_period=2,
-    replay_size=400,
-    learning_starts=30,
-    horizon=4,
-    train_ratio=4,
-)
+SMALL = DreamerConfig(**SMALL_DREAMER)
 ONE = spaces.Box(-100.0, 100.0, (1,))
 
 
@@ -344,18 +333,6 @@ def test_captured_equals_eager(size: Any) -> None:
     assert captured._captured is not None
     assert captured._captured._graph is not None
     assert torch.isfinite(captured.weights.data).all()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("num_envs", [1, 3])
-def test_resumed_equals_uninterrupted(tmp_path: Path, num_envs: int) -> None:
-    own = {"num_envs": num_envs, "eval_every": 60}
-    whole = train("dreamer", options(tmp_path / "a", "CartPole-v1", steps=180, **own), SMALL)
-    half = train("dreamer", options(tmp_path / "b", "CartPole-v1", steps=90, **own), SMALL)
-    rest = resume(half.path, steps=180)
-    assert whole.exit_code == rest.exit_code == 0
-    assert (rest.path / "metrics.jsonl").read_bytes() == (whole.path / "metrics.jsonl").read_bytes()
-    same(last_state(whole.path), last_state(rest.path))
 
 
 @pytest.mark.slow

@@ -23,36 +23,10 @@ from gymnast.evaluation.play import evaluate
 from gymnast.networks.world_models import frames
 from gymnast.networks.world_models.token_world import ABSENT, BEGINS, FOLLOWS
 from gymnast.training.loop import Loop
-from gymnast.training.train import resume, train
 from tests.test_dreamer import CASES, Random, returns_by_hand
-from tests.test_resume import last_state, options, same
+from tests.test_resume import SMALL_IRIS
 
-SMALL = IrisConfig(
-    code_grid=2,
-    vector_codes=2,
-    codes=8,
-    code_size=4,
-    tokenizer_channels=4,
-    tokenizer_blocks=1,
-    tokenizer_units=8,
-    model_width=8,
-    model_layers=2,
-    model_heads=2,
-    policy_channels=4,
-    memory_size=8,
-    batch_size=3,
-    tokenizer_batch=12,
-    sequence_length=5,
-    horizon=4,
-    context=2,
-    burn_in=5,
-    replay_size=400,
-    learning_starts=30,
-    model_starts=40,
-    policy_starts=50,
-    train_period=4,
-    learning_rate=1e-3,
-)
+SMALL = IrisConfig(**SMALL_IRIS)
 ONE = spaces.Box(-100.0, 100.0, (1,))
 
 
@@ -350,18 +324,6 @@ def test_some_actions_are_random() -> None:
     found = agent.actor(4000, explore=True, seed=0).act(obs, start, mask).action
     assert (found == 5).float().mean().item() == pytest.approx(0.6 + 0.4 / 3, abs=0.03)
     assert (found < 6).all()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("num_envs", [1, 3])
-def test_resumed_equals_uninterrupted(tmp_path: Path, num_envs: int) -> None:
-    own = {"num_envs": num_envs, "eval_every": 60}
-    whole = train("iris", options(tmp_path / "a", "CartPole-v1", steps=100, **own), SMALL)
-    half = train("iris", options(tmp_path / "b", "CartPole-v1", steps=62, **own), SMALL)
-    rest = resume(half.path, steps=100)
-    assert whole.exit_code == rest.exit_code == 0
-    assert (rest.path / "metrics.jsonl").read_bytes() == (whole.path / "metrics.jsonl").read_bytes()
-    same(last_state(whole.path), last_state(rest.path))
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from gymnast.agents.base import AsynchronousConfig, LearningError, Planner
+from gymnast.agents.base import AsynchronousConfig, LearningError, Planner, ReplayAgent
 from gymnast.agents.variants import Variant
 from gymnast.envs.env import Env
 from gymnast.envs.errors import EnvError, EnvWarning
@@ -193,6 +193,8 @@ def _announce(parts: Parts, panel: Panel) -> None:
         panel.message(f"network auto is {chosen}: {'; '.join(lines)}")
     if isinstance(parts.env, NativeEnv) and isinstance(parts.env_like, str) and parts.env.id != full_id(parts.env_like):
         panel.message(f"using the device-native {parts.env.id}; native=False (--no-native) keeps {parts.env_like}")
+    if isinstance(parts.agent, ReplayAgent) and parts.agent.replay is not None:
+        panel.message(f"the replay takes up to {parts.agent.replay.nbytes / 1e6:,.1f} MB")
 
 
 def _session(
