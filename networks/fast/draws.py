@@ -1,7 +1,7 @@
 """One-hot draws from probabilities on the CPU, in one pass over memory.
 
-Gain over a running sum, a comparison and a scatter of torch, `python benchmarks/fast.py`: 1.2 to 1.6 times for 1,024 rows
-of 32 latents, 1.9 to 2.4 times for 16 rows.
+Gain over a running sum, a comparison and a scatter of torch, `python benchmarks/fast.py`: 1.2 to 1.6 times for 1,024
+rows of 32 latents, 1.9 to 2.4 times for 16 rows.
 """
 
 from __future__ import annotations
