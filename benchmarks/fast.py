@@ -5,9 +5,9 @@
 Two agents with the same weights, one of them confined to autograd and to torch's forward pass, compute the gradient of
 the same batch (loss, backward pass and clipping, without the optimizer's step), or choose actions for the same
 observations. They take turns within a round, on one thread; the time is the process's own, so that a busy machine
-disturbs it little. The forward and backward pass of a GRU layer, and draws of a Dreamer's latents, are compared with
-torch's in the same way. The ratio is the median over the rounds, with the lowest and the highest one. `difference` is
-the largest one between both gradients, relative to the largest entry.
+disturbs it little. The forward and backward pass of a GRU layer and of a Dreamer's recurrent model, and draws of its
+latents, are compared with torch's in the same way. The ratio is the median over the rounds, with the lowest and the
+highest one. `difference` is the largest one between both gradients, relative to the largest entry.
 """
 
 from __future__ import annotations
@@ -24,10 +24,13 @@ from typing import Any
 import torch
 
 from gymnast.agents import DQN, PQN, ActorCritic, ActorCriticConfig, DQNConfig, PQNConfig
-from gymnast.agents.world_models.dreamer_model import LATENTS
+from gymnast.agents.world_models.dreamer_config import SIZES
+from gymnast.agents.world_models.dreamer_model import BLOCKS, LATENTS
 from gymnast.envs import make
 from gymnast.networks.fast.draws import draw, plain_draw
 from gymnast.networks.layers.recurrent import Core
+from gymnast.networks.world_models.layers import initialise
+from gymnast.networks.world_models.rssm import RSSM
 from gymnast.training.loop import Loop
 
 GRADIENTS: dict[str, tuple[Any, Any, str, int]] = {
@@ -49,6 +52,12 @@ LAYERS = {
     for rows, steps in ((2, 128), (12, 25), (32, 20))
 }
 """Sequences side by side, steps of each, units."""
+SEQUENCES = {
+    f"Dreamer {size}, {rows} rows, {steps} steps": (size, rows, steps)
+    for size in ("1m", "12m")
+    for rows, steps in ((16, 64), (8, 32))
+}
+"""Size, sequences side by side, steps of each."""
 DRAWS = {f"draws, {rows:,} rows, {classes} classes": (rows, classes) for rows in (16, 1024) for classes in (4, 16)}
 """Rows of 32 latents each, and their classes."""
 
@@ -137,6 +146,31 @@ def layer(case: tuple[int, int, int], rounds: int, calls: int) -> dict[str, Any]
     return {**compare((fast, plain), rounds, max(calls // 5, 1)), "difference": difference}
 
 
+def sequence(case: tuple[str, int, int], rounds: int, calls: int) -> dict[str, Any]:
+    """A Dreamer's recurrent state-space model over replayed sequences."""
+    name, rows, steps = case
+    size = SIZES[name]
+    widths = {"deter": size.deter, "hidden_units": size.hidden, "stoch": LATENTS, "classes": size.classes}
+    model = RSSM(size.units, 2, **widths, blocks=BLOCKS)
+    initialise(model, torch.Generator().manual_seed(0))
+    given, tokens = torch.randn(steps, rows, size.deter), torch.randn(steps, rows, size.hidden)
+    keep, start = torch.ones(steps, rows, 1), torch.zeros((rows, steps), dtype=torch.bool)
+    state, uniform = model.initial(rows, device=keep.device), torch.rand(steps, rows, LATENTS)
+    weights = torch.randn(steps, rows, size.deter)
+    given.requires_grad_(), tokens.requires_grad_()
+    elsewhere = ("prior", "posterior_tokens", "of_action", "mix_of_action")  # not part of the loop over steps
+    parameters = [part for name, part in model.named_parameters() if not name.startswith(elsewhere)]
+
+    def gradients(run: Callable[..., Any]) -> Any:
+        deter, _, probs = run(given, tokens, keep, start, state, uniform)
+        return torch.autograd.grad((deter * weights).sum() + probs.square().sum(), [given, tokens, *parameters])
+
+    calls_of = (lambda: gradients(model.by_hand), lambda: gradients(model.step_by_step))
+    pairs = zip(*(call() for call in calls_of), strict=True)
+    difference = max(float((a - b).abs().max() / b.abs().max()) for a, b in pairs)
+    return {**compare(calls_of, rounds, max(calls // 50, 1)), "difference": difference}
+
+
 def draws(case: tuple[int, int], rounds: int, calls: int) -> dict[str, Any]:
     """One-hot draws of latents."""
     count, classes = case
@@ -162,6 +196,7 @@ def main() -> None:
     parts: tuple[tuple[str, dict[str, Any], Any], ...] = (
         ("gradient", GRADIENTS, gradient),
         ("layer", LAYERS, layer),
+        ("sequence", SEQUENCES, sequence),
         ("draws", DRAWS, draws),
         ("acting", ACTING, acting),
     )

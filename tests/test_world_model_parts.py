@@ -150,6 +150,37 @@ def test_observing_step_by_step_equals_observing_a_sequence() -> None:
             assert torch.allclose(model.prior_probs(deter).log(), prior[:, step], atol=1e-5)
 
 
+def test_the_backward_pass_written_out_is_autograds() -> None:
+    """Of all inputs and weights, over starts in the middle; outputs first."""
+    model, steps, rows = rssm(), 7, 3
+    for norm in (model.of_deter[1], model.of_stoch[1], model.mix_norm, model.posterior_norm):
+        norm.scale.data.uniform_(0.5, 1.5, generator=generator(9))
+    given = torch.randn(steps, rows, 16, generator=generator(), requires_grad=True)
+    tokens = torch.randn(steps, rows, 8, generator=generator(1), requires_grad=True)
+    start = torch.zeros(rows, steps, dtype=torch.bool)
+    start[0, 3] = start[2, 0] = start[1, 6] = True
+    keep, uniform = (~start).float().t().unsqueeze(-1), torch.rand((steps, rows, 3), generator=generator(2))
+    deter = torch.randn(rows, 16, generator=generator(3), requires_grad=True)
+    stoch = one_hot_argmax(torch.randn(rows, 3, 4, generator=generator(4))).requires_grad_(True)
+    arguments = (given, tokens, keep, start, State(deter, stoch), uniform)
+    plain, fast = model.step_by_step(*arguments), model.by_hand(*arguments)
+    weights = [torch.randn(part.shape, generator=generator(5 + i)) for i, part in enumerate(plain)]
+    names, parameters = zip(*((n, p) for n, p in model.named_parameters() if "action" not in n), strict=True)
+    wanted_of = [*parameters, given, tokens, deter, stoch]
+    grads = []
+    for outputs in (plain, fast):
+        loss = sum((part * weight).sum() for part, weight in zip(outputs, weights, strict=True))
+        grads.append(torch.autograd.grad(loss, wanted_of, allow_unused=True))
+    for found, expected in zip(fast, plain, strict=True):
+        assert torch.allclose(found, expected, atol=1e-5)
+    for name, found, expected in zip((*names, "given", "tokens", "deter", "stoch"), grads[1], grads[0], strict=True):
+        if expected is None:
+            assert name.startswith(("prior", "posterior_tokens"))
+            assert found is None
+        else:
+            assert torch.allclose(found, expected, atol=2e-4 * max(1.0, float(expected.abs().max()))), name
+
+
 def test_every_probability_has_a_share_of_the_uniform_one() -> None:
     probs = unimix(torch.tensor([[1000.0, 0.0, 0.0, 0.0]]))
     assert torch.allclose(probs, torch.tensor([[0.9925, 0.0025, 0.0025, 0.0025]]))

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gymnast.networks.fast.draws import draw
+from gymnast.networks.fast.observed_sequence import ObservedSequence, Shape, Weights
 from gymnast.networks.world_models.layers import BlockLinear, RMSNorm, hidden
 
 UNIMIX = 0.01
@@ -98,23 +99,65 @@ class RSSM(nn.Module):
         Everything that does not depend on the recurrent state is computed for all steps at once.
         """
         keep = (~start).float().t().unsqueeze(-1)  # [T, B, 1]
-        # On a device only the device knows where episodes begin.
-        begins = start.any(0).tolist() if start.is_cpu else [True] * start.shape[1]
-        given = self.given(action.transpose(0, 1) * keep)
-        of_tokens = self.posterior_tokens(tokens).transpose(0, 1)
+        given = self.given(action.transpose(0, 1) * keep).float()
+        of_tokens = self.posterior_tokens(tokens).transpose(0, 1).float()
+        on_host = start.is_cpu and not torch.compiler.is_compiling()
+        run = self.by_hand if on_host else self.step_by_step
+        deter, stoch, posterior = run(given, of_tokens, keep, start, state, uniform)
+        deter = deter.transpose(0, 1)
+        states = State(deter, stoch.transpose(0, 1))
+        return states, posterior.transpose(0, 1).log(), self.prior_probs(deter).log()
+
+    def step_by_step(
+        self, given: Tensor, of_tokens: Tensor, keep: Tensor, start: Tensor, state: State, uniform: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Recurrent states [T, B, D], latents and their posterior probabilities [T, B, S, C], by autograd."""
         deters, stochs, posteriors = [], [], []
-        for step, begun in enumerate(begins):
-            if begun:
-                state = State(state.deter * keep[step], state.stoch * keep[step].unsqueeze(-1))
-            deter = self.advance(state, given[step])
+        for step in range(len(given)):
+            before = State(state.deter * keep[step], state.stoch * keep[step].unsqueeze(-1))
+            deter = self.advance(before, given[step])
             posterior = self.posterior_probs(deter, of_tokens[step])
             state = State(deter, straight_through(posterior, uniform[step]))
             deters.append(deter)
             stochs.append(state.stoch)
             posteriors.append(posterior)
-        deter = torch.stack(deters, 1)
-        states = State(deter, torch.stack(stochs, 1))
-        return states, torch.stack(posteriors, 1).log(), self.prior_probs(deter).log()
+        return torch.stack(deters), torch.stack(stochs), torch.stack(posteriors)
+
+    def by_hand(
+        self, given: Tensor, of_tokens: Tensor, keep: Tensor, start: Tensor, state: State, uniform: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """`step_by_step` on the CPU, with the backward pass written out."""
+        dtype = torch.bfloat16 if torch.is_autocast_enabled("cpu") else torch.float32
+        shape = Shape(self.stoch, self.classes, UNIMIX, start.any(0).tolist(), dtype)
+        of_deter, deter_norm, of_stoch, stoch_norm = (*self.of_deter, *self.of_stoch)
+        assert isinstance(of_deter, nn.Linear)
+        assert isinstance(of_stoch, nn.Linear)
+        assert isinstance(deter_norm, RMSNorm)
+        assert isinstance(stoch_norm, RMSNorm)
+        weights = Weights(
+            of_deter=of_deter.weight,
+            of_deter_bias=of_deter.bias,
+            of_deter_scale=deter_norm.scale,
+            of_stoch=of_stoch.weight,
+            of_stoch_bias=of_stoch.bias,
+            of_stoch_scale=stoch_norm.scale,
+            mix_of_deter=self.mix_of_deter.weight,
+            mix_of_stoch=self.mix_of_stoch.weight,
+            mix_deter=self.mix_deter.weight,
+            mix_deter_bias=self.mix_deter.bias,
+            mix_scale=self.mix_norm.scale,
+            gates=self.gates.weight,
+            gates_bias=self.gates.bias,
+            posterior_deter=self.posterior_deter.weight,
+            posterior_deter_bias=self.posterior_deter.bias,
+            posterior_scale=self.posterior_norm.scale,
+            posterior=self.posterior.weight,
+            posterior_bias=self.posterior.bias,
+        )
+        inputs = (shape, given, of_tokens, keep, state.deter, state.stoch.flatten(1), uniform)
+        deter, stoch, posterior = ObservedSequence.apply(*inputs, *weights)  # type: ignore[no-untyped-call]
+        latents = (*stoch.shape[:2], self.stoch, self.classes)
+        return deter, stoch.view(latents), posterior.view(latents)
 
     def imagine_step(self, state: State, given: Tensor, uniform: Tensor | None, *, temperature: float = 1.0) -> State:
         """One step without an observation, after actions of which `given` is the part: latents drawn from the prior.
