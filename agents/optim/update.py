@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from gymnast.agents.base import LearningError, Metrics
 from gymnast.agents.optim import optimizers
-from gymnast.agents.optim.allocator import keep_freed_pages
 from gymnast.agents.optim.compiled import Compiled
 from gymnast.agents.optim.regularise import Regulariser, bounded
+from gymnast.allocator import keep_freed_pages
 from gymnast.networks.fast.flat import FlatParameters, clip_norm
 from gymnast.networks.modes import depends_on_mode, learning
 

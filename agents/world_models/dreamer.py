@@ -12,7 +12,6 @@ from torch import Tensor
 
 from gymnast.agents.base import Acted, Imagined, Metrics, restore_generator, seed_sequence, torch_seed
 from gymnast.agents.optim import optimizers
-from gymnast.agents.optim.allocator import keep_freed_pages
 from gymnast.agents.optim.compiled import Captured
 from gymnast.agents.optim.laprop import clip_adaptively
 from gymnast.agents.prediction import Predicts
@@ -20,6 +19,7 @@ from gymnast.agents.schedules import schedule
 from gymnast.agents.world_models.dreamer_config import DreamerConfig
 from gymnast.agents.world_models.dreamer_model import DreamerModel, Sequences
 from gymnast.agents.world_models.records import Records, build_replay, no_action
+from gymnast.allocator import keep_freed_pages
 from gymnast.envs.step import Obs, Step, map_obs
 from gymnast.networks.fast.flat import FlatParameters
 from gymnast.networks.world_models.rssm import State, pack, unpack

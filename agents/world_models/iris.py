@@ -12,13 +12,13 @@ from torch import Tensor, nn
 
 from gymnast.agents.base import Acted, Imagined, Metrics, restore_generator, seed_sequence, torch_seed
 from gymnast.agents.optim import optimizers
-from gymnast.agents.optim.allocator import keep_freed_pages
 from gymnast.agents.prediction import Predicts
 from gymnast.agents.schedules import schedule
 from gymnast.agents.world_models.context import Context
 from gymnast.agents.world_models.iris_config import IrisConfig
 from gymnast.agents.world_models.iris_model import CodeSequences, IrisModel
 from gymnast.agents.world_models.records import Records, build_replay
+from gymnast.allocator import keep_freed_pages
 from gymnast.envs.step import Obs, Step, map_obs
 from gymnast.networks.fast.flat import FlatParameters, clip_norm
 from gymnast.networks.modes import learning

@@ -99,11 +99,10 @@ class NativeEnv(Env):
 
 def as_step(moved: Moved, num_envs: int, *, on_host: bool) -> Step:
     """What all rows moved, as a step; `on_host` counts the ended episodes."""
-    ended = moved.terminated | moved.truncated
-    num_ended = int(ended.sum()) if on_host else None
+    num_ended = int(moved.ended.sum()) if moved.num_ended is None and on_host else moved.num_ended
     return Step(
         obs=moved.obs,
-        start=ended,
+        start=moved.ended,
         next_obs=moved.next_obs,
         reward=moved.reward,
         terminated=moved.terminated,
