@@ -37,7 +37,8 @@ from gymnast.agents.samples import Samples, as_steps, minibatches, uncut
 from gymnast.agents.schedules import schedule
 from gymnast.envs.step import Obs, Step
 from gymnast.networks.build import Backbone, settled
-from gymnast.networks.distributions.distributions import distribution
+from gymnast.networks.distributions.distributions import Categorical, distribution
+from gymnast.networks.fast.compiled_mlp import CompiledMLP
 from gymnast.networks.fast.flat import FlatParameters
 from gymnast.networks.fast.policy_backward import plain_policy
 from gymnast.networks.layers.recurrent import reset
@@ -197,6 +198,20 @@ class ActorCritic(DecidesByPolicy, Predicts):
                 value = torch.cat([value[:, :1], self._next_value(step.obs, memory)[:, 1:]], 1)
             self.estimates.last_value.copy_(value)  # in place, for recorded graphs
         self.env_step += step.num_active
+
+    def plain_layers(self) -> tuple[CompiledMLP, CompiledMLP] | None:
+        """Of the policy's logits and of the values; None if acting or storing needs more than these."""
+        extras = (self.network.norm, self.intrinsic, self.auxiliary, self.learned_reward)
+        choices = isinstance(self.distribution, Categorical) and self.distribution.start == 0
+        if self.plain is None or not choices or self.config.life_loss or any(part is not None for part in extras):
+            return None
+        return self.plain.layers()
+
+    def filled(self, last_value: Tensor) -> None:
+        """Take a rollout that compiled code has filled, with the values [N, V] of its last successors."""
+        self.rollout.filled()
+        self.estimates.last_value.copy_(last_value)
+        self.env_step += self.config.rollout_steps * self.num_envs
 
     def cut_off(self, rows: Sequence[int]) -> None:
         """The last step is left out, because its successor is not stored; the one before bootstraps from it."""

@@ -45,6 +45,8 @@ class Kernels(NamedTuple):
     advance: Callable[..., int]
     begin: Callable[..., None]
     observe: Callable[..., None]
+    stamp: int
+    """Of the game's code and constants."""
 
 
 def _as_pointer(typing_context: Any, address: Any) -> Any:
@@ -174,17 +176,16 @@ def compiled(rules: RowRules, shapes: Shapes) -> Kernels:
     stamp = _stamp(rules, names)
     names = {**globals(), **names, "allow": njit(rules.allow or _nothing)}
     names |= {"begin": njit(rules.begin), "act": njit(rules.act), "show": njit(rules.show)}
-    names["copy"] = njit(_with_names(_copy, names, stamp))
-    names["taken"] = njit(_with_names(_taken_in_box if shapes.action else _taken, names, stamp))
-    return Kernels(*(_kernel(function, names, stamp) for function in (_advance, _begin, _observe)))
+    names["copy"] = njit(specialised(_copy, names, stamp))
+    names["taken"] = njit(specialised(_taken_in_box if shapes.action else _taken, names, stamp))
+    advance, begin, observe = (
+        njit(cache=True, nogil=True)(specialised(function, names, stamp)) for function in (_advance, _begin, _observe)
+    )
+    return Kernels(advance, begin, observe, stamp)
 
 
-def _kernel(function: Callable[..., Any], names: dict[str, Any], stamp: int) -> Any:
-    return njit(cache=True, nogil=True)(_with_names(function, names, stamp))
-
-
-def _with_names(function: Any, names: dict[str, Any], stamp: int) -> Any:
-    """The function of a game: with its own global names, which the compiler takes as constants.
+def specialised(function: Any, names: dict[str, Any], stamp: int) -> Any:
+    """A function of a game: with its own global names, which the compiler takes as constants.
 
     Numba's cache knows a function by its file and its name, and notices changes in that file only: the stamp tells
     games, and changes of their rules, apart.

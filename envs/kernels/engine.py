@@ -27,7 +27,7 @@ class RowEngine:
 
     def __init__(self, game: Game, rules: RowRules, rows: int, *, keep_final: bool) -> None:
         shapes = _shapes(game, masked=rules.allow is not None)
-        self._kernels = compiled(rules, shapes)
+        self.kernels = compiled(rules, shapes)
         keep_freed_pages()
         self._rows = rows
         space = game.observation_space
@@ -64,13 +64,13 @@ class RowEngine:
         self._begin_in(rows.contiguous())
 
     def _begin_in(self, rows: Tensor) -> None:
-        self._kernels.begin(*self._fixed, self._rows, rows.data_ptr())
+        self.kernels.begin(*self._fixed, self._rows, rows.data_ptr())
 
     def observe(self) -> tuple[Obs, Tensor | None]:
         """The current observations [N, ...] and allowed actions, bool [N, A]."""
         obs, mask = self._new_obs(), self._new_mask()
         state, _, options = self._fixed
-        self._kernels.observe(state, options, self._rows, obs.data_ptr(), _address(mask))
+        self.kernels.observe(state, options, self._rows, obs.data_ptr(), _address(mask))
         return self._split(obs), mask
 
     def advance(self, action: Tensor, limit: int | None, seeds: Tensor | None) -> Moved:
@@ -79,14 +79,8 @@ class RowEngine:
         obs, next_obs, mask, next_mask = self._new_obs(), self._new_obs(), self._new_mask(), self._new_mask()
         reward, total = torch.empty(self._rows, dtype=torch.float32), torch.empty(self._rows, dtype=torch.float64)
         length = torch.empty(self._rows, dtype=torch.int64)
-        num_ended = self._kernels.advance(
-            *self._fixed,
-            self._begun.data_ptr(),
-            self._rows,
-            ENDLESS if limit is None else limit,
-            _address(seeds),
-            0 if seeds is None else len(seeds),
-            self._last.ctypes.data if len(self._last) else 0,
+        num_ended = self.kernels.advance(
+            *self.fixed(limit, seeds),
             action.data_ptr(),
             obs.data_ptr(),
             next_obs.data_ptr(),
@@ -107,6 +101,18 @@ class RowEngine:
             moved = Moved(*after, terminated, truncated, ended, total, length, mask, next_mask, num_ended)
         self.final = (moved.ended, self._last_views) if len(self._last) else None
         return moved
+
+    def fixed(self, limit: int | None, seeds: Tensor | None) -> tuple[int, ...]:
+        """The arguments of `kernels.advance` that no step changes."""
+        return (
+            *self._fixed,
+            self._begun.data_ptr(),
+            self._rows,
+            ENDLESS if limit is None else limit,
+            _address(seeds),
+            0 if seeds is None else len(seeds),
+            self._last.ctypes.data if len(self._last) else 0,
+        )
 
     def load(self, world: World) -> None:
         """Go on from another world of as many rows."""

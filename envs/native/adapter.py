@@ -58,7 +58,7 @@ class NativeEnv(Env):
 
     @property
     def episode(self) -> list[int]:
-        numbers: list[int] = self.numbers.tolist()
+        numbers: list[int] = self.env.world.episode.tolist()
         return numbers
 
     def step(self, action: Tensor) -> Step:
@@ -78,8 +78,8 @@ class NativeEnv(Env):
 
     @property
     def numbers(self) -> Tensor:
-        """`episode` as int64 [N] on the device."""
-        return self.env.world.episode
+        """`episode` as int64 [N] on the device, which later steps do not change."""
+        return self.env.world.episode.clone()
 
     def snapshot(self) -> dict[str, Any]:
         return {"env": self.env.snapshot(), "start": self.start, "began": self._began}

@@ -81,6 +81,11 @@ class NativeVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         self._engine.begin(row_keys(0, num_envs, device=self.device))
 
     @property
+    def engine(self) -> Engine:
+        """What steps the rows."""
+        return self._engine
+
+    @property
     def world(self) -> World:
         """The games in progress; a step replaces or overwrites it."""
         return self._engine.world
