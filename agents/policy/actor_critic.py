@@ -19,6 +19,7 @@ from gymnast.agents.maths import policy_gradient
 from gymnast.agents.maths.means import shares
 from gymnast.agents.optim import optimizers, regularise
 from gymnast.agents.optim.compiled import Captured
+from gymnast.agents.optim.phases import Divided, Part
 from gymnast.agents.optim.update import Loss, Update
 from gymnast.agents.policy.actor_critic_config import ActorCriticConfig
 from gymnast.agents.policy.actor_critic_network import actor_critic_network
@@ -284,6 +285,21 @@ class ActorCritic(DecidesByPolicy, Predicts):
             if epoch and config.advantage == "vtrace":
                 samples = self._corrected(samples)
             yield from map(as_steps, minibatches(samples, config.minibatches, self._generator))
+
+    def update_parts(self) -> Iterator[Part]:
+        yield Part(self, "_batches", "sample")
+        yield Part(self, "_corrected", "forward")
+        yield Part(self.estimates, "samples", "learn")
+        yield from self._update.update_parts()
+        if self.plain is not None:
+            yield Part(self.plain, "forward", "forward")
+            yield Part(self.plain, "write_gradients", "backward")
+        if self.auxiliary is not None:
+            yield Part(self.auxiliary, "step", "optimizer")
+        if self.intrinsic is not None:
+            yield from self.intrinsic.update_parts()
+        if isinstance(self.learned_reward, Divided):
+            yield from self.learned_reward.update_parts()
 
     @torch.no_grad()
     def _corrected(self, samples: Samples) -> Samples:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from typing import Any
 
 import gymnasium as gym
@@ -14,6 +15,7 @@ from gymnast.agents.base import Acted, Imagined, Metrics, restore_generator, see
 from gymnast.agents.optim import optimizers
 from gymnast.agents.optim.compiled import Captured
 from gymnast.agents.optim.laprop import clip_adaptively
+from gymnast.agents.optim.phases import Part
 from gymnast.agents.prediction import Predicts
 from gymnast.agents.schedules import schedule
 from gymnast.agents.world_models.dreamer_config import DreamerConfig
@@ -155,6 +157,11 @@ class Dreamer(Predicts):
         self._step()
         self.model.follow(config.tau)
         return pack(State(states.deter.float(), states.stoch.float())), metrics
+
+    def update_parts(self) -> Iterator[Part]:
+        yield Part(self.allocate(), "sample", "sample")
+        yield Part(self.model, "loss", "forward")
+        yield Part(self, "_step", "optimizer")
 
     def _sequences(self, sampled: SequenceBatch) -> Sequences:
         """A sampled batch as the model learns from it, on its device."""

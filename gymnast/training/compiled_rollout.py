@@ -17,7 +17,7 @@ from gymnast.envs.env import Env
 from gymnast.envs.kernels.advance import Kernels, specialised
 from gymnast.envs.kernels.engine import RowEngine
 from gymnast.envs.native.adapter import NativeEnv
-from gymnast.networks.distributions.choice_kernel import draw
+from gymnast.networks.distributions.choice_kernel import draw_into
 from gymnast.networks.fast.compiled_mlp import CompiledMLP, Layers, forward
 from gymnast.replay.rollout import Rollout
 
@@ -59,7 +59,7 @@ def _play(fixed: Any, policy: Policy, stored: Stored, uniform: Array, width: int
     for step in range(steps):
         forward(policy.actor, stored.obs[step], output, scratch)
         forward(policy.critic, stored.obs[step], stored.value[step], scratch)
-        stored.raw[step], stored.log_prob[step] = draw(output, uniform[step])
+        draw_into(output, uniform[step], stored.raw[step], stored.log_prob[step])
         last = step == steps - 1
         obs = stored.following if last else stored.obs[step + 1]
         ended = advance(
@@ -74,10 +74,10 @@ def _play(fixed: Any, policy: Policy, stored: Stored, uniform: Array, width: int
             total.ctypes.data,
             length.ctypes.data,
         )
-        stored.terminated[step], stored.ended[step] = ends[0], ends[2]
         if last or ended:
             forward(policy.critic, after, stored.final_value[step], scratch)
-        for row in range(rows) if ended else range(0):
+        for row in range(rows):
+            stored.terminated[step, row], stored.ended[step, row] = ends[0, row], ends[2, row]
             if ends[2, row]:
                 stored.returns[count], stored.lengths[count] = total[row], length[row]
                 count += 1
@@ -115,8 +115,7 @@ class CompiledRollout:
         self._layers, self._width = layers, max(part.width for part in layers)
         self._play = _compiled(self.engine.kernels)
         size = self.rollout.steps * env.num_envs
-        self.returns, self.lengths = np.empty(size, np.float64), np.empty(size, np.int64)
-        """Of the episodes that ended in the last rollout."""
+        self._returns, self._lengths, self._ended = np.empty(size, np.float64), np.empty(size, np.int64), 0
 
     def __call__(self) -> int:
         """Fill an empty rollout; returns the number of transitions taken."""
@@ -130,17 +129,21 @@ class CompiledRollout:
         uniform = torch.rand((rollout.steps, rollout.num_envs), generator=self.actor.generator).numpy()
         policy = Policy(*(part.refresh() for part in self._layers))
         fixed = self.engine.fixed(env.env.limit, env.env.seeds)
-        self.ended = self._play(fixed, policy, stored, uniform, self._width)
+        self._ended = self._play(fixed, policy, stored, uniform, self._width)
         env.obs, env.start = following, rollout.fields["ended"][-1].clone()
         self.agent.filled(rollout.fields["final_value"][-1])
         return rollout.steps * rollout.num_envs
+
+    def ended_episodes(self) -> tuple[Array, Array]:
+        """Returns float64 and lengths int64 of the episodes that ended in the last rollout, in their order."""
+        return self._returns[: self._ended], self._lengths[: self._ended]
 
     def _stored(self, obs: Tensor) -> tuple[Stored, Tensor]:
         fields, following = self.rollout.fields, torch.empty_like(obs)
         fields["obs"][0] = obs
         names = (name for name in Stored._fields if name in fields)
         arrays = {name: fields[name].numpy() for name in names}
-        return Stored(**arrays, following=following.numpy(), returns=self.returns, lengths=self.lengths), following
+        return Stored(**arrays, following=following.numpy(), returns=self._returns, lengths=self._lengths), following
 
 
 def _fields(obs: Tensor) -> dict[str, Tensor]:

@@ -118,10 +118,7 @@ class Loop:
         next_pulse = perf_counter() + PULSE
         while self.env_step < until and rollout.length == 0:
             began = perf_counter()
-            self.env_step += play()
-            if isinstance(play, CompiledRollout):
-                count = play.ended
-                self.episodes.add_all(play.returns[:count], play.lengths[:count], env_step=self.env_step)
+            self.fill(play)
             played = perf_counter()
             self._learn()
             now = perf_counter()
@@ -132,6 +129,12 @@ class Loop:
                 if pulse():
                     return
                 next_pulse = perf_counter() + PULSE
+
+    def fill(self, play: DeviceRollout | CompiledRollout) -> None:
+        """Play a whole rollout."""
+        self.env_step += play()
+        if isinstance(play, CompiledRollout):
+            self.episodes.add_all(*play.ended_episodes(), env_step=self.env_step)
 
     def close(self) -> None:
         """Stop everything outside this process; calling it twice is harmless."""
