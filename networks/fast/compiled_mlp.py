@@ -1,6 +1,6 @@
 """The forward pass of fully connected layers as compiled code, for loops that are compiled around it.
 
-It is part of the compiled rollouts of `gymnast/training/compiled_rollout.py`, whose gain `benchmarks/actor_critic.py` measures.
+It is part of the compiled rollouts of `gymnast/training/`, whose gain `benchmarks/actor_critic.py --native` measures.
 """
 
 from __future__ import annotations
