@@ -7,11 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from gymnast import envs
+from gymnast.agents.optim import optimizers
 from gymnast.agents.policy.actor_critic import ActorCritic
 from gymnast.agents.policy.actor_critic_config import ActorCriticConfig
-from gymnast.networks.fast.compiled_mlp import LINEAR, RELU, TANH, CompiledMLP, forward
+from gymnast.networks.fast.compiled_mlp import LINEAR, RELU, TANH, Layers, forward, layers_of, widest
+from gymnast.networks.fast.flat import FlatParameters
 from gymnast.training.compiled_rollout import CompiledRollout, compiled_rollout
 from gymnast.training.loop import Loop
 
@@ -83,26 +86,57 @@ def test_what_compiled_code_does_not_know_is_played_plainly(config: dict[str, An
     assert (compiled_rollout(made.agent, made.actor, made.env) is None) == (config != {"overlap": True})
 
 
-def test_layers_compute_what_numpy_does() -> None:
-    generator = np.random.default_rng(0)
-    sizes = [(5, 30, TANH), (30, 9, RELU), (9, 4, LINEAR)]
-    layers = [
-        (generator.normal(size=(out, size)).astype(np.float32), generator.normal(size=out).astype(np.float32), kind)
-        for size, out, kind in sizes
-    ]
-    features = generator.normal(size=(6, 5)).astype(np.float32)
-    net, output = CompiledMLP(layers), np.empty((6, 4), np.float32)
-    forward(net.refresh(), features, output, np.empty((2, net.width), np.float32))
-    expected = features.astype(np.float64)
-    for weight, bias, kind in layers:
-        expected = expected @ weight.T + bias
-        expected = np.tanh(expected) if kind == TANH else np.maximum(expected, 0) if kind == RELU else expected
-    np.testing.assert_allclose(output, expected, rtol=2e-5, atol=2e-6)
+def layers(*sizes: tuple[int, int, int]) -> tuple[nn.Sequential, FlatParameters, Layers]:
+    """Linear layers of inputs, outputs and activation, and their form for compiled code."""
+    torch.manual_seed(0)
+    module = nn.Sequential(*(nn.Linear(size, outputs) for size, outputs, _ in sizes))
+    flat = FlatParameters(module)
+    kinds = [kind for *_, kind in sizes]
+    pairs = [(layer, kind) for layer, kind in zip(module, kinds, strict=True) if isinstance(layer, nn.Linear)]
+    return module, flat, layers_of(flat.data.numpy(), pairs)
+
+
+def test_layers_follow_the_weights_and_compute_what_torch_does() -> None:
+    module, flat, made = layers((5, 30, TANH), (30, 9, RELU), (9, 4, LINEAR))
+    features, output = torch.randn(6, 5), torch.empty(6, 4)
+    for _ in range(2):
+        flat.data.mul_(1.5)
+        forward(made, features.numpy(), output.numpy(), np.empty((2, widest(made)), np.float32))
+        with torch.no_grad():
+            expected = module[2](module[1](module[0](features).tanh()).relu())
+        torch.testing.assert_close(output, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_tanh_is_that_of_numpy() -> None:
+    _, flat, made = layers((1, 1, TANH))
+    flat.data.copy_(torch.tensor([1.0, 0.0]))
     x = np.linspace(-15, 15, 3001, dtype=np.float32)[:, None]
-    one = np.ones((1, 1), np.float32)
-    net, output = CompiledMLP([(one, np.zeros(1, np.float32), TANH), (one, np.zeros(1, np.float32), LINEAR)]), x.copy()
-    forward(net.refresh(), x, output, np.empty((2, 1), np.float32))
+    output = np.empty_like(x)
+    forward(made, x, output, np.empty((2, 1), np.float32))
     assert np.abs(output - np.tanh(x.astype(np.float64))).max() < 2.5e-7
+
+
+@pytest.mark.parametrize("rows", [1, 8, 200])
+def test_few_rows_act_as_many_do(rows: int) -> None:
+    made = loop()
+    agent, obs = made.agent, torch.randn(rows, 4)
+    assert isinstance(agent, ActorCritic)
+    assert agent.plain is not None
+    with torch.no_grad():
+        for one, other in zip(agent.plain.act(obs), agent.network(obs), strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_adams_step_is_torchs() -> None:
+    one, other = (nn.Parameter(torch.linspace(-1, 1, 50)) for _ in range(2))
+    mine = optimizers.build("adam", one, lr=1e-2, eps=1e-5)
+    step, theirs = optimizers.stepper(mine), torch.optim.Adam([other], lr=1e-2, eps=1e-5, fused=True)
+    for number in range(6):
+        one.grad = other.grad = torch.cos(torch.arange(50.0) * number)
+        if number == 3:  # loading a state gives it new tensors
+            mine.load_state_dict(mine.state_dict())
+            optimizers.set_learning_rate(mine, 5e-3)
+            theirs.param_groups[0]["lr"] = 5e-3
+        step(), theirs.step()
+    assert torch.equal(one, other)
+    assert float(mine.state[one]["step"]) == 6

@@ -39,7 +39,7 @@ from gymnast.agents.schedules import schedule
 from gymnast.envs.step import Obs, Step
 from gymnast.networks.build import Backbone, settled
 from gymnast.networks.distributions.distributions import Categorical, distribution
-from gymnast.networks.fast.compiled_mlp import CompiledMLP
+from gymnast.networks.fast.compiled_mlp import Layers
 from gymnast.networks.fast.flat import FlatParameters
 from gymnast.networks.fast.policy_backward import plain_policy
 from gymnast.networks.layers.recurrent import reset
@@ -200,13 +200,13 @@ class ActorCritic(DecidesByPolicy, Predicts):
             self.estimates.last_value.copy_(value)  # in place, for recorded graphs
         self.env_step += step.num_active
 
-    def plain_layers(self) -> tuple[CompiledMLP, CompiledMLP] | None:
+    def plain_layers(self) -> tuple[Layers, Layers] | None:
         """Of the policy's logits and of the values; None if acting or storing needs more than these."""
         extras = (self.network.norm, self.intrinsic, self.auxiliary, self.learned_reward)
         choices = isinstance(self.distribution, Categorical) and self.distribution.start == 0
         if self.plain is None or not choices or self.config.life_loss or any(part is not None for part in extras):
             return None
-        return self.plain.layers()
+        return self.plain.compiled
 
     def filled(self, last_value: Tensor) -> None:
         """Take a rollout that compiled code has filled, with the values [N, V] of its last successors."""

@@ -18,7 +18,7 @@ from gymnast.envs.kernels.advance import Kernels, specialised
 from gymnast.envs.kernels.engine import RowEngine
 from gymnast.envs.native.adapter import NativeEnv
 from gymnast.networks.distributions.choice_kernel import draw_into
-from gymnast.networks.fast.compiled_mlp import CompiledMLP, Layers, forward
+from gymnast.networks.fast.compiled_mlp import OUTPUTS, Layers, forward, forward_both, widest
 from gymnast.replay.rollout import Rollout
 
 Array = NDArray[Any]
@@ -52,13 +52,12 @@ class Stored(NamedTuple):
 def _play(fixed: Any, policy: Policy, stored: Stored, uniform: Array, width: int) -> int:
     """Fill `stored` from its first observations on, with uniform numbers [T, N]; how many episodes ended."""
     steps, rows, size = stored.obs.shape
-    output, scratch = np.empty((rows, policy.actor.table[-1, 2]), np.float32), np.empty((2, width), np.float32)
+    output, scratch = np.empty((rows, policy.actor.table[-1, OUTPUTS]), np.float32), np.empty((2, width), np.float32)
     after, ends = np.empty((rows, size), np.float32), np.empty((3, rows), np.bool_)
     total, length = np.empty(rows, np.float64), np.empty(rows, np.int64)
     count = 0
     for step in range(steps):
-        forward(policy.actor, stored.obs[step], output, scratch)
-        forward(policy.critic, stored.obs[step], stored.value[step], scratch)
+        forward_both(policy.actor, policy.critic, stored.obs[step], output, stored.value[step], scratch)
         draw_into(output, uniform[step], stored.raw[step], stored.log_prob[step])
         last = step == steps - 1
         obs = stored.following if last else stored.obs[step + 1]
@@ -96,7 +95,7 @@ class PlainAgent(Agent, Protocol):
 
     rollout: Rollout
 
-    def plain_layers(self) -> tuple[CompiledMLP, CompiledMLP] | None:
+    def plain_layers(self) -> tuple[Layers, Layers] | None:
         """Of the policy's logits and of the values; None if acting or storing needs more."""
         ...
 
@@ -108,11 +107,11 @@ class PlainAgent(Agent, Protocol):
 class CompiledRollout:
     """Fills rollouts in one call: the same as the loop's own functions, up to the rounding of the network's output."""
 
-    def __init__(self, agent: PlainAgent, layers: tuple[CompiledMLP, CompiledMLP], actor: PolicyActor, env: NativeEnv):
+    def __init__(self, agent: PlainAgent, layers: tuple[Layers, Layers], actor: PolicyActor, env: NativeEnv):
         assert isinstance(env.env.engine, RowEngine)
         self.agent, self.actor, self.env, self.engine = agent, actor, env, env.env.engine
         self.rollout = agent.rollout
-        self._layers, self._width = layers, max(part.width for part in layers)
+        self._policy, self._width = Policy(*layers), widest(*layers)
         self._play = _compiled(self.engine.kernels)
         size = self.rollout.steps * env.num_envs
         self._returns, self._lengths, self._ended = np.empty(size, np.float64), np.empty(size, np.int64), 0
@@ -127,9 +126,8 @@ class CompiledRollout:
             rollout.allocate(_fields(env.obs))
         stored, following = self._stored(env.obs)
         uniform = torch.rand((rollout.steps, rollout.num_envs), generator=self.actor.generator).numpy()
-        policy = Policy(*(part.refresh() for part in self._layers))
         fixed = self.engine.fixed(env.env.limit, env.env.seeds)
-        self._ended = self._play(fixed, policy, stored, uniform, self._width)
+        self._ended = self._play(fixed, self._policy, stored, uniform, self._width)
         env.obs, env.start = following, rollout.fields["ended"][-1].clone()
         self.agent.filled(rollout.fields["final_value"][-1])
         return rollout.steps * rollout.num_envs

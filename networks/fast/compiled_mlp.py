@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+from torch import nn
 
 Array = NDArray[Any]
 LINEAR, TANH, RELU = range(3)
-OFFSET, INPUTS, OUTPUTS, ACTIVATION = range(4)
+WEIGHTS, BIASES, INPUTS, OUTPUTS, ACTIVATION = range(5)
 """Columns of `Layers.table`."""
 
 
@@ -22,31 +23,30 @@ class Layers(NamedTuple):
     """Layers one after the other."""
 
     weights: Array
-    """float32 [P]: of each layer its weights [in, out] and biases [out]."""
+    """float32 [P], the memory in which the weights lie."""
     table: Array
-    """int64 [L, 4]: where each layer's weights begin, inputs, outputs, activation."""
+    """int64 [L, 5]: where each layer's weights [out, in] and its biases [out] begin, inputs, outputs, activation."""
 
 
-class CompiledMLP:
-    """Copies layers (weight [out, in], bias [out], activation) into the form that compiled code reads."""
+def layers_of(weights: Array, layers: Sequence[tuple[nn.Linear, int]]) -> Layers:
+    """Linear layers, whose parameters are views of `weights`, and the activation after each."""
+    rows = []
+    for layer, activation in layers:
+        at = [_offset(weights, part.detach().numpy()) for part in (layer.weight, layer.bias)]
+        rows.append((*at, layer.in_features, layer.out_features, activation))
+    return Layers(weights, np.array(rows, np.int64))
 
-    def __init__(self, layers: Sequence[tuple[Array, Array, int]]) -> None:
-        self._layers = layers
-        rows, offset = [], 0
-        for weight, bias, activation in layers:
-            rows.append((offset, weight.shape[1], weight.shape[0], activation))
-            offset += weight.size + bias.size
-        self.layers = Layers(np.empty(offset, np.float32), np.array(rows, np.int64))
-        self.width = max(weight.shape[0] for weight, _, _ in layers)
-        """Of the widest layer."""
 
-    def refresh(self) -> Layers:
-        """The layers with the current weights."""
-        for (weight, bias, _), (offset, inputs, outputs, _) in zip(self._layers, self.layers.table, strict=True):
-            middle = offset + inputs * outputs
-            self.layers.weights[offset:middle].reshape(inputs, outputs)[...] = weight.T
-            self.layers.weights[middle : middle + outputs] = bias
-        return self.layers
+def widest(*parts: Layers) -> int:
+    """The units of the widest layer."""
+    return max(int(layers.table[:, OUTPUTS].max()) for layers in parts)
+
+
+def _offset(weights: Array, part: Array) -> int:
+    start = (part.ctypes.data - weights.ctypes.data) // weights.itemsize
+    assert part.flags.c_contiguous
+    assert 0 <= start <= len(weights) - part.size
+    return start
 
 
 @njit(cache=True, nogil=True)
@@ -62,25 +62,23 @@ def forward(layers: Layers, features: Array, output: Array, scratch: Array) -> N
         _layer(layers, last, inputs, output[row])
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy")
+@njit(cache=True, nogil=True)
+def forward_both(one: Layers, other: Layers, features: Array, output: Array, value: Array, scratch: Array) -> None:
+    """Both outputs of the same features."""
+    forward(one, features, output, scratch)
+    forward(other, features, value, scratch)
+
+
+@njit(cache=True, nogil=True, fastmath={"contract", "reassoc"}, error_model="numpy")
 def _layer(layers: Layers, number: int, inputs: Array, outputs: Array) -> None:
     table = layers.table
     size, width, activation = table[number, INPUTS], table[number, OUTPUTS], table[number, ACTIVATION]
-    weights = layers.weights[table[number, OFFSET] :]
-    bias = weights[size * width :]
+    weights, bias = layers.weights[table[number, WEIGHTS] :], layers.weights[table[number, BIASES] :]
     for column in range(width):
-        outputs[column] = bias[column]
-    whole = size - size % 4
-    for index in range(0, whole, 4):  # four at once, so that the outputs are read and written a fourth as often
-        a, b, c, d = inputs[index], inputs[index + 1], inputs[index + 2], inputs[index + 3]
-        first, second = weights[index * width :], weights[(index + 1) * width :]
-        third, fourth = weights[(index + 2) * width :], weights[(index + 3) * width :]
-        for column in range(width):
-            outputs[column] += a * first[column] + b * second[column] + c * third[column] + d * fourth[column]
-    for index in range(whole, size):
-        factor, row = inputs[index], weights[index * width :]
-        for column in range(width):
-            outputs[column] += factor * row[column]
+        row, total = weights[column * size :], np.float32(0.0)  # a slice: its loop needs no checks of negative indices
+        for index in range(size):
+            total += inputs[index] * row[index]
+        outputs[column] = total + bias[column]
     if activation == TANH:
         for column in range(width):
             outputs[column] = tanh(outputs[column])

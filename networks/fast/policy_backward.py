@@ -1,4 +1,4 @@
-"""An actor-critic of fully connected layers with its backward pass written out, and its acting in NumPy.
+"""An actor-critic of fully connected layers with its backward pass written out, and its acting compiled.
 
 The gradients are autograd's: on the CPU small networks spend their time on bookkeeping, and torch's tanh takes seven
 times as long as NumPy's. Every other network uses autograd.
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gymnast.networks.backbones.mlp import MLP
-from gymnast.networks.fast.compiled_mlp import LINEAR, RELU, TANH, CompiledMLP
+from gymnast.networks.fast.compiled_mlp import LINEAR, RELU, TANH, Layers, forward_both, layers_of, widest
 from gymnast.networks.fast.flat import FlatParameters
 from gymnast.networks.fast.q_backward import PlainLinear, relu_backward
 from gymnast.networks.heads.actor_critic import ActorCriticNetwork, Trunk
@@ -27,6 +27,8 @@ from gymnast.networks.layers.inputs import Obs
 Array = NDArray[Any]
 Slopes = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """Maps outputs [B, P + scales] and values [B, V] to the loss's gradients by them."""
+FEW = 500_000
+"""Rows times parameters up to which compiled acting is faster than torch's."""
 tanh_backward = torch.ops.aten.tanh_backward.default
 
 
@@ -34,9 +36,9 @@ class PlainTrunk:
     """Fully connected layers, each with its activation: float32 [B, D] to [B, H]."""
 
     def __init__(self, layers: nn.ModuleList, activation: str, flat: FlatParameters) -> None:
-        self.layers = [PlainLinear(layer, flat) for layer in layers]  # type: ignore[arg-type]
+        self.modules: list[nn.Linear] = list(layers)  # type: ignore[arg-type]
+        self.layers = [PlainLinear(layer, flat) for layer in self.modules]
         self.tanh = activation == "tanh"
-        self.numpy = [NumpyLayer(layer) for layer in layers]
 
     def __call__(self, obs: Tensor) -> list[Tensor]:
         """The observations and the output of each layer."""
@@ -59,34 +61,10 @@ class PlainTrunk:
             if further is not None:
                 grad = further
 
-    def compiled(self, head: NumpyLayer) -> CompiledMLP:
-        """These layers and a head after them."""
+    def compiled(self, head: nn.Linear, weights: Array) -> Layers:
+        """These layers and a head after them for compiled code."""
         activation = TANH if self.tanh else RELU
-        layers = [(layer.weight.T, layer.bias, activation) for layer in self.numpy]
-        return CompiledMLP([*layers, (head.weight.T, head.bias, LINEAR)])
-
-    def act(self, features: Array) -> Array:
-        """The output of the last layer, [N, H]."""
-        for layer in self.numpy:
-            features = layer(features)
-            if self.tanh:
-                np.tanh(features, out=features)
-            else:
-                np.maximum(features, 0.0, out=features)
-        return features
-
-
-class NumpyLayer:
-    """A linear layer on views of its weights, which it follows."""
-
-    def __init__(self, layer: nn.Module) -> None:
-        assert isinstance(layer, nn.Linear)
-        self.weight, self.bias = layer.weight.detach().numpy().T, layer.bias.detach().numpy()
-
-    def __call__(self, features: Array) -> Array:
-        output: Array = features @ self.weight
-        output += self.bias
-        return output
+        return layers_of(weights, [*((layer, activation) for layer in self.modules), (head, LINEAR)])
 
 
 class PlainActorCritic:
@@ -102,7 +80,12 @@ class PlainActorCritic:
         if network.critic is not None:
             self.critic = _trunk(network.critic, flat)
         self.policy, self.value = PlainLinear(network.policy, flat), PlainLinear(network.value, flat)
-        self._policy, self._value = NumpyLayer(network.policy), NumpyLayer(network.value)
+        weights = flat.data.numpy()
+        of_critic = self.actor if self.critic is None else self.critic
+        self.compiled = self.actor.compiled(network.policy, weights), of_critic.compiled(network.value, weights)
+        """The layers of outputs and of values, for compiled code; without log standard deviations."""
+        self._heads = network.policy, network.value
+        self._width = widest(*self.compiled)
         flat.added = flat.grad[: 0 if network.log_std is None else network.log_std.numel()]  # the first parameter
 
     def __call__(self, obs: Obs) -> tuple[Tensor, Tensor]:
@@ -144,17 +127,15 @@ class PlainActorCritic:
             policy_grad = policy_grad[:, : output.shape[1]]
         self.write_gradients(of_actor, of_critic, policy_grad, value_grad)
 
-    def layers(self) -> tuple[CompiledMLP, CompiledMLP]:
-        """Policy and value for compiled code; without log standard deviations."""
-        of_critic = self.actor if self.critic is None else self.critic
-        return self.actor.compiled(self._policy), of_critic.compiled(self._value)
-
     def act(self, obs: Obs) -> tuple[Tensor, Tensor]:
         """The result of a call without gradients, faster for few rows."""
-        seen = self.network.seen(obs).numpy()
-        of_actor = self.actor.act(seen)
-        of_critic = of_actor if self.critic is None else self.critic.act(seen)
-        output, value = torch.from_numpy(self._policy(of_actor)), torch.from_numpy(self._value(of_critic))
+        seen = self.network.seen(obs)
+        if len(seen) * self.flat.data.numel() > FEW:
+            _, _, output, value = self.forward(seen)
+        else:
+            output, value = (seen.new_empty(len(seen), layer.out_features) for layer in self._heads)
+            both = seen.numpy(), output.numpy(), value.numpy()
+            forward_both(*self.compiled, *both, np.empty((2, self._width), np.float32))
         return self.network.with_scales(output), value
 
 
