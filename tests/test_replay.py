@@ -13,12 +13,12 @@ from gymnasium import spaces
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gymnast.replay import ring_kernels
 from gymnast.replay.device import ring as device_ring
 from gymnast.replay.device.samplers import DeviceUniform
 from gymnast.replay.layout import Layout
 from gymnast.replay.ring import Ring
-from gymnast.replay.ring_kernels import Arrays, Windows
+from gymnast.replay.ring_arrays import Arrays, Windows, allocate
+from gymnast.replay.ring_kernels import Compiled
 from gymnast.replay.samplers import Prioritized, Uniform
 from gymnast.replay.transitions import NStep
 from tests.replay_world import GAMMA, Every, World, check, make
@@ -151,7 +151,7 @@ def by_numba(index: Any, nstep: NStep, reward: Any, bootstrap: Any, stop: Any, *
     """The transitions of slots as the ring on the CPU builds them."""
     ring = make_columns(nstep, stride, reward=reward, bootstrap=bootstrap, stop=stop)
     out = Windows(*(np.zeros(len(index), kind) for kind in (np.int64, np.float32, np.float32, np.int64)))
-    ring_kernels.windows(ring_kernels.struct_of(ring), index, *out)
+    Compiled(ring).windows(index, out)
     return [out.reward, out.discount, out.successor]
 
 
@@ -165,7 +165,7 @@ def by_torch(index: Any, nstep: NStep, reward: Any, bootstrap: Any, stop: Any, *
 def make_columns(nstep: NStep, stride: int, **columns: np.ndarray) -> Arrays:
     """The arrays of a ring of one frame a stack, with these columns."""
     slots = len(columns["reward"])
-    ring = ring_kernels.allocate(slots, stride, stack=1, n=nstep.n, gammas=nstep.gammas, block=4)
+    ring = allocate(slots, stride, stack=1, n=nstep.n, gammas=nstep.gammas, block=4)
     for name, column in columns.items():
         getattr(ring, name)[:] = column
     return ring
