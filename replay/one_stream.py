@@ -6,22 +6,32 @@ A plain DQN in one environment needs no others, and so neither waits for Numba n
 from __future__ import annotations
 
 from ctypes import string_at
+from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from gymnast.replay.ring_arrays import CUT, Arrays, Windows
+from gymnast.replay.ring_arrays import ADDS, BEGINS, CHANGES, COUNT, CUT, FRESH, LENGTH, SLOT, USED, Arrays, Windows
 
 
 class OneStream:
     """`ring_arrays.Loops` for N = stack = n = 1: a step makes its own transition ready, the next slot is its successor.
 
-    `store` reads and writes all numbers of a step at once: a single one takes NumPy almost as long.
+    `store` works on memory views, which read or write one number six times as fast as arrays.
     """
 
     def __init__(self, arrays: Arrays) -> None:
         self.arrays = arrays
+        self._streams, self._counts, self._changed = arrays.streams[:, 0].data, arrays.counts.data, arrays.changed.data
+        self._action, self._reward, self._bootstrap = arrays.action.data, arrays.reward.data, arrays.bootstrap.data
+        self._stop, self._ready, self._touched = arrays.stop.data, arrays.ready.data, arrays.touched.data
         self._moves: list[tuple[bool, int]] = []  # of the last step: whether a frame is of next_obs, and its slot
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"arrays": self.arrays}  # memory views cannot be copied
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["arrays"])  # type: ignore[misc]
 
     def store(
         self,
@@ -33,31 +43,45 @@ class OneStream:
         life_lost: Tensor | None,
         active: Tensor | None,
     ) -> None:
-        ring = self.arrays
-        slot, fresh, length, cut = ring.streams[:, 0].tolist()
-        count, used, adds, *_ = ring.counts.tolist()
-        adds += 1
-        if cut and length:
-            ring.stop[slot - 1], length = True, 0
-        fresh, self._moves, changed = fresh or cut, [], []
+        streams, counts = self._streams, self._counts
+        slot, fresh, length, cut = streams
+        counts[ADDS] += 1
+        counts[CHANGES] = 0
+        self._moves = []
+        if cut:
+            fresh, streams[CUT] = True, False
+            if length:
+                self._stop[slot - 1], length = True, 0
         if active is None or active.item():
-            at = (slot + fresh) % ring.slots
-            slot = (at + 1) % ring.slots
-            self._moves = [(False, at), (True, slot)] if fresh else [(True, slot)]
-            for _, written in self._moves:
-                ring.touched[written // ring.block], used = adds, max(used, written + 1)
-                if ring.ready[written]:
-                    ring.ready[written], count = False, count - 1
-                    changed.append(written)
+            if fresh:
+                slot = self._write(slot, of_next=False)
             ends = terminated.item()
             lost, fresh = ends or (life_lost is not None and life_lost.item()), ends or truncated.item()
-            ring.action[at], ring.reward[at], ring.bootstrap[at] = action.item(), reward.item(), not lost
-            ring.ready[at], ring.stop[at], count = True, lost or fresh, count + 1
-            length = 0 if lost or fresh else length + 1
-            changed.append(at)
-        ring.streams[:, 0] = slot, fresh, length, 0
-        ring.changed[: len(changed)] = changed
-        ring.counts[:] = count, used, adds, len(self._moves), len(changed), fresh
+            self._action[slot], self._reward[slot], self._bootstrap[slot] = action.item(), reward.item(), not lost
+            self._stop[slot] = stops = lost or fresh
+            streams[SLOT], length = self._write(slot, of_next=True), 0 if stops else length + 1
+            self._change(slot, True)
+        streams[FRESH], streams[LENGTH] = fresh, length
+        counts[BEGINS] = fresh
+
+    def _write(self, slot: int, *, of_next: bool) -> int:
+        """Give a frame the slot after `slot`, whose transition is no longer ready."""
+        counts = self._counts
+        slot = slot + 1 if slot + 1 < self.arrays.slots else 0
+        self._moves.append((of_next, slot))
+        self._touched[slot // self.arrays.block] = counts[ADDS]
+        if slot >= counts[USED]:
+            counts[USED] = slot + 1
+        self._change(slot, False)
+        return slot
+
+    def _change(self, slot: int, ready: bool) -> None:
+        if self._ready[slot] != ready:
+            counts = self._counts
+            self._ready[slot] = ready
+            self._changed[counts[CHANGES]] = slot
+            counts[CHANGES] += 1
+            counts[COUNT] += 1 if ready else -1
 
     def copy(self, frames: np.ndarray, before: Tensor, after: Tensor) -> None:
         for is_next, slot in self._moves:
