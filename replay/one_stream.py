@@ -57,9 +57,9 @@ class OneStream:
         if active is None or active.item():
             if fresh:
                 slot = self._write(slot, of_next=False)
-            ends = terminated.item()
-            lost, fresh = ends or (life_lost is not None and life_lost.item()), ends or truncated.item()
-            self._action[slot], self._reward[slot], self._bootstrap[slot] = action.item(), reward.item(), not lost
+            ends = bool(terminated.item())
+            lost, fresh = ends or (life_lost is not None and bool(life_lost.item())), ends or bool(truncated.item())
+            self._action[slot], self._reward[slot], self._bootstrap[slot] = int(action.item()), reward.item(), not lost
             self._stop[slot] = stops = lost or fresh
             streams[SLOT], length = self._write(slot, of_next=True), 0 if stops else length + 1
             self._change(slot, True)
