@@ -23,7 +23,8 @@ class OneStream:
     def __init__(self, arrays: Arrays) -> None:
         self.arrays = arrays
         self._streams, self._counts, self._changed = arrays.streams[:, 0].data, arrays.counts.data, arrays.changed.data
-        self._action, self._reward, self._bootstrap = arrays.action.data, arrays.reward.data, arrays.bootstrap.data
+        self._action, self._bootstrap = arrays.action.data, arrays.bootstrap.data
+        self._reward: Any = arrays.reward.data  # mypy takes every memory view for one of integers
         self._stop, self._ready, self._touched = arrays.stop.data, arrays.ready.data, arrays.touched.data
         # Arrays of no dimension: NumPy takes twice as long for numbers.
         self._gamma, self._one, self._slots = arrays.powers[0, 1, ...], np.array(1), np.array(arrays.slots)
