@@ -157,38 +157,27 @@ def _tianshou_dqn(period: int) -> Any:
 
 
 def update_parts(updates: int = 2_000) -> dict[str, float]:
-    """Microseconds of one update's parts, called one after the other without the rest of the loop."""
+    """Microseconds of one update's phases (`learn`: the rest), one update after the other, without the loop."""
     import torch
 
     from gymnast.agents import DQN, DQNConfig
-    from gymnast.agents.optim import optimizers
     from gymnast.envs import make
-    from gymnast.networks.fast.flat import clip_norm
     from gymnast.training.loop import Loop
+    from gymnast.training.profile_result import UPDATE
+    from gymnast.training.profiler import Profiler
 
     torch.set_num_threads(1)
     env = make("CartPole-v1", 1, seed=0)
     config = DQNConfig(hidden_sizes=HIDDEN, batch_size=BATCH, learning_starts=WARM_UP, replay_size=BUFFER)
     agent = DQN(env.single_observation_space, env.single_action_space, config, seed=0)
     env.reset()
-    Loop(agent, agent.actor(1, explore=True, seed=0), env).advance(WARM_UP, lambda: False)
-    step = optimizers.stepper(agent.optimizer)
-    spent = dict.fromkeys(("sample", "loss", "backward", "clip", "optimizer"), 0.0)
-    for _ in range(updates):
-        times = [time.perf_counter()]
-        batch = agent.replay.sample()
-        times.append(time.perf_counter())
-        loss, _, _ = agent.loss(batch, None)
-        times.append(time.perf_counter())
-        loss.backward()  # type: ignore[no-untyped-call]
-        times.append(time.perf_counter())
-        clip_norm(agent.weights.grad, 10.0)
-        times.append(time.perf_counter())
-        step()
-        times.append(time.perf_counter())
-        for name, begun, ended in zip(spent, times, times[1:], strict=False):
-            spent[name] += 1e6 * (ended - begun) / updates
-    return spent
+    loop = Loop(agent, agent.actor(1, explore=True, seed=0), env)
+    loop.advance(WARM_UP, lambda: False)
+    with Profiler(loop, agent.device) as profiler:
+        for _ in range(updates):
+            agent.learn()
+    spent = profiler.result().phases
+    return {phase: 1e6 * spent[phase] / updates for phase in UPDATE if phase in spent}
 
 
 RUNNERS = {"gymnast": run_gymnast, "stable-baselines3": run_stable_baselines3, "tianshou": run_tianshou}

@@ -33,7 +33,7 @@ class Rollout:
         """One step: values [N, ...] (None is left out), `active` bool [N] if only some rows count."""
         flat = dict(flat_fields(values))
         if not self._rows:
-            self._allocate(flat)
+            self.allocate(flat)
         step = self.length
         for name, value in flat.items():
             self._rows[name][step].copy_(value)
@@ -42,7 +42,7 @@ class Rollout:
         self.length += 1
 
     def filled(self) -> None:
-        """Count all steps as filled: a recording has written them, without counting on the host."""
+        """Count all steps as filled: a recording or compiled code has written them."""
         self.length = self.steps
 
     def overwrite(self, name: str, value: Tensor) -> None:
@@ -54,7 +54,8 @@ class Rollout:
         self.length = 0
         self.weight.fill_(1.0)
 
-    def _allocate(self, flat: dict[str, Tensor]) -> None:
+    def allocate(self, flat: dict[str, Tensor]) -> None:
+        """Fields for values like these, [N, ...] by their names."""
         buffers = {name: value.new_zeros((self.steps, *value.shape)) for name, value in flat.items()}
         self._rows = {name: list(buffer.unbind(0)) for name, buffer in buffers.items()}
         self.fields = nested_fields(buffers)
@@ -73,7 +74,7 @@ class Rollout:
         self.weight.copy_(state["weight"])
         self.length = state["length"]
         if self.length:
-            self._allocate({name: value[0].to(device) for name, value in state["fields"].items()})
+            self.allocate({name: value[0].to(device) for name, value in state["fields"].items()})
             for name, buffer in flat_fields(self.fields):
                 buffer[: self.length].copy_(state["fields"][name])
 

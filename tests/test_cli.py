@@ -124,6 +124,7 @@ RUN_CHANGES: dict[str, tuple[list[str], Any]] = {
     "video": ([], False),
     "threads": (["2"], 2),
     "overlap": ([], True),
+    "profile": ([], True),
     "exact_resume": ([], True),
     "wandb_project": (["mine"], "mine"),
     "wandb_mode": (["offline"], "offline"),
@@ -288,11 +289,11 @@ def test_resume_hands_its_options_on(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
     result = SimpleNamespace(exit_code=130, as_text=str)
     monkeypatch.setattr(populations, "resume", lambda path, **rest: seen.append((path, rest)) or result)
-    words = ["--steps", "500", "runs/a", "--device", "cpu", "--trust", "--no-exact-resume"]
+    words = ["--steps", "500", "runs/a", "--device", "cpu", "--trust", "--no-exact-resume", "--profile"]
     assert main(["resume", *words]) == 130
     assert main(["resume", "runs/a"]) == 130
-    given = {"steps": 500, "device": "cpu", "trust": True, "exact_resume": False}
-    plain = {"steps": None, "device": None, "trust": False, "exact_resume": None}
+    given = {"steps": 500, "device": "cpu", "trust": True, "exact_resume": False, "profile": True}
+    plain = {"steps": None, "device": None, "trust": False, "exact_resume": None, "profile": None}
     given["command"], plain["command"] = ["gymnast", "resume", *words], ["gymnast", "resume", "runs/a"]
     assert seen == [(Path("runs/a"), given), (Path("runs/a"), plain)]
 

@@ -12,6 +12,7 @@ import torch
 from gymnast.agents import PQN, ActorCritic, ActorCriticConfig, PQNConfig
 from gymnast.envs import Step, make
 from gymnast.envs.native.adapter import NativeEnv
+from gymnast.envs.native.engine import TensorEngine
 from gymnast.evaluation.environment import make_env
 from gymnast.evaluation.play import _play, _play_on_device
 from gymnast.settings import agents
@@ -33,6 +34,8 @@ RECORDED: dict[str, ActorCriticConfig | PQNConfig] = {
 
 def parts(config: ActorCriticConfig | PQNConfig = CONFIG, *, num_envs: int = 6, **options: Any) -> Loop:
     env = make("gymnast/CartPole-v1", num_envs, seed=3, **options)
+    assert isinstance(env, NativeEnv)
+    env.env._engine = TensorEngine(env.env.game, num_envs, compile=False, keep_final=False)  # as a GPU steps
     kind: Any = PQN if isinstance(config, PQNConfig) else ActorCritic
     agent = kind(
         env.single_observation_space, env.single_action_space, config, num_envs=num_envs, device=env.device, seed=5

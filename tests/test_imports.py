@@ -1,7 +1,8 @@
 """The direction of the imports: between the top folders, between the rooms of `gymnast/`, and no circle of files.
 
 `gymnast/*` imports `agents` and `envs`; `agents` import `networks`, `replay` and of envs the `Step` type; `envs`,
-`networks` and `replay` import nothing of the others. Imports for type checkers count as any other.
+`networks` and `replay` import nothing of the others. Of `gymnast/`, agents and envs know
+the allocator's settings only. Imports for type checkers count as any other.
 """
 
 import ast
@@ -14,8 +15,8 @@ import gymnast
 
 ROOT = Path(__file__).resolve().parent.parent
 ALLOWED = {
-    "agents": {"agents", "networks", "replay", "envs.step"},
-    "envs": {"envs"},
+    "agents": {"agents", "networks", "replay", "envs.step", "allocator"},
+    "envs": {"envs", "allocator"},
     "networks": {"networks"},
     "replay": {"replay"},
 }
@@ -30,7 +31,7 @@ FLOORS = (
     {"atari"},
 )
 """The rooms of `gymnast/`: each imports only those of the floors below its own."""
-BASEMENT = {"output", "machine", "errors", "version"}
+BASEMENT = {"allocator", "output", "machine", "errors", "version"}
 """What every room may import, and what imports none of them."""
 FILES = {"gymnast": 8, "agents": 12, "networks": 8}
 """Files that stand directly in a folder, at most."""

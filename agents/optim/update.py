@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from gymnast.agents.base import LearningError, Metrics
 from gymnast.agents.optim import optimizers
-from gymnast.agents.optim.allocator import keep_freed_pages
 from gymnast.agents.optim.compiled import Compiled
+from gymnast.agents.optim.phases import Part
 from gymnast.agents.optim.regularise import Regulariser, bounded
+from gymnast.allocator import keep_freed_pages
 from gymnast.networks.fast.flat import FlatParameters, clip_norm
 from gymnast.networks.modes import depends_on_mode, learning
 
@@ -74,6 +75,17 @@ class Update:
         error, metrics = self._learn(batch, noise)
         self._step()
         return error, metrics
+
+    def update_parts(self) -> Iterator[Part]:
+        """Compiled, both passes are one function; a `gradient` is what it calls, and a remainder of both."""
+        yield Part(self, "_step", "optimizer")
+        learn = "_in_evaluation_mode" if self._learn == self._in_training_mode else "_learn"
+        if isinstance(getattr(self, learn), Compiled):
+            yield Part(self, learn, "forward+backward")
+        elif self._gradient is not None:
+            yield Part(self, "_gradient", "forward+backward")
+        else:
+            yield Part(self, "loss", "forward")
 
     def step_by(self, step: Callable[[], None]) -> None:
         """Take the optimizer's steps in another way."""

@@ -19,6 +19,7 @@ from gymnast.agents.maths import policy_gradient
 from gymnast.agents.maths.means import shares
 from gymnast.agents.optim import optimizers, regularise
 from gymnast.agents.optim.compiled import Captured
+from gymnast.agents.optim.phases import Divided, Part
 from gymnast.agents.optim.update import Loss, Update
 from gymnast.agents.policy.actor_critic_config import ActorCriticConfig
 from gymnast.agents.policy.actor_critic_network import actor_critic_network
@@ -37,7 +38,8 @@ from gymnast.agents.samples import Samples, as_steps, minibatches, uncut
 from gymnast.agents.schedules import schedule
 from gymnast.envs.step import Obs, Step
 from gymnast.networks.build import Backbone, settled
-from gymnast.networks.distributions.distributions import distribution
+from gymnast.networks.distributions.distributions import Categorical, distribution
+from gymnast.networks.fast.compiled_mlp import CompiledMLP
 from gymnast.networks.fast.flat import FlatParameters
 from gymnast.networks.fast.policy_backward import plain_policy
 from gymnast.networks.layers.recurrent import reset
@@ -198,6 +200,20 @@ class ActorCritic(DecidesByPolicy, Predicts):
             self.estimates.last_value.copy_(value)  # in place, for recorded graphs
         self.env_step += step.num_active
 
+    def plain_layers(self) -> tuple[CompiledMLP, CompiledMLP] | None:
+        """Of the policy's logits and of the values; None if acting or storing needs more than these."""
+        extras = (self.network.norm, self.intrinsic, self.auxiliary, self.learned_reward)
+        choices = isinstance(self.distribution, Categorical) and self.distribution.start == 0
+        if self.plain is None or not choices or self.config.life_loss or any(part is not None for part in extras):
+            return None
+        return self.plain.layers()
+
+    def filled(self, last_value: Tensor) -> None:
+        """Take a rollout that compiled code has filled, with the values [N, V] of its last successors."""
+        self.rollout.filled()
+        self.estimates.last_value.copy_(last_value)
+        self.env_step += self.config.rollout_steps * self.num_envs
+
     def cut_off(self, rows: Sequence[int]) -> None:
         """The last step is left out, because its successor is not stored; the one before bootstraps from it."""
         fields, last = self.rollout.fields, self.rollout.length - 1
@@ -269,6 +285,21 @@ class ActorCritic(DecidesByPolicy, Predicts):
             if epoch and config.advantage == "vtrace":
                 samples = self._corrected(samples)
             yield from map(as_steps, minibatches(samples, config.minibatches, self._generator))
+
+    def update_parts(self) -> Iterator[Part]:
+        yield Part(self, "_batches", "sample")
+        yield Part(self, "_corrected", "forward")
+        yield Part(self.estimates, "samples", "learn")
+        yield from self._update.update_parts()
+        if self.plain is not None:
+            yield Part(self.plain, "forward", "forward")
+            yield Part(self.plain, "write_gradients", "backward")
+        if self.auxiliary is not None:
+            yield Part(self.auxiliary, "step", "optimizer")
+        if self.intrinsic is not None:
+            yield from self.intrinsic.update_parts()
+        if isinstance(self.learned_reward, Divided):
+            yield from self.learned_reward.update_parts()
 
     @torch.no_grad()
     def _corrected(self, samples: Samples) -> Samples:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from gymnast.agents.base import Metrics, torch_seed
 from gymnast.agents.maths.means import shares, weighted_mean
 from gymnast.agents.optim import optimizers
+from gymnast.agents.optim.phases import Part
 from gymnast.envs.step import Obs, map_obs
 from gymnast.networks import build
 from gymnast.networks.fast.flat import FlatParameters
@@ -45,6 +46,8 @@ class Intrinsic(Protocol):
     def learn(self, obs: Obs, weight: Tensor) -> Metrics:
         """Learn from a rollout's observations [T, N, ...] whose weight [T, N] is not 0."""
         ...
+
+    def update_parts(self) -> Iterator[Part]: ...
 
     def state_dict(self) -> dict[str, Any]: ...
 
@@ -108,6 +111,10 @@ class RandomNetwork:
             self.optimizer.step()
         return {"intrinsic_loss": loss.detach()}
 
+    def update_parts(self) -> Iterator[Part]:
+        yield Part(self, "_error", "forward")
+        yield Part(self.optimizer, "step", "optimizer")
+
     def _parts(self, rows: int) -> Iterator[Tensor]:
         order = torch.rand(rows, generator=self.generator, device=self.generator.device).argsort()
         yield from order.tensor_split(min(MINIBATCHES, rows))
@@ -156,6 +163,9 @@ class Counts:
 
     def learn(self, obs: Obs, weight: Tensor) -> Metrics:
         return {"cells": torch.tensor(float(len(self.visits)))}
+
+    def update_parts(self) -> Iterator[Part]:
+        return iter(())
 
     def state_dict(self) -> dict[str, Any]:
         cells, visits = list(self.visits), list(self.visits.values())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -17,6 +17,7 @@ from gymnast.agents.base import Acted, Metrics, seed_sequence, torch_seed
 from gymnast.agents.encoder import rates_at, set_rates
 from gymnast.agents.maths import means, policy_gradient
 from gymnast.agents.optim import optimizers, regularise
+from gymnast.agents.optim.phases import Part
 from gymnast.agents.optim.update import Update
 from gymnast.agents.policy.actor_critic_network import actor_critic_network
 from gymnast.agents.policy.novelty import build_intrinsic
@@ -191,6 +192,12 @@ class Reinforce(DecidesByPolicy, Predicts):
         if self.network.norm is not None:  # last, so that learning sees the same policy that acted
             self.network.norm.update(fields["obs"])
         return metrics
+
+    def update_parts(self) -> Iterator[Part]:
+        yield Part(self.buffer, "take", "sample")
+        yield from self._update.update_parts()
+        if self.intrinsic is not None:
+            yield from self.intrinsic.update_parts()
 
     def loss(self, batch: EpisodeBatch, noise: Tensor | None) -> tuple[Tensor, Tensor, Metrics]:
         """Loss [], the advantages [B], and metrics, means over steps (Williams 1992, section 4)."""

@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from gymnast.agents.base import Acted, Actor, Metrics, seed_sequence
 from gymnast.agents.optim import optimizers
-from gymnast.agents.optim.allocator import keep_freed_pages
 from gymnast.agents.optim.compiled import Captured
 from gymnast.agents.population import optimizers as stacked_optimizers
 from gymnast.agents.population.noise import MakeNoise, Noise, OwnGenerators
 from gymnast.agents.population.settings import WHOLE, MemberSettings, check
 from gymnast.agents.schedules import ScheduleLike
+from gymnast.allocator import keep_freed_pages
 from gymnast.envs.step import Obs, Step
 from gymnast.networks.stacked.layers import StackedParameters
 

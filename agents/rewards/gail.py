@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -14,6 +15,7 @@ from torch import Tensor
 from gymnast.agents.base import LearningError, Metrics, restore_generator, torch_seed
 from gymnast.agents.maths import adversarial
 from gymnast.agents.optim import optimizers
+from gymnast.agents.optim.phases import Part
 from gymnast.agents.optim.update import Update
 from gymnast.agents.rewards.base import Played, by_parts, mean_of
 from gymnast.agents.rewards.config import PENALTIES, Regulariser
@@ -122,6 +124,9 @@ class Gail:
         ended = adversarial.discriminator_reward(absorbing, form)
         reward = adversarial.discriminator_reward(logit, form) + forever * ended * played.terminated
         return reward, {"absorbing_reward": ended}
+
+    def update_parts(self) -> Iterator[Part]:
+        yield from self._update.update_parts()
 
     def _learn(self, played: Played, rows: Tensor) -> Metrics:
         """All updates of a rollout, from its rows int64 [R]; the mean of their metrics."""

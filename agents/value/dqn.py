@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import gymnasium as gym
@@ -19,6 +19,7 @@ from gymnast.agents.lives import Lives
 from gymnast.agents.maths.td import allowed, chosen, weighted_mean
 from gymnast.agents.optim import optimizers, regularise
 from gymnast.agents.optim.compiled import Captured
+from gymnast.agents.optim.phases import Part
 from gymnast.agents.optim.update import Loss, Update
 from gymnast.agents.prediction import Predicts
 from gymnast.agents.schedules import schedule
@@ -237,6 +238,14 @@ class DQN(Predicts):
         error, metrics = self._update(batch, self._noise)
         replay.sampler.update(batch.index, error)
         return metrics
+
+    def update_parts(self) -> Iterator[Part]:
+        replay = self.allocate()
+        yield Part(replay, "sample", "sample")
+        yield Part(replay.sampler, "update", "sample")
+        yield from self._update.update_parts()
+        if self.auxiliary is not None:
+            yield Part(self.auxiliary, "step", "optimizer")
 
     def _captured_learn(self, captured: Captured[Metrics]) -> Metrics:
         assert isinstance(self.replay, DeviceRing)

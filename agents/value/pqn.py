@@ -7,7 +7,7 @@ in a few epochs of minibatches.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -23,6 +23,7 @@ from gymnast.agents.maths import means, policy_gradient, returns
 from gymnast.agents.maths.td import allowed, chosen
 from gymnast.agents.optim import optimizers, regularise
 from gymnast.agents.optim.compiled import Captured
+from gymnast.agents.optim.phases import Part
 from gymnast.agents.optim.update import Update
 from gymnast.agents.prediction import Predicts
 from gymnast.agents.samples import ValueSamples, minibatches
@@ -202,7 +203,14 @@ class PQN(Predicts):
 
     def _learn(self) -> Metrics:
         """The part of learning that runs only on the device and is the same every time."""
-        config, fields, metrics = self.config, self.rollout.fields, dict[str, Tensor]()
+        metrics = dict[str, Tensor]()
+        for batch in self._batches():
+            _, metrics = self._update(batch, None)
+        return metrics
+
+    def _batches(self) -> Iterator[ValueSamples]:
+        """The minibatches of all epochs."""
+        config, fields = self.config, self.rollout.fields
         samples = ValueSamples(
             obs=map_obs(_flat, fields["obs"]),
             action=_flat(fields["action"]),
@@ -210,9 +218,15 @@ class PQN(Predicts):
             weight=_flat(self.rollout.weight),
         )
         for _ in range(config.epochs):
-            for batch in minibatches(samples, config.minibatches, self._generator):
-                _, metrics = self._update(batch, None)
-        return metrics
+            yield from minibatches(samples, config.minibatches, self._generator)
+
+    def update_parts(self) -> Iterator[Part]:
+        yield Part(self, "_batches", "sample")
+        yield Part(self, "targets", "learn")
+        yield from self._update.update_parts()
+        if isinstance(self._network, Plain):
+            yield Part(self._network, "activations", "forward")
+            yield Part(self._network, "write_gradients", "backward")
 
     @torch.no_grad()
     def targets(self) -> Tensor:

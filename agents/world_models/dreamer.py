@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from typing import Any
 
 import gymnasium as gym
@@ -12,14 +13,15 @@ from torch import Tensor
 
 from gymnast.agents.base import Acted, Imagined, Metrics, restore_generator, seed_sequence, torch_seed
 from gymnast.agents.optim import optimizers
-from gymnast.agents.optim.allocator import keep_freed_pages
 from gymnast.agents.optim.compiled import Captured
 from gymnast.agents.optim.laprop import clip_adaptively
+from gymnast.agents.optim.phases import Part
 from gymnast.agents.prediction import Predicts
 from gymnast.agents.schedules import schedule
 from gymnast.agents.world_models.dreamer_config import DreamerConfig
 from gymnast.agents.world_models.dreamer_model import DreamerModel, Sequences
 from gymnast.agents.world_models.records import Records, build_replay, no_action
+from gymnast.allocator import keep_freed_pages
 from gymnast.envs.step import Obs, Step, map_obs
 from gymnast.networks.fast.flat import FlatParameters
 from gymnast.networks.world_models.rssm import State, pack, unpack
@@ -155,6 +157,11 @@ class Dreamer(Predicts):
         self._step()
         self.model.follow(config.tau)
         return pack(State(states.deter.float(), states.stoch.float())), metrics
+
+    def update_parts(self) -> Iterator[Part]:
+        yield Part(self.allocate(), "sample", "sample")
+        yield Part(self.model, "loss", "forward")
+        yield Part(self, "_step", "optimizer")
 
     def _sequences(self, sampled: SequenceBatch) -> Sequences:
         """A sampled batch as the model learns from it, on its device."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from typing import Any
 
 import gymnasium as gym
@@ -12,13 +13,14 @@ from torch import Tensor, nn
 
 from gymnast.agents.base import Acted, Imagined, Metrics, restore_generator, seed_sequence, torch_seed
 from gymnast.agents.optim import optimizers
-from gymnast.agents.optim.allocator import keep_freed_pages
+from gymnast.agents.optim.phases import Part
 from gymnast.agents.prediction import Predicts
 from gymnast.agents.schedules import schedule
 from gymnast.agents.world_models.context import Context
 from gymnast.agents.world_models.iris_config import IrisConfig
 from gymnast.agents.world_models.iris_model import CodeSequences, IrisModel
 from gymnast.agents.world_models.records import Records, build_replay
+from gymnast.allocator import keep_freed_pages
 from gymnast.envs.step import Obs, Step, map_obs
 from gymnast.networks.fast.flat import FlatParameters, clip_norm
 from gymnast.networks.modes import learning
@@ -137,6 +139,13 @@ class Iris(Predicts):
     def _step(self, name: str, loss: Tensor, metrics: Metrics) -> Metrics:
         norm = self.learners[name].step(loss, self.learning_rate(self.env_step))
         return {**metrics, f"{name}_grad_norm": norm}
+
+    def update_parts(self) -> Iterator[Part]:
+        yield Part(self.allocate(), "sample", "sample")
+        for name in ("tokenizer_loss", "world_loss", "policy_loss"):
+            yield Part(self.model, name, "forward")
+        for learner in self.learners.values():
+            yield Part(learner, "_step", "optimizer")
 
     def _sequences(self, sampled: SequenceBatch) -> CodeSequences:
         """A sampled batch as codes."""

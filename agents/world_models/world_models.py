@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from gymnast.agents.base import Acted, Imagined, Metrics, restore_generator, seed_sequence, torch_seed
+from gymnast.agents.optim.phases import Part
 from gymnast.agents.prediction import Predicts
 from gymnast.agents.schedules import schedule
 from gymnast.agents.world_models import world_models_dream as dream
@@ -156,6 +157,10 @@ class WorldModels(Predicts):
             self._latest |= self._evolve()
         self.updates += 1
         return dict(self._latest)
+
+    def update_parts(self) -> Iterator[Part]:
+        yield Part(self.allocate(), "sample", "sample")
+        yield from self.model.update_parts()
 
     def _evolve(self) -> Metrics:
         """One generation in the dream; `dream_return` is that of the controller that has acted until now."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import gymnasium as gym
@@ -11,6 +12,7 @@ from torch.nn import functional
 
 from gymnast.agents.base import Metrics, restore_generator
 from gymnast.agents.optim import optimizers
+from gymnast.agents.optim.phases import Part
 from gymnast.agents.optim.update import Update
 from gymnast.agents.world_models.world_models_config import WorldModelsConfig
 from gymnast.envs.step import Obs, map_obs
@@ -83,6 +85,11 @@ class Model:
         """One update of the dynamics from sequences."""
         self.dynamics.note_rewards(batch.reward.to(self.device), batch.valid.to(self.device) > 0)
         return self._step(self._dynamics_update, batch, rate)
+
+    def update_parts(self) -> Iterator[Part]:
+        yield from self._dynamics_update.update_parts()
+        if isinstance(self.latents, VAE):
+            yield from self._vae_update.update_parts()
 
     def _step(self, update: Update, batch: Any, rate: float) -> Metrics:
         optimizers.set_learning_rate(update.optimizer, rate)

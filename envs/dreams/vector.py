@@ -136,8 +136,11 @@ class DreamVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         length, total = before.length + 1, before.total + after.reward
         truncated = torch.zeros_like(after.terminated) if self.limit is None else length >= self.limit
         following = Dreaming(after.state, next_obs, length, total, before.episode, before.begun)
-        self.now = self._restarted(following, after.terminated | truncated)
-        return Moved(self.now.obs, next_obs, after.reward, after.terminated, truncated, total, length, None, None)
+        ended = after.terminated | truncated
+        self.now = self._restarted(following, ended)
+        return Moved(
+            self.now.obs, next_obs, after.reward, after.terminated, truncated, ended, total, length, None, None, None
+        )
 
     def _restarted(self, now: Dreaming, rows: Tensor) -> Dreaming:
         """New episodes in some rows, bool [N].

@@ -58,7 +58,7 @@ class NativeEnv(Env):
 
     @property
     def episode(self) -> list[int]:
-        numbers: list[int] = self.numbers.tolist()
+        numbers: list[int] = self.env.world.episode.tolist()
         return numbers
 
     def step(self, action: Tensor) -> Step:
@@ -78,8 +78,8 @@ class NativeEnv(Env):
 
     @property
     def numbers(self) -> Tensor:
-        """`episode` as int64 [N] on the device."""
-        return self.env.world.episode
+        """`episode` as int64 [N] on the device, which later steps do not change."""
+        return self.env.world.episode.clone()
 
     def snapshot(self) -> dict[str, Any]:
         return {"env": self.env.snapshot(), "start": self.start, "began": self._began}
@@ -99,11 +99,10 @@ class NativeEnv(Env):
 
 def as_step(moved: Moved, num_envs: int, *, on_host: bool) -> Step:
     """What all rows moved, as a step; `on_host` counts the ended episodes."""
-    ended = moved.terminated | moved.truncated
-    num_ended = int(ended.sum()) if on_host else None
+    num_ended = int(moved.ended.sum()) if moved.num_ended is None and on_host else moved.num_ended
     return Step(
         obs=moved.obs,
-        start=ended,
+        start=moved.ended,
         next_obs=moved.next_obs,
         reward=moved.reward,
         terminated=moved.terminated,

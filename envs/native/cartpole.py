@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gymnast.envs.kernels.rules import RowRules
 from gymnast.envs.native.canvas import Canvas
 from gymnast.envs.native.draws import Draws
 from gymnast.envs.native.game import Game, State
@@ -75,6 +76,9 @@ class CartPole(Game):
 
     def observe(self, state: State) -> Tensor:
         return torch.stack([state[name] for name in NAMES], 1)
+
+    def row_rules(self) -> RowRules:
+        return RowRules.of("gymnast.envs.kernels.cartpole", sutton_barto_reward=self.sutton_barto_reward)
 
     def render(self, state: State) -> np.ndarray:
         """Track, cart and pole, uint8 [200, 300, 3]."""

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gymnast.envs.kernels.rules import RowRules
 from gymnast.envs.native.draws import Draws
 from gymnast.envs.step import Obs, TransitionTable
 
@@ -56,6 +57,10 @@ class Game(ABC):
     def render(self, state: State) -> np.ndarray:
         """A picture of one row, whose tensors are [...] on the CPU: uint8 [H, W, 3]."""
         raise NotImplementedError(f"{type(self).__name__} cannot render")
+
+    def row_rules(self) -> RowRules | None:
+        """The same rules for one row, which a CPU runs instead of these; None if there are none."""
+        return None
 
     def transition_table(self) -> TransitionTable | None:
         """The known dynamics of a finite game, or None."""

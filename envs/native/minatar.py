@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -92,6 +93,10 @@ class MinAtar(Game):
     @abstractmethod
     def observe(self, state: State) -> Tensor:
         """The board, bool [N, 10, 10, C]."""
+
+    def row_options(self) -> dict[str, Any]:
+        """The options of the rules of one row."""
+        return {"sticky": np.float32(self.sticky), "ramping": self.ramping, "actions": self.actions.numpy()}
 
     def marked(self, cells: Tensor, channels: Tensor | int) -> Tensor:
         """Boards of one object in each of some cells, bool [N, 10, 10, C]; cells int64 [N, K], CELLS for none."""

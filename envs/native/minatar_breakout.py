@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from gymnast.envs.kernels.rules import RowRules
 from gymnast.envs.native.draws import Draws
 from gymnast.envs.native.game import State
 from gymnast.envs.native.minatar import LEFT, NOTHING, RIGHT, SIDE, MinAtar
@@ -93,6 +94,9 @@ class Breakout(MinAtar):
             "brick_map": bricks,
         }
         return after, broken, bottom & ~returned
+
+    def row_rules(self) -> RowRules:
+        return RowRules.of("gymnast.envs.kernels.breakout", **self.row_options())
 
     def observe(self, state: State) -> Tensor:
         ball = SIDE * state["ball_y"] + state["ball_x"]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib
 import operator
-import warnings
-from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
@@ -16,29 +14,29 @@ from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
 from gymnast.envs.errors import EnvError
-from gymnast.envs.native import world
 from gymnast.envs.native.draws import keys_of, next_keys, row_keys
-from gymnast.envs.native.game import Game, State
+from gymnast.envs.native.engine import Engine, TensorEngine
+from gymnast.envs.native.game import Game
 from gymnast.envs.native.world import Moved, World
 from gymnast.envs.step import Obs
 
 Infos = dict[str, Any]
-GAMES = 256
-"""Games, times numbers of rows, of a process that may be compiled."""
 LONGEST = 2**62
 """Steps that no episode reaches and int64 holds: a greater time limit is the same as this one."""
 
 
 class NativeVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
-    """N games of one kind, stepped together as tensors on one device.
+    """N games of one kind, stepped together on one device: tensors in, tensors out.
 
+    On a CPU the rules of one row are compiled for all rows, if the game has such; else its rules of tensors are run.
     Autoreset is SAME_STEP: `info["final_obs"]` [N, ...] holds each row's true successor (of continuing rows too),
     `info["_final_obs"]` bool [N] says which rows ended. `reset(options={"reset_mask": mask})` resets some rows.
     A row's experience depends only on the seed, its number and its actions: not on N, nor on the device if the game
-    is discrete. `game` is a class of rules or "module:Class"; further keywords are its own. With `compile` a step is
-    one compiled function (on a CPU if that is faster). Observations of a Dict or Tuple space are dicts of tensors,
-    as in `gymnast.envs.step.Obs`. With `check_actions` an action outside the space is an EnvError, for which the host
-    waits for the device in every step; without it the result of such an action is undefined.
+    is discrete. `game` is a class of rules or "module:Class"; further keywords are its own. With `compile` the rules
+    of tensors are one compiled function (on a CPU if that is faster for the game). Observations of a Dict or Tuple
+    space are dicts of tensors, as in `gymnast.envs.step.Obs`. With `check_actions` an action outside the space is an
+    EnvError, for which the host waits for the device in every step; without it the result of such an action is
+    undefined.
 
     Raises:
         ValueError: options that the game does not take.
@@ -78,14 +76,23 @@ class NativeVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         self.seeds: Tensor | None = None
         """int64 [K], of the first K episodes, if they are seeded one by one."""
         compile = compile and (self.game.compiles_on_cpu or self.device.type != "cpu")
-        self._advance = _Compiled() if compile else world.advance
+        self._engine = _engine(self.game, num_envs, compile=compile, keep_final=render_mode is not None)
         self._action_dtype = torch.float32 if isinstance(self.single_action_space, gym.spaces.Box) else torch.int64
-        self._start(row_keys(0, num_envs, device=self.device))
+        self._engine.begin(row_keys(0, num_envs, device=self.device))
 
-    def _start(self, keys: Tensor) -> None:
-        self.world: World = world.begin(self.game, keys)
-        self._final: tuple[Tensor, State] | None = None
-        """Rows that ended in the last step and their final states; kept for pictures only."""
+    @property
+    def engine(self) -> Engine:
+        """What steps the rows."""
+        return self._engine
+
+    @property
+    def world(self) -> World:
+        """The games in progress; a step replaces or overwrites it."""
+        return self._engine.world
+
+    @world.setter
+    def world(self, world: World) -> None:
+        self._engine.load(world)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Obs, Infos]:
         """Begin new episodes, by a seed or continuing the previous one. Observations [N, ...] and an empty dict."""
@@ -95,9 +102,9 @@ class NativeVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         if rows is not None:
             if seed is not None:
                 raise ValueError("reset_mask cannot be combined with seed, which seeds all rows")
-            self.world = world.restart(self.game, self.world, checked_rows(rows, self.num_envs, self.device))
+            self._engine.restart(checked_rows(rows, self.num_envs, self.device))
         elif seed is None:
-            self._start(next_keys(self.world.key))
+            self._engine.begin(next_keys(self.world.key))
         else:
             return self.reset_keys(row_keys(seed, self.num_envs, device=self.device))
         return self.observe()
@@ -107,7 +114,7 @@ class NativeVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         if keys.shape != (self.num_envs,):
             raise ValueError(f"expected {self.num_envs} keys, one per row, got {len(keys)}")
         self.seeds = None
-        self._start(keys.to(self.device))
+        self._engine.begin(keys.to(self.device))
         return self.observe()
 
     def reset_by(self, seeds: Tensor) -> tuple[Obs, Infos]:
@@ -115,23 +122,19 @@ class NativeVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         self.seeds = seeds = seeds.to(self.device)
         keys, count = row_keys(0, self.num_envs, device=self.device), min(len(seeds), self.num_envs)
         keys[:count] = keys_of(seeds[:count])
-        self._start(keys)
+        self._engine.begin(keys)
         return self.observe()
 
     def observe(self) -> tuple[Obs, Infos]:
         """The current observations, [N, ...], and allowed actions if the game defines them."""
-        mask = self.game.action_mask(self.world.state)
-        return self.game.observe(self.world.state), {} if mask is None else {"action_mask": mask}
+        obs, mask = self._engine.observe()
+        return obs, {} if mask is None else {"action_mask": mask}
 
     def move(self, action: Tensor) -> Moved:
         """One step as our adapter takes it; `action` [N, ...] on the environment's device."""
         if self.check_actions:
             refuse_outside(action, self.single_action_space, self.num_envs, self._name())
-        before = self.world
-        self.world, moved = self._advance(self.game, before, action, self.limit, self.seeds)
-        if self.render_mode is not None:
-            self._final = moved.terminated | moved.truncated, world.after(self.game, before, action)
-        return moved
+        return self._engine.advance(action, self.limit, self.seeds)
 
     def _name(self) -> str:
         return type(self.game).__name__ if self.spec is None else self.spec.id
@@ -139,7 +142,7 @@ class NativeVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
     def step(self, actions: Any) -> tuple[Obs, Tensor, Tensor, Tensor, Infos]:
         """Observations [N, ...], reward float32 [N], terminated and truncated bool [N], and the infos above."""
         moved = self.move(torch.as_tensor(actions, device=self.device, dtype=self._action_dtype))
-        infos: Infos = {"final_obs": moved.next_obs, "_final_obs": moved.terminated | moved.truncated}
+        infos: Infos = {"final_obs": moved.next_obs, "_final_obs": moved.ended}
         if moved.action_mask is not None:
             infos["action_mask"] = moved.action_mask
             infos["final_info"] = {"action_mask": moved.next_action_mask}
@@ -153,15 +156,16 @@ class NativeVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
 
     def picture(self, row: int, *, final: bool = False) -> np.ndarray:
         """A picture of one row, uint8 [H, W, 3]; with `final`, of the episode's end if the last step ended it."""
-        state = self.world.state
-        if final and self._final is not None and bool(self._final[0][row]):
-            state = self._final[1]
+        state, last = self.world.state, self._engine.final
+        if final and last is not None and bool(last[0][row]):
+            state = last[1]
         return self.game.render({name: value[row].cpu() for name, value in state.items()})
 
     def snapshot(self) -> dict[str, Any]:
         """All that the future depends on: tensors and dicts of them."""
-        kept: dict[str, Any] = {name: value for name, value in self.world._asdict().items() if name != "state"}
-        return {**kept, "state": dict(self.world.state), "seeds": self.seeds}
+        kept: dict[str, Any] = {name: value.clone() for name, value in self.world._asdict().items() if name != "state"}
+        state = {name: value.clone() for name, value in self.world.state.items()}
+        return {**kept, "state": state, "seeds": self.seeds}
 
     def restore(self, snapshot: dict[str, Any]) -> None:
         """Go on from a snapshot of as many rows; on another device, draws are the same."""
@@ -171,7 +175,15 @@ class NativeVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         state = {name: value.to(self.device) for name, value in snapshot["state"].items()}
         self.world = World(state=state, **moved)
         self.seeds = None if snapshot["seeds"] is None else snapshot["seeds"].to(self.device)
-        self._final = None
+
+
+def _engine(game: Game, rows: int, *, compile: bool, keep_final: bool) -> Engine:
+    rules = None if compile or game.device.type != "cpu" else game.row_rules()
+    if rules is None:
+        return TensorEngine(game, rows, compile=compile, keep_final=keep_final)
+    from gymnast.envs.kernels.engine import RowEngine  # Numba, which only these need
+
+    return RowEngine(game, rules, rows, keep_final=keep_final)
 
 
 def _class_of(path: str) -> type[Game]:
@@ -221,23 +233,3 @@ def _action_bounds(space: gym.Space[Any]) -> tuple[Tensor, Tensor]:
     start = torch.as_tensor(getattr(space, "start", 0), dtype=torch.float64)
     count = 2 if isinstance(space, gym.spaces.MultiBinary) else getattr(space, "nvec", getattr(space, "n", 0))
     return start, start + torch.as_tensor(count, dtype=torch.float64) - 1
-
-
-class _Compiled:
-    """`world.advance` as one graph for each game and N; uncompiled, with a warning, if it cannot be compiled."""
-
-    def __init__(self) -> None:
-        dynamo: Any = torch._dynamo.config
-        # It counts the compiled forms of one function over all games of a process, and stops at eight.
-        name = "recompile_limit" if hasattr(dynamo, "recompile_limit") else "cache_size_limit"
-        setattr(dynamo, name, max(getattr(dynamo, name), GAMES))
-        self._run: Callable[..., tuple[World, Moved]] = torch.compile(world.advance, fullgraph=True, dynamic=False)
-
-    def __call__(self, *args: Any) -> tuple[World, Moved]:
-        try:
-            return self._run(*args)
-        except torch._dynamo.exc.TorchDynamoException as error:
-            cause = str(error).strip().split("\n", maxsplit=1)[0]
-            warnings.warn(f"compile: steps run uncompiled, because compiling failed ({cause})", stacklevel=3)
-            self._run = world.advance
-            return self._run(*args)

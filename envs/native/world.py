@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -10,6 +10,9 @@ from torch import Tensor
 from gymnast.envs.native.draws import Draws, keys_of, next_keys
 from gymnast.envs.native.game import Game, State
 from gymnast.envs.step import Obs
+
+Final: TypeAlias = "tuple[Tensor, State]"
+"""Rows that ended in the last step, bool [N], and their states then; kept for pictures only."""
 
 
 class World(NamedTuple):
@@ -36,12 +39,16 @@ class Moved(NamedTuple):
     reward: Tensor
     terminated: Tensor
     truncated: Tensor
+    ended: Tensor
+    """Terminated or truncated."""
     total: Tensor
     """float64 [N], rewards of the episode, this step's included."""
     length: Tensor
     """int64 [N], its steps."""
     action_mask: Tensor | None
     next_action_mask: Tensor | None
+    num_ended: int | None
+    """Rows that ended; None if only the device knows."""
 
 
 def begin(game: Game, key: Tensor) -> World:
@@ -82,10 +89,12 @@ def advance(
         reward,
         terminated,
         truncated,
+        ended,
         total,
         length,
         None if next_mask is None else game.action_mask(state),
         next_mask,
+        None,
     )
     return following, moved
 

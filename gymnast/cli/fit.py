@@ -88,7 +88,7 @@ def _run(asked: FitRequest, command: list[str]) -> int:
 
 def resume(options: ResumeOptions, words: list[str]) -> int:
     """Resume a run that fits a network."""
-    for name, given in (("steps", options.steps), ("exact_resume", options.exact_resume)):
+    for name, given in (("steps", options.steps), ("exact_resume", options.exact_resume), ("profile", options.profile)):
         if given is not None:
             raise UsageError(f"{name} belongs to runs of agents; --epochs sets the total of a fitted network")
     from gymnast.fitting import fit as fitting

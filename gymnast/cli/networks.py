@@ -7,7 +7,6 @@ import json
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.table import Table
 
 from gymnast.envs.factory import full_id, make
@@ -15,6 +14,7 @@ from gymnast.errors import UsageError, first_line
 from gymnast.machine import limit_threads
 from gymnast.networks.build import NETWORKS, build
 from gymnast.networks.measure import Measured, measure
+from gymnast.output.table_text import table_text
 from gymnast.storage.encoder import described, read_encoder
 
 UNNAMED = ("auto", "module:Class")
@@ -103,7 +103,4 @@ def as_text(found: dict[str, Measured]) -> str:
             field,
             f"{one.milliseconds:.1f}",
         )
-    console = Console(width=100)
-    with console.capture() as capture:
-        console.print(table)
-    return "\n".join(line.rstrip() for line in capture.get().rstrip().splitlines())
+    return table_text(table, width=100)

@@ -36,6 +36,7 @@ def resume(words: list[str]) -> int:
         device=options.device,
         trust=options.trust,
         exact_resume=options.exact_resume,
+        profile=options.profile,
         command=["gymnast", "resume", *words],
     )
     print(result.as_text())

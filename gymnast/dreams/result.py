@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from gymnast.evaluation.result import Evaluation
+from gymnast.output.table_text import table_text
 
 SHOWN = (1, 2, 5, 10, 15, 20, 30, 50, 75, 100, 150, 200, 300, 500, 1000)
 """Horizons of the table."""
@@ -104,7 +103,7 @@ class DreamResult:
             f"{number:,} predictions from {self.steps:,} real steps, each after watching {watched} steps",
             "mean error (quartiles), and that of a simple guess",
             "",
-            _text(self._table()),
+            table_text(self._table()),
             "",
             *(f"{quantity.name} in units of: {quantity.unit}" for quantity in self.quantities),
             f"return inside the dream   {_returns(self.inside)}",
@@ -130,13 +129,6 @@ class DreamResult:
 def _returns(found: Evaluation) -> str:
     values = found.as_json()
     return f"{values['mean_return']:.2f} ± {values['std_return']:.2f} over {values['episodes']} episodes"
-
-
-def _text(table: Table) -> str:
-    console = Console(width=140, file=io.StringIO(), force_terminal=False)
-    with console.capture() as capture:
-        console.print(table)
-    return "\n".join(line.rstrip() for line in capture.get().rstrip().splitlines())
 
 
 def _number(value: float) -> str:

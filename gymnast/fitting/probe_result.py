@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
+
+from gymnast.output.table_text import table_text
 
 REPRESENTATIONS = ("encoder", "random", "raw")
 
@@ -96,7 +96,7 @@ class ProbeResult:
             f"{steps:,} steps in {self.episodes:,} episodes of {self.env}, mean and standard deviation over "
             f"{_count(repeats, 'split')} by episode",
             "",
-            _text(self._table()),
+            table_text(self._table(), width=120),
             "",
             *(f"features of {name}: {told}" for name, told in self.features.items()),
             *(f"left out: {name}, because {reason}" for name, reason in self.left_out.items()),
@@ -112,13 +112,6 @@ class ProbeResult:
             cells = [f"{_number(score.mean(name))} ± {_number(score.spread(name))}" for name in self.representations]
             table.add_row(score.name, score.measure, *cells, _number(score.chance))
         return table
-
-
-def _text(table: Table) -> str:
-    console = Console(width=120, file=io.StringIO(), force_terminal=False)
-    with console.capture() as capture:
-        console.print(table)
-    return "\n".join(line.rstrip() for line in capture.get().rstrip().splitlines())
 
 
 def _number(value: float) -> str:

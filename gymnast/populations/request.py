@@ -26,6 +26,7 @@ NOT_HERE = (
     "wrapper",
     "protocol",
     "overlap",
+    "profile",
     "frame_stack",
     "init_from",
 )

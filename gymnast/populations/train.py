@@ -116,6 +116,8 @@ def train(
     leave_if_imported()
     with ExitStack() as stack:
         with usage_errors():
+            if options.profile:
+                raise ValueError("profile cannot be combined with seeds: the members of a population share their time")
             parts = _parts(agent, options, config, seeds=seeds, vary=vary or {}, stack=stack)
             # Twice, because new files are written next to the old ones.
             folder.check_space(options.out, 2 * parts.checkpoint_bytes())
@@ -146,6 +148,7 @@ def resume(
     env: EnvLike | None = None,
     trust: bool = False,
     exact_resume: bool | None = None,
+    profile: bool | None = None,
     on_evaluation: OnEvaluation | None = None,
     on_step: OnStep | None = None,
     command: Sequence[str] = (),
@@ -156,7 +159,8 @@ def resume(
     outside gymnast that the run's config names. If the environment cannot be restored, the run starts new episodes and
     reports it, or with `exact_resume` (by default the run's own) refuses. A run of one agent takes `agent`, its
     class if that is not one of gymnast's; `env`, the function or the VectorEnv that it was trained in, then
-    required; and `on_evaluation` and `on_step`, which are those of `train`. Raises UsageError.
+    required; `profile` (by default the run's own); and `on_evaluation` and `on_step`, which are those of `train`.
+    Raises UsageError.
     """
     path = Path(path)
     if folder.read_config(path).get("population") is None:
@@ -168,16 +172,19 @@ def resume(
             env=env,
             trust=trust,
             exact_resume=exact_resume,
+            profile=profile,
             on_evaluation=on_evaluation,
             on_step=on_step,
             command=command,
         )
-    for name, value in {"agent": agent, "env": env, "on_evaluation": on_evaluation, "on_step": on_step}.items():
+    single_only = {"agent": agent, "env": env, "on_evaluation": on_evaluation, "on_step": on_step, "profile": profile}
+    for name, value in single_only.items():
         if value is not None:
             raise UsageError(f"{name} cannot be given for the run of a population, {path}")
     with ExitStack() as stack:
         with usage_errors():
-            kept = Resumed.read(path, stack, steps=steps, device=device, exact_resume=exact_resume, trust=trust)
+            changes = {"steps": steps, "device": device, "exact_resume": exact_resume}
+            kept = Resumed.read(path, stack, changes=changes, trust=trust)
             parts = _resumed_parts(kept, trust=trust, stack=stack)
             restored = restoring.restore_env(parts, kept.state, stack)
             kept.write_config(command)

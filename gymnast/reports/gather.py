@@ -22,7 +22,7 @@ from gymnast.storage import metrics_log
 from gymnast.storage.fitted import is_fitted
 
 WANDB = ("wandb_project", "wandb_mode", "wandb_entity", "wandb_group", "wandb_tags")
-PER_RUN = frozenset(("seed", "name", "out", "env", "steps", "device", "track", "video", "threads", *WANDB))
+PER_RUN = frozenset(("seed", "name", "out", "env", "steps", "device", "track", "video", "threads", "profile", *WANDB))
 """Options in which runs of one agent may differ and still share a label."""
 
 LATER = ("wrapper", "init_from")

@@ -79,6 +79,8 @@ class TrainOptions:
     """CPU threads of torch and NumPy."""
     overlap: bool = False
     """Learn while environments step (async, Atari); the pending action was chosen before these updates."""
+    profile: bool = False
+    """Print where the time goes, and write profile.json; each part is timed, on a GPU by waiting for its work."""
     exact_resume: bool = False
     """Refuse an environment that cannot be resumed exactly; otherwise the run resumes with new episodes."""
     wandb_project: str = WANDB_PROJECT
@@ -172,6 +174,8 @@ class ResumeOptions:
     """Import the agent or environment from outside gymnast that the run's config names."""
     exact_resume: bool | None = None
     """Refuse to start new episodes if the environment cannot be restored. Default: the run's own."""
+    profile: bool | None = None
+    """Print where the time goes from here on, and write profile.json. Default: the run's own."""
 
     def __post_init__(self) -> None:
         for name in ("steps", "epochs"):

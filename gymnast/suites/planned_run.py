@@ -21,7 +21,7 @@ from gymnast.storage.metrics_log import last_record
 from gymnast.suites.jobs import Task
 from gymnast.suites.options import SuiteOptions
 
-SHOWN = ("track", "wandb_project", "wandb_mode", "wandb_entity", "wandb_group", "wandb_tags", "video")
+SHOWN = ("track", "wandb_project", "wandb_mode", "wandb_entity", "wandb_group", "wandb_tags", "video", "profile")
 FREE = frozenset(("seed", "out", "name", "steps", "device", "threads", "checkpoint_every", "keep_checkpoints", *SHOWN))
 """Options in which the run of a folder may differ from the requested one; seed and folder are in its name."""
 PARTS = 20

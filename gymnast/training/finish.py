@@ -16,6 +16,7 @@ from gymnast.evaluation.result import Evaluation
 from gymnast.reports import learning_curve
 from gymnast.storage import checkpoint, rebuild
 from gymnast.training.parts import Parts
+from gymnast.training.profile_result import Profile
 from gymnast.training.session import Session
 
 
@@ -32,12 +33,16 @@ class RunResult:
     """Files of the run by name: checkpoint, curve, video."""
     outside: Evaluation | None = None
     """After training in a dream: the same in the real environment."""
+    profile: Profile | None = None
+    """Where the time went, with the option `profile`."""
 
     def as_text(self) -> str:
-        """The final evaluation, and the paths of all files."""
+        """The profile, the final evaluation, and the paths of all files."""
         lines = [] if self.final is None else [self.final.as_text()]
         if self.final is not None and self.outside is not None:
             lines += [self.outside.as_text(), against_dream(self.final, self.outside)]
+        if self.profile is not None:
+            lines = [self.profile.as_text(), "", *lines]
         return "\n".join([*lines, *(f"{name:<12}{path}" for name, path in self.files.items())])
 
 

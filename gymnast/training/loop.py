@@ -15,6 +15,7 @@ from gymnast.envs.env import Env
 from gymnast.envs.native.adapter import NativeEnv
 from gymnast.envs.step import Step
 from gymnast.tabular import loop
+from gymnast.training.compiled_rollout import CompiledRollout, compiled_rollout
 from gymnast.training.episodes import WINDOW, EndedEpisodes, EpisodeStatistics
 from gymnast.training.rollout_loop import DeviceRollout, rollout_of
 
@@ -51,7 +52,9 @@ class Loop:
         self.episodes = EpisodeStatistics()
         if isinstance(env, NativeEnv | DreamEnv) and env.device.type != "cpu":
             self.episodes.on_device = EndedEpisodes(WINDOW, device=env.device)
-        self._rollout = rollout_of(agent, actor, env, self.episodes.on_device)
+        self._rollout: DeviceRollout | CompiledRollout | None = rollout_of(agent, actor, env, self.episodes.on_device)
+        if self._rollout is None and not overlap:
+            self._rollout = compiled_rollout(agent, actor, env)
         self.seconds = Seconds()
         self.metrics: dict[str, Any] = {}
         """The metrics of the last update."""
@@ -105,7 +108,9 @@ class Loop:
                 now = perf_counter()
                 next_pulse = now + PULSE
 
-    def _advance_by_rollouts(self, play: DeviceRollout, until: int, pulse: Callable[[], bool]) -> None:
+    def _advance_by_rollouts(
+        self, play: DeviceRollout | CompiledRollout, until: int, pulse: Callable[[], bool]
+    ) -> None:
         """Whole rollouts, so that `until` may be exceeded by less than one; a partial one is filled step by step."""
         rollout = play.rollout
         if rollout.length and self.env_step < until:
@@ -113,7 +118,7 @@ class Loop:
         next_pulse = perf_counter() + PULSE
         while self.env_step < until and rollout.length == 0:
             began = perf_counter()
-            self.env_step += play()
+            self.fill(play)
             played = perf_counter()
             self._learn()
             now = perf_counter()
@@ -124,6 +129,12 @@ class Loop:
                 if pulse():
                     return
                 next_pulse = perf_counter() + PULSE
+
+    def fill(self, play: DeviceRollout | CompiledRollout) -> None:
+        """Play a whole rollout."""
+        self.env_step += play()
+        if isinstance(play, CompiledRollout):
+            self.episodes.add_all(*play.ended_episodes(), env_step=self.env_step)
 
     def close(self) -> None:
         """Stop everything outside this process; calling it twice is harmless."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,13 +31,14 @@ class Resumed:
     state: RunState
 
     @staticmethod
-    def read(
-        path: Path, stack: ExitStack, *, steps: int | None, device: str | None, exact_resume: bool | None, trust: bool
-    ) -> Resumed:
-        """Lock the folder and read it; UsageError if it is damaged, in use, finished, or not trusted."""
+    def read(path: Path, stack: ExitStack, *, changes: Mapping[str, Any], trust: bool) -> Resumed:
+        """Lock the folder and read it; UsageError if it is damaged, in use, finished, or not trusted.
+
+        `changes` are options for the rest of the run; those that are None stay as they are.
+        """
         config = folder.read_config(path)
         stack.enter_context(folder.locked(path))
-        options = _options_of(config["run"], path, steps=steps, device=device, exact_resume=exact_resume)
+        options = _options_of(config["run"], path, changes)
         last = LastCheckpoint(path / "checkpoints")
         about, state = last.read()
         if about.env_step >= options.steps and _has_final(path):  # otherwise its final evaluation is missing
@@ -66,7 +67,7 @@ def _has_final(path: Path) -> bool:
     return record is not None and record["kind"] == "final"
 
 
-def _options_of(kept: dict[str, Any], path: Path, **changes: Any) -> TrainOptions:
+def _options_of(kept: dict[str, Any], path: Path, changes: Mapping[str, Any]) -> TrainOptions:
     """The options of a run with those changes that are not None."""
     values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in kept.items()}
     try:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Protocol
 from gymnast.output.trackers import WandbSettings, Writers
 from gymnast.settings.options import Track, WandbMode
 
-EACH_ITS_OWN = ("seed", "name", "out", "device", "track", "threads", "video")
+EACH_ITS_OWN = ("seed", "name", "out", "device", "track", "threads", "video", "profile")
 """Options in which the runs of a group may differ."""
 
 

@@ -29,6 +29,8 @@ from gymnast.training.callbacks import Callbacks, OnEvaluation, OnStep
 from gymnast.training.finish import RunResult, evaluate_kept, leave_files
 from gymnast.training.loop import Loop
 from gymnast.training.parts import Parts
+from gymnast.training.profile_result import PROFILE, Profile
+from gymnast.training.profiler import Profiler, check_profile
 from gymnast.training.restoring import Restored
 from gymnast.training.resumed import Resumed, usage_errors
 from gymnast.training.run_log import RunLog
@@ -65,6 +67,7 @@ def train(
         with usage_errors():
             agents.import_backbone(config)
             parts = Parts.make(agent, options, config, env=env, stack=stack)
+            check_profile(parts)
             lost = restoring.tried(parts)
             path = _new_folder(parts, stack, command=command, presets=presets)
         started()
@@ -99,6 +102,7 @@ def resume(
     env: EnvLike | None = None,
     trust: bool = False,
     exact_resume: bool | None = None,
+    profile: bool | None = None,
     on_evaluation: OnEvaluation | None = None,
     on_step: OnStep | None = None,
     command: Sequence[str] = (),
@@ -108,13 +112,15 @@ def resume(
     `steps` is the new total, by default the run's own. `env` is the function or the VectorEnv that the run was trained
     in, and required in that case. `trust` allows an agent or environment of code outside gymnast that the run's config
     names. If the environment cannot be restored, the run starts new episodes and reports it, or with `exact_resume` (by
-    default the run's own) refuses. `on_evaluation` and `on_step` are those of `train`. Raises UsageError.
+    default the run's own) refuses. `profile` is by default the run's own. `on_evaluation` and `on_step` are those of
+    `train`. Raises UsageError.
     """
     leave_if_imported()
     path = Path(path)
     with ExitStack() as stack:
         with usage_errors():
-            kept = Resumed.read(path, stack, steps=steps, device=device, exact_resume=exact_resume, trust=trust)
+            changes = {"steps": steps, "device": device, "exact_resume": exact_resume, "profile": profile}
+            kept = Resumed.read(path, stack, changes=changes, trust=trust)
             about, state, last = kept.about, kept.state, kept.last
             if state.population:
                 raise UsageError(f"{path} is the run of a population, which gymnast.resume and gymnast resume continue")
@@ -122,6 +128,7 @@ def resume(
             made = rebuild.agent_class(about, agent=agent, trust=trust)
             config = rebuild.config_of(about, made, trust=trust)
             parts = Parts.make(made, kept.options, config, env=env, stack=stack, name=about.agent, resumed=True)
+            check_profile(parts)
             restoring.check_spaces(about, parts.env)
             rebuild.load_agent(parts.agent, state.agent, last.path, replay=True)
             parts.actor.load_state_dict(state.actor)
@@ -148,7 +155,7 @@ def _run(
     if restored.note is not None:
         panel.message(restored.note)
     session = _session(parts, path, last=last, state=state, callbacks=callbacks, panel=panel, stack=stack)
-    exit_code, final, outside, files = 1, None, None, {"run": path}
+    exit_code, final, outside, profile, files = 1, None, None, None, {"run": path}
     try:
         with session.interrupts:
             if not restored.env:
@@ -156,7 +163,7 @@ def _run(
             if isinstance(parts.agent, Planner):
                 _plan(parts.agent, parts.env, session)
             else:
-                session.go()
+                profile = _go(session, parts, path)
             if session.interrupts.received is None:
                 final, outside = evaluate_kept(parts, path, session)
                 files |= leave_files(parts, path, session)
@@ -180,7 +187,21 @@ def _run(
             panel.message(f"stopped immediately, without a new checkpoint, at env step {session.env_step:,} of {path}")
     finally:
         session.records.writers.close(exit_code)
-    return RunResult(path, exit_code, session.env_step, final, files, outside)
+    if profile is not None:
+        files["profile"] = path / PROFILE
+    return RunResult(path, exit_code, session.env_step, final, files, outside, profile)
+
+
+def _go(session: Session, parts: Parts, path: Path) -> Profile | None:
+    """Train, and measure where the time goes if the options ask for it."""
+    if not parts.options.profile:
+        session.go()
+        return None
+    with Profiler(session.loop, parts.env.device) as profiler:
+        session.go()
+    profile = profiler.result()
+    session.saves.attempt("profile", lambda: profile.write(path), what=PROFILE)
+    return profile
 
 
 def _announce(parts: Parts, panel: Panel) -> None:

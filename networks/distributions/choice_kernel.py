@@ -15,8 +15,15 @@ Array = NDArray[Any]
 @njit(cache=True)
 def draw(logits: Array, uniform: Array) -> tuple[Array, Array]:
     """Choices int64 [N] in proportion to exp(logits [N, A]) by uniform numbers [N], and their log-probabilities."""
+    choice, log_prob = np.empty(len(logits), np.int64), np.empty(len(logits), np.float32)
+    draw_into(logits, uniform, choice, log_prob)
+    return choice, log_prob
+
+
+@njit(cache=True)
+def draw_into(logits: Array, uniform: Array, choice: Array, log_prob: Array) -> None:
+    """`draw`, into arrays that exist."""
     rows, actions = logits.shape
-    choice, log_prob = np.empty(rows, np.int64), np.empty(rows, np.float32)
     for i in range(rows):
         largest = logits[i].max()
         total = 0.0
@@ -33,4 +40,3 @@ def draw(logits: Array, uniform: Array) -> tuple[Array, Array]:
                 left -= mass
         choice[i] = taken
         log_prob[i] = logits[i, taken] - largest - math.log(total)
-    return choice, log_prob

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gymnast.networks.backbones.mlp import MLP
+from gymnast.networks.fast.compiled_mlp import LINEAR, RELU, TANH, CompiledMLP
 from gymnast.networks.fast.flat import FlatParameters
 from gymnast.networks.fast.q_backward import PlainLinear, relu_backward
 from gymnast.networks.heads.actor_critic import ActorCriticNetwork, Trunk
@@ -57,6 +58,12 @@ class PlainTrunk:
             further = self.layers[number].backward(kept[number], grad, further=number > 0)
             if further is not None:
                 grad = further
+
+    def compiled(self, head: NumpyLayer) -> CompiledMLP:
+        """These layers and a head after them."""
+        activation = TANH if self.tanh else RELU
+        layers = [(layer.weight.T, layer.bias, activation) for layer in self.numpy]
+        return CompiledMLP([*layers, (head.weight.T, head.bias, LINEAR)])
 
     def act(self, features: Array) -> Array:
         """The output of the last layer, [N, H]."""
@@ -136,6 +143,11 @@ class PlainActorCritic:
             torch.sum(policy_grad[:, output.shape[1] :], 0, out=self.flat.gradient(log_std))
             policy_grad = policy_grad[:, : output.shape[1]]
         self.write_gradients(of_actor, of_critic, policy_grad, value_grad)
+
+    def layers(self) -> tuple[CompiledMLP, CompiledMLP]:
+        """Policy and value for compiled code; without log standard deviations."""
+        of_critic = self.actor if self.critic is None else self.critic
+        return self.actor.compiled(self._policy), of_critic.compiled(self._value)
 
     def act(self, obs: Obs) -> tuple[Tensor, Tensor]:
         """The result of a call without gradients, faster for few rows."""

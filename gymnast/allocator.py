@@ -1,4 +1,4 @@
-"""Settings of the C library for memory that every update frees and allocates again."""
+"""Settings of the C library for memory that every update and every step of many rows frees and allocates again."""
 
 from __future__ import annotations
 

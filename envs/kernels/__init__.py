@@ -1,0 +1,1 @@
+"""Environments as the rules of one row, compiled by Numba for the CPU."""

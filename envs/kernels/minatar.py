@@ -1,0 +1,38 @@
+"""What the rules of one row of the five MinAtar games share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gymnast.envs.kernels.draws import rule, uniform
+
+SIDE = 10
+NOTHING, LEFT, UP, RIGHT, DOWN, FIRE = range(6)
+DX, DY = (0, -1, 0, 1, 0, 0), (0, 0, -1, 0, 1, 0)
+"""Of each of the six actions."""
+LAST_ACTION = ("last_action", np.int64)
+
+
+@rule
+def sticky(state: Any, action: int, draws: Any, options: Any) -> Any:
+    """The action that is taken: one of the six, sometimes that of the step before."""
+    if uniform(draws, 0) >= options.sticky:
+        state.last_action = options.actions[action]
+    return state.last_action
+
+
+@rule
+def clip(number: int, low: int, high: int) -> int:
+    """The nearest number from low to high."""
+    return min(max(number, low), high)
+
+
+@rule
+def clear(obs: Any) -> None:
+    """An empty board."""
+    for row in range(obs.shape[0]):
+        for column in range(obs.shape[1]):
+            for channel in range(obs.shape[2]):
+                obs[row, column, channel] = False
