@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+
+if TYPE_CHECKING:
+    import gymnasium as gym
+    import numpy as np
+    import torch
+
+    from gymnast.networks.build import Backbone
+
+A = TypeVar("A")
 
 
 class AgentEntry(NamedTuple):
@@ -164,3 +173,43 @@ ACRONYMS = ("dqn", "pqn", "per", "c51", "qr", "iqn", "der", "r2d2", "ppo", "a2c"
 def python_name(name: str) -> str:
     """The name of an agent in `gymnast.agents`: `n-step-dqn` is NStepDQN."""
     return "".join(word.upper() if word in ACRONYMS else word.capitalize() for word in name.split("-"))
+
+
+class Variant(Generic[A]):
+    """Builds an agent as its class does, but without a config with the defaults of one algorithm.
+
+    The defaults are those of `gymnast train NAME`. A config that is given is taken as it is; to change one field, give
+    `dataclasses.replace(Variant.config, …)`.
+    """
+
+    def __init__(self, name: str, cls: Callable[..., A], config: type[Any]) -> None:
+        self.name, self.cls = name, cls
+        self.__name__ = self.__qualname__ = python_name(name)
+        self.__doc__ = ALGORITHMS[name].help
+        self.config: Any = config(**ALGORITHMS[name].changes)
+        """The algorithm's defaults."""
+
+    def __call__(
+        self,
+        observation_space: gym.Space[Any],
+        action_space: gym.Space[Any],
+        config: Any = None,
+        *,
+        num_envs: int = 1,
+        device: str | torch.device = "cpu",
+        seed: int | np.random.SeedSequence = 0,
+        network: Backbone | None = None,
+    ) -> A:
+        config = self.config if config is None else config
+        return self.cls(
+            observation_space,
+            action_space,
+            config,
+            num_envs=num_envs,
+            device=device,
+            seed=seed,
+            network=network,
+        )
+
+    def __repr__(self) -> str:
+        return f"gymnast.agents.{self.__name__}"

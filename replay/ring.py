@@ -16,10 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gymnast.replay import ring_kernels as kernels
 from gymnast.replay.allocation import check_fits, map_file
 from gymnast.replay.buffers import Buffers
 from gymnast.replay.layout import Layout, Obs, dense
+from gymnast.replay.one_stream import OneStream
+from gymnast.replay.ring_arrays import Arrays, Loops, Windows, allocate
 from gymnast.replay.samplers import Sampler
 from gymnast.replay.transitions import Batch, NStep
 
@@ -62,11 +63,11 @@ class Ring:
         self._allocate_frames(path, size)
         self.block = BLOCK
         sizes = {"stack": self.stack, "n": self.n, "block": self.block}
-        self._data = data = kernels.allocate(slots, num_envs, gammas=transitions.gammas, **sizes)
-        self._struct = kernels.struct_of(data)
+        self._data = data = allocate(slots, num_envs, gammas=transitions.gammas, **sizes)
+        self._loops = loops_for(data)
         self.action, self.reward, self.bootstrap = data.action, data.reward, data.bootstrap
         self.stop, self.ready, self.touched = data.stop, data.ready, data.touched
-        self.slot, self.fresh, self.length, _ = data.streams  # `ring_kernels.py` describes them
+        self.slot, self.fresh, self.length, _ = data.streams  # `ring_arrays.py` describes them
         self.mask: np.ndarray | None = None  # bool [slots, A], actions allowed in the observation of a slot
         self.count = 0  # slots that are ready
         self.used = 0  # slots that have ever been written: [0, used)
@@ -102,10 +103,6 @@ class Ring:
                 outs[gather.successors] = np.ndarray(shape, np.uint8, gather.parts[leaf].numpy())
             self._gathers.append((frames, *outs))
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._struct = kernels.struct_of(self._data)  # a copy's arrays have their own addresses
-
     def add(
         self,
         obs: Obs,
@@ -128,17 +125,12 @@ class Ring:
         """
         before, after = self._parts(obs, next_obs, active)
         self._expected = following
-        rows = self.num_envs
-        action, reward = dense(action, torch.int64, rows), dense(reward, torch.float32, rows)
-        terminated, truncated = dense(terminated, torch.bool, rows), dense(truncated, torch.bool, rows)
-        life_lost = None if life_lost is None else dense(life_lost, torch.bool, rows)
-        active = None if active is None else dense(active, torch.bool, rows)
-        lost, acting = 0 if life_lost is None else life_lost.data_ptr(), 0 if active is None else active.data_ptr()
-        ends, cuts = terminated.data_ptr(), truncated.data_ptr()
-        kernels.store(self._struct, action.data_ptr(), reward.data_ptr(), ends, cuts, lost, acting)
+        self._loops.store(
+            action, reward, terminated=terminated, truncated=truncated, life_lost=life_lost, active=active
+        )
         self.count, self.used, self.adds, _, changes, self._begins = self._data.counts.tolist()
         for frames, old, new in zip(self._bytes, before, after, strict=True):
-            kernels.copy(self._struct, frames, old.data_ptr(), new.data_ptr())
+            self._loops.copy(frames, old, new)
         if next_mask is not None or self.mask is not None:
             self._store_mask(next_mask, active)
         self.sampler.changed(self._data.changed[:changes], self.ready)
@@ -156,7 +148,7 @@ class Ring:
             return (self._rows(obs) if self._begins else after), after
         before = self._rows(obs)
         for frames, part in zip(self._bytes, before, strict=True):
-            kernels.differ(self._struct, frames, part.data_ptr())
+            self._loops.differ(frames, part)
         return before, after
 
     def _rows(self, obs: Obs) -> list[Tensor]:
@@ -187,17 +179,17 @@ class Ring:
             raise ValueError("nothing to sample: no transition is complete yet")
         batch, index = self._buffers.batch, self._index
         self.sampler.sample(self.ready[: self.used], self.count, index, self._weight)
-        kernels.windows(self._struct, index, *self._windows)
+        self._loops.windows(index, self._windows)
         successor = self._windows.successor
         if self.mask is not None and batch.next_mask is not None:
             np.take(self.mask, successor, axis=0, out=batch.next_mask.numpy(), mode="clip")
         for frames, obs, next_obs in self._gathers:
-            kernels.gather(self._struct, frames, index, successor, obs, next_obs)
+            self._loops.gather(frames, index, successor, obs, next_obs)
         return batch
 
-    def windows(self, index: np.ndarray, out: kernels.Windows) -> None:
+    def windows(self, index: np.ndarray, out: Windows) -> None:
         """Fill `out` with the transitions of the slots `index`, int64 [B]."""
-        kernels.windows(self._struct, index, *out)
+        self._loops.windows(index, out)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything, without the slots never written; the tensors share the ring's memory."""
@@ -244,10 +236,19 @@ class Ring:
         return {**frames, **scalars, **({} if self.mask is None else {"mask": self.mask})}
 
 
-def windows_into(action: Tensor, reward: Tensor, discount: Tensor) -> kernels.Windows:
+def loops_for(arrays: Arrays) -> Loops:
+    """The loops over a ring's arrays: compiled, unless there is little to loop over."""
+    if (arrays.num_envs, arrays.stack, arrays.n) == (1, 1, 1):
+        return OneStream(arrays)
+    from gymnast.replay.ring_kernels import Compiled  # Numba
+
+    return Compiled(arrays)
+
+
+def windows_into(action: Tensor, reward: Tensor, discount: Tensor) -> Windows:
     """Windows in the memory of a batch's tensors."""
     chosen = action.view(-1).numpy()
-    return kernels.Windows(chosen, reward.view(-1).numpy(), discount.view(-1).numpy(), np.zeros_like(chosen))
+    return Windows(chosen, reward.view(-1).numpy(), discount.view(-1).numpy(), np.zeros_like(chosen))
 
 
 def slots_for(size: int, num_envs: int, *, stack: int, n: int) -> int:

@@ -7,85 +7,81 @@ their addresses. Frames of any type are bytes here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
+import torch
 from numba import njit
 from numba.core import types
 from numba.extending import intrinsic
 from numba.np.numpy_support import carray
+from torch import Tensor
 
-SLOT, FRESH, LENGTH, CUT = range(4)
-"""Rows of `streams`: the slot written last; whether an episode begins that is not stored yet; transitions since a stop;
-whether the stream was reset from outside."""
-COUNT, USED, ADDS, MOVES, CHANGES, BEGINS = range(6)
-"""Of `counts`: slots that are ready, slots ever written, calls of `store`; of the last one: frames to copy, slots whose
-being ready changed; and streams in which an episode begins next."""
-
-
-class Arrays(NamedTuple):
-    """A ring of S slots in N streams without its frames."""
-
-    action: np.ndarray  # int64 [S]
-    reward: np.ndarray  # float32 [S]
-    bootstrap: np.ndarray  # float32 [S], 1 - terminated
-    stop: np.ndarray  # bool [S], a window ends with this step
-    ready: np.ndarray  # bool [S]
-    touched: np.ndarray  # int64 [blocks], of each block of slots the last `store` into it
-    powers: np.ndarray  # float32 [G, n + 1], gamma**0 … of G equal groups of successive streams
-    streams: np.ndarray  # int64 [4, N]
-    counts: np.ndarray  # int64 [6]
-    moves: np.ndarray  # int64 [N * (stack + 1), 2], from which frame of obs, then of next_obs, to which slot
-    changed: np.ndarray  # int64 [N * (3 * stack + 2 * n)], slots
-    slots: int
-    num_envs: int
-    stack: int
-    n: int
-    block: int
-    groups: int
-
-
-class Windows(NamedTuple):
-    """Transitions of B slots."""
-
-    action: np.ndarray  # int64 [B]
-    reward: np.ndarray  # float32 [B], summed over the window
-    discount: np.ndarray  # float32 [B]
-    successor: np.ndarray  # int64 [B], the slots of the observations after the windows
-
+from gymnast.replay.layout import dense
+from gymnast.replay.ring_arrays import (
+    ADDS,
+    BEGINS,
+    CHANGES,
+    COUNT,
+    CUT,
+    FRESH,
+    LENGTH,
+    MOVES,
+    SLOT,
+    USED,
+    Arrays,
+    Windows,
+)
 
 STRUCT = np.dtype([(name, np.int64) for name in Arrays._fields])
-
-
-def allocate(slots: int, num_envs: int, *, stack: int, n: int, gammas: Sequence[float], block: int) -> Arrays:
-    """The arrays of an empty ring; of several discounts each is that of an equal share of the streams, in order."""
-    arrays = Arrays(
-        action=np.zeros(slots, np.int64),
-        reward=np.zeros(slots, np.float32),
-        bootstrap=np.zeros(slots, np.float32),
-        stop=np.zeros(slots, np.bool_),
-        ready=np.zeros(slots, np.bool_),
-        touched=np.zeros(-(-slots // block), np.int64),
-        powers=np.array([[gamma**power for power in range(n + 1)] for gamma in gammas], np.float32),
-        streams=np.zeros((4, num_envs), np.int64),
-        counts=np.zeros(6, np.int64),
-        moves=np.zeros((num_envs * (stack + 1), 2), np.int64),
-        changed=np.zeros(num_envs * (3 * stack + 2 * n), np.int64),
-        slots=slots,
-        num_envs=num_envs,
-        stack=stack,
-        n=n,
-        block=block,
-        groups=len(gammas),
-    )
-    arrays.streams[SLOT], arrays.streams[FRESH] = range(slots - num_envs, slots), 1
-    return arrays
 
 
 def struct_of(arrays: Arrays) -> np.ndarray:
     """The arrays as the kernels take them, STRUCT [1]; it does not keep them alive."""
     return np.array([tuple(part.ctypes.data if isinstance(part, np.ndarray) else part for part in arrays)], STRUCT)
+
+
+class Compiled:
+    """`ring_arrays.Loops` by the kernels below."""
+
+    def __init__(self, arrays: Arrays) -> None:
+        self.arrays, self.struct = arrays, struct_of(arrays)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["arrays"])  # type: ignore[misc]  # a copy's arrays have their own addresses
+
+    def store(
+        self,
+        action: Tensor,
+        reward: Tensor,
+        *,
+        terminated: Tensor,
+        truncated: Tensor,
+        life_lost: Tensor | None,
+        active: Tensor | None,
+    ) -> None:
+        rows = self.arrays.num_envs
+        action, reward = dense(action, torch.int64, rows), dense(reward, torch.float32, rows)
+        terminated, truncated = dense(terminated, torch.bool, rows), dense(truncated, torch.bool, rows)
+        life_lost = None if life_lost is None else dense(life_lost, torch.bool, rows)
+        active = None if active is None else dense(active, torch.bool, rows)
+        lost, acting = 0 if life_lost is None else life_lost.data_ptr(), 0 if active is None else active.data_ptr()
+        ends, cuts = terminated.data_ptr(), truncated.data_ptr()
+        store(self.struct, action.data_ptr(), reward.data_ptr(), ends, cuts, lost, acting)
+
+    def copy(self, frames: np.ndarray, before: Tensor, after: Tensor) -> None:
+        copy(self.struct, frames, before.data_ptr(), after.data_ptr())
+
+    def differ(self, frames: np.ndarray, obs: Tensor) -> None:
+        differ(self.struct, frames, obs.data_ptr())
+
+    def windows(self, index: np.ndarray, out: Windows) -> None:
+        windows(self.struct, index, *out)
+
+    def gather(
+        self, frames: np.ndarray, index: np.ndarray, successor: np.ndarray, obs: np.ndarray, next_obs: np.ndarray
+    ) -> None:
+        gather(self.struct, frames, index, successor, obs, next_obs)
 
 
 def _as_pointer(typing_context: Any, address: Any) -> Any:

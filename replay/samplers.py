@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gymnast.replay.ranking import Ranking
-from gymnast.replay.sum_tree import SumTree
+if TYPE_CHECKING:
+    from gymnast.replay.ranking import Ranking
+    from gymnast.replay.sum_tree import SumTree
 
 EPS = 1e-6
 """Added to every error, so that every transition can be replayed."""
@@ -99,10 +100,11 @@ class Prioritized:
         self.rng, self.alpha, self.schedule, self.ranked = rng, alpha, beta, ranked
         self.beta = beta(0)
         self.largest = 1.0
-        self.slot_bytes = (Ranking if ranked else SumTree).slot_bytes
+        self._kind = _order(ranked)
+        self.slot_bytes = self._kind.slot_bytes
 
     def allocate(self, slots: int) -> None:
-        self._order: SumTree | Ranking = (Ranking if self.ranked else SumTree)(slots, self.alpha)
+        self._order: SumTree | Ranking = self._kind(slots, self.alpha)
 
     def anneal(self, env_step: int) -> None:
         self.beta = self.schedule(env_step)
@@ -128,3 +130,14 @@ class Prioritized:
         self.rng.bit_generator.state = state["rng"]
         self.largest = state["largest"]
         self._order.load(state["priority"].numpy())
+
+
+def _order(ranked: bool) -> type[Ranking] | type[SumTree]:
+    """What keeps priorities; both load Numba, which uniform samples do not need."""
+    if ranked:
+        from gymnast.replay.ranking import Ranking
+
+        return Ranking
+    from gymnast.replay.sum_tree import SumTree
+
+    return SumTree

@@ -43,6 +43,10 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "fast": ("--rounds 1 --calls 1", ("gradient  PPO, Gaussian", "acting    DQN, MLP 120-84, 8 rows")),
     "fit": ("--only gymnast bare --rounds 1 --episode 8", ("classify            gymnast", "ours is")),
     "fit_learning": ("--only xor-linear --seeds 1 --jobs 1", ("xor-linear        accuracy", "(target below 1)")),
+    "footprint": (
+        "--only dqn --rounds 1 --steps 20",
+        ("dqn, 20 steps of CartPole-v1; medians", "gymnast           peak "),
+    ),
     "gan_modes": ("--seeds 1 --epochs 1 --jobs 1", ("vanilla   kept  at least ", "wgan-gp   last  at least ")),
     "gpu": ("--device cpu update replay", ("ok   update, MLP 120-84", "ok   replay, stack 3, 3-step")),
     "gpu_actor_critic": ("--device cpu --modes eager", ("ok   A2C, MLP 64-64", "ok   gymnast/CartPole-v1, PPO")),

@@ -587,6 +587,20 @@ def test_quick_commands_import_nothing_heavy(words: list[str]) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_a_plain_dqn_loads_only_what_it_needs(tmp_path: Path) -> None:
+    """Without video and trackers; Matplotlib, which draws the curve at the end, after training."""
+    heavy = ("matplotlib", "PIL", "av", "tensorboard", "wandb", "numba", "scipy", "ale_py", "torch._dynamo", "pandas")
+    words = ["train", "dqn", "--env", "CartPole-v1", "--steps", "80", "--learning-starts", "40", "--eval-episodes", "1"]
+    words += ["--no-video", "--replay-size", "1000", "--out", str(tmp_path)]
+    code = (
+        f"import sys; from gymnast.cli.main import main; from gymnast.reports import learning_curve; "
+        f"learning_curve.learning_curve = lambda runs, out: None; code = main({words!r}); "
+        f"sys.exit(code or ' '.join(name for name in {heavy!r} if name in sys.modules) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_reader_that_has_seen_enough_is_no_error() -> None:
     reading, writing = os.pipe()
     os.close(reading)

@@ -13,12 +13,15 @@ from gymnasium import spaces
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gymnast.replay import ring_kernels
+from gymnast.replay import ring as ring_module
+from gymnast.replay import ring_arrays
 from gymnast.replay.device import ring as device_ring
 from gymnast.replay.device.samplers import DeviceUniform
 from gymnast.replay.layout import Layout
+from gymnast.replay.one_stream import OneStream
 from gymnast.replay.ring import Ring
-from gymnast.replay.ring_kernels import Arrays, Windows
+from gymnast.replay.ring_arrays import Arrays, Windows, allocate
+from gymnast.replay.ring_kernels import Compiled
 from gymnast.replay.samplers import Prioritized, Uniform
 from gymnast.replay.transitions import NStep
 from tests.replay_world import GAMMA, Every, World, check, make
@@ -151,7 +154,7 @@ def by_numba(index: Any, nstep: NStep, reward: Any, bootstrap: Any, stop: Any, *
     """The transitions of slots as the ring on the CPU builds them."""
     ring = make_columns(nstep, stride, reward=reward, bootstrap=bootstrap, stop=stop)
     out = Windows(*(np.zeros(len(index), kind) for kind in (np.int64, np.float32, np.float32, np.int64)))
-    ring_kernels.windows(ring_kernels.struct_of(ring), index, *out)
+    Compiled(ring).windows(index, out)
     return [out.reward, out.discount, out.successor]
 
 
@@ -165,7 +168,7 @@ def by_torch(index: Any, nstep: NStep, reward: Any, bootstrap: Any, stop: Any, *
 def make_columns(nstep: NStep, stride: int, **columns: np.ndarray) -> Arrays:
     """The arrays of a ring of one frame a stack, with these columns."""
     slots = len(columns["reward"])
-    ring = ring_kernels.allocate(slots, stride, stack=1, n=nstep.n, gammas=nstep.gammas, block=4)
+    ring = allocate(slots, stride, stack=1, n=nstep.n, gammas=nstep.gammas, block=4)
     for name, column in columns.items():
         getattr(ring, name)[:] = column
     return ring
@@ -252,6 +255,34 @@ def test_priorities_follow_what_is_ready(
             sampler.update(*pending)
         assert ((sampler._order.masses > 0) == ring.ready).all()
         check(ring, world)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_one_stream_in_numpy_and_compiled_are_equal(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every array and batch over several rounds of the ring, with resets from outside and rows that wait."""
+    sizes: Any = {"num_envs": 1, "stack": 1, "n": 1, "size": 12, "batch_size": 8}
+    plain = make("numpy", **sizes, sampler=Uniform(np.random.default_rng(seed)))
+    monkeypatch.setattr(ring_module, "loops_for", Compiled)
+    compiled = make("numpy", **sizes, sampler=Uniform(np.random.default_rng(seed)))
+    assert isinstance(plain._loops, OneStream)
+    assert isinstance(compiled._loops, Compiled)
+    world = World(np.random.default_rng(seed), num_envs=1, stack=1, n=1, capacity=12)
+    for number in range(60):
+        if number % 7 == 6:
+            world.reset_outside(0)
+        step = world.step(waits=True)
+        for ring in (plain, compiled):
+            ring.add(**step)
+        changes = plain._data.counts[ring_arrays.CHANGES]
+        assert plain._data.counts[:3].tolist() == compiled._data.counts[:3].tolist()
+        assert plain._data.changed[:changes].tolist() == compiled._data.changed[:changes].tolist()
+        for name in ("action", "reward", "bootstrap", "stop", "ready", "touched", "streams"):
+            assert np.array_equal(getattr(plain._data, name), getattr(compiled._data, name)), (number, name)
+        assert np.array_equal(plain.frames[0], compiled.frames[0])
+        if plain.count:
+            ours, theirs = plain.sample(), compiled.sample()
+            for name in ("obs", "action", "reward", "discount", "next_obs", "index"):
+                assert torch.equal(getattr(ours, name), getattr(theirs, name)), (number, name)
 
 
 def test_windows_are_equal_on_the_cpu_and_on_a_device() -> None:

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-from numba import njit
-from numpy.typing import NDArray
 from torch import Tensor
 
-Array = NDArray[Any]
 ROUNDING = 1e-6
 """Fraction of a mean below which deviations are rounding errors."""
 
@@ -36,15 +31,3 @@ def _spread(values: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     centred = values - mean
     variance = weighted_mean(centred.square(), weight)
     return centred, torch.where(variance > (ROUNDING * mean).square(), variance, 0.0)
-
-
-@njit(cache=True)
-def moments(values: Array, count: Array) -> tuple[float, float, float]:
-    """Weight of one count, and mean and variance of the rows that count, as in `_spread`; for compiled callers."""
-    total = max(count.sum(), 1.0)
-    mean = square = 0.0
-    for i in range(len(values)):
-        mean += count[i] * values[i] / total
-    for i in range(len(values)):
-        square += count[i] * (values[i] - mean) ** 2 / total
-    return 1.0 / total, mean, square if square > (ROUNDING * mean) ** 2 else 0.0

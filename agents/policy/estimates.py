@@ -12,6 +12,7 @@ from torch import Tensor
 
 from gymnast.agents.base import Metrics
 from gymnast.agents.maths import means, returns
+from gymnast.agents.maths.moments import moments
 from gymnast.agents.policy.reward_scale import RewardScale
 from gymnast.agents.samples import Behaviour, Samples, cut
 from gymnast.replay.rollout import Rollout
@@ -165,6 +166,6 @@ def estimate(
             advantages[t, n], targets[t, n] = advantage, advantage + value[t, n]
             following = value[t, n]
     count = weight.reshape(-1)
-    _, _, unexplained = means.moments(advantages.reshape(-1), count)
-    _, _, variance = means.moments(targets.reshape(-1), count)
+    _, _, unexplained = moments(advantages.reshape(-1), count)
+    _, _, variance = moments(targets.reshape(-1), count)
     return advantages, targets, 1.0 - unexplained / variance if variance > 0.0 else 0.0

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from gymnast.agents.base import Metrics
 from gymnast.agents.maths import policy_gradient
-from gymnast.agents.maths.means import moments
+from gymnast.agents.maths.moments import moments
 from gymnast.agents.samples import Behaviour
 
 Array = NDArray[Any]

@@ -7,8 +7,6 @@ import re
 from dataclasses import dataclass
 from functools import cache
 
-from ale_py import roms
-
 MULTIPLAYER = frozenset({"combat", "joust", "maze_craze", "warlords"})
 """ROMs without a single-player version in ale-py."""
 ID = re.compile(
@@ -31,6 +29,8 @@ class AtariName:
 @cache
 def atari_games() -> dict[str, str]:
     """Every game by its name in ids, with its ROM: `MsPacman` is `ms_pacman`."""
+    from ale_py import roms  # loads the emulator
+
     names = (rom for rom in sorted(roms.get_all_rom_ids()) if rom not in MULTIPLAYER)
     return {rom.title().replace("_", ""): rom for rom in names}
 
@@ -42,7 +42,7 @@ def is_atari(id: str) -> bool:
         return id.removeprefix("ale_py:").startswith("ALE/")
     if match["ale"] or (match["kind"] and match["v"]):
         return True
-    return match["game"] in atari_games() and match["v"] in (None, *STICKY)
+    return match["v"] in (None, *STICKY) and match["game"] in atari_games()
 
 
 def atari_id(id: str) -> str:

@@ -10,6 +10,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from gymnast.envs.atari.names import is_atari
 from gymnast.envs.atari.options import AtariOptions
 from gymnast.errors import nearest
 
@@ -149,6 +150,8 @@ def of(env: Env, config: Any, *, eval_epsilon: float | None = None) -> Protocol 
 
     None if the environment is not an Atari game. `eval_epsilon` replaces the config's.
     """
+    if not is_atari(env.id):
+        return None
     from gymnast.envs.atari.games import Atari  # imports ale-py and torch, which names of protocols do not need
 
     if not isinstance(env, Atari):

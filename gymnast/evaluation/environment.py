@@ -9,7 +9,7 @@ from typing import Any
 import gymnasium as gym
 
 from gymnast.atari import protocols
-from gymnast.envs.atari.games import is_atari
+from gymnast.envs.atari.names import is_atari
 from gymnast.envs.dreams.adapter import DreamEnv
 from gymnast.envs.dreams.names import is_dream
 from gymnast.envs.dreams.vector import DreamVectorEnv

@@ -8,7 +8,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import av
 import numpy as np
 from numpy.typing import NDArray
 
@@ -45,7 +44,9 @@ class VideoWriter:
         height, width = frame.shape[:2]
         if height % 2 or width % 2:
             frame = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)))
-        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+        from av import VideoFrame  # with the whole of FFmpeg, which only a video needs
+
+        picture = VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
         self._container.mux(self._stream.encode(picture))
         self.frames += 1
 
@@ -66,6 +67,8 @@ class VideoWriter:
             self._part.unlink(missing_ok=True)
 
     def _open(self, shape: tuple[int, ...]) -> None:
+        import av
+
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._container = av.open(str(self._part), "w", format="mp4")
         self._stream = self._container.add_stream("libx264", rate=self._rate, options=QUALITY)

@@ -8,7 +8,6 @@ from typing import Any
 import gymnasium as gym
 
 from gymnast.agents.base import Agent
-from gymnast.agents.policy.actor_critic import ActorCritic
 from gymnast.agents.rewards.config import LearnedRewardConfig
 from gymnast.agents.rewards.gail import Gail
 from gymnast.agents.rewards.model import RewardModel
@@ -68,6 +67,8 @@ def check_spaces(source: str, observed: gym.Space[Any], acted: gym.Space[Any], e
 
 def load(agent: Agent, source: Source) -> None:
     """Give an agent the source of its rewards; ValueError if there are too few episodes."""
+    from gymnast.agents.policy.actor_critic import ActorCritic  # loads Numba
+
     learned = agent.learned_reward if isinstance(agent, ActorCritic) else None
     if isinstance(source, EpisodeData):
         assert isinstance(learned, Gail)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -15,9 +15,11 @@ from gymnast.envs.env import Env
 from gymnast.envs.native.adapter import NativeEnv
 from gymnast.envs.step import Step
 from gymnast.tabular import loop
-from gymnast.training.compiled_rollout import CompiledRollout, compiled_rollout
 from gymnast.training.episodes import WINDOW, EndedEpisodes, EpisodeStatistics
 from gymnast.training.rollout_loop import DeviceRollout, rollout_of
+
+if TYPE_CHECKING:
+    from gymnast.training.compiled_rollout import CompiledRollout
 
 PULSE = 0.1
 """Seconds between two checks of the terminal and of signals."""
@@ -53,7 +55,9 @@ class Loop:
         if isinstance(env, NativeEnv | DreamEnv) and env.device.type != "cpu":
             self.episodes.on_device = EndedEpisodes(WINDOW, device=env.device)
         self._rollout: DeviceRollout | CompiledRollout | None = rollout_of(agent, actor, env, self.episodes.on_device)
-        if self._rollout is None and not overlap:
+        if self._rollout is None and not overlap and isinstance(env, NativeEnv):
+            from gymnast.training.compiled_rollout import compiled_rollout  # Numba
+
             self._rollout = compiled_rollout(agent, actor, env)
         self.seconds = Seconds()
         self.metrics: dict[str, Any] = {}
@@ -133,7 +137,7 @@ class Loop:
     def fill(self, play: DeviceRollout | CompiledRollout) -> None:
         """Play a whole rollout."""
         self.env_step += play()
-        if isinstance(play, CompiledRollout):
+        if not isinstance(play, DeviceRollout):
             self.episodes.add_all(*play.ended_episodes(), env_step=self.env_step)
 
     def close(self) -> None:

@@ -22,7 +22,7 @@ from gymnast.agents.base import (
     Planner,
     ReplayAgent,
 )
-from gymnast.agents.variants import Variant
+from gymnast.agents.table import Variant
 from gymnast.atari import protocols
 from gymnast.atari.protocols import Protocol
 from gymnast.envs import imports

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gymnast.agents.base import AsynchronousConfig, LearningError, Planner, ReplayAgent
-from gymnast.agents.variants import Variant
+from gymnast.agents.table import Variant
 from gymnast.envs.env import Env
 from gymnast.envs.errors import EnvError, EnvWarning
 from gymnast.envs.factory import EnvLike, full_id

@@ -12,8 +12,6 @@ from gymnasium import spaces
 from torch import Tensor
 from torch.nn import functional
 
-from gymnast.networks.distributions.choice_kernel import draw
-
 BLOCKED = -1e8
 """The logit of a choice that may not be taken: its probability is exactly 0, yet every number stays finite."""
 ABSENT = 2 * BLOCKED
@@ -47,6 +45,8 @@ class Categorical:
 
     def act(self, output: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         if output.is_cpu and output.dim() == 2 and output.dtype == torch.float32:
+            from gymnast.networks.distributions.choice_kernel import draw  # loads Numba
+
             choice, chosen = draw(output.detach().numpy(), torch.rand(len(output), generator=generator).numpy())
             return torch.from_numpy(choice), torch.from_numpy(chosen)
         log_probability = output.log_softmax(-1)

@@ -17,6 +17,8 @@ from gymnast.networks.heads.q import DuelingHead, QHead, QNetwork, Stream
 from gymnast.networks.layers.noisy import Linear, NoisyLinear
 
 Array: TypeAlias = NDArray[Any]
+ZERO = np.zeros((), np.float32)
+"""For `np.maximum`, which takes twice as long for the number 0.0."""
 
 
 class NumpyLinear:
@@ -32,7 +34,7 @@ class NumpyLinear:
             self._inputs = layer.noise_size - layer.out_features
 
     def __call__(self, features: Array, noise: Array | None) -> Array:
-        output: Array = features @ self._weight
+        output: Array = features.dot(self._weight)  # as `@`, at half of its cost for a row
         output += self._bias
         if noise is not None and self._noisy:
             output += self._spread(features, noise[:, self._columns])
@@ -68,7 +70,7 @@ class NumpyForward:
         features = obs
         for layer in self._backbone:
             features = layer(features, None)
-            np.maximum(features, 0.0, out=features)
+            np.maximum(features, ZERO, out=features)
         output = self._stream(self._streams[-1], features, noise).reshape(self._shape)
         if len(self._streams) == 2:
             value = self._stream(self._streams[0], features, noise)[:, None]  # [N, 1, K]
@@ -83,7 +85,7 @@ class NumpyForward:
     def _stream(layers: list[NumpyLinear], features: Array, noise: Array | None) -> Array:
         for layer in layers[:-1]:
             features = layer(features, noise)
-            np.maximum(features, 0.0, out=features)
+            np.maximum(features, ZERO, out=features)
         return layers[-1](features, noise)
 
 

@@ -8,7 +8,6 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from gymnast.networks.fast.gru import GRUSequence
 from gymnast.networks.layers.gated_transformer import GatedTransformer
 from gymnast.networks.layers.segments import Segments
 
@@ -87,6 +86,8 @@ class Core(nn.Module):
             output, (hidden, cell) = self.layer(features, (hidden, cell))
             return output, torch.cat([hidden[0], cell[0]], 1)
         if features.is_cpu and len(features) <= FEW_ROWS and features.dtype == torch.float32:
+            from gymnast.networks.fast.gru import GRUSequence  # loads Numba
+
             output = GRUSequence.apply(features, memory, *self.layer.all_weights[0])  # type: ignore[no-untyped-call]
             return output, output[:, -1]
         output, hidden = self.layer(features, memory.unsqueeze(0))
