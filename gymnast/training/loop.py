@@ -137,8 +137,7 @@ class Loop:
     def fill(self, play: DeviceRollout | CompiledRollout) -> None:
         """Play a whole rollout."""
         self.env_step += play()
-        if not isinstance(play, DeviceRollout):
-            self.episodes.add_all(*play.ended_episodes(), env_step=self.env_step)
+        self.episodes.add_all(*play.ended_episodes(), env_step=self.env_step)
 
     def close(self) -> None:
         """Stop everything outside this process; calling it twice is harmless."""

@@ -67,6 +67,10 @@ class DeviceRollout:
             self.agent.env_step = until
         return taken
 
+    def ended_episodes(self) -> tuple[list[float], list[int]]:
+        """None that the host knows: the device counts them (`ended`)."""
+        return [], []
+
     def _steps(self) -> None:
         env, agent, act = self.env, self.agent, self.actor.act
         obs, start, mask = env.obs, env.start, env.action_mask
