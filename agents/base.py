@@ -195,6 +195,17 @@ class DecidingAgent(Protocol):
         ...
 
 
+@runtime_checkable
+class SteppedDecision(Protocol):
+    """A `DecidingAgent` whose decision goes through discrete numbers, and so moves in steps with the observation.
+
+    Gradients pass straight through these numbers: they are estimates, not the slope of the decision.
+    """
+
+    discrete: str
+    """The numbers, in words."""
+
+
 class Replay(Protocol):
     """A replay memory, for callers that need only its size."""
 

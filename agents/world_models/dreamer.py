@@ -18,6 +18,7 @@ from gymnast.agents.optim.laprop import clip_adaptively
 from gymnast.agents.prediction import Predicts
 from gymnast.agents.schedules import schedule
 from gymnast.agents.world_models.dreamer_config import DreamerConfig
+from gymnast.agents.world_models.dreamer_decision import DecidesByLatents
 from gymnast.agents.world_models.dreamer_model import DreamerModel, Sequences
 from gymnast.agents.world_models.records import Records, build_replay, no_action
 from gymnast.envs.step import Obs, Step, map_obs
@@ -26,7 +27,7 @@ from gymnast.networks.world_models.rssm import State, pack, unpack
 from gymnast.replay.sequences import SequenceBatch, SequenceReplay
 
 
-class Dreamer(Predicts):
+class Dreamer(Predicts, DecidesByLatents):
     """DreamerV3 (Hafner et al. 2023): the agent, without environment, loop or logger.
 
     Raises:

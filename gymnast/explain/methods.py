@@ -101,14 +101,14 @@ def smooth(context: Context, step: int, generator: torch.Generator) -> Tensor:
 
 
 def integrate(context: Context, step: int) -> Integrated:
-    """Integrated gradients of one step."""
+    """Integrated gradients of one step; where gradients are estimates, more steps would not make them complete."""
     return attribution.complete(
         score_of(context, step),
         context.played.x[step],
         context.baseline,
         steps=context.options.integrated_steps,
         tolerance=TOLERANCE,
-        most=MOST,
+        most=context.options.integrated_steps if context.subject.discrete else MOST,
     )
 
 

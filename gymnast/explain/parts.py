@@ -42,9 +42,8 @@ PICTURES = ("video", "texture")
 
 
 def layers_of(subject: Subject) -> dict[str, Layer]:
-    """The layers of a network, from one observation of zeros."""
-    with torch.no_grad():
-        return subject.layers(torch.zeros((1, *subject.space.shape), device=subject.device))
+    """The layers of a network, from one observation of zeros, whose gradient they have."""
+    return subject.layers(torch.zeros((1, *subject.space.shape), device=subject.device, requires_grad=True))
 
 
 def layer_of(options: ExplainOptions, subject: Subject) -> str:
@@ -56,7 +55,9 @@ def layer_of(options: ExplainOptions, subject: Subject) -> str:
     if options.layer and options.layer not in layers:
         known = ", ".join(layers)
         raise ValueError(f"layer must be one of {known}, got {options.layer!r}{nearest(options.layer, layers)}")
-    name = options.layer or _default(subject.deciding(layers))
+    name = options.layer or _default(subject.reading(layers))
+    if not layers[name].output.requires_grad:
+        raise ValueError(f"layer {name} does not depend on the observation of its own step")
     for unit in options.unit:
         if unit >= layers[name].units:
             raise ValueError(f"unit must be below {layers[name].units}, the units of {name}, got {unit}")

@@ -39,7 +39,20 @@ def saliency(context: Context) -> Section:
         "change it; SmoothGrad is its mean over noisy copies. Integrated gradients share out the difference from "
         f"{against}, and occlusion replaces parts by it: positive numbers raised the score."
     )
-    return Section("Saliency", text, tuple(shown), _numbers(context, found), _table(found))
+    return Section("Saliency", text + _limits(context), tuple(shown), _numbers(context, found), _table(found))
+
+
+def _limits(context: Context) -> str:
+    """What the methods leave out of a network with a memory, or with discrete latents."""
+    text = ""
+    if context.subject.memory_size:
+        text += " What the agent remembers of the steps before is held fixed."
+    if context.subject.discrete:
+        text += (
+            f" The decision goes through discrete {context.subject.discrete}, so that it changes in steps. Gradients "
+            "pass straight through them and are estimates: integrated gradients need not add up. Occlusion needs none."
+        )
+    return text
 
 
 def _pictures(context: Context, found: list[Explained]) -> Shown:

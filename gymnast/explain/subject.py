@@ -10,7 +10,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
-from gymnast.agents.base import Agent, DecidingAgent, Decision
+from gymnast.agents.base import Agent, DecidingAgent, Decision, SteppedDecision
 from gymnast.agents.table import CLASSES
 from gymnast.envs.env import Env
 from gymnast.fitting.representations import architecture_of, encoder_of, normalised
@@ -60,7 +60,19 @@ class Subject:
     @staticmethod
     def deciding(layers: dict[str, Layer]) -> dict[str, Layer]:
         """Those that lead to the decision: without a critic's own trunk and the head of its value."""
-        return {name: layer for name, layer in layers.items() if not name.startswith("critic.") and name != "value"}
+        return {name: layer for name, layer in layers.items() if name.split(".")[0] not in ("critic", "value")}
+
+    @staticmethod
+    def reading(layers: dict[str, Layer]) -> dict[str, Layer]:
+        """Those of the encoder, if an agent's network has one before its latents; else those that decide."""
+        encoder = {name: layer for name, layer in layers.items() if name.startswith("encoder.")}
+        return encoder or Subject.deciding(layers)
+
+    @property
+    def discrete(self) -> str:
+        """The discrete numbers that the decision goes through, in words; empty if there are none."""
+        agent: object = self.agent
+        return agent.discrete if isinstance(agent, SteppedDecision) else ""
 
     @property
     def memory_size(self) -> int:

@@ -92,7 +92,7 @@ def convolutions(context: Context) -> list[str]:
     """The names of the layers whose outputs are maps [B, C, H, W] of several positions, in their order."""
     found = [
         name
-        for name, layer in context.subject.deciding(context.subject.layers(context.played.x[:1])).items()
+        for name, layer in context.subject.reading(context.subject.layers(context.played.x[:1])).items()
         if layer.active.dim() == 4
     ]
     if len(found) <= LAYERS:
