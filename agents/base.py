@@ -189,6 +189,7 @@ class DecidingAgent(Protocol):
     def decide(self, obs: Obs, memory: Tensor | None = None, action_mask: Tensor | None = None) -> Decision:
         """The decision for observations [N, ...], which may be float32 for any dtype of the space.
 
+        In place of a Discrete or MultiDiscrete part there may be float32 [N, n], a number for each alternative.
         `memory` [N, M] is that before the observations, by default empty. Forbidden choices have a preference of -1e8
         if the agent uses masks (bool [N, P]). Exploration has no part in it, and noisy layers use their means.
         """

@@ -47,13 +47,15 @@ class DecidesByLatents:
     def preferences(self: _HasLatents) -> str:
         return meaning(self.model.distribution)
 
-    def decide(self: _HasLatents, obs: Obs, memory: Tensor | None = None, action_mask: Tensor | None = None) -> Decision:
+    def decide(
+        self: _HasLatents, obs: Obs, memory: Tensor | None = None, action_mask: Tensor | None = None
+    ) -> Decision:
         """Logits or means, and the value, after the remembered state and the action that followed it."""
         model, inputs = self.model, self.model.inputs(obs)
         if memory is None:
             memory = inputs[0].new_zeros(len(inputs[0]), self.decision_memory)
         sizes = [model.rssm.deter, model.rssm.stoch, model.actions.size]
-        deter, classes, action = memory.split(sizes, 1)
+        deter, classes, action = torch.split(memory, sizes, 1)
         before = unpack(torch.cat([deter, classes - 1.0], 1), deter=model.rssm.deter, classes=model.rssm.classes)
         deter, probs = model.posterior(before, action, inputs)
         state = State(deter, straight_through(probs, None))
@@ -62,7 +64,7 @@ class DecidesByLatents:
             output = model.distribution.masked(output, action_mask)
         features, preference = state.features, preferred(model.distribution, output)
         with torch.no_grad():
-            deter, classes = pack(state).split(sizes[:2], 1)
+            deter, classes = torch.split(pack(state), sizes[:2], 1)
             action = model.actions(model.distribution.to_env(model.distribution.mode(output)))
         after = torch.cat([deter, classes + 1.0, action], 1)
         return Decision(preference, model.values(features), features, after)

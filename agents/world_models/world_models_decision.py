@@ -59,7 +59,7 @@ class DecidesByController:
         weight, bias = self.controller.split(self.policy)
         layer.weight.data, layer.bias.data = weight.t(), bias  # new storage: graphs of earlier decisions stay valid
         latent = model.latents.encode(obs)
-        before = latent.new_zeros(len(latent), self.decision_memory) if memory is None else memory
+        before = latent.new_zeros(len(latent), model.dynamics.memory_size) if memory is None else memory
         features = model.features(torch.cat([latent, before], 1))
         output = layer(features)
         mask = action_mask if self.config.action_masks else None

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
+import gymnasium as gym
 import torch
-from gymnasium import spaces
 from torch import Tensor, nn
 
 from gymnast.agents.base import Agent, DecidingAgent, Decision, SteppedDecision
 from gymnast.agents.table import CLASSES
 from gymnast.envs.env import Env
+from gymnast.explain.form import Form
 from gymnast.fitting.representations import architecture_of, encoder_of, normalised
 from gymnast.networks.insight.units import Layer, recording
 from gymnast.networks.modes import acting
@@ -34,21 +36,26 @@ class Subject:
     """The run."""
     kind: str
     """Of the agent, or of what was fitted, in words."""
-    space: spaces.Box
+    space: gym.Space[Any]
     network: nn.Module
     device: torch.device
     agent: Explained | None = None
 
+    @cached_property
+    def form(self) -> Form:
+        """Of its observations."""
+        return Form(self.space)
+
     def decide(self, x: Tensor, memory: Tensor | None = None, mask: Tensor | None = None) -> Decision:
-        """The agent's decision for observations [B, ...], float32 in the environment's units."""
+        """The agent's decision for observations [B, ...] of `form`, float32 in the environment's units."""
         assert self.agent is not None
-        return self.agent.decide(x, memory, mask)
+        return self.agent.decide(self.form.obs(x), memory, mask)
 
     def features(self, x: Tensor, memory: Tensor | None = None) -> Tensor:
         """What the last layers read, or the encoder's output, [B, F]."""
         if self.agent is not None:
             return self.decide(x, memory).features
-        features: Tensor = self.network(x)
+        features: Tensor = self.network(self.form.obs(x))
         return features
 
     def layers(self, x: Tensor, memory: Tensor | None = None) -> dict[str, Layer]:
@@ -82,11 +89,6 @@ class Subject:
 def subject_of(path: str, env: Env, device: str, *, trust: bool) -> Subject:
     """The agent or encoder of a run or checkpoint; ValueError or UsageError (one line) if it cannot be explained."""
     space = env.single_observation_space
-    if not isinstance(space, spaces.Box):
-        raise ValueError(
-            f"explain needs observations of a Box, and those of {env.id} are {described(space)}; "
-            "wrapper FlattenObservation makes a vector"
-        )
     about, _ = checkpoint.read(checkpoint.find(path))
     if about.agent == FIT:
         return _encoder(path, env, space, device, trust=trust)
@@ -105,7 +107,7 @@ def subject_of(path: str, env: Env, device: str, *, trust: bool) -> Subject:
     return Subject(path, about.agent, space, network, torch.device(device), made)
 
 
-def _encoder(path: str, env: Env, space: spaces.Box, device: str, *, trust: bool) -> Subject:
+def _encoder(path: str, env: Env, space: gym.Space[Any], device: str, *, trust: bool) -> Subject:
     encoder = encoder_of(path, space, env=env.id)
     if trust:
         agents.import_backbone(architecture_of(encoder))

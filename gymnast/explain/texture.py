@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 from gymnast.explain import view
-from gymnast.explain.context import Context, Section
-from gymnast.networks.insight.canvas import Canvas, descend
+from gymnast.explain.canvases import canvas_of
+from gymnast.explain.context import Context, Section, Shown
+from gymnast.explain.form import Part
+from gymnast.networks.insight.canvas import descend
 from gymnast.networks.insight.gram import content_distance, gram, style_distance
 
 LAYERS = 5
@@ -39,18 +41,14 @@ def texture(context: Context) -> Section:
     mixed = _mixed(context, names, targets, x)
     made, course = _made(context, mixed, x[0], 0.01, generator)
     panels += [("content", x[0]), ("content in that style", made[0])]
-    first = context.view.image(x[0])
-    figure, axes = view.grid(1, len(panels), aspect=first.shape[0] / first.shape[1])
-    for panel, (name, one) in zip(axes[0], panels, strict=True):
-        view.show(panel, context.view.image(one))
-        panel.set_title(name, fontsize=8)
-    newest = " The newest frame of each stack is shown." if context.view.frames > 1 else ""
-    shown = context.save(figure, "texture.png", f"Layers: {', '.join(names)}.{newest}")
+    shown = [_pictures(context, part, file, panels, names) for part, file in context.form.files("texture")]
     text = (
         f"Smooth noise, changed until its channels vary together as they do for the observation of step {style} "
         "(equal Gram matrices), with one layer more in each picture: what the layers keep of it without places. Last, "
         f"the observation of step {content}, changed to have that style while the deepest layer still sees its content."
     )
+    if context.form.vectors:
+        text += " Parts that are no pictures stay as they were."
     rows = tuple((name, f"{one['before']:.3g}", f"{one['after']:.3g}") for name, one in distances.items())
     numbers = {
         "layers": distances,
@@ -59,7 +57,17 @@ def texture(context: Context) -> Section:
         "style": {"before": course[0], "after": course[-1]},
     }
     table = (("Gram matrices up to", "distance of noise", "of the texture"), *rows)
-    return Section("Textures and style", text, (shown,), numbers, table)
+    return Section("Textures and style", text, tuple(shown), numbers, table)
+
+
+def _pictures(context: Context, part: Part, file: str, panels: list[tuple[str, Tensor]], names: Sequence[str]) -> Shown:
+    height, width = part.view.size
+    figure, axes = view.grid(1, len(panels), aspect=height / width)
+    for panel, (name, one) in zip(axes[0], panels, strict=True):
+        view.show(panel, part.view.image(context.form.of(one, part)))
+        panel.set_title(name, fontsize=8)
+    newest = " The newest frame of each stack is shown." if part.view.frames > 1 else ""
+    return context.save(figure, file, f"{part.title}Layers: {', '.join(names)}.{newest}")
 
 
 def _made(
@@ -67,25 +75,21 @@ def _made(
 ) -> tuple[Tensor, list[float]]:
     """A picture [1, ...] of a small distance, from smooth noise around the middle [...], and the course of descent."""
     limits = context.range
-    canvas = Canvas(
-        1,
-        low=limits.low,
-        high=limits.high,
-        middle=middle,
-        axes=context.view.axes,
-        amplitude=amplitude,
-        generator=generator,
-    )
+    canvas = canvas_of(context, 1, middle=middle, amplitude=amplitude, generator=generator, pictures_only=True)
     return descend(
         canvas, lambda shares: distance(limits.low + limits.span * shares), steps=context.options.texture_steps
     )
 
 
 def _plain(context: Context, x: Tensor) -> Tensor:
-    """An observation [...] with each of its planes in one colour: its mean."""
-    assert context.view.axes is not None
-    places = tuple(axis - 1 for axis in context.view.axes)
-    return x.mean(places, keepdim=True).expand_as(x)
+    """An observation [...] with each plane of its pictures in one colour: its mean."""
+    plain = x.flatten().clone()
+    for part in context.form.pictures:
+        assert part.view.axes is not None
+        own = context.form.of(x, part)
+        mean = own.mean(tuple(axis - 1 for axis in part.view.axes), keepdim=True)
+        plain[part.place] = mean.expand_as(own).flatten()
+    return plain.view_as(x)
 
 
 def convolutions(context: Context) -> list[str]:
