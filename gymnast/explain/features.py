@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from gymnast.explain import view
-from gymnast.explain.canvases import canvas_of
+from gymnast.explain.canvases import canvas_of, read_by, unread
 from gymnast.explain.context import Context, Section, Shown
 from gymnast.explain.form import Part
 from gymnast.explain.played import BATCH
@@ -29,12 +29,17 @@ def features(context: Context) -> Section:
     excited, active = responses(context)
     units = list(context.options.unit) or most_varied(active, excited.shape[1])
     context.told(f"gradient ascent for {len(units)} units of {context.layer}")
-    made = visualised(context, units)
+    parts = read_by(context, outputs(context))
+    made = visualised(context, units, parts)
     with torch.no_grad():
         reached = outputs(context)(made)[range(len(units)), units]
     best = excited[:, units].argmax(0)
-    shown = [_pictures(context, part, file, units, made, best) for part, file in context.form.files("features")]
-    if context.form.vectors:
+    shown = [
+        _pictures(context, part, file, units, made, best)
+        for part, file in context.form.files("features")
+        if part in parts
+    ]
+    if any(part in parts for part in context.form.vectors):
         shown.append(_bars(context, units, made, best))
     found: list[dict[str, Any]] = [
         {
@@ -55,7 +60,8 @@ def features(context: Context) -> Section:
     )
     if context.subject.memory_size:
         text += " The memory is empty for all of them."
-    if context.form.has_choices:
+    text += unread(context, parts)
+    if any(part.choices for part in parts):
         text += " In an observation that was made, a choice may be a mixture of its alternatives."
     heading = ("unit", "by ascent", "largest played", "mean played")
     return Section("Features", text, tuple(shown), {"layer": context.layer, "units": found}, (heading, *rows))
@@ -91,12 +97,12 @@ def _means(output: Tensor) -> Tensor:
     return output.flatten(2).mean(2) if output.dim() > 2 else output
 
 
-def visualised(context: Context, units: list[int]) -> Tensor:
-    """An observation for each unit, [K, ...]."""
+def visualised(context: Context, units: list[int], parts: Sequence[Part]) -> Tensor:
+    """An observation for each unit, [K, ...], of which these parts are made and the others are at the median."""
     limits, read, generator = context.range, outputs(context), context.generator("features")
     rows = torch.arange(len(units), device=context.subject.device)
     index = torch.tensor(units, device=context.subject.device)
-    canvas = canvas_of(context, len(units), middle=limits.middle, amplitude=AMPLITUDE, generator=generator)
+    canvas = canvas_of(context, len(units), middle=limits.middle, amplitude=AMPLITUDE, generator=generator, parts=parts)
     settings = Ascent(steps=context.options.ascent_steps)
     if sizes := [min(part.view.size) for part in context.form.pictures]:
         settings = dataclasses.replace(settings, jitter=min(sizes) // 20)

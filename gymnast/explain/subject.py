@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from gymnast.agents.base import Agent, DecidingAgent, Decision, SteppedDecision
 from gymnast.agents.table import CLASSES
 from gymnast.envs.env import Env
+from gymnast.errors import first_line
 from gymnast.explain.form import Form
 from gymnast.fitting.representations import architecture_of, encoder_of, normalised
 from gymnast.networks.insight.units import Layer, recording
@@ -104,7 +105,7 @@ def subject_of(path: str, env: Env, device: str, *, trust: bool) -> Subject:
     if made.action_space != env.single_action_space:
         raise ValueError(f"{path} takes actions {made.action_space}, and {env.id} has {env.single_action_space}")
     network = acting(made.decision_network).requires_grad_(False)
-    return Subject(path, about.agent, space, network, torch.device(device), made)
+    return _readable(Subject(path, about.agent, space, network, torch.device(device), made))
 
 
 def _encoder(path: str, env: Env, space: gym.Space[Any], device: str, *, trust: bool) -> Subject:
@@ -112,7 +113,19 @@ def _encoder(path: str, env: Env, space: gym.Space[Any], device: str, *, trust: 
     if trust:
         agents.import_backbone(architecture_of(encoder))
     network = acting(normalised(encoder.build(), encoder).to(device)).requires_grad_(False)
-    return Subject(path, f"encoder {encoder.name}", space, network, torch.device(device))
+    return _readable(Subject(path, f"encoder {encoder.name}", space, network, torch.device(device)))
+
+
+def _readable(subject: Subject) -> Subject:
+    """The subject; ValueError if its network, which may be a user's own, needs whole numbers for choices."""
+    if subject.form.has_choices:
+        try:
+            with torch.no_grad():
+                subject.features(torch.zeros((1, *subject.form.shape), device=subject.device))
+        except Exception as error:
+            what = f"{subject.what} fails on them: {type(error).__name__}: {first_line(error)}"
+            raise ValueError(f"explain gives choices as float32, a number for each alternative; {what}") from error
+    return subject
 
 
 def home_of(path: str) -> Path | None:
