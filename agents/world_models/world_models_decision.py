@@ -9,6 +9,7 @@ import gymnasium as gym
 import torch
 from gymnasium import spaces
 from torch import Tensor, nn
+from torch.nn.utils import skip_init
 
 from gymnast.agents.base import Decision
 from gymnast.agents.world_models.controller import Controller
@@ -34,8 +35,10 @@ class DecidesByController:
 
     @cached_property
     def _linear(self: _HasController) -> nn.Linear:
-        """The controller as a layer, whose weights `decide` keeps up to date."""
-        return nn.Linear(self.controller.features, self.controller.outputs, device=self.device)
+        """The controller as a layer, whose weights `decide` keeps up to date; no random numbers are drawn for it."""
+        sizes = self.controller.features, self.controller.outputs
+        layer: nn.Linear = skip_init(nn.Linear, *sizes, device=self.device)  # type: ignore[no-untyped-call]
+        return layer
 
     @property
     def decision_network(self: _HasController) -> nn.Module:
