@@ -189,10 +189,22 @@ class DecidingAgent(Protocol):
     def decide(self, obs: Obs, memory: Tensor | None = None, action_mask: Tensor | None = None) -> Decision:
         """The decision for observations [N, ...], which may be float32 for any dtype of the space.
 
+        In place of a Discrete or MultiDiscrete part there may be float32 [N, n], a number for each alternative.
         `memory` [N, M] is that before the observations, by default empty. Forbidden choices have a preference of -1e8
         if the agent uses masks (bool [N, P]). Exploration has no part in it, and noisy layers use their means.
         """
         ...
+
+
+@runtime_checkable
+class SteppedDecision(Protocol):
+    """A `DecidingAgent` whose decision goes through discrete numbers, and so moves in steps with the observation.
+
+    Gradients pass straight through these numbers: they are estimates, not the slope of the decision.
+    """
+
+    discrete: str
+    """The numbers, in words."""
 
 
 class Replay(Protocol):

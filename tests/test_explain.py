@@ -30,6 +30,7 @@ from gymnast.envs.factory import make
 from gymnast.explain.adversarial import ball_of
 from gymnast.explain.context import Context
 from gymnast.explain.features import most_varied
+from gymnast.explain.form import Form
 from gymnast.explain.methods import METHODS, covers, over_episode
 from gymnast.explain.parts import PARTS
 from gymnast.explain.played import Played, Range
@@ -199,7 +200,7 @@ def test_explained_steps_are_the_most_decisive_of_each_part() -> None:
 
 def test_ranges_by_hand() -> None:
     space = spaces.Box(np.array([0.0, -np.inf], np.float32), np.array([2.0, np.inf], np.float32))
-    found = Range.of(space, torch.tensor([[0.5, 1.0], [1.5, 3.0], [0.7, 2.0]]))
+    found = Range.of(Form(space), torch.tensor([[0.5, 1.0], [1.5, 3.0], [0.7, 2.0]]))
     assert found.low[0] == 0.0
     assert found.high[0] == 2.0
     deviation = float(np.std([1, 3, 2]))
@@ -208,7 +209,7 @@ def test_ranges_by_hand() -> None:
     assert found.middle.tolist() == pytest.approx([0.7, 2.0])
     assert not found.whole
     assert float(found.bound_high[1]) == float("inf")
-    still = Range.of(space, torch.ones(4, 2))
+    still = Range.of(Form(space), torch.ones(4, 2))
     assert (still.low[1], still.high[1]) == (0.0, 2.0)  # a number that never changed
 
 
@@ -545,7 +546,7 @@ def test_the_help_names_every_part() -> None:
         ("RUN --env Pendulum-v1 --frames 0", "frames must be >= 1, got 0"),
         ("RUN --env Pendulum-v1 --patch 0", "patch must be >= 1, got 0"),
         ("RUN --env Pendulum-v1 --baseline mean", "median, zero"),
-        ("RUN --env FrozenLake-v1", "explain needs observations of a Box"),
+        ("RUN --env FrozenLake-v1", "reads float32 [3], but observations of FrozenLake-v1 are Discrete(16)"),
         ("TABLE --env CartPole-v1", "explain needs an agent whose network it can differentiate"),
     ],
 )

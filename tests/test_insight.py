@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gymnast.networks.insight.adversarial import Ball, fgsm, pgd, random_signs
-from gymnast.networks.insight.ascent import Ascent, climb, variation
+from gymnast.networks.insight.ascent import Ascent, climb
 from gymnast.networks.insight.attribution import (
     complete,
     gradient,
@@ -16,7 +16,7 @@ from gymnast.networks.insight.attribution import (
     patches,
     smooth_gradient,
 )
-from gymnast.networks.insight.canvas import EDGE, Canvas, descend, wave_sizes
+from gymnast.networks.insight.canvas import EDGE, Canvas, descend, variation, wave_sizes
 from gymnast.networks.insight.gram import content_distance, gram, style_distance
 from gymnast.networks.insight.projection import principal_components
 from gymnast.networks.insight.units import Activity, recording

@@ -26,15 +26,15 @@ class Controller:
 
     def act(self, parameters: Tensor, features: Tensor, mask: Tensor | None = None) -> Tensor:
         """The actions [N, ...] of one policy [P] for features [N, F]; `mask` as for `chooser`."""
-        weight, bias = self._split(parameters)
+        weight, bias = self.split(parameters)
         return self.choose(torch.addmm(bias, features, weight), mask)
 
     def act_each(self, parameters: Tensor, features: Tensor) -> Tensor:
         """The action [...] of each of N policies [N, P] for its own features: [N, F] to [N, ...]."""
-        weight, bias = self._split(parameters)
+        weight, bias = self.split(parameters)
         return self.choose(torch.baddbmm(bias.unsqueeze(1), features.unsqueeze(1), weight).squeeze(1), None)
 
-    def _split(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
+    def split(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
         """Weights [..., F, O] and biases [..., O]."""
         weight, bias = parameters.tensor_split([self.features * self.outputs], -1)
         return weight.reshape(*parameters.shape[:-1], self.features, self.outputs), bias

@@ -19,6 +19,7 @@ from gymnast.agents.optim.phases import Part
 from gymnast.agents.prediction import Predicts
 from gymnast.agents.schedules import schedule
 from gymnast.agents.world_models.dreamer_config import DreamerConfig
+from gymnast.agents.world_models.dreamer_decision import DecidesByLatents
 from gymnast.agents.world_models.dreamer_model import DreamerModel, Sequences
 from gymnast.agents.world_models.records import Records, build_replay, no_action
 from gymnast.allocator import keep_freed_pages
@@ -28,7 +29,7 @@ from gymnast.networks.world_models.rssm import State, pack, unpack
 from gymnast.replay.sequences import SequenceBatch, SequenceReplay
 
 
-class Dreamer(Predicts):
+class Dreamer(Predicts, DecidesByLatents):
     """DreamerV3 (Hafner et al. 2023): the agent, without environment, loop or logger.
 
     Raises:

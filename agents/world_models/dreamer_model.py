@@ -155,14 +155,25 @@ class DreamerModel(nn.Module):
         """
         keep = (~start).float().unsqueeze(1)  # [N, 1]
         before = State(state.deter * keep, state.stoch * keep.unsqueeze(2))
-        deter = self.rssm.advance(before, self.rssm.given(self.actions(action) * keep))
-        tokens = self.rssm.posterior_tokens(self.encoder(self.inputs(obs)))
-        probs = self.rssm.posterior_probs(deter, tokens)
+        deter, probs = self.posterior(before, self.actions(action) * keep, self.inputs(obs))
         return State(deter, one_hot_argmax(probs) if uniform is None else draw(probs, uniform))
+
+    def posterior(self, before: State, action: Tensor, inputs: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """The next recurrent state [N, D], and the probabilities [N, S, C] of its latents after an observation.
+
+        `action` [N, A] is that before it, as the model reads it.
+        """
+        tokens = self.rssm.posterior_tokens(self.encoder(inputs))
+        deter = self.rssm.advance(before, self.rssm.given(action))
+        return deter, self.rssm.posterior_probs(deter, tokens)
 
     def act(self, state: State) -> Tensor:
         """The policy's outputs [N, P] in states."""
         return self._policy(state.features)
+
+    def values(self, features: Tensor) -> Tensor:
+        """The values [...] of states [..., F]."""
+        return self.two_hot.mean(self.value(features).float().log_softmax(-1))
 
     def _policy(self, features: Tensor) -> Tensor:
         """Outputs [..., P]; choices are mixed with 1 % of a uniform distribution."""

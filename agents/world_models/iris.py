@@ -18,6 +18,7 @@ from gymnast.agents.prediction import Predicts
 from gymnast.agents.schedules import schedule
 from gymnast.agents.world_models.context import Context
 from gymnast.agents.world_models.iris_config import IrisConfig
+from gymnast.agents.world_models.iris_decision import DecidesByCodes
 from gymnast.agents.world_models.iris_model import CodeSequences, IrisModel
 from gymnast.agents.world_models.records import Records, build_replay
 from gymnast.allocator import keep_freed_pages
@@ -31,7 +32,7 @@ PARTS = ("tokenizer", "world", "policy")
 """The parts of the model that learn, in the order in which they start."""
 
 
-class Iris(Predicts):
+class Iris(Predicts, DecidesByCodes):
     """IRIS (Micheli et al. 2023): the agent, without environment, loop or logger.
 
     Raises:

@@ -130,7 +130,11 @@ class IrisModel(nn.Module):
     @torch.no_grad()
     def seen(self, codes: Tensor) -> Tensor:
         """What the policy sees of codes [B, K]: their images [B, C, H, W] between 0 and 1, or vectors (section 2.3)."""
-        restored = self.tokenizer.restored(codes)
+        return self.shown(self.tokenizer.embedded(codes))
+
+    def shown(self, embedded: Tensor) -> Tensor:
+        """The same of the codes' numbers [B, K * D], with their gradient."""
+        restored = self.tokenizer.restored_from(embedded)
         return restored.clamp(0.0, 1.0) if self.policy.pictured else restored
 
     # Imagine.

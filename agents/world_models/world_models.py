@@ -21,6 +21,7 @@ from gymnast.agents.world_models.records import Records, build_replay
 from gymnast.agents.world_models.search import Search
 from gymnast.agents.world_models.world_models_actor import WorldModelActor
 from gymnast.agents.world_models.world_models_config import WorldModelsConfig
+from gymnast.agents.world_models.world_models_decision import DecidesByController
 from gymnast.agents.world_models.world_models_model import Model
 from gymnast.envs.step import Obs, Step
 from gymnast.networks.build import Backbone, settled
@@ -28,7 +29,7 @@ from gymnast.networks.world_models.latents import VAE
 from gymnast.replay.sequences import SequenceReplay
 
 
-class WorldModels(Predicts):
+class WorldModels(Predicts, DecidesByController):
     """A variational autoencoder, an LSTM with a mixture density, and a linear controller evolved in their dream.
 
     Learning goes in rounds (section 5 of the paper): updates of the autoencoder, updates of the LSTM, generations of

@@ -36,7 +36,8 @@ def ball_of(context: Context, factor: float = 1.0) -> Ball:
     """Where observations may go: within epsilon times the range of each number, and the bounds of the space."""
     limits = context.range
     radius = min(factor * context.options.epsilon, 1.0) * limits.span
-    return Ball(radius.floor() if limits.whole else radius, limits.bound_low, limits.bound_high, limits.whole)
+    radius = torch.where(torch.as_tensor(limits.whole, device=radius.device), radius.floor(), radius)
+    return Ball(radius, limits.bound_low, limits.bound_high, limits.whole)
 
 
 def attacked(context: Context, steps: Tensor, ball: Ball, generator: torch.Generator) -> dict[str, Tensor]:
@@ -97,19 +98,19 @@ def adversarial(context: Context) -> Section:
     return Section(
         "Adversarial observations",
         _text(context, count),
-        (shown, _curve(context, sizes, effect, measure)),
+        (*shown, _curve(context, sizes, effect, measure)),
         numbers,
         (("epsilon", *KINDS), *rows),
     )
 
 
 def _text(context: Context, count: int) -> str:
-    kind = context.subject.space.dtype
     note = ""
-    if context.range.whole:
-        note = " Numbers stay whole: changes are rounded towards 0."
-    elif kind == np.bool_:
-        note = " The environment's numbers are truth values, so that it could not give these observations itself."
+    if bool(torch.as_tensor(context.range.whole).any()):
+        note = " Whole numbers stay whole: changes are rounded towards 0."
+    if not context.form.is_exact:
+        what = "choices or truth values" if context.form.has_choices else "truth values"
+        note += f" Some numbers are {what}, so that the environment could not give these observations itself."
     return (
         f"{count:,} observations. Each number changes by at most epsilon times its range, within the space's bounds: "
         "by one step along the sign of the gradient (FGSM), by several with projection (PGD), and by as much with "
@@ -117,7 +118,7 @@ def _text(context: Context, count: int) -> str:
     )
 
 
-def _example(context: Context, example: Example) -> tuple[Shown, dict[str, Any]]:
+def _example(context: Context, example: Example) -> tuple[list[Shown], dict[str, Any]]:
     """One observation before and after the changes at epsilon, and the preferences for it."""
     step, x = example.step, context.played.x[example.step]
     row = torch.tensor([step], device=context.subject.device)
@@ -142,31 +143,52 @@ def _example(context: Context, example: Example) -> tuple[Shown, dict[str, Any]]
     caption = f"Step {step}, epsilon {epsilon:g}: the greedy action {_said(own)} {outcome} under PGD."
     largest = float((example.made["PGD"] - x).abs().max())
     numbers = {"step": step, "epsilon": epsilon, "before": own, "after": best, "largest_change": largest}
-    return context.save(figure, "adversarial.png", caption), numbers
+    return [context.save(figure, "adversarial.png", caption), *_changed(context, x, example.made["PGD"])], numbers
 
 
 def _panels(context: Context, x: Tensor, made: Tensor) -> tuple[Any, Any]:
     """A figure with the observation, the change and the changed observation, and one panel left."""
-    if context.view.layout is None:
+    parts = context.form.pictures
+    if not parts:
         figure, axes = view.grid(1, 2, aspect=0.6, side=4.5)
-        places, limits = np.arange(x.numel()), context.range
-        for offset, one, name in ((-0.2, x, "as played"), (0.2, made, "PGD")):
-            shares = ((one - limits.middle) / limits.span).flatten().cpu().numpy()
-            axes[0, 0].bar(places + offset, shares, 0.4, label=name)
-        axes[0, 0].legend(fontsize=7)
-        axes[0, 0].tick_params(labelsize=7)
-        axes[0, 0].set_yticks(np.linspace(-1, 1, 5))
-        axes[0, 0].set_title("components, as shares of their range from the median", fontsize=8)
+        _shares(context, axes[0, 0], x, made)
         return figure, axes
-    picture = context.view.image(x)
-    figure, axes = view.grid(1, 4, aspect=picture.shape[0] / picture.shape[1], side=2.3)
-    heat = context.view.heat(made - x)
-    change = view.overlaid(np.zeros_like(picture), heat, float(np.abs(heat).max()), signed=True)
-    panels = {"observation": picture, "change, enlarged": change, "PGD": context.view.image(made)}
-    for panel, (name, shown) in zip(axes[0], panels.items(), strict=False):
-        view.show(panel, shown)
-        panel.set_title(name, fontsize=9)
+    height, width = parts[0].view.size
+    figure, axes = view.grid(len(parts), 4, aspect=height / width, side=2.3)
+    for row, part in zip(axes, parts, strict=True):
+        before, after = (context.form.of(one, part) for one in (x, made))
+        picture, heat = part.view.image(before), part.view.heat(after - before)
+        change = view.overlaid(np.zeros_like(picture), heat, float(np.abs(heat).max()), signed=True)
+        panels = {"observation": picture, "change, enlarged": change, "PGD": part.view.image(after)}
+        for panel, (name, shown) in zip(row, panels.items(), strict=False):
+            view.show(panel, shown)
+            panel.set_title(name, fontsize=9)
+        row[0].set_ylabel(part.name, fontsize=9)
+    for panel in axes[1:, -1]:
+        panel.set_visible(False)
     return figure, axes
+
+
+def _changed(context: Context, x: Tensor, made: Tensor) -> list[Shown]:
+    """The parts that are no pictures before and after the change, beside those that are."""
+    if not (context.form.pictures and context.form.vectors):
+        return []
+    figure, axes = view.grid(1, 1, aspect=0.35, side=8.0)
+    _shares(context, axes[0, 0], x, made)
+    caption = f"The parts that are no pictures.{context.form.components}"
+    return [context.save(figure, "adversarial-components.png", caption)]
+
+
+def _shares(context: Context, panel: Any, x: Tensor, made: Tensor) -> None:
+    """The numbers that are not those of pictures, as bars."""
+    limits, form = context.range, context.form
+    for offset, one, name in ((-0.2, x, "as played"), (0.2, made, "PGD")):
+        shares = form.numbers((one - limits.middle) / limits.span, form.vectors).cpu().numpy()
+        panel.bar(np.arange(len(shares)) + offset, shares, 0.4, label=name)
+    panel.legend(fontsize=7)
+    panel.tick_params(labelsize=7)
+    panel.set_yticks(np.linspace(-1, 1, 5))
+    panel.set_title("components, as shares of their range from the median", fontsize=8)
 
 
 def _close(panel: Any, values: Tensor) -> None:

@@ -16,9 +16,9 @@ from gymnasium import spaces
 from torch import Tensor
 
 from gymnast.agents.base import torch_seed
+from gymnast.explain.form import Form
 from gymnast.explain.played import Played, Range
 from gymnast.explain.subject import Subject
-from gymnast.explain.view import View
 from gymnast.settings.explain_options import PARTS, ExplainOptions
 
 
@@ -58,13 +58,14 @@ class Context:
     out: Path
     told: Callable[[str], None] = field(default=lambda _: None)
 
-    @cached_property
-    def view(self) -> View:
-        return View(self.subject.space)
+    @property
+    def form(self) -> Form:
+        """Of the observations."""
+        return self.subject.form
 
     @cached_property
     def range(self) -> Range:
-        return Range.of(self.subject.space, self.played.x)
+        return Range.of(self.form, self.played.x)
 
     @cached_property
     def baseline(self) -> Tensor:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from gymnast.explain import view
+from gymnast.explain.canvases import canvas_of, read_by, unread
 from gymnast.explain.context import Context, Section, Shown
+from gymnast.explain.form import Part
 from gymnast.explain.played import BATCH
 from gymnast.networks.insight.ascent import Ascent, climb
-from gymnast.networks.insight.canvas import Canvas
 
 UNITS = 6
 """Units that are shown unless some are asked for: those whose activations vary most over the steps played."""
@@ -28,12 +29,18 @@ def features(context: Context) -> Section:
     excited, active = responses(context)
     units = list(context.options.unit) or most_varied(active, excited.shape[1])
     context.told(f"gradient ascent for {len(units)} units of {context.layer}")
-    made = visualised(context, units)
+    parts = read_by(context, outputs(context))
+    made = visualised(context, units, parts)
     with torch.no_grad():
         reached = outputs(context)(made)[range(len(units)), units]
     best = excited[:, units].argmax(0)
-    draw = _pictures if context.view.layout is not None else _bars
-    shown = draw(context, units, made, best)
+    shown = [
+        _pictures(context, part, file, units, made, best)
+        for part, file in context.form.files("features")
+        if part in parts
+    ]
+    if any(part in parts for part in context.form.vectors):
+        shown.append(_bars(context, units, made, best))
     found: list[dict[str, Any]] = [
         {
             "unit": unit,
@@ -53,8 +60,11 @@ def features(context: Context) -> Section:
     )
     if context.subject.memory_size:
         text += " The memory is empty for all of them."
+    text += unread(context, parts)
+    if any(part.choices for part in parts):
+        text += " In an observation that was made, a choice may be a mixture of its alternatives."
     heading = ("unit", "by ascent", "largest played", "mean played")
-    return Section("Features", text, (shown,), {"layer": context.layer, "units": found}, (heading, *rows))
+    return Section("Features", text, tuple(shown), {"layer": context.layer, "units": found}, (heading, *rows))
 
 
 def outputs(context: Context) -> Callable[[Tensor], Tensor]:
@@ -87,38 +97,31 @@ def _means(output: Tensor) -> Tensor:
     return output.flatten(2).mean(2) if output.dim() > 2 else output
 
 
-def visualised(context: Context, units: list[int]) -> Tensor:
-    """An observation for each unit, [K, ...]."""
+def visualised(context: Context, units: list[int], parts: Sequence[Part]) -> Tensor:
+    """An observation for each unit, [K, ...], of which these parts are made and the others are at the median."""
     limits, read, generator = context.range, outputs(context), context.generator("features")
     rows = torch.arange(len(units), device=context.subject.device)
     index = torch.tensor(units, device=context.subject.device)
-    canvas = Canvas(
-        len(units),
-        low=limits.low,
-        high=limits.high,
-        middle=limits.middle,
-        axes=context.view.axes,
-        amplitude=AMPLITUDE,
-        generator=generator,
-    )
+    canvas = canvas_of(context, len(units), middle=limits.middle, amplitude=AMPLITUDE, generator=generator, parts=parts)
     settings = Ascent(steps=context.options.ascent_steps)
-    if context.view.layout is not None:
-        settings = dataclasses.replace(settings, jitter=min(context.view.size) // 20)
+    if sizes := [min(part.view.size) for part in context.form.pictures]:
+        settings = dataclasses.replace(settings, jitter=min(sizes) // 20)
     shifts = torch.Generator().manual_seed(generator.initial_seed())
     return climb(lambda x: read(x)[rows, index], canvas, settings=settings, generator=shifts)
 
 
-def _pictures(context: Context, units: list[int], made: Tensor, best: Tensor) -> Shown:
-    first = context.view.strip(made[0])
-    wide = context.view.frames > 1
+def _pictures(context: Context, part: Part, file: str, units: list[int], made: Tensor, best: Tensor) -> Shown:
+    own, form = part.view, context.form
+    first = own.strip(form.of(made[0], part))
+    wide = own.frames > 1
     columns = 2 if wide else len(units)
     rows = len(units) if wide else 2
     side = 4.6 if wide else 1.9
     figure, axes = view.grid(rows, columns, aspect=first.shape[0] / first.shape[1], side=side)
     for place, unit in enumerate(units):
         panels = axes[place] if wide else axes[:, place]
-        view.show(panels[0], context.view.strip(made[place]))
-        view.show(panels[1], context.view.strip(context.played.x[best[place]]))
+        view.show(panels[0], own.strip(form.of(made[place], part)))
+        view.show(panels[1], own.strip(form.of(context.played.x[best[place]], part)))
         (panels[0].set_ylabel if wide else panels[0].set_title)(f"unit {unit}", fontsize=9)
     if wide:
         axes[0, 0].set_title("gradient ascent", fontsize=9)
@@ -127,17 +130,18 @@ def _pictures(context: Context, units: list[int], made: Tensor, best: Tensor) ->
         axes[0, 0].set_ylabel("ascent", fontsize=9)
         axes[1, 0].set_ylabel("played", fontsize=9)
     frames = " All frames of the stack, the oldest first." if wide else ""
-    return context.save(figure, "features.png", f"Units of {context.layer}.{frames}")
+    return context.save(figure, file, f"{part.title}Units of {context.layer}.{frames}")
 
 
 def _bars(context: Context, units: list[int], made: Tensor, best: Tensor) -> Shown:
     figure, axes = view.grid(2, len(units), aspect=0.8)
     for place, unit in enumerate(units):
         for panel, x in zip(axes[:, place], (made[place], context.played.x[best[place]]), strict=True):
-            view.bars(panel, (x - context.range.middle) / context.range.span)
+            shares = (x - context.range.middle) / context.range.span
+            view.bars(panel, context.form.numbers(shares, context.form.vectors))
             panel.set_ylim(-1.05, 1.05)
         axes[0, place].set_title(f"unit {unit}", fontsize=9)
     axes[0, 0].set_ylabel("ascent", fontsize=9)
     axes[1, 0].set_ylabel("played", fontsize=9)
     caption = f"Units of {context.layer}: each component less its median, as a share of its range."
-    return context.save(figure, "features.png", caption)
+    return context.save(figure, "features.png", caption + context.form.components)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from gymnast.explain.context import Context
+from gymnast.explain.form import Part
 from gymnast.explain.scores import score_of, scores_of
 from gymnast.networks.insight import attribution
 from gymnast.networks.insight.attribution import Integrated
@@ -41,7 +42,7 @@ class Explained:
     step: int
     score: float
     maps: dict[str, Tensor]
-    """[...] by method; gradients are times each number's deviation if the observations are vectors."""
+    """[...] by method; gradients of numbers that are not those of pictures are times each number's deviation."""
     integrated: Integrated
 
 
@@ -101,14 +102,14 @@ def smooth(context: Context, step: int, generator: torch.Generator) -> Tensor:
 
 
 def integrate(context: Context, step: int) -> Integrated:
-    """Integrated gradients of one step."""
+    """Integrated gradients of one step; where gradients are estimates, more steps would not make them complete."""
     return attribution.complete(
         score_of(context, step),
         context.played.x[step],
         context.baseline,
         steps=context.options.integrated_steps,
         tolerance=TOLERANCE,
-        most=MOST,
+        most=context.options.integrated_steps if context.subject.discrete else MOST,
     )
 
 
@@ -117,28 +118,59 @@ def occlude(context: Context, step: int) -> Tensor:
     return attribution.occlusion(score_of(context, step), context.played.x[step], context.baseline, covers(context))
 
 
-def _scale(context: Context) -> Tensor | float:
-    """What gradients are multiplied by, so that components of different units compare."""
-    return 1.0 if context.view.layout is not None else context.range.deviation
+def _scale(context: Context) -> Tensor:
+    """What gradients [...] are multiplied by, so that components of different units compare: 1 for pictures."""
+    scale = context.range.deviation.flatten().clone()
+    for part in context.form.pictures:
+        scale[part.place] = 1.0
+    return scale.view(context.form.shape)
 
 
 def covers(context: Context) -> Tensor:
-    """The parts that occlusion covers: squares of a picture in all its planes, or single numbers of a vector."""
-    shape = context.played.x.shape[1:]
-    if context.view.layout is None:
-        count = int(np.prod(shape))
-        return torch.eye(count, dtype=torch.bool, device=context.subject.device).view(count, *shape)
-    size = patch_size(context)
-    grid = attribution.patches(*context.view.size, size=size, stride=max(1, size // 2))
-    return context.view.spread(grid).to(context.subject.device)
+    """What occlusion covers, bool [K, ...]: squares of a picture in all its planes, choices, single other numbers."""
+    total = int(np.prod(context.form.shape))
+    found = []
+    for part in context.form.parts:
+        own = _covers(context, part)
+        mask = torch.zeros(len(own), total, dtype=torch.bool)
+        mask[:, part.place] = own
+        found.append(mask)
+    return torch.cat(found).view(-1, *context.form.shape).to(context.subject.device)
 
 
-def patch_size(context: Context) -> int:
-    """Side of the squares of occlusion, in pixels."""
-    side = min(context.view.size)
+def _covers(context: Context, part: Part) -> Tensor:
+    """Those of one part, bool [K, n]."""
+    count = part.place.stop - part.place.start
+    if part.view.layout is not None:
+        size = patch_size(context, part)
+        grid = attribution.patches(*part.view.size, size=size, stride=max(1, size // 2))
+        return part.view.spread(grid).flatten(1)
+    numbers = torch.arange(part.place.start, part.place.stop)
+    if part.choices:
+        return torch.stack([(numbers >= choice.start) & (numbers < choice.stop) for choice in part.choices])
+    return torch.eye(count, dtype=torch.bool)
+
+
+def patch_size(context: Context, part: Part) -> int:
+    """Side of the squares of occlusion of a picture, in pixels."""
+    side = min(part.view.size)
     return min(context.options.patch or max(1, round(side / 10)), side)
 
 
-def heat_of(context: Context, values: Tensor, method: str) -> Any:
-    """[H, W]: signed attributions are added up over frames and channels, and gradients by their size."""
-    return context.view.heat(values if method in SIGNED else values.abs())
+def heat_of(context: Context, part: Part, values: Tensor, method: str) -> Any:
+    """[H, W] of a picture: signed attributions are added up over frames and channels, and gradients by their size."""
+    own = context.form.of(values, part)
+    return part.view.heat(own if method in SIGNED else own.abs())
+
+
+@torch.no_grad()
+def falls(context: Context, step: int) -> dict[str, float]:
+    """How far the score of a step falls when a whole part of the observation is replaced by the baseline, by name."""
+    x, baseline, score = context.played.x[step], context.baseline, score_of(context, step)
+    replaced = []
+    for part in context.form.parts:
+        other = x.clone()
+        other[part.place] = baseline[part.place]
+        replaced.append(other)
+    whole, *others = score(torch.stack([x, *replaced])).tolist()
+    return {part.name: whole - other for part, other in zip(context.form.parts, others, strict=True)}

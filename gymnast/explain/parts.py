@@ -19,7 +19,6 @@ from gymnast.explain.subject import Subject
 from gymnast.explain.texture import texture
 from gymnast.explain.units import units, weights
 from gymnast.explain.values import values
-from gymnast.explain.view import View
 from gymnast.networks.insight.units import Layer
 from gymnast.settings.explain_options import ExplainOptions
 
@@ -42,9 +41,8 @@ PICTURES = ("video", "texture")
 
 
 def layers_of(subject: Subject) -> dict[str, Layer]:
-    """The layers of a network, from one observation of zeros."""
-    with torch.no_grad():
-        return subject.layers(torch.zeros((1, *subject.space.shape), device=subject.device))
+    """The layers of a network, from one observation of zeros, whose gradient they have."""
+    return subject.layers(torch.zeros((1, *subject.form.shape), device=subject.device, requires_grad=True))
 
 
 def layer_of(options: ExplainOptions, subject: Subject) -> str:
@@ -56,7 +54,9 @@ def layer_of(options: ExplainOptions, subject: Subject) -> str:
     if options.layer and options.layer not in layers:
         known = ", ".join(layers)
         raise ValueError(f"layer must be one of {known}, got {options.layer!r}{nearest(options.layer, layers)}")
-    name = options.layer or _default(subject.deciding(layers))
+    name = options.layer or _default(subject.reading(layers))
+    if not layers[name].output.requires_grad:
+        raise ValueError(f"layer {name} does not depend on the observation of its own step")
     for unit in options.unit:
         if unit >= layers[name].units:
             raise ValueError(f"unit must be below {layers[name].units}, the units of {name}, got {unit}")
@@ -91,17 +91,16 @@ def _check_target(options: ExplainOptions, subject: Subject, actions: gym.Space[
         raise ValueError(f"target {options.target} needs an agent that decides, and {subject.what} is an encoder")
     if options.target == "margin" and not isinstance(actions, spaces.Discrete):
         raise ValueError(f"target margin needs Discrete actions, and {subject.what} takes {actions}")
-    shape = (1, *subject.space.shape)
+    shape = (1, *subject.form.shape)
     if options.target == "value" and subject.decide(torch.zeros(shape, device=subject.device)).value is None:
         raise ValueError(f"target value needs an agent that learns values, and {subject.what} has none")
 
 
 def _lack(name: str, subject: Subject) -> str:
     """What a part needs and the network does not have, as in `needs ...`; empty if it applies."""
-    layout = View(subject.space).layout
     if name in DECIDING and subject.agent is None:
         return "needs an agent that decides, and this run is an encoder"
-    if name in PICTURES and layout is None:
+    if name in PICTURES and not subject.form.pictures:
         return "needs observations that are pictures"
     if name == "texture" and not any(layer.output.dim() == 4 for layer in layers_of(subject).values()):
         return "needs a network with convolutions"

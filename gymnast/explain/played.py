@@ -7,13 +7,14 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from gymnasium import spaces
 from torch import Tensor
+from torch.nn import functional
 
 from gymnast.agents.base import Decision
 from gymnast.envs.env import Env
-from gymnast.envs.step import Obs
+from gymnast.envs.step import Obs, map_obs
 from gymnast.evaluation.play import greedy_actor
+from gymnast.explain.form import Form
 from gymnast.explain.subject import Subject
 from gymnast.fitting.probe_data import Policy, random_policy, record
 
@@ -66,14 +67,13 @@ class _Watcher:
     masks: list[Tensor] = field(default_factory=list)
 
     def __call__(self, obs: Obs, start: Tensor, action_mask: Tensor | None) -> Tensor:
-        assert isinstance(obs, Tensor)
         memory = None
         if self.subject.memory_size:
             last = self.decisions[-1].memory if self.decisions else None
             memory = torch.zeros((1, self.subject.memory_size), device=self.subject.device) if last is None else last
             memory = torch.where(start.unsqueeze(1), 0.0, memory)
             self.before.append(memory)
-        self.decisions.append(self.subject.decide(obs.float(), memory, action_mask))
+        self.decisions.append(self.subject.decide(self.subject.form.floats(obs), memory, action_mask))
         if action_mask is not None:
             self.masks.append(action_mask)
         return self.act(obs, start, action_mask)
@@ -109,8 +109,7 @@ def play(subject: Subject, env: Env, steps: int, seed: np.random.SeedSequence) -
 
 
 def _floats(obs: Obs, subject: Subject) -> Tensor:
-    assert isinstance(obs, Tensor)
-    return obs.to(subject.device).float()
+    return subject.form.floats(map_obs(lambda part: part.to(subject.device), obs))
 
 
 @dataclass(frozen=True)
@@ -124,20 +123,20 @@ class Range:
     bound_high: Tensor
     """The space's bounds, which may be infinite."""
     middle: Tensor
-    """The median of those played, or of `MEDIAN` evenly spread ones."""
+    """The median of those played, or of `MEDIAN` evenly spread ones; of a choice the most frequent alternative."""
     deviation: Tensor
     """The standard deviation of those played."""
-    whole: bool
-    """Whether the numbers are whole."""
+    whole: Tensor | bool
+    """Which numbers are whole, all or none of them or bool [K]."""
 
     @property
     def span(self) -> Tensor:
         return self.high - self.low
 
     @staticmethod
-    def of(space: spaces.Box, x: Tensor) -> Range:
-        """Of the observations [N, ...] of a space."""
-        low, high = (torch.from_numpy(np.asarray(bound, np.float32)).to(x.device) for bound in (space.low, space.high))
+    def of(form: Form, x: Tensor) -> Range:
+        """Of the observations [N, ...] of a form."""
+        low, high = form.bounds(x.device)
         mean, deviation = x.mean(0), x.std(0, correction=0)
         known = low.isfinite() & high.isfinite() & (high - low < 1e6)
         reach = torch.where(deviation > 0, 3.0 * deviation, 1.0)
@@ -147,7 +146,16 @@ class Range:
             high=torch.where(known, high, torch.minimum(seen_high, high)),
             bound_low=low,
             bound_high=high,
-            middle=x[torch.linspace(0, len(x) - 1, min(len(x), MEDIAN)).long()].median(0).values,
+            middle=_middle(form, x[torch.linspace(0, len(x) - 1, min(len(x), MEDIAN)).long()]),
             deviation=deviation,
-            whole=not np.issubdtype(space.dtype, np.floating) and space.dtype != np.bool_,
+            whole=form.whole(x.device),
         )
+
+
+def _middle(form: Form, x: Tensor) -> Tensor:
+    """The median of observations [N, ...], of a choice the most frequent alternative."""
+    middle = x.median(0).values
+    for choice in [place for part in form.parts for place in part.choices]:
+        often = x[:, choice].sum(0).argmax()
+        middle[choice] = functional.one_hot(often, choice.stop - choice.start).to(middle.dtype)
+    return middle

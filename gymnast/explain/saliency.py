@@ -9,11 +9,13 @@ from torch import Tensor
 
 from gymnast.explain import view
 from gymnast.explain.context import Context, Section, Shown
+from gymnast.explain.form import Part
 from gymnast.explain.methods import (
     METHODS,
     SIGNED,
     Explained,
     explained,
+    falls,
     heat_of,
     over_episode,
     patch_size,
@@ -29,9 +31,9 @@ def saliency(context: Context) -> Section:
     for step in context.frames:
         context.told(f"saliency of step {step}")
         found.append(explained(context, step, generator))
-    picture = context.view.layout is not None
-    shown = [_pictures(context, found) if picture else _bars(context, found)]
-    if not picture:
+    shown = [_pictures(context, part, file, found) for part, file in context.form.files("saliency")]
+    if context.form.vectors:
+        shown.append(_bars(context, found))
         shown.append(_over_time(context, over_episode(context, "gradient", generator)))
     against = "the median of the observations" if context.options.baseline == "median" else "an observation of zeros"
     text = (
@@ -39,27 +41,40 @@ def saliency(context: Context) -> Section:
         "change it; SmoothGrad is its mean over noisy copies. Integrated gradients share out the difference from "
         f"{against}, and occlusion replaces parts by it: positive numbers raised the score."
     )
-    return Section("Saliency", text, tuple(shown), _numbers(context, found), _table(found))
+    return Section("Saliency", text + _limits(context), tuple(shown), _numbers(context, found), _table(found))
 
 
-def _pictures(context: Context, found: list[Explained]) -> Shown:
+def _limits(context: Context) -> str:
+    """What the methods leave out of a network with a memory, or with discrete latents."""
+    text = ""
+    if context.subject.memory_size:
+        text += " What the agent remembers of the steps before is held fixed."
+    if context.subject.discrete:
+        text += (
+            f" The decision goes through discrete {context.subject.discrete}, so that it changes in steps. Gradients "
+            "pass straight through them and are estimates: integrated gradients need not add up. Occlusion needs none."
+        )
+    return text
+
+
+def _pictures(context: Context, part: Part, file: str, found: list[Explained]) -> Shown:
     columns = ["observation", *METHODS.values()]
-    height, width = context.view.size
+    height, width = part.view.size
     figure, axes = view.grid(len(found), len(columns), aspect=height / width)
     for row, one in zip(axes, found, strict=True):
-        picture = context.view.image(context.played.x[one.step])
+        picture = part.view.image(context.form.of(context.played.x[one.step], part))
         view.show(row[0], picture)
         row[0].set_ylabel(f"step {one.step}\n{context.action_name(one.step)}", fontsize=8)
         for panel, method in zip(row[1:], METHODS, strict=True):
-            heat = heat_of(context, one.maps[method], method)
+            heat = heat_of(context, part, one.maps[method], method)
             view.show(panel, view.overlaid(picture, heat, view.largest(heat), signed=method in SIGNED))
     for panel, name in zip(axes[0], columns, strict=True):
         panel.set_title(name, fontsize=9)
     caption = (
-        "Yellow: the score is sensitive to this pixel. Red: it raised the score; blue: it lowered it. "
+        f"{part.title}Yellow: the score is sensitive to this pixel. Red: it raised the score; blue: it lowered it. "
         "Each panel has its own scale, and sums over the frames and channels of an observation."
     )
-    return context.save(figure, "saliency.png", caption)
+    return context.save(figure, file, caption)
 
 
 def _bars(context: Context, found: list[Explained]) -> Shown:
@@ -67,7 +82,8 @@ def _bars(context: Context, found: list[Explained]) -> Shown:
     for row, one in zip(axes, found, strict=True):
         row[0].set_ylabel(f"step {one.step}\n{context.action_name(one.step)}", fontsize=8)
         for panel, method in zip(row, METHODS, strict=True):
-            view.bars(panel, one.maps[method], colour="C3" if method in SIGNED else "C1")
+            values = context.form.numbers(one.maps[method], context.form.vectors)
+            view.bars(panel, values, colour="C3" if method in SIGNED else "C1")
             panel.yaxis.set_major_locator(_few())
             panel.xaxis.set_major_locator(_few(integer=True))
     for panel, name in zip(axes[0], METHODS.values(), strict=True):
@@ -76,7 +92,7 @@ def _bars(context: Context, found: list[Explained]) -> Shown:
         panel.set_xlabel("component", fontsize=8)
     caption = (
         "One bar per component of the observation. Gradients are multiplied by the component's standard deviation over "
-        "the steps played, so that components of different units compare."
+        f"the steps played, so that components of different units compare.{context.form.components}"
     )
     return context.save(figure, "saliency.png", caption)
 
@@ -90,7 +106,7 @@ def _few(*, integer: bool = False) -> Any:
 def _over_time(context: Context, values: Tensor) -> Shown:
     """Gradients [T, ...] of all components over the longest episode."""
     figure, axes = view.grid(1, 1, aspect=0.35, side=8.0)
-    panel, flat = axes[0, 0], values.flatten(1).T.cpu().numpy()
+    panel, flat = axes[0, 0], context.form.numbers(values, context.form.vectors).T.cpu().numpy()
     size = view.largest(flat) or 1.0
     image = panel.imshow(flat, aspect="auto", cmap="RdBu_r", vmin=-size, vmax=size, interpolation="nearest")
     figure.colorbar(image, ax=panel)
@@ -112,24 +128,35 @@ def _numbers(context: Context, found: list[Explained]) -> dict[str, Any]:
             "integrated_error": one.integrated.error,
             "integrated_steps": one.integrated.steps,
             "occlusion_largest_fall": float(one.maps["occlusion"].max()),
-            **({} if context.view.layout is not None else {"attribution": _vectors(one)}),
+            **_attributed(context, one),
         }
         for one in found
     ]
     numbers: dict[str, Any] = {"target": context.options.target, "frames": frames}
-    if context.view.layout is not None:
-        numbers["patch"] = patch_size(context)
-        numbers["share_by_plane"] = _shares(context, found)
-    return numbers
+    by_part = {
+        part.name: {"patch": patch_size(context, part), "share_by_plane": _shares(context, part, found)}
+        for part in context.form.pictures
+    }
+    return numbers | by_part.get("", {"parts": by_part} if by_part else {})
 
 
-def _vectors(one: Explained) -> dict[str, list[float]]:
-    return {method: values.flatten().tolist() for method, values in one.maps.items()}
+def _attributed(context: Context, one: Explained) -> dict[str, Any]:
+    """What the methods attribute to numbers that are not those of pictures; of several parts, also to each of them."""
+    form = context.form
+    found: dict[str, Any] = {}
+    if form.vectors:
+        values = {method: form.numbers(values, form.vectors).tolist() for method, values in one.maps.items()}
+        found["attribution"] = values
+    if len(form.parts) > 1:
+        integrated = {part.name: float(form.of(one.integrated.attribution, part).sum()) for part in form.parts}
+        found["parts"] = {"integrated": integrated, "occlusion": falls(context, one.step)}
+    return found
 
 
-def _shares(context: Context, found: list[Explained]) -> list[float]:
-    """The share of each plane (a frame, or a channel) in the size of SmoothGrad's gradients."""
-    sizes = sum(np.abs(context.view.planes(one.maps["smoothgrad"])).sum((2, 3)).flatten() for one in found)
+def _shares(context: Context, part: Part, found: list[Explained]) -> list[float]:
+    """The share of each plane (a frame, or a channel) of a picture in the size of SmoothGrad's gradients."""
+    maps = [context.form.of(one.maps["smoothgrad"], part) for one in found]
+    sizes = sum(np.abs(part.view.planes(own)).sum((2, 3)).flatten() for own in maps)
     return [float(size) for size in sizes / max(float(np.sum(sizes)), 1e-300)]
 
 
@@ -155,17 +182,23 @@ def video(context: Context) -> Section:
     observations, method = context.played.x[context.played.longest], context.options.video_method
     context.told(f"video of {len(observations):,} steps")
     maps = over_episode(context, method, context.generator("video"))
-    heats = np.stack([heat_of(context, one, method) for one in maps])
-    scale, path = view.largest(heats), context.file("saliency.mp4")
+    path, parts = context.file("saliency.mp4"), context.form.pictures
+    heats = [np.stack([heat_of(context, part, one, method) for one in maps]) for part in parts]
+    scales = [view.largest(heat) for heat in heats]
     with VideoWriter(path, context.fps) as film:
-        for x, heat in zip(observations, heats, strict=True):
-            picture = context.view.image(x)
-            shown = view.overlaid(picture, heat, scale, signed=method in SIGNED)
-            film.add(view.enlarged(np.concatenate([picture, shown], 1), 240))
+        for step, x in enumerate(observations):
+            frames = []
+            for part, heat, scale in zip(parts, heats, scales, strict=True):
+                picture = part.view.image(context.form.of(x, part))
+                shown = view.overlaid(picture, heat[step], scale, signed=method in SIGNED)
+                frames.append(view.enlarged(np.concatenate([picture, shown], 1), 240))
+            film.add(view.beside(frames))
     text = (
         f"The longest episode played, and what {target_name(context)} depends on, by {METHODS[method]}. "
         "All frames share one scale, so that a dark frame is one whose details matter little."
     )
-    numbers = {"steps": len(heats), "method": method, "mean_size": float(np.abs(heats).mean())}
-    shown_there = Shown(path, "The observation on the left, its saliency on the right.")
+    mean = float(np.mean([np.abs(heat).mean() for heat in heats]))
+    numbers = {"steps": len(observations), "method": method, "mean_size": mean}
+    names = f" Pictures: {', '.join(part.name for part in parts)}." if len(parts) > 1 else ""
+    shown_there = Shown(path, f"The observation on the left, its saliency on the right.{names}")
     return Section("Saliency over an episode", text, (shown_there,), numbers)

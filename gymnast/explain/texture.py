@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 from gymnast.explain import view
-from gymnast.explain.context import Context, Section
-from gymnast.networks.insight.canvas import Canvas, descend
+from gymnast.explain.canvases import canvas_of, read_by
+from gymnast.explain.context import Context, Section, Shown
+from gymnast.explain.form import Part
+from gymnast.networks.insight.canvas import descend
 from gymnast.networks.insight.gram import content_distance, gram, style_distance
 
 LAYERS = 5
@@ -28,29 +30,20 @@ def texture(context: Context) -> Section:
     with torch.no_grad():
         targets = [gram(maps) for maps in read(context, names)(other)]
     generator = context.generator("texture")
+    parts = _parts(context, names)
     panels, distances = [("observation", other[0])], {}
     for depth in range(1, len(names) + 1):
         context.told(f"texture of {depth} of {len(names)} layers")
         of_layers = _style(context, names[:depth], targets[:depth])
-        made, course = _made(context, of_layers, _plain(context, other[0]), AMPLITUDE, generator)
+        made, course = _made(context, of_layers, _plain(context, other[0]), AMPLITUDE, generator, parts)
         panels.append((f"texture, {depth} layer{'s' if depth > 1 else ''}", made[0]))
         distances[names[depth - 1]] = {"before": course[0], "after": course[-1]}
     context.told("style of another observation")
     mixed = _mixed(context, names, targets, x)
-    made, course = _made(context, mixed, x[0], 0.01, generator)
+    made, course = _made(context, mixed, x[0], 0.01, generator, parts)
     panels += [("content", x[0]), ("content in that style", made[0])]
-    first = context.view.image(x[0])
-    figure, axes = view.grid(1, len(panels), aspect=first.shape[0] / first.shape[1])
-    for panel, (name, one) in zip(axes[0], panels, strict=True):
-        view.show(panel, context.view.image(one))
-        panel.set_title(name, fontsize=8)
-    newest = " The newest frame of each stack is shown." if context.view.frames > 1 else ""
-    shown = context.save(figure, "texture.png", f"Layers: {', '.join(names)}.{newest}")
-    text = (
-        f"Smooth noise, changed until its channels vary together as they do for the observation of step {style} "
-        "(equal Gram matrices), with one layer more in each picture: what the layers keep of it without places. Last, "
-        f"the observation of step {content}, changed to have that style while the deepest layer still sees its content."
-    )
+    files = [(part, file) for part, file in context.form.files("texture") if part in parts]
+    shown = [_pictures(context, part, file, panels, names) for part, file in files]
     rows = tuple((name, f"{one['before']:.3g}", f"{one['after']:.3g}") for name, one in distances.items())
     numbers = {
         "layers": distances,
@@ -59,40 +52,69 @@ def texture(context: Context) -> Section:
         "style": {"before": course[0], "after": course[-1]},
     }
     table = (("Gram matrices up to", "distance of noise", "of the texture"), *rows)
-    return Section("Textures and style", text, (shown,), numbers, table)
+    return Section("Textures and style", _text(context, style, content, parts), tuple(shown), numbers, table)
+
+
+def _text(context: Context, style: int, content: int, parts: Sequence[Part]) -> str:
+    text = (
+        f"Smooth noise, changed until its channels vary together as they do for the observation of step {style} "
+        "(equal Gram matrices), with one layer more in each picture: what the layers keep of it without places. Last, "
+        f"the observation of step {content}, changed to have that style while the deepest layer still sees its content."
+    )
+    if len(parts) == len(context.form.parts):
+        return text
+    return text + " All other parts of the observation stay as they were."
+
+
+def _pictures(context: Context, part: Part, file: str, panels: list[tuple[str, Tensor]], names: Sequence[str]) -> Shown:
+    height, width = part.view.size
+    figure, axes = view.grid(1, len(panels), aspect=height / width)
+    for panel, (name, one) in zip(axes[0], panels, strict=True):
+        view.show(panel, part.view.image(context.form.of(one, part)))
+        panel.set_title(name, fontsize=8)
+    newest = " The newest frame of each stack is shown." if part.view.frames > 1 else ""
+    return context.save(figure, file, f"{part.title}Layers: {', '.join(names)}.{newest}")
 
 
 def _made(
-    context: Context, distance: Callable[[Tensor], Tensor], middle: Tensor, amplitude: float, generator: torch.Generator
+    context: Context,
+    distance: Callable[[Tensor], Tensor],
+    middle: Tensor,
+    amplitude: float,
+    generator: torch.Generator,
+    parts: Sequence[Part],
 ) -> tuple[Tensor, list[float]]:
     """A picture [1, ...] of a small distance, from smooth noise around the middle [...], and the course of descent."""
     limits = context.range
-    canvas = Canvas(
-        1,
-        low=limits.low,
-        high=limits.high,
-        middle=middle,
-        axes=context.view.axes,
-        amplitude=amplitude,
-        generator=generator,
-    )
+    canvas = canvas_of(context, 1, middle=middle, amplitude=amplitude, generator=generator, parts=parts)
     return descend(
         canvas, lambda shares: distance(limits.low + limits.span * shares), steps=context.options.texture_steps
     )
 
 
+def _parts(context: Context, names: Sequence[str]) -> list[Part]:
+    """The pictures that these layers read."""
+    read_there = read(context, names)
+    found = read_by(context, lambda x: torch.cat([maps.flatten(1) for maps in read_there(x)], 1))
+    return [part for part in found if part.view.layout is not None]
+
+
 def _plain(context: Context, x: Tensor) -> Tensor:
-    """An observation [...] with each of its planes in one colour: its mean."""
-    assert context.view.axes is not None
-    places = tuple(axis - 1 for axis in context.view.axes)
-    return x.mean(places, keepdim=True).expand_as(x)
+    """An observation [...] with each plane of its pictures in one colour: its mean."""
+    plain = x.flatten().clone()
+    for part in context.form.pictures:
+        assert part.view.axes is not None
+        own = context.form.of(x, part)
+        mean = own.mean(tuple(axis - 1 for axis in part.view.axes), keepdim=True)
+        plain[part.place] = mean.expand_as(own).flatten()
+    return plain.view_as(x)
 
 
 def convolutions(context: Context) -> list[str]:
     """The names of the layers whose outputs are maps [B, C, H, W] of several positions, in their order."""
     found = [
         name
-        for name, layer in context.subject.deciding(context.subject.layers(context.played.x[:1])).items()
+        for name, layer in context.subject.reading(context.subject.layers(context.played.x[:1])).items()
         if layer.active.dim() == 4
     ]
     if len(found) <= LAYERS:

@@ -135,6 +135,12 @@ def enlarged(picture: Picture, side: int) -> NDArray[np.uint8]:
     return np.rint(255.0 * np.clip(shown, 0.0, 1.0)).astype(np.uint8)
 
 
+def beside(pictures: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Pictures uint8 [H, W, 3] beside each other, on black where one is lower than another."""
+    height = max(len(picture) for picture in pictures)
+    return np.concatenate([np.pad(one, ((0, height - len(one)), (0, 0), (0, 0))) for one in pictures], 1)
+
+
 def grid(rows: int, columns: int, *, aspect: float = 1.0, side: float = 1.9) -> tuple[Any, Any]:
     """A figure of panels without ticks, and its axes [rows, columns].
 

@@ -83,7 +83,11 @@ class Tokenizer(nn.Module):
 
     def restored(self, codes: Tensor) -> Tensor:
         """What codes int64 [B, K] are restored to, [B, *target.shape]: images as planes between 0 and 1."""
-        return self.output.mean(self.decoder(self.embedded(codes)))
+        return self.restored_from(self.embedded(codes))
+
+    def restored_from(self, embedded: Tensor) -> Tensor:
+        """The same of the codes' numbers [B, K * D], with their gradient."""
+        return self.output.mean(self.decoder(embedded))
 
     @torch.no_grad()
     def decode(self, codes: Tensor) -> Tensor:

@@ -43,6 +43,13 @@ class Trunk(nn.Module):
         return output.flatten(0, 1)
 
 
+def _rows(obs: Any) -> int:
+    """N of observations [N, ...]."""
+    while isinstance(obs, dict):
+        obs = next(iter(obs.values()))
+    return len(obs)
+
+
 class ActorCriticNetwork(nn.Module):
     """Observations [B, ...] to the inputs of a policy's distribution, [B, P + scales], and V values, [B, V].
 
@@ -94,8 +101,7 @@ class ActorCriticNetwork(nn.Module):
             features = self.actor(obs)
             return features, *self.heads(features, features if self.critic is None else self.critic(obs)), None
         if memory is None:
-            rows = len(next(iter(obs.values())) if isinstance(obs, dict) else obs)
-            memory = self.policy.weight.new_zeros(rows, self.memory_size)
+            memory = self.policy.weight.new_zeros(_rows(obs), self.memory_size)
         features, of_critic, after = self.remembering(obs, memory)
         return features, *self.heads(features, of_critic), after
 

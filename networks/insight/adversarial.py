@@ -17,8 +17,8 @@ class Ball:
     radius: Tensor
     low: Tensor
     high: Tensor
-    whole: bool = False
-    """Whether only whole numbers exist, as of pixels: changes are then rounded towards 0."""
+    whole: Tensor | bool = False
+    """Where only whole numbers exist, as of pixels, bool [...] or for all: changes are then rounded towards 0."""
 
     def nearest(self, x: Tensor, origin: Tensor) -> Tensor:
         """The nearest place in the ball around the origin, [B, ...]."""
@@ -28,7 +28,7 @@ class Ball:
     def settled(self, x: Tensor, origin: Tensor) -> Tensor:
         """The input as an environment could give it."""
         near = self.nearest(x, origin)
-        return origin + (near - origin).trunc() if self.whole else near
+        return torch.where(torch.as_tensor(self.whole, device=x.device), origin + (near - origin).trunc(), near)
 
 
 def fgsm(loss: Score, x: Tensor, ball: Ball) -> Tensor:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gymnast.networks.insight.canvas import Canvas, descend
+from gymnast.networks.insight.canvas import Canvas, Collage, descend
 
 
 @dataclass(frozen=True)
@@ -27,29 +27,24 @@ class Ascent:
 
 
 def climb(
-    objective: Callable[[Tensor], Tensor], canvas: Canvas, *, settings: Ascent, generator: torch.Generator
+    objective: Callable[[Tensor], Tensor],
+    canvas: Canvas | Collage,
+    *,
+    settings: Ascent,
+    generator: torch.Generator,
 ) -> Tensor:
     """Inputs [B, ...] that raise the objective, of inputs [B, ...] a number [B] each.
 
     The objective is divided by its first size, so that the weights of the regularisation mean the same for every unit.
     `generator` draws the shifts, on the CPU.
     """
-    axes = canvas.axes
     with torch.no_grad():
         size = objective(canvas.picture()).abs().clamp(min=1e-3)
         centre = torch.sigmoid(canvas.offset)
 
     def loss(shares: Tensor) -> Tensor:
-        seen = canvas.low + canvas.span * shares
-        if axes is not None and settings.jitter:
-            shift = torch.randint(-settings.jitter, settings.jitter + 1, (2,), generator=generator).tolist()
-            seen = torch.roll(seen, shift, axes)
+        seen = canvas.shifted(canvas.low + canvas.span * shares, settings.jitter, generator=generator)
         found = settings.decay * (shares - centre).square().flatten(1).mean(1) - objective(seen) / size
-        return found if axes is None else found + settings.variation * variation(shares, axes)
+        return found + settings.variation * canvas.variation(shares)
 
     return descend(canvas, loss, steps=settings.steps, rate=settings.rate)[0]
-
-
-def variation(x: Tensor, axes: tuple[int, int]) -> Tensor:
-    """Total variation [B] of pictures [B, ...]: the mean absolute difference of neighbours along two axes."""
-    return sum((x.diff(dim=axis).abs().flatten(1).mean(1) for axis in axes), x.new_zeros(len(x)))

@@ -6,7 +6,8 @@ Without that, what descent makes of a picture is pixel noise, to which strided c
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -42,7 +43,7 @@ class Canvas:
         generator: torch.Generator,
     ) -> None:
         self.low, self.span, self.axes = low, high - low, axes
-        self.offset = ((middle - low) / self.span).clamp(EDGE, 1.0 - EDGE).logit()
+        self.offset = _shares(middle, low, self.span).clamp(EDGE, 1.0 - EDGE).logit()
         shape = (count, *low.shape)
         self.shape = shape
         noise = torch.randn(shape, generator=generator, device=low.device) * amplitude
@@ -56,9 +57,26 @@ class Canvas:
         )
         self.parameter = torch.view_as_real(spectrum).clone().requires_grad_(True)
 
+    @property
+    def parameters(self) -> list[Tensor]:
+        """What descent changes."""
+        return [self.parameter]
+
     def picture(self) -> Tensor:
         """The inputs, [B, ...]."""
         return self.low + self.span * self.shares()
+
+    def shifted(self, x: Tensor, most: int, *, generator: torch.Generator) -> Tensor:
+        """Inputs whose picture is shifted at random by up to that many pixels; `generator` is one of the CPU."""
+        if self.axes is None or not most:
+            return x
+        return torch.roll(x, torch.randint(-most, most + 1, (2,), generator=generator).tolist(), self.axes)
+
+    def variation(self, x: Tensor) -> Tensor:
+        """`variation` [B] of pictures, 0 of vectors."""
+        if self.axes is None:
+            return x.new_zeros(len(x))
+        return variation(x, self.axes)
 
     def shares(self) -> Tensor:
         """The place of each number between its bounds, [B, ...]."""
@@ -68,6 +86,83 @@ class Canvas:
             spectrum = torch.view_as_complex(self.parameter) * self.scale
             added = torch.fft.irfft2(spectrum, s=self.size, dim=self.axes, norm="ortho")
         return torch.sigmoid(self.offset + added)
+
+
+class Collage:
+    """Inputs [B, K] of several parts one after the other, each on a canvas of its own.
+
+    Args:
+        parts: of each part its shape and its canvas, or None for one that stays at the middle.
+        low, high, middle: of all parts, [K].
+        count: B.
+    """
+
+    def __init__(
+        self,
+        parts: Sequence[tuple[tuple[int, ...], Canvas | None]],
+        *,
+        low: Tensor,
+        high: Tensor,
+        middle: Tensor,
+        count: int,
+    ) -> None:
+        self.parts, self.count = parts, count
+        self.low, self.span = low, high - low
+        self.still = _shares(middle, low, self.span)
+        offsets = [
+            own if canvas is None else canvas.offset.flatten()
+            for own, (_, canvas) in zip(self._split(self.still.logit()), parts, strict=True)
+        ]
+        self.offset = torch.cat(offsets)
+
+    @property
+    def parameters(self) -> list[Tensor]:
+        """What descent changes."""
+        return [canvas.parameter for _, canvas in self.parts if canvas is not None]
+
+    def picture(self) -> Tensor:
+        """The inputs, [B, K]."""
+        return self.low + self.span * self.shares()
+
+    def shares(self) -> Tensor:
+        """The place of each number between its bounds, [B, K]."""
+        still = self._split(self.still)
+        found = [
+            own.expand(self.count, -1) if canvas is None else canvas.shares().flatten(1)
+            for own, (_, canvas) in zip(still, self.parts, strict=True)
+        ]
+        return torch.cat(found, 1)
+
+    def shifted(self, x: Tensor, most: int, *, generator: torch.Generator) -> Tensor:
+        """Inputs whose pictures are shifted at random, each by up to that many pixels of its own."""
+        found = [
+            own if canvas is None else canvas.shifted(own.view(-1, *shape), most, generator=generator).flatten(1)
+            for own, (shape, canvas) in zip(self._split(x), self.parts, strict=True)
+        ]
+        return torch.cat(found, 1)
+
+    def variation(self, x: Tensor) -> Tensor:
+        """Total variation [B], summed over the pictures."""
+        found = [
+            canvas.variation(own.view(-1, *shape))
+            for own, (shape, canvas) in zip(self._split(x), self.parts, strict=True)
+            if canvas is not None
+        ]
+        return torch.stack(found).sum(0)
+
+    def _split(self, x: Tensor) -> Sequence[Tensor]:
+        """The parts [..., n] of numbers [..., K]."""
+        return torch.split(x, [math.prod(shape) for shape, _ in self.parts], -1)
+
+
+def variation(x: Tensor, axes: tuple[int, int]) -> Tensor:
+    """Total variation [B] of pictures [B, ...]: the mean absolute difference of neighbours along two axes."""
+    return sum((x.diff(dim=axis).abs().flatten(1).mean(1) for axis in axes), x.new_zeros(len(x)))
+
+
+def _shares(x: Tensor, low: Tensor, span: Tensor) -> Tensor:
+    """The place of numbers between their bounds; 0 where the bounds are equal."""
+    return (x - low) / torch.where(span > 0, span, 1.0)
 
 
 def wave_sizes(height: int, width: int, *, device: torch.device) -> Tensor:
@@ -83,7 +178,7 @@ def wave_sizes(height: int, width: int, *, device: torch.device) -> Tensor:
 
 
 def descend(
-    canvas: Canvas, loss: Callable[[Tensor], Tensor], *, steps: int, rate: float = 0.05
+    canvas: Canvas | Collage, loss: Callable[[Tensor], Tensor], *, steps: int, rate: float = 0.05
 ) -> tuple[Tensor, list[float]]:
     """Adam on the parameters of a canvas.
 
@@ -96,7 +191,7 @@ def descend(
     Returns:
         The inputs [B, ...], and the mean loss before each step and after the last one.
     """
-    optimizer = torch.optim.Adam([canvas.parameter], lr=rate)
+    optimizer = torch.optim.Adam(canvas.parameters, lr=rate)
     course = []
     for _ in range(steps):
         losses = loss(canvas.shares())

@@ -13,9 +13,12 @@ from torch.overrides import TorchFunctionMode
 
 from gymnast.networks.layers.activations import CReLU, Maxout, PReLU
 from gymnast.networks.layers.noisy import NoisyLinear
+from gymnast.networks.world_models.layers import BlockLinear
 
 WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, NoisyLinear)
 """Layers whose outputs are units."""
+OTHERS = (nn.ConvTranspose2d, BlockLinear)
+"""Layers of weights that are not recorded; an activation after one of them is not that of the layer before it."""
 MODULES = (
     *(nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.SELU, nn.Softplus, nn.PReLU),
     *(CReLU, Maxout, PReLU),
@@ -61,6 +64,10 @@ class Recording:
             kept = output.clone()  # activations in place would change it
             self.last = self.layers[name] = Layer(name, kept, kept)
 
+    def passed(self) -> None:
+        """A layer that is not recorded has been called."""
+        self.last = None
+
     def activated(self, output: Tensor) -> None:
         """An activation has been called; it belongs to the layer before it."""
         if self.last is not None and output.dim() >= 2:
@@ -89,6 +96,8 @@ def recording(network: nn.Module) -> Iterator[Recording]:
     for name, module in network.named_modules():
         if isinstance(module, WEIGHTED):
             handles.append(module.register_forward_hook(_called(found, name)))
+        elif isinstance(module, OTHERS):
+            handles.append(module.register_forward_hook(lambda *_: found.passed()))
         elif isinstance(module, MODULES):
             handles.append(module.register_forward_hook(lambda _module, _inputs, output: found.activated(output)))
     try:

@@ -24,7 +24,8 @@ class Vector(nn.Module):
     """Any observation as one float32 vector [B, out_features].
 
     Box and MultiBinary are flattened, uint8 scaled by 1/255; Discrete and MultiDiscrete become one-hot; the parts of
-    a Dict (in the space's order) or Tuple (keys "0", "1", …) follow each other.
+    a Dict (in the space's order) or Tuple (keys "0", "1", …) follow each other. Floats [B, n] in place of choices are
+    read as they are, so that a network can be differentiated by them.
 
     Raises:
         ValueError: a space of another kind.
@@ -62,6 +63,8 @@ class Vector(nn.Module):
             vector = obs.reshape(len(obs), -1).float()
         elif self.kind == "image":
             vector = obs.reshape(len(obs), -1) * (1 / 255)
+        elif self.kind == "one-hot" and obs.is_floating_point():
+            vector = obs
         elif self.kind == "one-hot":
             index = obs.reshape(len(obs), -1) + self.offset  # [B, parts]
             vector = functional.one_hot(index, self.out_features).sum(1).float()

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from gymnast.networks.world_models.layers import RMSNorm, hidden
 from gymnast.networks.world_models.observed import SMALLEST, Part
@@ -104,8 +105,7 @@ class ImageNorm(nn.Module):
         self.norm = RMSNorm(channels)
 
     def forward(self, planes: Tensor) -> Tensor:
-        normed: Tensor = self.norm(planes.permute(0, 2, 3, 1))
-        return normed.permute(0, 3, 1, 2)
+        return functional.silu(self.norm.normed(planes.permute(0, 2, 3, 1)).permute(0, 3, 1, 2))
 
 
 def _stages(planes: tuple[int, int, int], depth: int) -> tuple[list[tuple[int, int]], list[int]]:

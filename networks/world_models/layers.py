@@ -24,7 +24,11 @@ class RMSNorm(nn.Module):
         self.scale = nn.Parameter(torch.ones(features))
 
     def forward(self, x: Tensor) -> Tensor:
-        return functional.silu(functional.rms_norm(x.float(), self.scale.shape, self.scale, EPS))
+        return functional.silu(self.normed(x))
+
+    def normed(self, x: Tensor) -> Tensor:
+        """Before SiLU."""
+        return functional.rms_norm(x.float(), self.scale.shape, self.scale, EPS)
 
 
 class BlockLinear(nn.Module):

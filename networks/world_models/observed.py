@@ -66,7 +66,9 @@ class Part:
         part = self.of(obs)
         if self.layout is not None:
             planes = self.layout.to_planes(part).to(torch.float32, memory_format=torch.channels_last)
-            return planes.div_(255.0) if self.kind == "bytes" else planes
+            if self.kind != "bytes":
+                return planes
+            return planes / 255.0 if part.is_floating_point() else planes.div_(255.0)  # a float may not be a copy
         vector: Tensor = self._vector(part)
         return symlog(vector) if self.kind == "real" else vector
 

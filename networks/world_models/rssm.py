@@ -202,10 +202,14 @@ def unimix(logits: Tensor, share: float = UNIMIX) -> Tensor:
     return torch.add(share / logits.shape[-1], logits.softmax(-1), alpha=1.0 - share)
 
 
-def straight_through(probs: Tensor, uniform: Tensor) -> Tensor:
-    """One-hot draws [..., C] that have the gradient of their probabilities (Bengio et al. 2013)."""
-    drawn: Tensor = _StraightThrough.apply(probs, draw(probs, uniform))  # type: ignore[no-untyped-call]
-    return drawn
+def straight_through(probs: Tensor, uniform: Tensor | None) -> Tensor:
+    """One-hot draws [..., C] that have the gradient of their probabilities (Bengio et al. 2013).
+
+    Without `uniform` they are the most probable ones.
+    """
+    chosen = one_hot_argmax(probs) if uniform is None else draw(probs, uniform)
+    passed: Tensor = _StraightThrough.apply(probs, chosen)  # type: ignore[no-untyped-call]
+    return passed
 
 
 class _StraightThrough(torch.autograd.Function):

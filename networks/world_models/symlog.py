@@ -13,7 +13,7 @@ LARGEST = 20.0
 
 def symlog(x: Tensor) -> Tensor:
     """sign(x) * log(1 + |x|): the identity near 0, a logarithm far from it (equation 9)."""
-    return x.sign() * x.abs().log1p()
+    return torch.where(x == 0, x, x.sign() * x.abs().log1p())  # at 0 the slope is 1, and autograd's of |x| is 0
 
 
 def symexp(x: Tensor) -> Tensor:
