@@ -103,21 +103,27 @@ def divers_move(state: Any) -> None:
 @rule
 def enemies_move(state: Any) -> bool:
     """Move the enemies and let submarines shoot; whether one met the player, before or after that."""
-    met = False
-    for enemy in state.enemies:
-        moves, shoots = enemy[TIMER] == 0, enemy[SUBMARINE] != 0 and enemy[SHOT_TIMER] == 0
-        enemy[TIMER] = state.move_speed if moves else enemy[TIMER] - 1
-        enemy[SHOT_TIMER] = max(enemy[SHOT_TIMER] - 1, 0)
-        if enemy[X] < 0:
-            continue
+    met, enemies, interval = False, state.enemies, state.move_speed
+    for slot in range(ENEMIES):
+        moves, loaded = enemies[slot, TIMER] == 0, enemies[slot, SHOT_TIMER] == 0
+        enemies[slot, TIMER] = interval if moves else enemies[slot, TIMER] - 1
+        enemies[slot, SHOT_TIMER] -= not loaded
+        if enemies[slot, X] >= 0:
+            met = enemy_moves(state, enemies[slot], moves, loaded) or met
+    return met
+
+
+@rule
+def enemy_moves(state: Any, enemy: Any, moves: bool, loaded: bool) -> bool:
+    """The part of one enemy."""
+    met = meets(state, enemy)
+    if moves:
+        enemy[X] = driven(enemy[X], enemy[WAY])
         met = met or meets(state, enemy)
-        if moves:
-            enemy[X] = driven(enemy[X], enemy[WAY])
-            met = met or meets(state, enemy)
-        if shoots:
-            enemy[SHOT_TIMER] = SHOT_INTERVAL
-            if enemy[X] >= 0:
-                state.e_bullets[1 if enemy[WAY] > 0 else 0, enemy[Y], enemy[X]] = True
+    if loaded and enemy[SUBMARINE] != 0:
+        enemy[SHOT_TIMER] = SHOT_INTERVAL
+        if enemy[X] >= 0:
+            state.e_bullets[1 if enemy[WAY] > 0 else 0, enemy[Y], enemy[X]] = True
     return met
 
 
