@@ -23,6 +23,10 @@ ROUNDED = {"CartPole", "Acrobot", "MountainCar", "MountainCarContinuous", "Pendu
 OPTIONS: dict[str, dict[str, Any]] = {
     "gymnast/CartPole-v1": {"sutton_barto_reward": True},
     "gymnast/MinAtar-Breakout-v1": {"sticky": 0.5, "full_actions": True},
+    "gymnast/MinAtar-Asterix-v1": {"sticky": 0.5, "ramping": False, "full_actions": True},
+    "gymnast/MinAtar-Freeway-v1": {"sticky": 0.5, "full_actions": True},
+    "gymnast/MinAtar-SpaceInvaders-v1": {"sticky": 0.5, "ramping": False, "full_actions": True},
+    "gymnast/MinAtar-Seaquest-v1": {"sticky": 0.5, "ramping": False},
 }
 """Options other than the defaults, which are compared too."""
 

@@ -8,11 +8,13 @@ import numpy as np
 
 from gymnast.envs.kernels.draws import rule, uniform
 
-SIDE = 10
+SIDE, CELLS = 10, 100
 NOTHING, LEFT, UP, RIGHT, DOWN, FIRE = range(6)
 DX, DY = (0, -1, 0, 1, 0, 0), (0, 0, -1, 0, 1, 0)
 """Of each of the six actions."""
 LAST_ACTION = ("last_action", np.int64)
+NONE = -9
+"""The column of an absent object: neither it nor the cell next to it is on the board."""
 
 
 @rule
@@ -27,6 +29,20 @@ def sticky(state: Any, action: int, draws: Any, options: Any) -> Any:
 def clip(number: int, low: int, high: int) -> int:
     """The nearest number from low to high."""
     return min(max(number, low), high)
+
+
+@rule
+def driven(x: int, dx: int) -> int:
+    """The column of an object one step on; who leaves the board is not there anymore."""
+    x += dx
+    return x if 0 <= x < SIDE else NONE
+
+
+@rule
+def mark(obs: Any, row: int, column: int, channel: int) -> None:
+    """Set a cell, if the column is on the board."""
+    if 0 <= column < SIDE:
+        obs[row, column, channel] = True
 
 
 @rule

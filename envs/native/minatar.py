@@ -95,8 +95,10 @@ class MinAtar(Game):
         """The board, bool [N, 10, 10, C]."""
 
     def row_options(self) -> dict[str, Any]:
-        """The options of the rules of one row."""
-        return {"sticky": np.float32(self.sticky), "ramping": self.ramping, "actions": self.actions.numpy()}
+        """The options of the rules of one row, of one shape, so that one compiled form serves all."""
+        actions = np.zeros(6, np.int64)
+        actions[: len(self.actions)] = self.actions
+        return {"sticky": np.float32(self.sticky), "ramping": self.ramping, "actions": actions}
 
     def marked(self, cells: Tensor, channels: Tensor | int) -> Tensor:
         """Boards of one object in each of some cells, bool [N, 10, 10, C]; cells int64 [N, K], CELLS for none."""

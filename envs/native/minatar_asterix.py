@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from gymnast.envs.kernels.rules import RowRules
 from gymnast.envs.native.draws import Draws
 from gymnast.envs.native.game import State
 from gymnast.envs.native.minatar import CELLS, DOWN, LEFT, NONE, NOTHING, RIGHT, SIDE, UP, MinAtar, driven
@@ -120,6 +121,9 @@ class Asterix(MinAtar):
             index + faster,
         )
         return dict(zip(names, values, strict=True))
+
+    def row_rules(self) -> RowRules:
+        return RowRules.of("gymnast.envs.kernels.asterix", **self.row_options())
 
     def observe(self, state: State) -> Tensor:
         x, gold = state["x"], state["gold"].long()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from gymnast.envs.kernels.rules import RowRules
 from gymnast.envs.native.draws import Draws
 from gymnast.envs.native.game import State
 from gymnast.envs.native.minatar import DOWN, NOTHING, SIDE, UP, MinAtar, countdown
@@ -95,6 +96,9 @@ class Freeway(MinAtar):
             "car_speed": speed,
         }
         return after, arrived, after["terminate_timer"] < 0
+
+    def row_rules(self) -> RowRules:
+        return RowRules.of("gymnast.envs.kernels.freeway", **self.row_options())
 
     def observe(self, state: State) -> Tensor:
         x, speed, row = state["car_x"], state["car_speed"], SIDE * self.rows

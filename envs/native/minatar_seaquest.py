@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from gymnast.envs.kernels.rules import RowRules
 from gymnast.envs.native.draws import Draws
 from gymnast.envs.native.game import State
 from gymnast.envs.native.minatar import FIRE, NONE, SIDE, MinAtar, countdown, driven
@@ -195,6 +196,9 @@ class Seaquest(MinAtar):
             "ramp_index": index + faster,
         }
         return after, torch.where(full, oxygen * 10 // OXYGEN, 0), (oxygen <= 0) | (rises & (count == 0))
+
+    def row_rules(self) -> RowRules:
+        return RowRules.of("gymnast.envs.kernels.seaquest", **self.row_options())
 
     def observe(self, state: State) -> Tensor:
         enemies = state["enemies"].long()

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from gymnast.envs.kernels.rules import RowRules
 from gymnast.envs.native.draws import Draws
 from gymnast.envs.native.game import State
 from gymnast.envs.native.minatar import FIRE, LEFT, NOTHING, RIGHT, SIDE, MinAtar, countdown
@@ -118,6 +119,9 @@ class SpaceInvaders(MinAtar):
         direction = torch.where(turns, -state["alien_dir"], state["alien_dir"])
         landed = turns & aliens[:, -SIDE:].any(1)
         return torch.where(moves[:, None], moved, aliens), direction, timer, landed
+
+    def row_rules(self) -> RowRules:
+        return RowRules.of("gymnast.envs.kernels.space_invaders", **self.row_options())
 
     def observe(self, state: State) -> Tensor:
         aliens, left = state["alien_map"], (state["alien_dir"] < 0)[:, None]
