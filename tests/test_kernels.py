@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from gymnast.envs.kernels import engine as kernel_engine
 from gymnast.envs.kernels.engine import RowEngine
 from gymnast.envs.native.draws import row_keys
 from gymnast.envs.native.engine import Engine, TensorEngine
@@ -113,6 +114,12 @@ def test_seeded_episodes_and_pictures_of_ends_are_the_same() -> None:
             assert all(torch.equal(row.final[1][name][at], value[at]) for name, value in tensor.final[1].items())
             shown += 1
     assert shown > 50
+
+
+def test_threads_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel_engine, "SHARE", 10)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    assert check("gymnast/MinAtar-Breakout-v1", 35, 60) > 50
 
 
 def test_a_masked_reset_begins_the_same_episodes() -> None:

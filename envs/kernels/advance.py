@@ -65,6 +65,8 @@ def _advance(
     constant: int,
     begun: int,
     rows: int,
+    first: int,
+    stop: int,
     limit: int,
     seeds: int,
     num_seeds: int,
@@ -79,14 +81,14 @@ def _advance(
     total: int,
     length: int,
 ) -> int:
-    """Act in each row and begin a new episode where one ended; how many did."""
+    """Act in the rows from `first` to before `stop` and begin a new episode where one ended; how many did."""
     state, book = carray(pointer(states), rows, STATE), carray(pointer(books), rows, BOOK)
     options, count = carray(pointer(constant), 1, OPTIONS)[0], carray(pointer(begun), 1, np.int64)
     rewards, flags = carray(pointer(reward), rows, np.float32), carray(pointer(ends), (3, rows), np.bool_)
     totals, lengths = carray(pointer(total), rows, np.float64), carray(pointer(length), rows, np.int64)
     seed = carray(pointer(seeds), num_seeds, np.int64)
     before = count[0]
-    for row in range(rows):
+    for row in range(first, stop):
         now, log = state[row], book[row]
         log.length += 1
         pay, terminated = act(now, taken(action, row), draws_of(log.key, log.length), options)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any, TypeGuard
 
 import gymnasium as gym
@@ -20,6 +22,8 @@ from gymnast.envs.step import Obs, children, tensor_dtype
 
 ENDLESS = 2**62
 """A time limit that no episode reaches."""
+SHARE = 2_048
+"""Rows that a thread has at least: fewer take less time than the threads' coordination."""
 
 
 class RowEngine:
@@ -79,18 +83,8 @@ class RowEngine:
         obs, next_obs, mask, next_mask = self._new_obs(), self._new_obs(), self._new_mask(), self._new_mask()
         reward, total = torch.empty(self._rows, dtype=torch.float32), torch.empty(self._rows, dtype=torch.float64)
         length = torch.empty(self._rows, dtype=torch.int64)
-        num_ended = self.kernels.advance(
-            *self.fixed(limit, seeds),
-            action.data_ptr(),
-            obs.data_ptr(),
-            next_obs.data_ptr(),
-            _address(mask),
-            _address(next_mask),
-            reward.data_ptr(),
-            self._ends.data_ptr(),
-            total.data_ptr(),
-            length.data_ptr(),
-        )
+        tensors = (action, obs, next_obs, mask, next_mask, reward, self._ends, total, length)
+        num_ended = self._advance(limit, seeds, tuple(map(_address, tensors)))
         if num_ended == 0:  # then nothing differs, and rows that are constant may be shared
             same = self._split(obs)
             ends = (self._none, self._none, self._none)
@@ -108,11 +102,31 @@ class RowEngine:
             *self._fixed,
             self._begun.data_ptr(),
             self._rows,
+            0,
+            self._rows,
             ENDLESS if limit is None else limit,
             _address(seeds),
             0 if seeds is None else len(seeds),
             self._last.ctypes.data if len(self._last) else 0,
         )
+
+    def _advance(self, limit: int | None, seeds: Tensor | None, addresses: tuple[int, ...]) -> int:
+        """Step all rows, in several threads if there are many rows; how many episodes ended."""
+        fixed, threads = self.fixed(limit, seeds), min(torch.get_num_threads(), self._rows // SHARE)
+        if threads < 2 or seeds is not None:  # the key of a seeded episode depends on how many began before it
+            return int(self.kernels.advance(*fixed, *addresses))
+        bounds = [self._rows * number // threads for number in range(threads + 1)]
+        counts = np.zeros((threads, 8), np.int64)  # of each thread in a cache line of its own
+        parts = list(zip(counts, bounds, bounds[1:], strict=False))
+        jobs = [
+            (*fixed[:3], count.ctypes.data, fixed[4], first, stop, *fixed[7:], *addresses)
+            for count, first, stop in parts
+        ]
+        list(_pool(threads).map(self.kernels.advance, *zip(*jobs, strict=True)))
+        for count, first, stop in parts:  # until now the numbers of new episodes were counted from 0 in each part
+            self._book["episode"][first:stop][self._ends[2, first:stop].numpy()] += int(self._begun)
+            self._begun += int(count[0])
+        return int(counts[:, 0].sum())
 
     def load(self, world: World) -> None:
         """Go on from another world of as many rows."""
@@ -133,6 +147,11 @@ class RowEngine:
         if self._parts is None:
             return obs
         return {name: obs[:, at].contiguous() for at, name in enumerate(self._parts)}
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="gymnast-rows")
 
 
 def _shapes(game: Game, *, masked: bool) -> Shapes:
