@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from gymnast.agents.optim import optimizers
+from gymnast.agents.precision import in_bfloat16
 from gymnast.agents.schedules import Schedule, ScheduleLike, schedule
 from gymnast.networks.build import Backbone, build
 from gymnast.networks.modes import freeze
@@ -71,6 +72,8 @@ class NetworkConfig(Protocol):
     def freeze_encoder(self) -> bool: ...
     @property
     def encoder_layers(self) -> dict[str, Any]: ...
+    @property
+    def bf16(self) -> bool: ...
 
 
 def set_rates(optimizer: torch.optim.Optimizer, step: int, rate: Schedule, encoder: Schedule | None) -> None:
@@ -106,7 +109,7 @@ def make_backbone(
     """The backbone of an agent, with `layers` or those of its encoder, and frozen if the config says so.
 
     Raises:
-        ValueError: an encoder whose layers are unknown, because nothing has read its file.
+        ValueError: an encoder whose layers are unknown, because nothing has read its file; bf16 without convolutions.
     """
     if config.encoder_layers:
         layers = Layers(**config.encoder_layers)
@@ -125,4 +128,6 @@ def make_backbone(
         init=config.init,
         generator=generator,
     )
+    if config.bf16:
+        base = in_bfloat16(base)
     return freeze(base) if config.freeze_encoder else base

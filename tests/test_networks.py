@@ -11,6 +11,7 @@ import torch
 from gymnasium import spaces
 from torch import nn
 
+from gymnast.agents import ActorCritic, ActorCriticConfig
 from gymnast.agents.value import q_network as building
 from gymnast.agents.value.dqn_config import DQNConfig
 from gymnast.networks import build
@@ -334,6 +335,16 @@ def test_bf16_is_near_float32_and_keeps_float32_weights() -> None:
     assert not torch.equal(half(images), full(images))
     half(images).sum().backward()
     assert {parameter.grad.dtype for parameter in half.parameters()} == {torch.float32}
+
+
+def test_bf16_is_near_float32_for_policies_too() -> None:
+    agents = [ActorCritic(IMAGES, spaces.Discrete(3), ActorCriticConfig(bf16=bf16), seed=1) for bf16 in (True, False)]
+    images = torch.randint(0, 256, (8, *IMAGES.shape), dtype=torch.uint8, generator=generator())
+    for half, full in zip(*(agent.network(images) for agent in agents), strict=True):
+        torch.testing.assert_close(half, full, rtol=0.05, atol=0.01)
+        assert not torch.equal(half, full)
+    with pytest.raises(ValueError, match="bf16 needs a backbone nature-cnn or efficient-cnn, got MLP"):
+        ActorCritic(BOX, spaces.Discrete(3), ActorCriticConfig(bf16=True))
 
 
 def test_bf16_is_for_convolutions() -> None:

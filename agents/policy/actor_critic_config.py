@@ -9,6 +9,7 @@ from gymnast.agents.auxiliary import AuxiliaryConfig
 from gymnast.agents.encoder import EncoderConfig
 from gymnast.agents.optim import optimizers, regularise
 from gymnast.agents.policy.hogwild import INITIAL
+from gymnast.agents.precision import PrecisionConfig
 from gymnast.agents.rewards.config import LearnedRewardConfig
 from gymnast.agents.schedules import ScheduleLike, schedule
 from gymnast.networks.backbones.table import options_of
@@ -23,7 +24,7 @@ SHARED = tuple(INITIAL)
 
 
 @dataclass(frozen=True)
-class ActorCriticConfig(EncoderConfig, AuxiliaryConfig, LearnedRewardConfig):
+class ActorCriticConfig(EncoderConfig, AuxiliaryConfig, LearnedRewardConfig, PrecisionConfig):
     """Proximal policy optimisation (Schulman et al. 2017); A2C and A3C (Mnih et al. 2016) are variations of it."""
 
     policy_loss: Literal["clipped", "plain"] = "clipped"

@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 
 from gymnast.agents.encoder import EncoderConfig
 from gymnast.agents.optim import optimizers, regularise
+from gymnast.agents.precision import PrecisionConfig
 from gymnast.agents.schedules import ScheduleLike, schedule
 from gymnast.networks.backbones.table import options_of
 from gymnast.networks.build import BackboneName, named
@@ -17,7 +18,7 @@ from gymnast.networks.layers.recurrent import Recurrent, check_recurrent
 
 
 @dataclass(frozen=True)
-class ReinforceConfig(EncoderConfig):
+class ReinforceConfig(EncoderConfig, PrecisionConfig):
     """REINFORCE (Williams 1992): the policy gradient of whole episodes."""
 
     episodes: int = 8

@@ -28,12 +28,13 @@ REFUSED: dict[type[Any], dict[str, Any]] = {
         "life_loss": False,
         "workers": 0,
         "auxiliary": "none",
+        "bf16": False,
         "gail": "",
         "reward_model": "",
         **ENCODER,
         **WEIGHTS,
     },
-    PQNConfig: {"life_loss": False, **ENCODER, **WEIGHTS},
+    PQNConfig: {"life_loss": False, "bf16": False, **ENCODER, **WEIGHTS},
     DQNConfig: {"recurrent": "none", "life_loss": False, "bf16": False, "auxiliary": "none", **ENCODER, **WEIGHTS},
 }
 """Settings that a population does not support, by the class of its config, and their values when off."""

@@ -12,6 +12,7 @@ import torch
 from gymnast.agents.auxiliary import AuxiliaryConfig
 from gymnast.agents.encoder import EncoderConfig
 from gymnast.agents.optim import optimizers, regularise
+from gymnast.agents.precision import PrecisionConfig
 from gymnast.agents.schedules import ScheduleLike, schedule
 from gymnast.agents.value.values import LOSSES, VALUES
 from gymnast.networks.backbones.table import options_of
@@ -25,7 +26,7 @@ from gymnast.networks.layers.recurrent import Recurrent, check_recurrent
 
 
 @dataclass(frozen=True)
-class DQNConfig(EncoderConfig, AuxiliaryConfig):
+class DQNConfig(EncoderConfig, AuxiliaryConfig, PrecisionConfig):
     """Deep Q-network (Mnih et al. 2015); the flags add Rainbow's parts (Hessel et al. 2018)."""
 
     double: bool = False
@@ -142,8 +143,6 @@ class DQNConfig(EncoderConfig, AuxiliaryConfig):
     """Clip rewards to [-1, 1] for learning; logs and evaluations keep the true rewards."""
     life_loss: bool = False
     """Learn as if losing a life ended the episode, if the environment reports lives; episodes continue."""
-    bf16: bool = False
-    """Compute convolutions in bfloat16: faster and less exact; weights and everything else stay float32."""
     compile: bool = False
     """Compile the update with torch.compile: faster updates after about a minute of compiling at the start."""
     cuda_graphs: bool = False

@@ -7,6 +7,7 @@ from typing import Any
 
 from gymnast.agents.encoder import EncoderConfig
 from gymnast.agents.optim import optimizers, regularise
+from gymnast.agents.precision import PrecisionConfig
 from gymnast.agents.schedules import ScheduleLike, schedule
 from gymnast.networks.backbones.table import options_of
 from gymnast.networks.build import BackboneName, named
@@ -16,7 +17,7 @@ from gymnast.networks.layers.penalties import Penalty
 
 
 @dataclass(frozen=True)
-class PQNConfig(EncoderConfig):
+class PQNConfig(EncoderConfig, PrecisionConfig):
     """Parallelised Q-network (Gallici et al. 2024): Q(lambda) without replay and without a target network."""
 
     rollout_steps: int = 32

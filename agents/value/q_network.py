@@ -17,7 +17,6 @@ from gymnast.agents.value.values import (
     ScalarValues,
     Values,
 )
-from gymnast.networks.backbones.convolutional import ConvNet
 from gymnast.networks.build import Backbone, chosen_name, default_sizes
 from gymnast.networks.heads.q import DuelingHead, ImplicitHead, QHead, QNetwork
 from gymnast.networks.heads.recurrent_q import RecurrentQNetwork
@@ -52,10 +51,6 @@ def q_network(
     """
     layers, hidden = q_layers(backbone, observation_space, config)
     base = make_backbone(backbone, observation_space, config, layers, generator=generator)
-    if config.bf16:
-        if not isinstance(base, ConvNet):
-            raise ValueError(f"bf16 needs a backbone nature-cnn or efficient-cnn, got {type(base).__name__}")
-        base.bf16 = True
     features = int(base.out_features)  # type: ignore[arg-type]
     core = build_core(config, features)
     head, noise_size = _head(features if core is None else core.out_features, actions, outputs, hidden, config)
