@@ -24,7 +24,8 @@ from gymnast.suites.options import AblateOptions, BenchmarkOptions
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("README.md", *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md")))
 TUTORIAL = "docs/own-environment.md"
-EXAMPLES = ("monte_carlo.py", "mine.py", "chase.py", "lines.py", "nets.py", "apples.py", "robot.py")
+TESTED_APART = {TUTORIAL, "docs/own-native-environment.md"}
+EXAMPLES = ("monte_carlo.py", "mine.py", "chase.py", "lines.py", "nets.py", "apples.py", "robot.py", "ring.py")
 """Files of a reader that the pages name."""
 
 
@@ -52,7 +53,7 @@ def stories(page: str) -> list[list[str]]:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("page", "block"),
-    [(page, block) for page in PAGES for block in blocks(page, "python") if page != TUTORIAL],
+    [(page, block) for page in PAGES for block in blocks(page, "python") if page not in TESTED_APART],
     ids=lambda text: text[:9],
 )
 def test_python(

@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from gymnast.envs.kernels import engine as kernel_engine
+from gymnast.envs.kernels import real
 from gymnast.envs.kernels.engine import RowEngine
 from gymnast.envs.native.draws import row_keys
 from gymnast.envs.native.engine import Engine, TensorEngine
-from gymnast.envs.native.vector import NativeVectorEnv
+from gymnast.envs.native.vector import NativeVectorEnv, _class_of
 from gymnast.envs.native.world import Moved
 from gymnast.envs.registration import NATIVE
 from gymnast.envs.step import Obs
@@ -21,8 +23,33 @@ from gymnast.envs.step import Obs
 CPU = torch.device("cpu")
 ROUNDED = {"CartPole", "Acrobot", "MountainCar", "MountainCarContinuous", "Pendulum"}
 """Games of real numbers, whose sines differ in the last bit."""
+LONG = {
+    "gymnast/MinAtar-Freeway-v1",
+    "gymnast/Acrobot-v1",
+    "gymnast/MountainCarContinuous-v0",
+    "gymnast/CliffWalking-v1",
+    "gymnast/CliffWalkingSlippery-v1",
+}
+"""Games in which 200 random steps end no episode."""
+NEAR: dict[str, tuple[dict[str, float], float]] = {
+    "gymnast/Acrobot-v1": ({"theta1": 2.0, "theta2": 0.5, "velocity1": 2.0}, 2),
+    "gymnast/MountainCarContinuous-v0": ({"position": 0.44, "velocity": 0.05}, 1.0),
+    "gymnast/CliffWalking-v1": ({"state": 35}, 2),
+}
+"""States and actions in these that end one."""
 OPTIONS: dict[str, dict[str, Any]] = {
     "gymnast/CartPole-v1": {"sutton_barto_reward": True},
+    "gymnast/MountainCar-v0": {"goal_velocity": 0.02},
+    "gymnast/MountainCarContinuous-v0": {"goal_velocity": 0.01},
+    "gymnast/Pendulum-v1": {"g": 3.7},
+    "gymnast/FrozenLake-v1": {"desc": ["SFS", "HFG"], "success_rate": 0.7, "reward_schedule": (0.3, -0.7, -0.1)},
+    "gymnast/Taxi-v4": {"is_rainy": True, "rainy_probability": 0.5},
+    "gymnast/Blackjack-v1": {"sab": False, "natural": True},
+    "gymnast/Catch-v0": {"rows": 4, "columns": 7},
+    "gymnast/Memory-v0": {"delay": 3, "cues": 4},
+    "gymnast/Chain-v0": {"length": 3, "left_reward": 0.3, "right_reward": -0.7},
+    "gymnast/DeepSea-v0": {"size": 6, "randomise": True, "mapping_seed": 3},
+    "gymnast/Maze-v0": {"map": "S.T/.#G/S..", "step_cost": 0.1, "observation": "board"},
     "gymnast/MinAtar-Breakout-v1": {"sticky": 0.5, "full_actions": True},
     "gymnast/MinAtar-Asterix-v1": {"sticky": 0.5, "ramping": False, "full_actions": True},
     "gymnast/MinAtar-Freeway-v1": {"sticky": 0.5, "full_actions": True},
@@ -33,10 +60,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 
 def with_rows() -> list[str]:
-    return [id for id in NATIVE if NativeVectorEnv(NATIVE[id][0]).game.row_rules() is not None]
+    return [id for id, (game, _) in NATIVE.items() if _class_of(game)(device=CPU).row_rules() is not None]
 
 
-def engines(id: str, rows: int, **options: Any) -> tuple[Engine, Engine, NativeVectorEnv]:
+def engines(id: str, rows: int, /, **options: Any) -> tuple[Engine, Engine, NativeVectorEnv]:
     """A game in both forms."""
     env = NativeVectorEnv(NATIVE[id][0], rows, max_episode_steps=NATIVE[id][1], **options)
     rules = env.game.row_rules()
@@ -63,7 +90,7 @@ def tensors(engine: Engine, moved: Moved) -> dict[str, Tensor]:
     return named | world.pop("state") | {f"world {name}": value for name, value in world.items()}
 
 
-def check(id: str, rows: int, steps: int, seeds: Tensor | None = None, **options: Any) -> int:
+def check(id: str, rows: int, steps: int, seeds: Tensor | None = None, /, **options: Any) -> int:
     """Random play in both forms, each step from the same state; how many episodes ended."""
     row, tensor, env = engines(id, rows, **options)
     rounded = type(env.game).__name__ in ROUNDED
@@ -91,12 +118,40 @@ def check(id: str, rows: int, steps: int, seeds: Tensor | None = None, **options
 @pytest.mark.parametrize("id", with_rows())
 def test_both_forms_of_a_game_are_one(id: str) -> None:
     ended = check(id, 40, 200)
-    assert ended > 0 or id in ("gymnast/MinAtar-Freeway-v1", "gymnast/Pendulum-v1")
+    assert ended > 0 or id in LONG
 
 
 @pytest.mark.parametrize("id", sorted(OPTIONS))
 def test_both_forms_are_one_with_options(id: str) -> None:
     check(id, 20, 60, **OPTIONS[id])
+
+
+@pytest.mark.parametrize("id", sorted(NEAR))
+def test_both_forms_end_an_episode(id: str) -> None:
+    row, tensor, env = engines(id, 3)
+    box = isinstance(env.single_action_space, gym.spaces.Box)
+    fields, value = NEAR[id]
+    action = torch.full(env.action_space.shape or (3,), value, dtype=torch.float32 if box else torch.int64)
+    for _ in range(2):
+        state = {name: old.clone() for name, old in tensor.world.state.items()}
+        for name, near in fields.items():
+            state[name][1] = near
+        for engine in (row, tensor):
+            engine.load(tensor.world._replace(state=state))
+        one, two = (engine.advance(action, None, None) for engine in (row, tensor))
+        assert two.terminated.tolist() == [False, True, False]
+        assert torch.equal(one.terminated, two.terminated)
+        torch.testing.assert_close(one.reward, two.reward)
+        torch.testing.assert_close(one.next_obs, two.next_obs)
+        assert torch.equal(row.world.key, tensor.world.key)
+
+
+def test_sines_and_cosines_are_those_of_float64() -> None:
+    angles = np.concatenate([np.linspace(-40, 40, 20_001), np.linspace(-1e-3, 1e-3, 101)]).astype(np.float32)
+    for own, exact in ((real.sin, np.sin), (real.cos, np.cos)):
+        found = np.array([own(angle) for angle in angles])
+        assert found.dtype == np.float32
+        assert np.abs(found - exact(angles.astype(np.float64))).max() < 1e-7
 
 
 def test_seeded_episodes_and_pictures_of_ends_are_the_same() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gymnast.envs.kernels.draws import uniform
+from gymnast.envs.kernels.real import cos, sin
 
 FIELDS = (("x", np.float32), ("x_dot", np.float32), ("theta", np.float32), ("theta_dot", np.float32))
 GRAVITY, FORCE, TAU, HALF_LENGTH = np.float32(9.8), np.float32(10.0), np.float32(0.02), np.float32(0.5)
@@ -26,10 +27,10 @@ def begin(state: Any, draws: Any, options: Any) -> None:
 
 def act(state: Any, action: int, draws: Any, options: Any) -> tuple[float, bool]:
     force = FORCE if action == 1 else -FORCE
-    cos, sin = math.cos(state.theta), math.sin(state.theta)
-    temp = (force + POLE_MOMENT * state.theta_dot * state.theta_dot * sin) / TOTAL_MASS
-    theta_acc = (GRAVITY * sin - cos * temp) / (HALF_LENGTH * (FOUR_THIRDS - POLE * cos * cos / TOTAL_MASS))
-    x_acc = temp - POLE_MOMENT * theta_acc * cos / TOTAL_MASS
+    cosine, sine = cos(state.theta), sin(state.theta)
+    temp = (force + POLE_MOMENT * state.theta_dot * state.theta_dot * sine) / TOTAL_MASS
+    theta_acc = (GRAVITY * sine - cosine * temp) / (HALF_LENGTH * (FOUR_THIRDS - POLE * cosine * cosine / TOTAL_MASS))
+    x_acc = temp - POLE_MOMENT * theta_acc * cosine / TOTAL_MASS
     state.x += TAU * state.x_dot
     state.x_dot += TAU * x_acc
     state.theta += TAU * state.theta_dot

@@ -13,7 +13,7 @@ from gymnasium import spaces
 from torch import Tensor
 
 from gymnast.allocator import keep_freed_pages
-from gymnast.envs.kernels.advance import BOOK, Shapes, compiled
+from gymnast.envs.kernels.advance import BOOK, OUTCOME, Shapes, compiled
 from gymnast.envs.kernels.rules import RowRules, constants, records, views
 from gymnast.envs.native.draws import next_keys
 from gymnast.envs.native.game import Game
@@ -41,6 +41,7 @@ class RowEngine:
         state = views(self._state, rules.fields)
         book = {name: torch.from_numpy(self._book[name]) for name in ("key", "length", "total", "episode")}
         self.world = World(state, begun=self._begun, **book)
+        self._outcomes = torch.from_numpy(np.zeros(rows, OUTCOME).view(np.int64))
         self._fixed = (self._state.ctypes.data, self._book.ctypes.data, self._options.ctypes.data)
         self._last = records(rules.fields, rows if keep_final else 0)
         self._last_views = views(self._last, rules.fields)
@@ -108,6 +109,7 @@ class RowEngine:
             _address(seeds),
             0 if seeds is None else len(seeds),
             self._last.ctypes.data if len(self._last) else 0,
+            self._outcomes.data_ptr(),
         )
 
     def _advance(self, limit: int | None, seeds: Tensor | None, addresses: tuple[int, ...]) -> int:

@@ -39,11 +39,13 @@ class RowRules:
     """Numbers, flags and arrays that do not change."""
 
     @classmethod
-    def of(cls, name: str, **options: Any) -> RowRules:
-        """The rules that a module has as `FIELDS`, `begin`, `act`, `show` and perhaps `allow`."""
+    def of(
+        cls, name: str, *, act: str = "act", show: str = "show", allow: str | None = None, **options: Any
+    ) -> RowRules:
+        """The rules that a module has as `FIELDS`, `begin` and functions of these names."""
         module = import_module(name)
-        allow = getattr(module, "allow", None)
-        return cls(module.FIELDS, module.begin, module.act, module.show, allow, options)
+        mask = None if allow is None else getattr(module, allow)
+        return cls(module.FIELDS, module.begin, getattr(module, act), getattr(module, show), mask, options)
 
     @property
     def functions(self) -> tuple[Callable[..., Any], ...]:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gymnast.envs.kernels.rules import RowRules
 from gymnast.envs.native.canvas import Canvas
 from gymnast.envs.native.draws import Draws
 from gymnast.envs.native.game import Game, State
@@ -77,6 +78,9 @@ class Acrobot(Game):
     def observe(self, state: State) -> Tensor:
         theta1, theta2, velocity1, velocity2 = (state[name] for name in NAMES)
         return torch.stack([theta1.cos(), theta1.sin(), theta2.cos(), theta2.sin(), velocity1, velocity2], 1)
+
+    def row_rules(self) -> RowRules:
+        return RowRules.of("gymnast.envs.kernels.acrobot")
 
     def render(self, state: State) -> np.ndarray:
         """The line to reach and the two links, uint8 [220, 220, 3]."""

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gymnast.envs.kernels.rules import RowRules
 from gymnast.envs.native.canvas import Canvas
 from gymnast.envs.native.draws import Draws
 from gymnast.envs.native.game import Game, State
@@ -90,6 +91,9 @@ class Blackjack(Game):
     def observe(self, state: State) -> Obs:
         usable = state["ace"] & (state["hard"] <= 11)
         return {"0": _total(state["hard"], state["ace"]), "1": state["open"], "2": usable.to(torch.int64)}
+
+    def row_rules(self) -> RowRules:
+        return RowRules.of("gymnast.envs.kernels.blackjack", natural=self.natural, sab=self.sab)
 
     def render(self, state: State) -> np.ndarray:
         """The dealer's open card and the player's sum as counters, a usable ace in white; uint8 [80, 256, 3]."""

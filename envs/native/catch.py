@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gymnast.envs.kernels.rules import RowRules
 from gymnast.envs.native.draws import Draws
 from gymnast.envs.native.game import Game, State
 from gymnast.envs.small import catch
@@ -65,6 +66,9 @@ class Catch(Game):
         paddle = state["paddle"] + (self.rows - 1) * self.columns
         board = (self.places == ball[:, None]) | (self.places == paddle[:, None])  # [N, rows * columns]
         return board.to(torch.float32).view(-1, self.rows, self.columns)
+
+    def row_rules(self) -> RowRules:
+        return RowRules.of("gymnast.envs.kernels.catch", rows=self.rows, columns=self.columns)
 
     def render(self, state: State) -> np.ndarray:
         """The board, uint8 [16 rows, 16 columns, 3]: ball orange, paddle blue."""

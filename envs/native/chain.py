@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gymnast.envs.kernels.rules import RowRules
 from gymnast.envs.native.draws import Draws
 from gymnast.envs.native.game import Game, State
 from gymnast.envs.rows import transition_table as tables
@@ -69,6 +70,14 @@ class Chain(Game):
 
     def observe(self, state: State) -> Tensor:
         return state["at"]
+
+    def row_rules(self) -> RowRules:
+        return RowRules.of(
+            "gymnast.envs.kernels.chain",
+            length=self.length,
+            left_reward=self.left_reward,
+            right_reward=self.right_reward,
+        )
 
     def transition_table(self) -> TransitionTable | None:
         return tables.transition_table(self.single, math.inf)

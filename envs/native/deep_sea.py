@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gymnast.envs.kernels.rules import RowRules
 from gymnast.envs.native.canvas import BACKGROUND, cells
 from gymnast.envs.native.draws import Draws, row_keys
 from gymnast.envs.native.game import Game, State
@@ -80,6 +81,10 @@ class DeepSea(Game):
     def observe(self, state: State) -> Tensor:
         place = state["row"] * self.size + state["column"]
         return (self.places == place[:, None]).to(torch.float32).view(-1, self.size, self.size)
+
+    def row_rules(self) -> RowRules:
+        right = self.right.view(self.size, self.size).numpy()
+        return RowRules.of("gymnast.envs.kernels.deep_sea", size=self.size, cost=MOVE_COST / self.size, right=right)
 
     def render(self, state: State) -> np.ndarray:
         """The grid, uint8 [16 size, 16 size, 3]: treasure green, diver orange."""

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gymnast.envs.kernels.rules import RowRules
 from gymnast.envs.native.canvas import BACKGROUND, cells
 from gymnast.envs.native.draws import Draws
 from gymnast.envs.native.game import Game, State
@@ -108,6 +109,17 @@ class Maze(Game):
             return at
         walker = (self._cells == at[:, None]).to(torch.float32)[:, None]  # [N, 1, S]
         return torch.cat([walker, self._planes.expand(len(at), 3, -1)], 1).view(-1, 4, self.rows, self.columns)
+
+    def row_rules(self) -> RowRules:
+        return RowRules.of(
+            "gymnast.envs.kernels.maze",
+            show="show_board" if self.board else "show",
+            target=self.target,
+            starts=self._starts.numpy(),
+            ends=self.ends,
+            reward=self._reward.numpy(),
+            planes=self._planes.view(3, self.rows, self.columns).numpy(),
+        )
 
     def transition_table(self) -> TransitionTable | None:
         """The map's dynamics; None if the observation is the board. No action leaves a goal or trap."""

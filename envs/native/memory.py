@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gymnast.envs.kernels.rules import RowRules
 from gymnast.envs.native.draws import Draws
 from gymnast.envs.native.game import Game, State
 from gymnast.envs.small import memory
@@ -63,6 +64,9 @@ class Memory(Game):
         cue, time = state["cue"], state["time"]
         entry = torch.where(time == 0, cue, torch.where(time == self.delay, self.cues, -1))
         return (self.entries == entry[:, None]).to(torch.float32)
+
+    def row_rules(self) -> RowRules:
+        return RowRules.of("gymnast.envs.kernels.memory", delay=self.delay, cues=self.cues)
 
     def render(self, state: State) -> np.ndarray:
         """The corridor, uint8 [32, 32 (delay + 1), 3]: the way walked blue, the cue in a separate shade."""

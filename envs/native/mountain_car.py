@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gymnast.envs.kernels.rules import RowRules
 from gymnast.envs.native.canvas import Canvas
 from gymnast.envs.native.draws import Draws
 from gymnast.envs.native.game import Game, State
@@ -23,6 +24,8 @@ class _Hill(Game):
     """The valley that both versions share: they differ by action, goal and reward."""
 
     goal: float
+    act: str
+    """The function of one row."""
 
     def __init__(self, *, device: torch.device, goal_velocity: float = 0.0) -> None:
         super().__init__(device=device)
@@ -45,6 +48,10 @@ class _Hill(Game):
         velocity = torch.where(position <= LEFT, velocity.clamp(min=0.0), velocity)  # the wall stops the car
         arrived = (position >= self.goal) & (velocity >= self.goal_velocity)
         return {"position": position, "velocity": velocity}, arrived
+
+    def row_rules(self) -> RowRules:
+        goal, goal_velocity = np.float32(self.goal), np.float32(self.goal_velocity)
+        return RowRules.of("gymnast.envs.kernels.mountain_car", act=self.act, goal=goal, goal_velocity=goal_velocity)
 
     def render(self, state: State) -> np.ndarray:
         """The valley, the car and the flag, uint8 [200, 300, 3]."""
@@ -88,7 +95,7 @@ class MountainCar(_Hill):
     * v0: as Gymnasium's v0
     """
 
-    goal = 0.5
+    goal, act = 0.5, "act"
 
     def __init__(self, *, device: torch.device, goal_velocity: float = 0.0) -> None:
         super().__init__(device=device, goal_velocity=goal_velocity)
@@ -128,7 +135,7 @@ class MountainCarContinuous(_Hill):
     * v0: as Gymnasium's v0
     """
 
-    goal = 0.45
+    goal, act = 0.45, "act_continuous"
 
     def __init__(self, *, device: torch.device, goal_velocity: float = 0.0) -> None:
         super().__init__(device=device, goal_velocity=goal_velocity)

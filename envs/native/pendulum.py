@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gymnast.envs.kernels.rules import RowRules
 from gymnast.envs.native.canvas import Canvas
 from gymnast.envs.native.draws import Draws
 from gymnast.envs.native.game import Game, State
@@ -71,6 +72,9 @@ class Pendulum(Game):
     def observe(self, state: State) -> Tensor:
         theta = state["theta"]
         return torch.stack([theta.cos(), theta.sin(), state["velocity"]], 1)
+
+    def row_rules(self) -> RowRules:
+        return RowRules.of("gymnast.envs.kernels.pendulum", pull=np.float32(1.5 * self.g))
 
     def render(self, state: State) -> np.ndarray:
         """The pendulum on its axle, uint8 [200, 200, 3]."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import gymnasium as gym
 import numpy as np
 import torch
 from torch import Tensor
 
+from gymnast.envs.kernels.rules import RowRules
 from gymnast.envs.native.draws import Draws
 from gymnast.envs.native.game import Game, State
 from gymnast.envs.step import TransitionTable
@@ -59,14 +62,18 @@ class TableGame(Game):
         self.table, self._actions, self._outcomes = table, actions, outcomes
         _check(table.probability, "outcomes of each state and action")
         _check(table.initial, "first states")
-        self._bounds = self._constant(_bounds(table.probability).reshape(-1, outcomes)[:, :-1])  # [S * A, K - 1]
+        bounds, first = _bounds(table.probability), table.initial.nonzero()[0]
+        first_bounds = _bounds(table.initial)[first]
+        self._bounds = self._constant(bounds.reshape(-1, outcomes)[:, :-1])  # [S * A, K - 1]
         self._next_state = self._constant(table.next_state.ravel())
         self._reward = self._constant(table.reward.ravel().astype(np.float32))
         self._terminated = self._constant(table.terminated.ravel())
-        first = table.initial.nonzero()[0]
         self._first = self._constant(first)
-        self._first_bounds = self._constant(_bounds(table.initial)[first[:-1]])
+        self._first_bounds = self._constant(first_bounds[:-1])
         self._allowed = None if allowed is None else self._constant(allowed)
+        self._arrays: dict[str, Any] = {"bounds": bounds, "first": first, "first_bounds": first_bounds}
+        if allowed is not None:
+            self._arrays["allowed"] = allowed
 
     def _constant(self, array: np.ndarray) -> Tensor:
         return torch.tensor(array, device=self.device)
@@ -87,6 +94,18 @@ class TableGame(Game):
 
     def action_mask(self, state: State) -> Tensor | None:
         return None if self._allowed is None else self._allowed[state["state"]]
+
+    def row_rules(self) -> RowRules:
+        table = self.table
+        return RowRules.of(
+            "gymnast.envs.kernels.table",
+            allow=None if self._allowed is None else "allow",
+            outcomes=self._outcomes,
+            next_state=table.next_state,
+            reward=table.reward.astype(np.float32),
+            terminated=table.terminated,
+            **self._arrays,
+        )
 
     def transition_table(self) -> TransitionTable:
         return self.table
