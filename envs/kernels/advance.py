@@ -90,7 +90,10 @@ def _advance(
     total: int,
     length: int,
 ) -> int:
-    """Act in the rows from `first` to before `stop` and begin a new episode where one ended; how many did."""
+    """Act in the rows from `first` to before `stop` and begin a new episode where one ended; how many did.
+
+    If none did in any row, `obs` and `mask` are not written: they are `next_obs` and `next_mask`.
+    """
     ended, outcome = 0, outcomes + first * OUTCOME_BYTES
     for start in range(first, stop, BLOCK):
         state, book, count = states + start * STATE_BYTES, books + start * BOOK_BYTES, min(BLOCK, stop - start)
@@ -100,8 +103,9 @@ def _advance(
         ended += enter(book, outcome, count, limit, *results)
     state, book, count = states + first * STATE_BYTES, books + first * BOOK_BYTES, stop - first
     seen, allowed = obs + first * OBS_BYTES, mask + first * ACTIONS
-    copy(next_obs + first * OBS_BYTES, seen, count * OBS_BYTES)
-    copy(next_mask + first * ACTIONS, allowed, count * ACTIONS)
+    if ended > 0 or count < rows:  # else both observations are the same ones, and the caller shares `next_obs`
+        copy(next_obs + first * OBS_BYTES, seen, count * OBS_BYTES)
+        copy(next_mask + first * ACTIONS, allowed, count * ACTIONS)
     if ended > 0:
         last = final + first * STATE_BYTES if final else 0
         over = ends + 2 * rows + first

@@ -87,9 +87,9 @@ class RowEngine:
         tensors = (action, obs, next_obs, mask, next_mask, reward, self._ends, total, length)
         num_ended = self._advance(limit, seeds, tuple(map(_address, tensors)))
         if num_ended == 0:  # then nothing differs, and rows that are constant may be shared
-            same = self._split(obs)
+            same = self._split(next_obs)
             ends = (self._none, self._none, self._none)
-            moved = Moved(same, same, reward, *ends, total, length, mask, mask, 0)
+            moved = Moved(same, same, reward, *ends, total, length, next_mask, next_mask, 0)
         else:
             terminated, truncated, ended = self._ends.clone().unbind()
             after = self._split(obs), self._split(next_obs), reward

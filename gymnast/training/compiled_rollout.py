@@ -76,6 +76,8 @@ def _play(fixed: Any, policy: Policy, stored: Stored, uniform: Array, width: int
         if last or ended:
             forward(policy.critic, after, stored.final_value[step], scratch)
         for row in range(rows):
+            for part in range(size) if ended == 0 else range(0):  # then they are written once only
+                obs[row, part] = after[row, part]
             stored.terminated[step, row], stored.ended[step, row] = ends[0, row], ends[2, row]
             if ends[2, row]:
                 stored.returns[count], stored.lengths[count] = total[row], length[row]
