@@ -22,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -90,11 +91,11 @@ def stack_index(example: int, episode: int) -> list[int]:
 
 def ours(task: str, folder: Path) -> float:
     """Examples per second of the session of `gymnast fit`, in its second epoch."""
-    session = our_session(task, folder, epochs=2)
-    session._run_epoch()
-    began = time.perf_counter()
-    session._run_epoch()
-    return len(session.task.train) / (time.perf_counter() - began)
+    with closing(our_session(task, folder, epochs=2)) as session:
+        session._run_epoch()
+        began = time.perf_counter()
+        session._run_epoch()
+        return len(session.task.train) / (time.perf_counter() - began)
 
 
 def our_session(task: str, folder: Path, *, epochs: int, name: str = "bench/frames-v0") -> Any:

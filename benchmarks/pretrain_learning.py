@@ -84,6 +84,11 @@ def shares(run: Path) -> dict[str, float]:
     return {name: 1.0 - float(error / deviation) for name, (error, deviation) in sums.items()}
 
 
+def shown(score: float | None) -> str:
+    """A score of `gymnast probe`: None where a target was constant in the test episodes."""
+    return "-" if score is None else f"{score:.3f}"
+
+
 def row(env: str, kind: str, options: argparse.Namespace, out: Path) -> str:
     """The figures of one run."""
     name, given = ("vq", GRIDS[env]) if kind == "vq-grid" else (kind, OPTIONS[kind])
@@ -103,8 +108,8 @@ def row(env: str, kind: str, options: argparse.Namespace, out: Path) -> str:
     words = ["probe", str(run), "--env", env, "--steps", str(options.probe_steps), "--repeats", str(options.repeats)]
     targets = json.loads(gymnast([*words, "--json"]))["targets"]
     for name, scores in targets.items():
-        own, random = (scores[one]["mean"] for one in ("encoder", "random"))
-        lines.append(f"  {name:<20}{scores['measure']:<10}encoder {own:.3f}  random {random:.3f}")
+        own, random = (shown(scores[one]["mean"]) for one in ("encoder", "random"))
+        lines.append(f"  {name:<20}{scores['measure']:<10}encoder {own}  random {random}")
     return "\n".join(lines)
 
 

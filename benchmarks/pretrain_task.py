@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -76,7 +77,8 @@ def session(setting: Setting, task: str, config: Any, *, epochs: int) -> Any:
 def timed(session: Any, setting: Setting) -> Result:
     """The second epoch of our session."""
     clock = Clock()
-    session._run_epoch()
-    clock.start()
-    session._run_epoch()
-    return clock.stop(setting.steps)
+    with closing(session):
+        session._run_epoch()
+        clock.start()
+        session._run_epoch()
+        return clock.stop(setting.steps)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from gymnast.cli.main import main
+from gymnast.machine import limit_threads
 from gymnast.reports import figures
 from gymnast.settings import flags
 from gymnast.storage import folder
@@ -200,10 +201,24 @@ def finished(out: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in logs if any(row["kind"] == "final" for row in read(path))}
 
 
+def within(tasks: Sequence[Task], *, jobs: int, board: Any, done: Callable[[Task], None]) -> Outcome:
+    """Takes the place of the processes: the runs themselves, one after the other in this process."""
+    for task in tasks:
+        assert main(list(task.words)) == 0
+        done(task)
+    return Outcome({}, 0)
+
+
 @pytest.mark.slow
-def test_a_killed_benchmark_finishes_what_is_missing_and_reports_the_same(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("undrawn")
+def test_a_killed_benchmark_finishes_what_is_missing_and_reports_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole, torn = tmp_path / "whole", tmp_path / "torn"
-    assert main(four_runs(whole)) == 0
+    with monkeypatch.context() as patched:
+        patched.setattr(jobs, "run", within)
+        assert main(four_runs(whole)) == 0
+    limit_threads(1)  # as before the runs
     driver = subprocess.Popen(
         [sys.executable, "-m", "gymnast", *four_runs(torn)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )

@@ -1,11 +1,25 @@
-"""Every script under benchmarks/ runs with tiny sizes as a command of its own; its figures are not tested."""
+"""Every script under benchmarks/ runs with tiny sizes; its figures are not tested.
 
+A process takes seconds to start, so scripts run within the tests' own, and so do the commands and scripts they start.
+"""
+
+import contextlib
+import io
 import os
+import runpy
 import subprocess
 import sys
+import traceback
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import pytest
+
+from gymnast.cli.main import main
+from gymnast.fitting import data
+from gymnast.machine import limit_threads
 
 ROOT = Path(__file__).resolve().parent.parent
 BENCHMARKS = ROOT / "benchmarks"
@@ -96,6 +110,11 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
 """Options of a small run, and what it prints."""
 
 
+FRESH = {"footprint"}
+"""What measures the start of a process, and changes classes of Gymnasium in it."""
+START = subprocess.run
+
+
 def scripts() -> set[str]:
     """Names of the benchmarks: the files that are commands."""
     return {path.stem for path in BENCHMARKS.glob("*.py") if "def main(" in path.read_text()}
@@ -105,30 +124,69 @@ def test_every_benchmark_has_a_small_run() -> None:
     assert scripts() == set(COMMANDS)
 
 
+@pytest.fixture
+def one_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """`subprocess.run` runs gymnast's commands and the benchmarks' scripts in this process."""
+    monkeypatch.setattr(subprocess, "run", here)
+    monkeypatch.setattr(data, "read", data.read)  # some replace it
+    monkeypatch.syspath_prepend(BENCHMARKS)  # as Python does for a script
+    yield
+    limit_threads(1)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("one_process")
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_small_run(name: str, tmp_path: Path) -> None:
+def test_a_small_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options, shown = COMMANDS[name]
-    done = run(name, options, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    done = START(**process(name, options)) if name in FRESH else subprocess.run(**process(name, options))
     assert done.returncode == 0, done.stderr
     for text in shown:
         assert text in done.stdout + done.stderr
 
 
-def test_a_peer_that_is_not_installed_is_named_and_left_out(tmp_path: Path) -> None:
-    """The peer's interpreter here has no packages at all."""
+def test_a_peer_that_is_not_installed_is_named_and_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The peer's interpreter here has no packages at all; the benchmark is a process of its own."""
     (tmp_path / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" -S -E "$@"\n')
     (tmp_path / "python").chmod(0o755)
+    monkeypatch.chdir(tmp_path)
     options = f"--only tianshou-ppo --threads 1 --envs 2 --rounds 1 --peer-python {tmp_path / 'python'}"
-    done = run("actor_critic", options, tmp_path)
+    done = subprocess.run(**process("actor_critic", options))
     assert done.returncode == 0, done.stderr
     assert done.stderr.startswith(f"tianshou-ppo: {NO_PEER} ")
     assert "tianshou" not in done.stdout
 
 
-def run(name: str, options: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def process(name: str, options: str) -> dict[str, Any]:
+    """What `subprocess.run` is given for a benchmark."""
     command = [sys.executable, str(BENCHMARKS / f"{name}.py"), *options.split()]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return {"args": command, "env": env, "capture_output": True, "encoding": "utf-8", "timeout": 300}
+
+
+def here(args: Sequence[str], **settings: Any) -> subprocess.CompletedProcess[Any]:
+    """`subprocess.run` without a new process, if it is gymnast or a benchmark that is started."""
+    scripts = {str(BENCHMARKS / f"{name}.py") for name in COMMANDS.keys() - FRESH}
+    if args[0] != sys.executable or not (args[1] in scripts or args[1:3] == ["-m", "gymnast"]):
+        return START(args, **settings)
+    out, error = io.StringIO(), io.StringIO()
+    streams = contextlib.redirect_stdout(out), contextlib.redirect_stderr(error)
+    with patch.dict(os.environ, settings.get("env") or {}), streams[0], streams[1]:
+        code = main(list(args[3:])) if args[1] == "-m" else script(args[1:])
+    return subprocess.CompletedProcess(args, code, out.getvalue(), error.getvalue())
+
+
+def script(words: Sequence[str]) -> int:
+    """The exit code of a script, which runs as the interpreter would run it."""
+    with patch.object(sys, "argv", list(words)):
+        try:
+            runpy.run_path(words[0], run_name="__main__")
+        except SystemExit as end:
+            if isinstance(end.code, str):
+                print(end.code, file=sys.stderr)
+            return end.code if isinstance(end.code, int) else int(end.code is not None)
+        except Exception:
+            traceback.print_exc()
+            return 1
+    return 0

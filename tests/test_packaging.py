@@ -73,9 +73,16 @@ def test_the_wheel_works_in_an_empty_environment(dist: Path, tmp_path: Path) -> 
         sys.executable, "-m", "pip", "--python", python, "install", "-q", "--no-deps", "--no-index", wheel, cwd=tmp_path
     )
     dependencies = str(Path(importlib.util.find_spec("torch").origin).parent.parent)  # type: ignore[union-attr, arg-type]
-    code = "import gymnast, gymnast.agents.base, gymnast.envs, gymnast.replay.ring; print(gymnast.__file__)"
-    where = run(python, "-c", code, cwd=tmp_path, PYTHONPATH=dependencies).strip()
+    code = """if True:
+        import gymnast, gymnast.agents.base, gymnast.envs, gymnast.replay.ring
+        import numpy as np
+        from gymnast.agents.maths.moments import moments  # compiled in a second, the loop over tables in ten
+
+        print(gymnast.__file__, *moments(np.array([1.0, 3.0]), np.ones(2)), len(moments.signatures))
+    """
+    where, *found = run(python, "-c", code, cwd=tmp_path, PYTHONPATH=dependencies).split()
     assert Path(where).is_relative_to(tmp_path / "venv")
+    assert [float(number) for number in found] == [0.5, 2.0, 1.0, 1]
     command = tmp_path / "venv" / "bin" / "gymnast"
     assert run(command, "--version", cwd=tmp_path, PYTHONPATH=dependencies) == f"gymnast {__version__}\n"
     assert "ALE/Pong-v5" in run(command, "list", "envs", cwd=tmp_path, PYTHONPATH=dependencies)
@@ -83,7 +90,7 @@ def test_the_wheel_works_in_an_empty_environment(dist: Path, tmp_path: Path) -> 
         "train",
         "q-learning",
         "--env",
-        "FrozenLake-v1",
+        "Blackjack-v1",
         "--steps",
         "500",
         "--no-video",
@@ -93,7 +100,7 @@ def test_the_wheel_works_in_an_empty_environment(dist: Path, tmp_path: Path) -> 
         "cpu",
     ]
     assert "mean return" in run(command, *words, cwd=tmp_path, PYTHONPATH=dependencies)
-    assert (tmp_path / "runs" / "FrozenLake-v1" / "q-learning" / "r" / "checkpoints" / "best.pt").is_file()
+    assert (tmp_path / "runs" / "Blackjack-v1" / "q-learning" / "r" / "checkpoints" / "best.pt").is_file()
 
 
 def test_one_version_everywhere() -> None:

@@ -267,8 +267,9 @@ def test_a_run_beside_a_random_network_and_raw_observations(tmp_path: Path) -> N
     assert found.files["figure"].parent == run / "probe"
     assert probe(options).as_json() == found.as_json()
     other = ProbeOptions(str(run), env=BREAKOUT, steps=600, repeats=2, seed=1, targets=("ball_x",))
-    assert [score.name for score in probe(other).scores] == ["ball_x"]
-    assert probe(other).scores[0].values != ball.values
+    (only,) = probe(other).scores
+    assert only.name == "ball_x"
+    assert only.values != ball.values
     with pytest.raises(UsageError, match=r"reads bool \[10, 10, 4\] .* but observations of CartPole-v1 are float32"):
         probe(ProbeOptions(str(run), env="CartPole-v1"))
     with pytest.raises(UsageError, match="the policy has observations"):
@@ -285,7 +286,7 @@ def test_the_random_network_has_other_weights_in_each_repeat() -> None:
 
 @pytest.mark.slow
 def test_pong(tmp_path: Path) -> None:
-    found = probe(ProbeOptions("nature-cnn", env="Pong", steps=800, repeats=1, out=str(tmp_path)))
+    found = probe(ProbeOptions("nature-cnn", env="Pong", steps=400, repeats=1, out=str(tmp_path)))
     assert {"player_y", "enemy_y", "ball_x", "ball_y"} <= {score.name for score in found.scores}
     assert "of 28,224" in found.features["raw"]
 

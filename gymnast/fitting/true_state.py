@@ -35,7 +35,7 @@ LABELS = frozenset({"at", "cue", "last_action", "state"})
 def reader_of(env: Env) -> Reader | None:
     """Reads the state of an environment: a device-native one, an Atari game with known bytes, or one with `state`."""
     if isinstance(env, NativeEnv):
-        return lambda: {name: value.reshape(env.num_envs, -1).cpu() for name, value in env.env.world.state.items()}
+        return lambda: _state(env)
     if isinstance(env, Atari):
         variables = variables_of(env.id)
         return (lambda: _bytes(env)) if variables else None
@@ -50,6 +50,12 @@ def is_label(env: Env, name: str, values: Tensor) -> bool:
     if values.shape[1] > 1:
         return False
     return values.dtype is torch.bool or (isinstance(env, NativeEnv) and name in LABELS)
+
+
+def _state(env: NativeEnv) -> dict[str, Tensor]:
+    """Copies: compiled rules write the next state where this one lies."""
+    state = env.env.world.state
+    return {name: value.reshape(env.num_envs, -1).to("cpu", copy=True) for name, value in state.items()}
 
 
 def _bytes(env: Atari) -> dict[str, Tensor]:
