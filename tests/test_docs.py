@@ -147,12 +147,12 @@ def code_lines(path: Path) -> int:
     return len(code)
 
 
-def test_dqn_to_rainbow_is_read_in_900_lines() -> None:
+def test_dqn_to_rainbow_is_read_in_920_lines() -> None:
     page = (ROOT / "CONTRIBUTING.md").read_text()
-    sentence = page.split("To read DQN and Rainbow end to end: ")[1].split(", 900 lines")[0]
+    sentence = page.split("To read DQN and Rainbow end to end: ")[1].split(", 920 lines")[0]
     files = re.findall(r"`([\w/]+\.py)`", sentence)
     assert len(files) == 7
-    assert sum(code_lines(ROOT / file) for file in files) <= 900
+    assert sum(code_lines(ROOT / file) for file in files) <= 920
 
 
 def test_readme_error() -> None:
