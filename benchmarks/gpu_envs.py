@@ -3,11 +3,12 @@
     python benchmarks/gpu_envs.py [--games CartPole-v1 ...] [--envs 2048 16384] [--steps 1000] [--rounds 3]
         [--device cuda] [--threads 1] [--eager] [--peer-python PYTHON] [--only gymnast gymnax] [--json FILE]
 
-Each contender draws random actions, steps N environments that reset automatically, and keeps the last
-observation and the sum of rewards. gymnast runs one compiled function per step (on a CPU if that is faster);
-on a GPU 32 steps of it, random actions included, are one CUDA graph. With `--eager` it runs uncompiled too. gymnax and
-pgx (only MinAtar's games) run all steps as one jitted scan over vmapped steps; Gymnasium its synchronous vector
-environment, for few steps, only at the lowest N. The targets are at least gymnax's rate and 50 times Gymnasium's.
+Each contender draws random actions, steps N environments that reset automatically, and keeps the last observation and
+the sum of rewards. On a CPU gymnast runs the compiled rules of one row, through its adapter; on a GPU 32 steps of its
+rules of tensors, random actions included, are one CUDA graph. gymnast-tensors is those rules on a CPU, compiled if that
+is faster. With `--eager` tensors run uncompiled too. gymnax and pgx (only MinAtar's games) run all steps as one jitted
+scan over vmapped steps; Gymnasium its synchronous vector environment, for few steps, only at the lowest N. The targets
+on a CPU are 4 times gymnax's and pgx's rate; on a GPU gymnax's; 50 times Gymnasium's.
 
 One process for each contender, game and N, in random order; with `--jobs` several build and compile at once, and take
 turns for the timed part. `compile_s` is the time before the timed steps: building, compiling and warming up. gymnax and
@@ -25,6 +26,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from typing import Any
@@ -39,19 +41,35 @@ MINATAR = ("Asterix", "Breakout", "Freeway", "Seaquest", "SpaceInvaders")
 GAMES = (*CLASSIC, *(f"MinAtar/{name}-v1" for name in MINATAR))
 FEW, MANY = (2**11, 2**14), (2**17, 2**20)
 STEPS, CPU_STEPS, SYNC_STEPS = 1_000, 100, 20
-TARGETS: contest.Targets = {
-    "gymnast": {"gymnax": 1.0, "pgx": None, "gymnasium": 50.0},
-    "gymnast-eager": {"gymnax": None, "gymnasium": None},
+TARGETS: dict[str, contest.Targets] = {
+    "cpu": {"gymnast": {"gymnax": 4.0, "pgx": 4.0, "gymnasium": 50.0, "gymnast-tensors": None}},
+    "cuda": {
+        "gymnast": {"gymnax": 1.0, "pgx": None, "gymnasium": 50.0},
+        "gymnast-eager": {"gymnax": None, "gymnasium": None},
+    },
 }
 
 
-def run_gymnast(task: Task, profiler: Profiler, *, compile: bool = True) -> Result:
-    """Our rules, without a `Step` around them."""
+def run_gymnast(task: Task, profiler: Profiler) -> Result:
+    """Our environment: on a CPU the rules of one row, on a GPU those of tensors."""
+    from gpu_envs_play import Play, RowPlay
+
+    return _timed(task, profiler, (lambda: RowPlay(task)) if task.device == "cpu" else lambda: Play(task, compile=True))
+
+
+def run_tensors(task: Task, profiler: Profiler, *, compile: bool = True) -> Result:
+    """Our rules of tensors, without a `Step` around them."""
+    from gpu_envs_play import Play
+
+    return _timed(task, profiler, lambda: Play(task, compile=compile))
+
+
+def _timed(task: Task, profiler: Profiler, build: Callable[[], Any]) -> Result:
     import torch
-    from gpu_envs_play import Play, wait
+    from gpu_envs_play import wait
 
     began = time.perf_counter()
-    game = Play(task, compile=compile)
+    game = build()
     with torch.no_grad():
         game.run(5 * game.block)
         wait(game.device)
@@ -69,7 +87,7 @@ def run_gymnast(task: Task, profiler: Profiler, *, compile: bool = True) -> Resu
 
 
 def run_eager(task: Task, profiler: Profiler) -> Result:
-    return run_gymnast(task, profiler, compile=False)
+    return run_tensors(task, profiler, compile=False)
 
 
 def run_gymnasium(task: Task, profiler: Profiler) -> Result:
@@ -92,12 +110,13 @@ def run_gymnasium(task: Task, profiler: Profiler) -> Result:
 
 RUNS = {
     "gymnast": run_gymnast,
+    "gymnast-tensors": run_tensors,
     "gymnast-eager": run_eager,
     "gymnax": run_gymnax,
     "pgx": run_pgx,
     "gymnasium": run_gymnasium,
 }
-OURS = ("gymnast", "gymnast-eager", "gymnasium")
+OURS = ("gymnast", "gymnast-tensors", "gymnast-eager", "gymnasium")
 """Contenders that run in this interpreter."""
 
 
@@ -124,7 +143,9 @@ def work(name: str, task: Task, *, profile: bool) -> None:
 
 def compare(arguments: Any, games: list[str], device: str) -> list[dict[str, Any]]:
     """Every contender in every setting, in random order; print each setting's table."""
-    names = [name for name in arguments.only if name != "gymnast-eager" or arguments.eager]
+    without = {"gymnast-tensors"} if device != "cpu" else set()
+    without |= set() if arguments.eager else {"gymnast-eager"}
+    names = [name for name in arguments.only if name not in without]
     lowest = min(arguments.envs)
     settings = [(game, envs, threads) for game in games for envs in arguments.envs for threads in arguments.threads]
     jobs = [(s, name) for s in settings for name in names if plays(name, s[0], s[1], lowest)]
@@ -147,12 +168,17 @@ def compare(arguments: Any, games: list[str], device: str) -> list[dict[str, Any
     for setting in settings:
         game, envs, threads = setting
         rounds = {name: results[setting][name] for name in names if results[setting][name]}
-        _table(f"{game}, {envs:,} environments, {threads} threads, {device}", rounds)
+        _table(f"{game}, {envs:,} environments, {threads} threads, {device}", rounds, TARGETS[torch_type(device)])
         figures.append({"game": game, "envs": envs, "threads": threads, "device": device, "rounds": rounds})
     return figures
 
 
-def _table(title: str, rounds: dict[str, list[Result]]) -> None:
+def torch_type(device: str) -> str:
+    """cpu or cuda, of a device that may have a number."""
+    return device.partition(":")[0]
+
+
+def _table(title: str, rounds: dict[str, list[Result]], targets: contest.Targets) -> None:
     print(f"\n{title}; medians (lowest, highest round)")
     medians = {}
     for name, results in rounds.items():
@@ -164,7 +190,7 @@ def _table(title: str, rounds: dict[str, list[Result]]) -> None:
             f"{middle['compile_s']:8.1f} s to compile{peak}"
         )
         medians[name] = middle
-    contest.ratios("  ratios", medians, TARGETS)
+    contest.ratios("  ratios", medians, targets)
 
 
 def _device() -> str:

@@ -7,16 +7,48 @@ from typing import Any
 
 import torch
 from gpu_envs_task import Task
+from numba import njit
 from torch import Tensor
 
 from gymnast.agents.optim.compiled import Captured
 from gymnast.envs import make
+from gymnast.envs.kernels.draws import draws_of, integer
 from gymnast.envs.native import world
 from gymnast.envs.native.adapter import NativeEnv
 from gymnast.envs.native.draws import Draws, row_keys
 
 BLOCK = 32
 """Steps of one CUDA graph."""
+
+
+@njit(cache=True)
+def _random_actions(keys: Any, counter: int, actions: int, out: Any) -> None:
+    for row in range(len(keys)):
+        out[row] = integer(draws_of(keys[row], counter), 0, actions)
+
+
+class RowPlay:
+    """N environments of compiled rules on the CPU under random actions, stepped as the training loop does."""
+
+    block = 1
+
+    def __init__(self, task: Task) -> None:
+        self.env = make(task.game, task.envs, device="cpu", native=True)
+        self.device = self.env.device
+        self.keys = row_keys(1, task.envs, device=self.device).numpy()
+        self.actions = int(self.env.single_action_space.n)  # type: ignore[attr-defined]
+        self.total, self.counter = torch.zeros(task.envs), 0
+        self.env.reset()
+
+    def run(self, count: int) -> int:
+        """Take this number of steps."""
+        for _ in range(count):
+            action = torch.empty(len(self.keys), dtype=torch.int64)
+            _random_actions(self.keys, self.counter, self.actions, action.numpy())
+            step = self.env.step(action)
+            self.obs, self.counter = step.obs, self.counter + 1
+            self.total += step.reward
+        return count
 
 
 class Play:

@@ -69,8 +69,8 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
         ("check solve, ppo, seed 0", "check pace, pqn", "purejaxql itself is left out"),
     ),
     "gpu_envs": (
-        "--device cpu --games CartPole-v1 --envs 4 --rounds 1 --steps 2 --eager --only gymnast-eager gymnax gymnasium",
-        ("gymnast-eager, CartPole-v1, 1 threads, 4 envs: ", "ratios\n  gymnast-eager / gymnasium: x"),
+        "--device cpu --games CartPole-v1 --envs 4 --rounds 1 --steps 2 --eager --only gymnast gymnast-eager gymnasium",
+        ("gymnast-eager, CartPole-v1, 1 threads, 4 envs: ", "ratios\n  gymnast / gymnasium: x"),
     ),
     "gpu_launches": ("--device cpu --agents a2c --envs 2", ("agent a2c, environments 2, recorded False",)),
     "gpu_learner": (
