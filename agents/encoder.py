@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from gymnast.agents.optim import optimizers
-from gymnast.agents.precision import in_bfloat16
+from gymnast.agents.optim.precision import in_bfloat16
 from gymnast.agents.schedules import Schedule, ScheduleLike, schedule
 from gymnast.networks.build import Backbone, build
 from gymnast.networks.modes import freeze

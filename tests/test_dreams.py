@@ -140,8 +140,8 @@ def test_the_checkpoint_names_the_real_environment(runs: Path) -> None:
 
 @pytest.mark.slow
 def test_ppo_learns_inside_and_scores_the_same_outside(runs: Path) -> None:
-    quick = ["--no-video", "--eval-every", "15000", "--eval-episodes", "10"]
-    path = inside(runs, "learns", "--preset", "cartpole", "--steps", "15000", quick=quick)
+    quick = ["--no-video", "--eval-every", "5000", "--eval-episodes", "10", "--stop-return", "400"]
+    path = inside(runs, "learns", "--preset", "cartpole", "--steps", "50000", quick=quick)
     final = read(path / "metrics.jsonl")[-1]
     assert final["mean_return"] > 300.0
     assert final["outside"]["mean_return"] > 0.8 * final["mean_return"]

@@ -8,8 +8,8 @@ from typing import Any, Literal, get_args
 from gymnast.agents.auxiliary import AuxiliaryConfig
 from gymnast.agents.encoder import EncoderConfig
 from gymnast.agents.optim import optimizers, regularise
+from gymnast.agents.optim.precision import PrecisionConfig
 from gymnast.agents.policy.hogwild import INITIAL
-from gymnast.agents.precision import PrecisionConfig
 from gymnast.agents.rewards.config import LearnedRewardConfig
 from gymnast.agents.schedules import ScheduleLike, schedule
 from gymnast.networks.backbones.table import options_of

@@ -12,7 +12,7 @@ import torch
 from gymnast.agents.auxiliary import AuxiliaryConfig
 from gymnast.agents.encoder import EncoderConfig
 from gymnast.agents.optim import optimizers, regularise
-from gymnast.agents.precision import PrecisionConfig
+from gymnast.agents.optim.precision import PrecisionConfig
 from gymnast.agents.schedules import ScheduleLike, schedule
 from gymnast.agents.value.values import LOSSES, VALUES
 from gymnast.networks.backbones.table import options_of

@@ -7,7 +7,7 @@ from typing import Any
 
 from gymnast.agents.encoder import EncoderConfig
 from gymnast.agents.optim import optimizers, regularise
-from gymnast.agents.precision import PrecisionConfig
+from gymnast.agents.optim.precision import PrecisionConfig
 from gymnast.agents.schedules import ScheduleLike, schedule
 from gymnast.networks.backbones.table import options_of
 from gymnast.networks.build import BackboneName, named
