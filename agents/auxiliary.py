@@ -80,7 +80,7 @@ class Auxiliary:
     kind. Acting does not need any of this.
 
     Raises:
-        ValueError: spaces that the loss does not fit.
+        ValueError: spaces that the loss does not fit, or a backbone without layers that could learn from it.
     """
 
     def __init__(
@@ -97,7 +97,13 @@ class Auxiliary:
         self.task, self.weight, self.max_grad_norm = config.auxiliary, config.auxiliary_weight, config.max_grad_norm
         self.backbone, self.prepare = backbone, prepare
         self.needs_successors = self.task == "inverse-dynamics"
-        device = next(backbone.parameters()).device
+        parameter = next(backbone.parameters(), None)
+        if parameter is None:
+            raise ValueError(
+                f"auxiliary {self.task} teaches the layers below the head, and this network has none: "
+                "give more hidden_sizes, or another network"
+            )
+        device = parameter.device
         init_seed, views_seed = seed.spawn(2)
         self.generator = torch.Generator(device).manual_seed(torch_seed(views_seed))
         self.keys: nn.Module | None = None

@@ -33,6 +33,15 @@ TASKS = ("contrastive", "inverse-dynamics", "reward")
 EVEN = torch.full((2,), 0.5)
 
 
+@pytest.mark.parametrize("task", TASKS)
+def test_a_backbone_without_layers_is_refused(task: str) -> None:
+    config = DQNConfig(auxiliary=task, hidden_sizes=(16,))  # type: ignore[arg-type]
+    with pytest.raises(
+        ValueError, match=f"auxiliary {task} teaches the layers below the head, and this network has none"
+    ):
+        DQN(SPACE, spaces.Discrete(2), config)
+
+
 def test_contrastive_loss_by_hand() -> None:
     similarity = torch.tensor([[math.log(3.0), 0.0], [math.log(4.0), 0.0]])
     loss, accuracy = losses.contrastive_loss(similarity, EVEN)
