@@ -95,7 +95,7 @@ def test_steps_are_counted_over_all_workers(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_it_learns_to_catch(tmp_path: Path) -> None:
-    result = train("a3c", options(tmp_path, steps=24_000, eval_episodes=100), FAST)
+    result = train("a3c", options(tmp_path, steps=40_000, eval_episodes=100), FAST)
     assert result.final is not None
     assert result.final.mean_return > 0.9
 
