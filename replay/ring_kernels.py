@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 from numba import njit
-from numba.core import types
-from numba.extending import intrinsic
 from numba.np.numpy_support import carray
 from torch import Tensor
 
+from gymnast.pointer import pointer
 from gymnast.replay.layout import dense
 from gymnast.replay.ring_arrays import (
     ADDS,
@@ -82,16 +81,6 @@ class Compiled:
         self, frames: np.ndarray, index: np.ndarray, successor: np.ndarray, obs: np.ndarray, next_obs: np.ndarray
     ) -> None:
         gather(self.struct, frames, index, successor, obs, next_obs)
-
-
-def _as_pointer(typing_context: Any, address: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.inttoptr(arguments[0], context.get_value_type(types.voidptr))
-
-    return types.voidptr(types.int64), generate
-
-
-pointer: Any = intrinsic(_as_pointer)
 
 
 @njit(cache=True, nogil=True)

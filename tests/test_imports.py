@@ -2,7 +2,7 @@
 
 `gymnast/*` imports `agents` and `envs`; `agents` import `networks`, `replay` and of envs the `Step` type; `envs`,
 `networks` and `replay` import nothing of the others. Of `gymnast/`, agents and envs know
-the allocator's settings only. Imports for type checkers count as any other.
+the allocator's settings only, and compiled code its pointers. Imports for type checkers count as any other.
 """
 
 import ast
@@ -16,9 +16,9 @@ import gymnast
 ROOT = Path(__file__).resolve().parent.parent
 ALLOWED = {
     "agents": {"agents", "networks", "replay", "envs.step", "allocator"},
-    "envs": {"envs", "allocator"},
+    "envs": {"envs", "allocator", "pointer"},
     "networks": {"networks"},
-    "replay": {"replay"},
+    "replay": {"replay", "pointer"},
 }
 FLOORS = (
     {"cli"},
@@ -31,7 +31,7 @@ FLOORS = (
     {"atari"},
 )
 """The rooms of `gymnast/`: each imports only those of the floors below its own."""
-BASEMENT = {"allocator", "output", "machine", "errors", "version"}
+BASEMENT = {"allocator", "output", "machine", "errors", "pointer", "version"}
 """What every room may import, and what imports none of them."""
 FILES = {"gymnast": 8, "agents": 12, "networks": 8}
 """Files that stand directly in a folder, at most."""

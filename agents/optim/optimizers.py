@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from gymnast.agents.optim.fused_adam import fused_adam
 from gymnast.agents.optim.laprop import LaProp
 from gymnast.agents.optim.radam import RAdam
 from gymnast.networks.fast.flat import FlatParameters
@@ -218,25 +219,9 @@ def _step_adam(optimizer: torch.optim.Adam, first: Callable[[], None]) -> None:
         return
     for group in optimizer.param_groups:
         states = [optimizer.state[parameter] for parameter in group["params"]]
-        steps = [state["step"] for state in states]
-        for count in steps:
-            count += 1
-        beta1, beta2 = group["betas"]
-        torch._fused_adam_(
-            group["params"],
-            [parameter.grad for parameter in group["params"]],
-            [state["exp_avg"] for state in states],
-            [state["exp_avg_sq"] for state in states],
-            [],
-            steps,
-            lr=group["lr"],
-            beta1=beta1,
-            beta2=beta2,
-            weight_decay=0.0,
-            eps=group["eps"],
-            amsgrad=False,
-            maximize=False,
-        )
+        for state in states:
+            state["step"] += 1
+        fused_adam(group["params"], states, group, group["lr"])
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, value: float, *, group: int = 0) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gymnast.agents.optim.fused_adam import fused_adam
+
 RECTIFIED_FROM = 5.0
 """Length of the average of squares (rho) above which it is used."""
 
@@ -61,7 +63,7 @@ class RAdam(torch.optim.Optimizer):
     def _by_host(self, parameter: Tensor, state: dict[str, Tensor], group: dict[str, Any]) -> None:
         step, (beta1, beta2) = int(state["step"]), group["betas"]
         factor = rectification(step, beta2)
-        _adam(parameter, state, group, float(group["lr"]) * factor)
+        fused_adam([parameter], [state], group, float(group["lr"]) * factor)
         if factor == 0.0:
             parameter.add_(state["exp_avg"], alpha=-float(group["lr"]) / (1.0 - beta1**step))
 
@@ -71,30 +73,8 @@ class RAdam(torch.optim.Optimizer):
             self._factors = factors(beta1, beta2, parameter.device)
         row = state["step"].long().clamp(max=len(self._factors) - 1).view(1)
         rectified, momentum = (self._factors.index_select(0, row) * group["lr"]).view(2).unbind(0)
-        _adam(parameter, state, group, rectified)
+        fused_adam([parameter], [state], group, rectified)
         parameter.addcmul_(state["exp_avg"], momentum, value=-1.0)
-
-
-def _adam(parameter: Tensor, state: dict[str, Tensor], group: dict[str, Any], lr: float | Tensor) -> None:
-    beta1, beta2 = group["betas"]
-    assert parameter.grad is not None
-    torch._fused_adam_(
-        [parameter],
-        [parameter.grad],
-        [state["exp_avg"]],
-        [state["exp_avg_sq"]],
-        [],
-        [state["step"]],
-        lr=lr,
-        beta1=beta1,
-        beta2=beta2,
-        weight_decay=0.0,
-        eps=group["eps"],
-        amsgrad=False,
-        maximize=False,
-        grad_scale=None,
-        found_inf=None,
-    )
 
 
 def factors(beta1: float, beta2: float, device: torch.device) -> Tensor:

@@ -15,12 +15,12 @@ import numpy as np
 from numba import njit
 from numba.core import types
 from numba.core.errors import NumbaError
-from numba.extending import intrinsic
 from numba.np.numpy_support import carray
 
 from gymnast.envs.kernels.draws import draws_of, following, key_of
 from gymnast.envs.kernels.faults import reason
 from gymnast.envs.kernels.rules import RowRules, constants, records
+from gymnast.pointer import pointer
 
 BOOK = np.dtype([("key", np.int64), ("length", np.int64), ("total", np.float64), ("episode", np.int64)])
 """What `gymnast.envs.native.world.World` has for each row beside its state."""
@@ -55,16 +55,6 @@ class Kernels(NamedTuple):
     observe: Callable[..., None]
     stamp: int
     """Of the game's code and constants."""
-
-
-def _as_pointer(typing_context: Any, address: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.inttoptr(arguments[0], context.get_value_type(types.voidptr))
-
-    return types.voidptr(types.int64), generate
-
-
-pointer: Any = intrinsic(_as_pointer)
 
 
 def _advance(

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from gymnast.envs.kernels.draws import integer, rule, uniform
-from gymnast.envs.kernels.minatar import DX, DY, LAST_ACTION, NONE, clear, clip, driven, mark, sticky
+from gymnast.envs.kernels.minatar import DX, DY, LAST_ACTION, NONE, clear, driven, mark, sticky
+from gymnast.envs.kernels.real import clip
 
 PLAYER, ENEMY, TRAIL, GOLD = range(4)
 LANES = 8

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from gymnast.envs.kernels.draws import integer, rule
-from gymnast.envs.kernels.minatar import DX, LAST_ACTION, SIDE, clear, clip, sticky
+from gymnast.envs.kernels.minatar import DX, LAST_ACTION, SIDE, clear, sticky
+from gymnast.envs.kernels.real import clip
 
 PADDLE, BALL, TRAIL, BRICK = range(4)
 NUMBERS = ("ball_x", "ball_y", "last_x", "last_y", "dx", "dy", "pos")

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from gymnast.envs.kernels.draws import integer, rule
-from gymnast.envs.kernels.minatar import DY, LAST_ACTION, clear, clip, sticky
+from gymnast.envs.kernels.minatar import DY, LAST_ACTION, clear, sticky
+from gymnast.envs.kernels.real import clip
 
 CHICKEN, CAR, SPEED1 = range(3)
 CARS, LANE, TIME_LIMIT, REST = 8, 4, 2500, 3

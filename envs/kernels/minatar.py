@@ -26,12 +26,6 @@ def sticky(state: Any, action: int, draws: Any, options: Any) -> Any:
 
 
 @rule
-def clip(number: int, low: int, high: int) -> int:
-    """The nearest number from low to high."""
-    return min(max(number, low), high)
-
-
-@rule
 def driven(x: int, dx: int) -> int:
     """The column of an object one step on; who leaves the board is not there anymore."""
     x += dx

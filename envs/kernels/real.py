@@ -1,4 +1,4 @@
-"""Functions of real numbers that rules call: float32 in and out."""
+"""Functions of numbers that rules call; sines and cosines take and give float32."""
 
 from __future__ import annotations
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from gymnast.envs.kernels.draws import rule
-from gymnast.envs.kernels.minatar import DX, DY, FIRE, LAST_ACTION, SIDE, clear, clip, mark, sticky
+from gymnast.envs.kernels.minatar import DX, DY, FIRE, LAST_ACTION, SIDE, clear, mark, sticky
+from gymnast.envs.kernels.real import clip
 from gymnast.envs.kernels.seaquest_objects import (
     BULLETS,
     CREW,

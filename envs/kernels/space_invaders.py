@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from gymnast.envs.kernels.draws import rule
-from gymnast.envs.kernels.minatar import CELLS, DX, FIRE, LAST_ACTION, SIDE, clear, clip, sticky
+from gymnast.envs.kernels.minatar import CELLS, DX, FIRE, LAST_ACTION, SIDE, clear, sticky
+from gymnast.envs.kernels.real import clip
 
 CANNON, ALIEN, ALIEN_LEFT, ALIEN_RIGHT, FRIENDLY_BULLET, ENEMY_BULLET = range(6)
 COOL_DOWN, MOVE_INTERVAL, SHOT_INTERVAL, FASTEST = 5, 12, 10, 6
