@@ -2,7 +2,7 @@
 
 `actor_critic_loss` is the definition, for every network, distribution and device. `categorical` and `gaussian` are its
 closed form, values and gradient, for small networks on the CPU, where torch would spend a hundred calls on a few
-thousand numbers. Tests compare them with the plain loss and autograd. A gradient of 256 rows is 3.2 to 3.4 times as
+thousand numbers. Tests compare them with the plain loss and autograd. A gradient of 256 rows is 2.5 to 3.4 times as
 fast as by autograd, of which the layers' own backward pass gives 1.2 to 1.4 (`python benchmarks/fast.py`).
 """
 
