@@ -114,15 +114,7 @@ class DreamerConfig:
         for name in ("gamma", "return_lambda", "tau"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"{name} must be between 0 and 1, got {getattr(self, name)}")
-        coefs = (
-            "entropy_coef",
-            "free_nats",
-            "dynamics_coef",
-            "representation_coef",
-            "replay_value_coef",
-            "barlow_coef",
-        )
-        for name in coefs:
+        for name in COEFFICIENTS:
             if not 0.0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}")
         if not 0.0 < self.adaptive_clip < math.inf:
