@@ -13,7 +13,7 @@ import pytest
 
 from gymnast.cli.main import main
 from gymnast.errors import UsageError, nearest
-from gymnast.settings import agents, flags
+from gymnast.settings import agents, flags, idle
 from gymnast.settings.options import TrainOptions
 from gymnast.training import train
 
@@ -137,7 +137,21 @@ CONTRADICTIONS = [
     ([*TRAIN, "--wandb-project", "x"], "--wandb-project x has no effect without wandb in track"),
     ([*TRAIN, "--wandb-mode", "offline"], "--wandb-mode offline has no effect without wandb in track"),
     ([*TRAIN, "--keep-checkpoints", "2"], "--keep-checkpoints 2 has no effect while --checkpoint-every is 0"),
+    ([*DQN, "--atoms", "101"], "--atoms 101 has no effect without --values categorical"),
+    ([*DQN, "--noisy", "--epsilon", "0.1"], "--epsilon 0.1 has no effect with --noisy"),
+    ([*DQN, "--kappa", "1"], "--kappa 1.0 has no effect without --values quantile or implicit"),
+    ([*DQN, "--priority-eta", "1", "--prioritized"], "--priority-eta 1.0 has no effect without --recurrent"),
+    (["train", "ppo", "--env", "CartPole-v1", "--freeze-encoder"], "--freeze-encoder has no effect without --encoder"),
+    (["train", "a2c", "--env", "CartPole-v1", "--clip", "0.1"], "has no effect without --policy-loss clipped"),
 ]
+
+
+def test_options_of_parts_are_options() -> None:
+    configs = [agents.config_class(agents.agent_class(agent)) for agent in agents.AGENTS]
+    names = {frozenset(field.name for field in dataclasses.fields(config)) for config in configs}
+    for name, parts in idle.PARTS.items():
+        for part in parts:
+            assert any({name, part.option} <= of for of in names), f"no agent has {name} and {part.option}"
 
 
 @pytest.mark.usefixtures("never_started")

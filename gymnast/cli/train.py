@@ -9,7 +9,7 @@ from gymnast.cli.help import show_help
 from gymnast.cli.words import asks_help, print_resolved
 from gymnast.errors import UsageError
 from gymnast.populations import request
-from gymnast.settings import agents, flags, presets
+from gymnast.settings import agents, flags, idle, presets
 from gymnast.settings.options import PopulationOptions, PresetOptions, TrainOptions
 from gymnast.settings.request import resolve, train_flags, with_backbone
 
@@ -37,6 +37,8 @@ def train(words: list[str]) -> int:
     if request.is_asked(words):
         return _train_population(agent, words, of=of)
     asked = resolve(agent, words[1:], of=of)
+    if agent in agents.AGENTS:
+        idle.check(asked.config, asked.given)
     from gymnast.training import train as training
 
     result = training.train(
@@ -68,6 +70,7 @@ def _agent_table() -> str:
 
 def _train_population(agent: str, words: list[str], *, of: str) -> int:
     asked = request.resolve(agent, words[1:], of=of)
+    idle.check(asked.run.config, asked.run.given)
     from gymnast.populations import train as populations
 
     result = populations.train(

@@ -1,0 +1,80 @@
+"""Refuses flags of a part of an agent that is switched off: they would change nothing.
+
+Presets and suites of several agents may set them, so only the words of `gymnast train` are checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from gymnast.errors import UsageError
+
+
+class Part(NamedTuple):
+    """The values of an option with which another one has an effect."""
+
+    option: str
+    values: tuple[Any, ...] = ()
+    """No values: any but those of `off`."""
+    off: tuple[Any, ...] = (False, None, "none", "", 0)
+
+    def active(self, value: object) -> bool:
+        """Whether the part is switched on with this value of its option."""
+        return value in self.values if self.values else value not in self.off
+
+    def missing(self) -> str:
+        """What to add to switch the part on, or to drop."""
+        flag = "--" + self.option.replace("_", "-")
+        if self.values == (False,):
+            return f"with {flag}"
+        return f"without {flag}" + (f" {' or '.join(self.values)}" if self.values else "")
+
+
+PRIORITIES, NOISE, NOVELTY, MEMORY = Part("prioritized"), Part("noisy"), Part("intrinsic"), Part("recurrent")
+PARTS: dict[str, tuple[Part, ...]] = {
+    "atoms": (Part("values", ("categorical",)),),
+    "auxiliary_weight": (Part("auxiliary"),),
+    "barlow_coef": (Part("decoder", ("none",)),),
+    "burn_in": (MEMORY,),
+    "clip": (Part("policy_loss", ("clipped",)),),
+    "dueling_aggregation": (Part("dueling"),),
+    "encoder_learning_rate": (Part("encoder"),),
+    "epsilon": (Part("noisy", (False,)),),
+    "freeze_encoder": (Part("encoder"),),
+    "intrinsic_coef": (NOVELTY,),
+    "intrinsic_gamma": (NOVELTY,),
+    "kappa": (Part("values", ("quantile", "implicit")),),
+    "loss": (Part("values", ("scalar", "rescaled")),),
+    "memory_size": (MEMORY,),
+    "noise": (NOISE,),
+    "noisy_epsilon": (NOISE,),
+    "noisy_sigma": (NOISE, Part("noise", ("factorised",))),
+    "penalty_weight": (Part("weight_penalty"),),
+    "priority": (PRIORITIES,),
+    "priority_alpha": (PRIORITIES,),
+    "priority_beta": (PRIORITIES,),
+    "priority_eta": (PRIORITIES, MEMORY),
+    "quantiles": (Part("values", ("quantile", "implicit")),),
+    "sequence_length": (MEMORY,),
+    "sequence_period": (MEMORY,),
+    "v_max": (Part("values", ("categorical",)),),
+    "v_min": (Part("values", ("categorical",)),),
+}
+"""By option: the parts that must all be on for it to have an effect, in agents that have the part's option at all."""
+
+
+def check(config: Any, given: Mapping[str, Any]) -> None:
+    """UsageError for the first given option whose part is off in the config."""
+    for name, value in given.items():
+        for part in PARTS.get(name, ()):
+            if hasattr(config, part.option) and not part.active(getattr(config, part.option)):
+                flag = "--" + name.replace("_", "-")
+                raise UsageError(f"{flag} {_written(value)}".rstrip() + f" has no effect {part.missing()}")
+
+
+def _written(value: object) -> str:
+    """A value as on the command line; a switch has none."""
+    if isinstance(value, bool):
+        return ""
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
