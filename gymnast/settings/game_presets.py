@@ -37,7 +37,22 @@ SMALL: dict[str, dict[str, Any]] = {
         "steps": 8_000,
         "eval_every": 1_000,
         "eval_episodes": 50,
-    }
+    },
+    # Few updates: the model learns faster with larger steps, and a larger entropy bonus keeps the policy open until it has.
+    "dreamer": {
+        "size": "1m",
+        "num_envs": 4,
+        "batch_size": 8,
+        "sequence_length": 32,
+        "train_ratio": 64,
+        "entropy_coef": 0.01,
+        "learning_rate": 1e-3,
+        "warmup": 100,
+        "steps": 30_000,
+        "eval_every": 2_500,
+        "eval_envs": 50,
+        "eval_episodes": 100,
+    },
 }
 
 MINATAR: dict[str, dict[str, Any]] = {

@@ -24,7 +24,8 @@ class Part:
     """One tensor of an observation [..., *shape] as numbers for a network, and from a network's outputs.
 
     Images become planes [..., C, H, W], everything else vectors [..., K]: real numbers their symmetric logarithms,
-    bytes numbers in [0, 1], bits 0 or 1, choices one-hot vectors.
+    bytes numbers in [0, 1], bits 0 or 1, choices one-hot vectors. Floats of a Box from 0 to 1 are shares: they stay what
+    they are, and their loss is the cross-entropy of bits, which weighs a cell of a board as much as it tells.
 
     Raises:
         ValueError: a space of another kind.
@@ -77,7 +78,7 @@ class Part:
         if self.kind == "choices":
             parts = zip(torch.split(output, self.choices, 1), torch.split(inputs, self.choices, 1), strict=True)
             return torch.stack([functional.cross_entropy(a, b, reduction="none") for a, b in parts]).sum(0)
-        if self.kind == "bits":
+        if self.kind in ("bits", "shares"):
             loss = functional.binary_cross_entropy_with_logits(output, inputs, reduction="none")
         else:
             loss = functional.mse_loss(output.sigmoid() if self.kind == "bytes" else output, inputs, reduction="none")
@@ -94,6 +95,8 @@ class Part:
             return (rows > 0).to(self.dtype)
         if self.kind == "bytes":
             return (rows.sigmoid() * 255.0).round().to(self.dtype)
+        if self.kind == "shares":
+            return rows.sigmoid().to(self.dtype)
         real = rows if self.layout is not None else symexp(rows)
         return real.clamp(self.low, self.high).to(self.dtype)
 
@@ -131,4 +134,7 @@ def _kind(space: gym.Space[Any]) -> str:
         return "choices"
     if isinstance(space, spaces.MultiBinary) or space.dtype == np.bool_:
         return "bits"
-    return "bytes" if space.dtype == np.uint8 else "real"
+    if space.dtype == np.uint8:
+        return "bytes"
+    assert isinstance(space, spaces.Box)
+    return "shares" if (space.low == 0.0).all() and (space.high == 1.0).all() else "real"
