@@ -1,6 +1,7 @@
 """The agents' returns: every seed of the runs in RESULTS.md, by the command line's own functions.
 
-python benchmarks/learning.py [cartpole] [taxi] [cliff] [frozenlake] [--seeds 5] [--steps N] [--json FILE]
+python benchmarks/learning.py [cartpole] [stable] [taxi] [cliff] [frozenlake] [--seeds 5] [--first-seed 0] [--steps N]
+[--json FILE]
 """
 
 from __future__ import annotations
@@ -12,13 +13,18 @@ import json
 import tempfile
 import time
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from gymnast import TrainOptions, evaluate, load, train
 from gymnast.agents.tabular.dynamic_programming import evaluate_policy, optimal_q
+from gymnast.cli.main import main as gymnast
 from gymnast.envs import make
 from gymnast.settings import agents as names
 from gymnast.settings import presets
+
+SOLVED = 475.0
+"""Mean return over 100 episodes from which CartPole-v1 counts as solved."""
 
 
 def run(agent: str, env: str, preset: str, *, seed: int, out: str, steps: int | None) -> tuple[Any, float]:
@@ -51,10 +57,34 @@ def cartpole(seeds: int, out: str, *, steps: int | None) -> list[dict[str, Any]]
                 **row,
                 "final": result.final.mean_return,
                 "fresh": fresh,
-                "solved": min(fresh) >= 475 and result.env_step <= 50_000,
+                "solved": min(fresh) >= SOLVED and result.env_step <= 50_000,
             }
         )
         print(row, [round(value, 1) for value in fresh], flush=True)
+    return rows
+
+
+def stable(seeds: range, out: str, *, steps: int | None) -> list[dict[str, Any]]:
+    """DQN on CartPole-v1 to the preset's last step, as one population: does it stay solved, once it is?"""
+    words = ["train", "dqn", "--env", "CartPole-v1", "--preset", "cartpole", "--seeds", f"{seeds.start}:{seeds.stop}"]
+    words += ["--stop-return", "None", "--no-video", "--out", out, "--name", "stable"]
+    with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
+        code = gymnast(words + ([] if steps is None else ["--steps", str(steps)]))
+    if code:
+        raise SystemExit(f"gymnast {' '.join(words)} ended with exit code {code}")
+    lines = (Path(out) / "gymnast-CartPole-v1" / "dqn" / "stable" / "evaluations.jsonl").read_text(encoding="utf-8")
+    evaluations = [json.loads(line) for line in lines.splitlines()]
+    rows = []
+    for member, seed in enumerate(seeds):
+        solved = [evaluation["returns"][member] >= SOLVED for evaluation in evaluations]
+        first = solved.index(True) if True in solved else None
+        later = [] if first is None else solved[first + 1 :]
+        at = None if first is None else evaluations[first]["env_step"]
+        rows.append({"seed": seed, "first": at, "stayed": sum(later), "later": len(later), "last": solved[-1]})
+        print(rows[-1], flush=True)
+    stayed, later = (sum(row[name] for row in rows) for name in ("stayed", "later"))
+    print(f"{stayed} of {later} evaluations after the first solved one are solved (target 90 %)")
+    print(f"the last one is solved for {sum(row['last'] for row in rows)} of {len(seeds)} seeds (target 9 of 10)")
     return rows
 
 
@@ -86,6 +116,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", default=[], metavar="PART")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first-seed", type=int, default=0, help="of the part stable")
     parser.add_argument("--steps", type=int, help="env steps of a run; the preset's by default")
     parser.add_argument("--json")
     arguments = parser.parse_args()
@@ -94,6 +125,9 @@ def main() -> None:
         table = partial(tabular, seeds=arguments.seeds, out=out, steps=arguments.steps)
         parts = {
             "cartpole": lambda: cartpole(arguments.seeds, out, steps=arguments.steps),
+            "stable": lambda: stable(
+                range(arguments.first_seed, arguments.first_seed + arguments.seeds), out, steps=arguments.steps
+            ),
             "taxi": lambda: table("Taxi-v4", "taxi", control),
             "cliff": lambda: table("CliffWalking-v1", "cliffwalking", ["q-learning", "sarsa"]),
             "frozenlake": lambda: table("FrozenLake-v1", "frozenlake", control),

@@ -7,7 +7,9 @@ from typing import Any
 CARTPOLE: dict[str, dict[str, Any]] = {
     "dqn": {
         "batch_size": 64,
-        "learning_rate": 1e-3,
+        # With a constant step size and short returns greedy policies forget the task again and again.
+        "learning_rate": "linear:1e-3:1e-5:50000",
+        "n_step": 10,
         "train_period": 2,
         "target_period": 2,
         "tau": 0.01,

@@ -38,7 +38,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "eval_every": 1_000,
         "eval_episodes": 50,
     },
-    # Few updates: the model learns faster with larger steps, and a larger entropy bonus keeps the policy open until it has.
+    # Few updates: the model learns faster with larger steps; a larger entropy bonus keeps the policy open until it has.
     "dreamer": {
         "size": "1m",
         "num_envs": 4,

@@ -24,7 +24,7 @@ class Part:
     """One tensor of an observation [..., *shape] as numbers for a network, and from a network's outputs.
 
     Images become planes [..., C, H, W], everything else vectors [..., K]: real numbers their symmetric logarithms,
-    bytes numbers in [0, 1], bits 0 or 1, choices one-hot vectors. Floats of a Box from 0 to 1 are shares: they stay what
+    bytes numbers in [0, 1], bits 0 or 1, choices one-hot vectors. Floats of a Box from 0 to 1 are shares: they stay as
     they are, and their loss is the cross-entropy of bits, which weighs a cell of a board as much as it tells.
 
     Raises:
