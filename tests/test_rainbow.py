@@ -33,6 +33,8 @@ PARTS: dict[str, dict[str, Any]] = {
     "quantile": {"values": "quantile"},
     "implicit": {"values": "implicit"},
     "rescaled": {"values": "rescaled"},
+    "munchausen": {"munchausen": True},
+    "munchausen-implicit": {"munchausen": True, "values": "implicit", "noisy": True, "dueling": True, "n_step": 3},
     "rainbow": RAINBOW,
     "rainbow-quantile": {**RAINBOW, "values": "quantile"},
     "rainbow-implicit": {**RAINBOW, "values": "implicit", "priority": "rank", "noise": "independent"},

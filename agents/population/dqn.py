@@ -11,12 +11,13 @@ from gymnasium import spaces
 from torch import Tensor
 
 from gymnast.agents.base import Acted, LearningError, Metrics, torch_seed
-from gymnast.agents.maths.td import allowed, chosen
+from gymnast.agents.maths.td import chosen
 from gymnast.agents.optim.compiled import Captured, Compiled
 from gymnast.agents.population.base import Population, Seed, Weights
 from gymnast.agents.population.dqn_replay import build_replay
 from gymnast.agents.population.q_actor import MemberQActor
 from gymnast.agents.schedules import ScheduleLike, schedule
+from gymnast.agents.value.backup import build_backup
 from gymnast.agents.value.dqn_config import DQNConfig
 from gymnast.agents.value.q_network import build_values, q_network
 from gymnast.envs.step import Obs, Step
@@ -44,6 +45,7 @@ class DQNPopulation(Population):
             raise ValueError(f"dqn needs Discrete actions, got {action_space}; use ppo")
         self.first_action, self.actions = int(action_space.start), int(action_space.n)
         self.values = build_values(self.config, self.device)
+        self._backup = build_backup(self.config, self.values)
         self.beta = schedule(self.config.priority_beta, name="priority_beta", high=1.0)
         init, self._replay_seeds, drawn = zip(*(seed.spawn(3) for seed in seeds), strict=True)  # as in `DQN`
         self._build_networks(init)
@@ -212,12 +214,14 @@ class DQNPopulation(Population):
         """`DQN.loss` of each member [M], errors [M * B], and metrics [M]."""
         noise_online, noise_target, noise_choice = (None, None, None) if noise is None else noise.unbind(1)
         with torch.no_grad():
-            next_output = choice = self._outputs(target, batch.next_obs, noise_target)
-            if self.config.double:
-                choice = self._outputs(parameters, batch.next_obs, noise_choice)
-            next_action = allowed(self.values.q(choice), batch.next_mask).argmax(1)
+            reward, next_output = self._backup(
+                batch,
+                self._outputs(target, batch.next_obs, noise_target),
+                choice=lambda: self._outputs(parameters, batch.next_obs, noise_choice),
+                before=lambda: self._outputs(target, batch.obs, noise_target),
+            )
         output = chosen(self._outputs(parameters, batch.obs, noise_online), batch.action)  # [M * B, K]
-        loss, error = self.values.td_loss(output, batch.reward, batch.discount, chosen(next_output, next_action))
+        loss, error = self.values.td_loss(output, reward, batch.discount, next_output)
         of_members = (part.view(self.members, -1) for part in (loss * batch.weight, self.values.q(output.detach())))
         mean_loss, q = (part.mean(1) for part in of_members)
         return mean_loss, error, {"loss": mean_loss.detach(), "q": q}

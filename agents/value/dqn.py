@@ -16,13 +16,14 @@ from gymnast.agents.auxiliary import build_auxiliary
 from gymnast.agents.base import Acted, Decision, LearningError, Metrics, restore_generator, seed_sequence, torch_seed
 from gymnast.agents.encoder import rates_at, set_rates
 from gymnast.agents.lives import Lives
-from gymnast.agents.maths.td import allowed, chosen, weighted_mean
+from gymnast.agents.maths.td import chosen, weighted_mean
 from gymnast.agents.optim import optimizers, regularise
 from gymnast.agents.optim.compiled import Captured
 from gymnast.agents.optim.phases import Part
 from gymnast.agents.optim.update import Loss, Update
 from gymnast.agents.prediction import Predicts
 from gymnast.agents.schedules import schedule
+from gymnast.agents.value.backup import build_backup
 from gymnast.agents.value.dqn_config import DQNConfig, check_device
 from gymnast.agents.value.dqn_replay import Replay, build_replay
 from gymnast.agents.value.q_actor import QActor
@@ -92,6 +93,7 @@ class DQN(Predicts):
         config, actions = self.config, int(self.action_space.n)
         generator = torch.Generator().manual_seed(torch_seed(seed))
         self.values = build_values(config, self.device)
+        self._backup = build_backup(config, self.values)
         network = q_network(backbone, self.observation_space, actions, config, self.values.outputs, generator)
         self.online = network.to(self.device)
         self.target = copy.deepcopy(self.online)
@@ -265,18 +267,27 @@ class DQN(Predicts):
         _, noise_target, noise_choice = (None, None, None) if noise is None else noise
         with torch.no_grad():
             next_output = self._target(batch.next_obs, noise_target)  # [B, A, K]
-            choice = self._online(batch.next_obs, noise_choice) if self.config.double else next_output
-            next_action = allowed(self.values.q(choice), batch.next_mask).argmax(1)
+            reward, next_output = self._backup(
+                batch,
+                next_output,
+                choice=lambda: self._online(batch.next_obs, noise_choice),
+                before=lambda: self._target(batch.obs, noise_target),
+            )
         output = chosen(output, batch.action)  # [B, K]
-        loss, error = self.values.td_loss(output, batch.reward, batch.discount, chosen(next_output, next_action))
+        loss, error = self.values.td_loss(output, reward, batch.discount, next_output)
         mean_loss = weighted_mean(loss, batch.weight)
         return mean_loss, error, {"loss": mean_loss.detach(), "q": self.values.q(output.detach()).mean()}
 
     def sequence_loss(self, batch: SequenceBatch, noise: Tensor | None) -> tuple[Tensor, Tensor, Metrics]:
         """`loss` for a recurrent network, with the error of each sequence [B]."""
-        double, eta = self.config.double, self.config.priority_eta
         return sequence_loss(
-            batch, noise, online=self.online, target=self.target, values=self.values, double=double, eta=eta
+            batch,
+            noise,
+            online=self.online,
+            target=self.target,
+            values=self.values,
+            backup=self._backup,
+            eta=self.config.priority_eta,
         )
 
     def _update_target(self, env_step: int) -> None:

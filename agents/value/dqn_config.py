@@ -31,6 +31,15 @@ class DQNConfig(EncoderConfig, AuxiliaryConfig, PrecisionConfig):
 
     double: bool = False
     """Choose the next action by the online network and evaluate it by the target network (van Hasselt et al. 2016)."""
+    munchausen: bool = False
+    """Bootstrap from a soft policy, and add its log-probability of the action taken to the reward (Vieillard et al.
+    2020)."""
+    munchausen_alpha: float = 0.9
+    """Factor of the log-probability that Munchausen targets add."""
+    munchausen_temperature: float = 0.03
+    """Temperature of the policy of Munchausen targets, the softmax of the action values."""
+    munchausen_clip: float = -1.0
+    """Smallest temperature * log-probability that Munchausen targets add."""
     dueling: bool = False
     """Split the head into two streams: state value and advantages (Wang et al. 2016)."""
     dueling_aggregation: Aggregation = "mean"
@@ -172,6 +181,8 @@ class DQNConfig(EncoderConfig, AuxiliaryConfig, PrecisionConfig):
         schedule(self.learning_rate, name="learning_rate")
         for name in ("epsilon", "noisy_epsilon", "priority_beta"):
             schedule(getattr(self, name), name=name, high=1.0)
+        if self.munchausen and self.double:
+            raise ValueError("double cannot be combined with munchausen, whose targets choose no next action")
         regularise.check(self)
         optimizers.check(self.optimizer, self.optimizer_eps, captured=self.cuda_graphs)
         check_recurrent(self)
@@ -198,13 +209,15 @@ def check_device(config: DQNConfig, device: torch.device) -> None:
 
 COUNTS = ("batch_size", "replay_size", "train_period", "updates_per_train", "target_period", "n_step", "quantiles")
 SEQUENCES = ("memory_size", "sequence_length", "sequence_period")
-SHARES = ("gamma", "eval_epsilon", "priority_alpha", "priority_eta")
+SHARES = ("gamma", "eval_epsilon", "priority_alpha", "priority_eta", "munchausen_alpha")
 OPTIONAL = ("max_grad_norm", "max_grad_value", "optimizer_eps")
 RANGES: tuple[tuple[str, Callable[[Any], bool], tuple[str, ...]], ...] = (
     (">= 1", lambda value: value >= 1, COUNTS + SEQUENCES),
     (">= 2", lambda value: value >= 2, ("atoms",)),
     (">= 0", lambda value: value >= 0, ("learning_starts", "frame_stack", "burn_in")),
     (">= 0", lambda value: 0.0 <= value < math.inf, ("kappa", "noisy_sigma")),
+    ("> 0", lambda value: 0.0 < value < math.inf, ("munchausen_temperature",)),
+    ("<= 0", lambda value: -math.inf < value <= 0.0, ("munchausen_clip",)),
     ("> 0", lambda value: value is None or 0.0 < value < math.inf, OPTIONAL),
     ("> 0 and <= 1", lambda value: 0.0 < value <= 1.0, ("tau",)),
     ("between 0 and 1", lambda value: 0.0 <= value <= 1.0, SHARES),

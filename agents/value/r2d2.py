@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from gymnast.agents.base import Acted, Metrics
-from gymnast.agents.maths.td import allowed, chosen
+from gymnast.agents.maths.td import chosen
+from gymnast.agents.value.backup import Backup
 from gymnast.agents.value.q_actor import OffPolicy, QActor
 from gymnast.agents.value.values import Values
 from gymnast.envs.step import Obs
@@ -27,7 +28,7 @@ def sequence_loss(
     online: QNetwork,
     target: QNetwork,
     values: Values,
-    double: bool,
+    backup: Backup,
     eta: float,
 ) -> tuple[Tensor, Tensor, Metrics]:
     """Loss [], error of each sequence [B], and the mean value of the actions taken.
@@ -43,17 +44,34 @@ def sequence_loss(
     output = chosen(_learned(online.read(features, noise_online), batch), batch.action.flatten())  # [B * L, K]
     with torch.no_grad():
         target_features = target.features(batch.obs, batch.start, warmed(target, batch))
-        next_output = _following(target.read(target_features, noise_target), batch)  # [B * L, A, K]
-        choice = _following(online.read(features, noise_choice), batch) if double else next_output
-        mask = None if batch.next_mask is None else batch.next_mask.flatten(0, 1)
-        next_action = allowed(values.q(choice), mask).argmax(1)
-    loss, error = values.td_loss(
-        output, batch.reward.flatten(), batch.discount.flatten(), chosen(next_output, next_action)
-    )
+        target_output = target.read(target_features, noise_target)  # [B, L + n, A, K]
+        next_output = _following(target_output, batch)  # [B * L, A, K]
+        steps = Steps.of(batch)
+        reward, next_output = backup(
+            steps,
+            next_output,
+            choice=lambda: _following(online.read(features, noise_choice), batch),
+            before=lambda: _learned(target_output, batch),
+        )
+    loss, error = values.td_loss(output, reward, steps.discount, next_output)
     valid, count = batch.valid, batch.valid.sum().clamp(min=1.0)
     mean_loss = (batch.weight.unsqueeze(1) * valid * loss.view_as(valid)).sum() / count
     q = (valid.flatten() * values.q(output.detach().unsqueeze(1)).flatten()).sum() / count
     return mean_loss, mixed(error.view_as(valid), valid, eta=eta), {"loss": mean_loss.detach(), "q": q}
+
+
+class Steps(NamedTuple):
+    """The B * L transitions of a batch of sequences, one after the other."""
+
+    action: Tensor
+    reward: Tensor
+    discount: Tensor
+    next_mask: Tensor | None
+
+    @classmethod
+    def of(cls, batch: SequenceBatch) -> Steps:
+        mask = None if batch.next_mask is None else batch.next_mask.flatten(0, 1)
+        return cls(batch.action.flatten(), batch.reward.flatten(), batch.discount.flatten(), mask)
 
 
 @torch.no_grad()

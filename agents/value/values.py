@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -10,15 +10,13 @@ from torch import Tensor
 from gymnast.agents.maths.td import (
     categorical_projection,
     huber,
+    mean_over,
     mse,
     quantile_huber,
     rescale,
     td_target,
     unscale,
 )
-
-if TYPE_CHECKING:
-    pass
 
 LOSSES = {"huber": huber, "mse": mse}
 VALUES = ("scalar", "rescaled", "categorical", "quantile", "implicit")
@@ -33,6 +31,10 @@ class Values(Protocol):
 
     def q(self, output: Tensor) -> Tensor:
         """Action values, or numbers in the same order: outputs [..., A, K] to [..., A]."""
+        ...
+
+    def expected(self, output: Tensor, policy: Tensor) -> Tensor:
+        """The outputs of a policy, probabilities [B, A], over the actions' outputs [B, A, K]; [B, K]."""
         ...
 
     def td_loss(self, output: Tensor, reward: Tensor, discount: Tensor, next_output: Tensor) -> tuple[Tensor, Tensor]:
@@ -54,6 +56,9 @@ class ScalarValues:
     def q(self, output: Tensor) -> Tensor:
         return output.squeeze(-1)
 
+    def expected(self, output: Tensor, policy: Tensor) -> Tensor:
+        return mean_over(output, policy)
+
     def td_loss(self, output: Tensor, reward: Tensor, discount: Tensor, next_output: Tensor) -> tuple[Tensor, Tensor]:
         prediction, target = output.squeeze(-1), td_target(reward, discount, next_output.squeeze(-1))
         return self.loss(prediction, target), (target - prediction.detach()).abs()
@@ -69,6 +74,9 @@ class RescaledValues:
 
     def q(self, output: Tensor) -> Tensor:
         return unscale(output.squeeze(-1))
+
+    def expected(self, output: Tensor, policy: Tensor) -> Tensor:
+        return rescale(mean_over(unscale(output), policy))
 
     def td_loss(self, output: Tensor, reward: Tensor, discount: Tensor, next_output: Tensor) -> tuple[Tensor, Tensor]:
         prediction = output.squeeze(-1)
@@ -89,6 +97,10 @@ class CategoricalValues:
     def q(self, output: Tensor) -> Tensor:
         return output.softmax(-1) @ self.support
 
+    def expected(self, output: Tensor, policy: Tensor) -> Tensor:
+        """The logits of the mixture of the actions' distributions."""
+        return (policy.log().unsqueeze(2) + output.log_softmax(2)).logsumexp(1)
+
     def td_loss(self, output: Tensor, reward: Tensor, discount: Tensor, next_output: Tensor) -> tuple[Tensor, Tensor]:
         target = categorical_projection(next_output.softmax(1), reward, discount, self.support)  # [B, K]
         loss = -(target * output.log_softmax(1)).sum(1)
@@ -106,6 +118,9 @@ class QuantileValues:
     def q(self, output: Tensor) -> Tensor:
         return output.mean(-1)
 
+    def expected(self, output: Tensor, policy: Tensor) -> Tensor:
+        return mean_over(output, policy)
+
     def td_loss(self, output: Tensor, reward: Tensor, discount: Tensor, next_output: Tensor) -> tuple[Tensor, Tensor]:
         target = td_target(reward.unsqueeze(1), discount.unsqueeze(1), next_output)  # [B, K]
         error = (target.mean(1) - output.detach().mean(1)).abs()
@@ -122,6 +137,9 @@ class ImplicitValues:
 
     def q(self, output: Tensor) -> Tensor:
         return output.chunk(2, -1)[0].mean(-1)
+
+    def expected(self, output: Tensor, policy: Tensor) -> Tensor:
+        return mean_over(output, policy)
 
     def td_loss(self, output: Tensor, reward: Tensor, discount: Tensor, next_output: Tensor) -> tuple[Tensor, Tensor]:
         prediction, tau = output.chunk(2, 1)  # [B, K] each
