@@ -53,6 +53,7 @@ if TYPE_CHECKING:  # type checkers do not read the table; tests/test_public_name
     from gymnast.agents.value.pqn_config import PQNConfig as PQNConfig
     from gymnast.agents.variants import A2C as A2C
     from gymnast.agents.variants import A3C as A3C
+    from gymnast.agents.variants import BTR as BTR
     from gymnast.agents.variants import C51 as C51
     from gymnast.agents.variants import DER as DER
     from gymnast.agents.variants import ES as ES
@@ -67,6 +68,8 @@ if TYPE_CHECKING:  # type checkers do not read the table; tests/test_public_name
     from gymnast.agents.variants import NoisyDQN as NoisyDQN
     from gymnast.agents.variants import NStepDQN as NStepDQN
     from gymnast.agents.variants import Rainbow as Rainbow
+    from gymnast.agents.variants import RankPER as RankPER
+    from gymnast.agents.variants import TunedDoubleDQN as TunedDoubleDQN
     from gymnast.agents.world_models.dreamer import Dreamer as Dreamer
     from gymnast.agents.world_models.dreamer_config import DreamerConfig as DreamerConfig
     from gymnast.agents.world_models.iris import Iris as Iris

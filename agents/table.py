@@ -135,14 +135,34 @@ A2C = {
 }
 """Mnih et al. 2016, algorithm S3 and section 8; the step size is that of the synchronous form (Wu et al. 2017)."""
 
+BTR = {
+    "munchausen": True,
+    "dueling": True,
+    "prioritized": True,
+    "priority_alpha": 0.2,
+    "noisy": True,
+    "n_step": 3,
+    "values": "implicit",
+    "quantiles": 8,
+}
+"""Clark et al. 2025, tables 1 and D6: the parts that do not depend on the environment; the network is in a preset."""
+
 ALGORITHMS: dict[str, Algorithm] = {
     "dqn": Algorithm(CLASSES["dqn"].help, {}),
     "double-dqn": Algorithm("DQN with double Q-learning (van Hasselt et al. 2016)", {"double": True}),
+    "tuned-double-dqn": Algorithm(
+        "double DQN with one bias for all actions, tuned on Atari (van Hasselt et al. 2016)",
+        {"double": True, "shared_bias": True},
+    ),
     "dueling-dqn": Algorithm(
         "double DQN with separate value and advantage streams (Wang et al. 2016)", {"double": True, "dueling": True}
     ),
     "per": Algorithm(
         "double DQN with proportional prioritized replay (Schaul et al. 2016)", {"double": True, "prioritized": True}
+    ),
+    "rank-per": Algorithm(
+        "double DQN with rank-based prioritized replay (Schaul et al. 2016)",
+        {"double": True, "prioritized": True, "priority": "rank", "priority_alpha": 0.7},
     ),
     "noisy-dqn": Algorithm("DQN that explores with noisy layers (Fortunato et al. 2018)", {"noisy": True}),
     "n-step-dqn": Algorithm("DQN with three-step targets", {"n_step": 3}),
@@ -156,6 +176,9 @@ ALGORITHMS: dict[str, Algorithm] = {
         "data-efficient Rainbow: more updates, 20-step targets (van Hasselt et al. 2019)",
         RAINBOW | {"n_step": 20, "noisy_sigma": 0.1},
     ),
+    "btr": Algorithm(
+        "Beyond the Rainbow: IQN, Munchausen, dueling, prioritized, noisy, 3-step (Clark et al. 2025)", BTR
+    ),
     "r2d2": Algorithm("recurrent DQN: LSTM, sequences with burn-in and stored state (Kapturowski et al. 2019)", R2D2),
     "pqn": Algorithm(CLASSES["pqn"].help, {}, "pqn", {"num_envs": 32}),
     "ppo": Algorithm(CLASSES["ppo"].help, {}, "ppo", {"num_envs": 8}),
@@ -167,7 +190,7 @@ ALGORITHMS: dict[str, Algorithm] = {
     ),
 }
 
-ACRONYMS = ("dqn", "pqn", "per", "c51", "qr", "iqn", "der", "r2d2", "ppo", "a2c", "a3c", "es", "ga", "td", "ucb")
+ACRONYMS = ("dqn", "pqn", "per", "c51", "qr", "iqn", "der", "btr", "r2d2", "ppo", "a2c", "a3c", "es", "ga", "td", "ucb")
 
 
 def python_name(name: str) -> str:

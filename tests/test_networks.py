@@ -164,6 +164,12 @@ def test_head_gives_outputs_per_action() -> None:
     output = head(features)
     assert output.shape == (4, 3, 5)
     assert torch.equal(output[2, 1], flat[2, 5:10])
+    tied = QHead(6, 3, 2, shared_bias=True)
+    with torch.no_grad():
+        tied.stream.output.bias.copy_(torch.tensor([0.5, -1.0]))  # type: ignore[union-attr, operator, arg-type]
+    assert tied(torch.zeros(1, 6)).tolist() == [[[0.5, -1.0]] * 3]  # the same for each action
+    tied(torch.ones(1, 6)).sum().backward()
+    assert tied.stream.output.bias.grad.tolist() == [3.0, 3.0]  # type: ignore[union-attr]
     assert isinstance(QHead(6, 3, 5, linear=lambda a, b: nn.LazyLinear(b)).stream.output, nn.LazyLinear)
 
 

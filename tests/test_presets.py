@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
+import numpy as np
 import pytest
+from gymnasium import spaces
 
+from gymnast.agents import DQN
+from gymnast.agents.schedules import schedule
 from gymnast.agents.table import ALGORITHMS, RAINBOW
 from gymnast.errors import UsageError
 from gymnast.settings import agents, presets
 from gymnast.settings.options import TrainOptions
+from gymnast.settings.request import resolve
 
 PAIRS = [(name, agent) for name, preset in presets.PRESETS.items() for agent in preset.agent]
 ENVIRONMENTS = [pair for pair in PAIRS if pair[0] not in ALGORITHMS]
@@ -114,3 +120,58 @@ def test_r2d2_on_atari_is_its_paper() -> None:
     assert table.items() <= changes.items()
     assert changes["target_period"] == 2_500 * changes["train_period"]
     assert agents.config_class(agents.agent_class("r2d2"))().priority_eta == 0.9
+
+
+def test_btr_on_atari_is_its_paper() -> None:
+    """Clark et al. 2025, table D6; frames are four to an env step, and 64 env steps are one of all environments."""
+    values = presets.apply(["atari"], "btr")
+    config = presets.config("btr", "atari")
+    assert values["num_envs"] == config.train_period == 64
+    assert config.target_period == 500 * 64
+    assert (config.learning_rate, config.gamma, config.n_step, config.batch_size) == (1e-4, 0.997, 3, 256)
+    assert config.optimizer_eps == pytest.approx(1.95e-5, abs=5e-8)
+    assert (config.replay_size, config.learning_starts, config.priority_alpha) == (2**20, 200_000, 0.2)
+    assert (config.values, config.quantiles, config.kappa, config.noisy_sigma) == ("implicit", 8, 1.0, 0.5)
+    assert (config.munchausen_alpha, config.munchausen_temperature, config.munchausen_clip) == (0.9, 0.03, -1.0)
+    assert (config.clip_rewards, config.life_loss, config.double) == (True, False, False)
+    epsilon = schedule(config.noisy_epsilon, name="noisy_epsilon")
+    assert [epsilon(frames // 4) for frames in (0, 8_000_000, 100_000_000)] == [1.0, 0.01, 0.01]
+    assert epsilon(25_000_001) == 0.0
+
+
+def test_btr_has_the_papers_number_of_parameters() -> None:
+    """2.91 million, of which 2.52 million are in linear layers (figure E7), without the scales of the noise."""
+    config = dataclasses.replace(presets.config("btr", "atari"), replay_size=100)
+    frames = spaces.Box(0, 255, (4, 84, 84), np.uint8)
+    network = DQN(frames, spaces.Discrete(18), config).online
+    sizes = {name: one.numel() for name, one in network.named_parameters() if "sigma" not in name}
+    assert round(sum(sizes.values()) / 1e6, 2) == 2.91
+    assert round(sum(size for name, size in sizes.items() if name.startswith("head")) / 1e6, 2) == 2.52
+
+
+def test_rank_based_and_tuned_presets_are_their_papers() -> None:
+    """Schaul et al. 2016, section 4, and van Hasselt et al. 2016, appendix."""
+    ranked, tuned, plain = (presets.config(name, "atari") for name in ("rank-per", "tuned-double-dqn", "double-dqn"))
+    assert (ranked.priority, ranked.priority_alpha, ranked.learning_rate) == ("rank", 0.7, 2.5e-4 / 4)
+    assert schedule(ranked.priority_beta, name="beta")(0) == 0.5
+    assert (tuned.target_period, tuned.eval_epsilon, tuned.shared_bias, tuned.double) == (30_000, 0.001, True, True)
+    assert plain == dataclasses.replace(presets.config("dqn", "atari"), double=True)
+
+
+@pytest.mark.parametrize(
+    ("words", "network", "options"),
+    [
+        ("", "impala", {"width": 2, "spectral_norm": True, "max_pool": 6}),
+        ("--network.width 3", "impala", {"width": 3, "spectral_norm": True, "max_pool": 6}),
+        ("--network impala --no-network.spectral-norm", "impala", {"width": 2, "spectral_norm": False, "max_pool": 6}),
+        ("--network nature-cnn", "nature-cnn", {}),
+        ("--network resnet --network.width 8", "resnet", {"width": 8}),
+    ],
+)
+def test_options_of_a_presets_network_go_with_it(words: str, network: str, options: dict[str, Any]) -> None:
+    asked = resolve("btr", ["--env", "Pong-v5", "--preset", "atari", *words.split()], of="train btr").config
+    assert (asked.network, asked.network_options) == (network, options)
+
+
+def test_another_family_drops_the_options_of_a_network() -> None:
+    assert "network_options" not in presets.apply(["atari", "minatar"], "btr")

@@ -33,6 +33,7 @@ PARTS: dict[str, dict[str, Any]] = {
     "quantile": {"values": "quantile"},
     "implicit": {"values": "implicit"},
     "rescaled": {"values": "rescaled"},
+    "shared-bias": {"shared_bias": True},
     "munchausen": {"munchausen": True},
     "munchausen-implicit": {"munchausen": True, "values": "implicit", "noisy": True, "dueling": True, "n_step": 3},
     "rainbow": RAINBOW,
@@ -141,6 +142,26 @@ def test_evaluation_changes_nothing_in_training(part: str) -> None:
     assert all(action == actions[0] for action in actions)
     assert same(before, run.state())
     assert torch.equal(generator, torch.get_rng_state())
+
+
+def test_spectral_normalisation_resumes_exactly() -> None:
+    """IMPALA's network of BTR, small: the vectors of the power iteration move with every update, and are kept.
+
+    They begin without a random number of torch's own generator.
+    """
+    options = {"channels": (3,), "spectral_norm": True, "max_pool": 2}
+    made = dataclasses.replace(config("munchausen-implicit"), network="impala", network_options=options, batch_size=4)
+    whole, before, after = (Run("gymnast/MinAtar-Breakout-v1", made, num_envs=2) for _ in range(3))
+    first = whole.state()["agent"]["online"]
+    whole.go(40)
+    state = before.go(30).state()
+    vectors = {name: part for name, part in state["agent"]["online"].items() if name.endswith("_u")}
+    assert len(vectors) == 4  # of the two residual blocks, not of the first convolution
+    assert not any(torch.equal(part, first[name]) for name, part in vectors.items())
+    after.agent.load_state_dict(state["agent"])
+    after.actor.load_state_dict(state["actor"])
+    after.env, after.obs = before.env, before.obs
+    assert same(whole.state(), after.go(40).state())
 
 
 def schedules(num_envs: int, *, reload: bool = False) -> list[tuple[float, int]]:

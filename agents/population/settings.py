@@ -35,7 +35,15 @@ REFUSED: dict[type[Any], dict[str, Any]] = {
         **WEIGHTS,
     },
     PQNConfig: {"life_loss": False, "bf16": False, **ENCODER, **WEIGHTS},
-    DQNConfig: {"recurrent": "none", "life_loss": False, "bf16": False, "auxiliary": "none", **ENCODER, **WEIGHTS},
+    DQNConfig: {
+        "recurrent": "none",
+        "shared_bias": False,
+        "life_loss": False,
+        "bf16": False,
+        "auxiliary": "none",
+        **ENCODER,
+        **WEIGHTS,
+    },
 }
 """Settings that a population does not support, by the class of its config, and their values when off."""
 WHOLE = ("target_period",)

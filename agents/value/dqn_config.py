@@ -44,6 +44,8 @@ class DQNConfig(EncoderConfig, AuxiliaryConfig, PrecisionConfig):
     """Split the head into two streams: state value and advantages (Wang et al. 2016)."""
     dueling_aggregation: Aggregation = "mean"
     """Baseline subtracted from the advantages: their mean over actions, or their maximum."""
+    shared_bias: bool = False
+    """Share the bias of the last layer between all actions, as tuned double DQN does (van Hasselt et al. 2016)."""
     prioritized: bool = False
     """Sample surprising transitions more often (Schaul et al. 2016)."""
     priority: Literal["proportional", "rank"] = "proportional"
@@ -183,6 +185,9 @@ class DQNConfig(EncoderConfig, AuxiliaryConfig, PrecisionConfig):
             schedule(getattr(self, name), name=name, high=1.0)
         if self.munchausen and self.double:
             raise ValueError("double cannot be combined with munchausen, whose targets choose no next action")
+        for part in ("dueling", "noisy"):
+            if self.shared_bias and getattr(self, part):
+                raise ValueError(f"shared_bias cannot be combined with {part}, whose last layers have their own biases")
         regularise.check(self)
         optimizers.check(self.optimizer, self.optimizer_eps, captured=self.cuda_graphs)
         check_recurrent(self)

@@ -122,7 +122,7 @@ def _head(
     if config.dueling:
         head = DuelingHead(features, actions, outputs, aggregation=config.dueling_aggregation, **settings)
     else:
-        head = QHead(features, actions, outputs, **settings)
+        head = QHead(features, actions, outputs, shared_bias=config.shared_bias, **settings)
     if config.values == "implicit":
         return ImplicitHead(features, head, quantiles=config.quantiles, offset=noisy.noise_size), noisy.noise_size
     return head, noisy.noise_size

@@ -33,7 +33,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         *("network", "hidden_sizes", "activation", "init", "layer_norm", "trunk", "recurrent", "memory_size"),
         *("recurrent_steps", "recurrent_layers", "recurrent_heads"),
         *("auxiliary", "auxiliary_weight"),
-        *("dueling", "dueling_aggregation", "values", "atoms", "v_min", "v_max", "quantiles", "squash"),
+        *("dueling", "dueling_aggregation", "shared_bias", "values", "atoms", "v_min", "v_max", "quantiles", "squash"),
         *("log_std_init", "normalise_obs", "output_scale", "bins", "low", "high", "init_from"),
     ),
     "imitation and learned rewards": (

@@ -110,6 +110,8 @@ def settings(changes: dict[str, Any]) -> str:
 
 
 def _flag(name: str, value: Any) -> str:
+    if isinstance(value, dict):  # the options of a network
+        return settings({f"network.{option}": of for option, of in value.items()})
     if isinstance(value, bool):
         return f"--{name}" if value else f"--no-{name}"
     return f"--{name} {' '.join(map(str, value)) if isinstance(value, tuple) else value}"

@@ -173,8 +173,8 @@ ATARI: dict[str, dict[str, Any]] = {
         "life_loss": True,
         "priority_beta": "linear:0.4:1:50000000",
     },
-    # van Hasselt et al. 2016, appendix: the tuned version.
-    "double-dqn": {"epsilon": "linear:1:0.01:1000000", "eval_epsilon": 0.001, "target_period": 30_000},
+    # van Hasselt et al. 2016, appendix; double-dqn is the untuned version, with DQN's own settings.
+    "tuned-double-dqn": {"epsilon": "linear:1:0.01:1000000", "eval_epsilon": 0.001, "target_period": 30_000},
     # Wang et al. 2016, section 4.2.
     "dueling-dqn": {
         "epsilon": "linear:1:0.01:1000000",
@@ -189,6 +189,15 @@ ATARI: dict[str, dict[str, Any]] = {
         "eval_epsilon": 0.001,
         "learning_rate": 6.25e-5,
         "target_period": 30_000,
+        "shared_bias": True,
+    },
+    "rank-per": {
+        "epsilon": "linear:1:0.01:1000000",
+        "eval_epsilon": 0.001,
+        "learning_rate": 6.25e-5,
+        "target_period": 30_000,
+        "shared_bias": True,
+        "priority_beta": "linear:0.5:1:50000000",
     },
     "noisy-dqn": {"eval_epsilon": 0.0},
     # Bellemare et al. 2017, section 5; Dabney et al. 2018, section 4; Dabney et al. 2018b, section 5.
@@ -223,6 +232,29 @@ ATARI: dict[str, dict[str, Any]] = {
         "eval_epsilon": 0.0,
         "learning_starts": 20_000,
         "target_period": 8_000,
+    },
+    # Clark et al. 2025, table D6: one update of 256 transitions for each step of 64 environments, a target copied every
+    # 500 updates, epsilon beside the noise for 100 million frames; table D4: lives are not used. Of the exponent of
+    # importance weights, which the paper does not give, the value in the authors' code.
+    "btr": {
+        "network": "impala",
+        "network_options": {"width": 2, "spectral_norm": True, "max_pool": 6},
+        "hidden_sizes": (512,),
+        "num_envs": 64,
+        "optimizer": "adam",
+        "learning_rate": 1e-4,
+        "optimizer_eps": 0.005 / 256,
+        "max_grad_norm": 10.0,
+        "gamma": 0.997,
+        "noisy_epsilon": "piecewise:0:1:2000000:0.01:25000000:0.01:25000001:0",
+        "eval_epsilon": 0.0,
+        "batch_size": 256,
+        "replay_size": 1_048_576,
+        "priority_beta": 0.2,
+        "learning_starts": 200_000,
+        "train_period": 64,
+        "target_period": 32_000,
+        "life_loss": False,
     },
     # Kapturowski et al. 2019, appendix, table 2; the target network every 2,500 updates as there. One process instead
     # of 256 actors: a schedule of epsilon, and an update every 64 env steps.

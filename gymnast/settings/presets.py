@@ -128,7 +128,18 @@ def apply(names: Sequence[str], agent: str) -> dict[str, Any]:
             algorithms = [other for other, kind in ALGORITHMS.items() if kind.base in preset.agent]
             fit = ", ".join(dict.fromkeys([*algorithms, *preset.agent]))
             raise UsageError(f"the preset {name} is for {fit}, not for {agent}")
-        values |= preset.run | preset.agent[key]
+        values = over(values, preset.run | preset.agent[key])
         if name not in ALGORITHMS and algorithm is not None:
-            values |= own | preset.agent.get(algorithm, {})
+            values = over(values, own | preset.agent.get(algorithm, {}))
     return values
+
+
+def over(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Values under changes: those options of a network that belong to another one are dropped, others are merged."""
+    merged = values | changes
+    if changes.get("network", values.get("network")) != values.get("network"):
+        values = {}
+    options = values.get("network_options", {}) | changes.get("network_options", {})
+    return {name: value for name, value in merged.items() if name != "network_options"} | (
+        {"network_options": options} if options else {}
+    )

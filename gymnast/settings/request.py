@@ -84,6 +84,7 @@ def resolved(agent: str, given: dict[str, Any], *, of: str) -> Request:
     options_given = {name.partition(".")[2]: value for name, value in given.items() if "." in name}
     if options_given:
         own["network_options"] = options_given
-    values = {"num_envs": 1} | under_protocol.over(presets.apply(chosen, agent), own, config_class) | own
+    preset = under_protocol.over(presets.apply(chosen, agent), own, config_class)
+    values = presets.over({"num_envs": 1} | preset, own)
     options: TrainOptions = flags.build(TrainOptions, values, of=of)
     return Request(agent, options, flags.build(config_class, values, of=of), chosen, given)

@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from gymnast.networks.layers import activations
 from gymnast.networks.layers.inputs import Obs
@@ -44,8 +45,26 @@ class Stream(nn.Module):
         return output
 
 
+class SharedBias(nn.Linear):
+    """A last layer whose K biases are the same for every action: features [B, F] to [B, A * K].
+
+    That of tuned double DQN (van Hasselt et al. 2016, appendix).
+    """
+
+    def __init__(self, in_features: int, actions: int, outputs: int) -> None:
+        super().__init__(in_features, actions * outputs)
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.actions = actions
+
+    def forward(self, features: Tensor, noise: Tensor | None = None) -> Tensor:
+        return functional.linear(features, self.weight, self.bias.repeat(self.actions))
+
+
 class QHead(nn.Module):
-    """Features [B, F] to K outputs per action, [B, A, K]; the values object interprets them."""
+    """Features [B, F] to K outputs per action, [B, A, K]; the values object interprets them.
+
+    With `shared_bias` the last layer is a `SharedBias`, which has no noise.
+    """
 
     gradient_scale = 1.0
     """Factor of the gradient that enters the features."""
@@ -59,10 +78,13 @@ class QHead(nn.Module):
         hidden: Sequence[int] = (),
         activation: str = "relu",
         linear: MakeLinear = Linear,
+        shared_bias: bool = False,
     ) -> None:
         super().__init__()
         self.actions, self.outputs = actions, outputs
         self.stream = Stream(in_features, hidden, actions * outputs, activation=activation, linear=linear)
+        if shared_bias:
+            self.stream.output = SharedBias(int(self.stream.output.in_features), actions, outputs)  # type: ignore[arg-type]
 
     def forward(self, features: Tensor, noise: Tensor | None = None) -> Tensor:
         output: Tensor = self.stream(features, noise)

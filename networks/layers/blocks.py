@@ -58,14 +58,26 @@ def constrain(module: nn.Module, name: str, *, linear: bool = False) -> None:
     """Constrain the weights of a module's convolutions, and with `linear` of its linear layers, once they are initial.
 
     `weight` learns their length and direction separately (Salimans & Kingma 2016); `spectral` divides them by their
-    largest singular value (Miyato et al. 2018). Other names change nothing.
+    largest singular value (Miyato et al. 2018), which is exact at first and then follows by one power iteration per
+    forward pass in training mode. Other names change nothing.
     """
     for layer in list(module.modules()):
         if isinstance(layer, nn.Conv2d) or (linear and isinstance(layer, nn.Linear)):
             if name == "weight":
                 parametrizations.weight_norm(layer)
             elif name == "spectral":
-                parametrizations.spectral_norm(layer)
+                _divide_by_norm(layer)
+
+
+@torch.no_grad()
+def _divide_by_norm(layer: nn.Conv2d | nn.Linear) -> None:
+    """Spectral normalisation that begins with the weights' own singular vectors, so that no random number is drawn."""
+    left, _, right = torch.linalg.svd(layer.weight.flatten(1), full_matrices=False)
+    with torch.random.fork_rng(devices=[]):  # torch draws first vectors, which are replaced here
+        parametrizations.spectral_norm(layer)
+    vectors = dict(layer.named_buffers())
+    vectors["parametrizations.weight.0._u"].copy_(left[:, 0])
+    vectors["parametrizations.weight.0._v"].copy_(right[0])
 
 
 class SqueezeExcitation(nn.Module):
