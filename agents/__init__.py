@@ -63,6 +63,7 @@ if TYPE_CHECKING:  # type checkers do not read the table; tests/test_public_name
     from gymnast.agents.variants import PPO as PPO
     from gymnast.agents.variants import QRDQN as QRDQN
     from gymnast.agents.variants import R2D2 as R2D2
+    from gymnast.agents.variants import BootstrappedDQN as BootstrappedDQN
     from gymnast.agents.variants import DoubleDQN as DoubleDQN
     from gymnast.agents.variants import DuelingDQN as DuelingDQN
     from gymnast.agents.variants import NoisyDQN as NoisyDQN

@@ -179,6 +179,10 @@ ALGORITHMS: dict[str, Algorithm] = {
     "btr": Algorithm(
         "Beyond the Rainbow: IQN, Munchausen, dueling, prioritized, noisy, 3-step (Clark et al. 2025)", BTR
     ),
+    "bootstrapped-dqn": Algorithm(
+        "double DQN with ten heads that explore in turn, and randomised priors (Osband et al. 2016, 2018)",
+        {"double": True, "bootstrap_heads": 10, "prior_scale": 3.0, "epsilon": 0.0},
+    ),
     "r2d2": Algorithm("recurrent DQN: LSTM, sequences with burn-in and stored state (Kapturowski et al. 2019)", R2D2),
     "pqn": Algorithm(CLASSES["pqn"].help, {}, "pqn", {"num_envs": 32}),
     "ppo": Algorithm(CLASSES["ppo"].help, {}, "ppo", {"num_envs": 8}),

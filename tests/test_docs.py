@@ -147,12 +147,12 @@ def code_lines(path: Path) -> int:
     return len(code)
 
 
-def test_dqn_to_rainbow_is_read_in_920_lines() -> None:
+def test_dqn_to_rainbow_is_read_in_1000_lines() -> None:
     page = (ROOT / "CONTRIBUTING.md").read_text()
-    sentence = page.split("To read DQN and Rainbow end to end: ")[1].split(", 920 lines")[0]
+    sentence = page.split("To read DQN and Rainbow end to end: ")[1].split(", 1,000 lines")[0]
     files = re.findall(r"`([\w/]+\.py)`", sentence)
-    assert len(files) == 7
-    assert sum(code_lines(ROOT / file) for file in files) <= 920
+    assert len(files) == 8
+    assert sum(code_lines(ROOT / file) for file in files) <= 1000
 
 
 def test_readme_error() -> None:

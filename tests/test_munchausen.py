@@ -13,8 +13,8 @@ from torch import Tensor
 from gymnast.agents import DQNConfig
 from gymnast.agents.base import LearningError
 from gymnast.agents.maths.td import categorical_projection
-from gymnast.agents.value.backup import MunchausenBackup, build_backup
-from gymnast.agents.value.q_network import build_values
+from gymnast.agents.value.munchausen import MunchausenBackup
+from gymnast.agents.value.q_network import build_backup, build_values
 from gymnast.agents.value.values import VALUES, ScalarValues
 from gymnast.cli.main import main
 from gymnast.replay.transitions import Batch
@@ -64,7 +64,7 @@ def test_a_low_temperature_and_no_bonus_are_the_greedy_target() -> None:
     sample = batch_of([0.5] * 5, [0, 1, 2, 0, 1], [0.9] * 5)
     values = ScalarValues("mse")
     backup = MunchausenBackup(values, alpha=0.0, temperature=1e-4, clip=-1.0)
-    plain = build_backup(DQNConfig(), values)
+    plain = build_backup(DQNConfig(), values, key=0)
     reward, output = backup(sample, following, choice=never, before=lambda: now)
     greedy_reward, greedy = plain(sample, following, choice=never, before=never)
     torch.testing.assert_close(reward + 0.9 * output[:, 0], greedy_reward + 0.9 * greedy[:, 0])
@@ -91,7 +91,7 @@ def test_a_categorical_target_is_the_mixture_of_the_actions() -> None:
     rng = torch.Generator().manual_seed(2)
     now, following = torch.randn(2, 4, 3, 11, generator=rng)
     sample = batch_of([0.1, 0.2, -0.3, 0.4], [2, 0, 1, 1], [0.9, 0.0, 0.9, 0.5])
-    reward, output = build_backup(config, values)(sample, following, choice=never, before=lambda: now)
+    reward, output = build_backup(config, values, key=0)(sample, following, choice=never, before=lambda: now)
     support = torch.linspace(-2.0, 2.0, 11)
     for row in range(4):
         q, next_q = (logits[row].softmax(1) @ support for logits in (now, following))
@@ -145,7 +145,7 @@ def test_a_recurrent_loss_equals_a_naive_loop() -> None:
 
 
 def test_masks_are_refused() -> None:
-    backup = build_backup(DQNConfig(munchausen=True), ScalarValues("mse"))
+    backup = build_backup(DQNConfig(munchausen=True), ScalarValues("mse"), key=0)
     sample = batch_of([1.0], [0], [0.9], next_mask=torch.ones(1, 2, dtype=torch.bool))
     with pytest.raises(LearningError, match="munchausen needs the actions allowed in both states"):
         backup(sample, torch.zeros(1, 2, 1), choice=never, before=never)

@@ -33,14 +33,19 @@ PARTS: dict[str, dict[str, Any]] = {
     "quantile": {"values": "quantile"},
     "implicit": {"values": "implicit"},
     "rescaled": {"values": "rescaled"},
-    "shared-bias": {"shared_bias": True},
-    "munchausen": {"munchausen": True},
-    "munchausen-implicit": {"munchausen": True, "values": "implicit", "noisy": True, "dueling": True, "n_step": 3},
     "rainbow": RAINBOW,
     "rainbow-quantile": {**RAINBOW, "values": "quantile"},
     "rainbow-implicit": {**RAINBOW, "values": "implicit", "priority": "rank", "noise": "independent"},
 }
-EACH = pytest.mark.parametrize("part", PARTS)
+LATER: dict[str, dict[str, Any]] = {
+    "shared-bias": {"shared_bias": True},
+    "munchausen": {"munchausen": True},
+    "munchausen-implicit": {"munchausen": True, "values": "implicit", "noisy": True, "dueling": True, "n_step": 3},
+    "bootstrapped": {"bootstrap_heads": 3, "prior_scale": 1.0, "bootstrap_probability": 0.5, "double": True},
+}
+"""Parts that came after Rainbow; the learning of most of them is tested with them."""
+EACH = pytest.mark.parametrize("part", [*PARTS, *LATER])
+LEARNING = pytest.mark.parametrize("part", [*PARTS, "munchausen"])
 SMALL = DQNConfig(
     hidden_sizes=(8, 8),
     batch_size=8,
@@ -58,7 +63,7 @@ SMALL = DQNConfig(
 
 
 def config(part: str, base: DQNConfig = SMALL, **changes: Any) -> DQNConfig:
-    return dataclasses.replace(base, **{**changes, **PARTS[part]})
+    return dataclasses.replace(base, **{**changes, **(PARTS | LATER)[part]})
 
 
 class Run:
@@ -269,7 +274,7 @@ CHAIN = dataclasses.replace(
 
 
 @pytest.mark.slow
-@EACH
+@LEARNING
 def test_solves_catch(part: str) -> None:
     """Within 6,000 env steps."""
     run, mean = Run("gymnast/Catch-v0", config(part, CATCH), num_envs=2), -1.0
@@ -281,7 +286,7 @@ def test_solves_catch(part: str) -> None:
 
 
 @pytest.mark.slow
-@EACH
+@LEARNING
 def test_solves_a_long_chain(part: str) -> None:
     """Ten states, and a small reward at hand that whoever does not explore is content with; within 3,000 env steps."""
     chain = {"length": 10, "left_reward": 0.02}

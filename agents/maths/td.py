@@ -33,34 +33,9 @@ def chosen(output: Tensor, action: Tensor) -> Tensor:
     return output.gather(1, action.view(-1, 1, 1).expand(-1, 1, output.shape[2])).squeeze(1)
 
 
-def mean_over(output: Tensor, policy: Tensor) -> Tensor:
-    """The mean of outputs [B, A, K] over actions with probabilities [B, A]; [B, K]."""
-    mean: Tensor = policy.unsqueeze(1) @ output
-    return mean.squeeze(1)
-
-
 def allowed(q: Tensor, mask: Tensor | None) -> Tensor:
     """Values [B, A] with -inf for actions that the mask (bool [B, A], None allows all) forbids."""
     return q if mask is None else q.masked_fill(~mask, -torch.inf)
-
-
-def log_softmax_policy(q: Tensor, temperature: float) -> Tensor:
-    """log pi of the policy softmax(q / temperature); [B, A]."""
-    return torch.log_softmax(q / temperature, 1)
-
-
-def entropy(policy: Tensor) -> Tensor:
-    """-sum_a pi(a) log pi(a) of probabilities [B, A]; [B]."""
-    return torch.special.entr(policy).sum(1)
-
-
-def munchausen_bonus(log_policy: Tensor, action: Tensor, alpha: float, temperature: float, clip: float) -> Tensor:
-    """alpha * temperature * log pi(a|s), with temperature * log pi clipped to [clip, 0] (Vieillard et al. 2020, eq. 2).
-
-    Log-probabilities [B, A] and int64 actions [B] to [B].
-    """
-    taken = log_policy.gather(1, action.unsqueeze(1)).squeeze(1)
-    return alpha * (temperature * taken).clamp(clip, 0.0)
 
 
 def weighted_mean(loss: Tensor, weight: Tensor) -> Tensor:

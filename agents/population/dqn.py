@@ -17,9 +17,8 @@ from gymnast.agents.population.base import Population, Seed, Weights
 from gymnast.agents.population.dqn_replay import build_replay
 from gymnast.agents.population.q_actor import MemberQActor
 from gymnast.agents.schedules import ScheduleLike, schedule
-from gymnast.agents.value.backup import build_backup
 from gymnast.agents.value.dqn_config import DQNConfig
-from gymnast.agents.value.q_network import build_values, q_network
+from gymnast.agents.value.q_network import build_backup, build_values, q_network
 from gymnast.envs.step import Obs, Step
 from gymnast.networks.heads.q import QNetwork
 from gymnast.networks.stacked.layers import flat
@@ -45,7 +44,7 @@ class DQNPopulation(Population):
             raise ValueError(f"dqn needs Discrete actions, got {action_space}; use ppo")
         self.first_action, self.actions = int(action_space.start), int(action_space.n)
         self.values = build_values(self.config, self.device)
-        self._backup = build_backup(self.config, self.values)
+        self._backup = build_backup(self.config, self.values, key=0)
         self.beta = schedule(self.config.priority_beta, name="priority_beta", high=1.0)
         init, self._replay_seeds, drawn = zip(*(seed.spawn(3) for seed in seeds), strict=True)  # as in `DQN`
         self._build_networks(init)

@@ -12,7 +12,7 @@ from gymnast.agents.base import Acted
 from gymnast.agents.maths.td import allowed
 from gymnast.agents.population.noise import Noise
 from gymnast.agents.value.q_actor import mixed
-from gymnast.agents.value.values import Values
+from gymnast.agents.value.values import Interpretation
 from gymnast.envs.step import Obs
 from gymnast.networks.layers import noisy
 from gymnast.networks.stacked.q import StackedQNetwork
@@ -29,7 +29,7 @@ class MemberQActor:
     def __init__(
         self,
         network: StackedQNetwork,
-        values: Values,
+        values: Interpretation,
         parameters: Tensor,
         noise: Noise,
         *,

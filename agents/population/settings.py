@@ -38,6 +38,7 @@ REFUSED: dict[type[Any], dict[str, Any]] = {
     DQNConfig: {
         "recurrent": "none",
         "shared_bias": False,
+        "bootstrap_heads": 0,
         "life_loss": False,
         "bf16": False,
         "auxiliary": "none",

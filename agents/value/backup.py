@@ -1,18 +1,14 @@
-"""The value that a target bootstraps from: that of the greedy next action, or of a soft policy (Munchausen)."""
+"""The value that a target bootstraps from, in its plain form: that of the greedy next action."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
-from gymnast.agents.base import LearningError
-from gymnast.agents.maths.td import allowed, chosen, entropy, log_softmax_policy, munchausen_bonus
-from gymnast.agents.value.values import Values
-
-if TYPE_CHECKING:
-    from gymnast.agents.value.dqn_config import DQNConfig
+from gymnast.agents.maths.td import allowed, chosen
+from gymnast.agents.value.values import Interpretation
 
 
 class Sample(Protocol):
@@ -26,6 +22,8 @@ class Sample(Protocol):
     def discount(self) -> Tensor: ...
     @property
     def next_mask(self) -> Tensor | None: ...
+    @property
+    def index(self) -> Tensor: ...
 
 
 class Backup(Protocol):
@@ -45,7 +43,7 @@ class Backup(Protocol):
 class GreedyBackup(NamedTuple):
     """The next action with the largest value, by the target network or, with `double`, by the online network."""
 
-    values: Values
+    values: Interpretation
     double: bool
 
     def __call__(
@@ -54,38 +52,3 @@ class GreedyBackup(NamedTuple):
         ranked = choice() if self.double else next_output
         action = allowed(self.values.q(ranked), sample.next_mask).argmax(1)
         return sample.reward, chosen(next_output, action)
-
-
-class MunchausenBackup(NamedTuple):
-    """The policy softmax(q / temperature) in both states, by the target network (Vieillard et al. 2020, eq. 2).
-
-    The reward is increased by alpha * clip(temperature * log pi(a|s)) and by the discounted entropy of the policy in
-    the next state; the outputs are the policy's expectation there. With n-step targets the bonus is that of the first
-    action.
-    """
-
-    values: Values
-    alpha: float
-    temperature: float
-    clip: float
-
-    def __call__(
-        self, sample: Sample, next_output: Tensor, *, choice: Callable[[], Tensor], before: Callable[[], Tensor]
-    ) -> tuple[Tensor, Tensor]:
-        if sample.next_mask is not None:
-            raise LearningError(
-                "munchausen needs the actions allowed in both states, and a replay keeps only those of the next one: "
-                "use an environment without action masks, or --no-action-masks"
-            )
-        next_policy = log_softmax_policy(self.values.q(next_output), self.temperature).exp()  # [B, A]
-        log_policy = log_softmax_policy(self.values.q(before()), self.temperature)
-        bonus = munchausen_bonus(log_policy, sample.action, self.alpha, self.temperature, self.clip)
-        surprise = sample.discount * self.temperature * entropy(next_policy)
-        return sample.reward + bonus + surprise, self.values.expected(next_output, next_policy)
-
-
-def build_backup(config: DQNConfig, values: Values) -> Backup:
-    """The backup that a config names."""
-    if config.munchausen:
-        return MunchausenBackup(values, config.munchausen_alpha, config.munchausen_temperature, config.munchausen_clip)
-    return GreedyBackup(values, config.double)

@@ -23,13 +23,13 @@ from gymnast.agents.optim.phases import Part
 from gymnast.agents.optim.update import Loss, Update
 from gymnast.agents.prediction import Predicts
 from gymnast.agents.schedules import schedule
-from gymnast.agents.value.backup import build_backup
 from gymnast.agents.value.dqn_config import DQNConfig, check_device
 from gymnast.agents.value.dqn_replay import Replay, build_replay
+from gymnast.agents.value.ensemble_actor import EnsembleActor
 from gymnast.agents.value.q_actor import QActor
 from gymnast.agents.value.q_auxiliary import beside
 from gymnast.agents.value.q_decision import q_decision
-from gymnast.agents.value.q_network import build_values, noise_buffer, q_network
+from gymnast.agents.value.q_network import build_backup, build_values, noise_buffer, q_network
 from gymnast.agents.value.r2d2 import RecurrentActor, sequence_loss
 from gymnast.envs.step import Obs, Step
 from gymnast.networks.build import Backbone, settled
@@ -93,7 +93,7 @@ class DQN(Predicts):
         config, actions = self.config, int(self.action_space.n)
         generator = torch.Generator().manual_seed(torch_seed(seed))
         self.values = build_values(config, self.device)
-        self._backup = build_backup(config, self.values)
+        self._backup = build_backup(config, self.values, torch_seed(seed.spawn(1)[0]))
         network = q_network(backbone, self.observation_space, actions, config, self.values.outputs, generator)
         self.online = network.to(self.device)
         self.target = copy.deepcopy(self.online)
@@ -183,6 +183,8 @@ class DQN(Predicts):
 
     @property
     def _actor_class(self) -> type[QActor]:
+        if self.config.bootstrap_heads:
+            return EnsembleActor
         return QActor if self.config.recurrent == "none" else RecurrentActor
 
     def store(self, obs: Obs, acted: Acted, step: Step) -> None:

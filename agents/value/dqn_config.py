@@ -62,6 +62,14 @@ class DQNConfig(EncoderConfig, AuxiliaryConfig, PrecisionConfig):
     """Initial scale of factorised noise, multiplied by 1/sqrt(inputs)."""
     noisy_epsilon: ScheduleLike = 0.0
     """Probability of a random action with noisy layers: a number or a schedule over env steps."""
+    bootstrap_heads: int = 0
+    """Heads with targets of their own, one of which acts in each episode (bootstrapped DQN, Osband et al. 2016)."""
+    bootstrap_probability: float = 1.0
+    """Probability that a head of bootstrapped DQN learns from a transition."""
+    bootstrap_vote: bool = False
+    """Evaluate by the votes of the heads instead of their mean."""
+    prior_scale: float = 0.0
+    """Scale of the fixed random network that is added to each head (randomised priors, Osband et al. 2018)."""
     n_step: int = 1
     """Number of rewards summed in a target before it bootstraps."""
     values: Literal["scalar", "rescaled", "categorical", "quantile", "implicit"] = "scalar"
@@ -185,6 +193,7 @@ class DQNConfig(EncoderConfig, AuxiliaryConfig, PrecisionConfig):
             schedule(getattr(self, name), name=name, high=1.0)
         if self.munchausen and self.double:
             raise ValueError("double cannot be combined with munchausen, whose targets choose no next action")
+        self._check_ensemble()
         for part in ("dueling", "noisy"):
             if self.shared_bias and getattr(self, part):
                 raise ValueError(f"shared_bias cannot be combined with {part}, whose last layers have their own biases")
@@ -195,6 +204,14 @@ class DQNConfig(EncoderConfig, AuxiliaryConfig, PrecisionConfig):
             raise ValueError(
                 f"compile needs recurrent none, got {self.recurrent}: every step would be compiled separately"
             )
+
+    def _check_ensemble(self) -> None:
+        if self.prior_scale and not self.bootstrap_heads:
+            raise ValueError("prior_scale needs bootstrap_heads, to which the random networks are added")
+        if self.prior_scale and self.values == "categorical":
+            raise ValueError("prior_scale cannot be combined with values categorical, whose outputs are not values")
+        if self.bootstrap_heads and self.recurrent != "none":
+            raise ValueError(f"bootstrap_heads needs recurrent none, got {self.recurrent}")
 
     def learns_from(self, num_envs: int) -> int:
         """Env steps before the first update: at least one stream then has n steps, or a sequence."""
@@ -219,12 +236,12 @@ OPTIONAL = ("max_grad_norm", "max_grad_value", "optimizer_eps")
 RANGES: tuple[tuple[str, Callable[[Any], bool], tuple[str, ...]], ...] = (
     (">= 1", lambda value: value >= 1, COUNTS + SEQUENCES),
     (">= 2", lambda value: value >= 2, ("atoms",)),
-    (">= 0", lambda value: value >= 0, ("learning_starts", "frame_stack", "burn_in")),
-    (">= 0", lambda value: 0.0 <= value < math.inf, ("kappa", "noisy_sigma")),
+    (">= 0", lambda value: value >= 0, ("learning_starts", "frame_stack", "burn_in", "bootstrap_heads")),
+    (">= 0", lambda value: 0.0 <= value < math.inf, ("kappa", "noisy_sigma", "prior_scale")),
     ("> 0", lambda value: 0.0 < value < math.inf, ("munchausen_temperature",)),
     ("<= 0", lambda value: -math.inf < value <= 0.0, ("munchausen_clip",)),
     ("> 0", lambda value: value is None or 0.0 < value < math.inf, OPTIONAL),
-    ("> 0 and <= 1", lambda value: 0.0 < value <= 1.0, ("tau",)),
+    ("> 0 and <= 1", lambda value: 0.0 < value <= 1.0, ("tau", "bootstrap_probability")),
     ("between 0 and 1", lambda value: 0.0 <= value <= 1.0, SHARES),
 )
 """The allowed values of options that are numbers: in words, as a test, and the options that they apply to."""

@@ -14,7 +14,7 @@ from gymnast.agents.maths.td import allowed as allowed_only
 from gymnast.agents.schedules import Schedule
 from gymnast.agents.value.dqn_config import DQNConfig
 from gymnast.agents.value.pqn_config import PQNConfig
-from gymnast.agents.value.values import Values
+from gymnast.agents.value.values import Interpretation
 from gymnast.envs.step import Obs
 from gymnast.networks.fast.numpy_forward import NumpyForward
 from gymnast.networks.heads.q import QNetwork
@@ -28,11 +28,13 @@ class OffPolicy(Protocol):
     action_space: Discrete
     device: torch.device
     online: QNetwork
-    values: Values
     numpy_q: NumpyForward | None
     epsilon: Schedule
     env_step: int
     first_action: int
+
+    @property
+    def values(self) -> Interpretation: ...
 
 
 class OnPolicy(Protocol):
@@ -120,7 +122,7 @@ class QActor:
         agent, generator = self.agent, self._noise_generator
         if self._noise is not None:
             draw_noise(self._noise, agent.config.noise, generator, weights=agent.online.noise_size)
-        q = agent.values.q(agent.online(obs, self._noise))  # [N, A]
+        q = self._preference(agent.online(obs, self._noise))  # [N, A]
         greedy = allowed_only(q, allowed).argmax(1)
         return explored(greedy, q.shape[1], allowed, epsilon, generator) + agent.first_action
 
@@ -143,9 +145,13 @@ class QActor:
             output = agent.numpy_q(obs.numpy(), None if noise is None else noise.numpy())
             if output.shape[2] == 1:
                 return output[..., 0]
-            return agent.values.q(torch.from_numpy(output)).numpy()
+            return self._preference(torch.from_numpy(output)).numpy()
         with torch.no_grad():
-            return agent.values.q(agent.online(obs, noise)).numpy()
+            return self._preference(agent.online(obs, noise)).numpy()
+
+    def _preference(self, output: Tensor) -> Tensor:
+        """The network's output [N, A, K] as numbers in the order of preference, [N, A]."""
+        return self.agent.values.q(output)
 
     def state_dict(self) -> dict[str, Any]:
         return {"rng": self.rng.bit_generator.state, "noise_generator": self._noise_generator.get_state()}

@@ -22,7 +22,8 @@ def beside(auxiliary: Auxiliary, network: QNetwork, loss_of: LossOf, *, first_ac
 
     def both(batch: Batch, noise: Tensor | None) -> tuple[Tensor, Tensor, Metrics]:
         features = network.backbone(batch.obs)
-        loss, error, metrics = loss_of(network.head(features, None if noise is None else noise[0]), batch, noise)
+        output = network.outputs(batch.obs, features, None if noise is None else noise[0])
+        loss, error, metrics = loss_of(output, batch, noise)
         share = torch.full_like(batch.reward, 1.0 / len(batch.reward))
         seen = Transitions(batch.obs, batch.next_obs, batch.action + first_action, batch.reward, share)
         extra, more = auxiliary.loss(seen, features)

@@ -18,7 +18,7 @@ def q_decision(
 ) -> Decision:
     """Action values as preferences; `q` takes outputs [N, A, K] to values [N, A]. The state's value is the largest one.
 
-    A dueling head scales the gradient that enters the features; here that is undone.
+    Some heads scale the gradient that enters the features; here that is undone.
     """
     features: Tensor = network.backbone(obs)
     if isinstance(network, RecurrentQNetwork):
@@ -26,6 +26,6 @@ def q_decision(
         features, memory = network.core.step(features, before)
     factor = 1.0 / network.head.gradient_scale - 1.0  # type: ignore[operator]
     exact = features + factor * (features - features.detach()) if factor else features
-    values = q(network.head(exact, None))  # [N, A]
+    values = q(network.outputs(obs, exact))  # [N, A]
     preference = values if mask is None else values.masked_fill(~mask, BLOCKED)
     return Decision(preference, preference.amax(1), features, memory)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
@@ -9,6 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from gymnast.agents.encoder import Layers, make_backbone
+from gymnast.agents.value.backup import Backup, GreedyBackup
+from gymnast.agents.value.ensemble import EnsembleBackup, EnsembleValues
+from gymnast.agents.value.munchausen import munchausen_backup
 from gymnast.agents.value.values import (
     CategoricalValues,
     ImplicitValues,
@@ -18,6 +22,7 @@ from gymnast.agents.value.values import (
     Values,
 )
 from gymnast.networks.build import Backbone, chosen_name, default_sizes
+from gymnast.networks.heads.ensemble import EnsembleHead, PriorNetwork
 from gymnast.networks.heads.q import DuelingHead, ImplicitHead, QHead, QNetwork
 from gymnast.networks.heads.recurrent_q import RecurrentQNetwork
 from gymnast.networks.layers.gated_transformer import GatedTransformer
@@ -56,7 +61,13 @@ def q_network(
     head, noise_size = _head(features if core is None else core.out_features, actions, outputs, hidden, config)
     initialise(head, config.init, activation=config.activation, generator=generator)
     fractions = config.quantiles if config.values == "implicit" else 0
-    if core is None:
+    if isinstance(head, EnsembleHead) and config.prior_scale:
+        prior = _prior(backbone, observation_space, actions, config, layers, hidden, generator)
+        quantiles = config.quantiles if config.values in ("quantile", "implicit") else 1
+        network: QNetwork = PriorNetwork(
+            base, head, prior, scale=config.prior_scale, quantiles=quantiles, noise_size=noise_size, fractions=fractions
+        )
+    elif core is None:
         network = QNetwork(base, head, noise_size=noise_size, fractions=fractions)
     else:
         initialise(core, config.init, activation=None, generator=generator)
@@ -114,18 +125,42 @@ def normed_layers(backbone: Backbone, observation_space: gym.Space[Any], config:
 def _head(
     features: int, actions: int, outputs: int, hidden: tuple[int, ...], config: DQNConfig
 ) -> tuple[nn.Module, int]:
-    """The head, and how much noise its layers take."""
+    """The head, or an ensemble of heads, and how much noise its layers take."""
     noisy = NoisyLayers(config.noise, config.noisy_sigma)
     linear = noisy if config.noisy else Linear
     settings: dict[str, Any] = {"hidden": hidden, "activation": config.activation, "linear": linear}
-    head: QHead | DuelingHead
-    if config.dueling:
-        head = DuelingHead(features, actions, outputs, aggregation=config.dueling_aggregation, **settings)
-    else:
-        head = QHead(features, actions, outputs, shared_bias=config.shared_bias, **settings)
+
+    def one() -> QHead | DuelingHead:
+        if config.dueling:
+            return DuelingHead(features, actions, outputs, aggregation=config.dueling_aggregation, **settings)
+        return QHead(features, actions, outputs, shared_bias=config.shared_bias, **settings)
+
+    heads: list[Any] = [one() for _ in range(max(config.bootstrap_heads, 1))]
     if config.values == "implicit":
-        return ImplicitHead(features, head, quantiles=config.quantiles, offset=noisy.noise_size), noisy.noise_size
-    return head, noisy.noise_size
+        offset = noisy.noise_size
+        heads = [ImplicitHead(features, head, quantiles=config.quantiles, offset=offset) for head in heads]
+    return EnsembleHead(heads) if config.bootstrap_heads else heads[0], noisy.noise_size
+
+
+def _prior(
+    backbone: Backbone,
+    observation_space: gym.Space[Any],
+    actions: int,
+    config: DQNConfig,
+    layers: Layers,
+    hidden: tuple[int, ...],
+    generator: torch.Generator,
+) -> QNetwork:
+    """A random network with a layer structure like that of the heads: one number per action and head, [B, A, H]."""
+    own = copy.deepcopy(backbone) if isinstance(backbone, nn.Module) else backbone
+    base = make_backbone(own, observation_space, config, layers, generator=generator)
+    features = int(base.out_features)  # type: ignore[arg-type]
+    made = [
+        QHead(features, actions, 1, hidden=hidden, activation=config.activation) for _ in range(config.bootstrap_heads)
+    ]
+    head = EnsembleHead(made)
+    initialise(head, config.init, activation=config.activation, generator=generator)
+    return QNetwork(base, head)
 
 
 def noise_buffer(network: QNetwork, config: DQNConfig, device: torch.device) -> Tensor | None:
@@ -138,8 +173,24 @@ def noise_buffer(network: QNetwork, config: DQNConfig, device: torch.device) -> 
     return torch.zeros((3, 1, size), device=device) if size else None
 
 
-def build_values(config: DQNConfig, device: torch.device) -> Values:
+def build_backup(config: DQNConfig, values: Values | EnsembleValues, key: int) -> Backup:
+    """The backup that a config names; `key` decides which heads of an ensemble learn from which transitions."""
+    if isinstance(values, EnsembleValues):
+        each = build_backup(config, values.each, key)
+        return EnsembleBackup(each, values.heads, probability=config.bootstrap_probability, key=key)
+    if config.munchausen:
+        return munchausen_backup(config, values)
+    return GreedyBackup(values, config.double)
+
+
+def build_values(config: DQNConfig, device: torch.device) -> Values | EnsembleValues:
     """The interpretation that a config names."""
+    each = _values(config, device)
+    return EnsembleValues(each, config.bootstrap_heads) if config.bootstrap_heads else each
+
+
+def _values(config: DQNConfig, device: torch.device) -> Values:
+    """That of one head."""
     if config.values == "categorical":
         return CategoricalValues(atoms=config.atoms, v_min=config.v_min, v_max=config.v_max, device=device)
     if config.values == "quantile":

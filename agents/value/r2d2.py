@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from gymnast.agents.base import Acted, Metrics
 from gymnast.agents.maths.td import chosen
 from gymnast.agents.value.backup import Backup
 from gymnast.agents.value.q_actor import OffPolicy, QActor
-from gymnast.agents.value.values import Values
+from gymnast.agents.value.values import Interpretation
 from gymnast.envs.step import Obs
 from gymnast.networks.heads.q import QNetwork
 from gymnast.networks.heads.recurrent_q import RecurrentQNetwork
@@ -27,7 +28,7 @@ def sequence_loss(
     *,
     online: QNetwork,
     target: QNetwork,
-    values: Values,
+    values: Interpretation,
     backup: Backup,
     eta: float,
 ) -> tuple[Tensor, Tensor, Metrics]:
@@ -60,18 +61,21 @@ def sequence_loss(
     return mean_loss, mixed(error.view_as(valid), valid, eta=eta), {"loss": mean_loss.detach(), "q": q}
 
 
-class Steps(NamedTuple):
+@dataclass(slots=True)
+class Steps:
     """The B * L transitions of a batch of sequences, one after the other."""
 
     action: Tensor
     reward: Tensor
     discount: Tensor
     next_mask: Tensor | None
+    index: Tensor
 
     @classmethod
     def of(cls, batch: SequenceBatch) -> Steps:
         mask = None if batch.next_mask is None else batch.next_mask.flatten(0, 1)
-        return cls(batch.action.flatten(), batch.reward.flatten(), batch.discount.flatten(), mask)
+        index = batch.index.repeat_interleave(batch.action.shape[1])
+        return cls(batch.action.flatten(), batch.reward.flatten(), batch.discount.flatten(), mask, index)
 
 
 @torch.no_grad()

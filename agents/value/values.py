@@ -7,10 +7,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from gymnast.agents.maths.soft import mean_over
 from gymnast.agents.maths.td import (
     categorical_projection,
     huber,
-    mean_over,
     mse,
     quantile_huber,
     rescale,
@@ -23,7 +23,7 @@ VALUES = ("scalar", "rescaled", "categorical", "quantile", "implicit")
 """Names of the kinds below, as `--values` takes them."""
 
 
-class Values(Protocol):
+class Interpretation(Protocol):
     """One interpretation of the outputs; the rest of the agent uses only this interface."""
 
     outputs: int
@@ -33,15 +33,19 @@ class Values(Protocol):
         """Action values, or numbers in the same order: outputs [..., A, K] to [..., A]."""
         ...
 
-    def expected(self, output: Tensor, policy: Tensor) -> Tensor:
-        """The outputs of a policy, probabilities [B, A], over the actions' outputs [B, A, K]; [B, K]."""
-        ...
-
     def td_loss(self, output: Tensor, reward: Tensor, discount: Tensor, next_output: Tensor) -> tuple[Tensor, Tensor]:
         """Loss [B] and error [B], the priority of prioritized replay, >= 0 without gradient.
 
         `output` [B, K] is of the action taken, `next_output` [B, K] of the action that the target takes next.
         """
+        ...
+
+
+class Values(Interpretation, Protocol):
+    """An interpretation of the outputs of one head."""
+
+    def expected(self, output: Tensor, policy: Tensor) -> Tensor:
+        """The outputs of a policy, probabilities [B, A], over the actions' outputs [B, A, K]; [B, K]."""
         ...
 
 

@@ -21,6 +21,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "exploration": (
         *("exploration", "epsilon", "temperature", "ties", "bootstrap_bonus", "initial_q", "c", "posterior"),
         *("reward_std", "prior_std", "noisy", "noise", "noisy_sigma", "noisy_epsilon", "entropy_coef"),
+        *("bootstrap_heads", "bootstrap_probability", "bootstrap_vote", "prior_scale"),
         *("intrinsic", "intrinsic_coef", "intrinsic_gamma", "sigma", "noise_scale", "min_noise_scale"),
         *("max_noise_scale", "noise_shrink", "noise_growth"),
     ),

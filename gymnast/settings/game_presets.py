@@ -256,6 +256,8 @@ ATARI: dict[str, dict[str, Any]] = {
         "target_period": 32_000,
         "life_loss": False,
     },
+    # Osband et al. 2016, section 6: heads without priors, evaluated by their votes.
+    "bootstrapped-dqn": {"prior_scale": 0.0, "bootstrap_vote": True},
     # Kapturowski et al. 2019, appendix, table 2; the target network every 2,500 updates as there. One process instead
     # of 256 actors: a schedule of epsilon, and an update every 64 env steps.
     "r2d2": {

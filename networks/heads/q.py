@@ -8,8 +8,8 @@ from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from gymnast.networks.heads.shared_bias import SharedBias
 from gymnast.networks.layers import activations
 from gymnast.networks.layers.inputs import Obs
 from gymnast.networks.layers.noisy import Linear
@@ -43,21 +43,6 @@ class Stream(nn.Module):
             features = activate(layer(features, noise))
         output: Tensor = self.output(features, noise)
         return output
-
-
-class SharedBias(nn.Linear):
-    """A last layer whose K biases are the same for every action: features [B, F] to [B, A * K].
-
-    That of tuned double DQN (van Hasselt et al. 2016, appendix).
-    """
-
-    def __init__(self, in_features: int, actions: int, outputs: int) -> None:
-        super().__init__(in_features, actions * outputs)
-        self.bias = nn.Parameter(torch.zeros(outputs))
-        self.actions = actions
-
-    def forward(self, features: Tensor, noise: Tensor | None = None) -> Tensor:
-        return functional.linear(features, self.weight, self.bias.repeat(self.actions))
 
 
 class QHead(nn.Module):
@@ -172,5 +157,9 @@ class QNetwork(nn.Module):
         self.backbone, self.head, self.noise_size, self.fractions = backbone, head, noise_size, fractions
 
     def forward(self, obs: Obs, noise: Tensor | None = None) -> Tensor:
-        q: Tensor = self.head(self.backbone(obs), noise)
+        return self.outputs(obs, self.backbone(obs), noise)
+
+    def outputs(self, obs: Obs, features: Tensor, noise: Tensor | None = None) -> Tensor:
+        """`forward`, from the backbone's features of the observations [B, F]."""
+        q: Tensor = self.head(features, noise)
         return q
