@@ -194,9 +194,11 @@ def test_minibatches_hold_every_sample_once() -> None:
         {"normalise_obs": True, "normalise_rewards": True, "target_kl": 0.01},
         {"intrinsic": "rnd"},
         {"intrinsic": "counts"},
+        {"intrinsic": "icm"},
+        {"intrinsic": "episodic"},
         {"advantage": "vtrace", "value_clip": 0.2},
     ],
-    ids=["ppo", "a2c", "lstm", "transformer", "normalised", "rnd", "counts", "vtrace"],
+    ids=["ppo", "a2c", "lstm", "transformer", "normalised", "rnd", "counts", "icm", "episodic", "vtrace"],
 )
 def test_a_loaded_agent_goes_on_exactly(changes: dict[str, Any]) -> None:
     config = ActorCriticConfig(**({"rollout_steps": 8, "minibatches": 2, "hidden_sizes": (16,)} | changes))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from gymnast.agents import DQN
+from gymnast.agents import DQN, PQN
 from gymnast.agents.schedules import schedule
 from gymnast.agents.table import ALGORITHMS, RAINBOW
 from gymnast.errors import UsageError
@@ -175,3 +175,13 @@ def test_options_of_a_presets_network_go_with_it(words: str, network: str, optio
 
 def test_another_family_drops_the_options_of_a_network() -> None:
     assert "network_options" not in presets.apply(["atari", "minatar"], "btr")
+
+
+def test_hadamax_changes_the_encoder_of_pqn_only() -> None:
+    """Kooi et al. 2025: three blocks, 512 normalised units with a GELU, and PQN's settings."""
+    plain, made = presets.config("pqn", "atari"), presets.config("pqn", "hadamax-pqn")
+    assert made == dataclasses.replace(plain, network="hadamax", activation="gelu")
+    assert presets.apply(["hadamax-pqn"], "pqn")["steps"] * 4 == 200_000_000
+    network = PQN(spaces.Box(0, 255, (4, 84, 84), np.uint8), spaces.Discrete(6), made, num_envs=128).network
+    blocks = sum(2 * (a * b * k * k + 3 * b) for a, b, k in ((4, 32, 8), (32, 64, 4), (64, 64, 3)))
+    assert sum(one.numel() for one in network.parameters()) == blocks + 64 * 11 * 11 * 512 + 3 * 512 + 6 * 513

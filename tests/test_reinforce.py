@@ -252,8 +252,10 @@ def test_clipped_rewards_and_novelty_have_returns_apart() -> None:
         {"normalise_obs": True, "normalise_advantages": True, "max_grad_norm": 0.5},
         {"intrinsic": "rnd"},
         {"intrinsic": "counts"},
+        {"intrinsic": "icm"},
+        {"intrinsic": "episodic"},
     ],
-    ids=["value", "mean", "lstm", "gru", "transformer", "normalised", "rnd", "counts"],
+    ids=["value", "mean", "lstm", "gru", "transformer", "normalised", "rnd", "counts", "icm", "episodic"],
 )
 def test_a_loaded_agent_goes_on_exactly(changes: dict[str, Any]) -> None:
     config = replace(SMALL, episodes=5, learning_rate="linear:0.01:0.001:1000", **changes)

@@ -26,8 +26,9 @@ from gymnast.agents.policy.actor_critic_network import actor_critic_network
 from gymnast.agents.policy.closed_form import closed_form
 from gymnast.agents.policy.estimates import Estimates
 from gymnast.agents.policy.hogwild import Follower, Shared
+from gymnast.agents.policy.intrinsic import build_intrinsic
 from gymnast.agents.policy.loss import actor_critic_loss
-from gymnast.agents.policy.novelty import build_intrinsic
+from gymnast.agents.policy.novelty import Experience
 from gymnast.agents.policy.policy_actor import PolicyActor
 from gymnast.agents.policy.policy_auxiliary import beside
 from gymnast.agents.policy.policy_decision import DecidesByPolicy
@@ -92,7 +93,12 @@ class ActorCritic(DecidesByPolicy, Predicts):
         self._generator = torch.Generator(self.device).manual_seed(torch_seed(order_seed))
         self.rollout = Rollout(config.rollout_steps, num_envs, device=self.device)
         self.estimates = Estimates(config, self.rollout, length=self.length)
-        self.intrinsic = build_intrinsic(config.intrinsic, observation_space, self.device, intrinsic_seed)
+        own = observation_space, action_space
+        self.intrinsic = build_intrinsic(
+            config.intrinsic, *own, num_envs=num_envs, device=self.device, seed=intrinsic_seed
+        )
+        parts = (self.auxiliary, self.intrinsic)
+        self._needs_successors = any(part is not None and part.needs_successors for part in parts)
         self._began = 0  # env step at which the rollout began
         self._lives = Lives()
 
@@ -185,13 +191,13 @@ class ActorCritic(DecidesByPolicy, Predicts):
             value=acted.value,
             memory=acted.memory,
             reward=step.reward,
-            novelty=None if self.intrinsic is None else self.intrinsic.reward(step.next_obs),
+            novelty=None if self.intrinsic is None else self.intrinsic.reward(obs, acted.action, step),
             terminated=terminated,
             ended=ended,
             start=None if acted.memory is None else step.start,
             final_value=value,  # read at episode ends; otherwise the next row has the successor's value
             active=step.active,
-            next_obs=step.next_obs if self.auxiliary is not None and self.auxiliary.needs_successors else None,
+            next_obs=step.next_obs if self._needs_successors else None,
         )
         if last:
             if self.intrinsic is not None and step.num_ended != 0:  # novelty continues after the end
@@ -217,6 +223,8 @@ class ActorCritic(DecidesByPolicy, Predicts):
     def cut_off(self, rows: Sequence[int]) -> None:
         """The last step is left out, because its successor is not stored; the one before bootstraps from it."""
         fields, last = self.rollout.fields, self.rollout.length - 1
+        if self.intrinsic is not None:
+            self.intrinsic.cut_off(rows)
         if self.rollout.full or last < 0:
             return
         for row in rows:
@@ -272,7 +280,11 @@ class ActorCritic(DecidesByPolicy, Predicts):
         metrics["clip_fraction"] = policy_gradient.clip_fraction(log_ratio, self._now["clip"], share)
         metrics |= self.estimates.seen | replaced
         if self.intrinsic is not None:
-            metrics |= self.intrinsic.learn(rollout.fields["obs"], rollout.weight)
+            fields = rollout.fields
+            action = self.distribution.to_env(fields["raw"].flatten(0, 1))  # [T * N, ...]
+            action = action.view(*rollout.weight.shape, *action.shape[1:])
+            experience = Experience(fields["obs"], rollout.weight, action, fields.get("next_obs"))
+            metrics |= self.intrinsic.learn(experience)
         if self.network.norm is not None:  # last, so that learning sees the same policy that acted
             self.network.norm.update(rollout.fields["obs"], rollout.weight)
         return metrics

@@ -10,6 +10,7 @@ from gymnast.agents.encoder import EncoderConfig
 from gymnast.agents.optim import optimizers, regularise
 from gymnast.agents.optim.precision import PrecisionConfig
 from gymnast.agents.policy.hogwild import INITIAL
+from gymnast.agents.policy.intrinsic import INTRINSIC, IntrinsicName
 from gymnast.agents.rewards.config import LearnedRewardConfig
 from gymnast.agents.schedules import ScheduleLike, schedule
 from gymnast.networks.backbones.table import options_of
@@ -110,8 +111,10 @@ class ActorCriticConfig(EncoderConfig, AuxiliaryConfig, LearnedRewardConfig, Pre
     """Clip rewards to [-1, 1] for learning; logs and evaluations keep the true rewards."""
     life_loss: bool = False
     """Learn as if losing a life ended the episode, if the environment reports lives; episodes continue."""
-    intrinsic: Literal["none", "rnd", "counts"] = "none"
-    """Novelty reward: rnd, the error in predicting a random network (Burda et al. 2019); counts, 1/sqrt(visits)."""
+    intrinsic: IntrinsicName = "none"
+    """Novelty reward: rnd, the error in predicting a random network (Burda et al. 2019); counts, 1/sqrt(visits); icm,
+    the error in predicting what an action changes (Pathak et al. 2017); episodic, unlike the rest of the episode (Badia
+    et al. 2020)."""
     intrinsic_coef: float = 1.0
     """Weight of the novelty advantages; they have their own value head and continue across episode ends."""
     intrinsic_gamma: float = 0.99
@@ -162,7 +165,7 @@ class ActorCriticConfig(EncoderConfig, AuxiliaryConfig, LearnedRewardConfig, Pre
             "init": INITS,
             "trunk": ("auto", "shared", "separate"),
             "recurrent": ("none", *get_args(Recurrent)),
-            "intrinsic": ("none", "rnd", "counts"),
+            "intrinsic": INTRINSIC,
         }
         for name, known in choices.items():
             if getattr(self, name) not in known:

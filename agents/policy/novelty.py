@@ -1,12 +1,12 @@
-"""Novelty rewards:  random network distillation, and counts of visits."""
+"""Novelty rewards: their interface, random network distillation, and counts of visits."""
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import gymnasium as gym
 import numpy as np
@@ -18,7 +18,7 @@ from gymnast.agents.base import Metrics, torch_seed
 from gymnast.agents.maths.means import shares, weighted_mean
 from gymnast.agents.optim import optimizers
 from gymnast.agents.optim.phases import Part
-from gymnast.envs.step import Obs, map_obs
+from gymnast.envs.step import Obs, Step, map_obs
 from gymnast.networks import build
 from gymnast.networks.fast.flat import FlatParameters
 from gymnast.networks.layers.images import Layout, is_image
@@ -36,15 +36,33 @@ BITS = 32
 """Bits of a hash: about four billion cells."""
 
 
+class Experience(NamedTuple):
+    """T steps of N rows that a novelty reward learns from; those of weight 0 do not count."""
+
+    obs: Obs
+    """[T, N, ...]"""
+    weight: Tensor
+    """[T, N]"""
+    action: Tensor
+    """[T, N, ...], values of the action space."""
+    next_obs: Obs | None
+    """[T, N, ...], the true successors, for a reward that needs them."""
+
+
 class Intrinsic(Protocol):
     """Interface of a novelty reward."""
 
-    def reward(self, next_obs: Obs) -> Tensor:
-        """The novelty of observations [N, ...], float32 [N]."""
+    needs_successors: bool
+    """Whether `learn` needs the successors."""
+
+    def reward(self, obs: Obs, action: Tensor, step: Step) -> Tensor:
+        """The novelty of each row's transition from observations [N, ...] by actions [N, ...], float32 [N]."""
         ...
 
-    def learn(self, obs: Obs, weight: Tensor) -> Metrics:
-        """Learn from a rollout's observations [T, N, ...] whose weight [T, N] is not 0."""
+    def learn(self, experience: Experience) -> Metrics: ...
+
+    def cut_off(self, rows: Sequence[int]) -> None:
+        """Their episodes ended unseen."""
         ...
 
     def update_parts(self) -> Iterator[Part]: ...
@@ -54,14 +72,41 @@ class Intrinsic(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
-def build_intrinsic(
-    kind: str, observation_space: gym.Space[Any], device: torch.device, seed: np.random.SeedSequence
-) -> Intrinsic | None:
-    """The reward `rnd` or `counts`, or None for `none`."""
-    if kind == "none":
-        return None
-    kinds: dict[str, type[RandomNetwork] | type[Counts]] = {"rnd": RandomNetwork, "counts": Counts}
-    return kinds[kind](observation_space, device, seed)
+class Trained:
+    """Parts of a novelty reward that learn from each rollout in a few minibatches, with all of its state.
+
+    `learned` are the modules that the optimizer trains, `kept` further ones with state.
+    """
+
+    def __init__(self, learned: nn.Module, kept: dict[str, nn.Module], generator: torch.Generator) -> None:
+        self.modules, self.generator = kept, generator
+        self.weights = FlatParameters(learned)
+        self.optimizer = optimizers.build("adam", self.weights.parameter, lr=LEARNING_RATE)
+
+    def learn(self, rows: int, loss_of: Callable[[Tensor], Tensor]) -> Tensor:
+        """One pass over `rows` in random minibatches, int64 [B] each; returns the last loss."""
+        loss = self.weights.data.new_zeros(())
+        order = torch.rand(rows, generator=self.generator, device=self.generator.device).argsort()
+        for index in order.tensor_split(min(MINIBATCHES, rows)):
+            loss = loss_of(index)
+            self.weights.grad.zero_()
+            loss.backward()  # type: ignore[no-untyped-call]
+            self.optimizer.step()
+        return loss.detach()
+
+    def state_dict(self) -> dict[str, Any]:
+        states = {name: copy.deepcopy(dict(part.state_dict())) for name, part in self.modules.items()}
+        return {
+            **states,
+            "optimizer": optimizers.state_of(self.optimizer, self.weights),
+            "generator": self.generator.get_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for name, part in self.modules.items():
+            part.load_state_dict(state[name])
+        optimizers.load_state(self.optimizer, state["optimizer"], self.weights)
+        self.generator.set_state(state["generator"].cpu())
 
 
 class RandomNetwork:
@@ -70,6 +115,8 @@ class RandomNetwork:
     Both see normalised observations; of images the last frame of a stack, as in section 3.2, with its colours if
     they are the last axis.
     """
+
+    needs_successors = False
 
     def __init__(self, observation_space: gym.Space[Any], device: torch.device, seed: np.random.SeedSequence) -> None:
         weights, order = seed.spawn(2)
@@ -82,14 +129,14 @@ class RandomNetwork:
             seen = spaces.Box(-np.inf, np.inf, (self.channels, *self.layout.planes[1:]))
             backbone = "nature-cnn"
         self.norm = RunningNorm(seen, clip=CLIP, device=device)
-        self.target = _embedding(backbone, seen, generator, deep=False).to(device).requires_grad_(False)
-        self.predictor = _embedding(backbone, seen, generator, deep=True).to(device)
-        self.weights = FlatParameters(self.predictor)
-        self.optimizer = optimizers.build("adam", self.weights.parameter, lr=LEARNING_RATE)
+        self.target = embedding(backbone, seen, generator, deep=False).to(device).requires_grad_(False)
+        self.predictor = embedding(backbone, seen, generator, deep=True).to(device)
+        modules = {"norm": self.norm, "target": self.target, "predictor": self.predictor}
+        self.trained = Trained(self.predictor, modules, self.generator)
 
     @torch.no_grad()
-    def reward(self, next_obs: Obs) -> Tensor:
-        return self._error(self.norm(self._seen(next_obs)))
+    def reward(self, obs: Obs, action: Tensor, step: Step) -> Tensor:
+        return self._error(self.norm(self._seen(step.next_obs)))
 
     def _seen(self, obs: Any) -> Any:
         return obs if self.layout is None else self.layout.to_planes(obs)[:, -self.channels :].float() / 255
@@ -99,40 +146,28 @@ class RandomNetwork:
         error: Tensor = (self.predictor(seen) - self.target(seen)).square().mean(1)
         return error
 
-    def learn(self, obs: Obs, weight: Tensor) -> Metrics:
-        seen, counted = map_obs(lambda part: part.flatten(0, 1), obs), weight.flatten()
+    def learn(self, experience: Experience) -> Metrics:
+        seen, counted = map_obs(lambda part: part.flatten(0, 1), experience.obs), experience.weight.flatten()
         self.norm.update(self._seen(seen), counted)
-        loss = counted.new_zeros(())
-        for index in self._parts(len(counted)):
+
+        def loss_of(index: Tensor) -> Tensor:
             chosen = map_obs(partial(torch.Tensor.index_select, dim=0, index=index), seen)
-            loss = weighted_mean(self._error(self.norm(self._seen(chosen))), shares(counted[index]))
-            self.weights.grad.zero_()
-            loss.backward()  # type: ignore[no-untyped-call]
-            self.optimizer.step()
-        return {"intrinsic_loss": loss.detach()}
+            return weighted_mean(self._error(self.norm(self._seen(chosen))), shares(counted[index]))
+
+        return {"intrinsic_loss": self.trained.learn(len(counted), loss_of)}
+
+    def cut_off(self, rows: Sequence[int]) -> None:
+        """Nothing is remembered of an episode."""
 
     def update_parts(self) -> Iterator[Part]:
         yield Part(self, "_error", "forward")
-        yield Part(self.optimizer, "step", "optimizer")
-
-    def _parts(self, rows: int) -> Iterator[Tensor]:
-        order = torch.rand(rows, generator=self.generator, device=self.generator.device).argsort()
-        yield from order.tensor_split(min(MINIBATCHES, rows))
+        yield Part(self.trained.optimizer, "step", "optimizer")
 
     def state_dict(self) -> dict[str, Any]:
-        modules = {"norm": self.norm, "target": self.target, "predictor": self.predictor}
-        states = {name: copy.deepcopy(dict(part.state_dict())) for name, part in modules.items()}
-        return {
-            **states,
-            "optimizer": optimizers.state_of(self.optimizer, self.weights),
-            "generator": self.generator.get_state(),
-        }
+        return self.trained.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        for name in ("norm", "target", "predictor"):
-            getattr(self, name).load_state_dict(state[name])
-        optimizers.load_state(self.optimizer, state["optimizer"], self.weights)
-        self.generator.set_state(state["generator"].cpu())
+        self.trained.load_state_dict(state)
 
 
 class Counts:
@@ -141,6 +176,8 @@ class Counts:
     Each discrete observation is its own cell; for others the signs of random projections form the cell (SimHash, Tang
     et al. 2017, section 2.2). The table is on the CPU.
     """
+
+    needs_successors = False
 
     def __init__(self, observation_space: gym.Space[Any], device: torch.device, seed: np.random.SeedSequence) -> None:
         self.vector = Vector(observation_space)
@@ -152,8 +189,8 @@ class Counts:
         self.visits: dict[int, int] = {}
 
     @torch.no_grad()
-    def reward(self, next_obs: Obs) -> Tensor:
-        seen = self.vector(next_obs)
+    def reward(self, obs: Obs, action: Tensor, step: Step) -> Tensor:
+        seen = self.vector(step.next_obs)
         bits = seen if self.projection is None else seen @ self.projection
         rewards = []
         for cell in ((bits > 0) * self.powers).sum(1).tolist():
@@ -161,7 +198,10 @@ class Counts:
             rewards.append(1.0 / math.sqrt(visits))
         return torch.tensor(rewards, device=seen.device)
 
-    def learn(self, obs: Obs, weight: Tensor) -> Metrics:
+    def cut_off(self, rows: Sequence[int]) -> None:
+        """Nothing is remembered of an episode."""
+
+    def learn(self, experience: Experience) -> Metrics:
         return {"cells": torch.tensor(float(len(self.visits)))}
 
     def update_parts(self) -> Iterator[Part]:
@@ -178,11 +218,13 @@ class Counts:
             self.projection.copy_(state["projection"])
 
 
-def _embedding(backbone: str, space: gym.Space[Any], generator: torch.Generator, *, deep: bool) -> nn.Sequential:
-    """Observations to FEATURES numbers; the predictor is deeper than its target."""
+def embedding(
+    backbone: str, space: gym.Space[Any], generator: torch.Generator, *, deep: bool, size: int = FEATURES
+) -> nn.Sequential:
+    """Observations to `size` numbers; a predictor is deeper than its target."""
     base = build(backbone, space, init="orthogonal", generator=generator)
     width = int(base.out_features)  # type: ignore[arg-type]
     hidden = [nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU()] if deep else []
-    head = nn.Sequential(*hidden, nn.Linear(width, FEATURES))
+    head = nn.Sequential(*hidden, nn.Linear(width, size))
     initialise(head, "orthogonal", activation="relu", generator=generator)
     return nn.Sequential(base, head)

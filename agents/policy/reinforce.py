@@ -20,7 +20,8 @@ from gymnast.agents.optim import optimizers, regularise
 from gymnast.agents.optim.phases import Part
 from gymnast.agents.optim.update import Update
 from gymnast.agents.policy.actor_critic_network import actor_critic_network
-from gymnast.agents.policy.novelty import build_intrinsic
+from gymnast.agents.policy.intrinsic import build_intrinsic
+from gymnast.agents.policy.novelty import Experience
 from gymnast.agents.policy.policy_actor import PolicyActor
 from gymnast.agents.policy.policy_decision import DecidesByPolicy
 from gymnast.agents.policy.reinforce_batch import EpisodeBatch, batch_of, returns_of
@@ -74,7 +75,10 @@ class Reinforce(DecidesByPolicy, Predicts):
         self.entropy_coef = schedule(config.entropy_coef, name="entropy_coef")
         self.distribution = distribution(action_space, squash=config.squash, device=self.device)
         init_seed, intrinsic_seed = seed_sequence(seed).spawn(2)
-        self.intrinsic = build_intrinsic(config.intrinsic, observation_space, self.device, intrinsic_seed)
+        own = observation_space, action_space
+        self.intrinsic = build_intrinsic(
+            config.intrinsic, *own, num_envs=num_envs, device=self.device, seed=intrinsic_seed
+        )
         self._intrinsic_scale = None
         gammas, coefs = [config.gamma], [1.0]
         if self.intrinsic is not None:
@@ -134,7 +138,10 @@ class Reinforce(DecidesByPolicy, Predicts):
             obs=obs,
             raw=acted.raw,
             mask=acted.mask,
-            reward=reward.unsqueeze(1) if self.intrinsic is None else torch.stack([reward, self._novelty(step)], 1),
+            reward=reward.unsqueeze(1)
+            if self.intrinsic is None
+            else torch.stack([reward, self._novelty(obs, acted.action, step)], 1),
+            next_obs=step.next_obs if self.intrinsic is not None and self.intrinsic.needs_successors else None,
             bootstrap=self._bootstrap(acted, step) if self.has_value else None,
             ended=step.ended,
             num_ended=step.num_ended,
@@ -145,12 +152,14 @@ class Reinforce(DecidesByPolicy, Predicts):
     def cut_off(self, rows: Sequence[int]) -> None:
         """Their steps are dropped: REINFORCE learns from whole episodes."""
         self.buffer.drop(rows)
+        if self.intrinsic is not None:
+            self.intrinsic.cut_off(rows)
 
-    def _novelty(self, step: Step) -> Tensor:
+    def _novelty(self, obs: Obs, action: Tensor, step: Step) -> Tensor:
         """The scaled novelty reward, [N]."""
         assert self.intrinsic is not None
         assert self._intrinsic_scale is not None
-        found = self.intrinsic.reward(step.next_obs)
+        found = self.intrinsic.reward(obs, action, step)
         count = torch.ones_like(found) if step.active is None else step.active.float()
         return self._intrinsic_scale(*(part.unsqueeze(0) for part in (found, step.ended, count)))[0]
 
@@ -186,9 +195,16 @@ class Reinforce(DecidesByPolicy, Predicts):
         rate = max(config.baseline_rate, 1.0 / self.updates)
         self.mean_return.lerp_(weighing.mean(0), rate)  # after the update, whose own returns would bias it
         if self.intrinsic is not None:
-            seen = map_obs(partial(torch.unsqueeze, dim=0), fields["obs"])
+            as_row = partial(torch.unsqueeze, dim=0)
+            next_obs = map_obs(as_row, fields["next_obs"]) if "next_obs" in fields else None
             metrics["intrinsic_reward"] = fields["reward"][:, 1].mean()
-            metrics |= self.intrinsic.learn(seen, torch.ones_like(to_go[:, 0]).unsqueeze(0))
+            experience = Experience(
+                map_obs(as_row, fields["obs"]),
+                as_row(torch.ones_like(to_go[:, 0])),
+                as_row(self.distribution.to_env(fields["raw"])),
+                next_obs,
+            )
+            metrics |= self.intrinsic.learn(experience)
         if self.network.norm is not None:  # last, so that learning sees the same policy that acted
             self.network.norm.update(fields["obs"])
         return metrics

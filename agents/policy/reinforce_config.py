@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 from gymnast.agents.encoder import EncoderConfig
 from gymnast.agents.optim import optimizers, regularise
 from gymnast.agents.optim.precision import PrecisionConfig
+from gymnast.agents.policy.intrinsic import INTRINSIC, IntrinsicName
 from gymnast.agents.schedules import ScheduleLike, schedule
 from gymnast.networks.backbones.table import options_of
 from gymnast.networks.build import BackboneName, named
@@ -88,8 +89,10 @@ class ReinforceConfig(EncoderConfig, PrecisionConfig):
     """Normalise float observations by their running mean and standard deviation, clipped to [-10, 10]."""
     clip_rewards: bool = False
     """Clip rewards to [-1, 1] for learning; logs and evaluations keep the true rewards."""
-    intrinsic: Literal["none", "rnd", "counts"] = "none"
-    """Novelty reward: rnd, the error in predicting a random network (Burda et al. 2019); counts, 1/sqrt(visits)."""
+    intrinsic: IntrinsicName = "none"
+    """Novelty reward: rnd, the error in predicting a random network (Burda et al. 2019); counts, 1/sqrt(visits); icm,
+    the error in predicting what an action changes (Pathak et al. 2017); episodic, unlike the rest of the episode (Badia
+    et al. 2020)."""
     intrinsic_coef: float = 1.0
     """Weight of the novelty returns; they have their own baseline."""
     intrinsic_gamma: float = 0.99
@@ -141,7 +144,7 @@ class ReinforceConfig(EncoderConfig, PrecisionConfig):
             "init": INITS,
             "trunk": ("auto", "shared", "separate"),
             "recurrent": ("none", *get_args(Recurrent)),
-            "intrinsic": ("none", "rnd", "counts"),
+            "intrinsic": INTRINSIC,
         }
         for name, known in choices.items():
             if getattr(self, name) not in known:

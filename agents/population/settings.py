@@ -34,11 +34,12 @@ REFUSED: dict[type[Any], dict[str, Any]] = {
         **ENCODER,
         **WEIGHTS,
     },
-    PQNConfig: {"life_loss": False, "bf16": False, **ENCODER, **WEIGHTS},
+    PQNConfig: {"life_loss": False, "bf16": False, "intrinsic": "none", **ENCODER, **WEIGHTS},
     DQNConfig: {
         "recurrent": "none",
         "shared_bias": False,
         "bootstrap_heads": 0,
+        "intrinsic": "none",
         "life_loss": False,
         "bf16": False,
         "auxiliary": "none",

@@ -26,6 +26,7 @@ from gymnast.agents.schedules import schedule
 from gymnast.agents.value.dqn_config import DQNConfig, check_device
 from gymnast.agents.value.dqn_replay import Replay, build_replay
 from gymnast.agents.value.ensemble_actor import EnsembleActor
+from gymnast.agents.value.intrinsic import build_intrinsic_reward
 from gymnast.agents.value.q_actor import QActor
 from gymnast.agents.value.q_auxiliary import beside
 from gymnast.agents.value.q_decision import q_decision
@@ -79,6 +80,7 @@ class DQN(Predicts):
         self._build_networks(wanted, init_seed)
         own = observation_space, action_space, self.online.backbone
         self.auxiliary = build_auxiliary(config, *own, seed=sequence)
+        self.intrinsic = build_intrinsic_reward(config, *own[:2], num_envs=num_envs, device=self.device, seed=sequence)
         self._build_update(noise_seed)
         self.replay: Replay | None = None
         """None until `allocate` makes it."""
@@ -190,11 +192,14 @@ class DQN(Predicts):
     def store(self, obs: Obs, acted: Acted, step: Step) -> None:
         config, replay = self.config, self.allocate()
         remembered: dict[str, Any] = {} if acted.memory is None else {"memory": acted.memory}
+        reward = step.reward.clamp(-1.0, 1.0) if config.clip_rewards else step.reward
+        if self.intrinsic is not None:
+            reward = reward + self.intrinsic(obs, acted.action, step)
         try:
             replay.add(
                 obs,
                 acted.action - self.first_action if self.first_action else acted.action,
-                reward=step.reward.clamp(-1.0, 1.0) if config.clip_rewards else step.reward,
+                reward=reward,
                 terminated=step.terminated,
                 truncated=step.truncated,
                 next_obs=step.next_obs,
@@ -231,7 +236,7 @@ class DQN(Predicts):
             self.auxiliary.step(self.learning_rate(due_at))
         self.updates += 1
         self._update_target(due_at)
-        return metrics
+        return metrics if self.intrinsic is None else metrics | self.intrinsic.metrics
 
     def _learn(self) -> Metrics:
         """The part of an update that runs only on the device and is the same every time."""
@@ -250,6 +255,8 @@ class DQN(Predicts):
         yield from self._update.update_parts()
         if self.auxiliary is not None:
             yield Part(self.auxiliary, "step", "optimizer")
+        if self.intrinsic is not None:
+            yield from self.intrinsic.update_parts()
 
     def _captured_learn(self, captured: Captured[Metrics]) -> Metrics:
         assert isinstance(self.replay, DeviceRing)
@@ -321,6 +328,8 @@ class DQN(Predicts):
         }
         if self.auxiliary is not None:
             state["auxiliary"] = self.auxiliary.state_dict()
+        if self.intrinsic is not None:
+            state["intrinsic"] = self.intrinsic.state_dict()
         return state if self.replay is None else {**state, "replay": self.replay.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -333,6 +342,8 @@ class DQN(Predicts):
         restore_generator(self._noise_generator, state["noise_generator"])
         if self.auxiliary is not None:
             self.auxiliary.load_state_dict(state["auxiliary"])
+        if self.intrinsic is not None:
+            self.intrinsic.load_state_dict(state["intrinsic"])
         if "replay" in state:
             self.allocate().load_state_dict(state["replay"])
             self._learns_from, self._updates_before = state["learns_from"], state["updates_before"]
@@ -340,5 +351,7 @@ class DQN(Predicts):
             self.replay = None
             self._learns_from = self.env_step + self.config.learns_from(self.num_envs)
             self._updates_before, self._lives.left = self.updates, None
+            if self.intrinsic is not None:
+                self.intrinsic.cut_off(range(self.num_envs))
         if self._captured is not None:
             self._captured.forget()

@@ -14,6 +14,7 @@ from gymnast.agents.encoder import EncoderConfig
 from gymnast.agents.optim import optimizers, regularise
 from gymnast.agents.optim.precision import PrecisionConfig
 from gymnast.agents.schedules import ScheduleLike, schedule
+from gymnast.agents.value.intrinsic import IntrinsicConfig
 from gymnast.agents.value.values import LOSSES, VALUES
 from gymnast.networks.backbones.table import options_of
 from gymnast.networks.build import BackboneName, named
@@ -26,7 +27,7 @@ from gymnast.networks.layers.recurrent import Recurrent, check_recurrent
 
 
 @dataclass(frozen=True)
-class DQNConfig(EncoderConfig, AuxiliaryConfig, PrecisionConfig):
+class DQNConfig(EncoderConfig, AuxiliaryConfig, IntrinsicConfig, PrecisionConfig):
     """Deep Q-network (Mnih et al. 2015); the flags add Rainbow's parts (Hessel et al. 2018)."""
 
     double: bool = False
@@ -172,6 +173,7 @@ class DQNConfig(EncoderConfig, AuxiliaryConfig, PrecisionConfig):
         options_of(named(self.network), self.network_options)
         self.check_encoder()
         self.check_auxiliary()
+        self.check_intrinsic()
         for words, fits, names in RANGES:
             for name in names:
                 if not fits(getattr(self, name)):

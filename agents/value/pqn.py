@@ -28,6 +28,7 @@ from gymnast.agents.optim.update import Update
 from gymnast.agents.prediction import Predicts
 from gymnast.agents.samples import ValueSamples, minibatches
 from gymnast.agents.schedules import schedule
+from gymnast.agents.value.intrinsic import build_intrinsic_reward
 from gymnast.agents.value.pqn_config import PQNConfig
 from gymnast.agents.value.q_actor import PQNActor
 from gymnast.agents.value.q_decision import q_decision
@@ -71,7 +72,10 @@ class PQN(Predicts):
         self.learning_rate = schedule(config.learning_rate, name="learning_rate")
         self.encoder_rate = config.encoder_schedule
         self.epsilon = schedule(config.epsilon, name="epsilon", high=1.0)
-        init_seed, order_seed = seed_sequence(seed).spawn(2)
+        sequence = seed_sequence(seed)
+        init_seed, order_seed = sequence.spawn(2)
+        own = observation_space, action_space
+        self.intrinsic = build_intrinsic_reward(config, *own, num_envs=num_envs, device=self.device, seed=sequence)
         self._build_network(wanted, init_seed)
         self._build_update()
         self._generator = torch.Generator(self.device).manual_seed(torch_seed(order_seed))
@@ -175,6 +179,7 @@ class PQN(Predicts):
             action=acted.raw,
             value=acted.value,
             reward=step.reward,
+            novelty=None if self.intrinsic is None else self.intrinsic(obs, acted.action, step),
             terminated=terminated,
             ended=ended,
             next_obs=step.next_obs,
@@ -187,6 +192,8 @@ class PQN(Predicts):
         """Their last step bootstraps from its successor."""
         if self.rollout.length:
             self.rollout.fields["ended"][self.rollout.length - 1, list(rows)] = True
+        if self.intrinsic is not None:
+            self.intrinsic.cut_off(rows)
 
     def updates_due(self, env_step: int) -> int:
         """1 once the rollout is full."""
@@ -199,7 +206,7 @@ class PQN(Predicts):
         metrics = self._learn() if self._captured is None else self._captured((self._generator,))
         self.updates += config.epochs * config.minibatches
         self._begin()
-        return metrics
+        return metrics if self.intrinsic is None else metrics | self.intrinsic.metrics
 
     def _learn(self) -> Metrics:
         """The part of learning that runs only on the device and is the same every time."""
@@ -227,6 +234,8 @@ class PQN(Predicts):
         if isinstance(self._network, Plain):
             yield Part(self._network, "activations", "forward")
             yield Part(self._network, "write_gradients", "backward")
+        if self.intrinsic is not None:
+            yield from self.intrinsic.update_parts()
 
     @torch.no_grad()
     def targets(self) -> Tensor:
@@ -236,11 +245,10 @@ class PQN(Predicts):
         """
         config, fields = self.config, self.rollout.fields
         reward = fields["reward"].clamp(-1.0, 1.0) if config.clip_rewards else fields["reward"]
+        reward = reward * config.reward_scale + fields.get("novelty", 0.0)
         discount = config.gamma * (1.0 - fields["terminated"].float())
         next_value = self._next_value()
-        return returns.lambda_returns(
-            reward * config.reward_scale, discount, next_value, fields["ended"], config.td_lambda
-        )
+        return returns.lambda_returns(reward, discount, next_value, fields["ended"], config.td_lambda)
 
     def _next_value(self) -> Tensor:
         """The largest action values of the steps' successors, [T, N].
@@ -301,6 +309,8 @@ class PQN(Predicts):
             "env_step": self.env_step,
             "updates": self.updates,
         }
+        if self.intrinsic is not None:
+            state["intrinsic"] = self.intrinsic.state_dict()
         return {
             **state,
             "replay": {"rollout": self.rollout.state_dict(), "began": self._began, "lives": self._lives.left},
@@ -312,6 +322,8 @@ class PQN(Predicts):
         optimizers.load_state(self.optimizer, state["optimizer"], self.weights)
         restore_generator(self._generator, state["generator"])
         self.env_step, self.updates, self._lives.left = state["env_step"], state["updates"], None
+        if self.intrinsic is not None:
+            self.intrinsic.load_state_dict(state["intrinsic"])
         self._begin()
         if "replay" in state:
             self.rollout.load_state_dict(state["replay"]["rollout"])

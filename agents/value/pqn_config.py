@@ -9,6 +9,7 @@ from gymnast.agents.encoder import EncoderConfig
 from gymnast.agents.optim import optimizers, regularise
 from gymnast.agents.optim.precision import PrecisionConfig
 from gymnast.agents.schedules import ScheduleLike, schedule
+from gymnast.agents.value.intrinsic import IntrinsicConfig
 from gymnast.networks.backbones.table import options_of
 from gymnast.networks.build import BackboneName, named
 from gymnast.networks.layers.activations import check_activation
@@ -17,7 +18,7 @@ from gymnast.networks.layers.penalties import Penalty
 
 
 @dataclass(frozen=True)
-class PQNConfig(EncoderConfig, PrecisionConfig):
+class PQNConfig(EncoderConfig, IntrinsicConfig, PrecisionConfig):
     """Parallelised Q-network (Gallici et al. 2024): Q(lambda) without replay and without a target network."""
 
     rollout_steps: int = 32
@@ -78,6 +79,7 @@ class PQNConfig(EncoderConfig, PrecisionConfig):
         object.__setattr__(self, "network", named(self.network))
         options_of(named(self.network), self.network_options)
         self.check_encoder()
+        self.check_intrinsic()
         for name in ("rollout_steps", "epochs", "minibatches"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")

@@ -280,6 +280,9 @@ ATARI: dict[str, dict[str, Any]] = {
     },
 }
 
+# Kooi et al. 2025: PQN with its own settings and another encoder, whose layers all have GELUs.
+HADAMAX_PQN: dict[str, Any] = ATARI["pqn"] | {"network": "hadamax", "activation": "gelu", "steps": 50_000_000}
+
 ATARI100K: dict[str, dict[str, Any]] = {
     "dreamer": DREAMER_ATARI | {"train_ratio": 256, "replay_size": 110_000},
     # van Hasselt et al. 2019, appendix: the settings that differ from Rainbow's.

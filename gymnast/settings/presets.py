@@ -67,6 +67,11 @@ PRESETS: dict[str, Preset] = {
         game_presets.ATARI,
         run={"steps": 50_000_000, "eval_every": 250_000, "eval_episodes": 30, "checkpoint_every": 1_000_000},
     ),
+    "hadamax-pqn": Preset(
+        "Atari as PQN plays it, with the encoder of Kooi et al. 2025; 200 million frames",
+        {"pqn": game_presets.HADAMAX_PQN},
+        run={"steps": 50_000_000, "eval_every": 250_000, "eval_episodes": 30, "checkpoint_every": 1_000_000},
+    ),
     "atari100k": Preset(
         "Atari in 100,000 env steps, with the settings of van Hasselt et al. 2019",
         game_presets.ATARI100K,
