@@ -141,6 +141,8 @@ CONTRADICTIONS = [
     ([*DQN, "--noisy", "--epsilon", "0.1"], "--epsilon 0.1 has no effect with --noisy"),
     ([*DQN, "--kappa", "1"], "--kappa 1.0 has no effect without --values quantile or implicit"),
     ([*DQN, "--priority-eta", "1", "--prioritized"], "--priority-eta 1.0 has no effect without --recurrent"),
+    ([*DQN, "--munchausen-alpha", "0.5"], "--munchausen-alpha 0.5 has no effect without --munchausen"),
+    ([*DQN, "--bootstrap-vote"], "--bootstrap-vote has no effect without --bootstrap-heads"),
     (["train", "ppo", "--env", "CartPole-v1", "--freeze-encoder"], "--freeze-encoder has no effect without --encoder"),
     (["train", "a2c", "--env", "CartPole-v1", "--clip", "0.1"], "has no effect without --policy-loss clipped"),
 ]

@@ -32,10 +32,13 @@ class Part(NamedTuple):
 
 
 PRIORITIES, NOISE, NOVELTY, MEMORY = Part("prioritized"), Part("noisy"), Part("intrinsic"), Part("recurrent")
+SOFT = Part("munchausen")
 PARTS: dict[str, tuple[Part, ...]] = {
     "atoms": (Part("values", ("categorical",)),),
     "auxiliary_weight": (Part("auxiliary"),),
     "barlow_coef": (Part("decoder", ("none",)),),
+    "bootstrap_probability": (Part("bootstrap_heads"),),
+    "bootstrap_vote": (Part("bootstrap_heads"),),
     "burn_in": (MEMORY,),
     "clip": (Part("policy_loss", ("clipped",)),),
     "dueling_aggregation": (Part("dueling"),),
@@ -47,6 +50,9 @@ PARTS: dict[str, tuple[Part, ...]] = {
     "kappa": (Part("values", ("quantile", "implicit")),),
     "loss": (Part("values", ("scalar", "rescaled")),),
     "memory_size": (MEMORY,),
+    "munchausen_alpha": (SOFT,),
+    "munchausen_clip": (SOFT,),
+    "munchausen_temperature": (SOFT,),
     "noise": (NOISE,),
     "noisy_epsilon": (NOISE,),
     "noisy_sigma": (NOISE, Part("noise", ("factorised",))),
