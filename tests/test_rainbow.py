@@ -42,6 +42,7 @@ LATER: dict[str, dict[str, Any]] = {
     "munchausen": {"munchausen": True},
     "munchausen-implicit": {"munchausen": True, "values": "implicit", "noisy": True, "dueling": True, "n_step": 3},
     "bootstrapped": {"bootstrap_heads": 3, "prior_scale": 1.0, "bootstrap_probability": 0.5, "double": True},
+    "resets": {"reset_period": 40, "reset_keep": 0.5, "prioritized": True, "noisy": True},
 }
 """Parts that came after Rainbow; the learning of most of them is tested with them."""
 EACH = pytest.mark.parametrize("part", [*PARTS, *LATER])

@@ -39,6 +39,7 @@ REFUSED: dict[type[Any], dict[str, Any]] = {
         "recurrent": "none",
         "shared_bias": False,
         "bootstrap_heads": 0,
+        "reset_period": 0,
         "intrinsic": "none",
         "life_loss": False,
         "bf16": False,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import gymnasium as gym
@@ -32,6 +33,7 @@ from gymnast.agents.value.q_auxiliary import beside
 from gymnast.agents.value.q_decision import q_decision
 from gymnast.agents.value.q_network import build_backup, build_values, noise_buffer, q_network
 from gymnast.agents.value.r2d2 import RecurrentActor, sequence_loss
+from gymnast.agents.value.resets import build_resets
 from gymnast.envs.step import Obs, Step
 from gymnast.networks.build import Backbone, settled
 from gymnast.networks.fast.flat import FlatParameters, copy_buffers
@@ -93,11 +95,12 @@ class DQN(Predicts):
     def _build_networks(self, backbone: Backbone, seed: np.random.SeedSequence) -> None:
         """The online and the target network, their fastest forms, and the meaning of their outputs."""
         config, actions = self.config, int(self.action_space.n)
-        generator = torch.Generator().manual_seed(torch_seed(seed))
         self.values = build_values(config, self.device)
         self._backup = build_backup(config, self.values, torch_seed(seed.spawn(1)[0]))
-        network = q_network(backbone, self.observation_space, actions, config, self.values.outputs, generator)
-        self.online = network.to(self.device)
+        make = partial(q_network, backbone, self.observation_space, actions, config, self.values.outputs)
+        generator = torch.Generator().manual_seed(torch_seed(seed))
+        self.online = make(generator).to(self.device)
+        self._resets = build_resets(config, backbone, make, generator)
         self.target = copy.deepcopy(self.online)
         apart = (self.online.backbone,) if self.encoder_rate else ()
         self.weights = FlatParameters(self.online, apart=apart)
@@ -236,6 +239,8 @@ class DQN(Predicts):
             self.auxiliary.step(self.learning_rate(due_at))
         self.updates += 1
         self._update_target(due_at)
+        if self._resets is not None:
+            self._resets(due_at, (self.online, self.target), self.optimizer)
         return metrics if self.intrinsic is None else metrics | self.intrinsic.metrics
 
     def _learn(self) -> Metrics:
@@ -330,6 +335,8 @@ class DQN(Predicts):
             state["auxiliary"] = self.auxiliary.state_dict()
         if self.intrinsic is not None:
             state["intrinsic"] = self.intrinsic.state_dict()
+        if self._resets is not None:
+            state["resets"] = self._resets.state_dict()
         return state if self.replay is None else {**state, "replay": self.replay.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -344,6 +351,8 @@ class DQN(Predicts):
             self.auxiliary.load_state_dict(state["auxiliary"])
         if self.intrinsic is not None:
             self.intrinsic.load_state_dict(state["intrinsic"])
+        if self._resets is not None:
+            self._resets.load_state_dict(state["resets"])
         if "replay" in state:
             self.allocate().load_state_dict(state["replay"])
             self._learns_from, self._updates_before = state["learns_from"], state["updates_before"]

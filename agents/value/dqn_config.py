@@ -15,6 +15,7 @@ from gymnast.agents.optim import optimizers, regularise
 from gymnast.agents.optim.precision import PrecisionConfig
 from gymnast.agents.schedules import ScheduleLike, schedule
 from gymnast.agents.value.intrinsic import IntrinsicConfig
+from gymnast.agents.value.resets import check_resets
 from gymnast.agents.value.values import LOSSES, VALUES
 from gymnast.networks.backbones.table import options_of
 from gymnast.networks.build import BackboneName, named
@@ -157,6 +158,11 @@ class DQNConfig(EncoderConfig, AuxiliaryConfig, IntrinsicConfig, PrecisionConfig
     """Updates per learning phase."""
     target_period: int = 1_000
     """Env steps between updates of the target network."""
+    reset_period: int = 0
+    """Env steps between resets of the head's weights and, in part, of the backbone's (Nikishin et al. 2022); 0 for
+    none."""
+    reset_keep: float = 0.8
+    """Share of the backbone's weights that a reset keeps; the rest is drawn anew (SR-SPR 0.8, BBF 0.5)."""
     tau: float = 1.0
     """Step of the target network towards the online one at each of its updates; 1 copies it."""
     clip_rewards: bool = False
@@ -199,6 +205,7 @@ class DQNConfig(EncoderConfig, AuxiliaryConfig, IntrinsicConfig, PrecisionConfig
         for part in ("dueling", "noisy"):
             if self.shared_bias and getattr(self, part):
                 raise ValueError(f"shared_bias cannot be combined with {part}, whose last layers have their own biases")
+        check_resets(self)
         regularise.check(self)
         optimizers.check(self.optimizer, self.optimizer_eps, captured=self.cuda_graphs)
         check_recurrent(self)
@@ -233,12 +240,13 @@ def check_device(config: DQNConfig, device: torch.device) -> None:
 
 COUNTS = ("batch_size", "replay_size", "train_period", "updates_per_train", "target_period", "n_step", "quantiles")
 SEQUENCES = ("memory_size", "sequence_length", "sequence_period")
-SHARES = ("gamma", "eval_epsilon", "priority_alpha", "priority_eta", "munchausen_alpha")
+SHARES = ("gamma", "eval_epsilon", "priority_alpha", "priority_eta", "munchausen_alpha", "reset_keep")
 OPTIONAL = ("max_grad_norm", "max_grad_value", "optimizer_eps")
 RANGES: tuple[tuple[str, Callable[[Any], bool], tuple[str, ...]], ...] = (
     (">= 1", lambda value: value >= 1, COUNTS + SEQUENCES),
     (">= 2", lambda value: value >= 2, ("atoms",)),
-    (">= 0", lambda value: value >= 0, ("learning_starts", "frame_stack", "burn_in", "bootstrap_heads")),
+    (">= 0", lambda value: value >= 0, ("learning_starts", "frame_stack", "burn_in")),
+    (">= 0", lambda value: value >= 0, ("bootstrap_heads", "reset_period")),
     (">= 0", lambda value: 0.0 <= value < math.inf, ("kappa", "noisy_sigma", "prior_scale")),
     ("> 0", lambda value: 0.0 < value < math.inf, ("munchausen_temperature",)),
     ("<= 0", lambda value: -math.inf < value <= 0.0, ("munchausen_clip",)),

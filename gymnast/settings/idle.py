@@ -62,6 +62,7 @@ PARTS: dict[str, tuple[Part, ...]] = {
     "priority_beta": (PRIORITIES,),
     "priority_eta": (PRIORITIES, MEMORY),
     "quantiles": (Part("values", ("quantile", "implicit")),),
+    "reset_keep": (Part("reset_period"),),
     "sequence_length": (MEMORY,),
     "sequence_period": (MEMORY,),
     "v_max": (Part("values", ("categorical",)),),
