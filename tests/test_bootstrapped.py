@@ -141,6 +141,18 @@ def test_the_features_get_the_mean_of_the_heads_gradients() -> None:
     torch.testing.assert_close(own, heads[0].stream.output.weight.grad)
 
 
+def test_a_decision_has_its_exact_gradient() -> None:
+    """With all that scales the gradients of learning: dueling streams, heads, and a prior beside them."""
+    made = agent(prior_scale=2.0, dueling=True, activation="tanh")
+    obs = torch.randn(3, 3, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    (slope,) = torch.autograd.grad(made.decide(obs).preference[:, 0].sum(), obs)
+    with torch.no_grad():
+        for axis in range(3):
+            step = 1e-2 * torch.eye(3)[axis]
+            above, below = (made.decide(obs + way * step).preference[:, 0] for way in (1, -1))
+            torch.testing.assert_close(slope[:, axis], (above - below) / 2e-2, rtol=1e-2, atol=1e-3)
+
+
 def test_which_heads_learn_is_a_function_of_the_slot() -> None:
     slots = torch.arange(20_000)
     drawn = learning_heads(slots, 10, probability=0.3, key=7)

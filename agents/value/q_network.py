@@ -158,7 +158,7 @@ def _prior(
     made = [
         QHead(features, actions, 1, hidden=hidden, activation=config.activation) for _ in range(config.bootstrap_heads)
     ]
-    head = EnsembleHead(made)
+    head = EnsembleHead(made, share=1.0)
     initialise(head, config.init, activation=config.activation, generator=generator)
     return QNetwork(base, head)
 

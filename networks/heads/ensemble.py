@@ -15,21 +15,23 @@ from gymnast.networks.layers.inputs import Obs
 class EnsembleHead(nn.Module):
     """H heads side by side: features [B, F] to [B, A, H * K].
 
-    The gradient that enters the features is the mean of theirs, as in Osband et al. 2016, section 6.1.
+    The gradient that enters the features is `share` times the sum of theirs, by default their mean, as in Osband et al.
+    2016, section 6.1.
     """
 
-    def __init__(self, heads: Sequence[QHead | DuelingHead | ImplicitHead]) -> None:
+    def __init__(self, heads: Sequence[QHead | DuelingHead | ImplicitHead], *, share: float | None = None) -> None:
         super().__init__()
         self.heads = nn.ModuleList(heads)
+        self.share = 1.0 / len(heads) if share is None else share
         self._inner_scale = heads[0].gradient_scale
 
     @property
     def gradient_scale(self) -> float:
         """Factor of the gradient that enters the features, beside that of a sum over heads."""
-        return self._inner_scale / len(self.heads)
+        return self._inner_scale * self.share
 
     def forward(self, features: Tensor, noise: Tensor | None = None) -> Tensor:
-        features = torch.lerp(features.detach(), features, 1.0 / len(self.heads))  # the same numbers
+        features = torch.lerp(features.detach(), features, self.share)  # the same numbers
         return torch.cat([head(features, noise) for head in self.heads], 2)
 
 
