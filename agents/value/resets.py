@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -12,14 +12,22 @@ from gymnast.agents.base import restore_generator
 from gymnast.networks.build import Backbone
 from gymnast.networks.heads.q import QNetwork
 
-if TYPE_CHECKING:
-    from gymnast.agents.value.dqn_config import DQNConfig
-
 FROM_ZERO = ("adam", "adamw", "radam", "rmsprop", "nature-rmsprop", "sgd")
 """Optimizers whose statistics begin at 0."""
 
 
-def check_resets(config: DQNConfig) -> None:
+class ResetConfig(Protocol):
+    """The settings of resets."""
+
+    @property
+    def reset_period(self) -> int: ...
+    @property
+    def reset_keep(self) -> float: ...
+    @property
+    def optimizer(self) -> str: ...
+
+
+def check_resets(config: ResetConfig) -> None:
     """Raise ValueError for an optimizer whose statistics cannot begin anew."""
     if config.reset_period and config.optimizer not in FROM_ZERO:
         raise ValueError(f"reset_period needs one of the optimizers {', '.join(FROM_ZERO)}, got {config.optimizer}")
@@ -74,7 +82,7 @@ class Resets:
 
 
 def build_resets(
-    config: DQNConfig, backbone: Backbone, make: Callable[[torch.Generator], QNetwork], generator: torch.Generator
+    config: ResetConfig, backbone: Backbone, make: Callable[[torch.Generator], QNetwork], generator: torch.Generator
 ) -> Resets | None:
     """The resets that a config asks for, if any.
 
