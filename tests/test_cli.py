@@ -23,7 +23,7 @@ from gymnast.cli.main import main
 from gymnast.errors import RunError, UsageError
 from gymnast.networks.layers.recurrent import TRANSFORMER
 from gymnast.populations import train as populations
-from gymnast.settings import agents, flags, presets
+from gymnast.settings import agents, flags, idle, presets
 from gymnast.settings.options import EvaluateOptions, PopulationOptions, PresetOptions, TrainOptions
 from gymnast.training import train as training
 
@@ -177,8 +177,29 @@ AGENT_CHANGES: dict[str, tuple[list[str], Any]] = {
 """The same for those fields of configs whose type does not say what else they may be."""
 
 
+SWITCHED_ON: dict[str, Any] = {
+    "auxiliary": "reward",
+    "bootstrap_heads": 3,
+    "encoder": "runs/a",
+    "intrinsic": "rnd",
+    "recurrent": "gru",
+    "reset_period": 100,
+    "weight_penalty": "l2",
+}
+"""Values with which the parts of `idle` that are no switches are on."""
+
+
+def parts_of(field: str, agent: str) -> dict[str, Any]:
+    """The values with which an option of the agent's has an effect, where its own are others."""
+    values = {name: flag.default for name, flag in flags.flags_of(agents.config_class(agents.agent_class(agent))).items()}
+    values |= presets.apply([], agent)
+    missing = [part for part in idle.PARTS.get(field, ()) if part.option in values]
+    missing = [part for part in missing if not part.active(values[part.option])]
+    return {part.option: part.values[0] if part.values else SWITCHED_ON.get(part.option, True) for part in missing}
+
+
 CONFLICTS = {"rainbow": ("munchausen", "shared_bias", "prior_scale")}
-"""Options that an algorithm's own settings refuse."""
+"""Beginnings of options that an algorithm's own settings refuse."""
 
 
 def written(value: Any) -> list[str]:
@@ -213,8 +234,9 @@ def check_change(field: str, change: tuple[list[str], Any], agent: str, trained:
     changed = plain[:-2] if field == "env" else list(plain)
     every = flags.flags_of(TrainOptions, agents.config_class(agents.agent_class(agent)))
     together = {other: needed for other, needed in TOGETHER.get(field, {}).items() if other in every}
+    together |= parts_of(field, agent)
     for other, needed in together.items():
-        changed += [f"--{other.replace('_', '-')}", *written(needed)]
+        changed += flag_words(other, [] if isinstance(needed, bool) else written(needed), needed)
     assert main(plain) == 0
     assert main([*changed, *flag_words(field, texts, value)]) == 0
     before, after = (dataclasses.asdict(call.options) | dataclasses.asdict(call.config) for call in trained)
@@ -238,7 +260,7 @@ def test_every_agent_option_changes_the_resolved_config(agent: str, trained: lis
         default = of_the_algorithm.get(field, flag.default)
         if field == "objective" and agent in ("dyna-q", "prioritized-sweeping"):
             continue  # its other value needs a horizon, which is tried with it
-        if field in CONFLICTS.get(agent, ()):
+        if field.startswith(CONFLICTS.get(agent, ("-",))):
             continue
         check_change(field, AGENT_CHANGES.get(field) or change(flag.type, default), agent, trained)
 
