@@ -191,7 +191,8 @@ SWITCHED_ON: dict[str, Any] = {
 
 def parts_of(field: str, agent: str) -> dict[str, Any]:
     """The values with which an option of the agent's has an effect, where its own are others."""
-    values = {name: flag.default for name, flag in flags.flags_of(agents.config_class(agents.agent_class(agent))).items()}
+    known = flags.flags_of(agents.config_class(agents.agent_class(agent)))
+    values = {name: flag.default for name, flag in known.items()}
     values |= presets.apply([], agent)
     missing = [part for part in idle.PARTS.get(field, ()) if part.option in values]
     missing = [part for part in missing if not part.active(values[part.option])]
