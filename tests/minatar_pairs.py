@@ -128,15 +128,17 @@ class Pairs:
             assert len(script.numbers) in (0, unasked)
             assert np.array_equal(obs[row], true_obs)
             assert (float(reward[row]), bool(terminated[row])) == (true_reward, true_end)
-            self._compare(env, {name: value[row] for name, value in values.items()})
+            compare(self.case, env, {name: value[row] for name, value in values.items()})
         return reward, terminated
 
-    def _compare(self, env: Any, row: Row) -> None:
-        ours = self.case.ours(row)
-        assert ours == self.case.theirs(env.game.env)
-        assert row["last_action"] == env.game.last_action
-        for name, value in row.items():
-            assert name in ours or name == "last_action" or value == getattr(env.game.env, name), name
+
+def compare(case: Case, env: Any, row: Row) -> None:
+    """The state of a row of ours is the reference's."""
+    ours = case.ours(row)
+    assert ours == case.theirs(env.game.env)
+    assert row["last_action"] == env.game.last_action
+    for name, value in row.items():
+        assert name in ours or name == "last_action" or value == getattr(env.game.env, name), name
 
 
 def board(cells: Any) -> bytes:
