@@ -19,6 +19,9 @@ C1, C3, C5, C7, C9 = (
 )
 """The odd polynomial of degree 9 whose greatest relative error as a sine up to a right angle is least: 5.3e-9."""
 TURN_32 = np.float32(TURN)
+NEAREST, NEAREST_32 = 1.5 * 2.0**52, np.float32(1.5 * 2.0**23)
+"""Numbers so large that the next ones are 1 apart: adding one and taking it away again rounds as `np.rint`, which
+Numba has not for CUDA, does up to half of it."""
 
 
 @inlined
@@ -38,7 +41,7 @@ def cos(angle: Any) -> Any:
 @inlined
 def wrapped(angle: Any) -> Any:
     """The same angle in [-pi, pi], in float32 as the rules of tensors compute it."""
-    return angle - TURN_32 * np.rint(angle / TURN_32)
+    return angle - TURN_32 * ((angle / TURN_32 + NEAREST_32) - NEAREST_32)
 
 
 @inlined
@@ -51,7 +54,7 @@ def clip(number: Any, low: Any, high: Any) -> Any:
 def _rest(angle: Any) -> float:
     """The same angle in [-pi, pi], float64."""
     exact = np.float64(angle)
-    return exact - TURN * np.rint(exact * TURNS)  # type: ignore[no-any-return]
+    return exact - TURN * ((exact * TURNS + NEAREST) - NEAREST)  # type: ignore[no-any-return]
 
 
 @inlined

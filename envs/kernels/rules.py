@@ -8,7 +8,6 @@ from importlib import import_module
 from typing import Any
 
 import numpy as np
-import torch
 
 Field = tuple[Any, ...]
 """(name, dtype) of a number, (name, dtype, shape) of an array."""
@@ -57,11 +56,6 @@ class RowRules:
 def records(fields: tuple[Field, ...], rows: int) -> np.ndarray:
     """Zeroed structs of these fields, [rows], aligned for compiled code."""
     return np.zeros(rows, np.dtype([_compilable(*entry) for entry in fields], align=True))
-
-
-def views(structs: np.ndarray, fields: tuple[Field, ...]) -> dict[str, torch.Tensor]:
-    """The fields of structs as tensors [rows, ...] on the same memory."""
-    return {name: torch.from_numpy(structs[name].view(dtype)) for name, dtype, *_ in fields}
 
 
 def constants(options: Mapping[str, Any]) -> np.ndarray:
