@@ -5,7 +5,7 @@
     actor-critic  benchmarks/gpu_actor_critic.py: PPO and A2C, learning from a rollout and the whole loop
     cartpole      benchmarks/gpu_cartpole.py: seconds until PQN and PPO solve CartPole-v1
     population    benchmarks/gpu_population.py: 2,048 PPO agents at once
-    envs          benchmarks/gpu_envs.py: steps per second of only the device-native environments
+    envs          benchmarks/gpu_envs.py: steps per second of the environments themselves, in both forms
     minatar       benchmarks/gpu_minatar.py: PQN in the five games, one seed
     dreamer       benchmarks/gpu_dreamer.py: Dreamer's update, eager and recorded
     learner       benchmarks/gpu_learner.py: an update, sampling and the whole loop
@@ -191,7 +191,7 @@ def learner(device: torch.device) -> list[dict[str, Any]]:
 def tests(device: torch.device) -> list[dict[str, Any]]:
     """`pytest -m gpu`; without a GPU every one is skipped."""
     root = Path(__file__).resolve().parent.parent
-    names = ("update", "dreamer", "device_loop", "population_parts", "native_devices", "envs")
+    names = ("update", "dreamer", "device_loop", "population_parts", "native_devices", "cuda_rows", "envs")
     command = [sys.executable, "-m", "pytest", "-m", "gpu", *(f"tests/test_{name}.py" for name in names)]
     return [run_command("tests that need a GPU", command, cwd=root)]
 
@@ -224,7 +224,7 @@ CHECKS: dict[str, Callable[[torch.device], list[dict[str, Any]]]] = {
     "actor-critic": gpu_actor_critic.measure,
     "cartpole": script("gpu_cartpole", "--compile"),
     "population": script("gpu_population", "--compile"),
-    "envs": script("gpu_envs", "--rounds", "1"),
+    "envs": script("gpu_envs", "--rounds", "1", "--envs", "16384", "131072", "--jobs", "8"),
     "minatar": script("gpu_minatar", "--agents", "pqn", "--seeds", "1", "--compile"),
     "dreamer": gpu_dreamer.measure,
     "learner": learner,

@@ -4,11 +4,14 @@
         [--device cuda] [--threads 1] [--eager] [--peer-python PYTHON] [--only gymnast gymnax] [--json FILE]
 
 Each contender draws random actions, steps N environments that reset automatically, and keeps the last observation and
-the sum of rewards. On a CPU gymnast runs the compiled rules of one row, through its adapter; on a GPU 32 steps of its
-rules of tensors, random actions included, are one CUDA graph. gymnast-tensors is those rules on a CPU, compiled if that
-is faster. With `--eager` tensors run uncompiled too. gymnax and pgx (only MinAtar's games) run all steps as one jitted
-scan over vmapped steps; Gymnasium its synchronous vector environment, for few steps, only at the lowest N. The targets
-on a CPU are 4 times gymnax's and pgx's rate; on a GPU gymnax's; 50 times Gymnasium's.
+the sum of rewards. gymnast is what the device runs: on a CPU the compiled rules of one row, through its adapter; on a
+GPU 32 steps of its rules of tensors, random actions included, as one CUDA graph. The other form of each is
+gymnast-tensors on a CPU, compiled if that is faster, and gymnast-rows on a GPU, 32 steps as one CUDA graph too: the
+rules of one row compiled by numba-cuda, without which one line says so. Before it is timed, 64 steps of the other
+form are compared with the first's, and nothing is timed if they differ. With `--eager` tensors run uncompiled too.
+gymnax and pgx (only MinAtar's games) run all steps as one jitted scan over vmapped steps; Gymnasium its synchronous
+vector environment, for few steps, only at the lowest N. The targets on a CPU are 4 times gymnax's and pgx's rate; on
+a GPU gymnax's, and gymnast's for gymnast-rows; 50 times Gymnasium's.
 
 One process for each contender, game and N, in random order; with `--jobs` several build and compile at once, and take
 turns for the timed part. `compile_s` is the time before the timed steps: building, compiling and warming up. gymnax and
@@ -45,6 +48,7 @@ TARGETS: dict[str, contest.Targets] = {
     "cpu": {"gymnast": {"gymnax": 4.0, "pgx": 4.0, "gymnasium": 50.0, "gymnast-tensors": None}},
     "cuda": {
         "gymnast": {"gymnax": 1.0, "pgx": None, "gymnasium": 50.0},
+        "gymnast-rows": {"gymnast": 1.0, "gymnax": 1.0, "pgx": None, "gymnasium": None},
         "gymnast-eager": {"gymnax": None, "gymnasium": None},
     },
 }
@@ -57,10 +61,23 @@ def run_gymnast(task: Task, profiler: Profiler) -> Result:
     return _timed(task, profiler, (lambda: RowPlay(task)) if task.device == "cpu" else lambda: Play(task, compile=True))
 
 
+def run_rows(task: Task, profiler: Profiler) -> Result:
+    """Our rules of one row on a GPU."""
+    from gpu_envs_play import CudaPlay, agree
+
+    try:
+        agree(task)
+    except ValueError as error:  # numba-cuda is not there
+        raise SystemExit(str(error)) from error
+    return _timed(task, profiler, lambda: CudaPlay(task))
+
+
 def run_tensors(task: Task, profiler: Profiler, *, compile: bool = True) -> Result:
     """Our rules of tensors, without a `Step` around them."""
-    from gpu_envs_play import Play
+    from gpu_envs_play import Play, agree
 
+    if task.device == "cpu":
+        agree(task)
     return _timed(task, profiler, lambda: Play(task, compile=compile))
 
 
@@ -111,12 +128,13 @@ def run_gymnasium(task: Task, profiler: Profiler) -> Result:
 RUNS = {
     "gymnast": run_gymnast,
     "gymnast-tensors": run_tensors,
+    "gymnast-rows": run_rows,
     "gymnast-eager": run_eager,
     "gymnax": run_gymnax,
     "pgx": run_pgx,
     "gymnasium": run_gymnasium,
 }
-OURS = ("gymnast", "gymnast-tensors", "gymnast-eager", "gymnasium")
+OURS = ("gymnast", "gymnast-tensors", "gymnast-rows", "gymnast-eager", "gymnasium")
 """Contenders that run in this interpreter."""
 
 
@@ -143,7 +161,7 @@ def work(name: str, task: Task, *, profile: bool) -> None:
 
 def compare(arguments: Any, games: list[str], device: str) -> list[dict[str, Any]]:
     """Every contender in every setting, in random order; print each setting's table."""
-    without = {"gymnast-tensors"} if device != "cpu" else set()
+    without = {"gymnast-tensors" if device != "cpu" else "gymnast-rows"}  # what `gymnast` is there
     without |= set() if arguments.eager else {"gymnast-eager"}
     names = [name for name in arguments.only if name not in without]
     lowest = min(arguments.envs)

@@ -1,4 +1,4 @@
-"""Random play by the rules of a device-native environment: our contender of gpu_envs.py."""
+"""Random play by the rules of a device-native environment: our contenders of gpu_envs.py."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from gymnast.envs.native.draws import Draws, row_keys
 
 BLOCK = 32
 """Steps of one CUDA graph."""
+STEPS, ROWS = 64, 2_048
+"""Of which both forms of a game are compared, at most."""
 
 
 @njit(cache=True)
@@ -27,13 +29,67 @@ def _random_actions(keys: Any, counter: int, actions: int, out: Any) -> None:
         out[row] = integer(draws_of(keys[row], counter), 0, actions)
 
 
+def agree(task: Task) -> None:
+    """SystemExit if rules of one row and of tensors differ on the device; rounded numbers may, a little."""
+    count = min(task.envs, ROWS)
+    rows, tensors = (_env(task, form, count) for form in ("rows", "tensors"))
+    keys = row_keys(3, count, device=rows.device)
+    actions = int(rows.single_action_space.n)  # type: ignore[attr-defined]
+    for env in (rows, tensors):
+        env.env.reset_keys(keys)
+    for step in range(STEPS):
+        action = Draws(keys, torch.full_like(keys, step)).integer(200, actions)
+        one, two = rows.env.move(action), tensors.env.move(action)
+        for name in ("obs", "next_obs", "reward", "terminated", "truncated", "total", "length"):
+            if not torch.allclose(getattr(one, name), getattr(two, name), rtol=1e-5, atol=1e-5):
+                raise SystemExit(f"{task.game}: {name} of the rules of one row and of tensors differ in step {step}")
+        rows.env.world = tensors.env.world
+
+
+def _env(task: Task, form: str, count: int) -> NativeEnv:
+    env = make(task.game, count, device=task.device, native=True, options={"engine": form})
+    assert isinstance(env, NativeEnv)
+    return env
+
+
+class CudaPlay:
+    """N environments of compiled rules on a GPU under random actions; `BLOCK` steps are one CUDA graph."""
+
+    block = BLOCK
+
+    def __init__(self, task: Task) -> None:
+        self.env = _env(task, "rows", task.envs)
+        self.device = self.env.device
+        self.key = row_keys(1, task.envs, device=self.device)
+        self.counter, self.total = torch.zeros_like(self.key), torch.zeros(task.envs, device=self.device)
+        self.actions = int(self.env.single_action_space.n)  # type: ignore[attr-defined]
+        self.obs = self.env.reset()
+        self.recorded = Captured(self._record)
+
+    def run(self, count: int) -> int:
+        """Take at least this number of steps, in whole blocks; their number."""
+        blocks = -(-count // BLOCK)
+        for _ in range(blocks):
+            self.recorded(())
+        return blocks * BLOCK
+
+    def _record(self) -> None:
+        obs = self.obs
+        for _ in range(BLOCK):
+            moved = self.env.env.move(Draws(self.key, self.counter).integer(0, self.actions))
+            self.total += moved.reward
+            self.counter += 1
+            obs = moved.obs
+        self.obs.copy_(obs)  # type: ignore[arg-type, union-attr] # a Box's are tensors
+
+
 class RowPlay:
     """N environments of compiled rules on the CPU under random actions, stepped as the training loop does."""
 
     block = 1
 
     def __init__(self, task: Task) -> None:
-        self.env = make(task.game, task.envs, device="cpu", native=True)
+        self.env = _env(task, "rows", task.envs)
         self.device = self.env.device
         self.keys = row_keys(1, task.envs, device=self.device).numpy()
         self.actions = int(self.env.single_action_space.n)  # type: ignore[attr-defined]
@@ -55,8 +111,7 @@ class Play:
     """N environments under random actions; on a GPU `BLOCK` steps are one CUDA graph."""
 
     def __init__(self, task: Task, *, compile: bool) -> None:
-        env = make(task.game, task.envs, device=task.device, native=True)
-        assert isinstance(env, NativeEnv)
+        env = _env(task, "tensors", task.envs)
         self.device = env.device
         self.key = row_keys(1, task.envs, device=env.device)
         compile = compile and (env.env.game.compiles_on_cpu or env.device.type != "cpu")

@@ -4,6 +4,7 @@ A process takes seconds to start, so scripts run within the tests' own, and so d
 """
 
 import contextlib
+import importlib
 import io
 import os
 import runpy
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -159,6 +161,20 @@ def test_a_peer_that_is_not_installed_is_named_and_left_out(tmp_path: Path, monk
     assert done.returncode == 0, done.stderr
     assert done.stderr.startswith(f"tianshou-ppo: {NO_PEER} ")
     assert "tianshou" not in done.stdout
+
+
+def test_both_forms_of_an_environment_are_compared_before_they_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    play = importlib.import_module("gpu_envs_play")
+    task = importlib.import_module("gpu_envs_task").Task("MinAtar/Breakout-v1", 8, 2, 1, "cpu", os.devnull)
+    play.agree(task)
+    own = play._env
+    changed = {"rows": "gymnast/MinAtar-Breakout-v1", "tensors": "gymnast/MinAtar-Asterix-v1"}
+    monkeypatch.setattr(play, "_env", lambda task, form, count: own(replace(task, game=changed[form]), form, count))
+    with pytest.raises(
+        SystemExit, match="MinAtar/Breakout-v1: obs of the rules of one row and of tensors differ in step 0"
+    ):
+        play.agree(task)
 
 
 def process(name: str, options: str) -> dict[str, Any]:

@@ -87,7 +87,7 @@ def test_another_device_is_refused(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(parts, "pick_device", lambda name: "meta")
-    assert "Ring has rules of one row only, which need the device cpu, not meta" in refused(capsys)
+    assert "Ring has rules of one row only, which need the device cpu or cuda, not meta" in refused(capsys)
 
 
 @pytest.mark.parametrize(

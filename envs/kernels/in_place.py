@@ -84,7 +84,7 @@ class InPlace:
             self.world.state[name].copy_(value)
         for name in BOOK.names or ():
             getattr(self.world, name).copy_(getattr(world, name))
-        self._begun.copy_(world.begun)
+        self.world.begun.copy_(world.begun)
         self.final = None
 
     def _new_obs(self) -> Tensor:

@@ -32,6 +32,8 @@ class Game(ABC):
     action_space: gym.Space[Any]
     """Of one row."""
     render_fps: int = 30
+    has_tensors: bool = True
+    """Whether it has rules of tensors, which are the functions below; else it has `row_rules` on every device."""
     compiles_on_cpu: bool = True
     """Whether a compiled step is the faster one on a CPU too."""
 
@@ -59,7 +61,7 @@ class Game(ABC):
         raise NotImplementedError(f"{type(self).__name__} cannot render")
 
     def row_rules(self) -> RowRules | None:
-        """The same rules for one row, which a CPU runs instead of these; None if there are none."""
+        """The same rules for one row, which a CPU runs instead of these, and a GPU if asked to; None without any."""
         return None
 
     def transition_table(self) -> TransitionTable | None:

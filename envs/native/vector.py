@@ -21,6 +21,8 @@ from gymnast.envs.native.world import Moved, World
 from gymnast.envs.step import Obs
 
 Infos = dict[str, Any]
+FORMS = ("auto", "rows", "tensors")
+"""Of a game's rules."""
 LONGEST = 2**62
 """Steps that no episode reaches and int64 holds: a greater time limit is the same as this one."""
 
@@ -29,6 +31,7 @@ class NativeVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
     """N games of one kind, stepped together on one device: tensors in, tensors out.
 
     On a CPU the rules of one row are compiled for all rows, if the game has such; else its rules of tensors are run.
+    `engine` asks for either, "rows" or "tensors": "rows" on a GPU needs numba-cuda.
     Autoreset is SAME_STEP: `info["final_obs"]` [N, ...] holds each row's true successor (of continuing rows too),
     `info["_final_obs"]` bool [N] says which rows ended. `reset(options={"reset_mask": mask})` resets some rows.
     A row's experience depends only on the seed, its number and its actions: not on N, nor on the device if the game
@@ -51,6 +54,7 @@ class NativeVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         max_episode_steps: int | None = None,
         render_mode: str | None = None,
         compile: bool = False,
+        engine: str = "auto",
         check_actions: bool = False,
         **options: Any,
     ) -> None:
@@ -76,7 +80,7 @@ class NativeVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         self.seeds: Tensor | None = None
         """int64 [K], of the first K episodes, if they are seeded one by one."""
         compile = compile and (self.game.compiles_on_cpu or self.device.type != "cpu")
-        self._engine = _engine(self.game, num_envs, compile=compile, keep_final=render_mode is not None)
+        self._engine = _engine(self.game, num_envs, engine, compile=compile, keep_final=render_mode is not None)
         self._action_dtype = torch.float32 if isinstance(self.single_action_space, gym.spaces.Box) else torch.int64
         self._engine.begin(row_keys(0, num_envs, device=self.device))
 
@@ -177,13 +181,29 @@ class NativeVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         self.seeds = None if snapshot["seeds"] is None else snapshot["seeds"].to(self.device)
 
 
-def _engine(game: Game, rows: int, *, compile: bool, keep_final: bool) -> Engine:
-    rules = None if compile or game.device.type != "cpu" else game.row_rules()
+def _engine(game: Game, rows: int, form: str, *, compile: bool, keep_final: bool) -> Engine:
+    if form not in FORMS:
+        raise ValueError(f"engine must be {', '.join(FORMS[:-1])} or {FORMS[-1]}, got {form!r}")
+    name, device = type(game).__name__, game.device
+    if form == "auto":
+        by_row = not game.has_tensors or (device.type == "cpu" and not compile)
+    else:
+        by_row = form == "rows"
+    if not by_row and not game.has_tensors:
+        raise ValueError(f"{name} has rules of one row only: engine must be auto or rows, not {form}")
+    rules = game.row_rules() if by_row else None
     if rules is None:
+        if form == "rows":
+            raise ValueError(f"{name} has no rules of one row: engine must be auto or tensors, not rows")
         return TensorEngine(game, rows, compile=compile, keep_final=keep_final)
-    from gymnast.envs.kernels.engine import RowEngine  # Numba, which only these need
+    if device.type == "cpu":
+        from gymnast.envs.kernels.engine import RowEngine  # Numba, which only these need
 
-    return RowEngine(game, rules, rows, keep_final=keep_final)
+        return RowEngine(game, rules, rows, keep_final=keep_final)
+    from gymnast.envs.kernels import cuda
+
+    cuda.check(device)
+    return cuda.CudaEngine(game, rules, rows, keep_final=keep_final)
 
 
 def _class_of(path: str) -> type[Game]:
