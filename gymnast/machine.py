@@ -1,6 +1,10 @@
-"""Threads and devices of this machine."""
+"""Threads, devices and folders of this machine."""
 
 from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
 
 import torch
 from threadpoolctl import threadpool_limits
@@ -10,6 +14,18 @@ def limit_threads(count: int) -> None:
     """Limit torch and NumPy's BLAS to `count` threads; more threads than idle cores wait for each other."""
     torch.set_num_threads(count)
     threadpool_limits(count)
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    allowed = getattr(os, "sched_getaffinity", None)  # Linux only
+    return len(allowed(0)) if allowed else os.cpu_count() or 1
+
+
+def cache_folder() -> Path:
+    """Where the user's programs keep what they could find out again; gymnast's part of it."""
+    named = os.environ.get("LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME")
+    return (Path(named) if named else Path.home() / ".cache") / "gymnast"
 
 
 def pick_device(name: str) -> str:

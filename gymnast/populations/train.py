@@ -224,6 +224,8 @@ def _parts(
 ) -> _Parts:
     config = agents.default_config(agent) if config is None else config
     device = pick_device(options.device)
+    if options.threads == "auto":
+        raise ValueError("threads auto measures the updates of a single agent; give a population a number of threads")
     limit_threads(options.threads)
     streams = [Seeds.of(seed) for seed in seeds]
     env = training_env(options, streams, device=device, compile=config.compile)

@@ -75,8 +75,8 @@ class TrainOptions:
     """Atari protocol to train and score under; overrides presets and the id. See gymnast list protocols."""
     video: bool = True
     """Record one episode of the final policy."""
-    threads: int = 1
-    """CPU threads of torch and NumPy."""
+    threads: int | Literal["auto"] = 1
+    """CPU threads of torch and NumPy; auto: one or all cores, whichever an update is faster with."""
     overlap: bool = False
     """Learn while environments step (async, Atari); the pending action was chosen before these updates."""
     profile: bool = False
@@ -102,8 +102,10 @@ class TrainOptions:
             raise ValueError("env must be an id, got ''")
         if self.num_envs is not None:
             at_least("num_envs", self.num_envs, 1)
-        for name in ("steps", "frame_stack", "eval_episodes", "eval_envs", "keep_checkpoints", "log_every", "threads"):
+        for name in ("steps", "frame_stack", "eval_episodes", "eval_envs", "keep_checkpoints", "log_every"):
             at_least(name, getattr(self, name), 1)
+        if self.threads != "auto":
+            at_least("threads", self.threads, 1)
         for name in ("seed", "eval_every", "checkpoint_every"):
             at_least(name, getattr(self, name), 0)
         if self.max_episode_steps is not None:

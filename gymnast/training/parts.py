@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -40,6 +40,7 @@ from gymnast.storage import checkpoint, folder
 from gymnast.storage.checkpoint import About
 from gymnast.tabular.optimal import bandit_regret
 from gymnast.training import encoding, environments, learned_rewards, warm_start
+from gymnast.training.threads import Choice, choose
 
 
 @dataclass
@@ -54,6 +55,8 @@ class Parts:
     agent: Agent
     actor: Actor
     env_like: EnvLike
+    threads: str | None = None
+    """Why the run has its number of threads, if that was chosen automatically."""
 
     @staticmethod
     def make(
@@ -77,9 +80,9 @@ class Parts:
         options, config = under_protocol.resolve(_for_env(options, env_like), config)
         if options.init_from is not None and not resumed:
             config = warm_start.with_network_of(config, options.init_from, cls)
-        seeds = Seeds.of(options.seed)
+        seeds, rows = Seeds.of(options.seed), options.rows
         device = _device(cls, config, wanted=options.device)
-        limit_threads(options.threads)
+        limit_threads(1 if options.threads == "auto" else options.threads)
         compiled = isinstance(config, CompiledConfig) and config.compile
         recorded = isinstance(config, CudaGraphsConfig) and config.cuda_graphs  # needed before it can be checked
         made_env = environments.make_env(
@@ -98,17 +101,27 @@ class Parts:
         if not resumed:
             config, encoder = encoding.resolve(config, made_env.single_observation_space, env=made_env.id)
         config, rewards = learned_rewards.resolve(config, made_env, resumed=resumed)
+
+        def build(config: Any, seed: np.random.SeedSequence) -> Agent:
+            made = _agent(cls, config, name=name, env=made_env, num_envs=rows, device=device, seed=seed)
+            if options.init_from is not None and not resumed:
+                warm_start.start_from(made, options.init_from)
+            if encoder is not None:
+                encoding.load(made, encoder)
+            if rewards is not None:
+                learned_rewards.load(made, rewards)
+            return made
+
+        why = None
+        if options.threads == "auto":
+            choice = _threads(name, config, made_env, lambda trial: build(trial, np.random.SeedSequence(0)))
+            options, why = dataclasses.replace(options, threads=choice.threads), choice.note
+            limit_threads(choice.threads)
         torch.manual_seed(seeds.torch)
-        made = _agent(cls, config, name=name, env=made_env, num_envs=options.rows, device=device, seed=seeds.agent)
-        if options.init_from is not None and not resumed:
-            warm_start.start_from(made, options.init_from)
-        if encoder is not None:
-            encoding.load(made, encoder)
-        if rewards is not None:
-            learned_rewards.load(made, rewards)
+        made = build(config, seeds.agent)
         # Made here because it allocates memory: a replay that is too large is reported before anything starts.
-        actor = made.actor(options.rows, explore=True, seed=seeds.actor)
-        return Parts(name, options, config, seeds, made_env, made, actor, env_like)
+        actor = made.actor(rows, explore=True, seed=seeds.actor)
+        return Parts(name, options, config, seeds, made_env, made, actor, env_like, why)
 
     def checkpoint_bytes(self) -> int:
         """Bytes of a checkpoint to resume from, including the files of a full replay."""
@@ -281,6 +294,13 @@ def _agent(
             "FrozenLake-v1, CliffWalking-v1, Taxi and gymnast/Chain-v0 do"
         )
     return made
+
+
+def _threads(name: str, config: Any, env: Env, build: Callable[[Any], Agent]) -> Choice:
+    """What `auto` means for this run."""
+    if _workers(config):
+        return Choice(1, "threads auto is 1: each worker has one")
+    return choose(name, config, env, build)
 
 
 def _workers(config: Any) -> int:

@@ -209,6 +209,8 @@ def _announce(parts: Parts, panel: Panel) -> None:
     overridden = under_protocol.note(parts.options.protocol, parts.options.env)
     if overridden is not None:
         panel.message(overridden)
+    if parts.threads is not None:
+        panel.message(parts.threads)
     if getattr(parts.config, "network", None) == "auto" and (lines := reading(parts.env.single_observation_space)):
         chosen = automatic(parts.env.single_observation_space)
         panel.message(f"network auto is {chosen}: {'; '.join(lines)}")
