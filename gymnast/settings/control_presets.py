@@ -7,14 +7,15 @@ from typing import Any
 CARTPOLE: dict[str, dict[str, Any]] = {
     "dqn": {
         "batch_size": 64,
-        # With a constant step size and short returns greedy policies forget the task again and again.
+        # With a constant step size and one-step targets greedy policies forget the task again and again; longer returns
+        # need recent experience and little exploration.
         "learning_rate": "linear:1e-3:1e-5:50000",
         "n_step": 10,
         "train_period": 2,
         "target_period": 2,
         "tau": 0.01,
-        "epsilon": "linear:1:0.05:5000",
-        "replay_size": 50_000,
+        "epsilon": "linear:1:0.02:5000",
+        "replay_size": 10_000,
         "v_min": 0.0,
         "v_max": 100.0,
     },
