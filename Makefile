@@ -14,7 +14,7 @@ test: check
 check: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN)/mypy -n 2
 
 quick: .venv/installed
 	$(PYTEST) -m "not slow"

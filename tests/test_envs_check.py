@@ -9,7 +9,7 @@ from gymnasium import spaces
 
 from gymnast.envs import check
 from gymnast.envs.trial import Checked
-from tests.test_envs_incoming import Scripted
+from tests.incoming import Scripted
 
 
 def verdicts(found: Checked) -> dict[str, str]:

@@ -20,7 +20,8 @@ from gymnast.cli.main import main
 from gymnast.envs.errors import EnvError, EnvWarning, cause
 from gymnast.envs.foreign import step_of
 from gymnast.envs.trial import why_not_restored
-from tests.test_envs_incoming import PLAIN, Scripted, made, play
+from tests.incoming import PLAIN, Scripted
+from tests.test_envs_incoming import made, play
 
 IN_PROCESS = pytest.mark.parametrize("vectorization", ["serial", "vector"])
 WORKERS = pytest.param("async", marks=pytest.mark.slow)
@@ -162,7 +163,7 @@ def test_not_a_number_ends_the_run_of_a_table(tmp_path: Path, capsys: pytest.Cap
     """It fits no cell; an infinity would fit the outermost one of bins whose bounds the user gave."""
     (tmp_path / "holes.py").write_text(
         "import numpy as np\n"
-        "from tests.test_envs_incoming import Scripted\n"
+        "from tests.incoming import Scripted\n"
         "def hole():\n"
         "    return Scripted(obs=lambda step: np.array([0.0, np.nan if step == 2 else 1.0], np.float32))\n"
     )
@@ -406,7 +407,7 @@ def test_what_is_set_for_the_whole_process_is_set_back(where: str, tmp_path: Pat
     file.write_text(
         "import numpy as np, torch\n"
         "torch.set_default_dtype(torch.float64), torch.set_grad_enabled(False), np.seterr(all='raise')\n"
-        "from tests.test_envs_incoming import Scripted\n"
+        "from tests.incoming import Scripted\n"
     )
     said = "changed NumPy's error state and torch's default dtype and whether torch computes gradients"
     with pytest.warns(EnvWarning, match=said):

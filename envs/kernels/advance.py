@@ -162,7 +162,8 @@ def _renew(
             log.key = key_of(seed[log.episode]) if log.episode < num_seeds else following(log.key)
             log.length, log.total = 0, 0.0
             begin(now, draws_of(log.key, 0), options)
-            observe(states + row * STATE_BYTES, constant, 1, obs + row * OBS_BYTES, mask + row * ACTIONS)
+            one = np.int64(1)  # a literal would be a type of its own, for which `observe` were compiled again
+            observe(states + row * STATE_BYTES, constant, one, obs + row * OBS_BYTES, mask + row * ACTIONS)
 
 
 def _begin(states: int, books: int, constant: int, rows: int, which: int) -> None:
@@ -198,8 +199,15 @@ def _nothing(*given: Any) -> Any:
     """Stands for the rules of a game, and for `allow` in one without masks."""
 
 
+def _called(function: Callable[..., Any]) -> Any:
+    """A part of a kernel, compiled into it; a division by zero gives what it gives in a tensor."""
+    alone: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # only kernels call it
+    return njit(error_model="numpy", forceinline=True, **alone)(function)
+
+
 begin = act = show = allow = _nothing
-play, observe, enter, renew, copy = _play, _observe, _enter, _renew, _copy
+play, observe, renew = _play, _observe, _renew
+enter, copy = _called(_enter), _called(_copy)  # the same in all games
 
 
 def compiled(rules: RowRules, shapes: Shapes) -> Kernels:
@@ -222,7 +230,7 @@ def compiled(rules: RowRules, shapes: Shapes) -> Kernels:
     stamp = _stamp(rules, names)
     names = {**globals(), **names, "allow": _called(rules.allow or _nothing)}
     names |= {"begin": _called(rules.begin), "act": _called(rules.act), "show": _called(rules.show)}
-    for name, function in {"play": _play, "observe": _observe, "enter": _enter, "copy": _copy, "renew": _renew}.items():
+    for name, function in {"play": _play, "observe": _observe, "renew": _renew}.items():
         names[name] = _called(specialised(function, names, stamp))
     try:
         advance, begin, observe = (
@@ -238,11 +246,6 @@ def _kernel(function: Any) -> Any:
     made = njit(cache=True, nogil=True, error_model="numpy")(function)
     made.compile((types.int64,) * function.__code__.co_argcount)
     return made
-
-
-def _called(function: Callable[..., Any]) -> Any:
-    """A part of a kernel, compiled into it; a division by zero gives what it gives in a tensor."""
-    return njit(error_model="numpy", forceinline=True)(function)
 
 
 def specialised(function: Any, names: dict[str, Any], stamp: int) -> Any:

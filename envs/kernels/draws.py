@@ -20,12 +20,12 @@ UNIT = np.float32(2.0**-24)
 
 def rule(function: Rule) -> Rule:
     """Mark a function that rules call: it is plain Python, and compiled where compiled code calls it."""
-    return register_jitable(function)
+    return register_jitable(no_cfunc_wrapper=True)(function)
 
 
 def inlined(function: Rule) -> Rule:
     """As `rule`, for a short one: compiled into each place that calls it, which vectorizing a loop over rows needs."""
-    return register_jitable(forceinline=True)(function)
+    return register_jitable(forceinline=True, no_cfunc_wrapper=True)(function)
 
 
 @inlined

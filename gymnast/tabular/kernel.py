@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Callable
 from functools import cache
 
+import numpy as np
 from numba import njit
 
 from gymnast.agents.tabular import exploration as explore
@@ -52,7 +53,8 @@ def _compile(
         parts = Parts(kind, borrowed(world), borrowed(learner), borrowed(plan), given)
         varying_alpha, varying_strength = int(len(plan.alpha) > 1), int(len(plan.strength) > 1)
         average, decay = given.average if renewal else 0.0, given.decay if traced else 0.0
-        error_sum, updated, finished, rows = 0.0, 0, 0, len(world.state)
+        error_sum, updated, rows = 0.0, 0, len(world.state)
+        finished = np.int64(0)  # a literal would be a type of its own, for which `move` were compiled again
         for step in range(plan.steps):
             strength = plan.strength[step * varying_strength]
             rates = Rates(plan.alpha[step * varying_alpha], average, decay, replacing, cut)

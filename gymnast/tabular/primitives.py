@@ -5,8 +5,8 @@ Importing this lets Numba compile the pure functions of `agents/tabular/` into t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, cast
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numba import njit
@@ -16,6 +16,7 @@ from numba.extending import intrinsic, register_jitable
 from gymnast.agents.tabular import exploration as explore
 from gymnast.agents.tabular import model, sweeping, updates
 
+Function = TypeVar("Function", bound=Callable[..., Any])
 INLINED: tuple[Any, ...] = (
     *(explore.choose, explore.best, explore.count_total, explore.score, explore.boltzmann, explore.categorical),
     *(explore.maximum, explore.optimistic_maximum, explore.expectation, explore.boltzmann_mean, explore.best_mean),
@@ -28,8 +29,15 @@ CALLED: tuple[Any, ...] = (
     *(sweeping.consider, sweeping.take_in, sweeping.sweep_step),
 )
 for function in INLINED + CALLED:
-    register_jitable(forceinline=function in INLINED)(function)
-inlined = njit(forceinline=True)
+    register_jitable(forceinline=function in INLINED, no_cfunc_wrapper=True)(function)
+
+
+def inlined(function: Function) -> Function:
+    """Compile a function into what calls it; Python cannot call it, because that form takes longer to compile."""
+    alone: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    compiled: Any = njit(forceinline=True, **alone)(function)
+    return cast(Function, compiled)
+
 
 LOW32, SHIFT32 = np.uint64(0xFFFFFFFF), np.uint64(32)
 MULTIPLIER_LOW, MULTIPLIER_HIGH = np.uint64(4865540595714422341), np.uint64(2549297995355413924)
@@ -93,8 +101,14 @@ def first_state(initial: np.ndarray, words: np.ndarray, row: int, draws: bool) -
     """Draw the first state of an episode: `outcome` by bisection."""
     if not draws:
         return int(np.argmax(initial))
-    index = np.searchsorted(initial, uniform(words, row), side="right")
-    return int(index) if index < len(initial) else 0
+    u, low, high = uniform(words, row), 0, len(initial)
+    while low < high:  # `np.searchsorted` takes longer to compile
+        middle = (low + high) // 2
+        if initial[middle] > u:
+            high = middle
+        else:
+            low = middle + 1
+    return low if low < len(initial) else 0
 
 
 @inlined
