@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from gymnast.envs.step import Obs, map_obs
@@ -65,15 +68,39 @@ class ValueSamples(NamedTuple):
 AnySamples = TypeVar("AnySamples", Samples, ValueSamples)
 
 
-def minibatches(samples: AnySamples, count: int, generator: torch.Generator) -> Iterator[AnySamples]:
+@dataclass(frozen=True, slots=True)
+class Drawn(Generic[AnySamples]):
+    """A minibatch that is not yet gathered: which of the samples it has."""
+
+    samples: AnySamples
+    index: Tensor | None
+    """int64 [B], None for all in their order."""
+
+    @property
+    def weight(self) -> Tensor:
+        """Of the minibatch's steps, [B]."""
+        weight = self.samples.weight
+        return (weight if self.index is None else weight[self.index]).flatten()
+
+    def gathered(self) -> AnySamples:
+        if self.index is None:
+            return self.samples
+        return _map(self.samples, partial(torch.Tensor.index_select, dim=0, index=self.index))
+
+    def numbers(self) -> NDArray[Any]:
+        """`index`, for compiled code."""
+        return np.arange(len(self.samples.weight)) if self.index is None else self.index.numpy()
+
+
+def minibatches(samples: AnySamples, count: int, generator: torch.Generator) -> Iterator[Drawn[AnySamples]]:
     """`count` random parts of the samples, whose sizes differ by at most one; every sample is in one part."""
     if count == 1:
-        yield samples
+        yield Drawn(samples, None)
         return
     weight = samples.weight
     order = torch.rand(len(weight), generator=generator, device=weight.device).argsort()
     for index in order.tensor_split(count):
-        yield _map(samples, partial(torch.Tensor.index_select, dim=0, index=index))
+        yield Drawn(samples, index)
 
 
 def cut(fields: Samples, length: int | None) -> Samples:
@@ -110,9 +137,9 @@ def _sequences(field: Tensor) -> Tensor:
     return field.transpose(1, 2).flatten(0, 1)
 
 
-def as_steps(samples: Samples) -> Samples:
+def as_steps(samples: AnySamples) -> AnySamples:
     """Sequences [S, L, ...] as their steps, [S * L, ...]; single steps unchanged."""
-    if samples.start is None:
+    if isinstance(samples, ValueSamples) or samples.start is None:
         return samples
     plain = _map(samples._replace(start=None, memory=None), lambda part: part.flatten(0, 1))
     return plain._replace(start=samples.start, memory=samples.memory)

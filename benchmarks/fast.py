@@ -24,6 +24,7 @@ from typing import Any
 import torch
 
 from gymnast.agents import DQN, PQN, ActorCritic, ActorCriticConfig, DQNConfig, PQNConfig
+from gymnast.agents.samples import Drawn, as_steps
 from gymnast.agents.world_models.dreamer_config import SIZES
 from gymnast.agents.world_models.dreamer_model import BLOCKS, LATENTS
 from gymnast.envs import make
@@ -69,7 +70,7 @@ def confine(agent: Any) -> None:
     elif isinstance(agent, PQN):
         agent._network = agent.network
     else:
-        agent.plain = None
+        agent.plain, agent._gathers = None, True
     agent.weights.added = agent.weights.grad
     agent._update._learn = agent._update._by_backward
 
@@ -124,7 +125,8 @@ def gradient(case: tuple[Any, Any, str, int], rounds: int, calls: int) -> dict[s
     batch, _ = (batch_of(agent, loop) for agent, loop in zip(agents, loops, strict=True))
     agents[1].weights.data.copy_(agents[0].weights.data)
     fast, plain = (agent._update._learn for agent in agents)
-    result = compare((lambda: fast(batch, None), lambda: plain(batch, None)), rounds, calls)
+    gathered = as_steps(batch.gathered()) if isinstance(batch, Drawn) else batch
+    result = compare((lambda: fast(batch, None), lambda: plain(gathered, None)), rounds, calls)
     grads = [agent.weights.grad for agent in agents]
     return {**result, "difference": float((grads[0] - grads[1]).abs().max() / grads[1].abs().max())}
 

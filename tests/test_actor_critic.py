@@ -13,7 +13,7 @@ import torch
 from gymnasium import spaces
 
 from gymnast.agents import ActorCritic, ActorCriticConfig
-from gymnast.agents.samples import Behaviour, Samples, as_steps, cut, minibatches, uncut
+from gymnast.agents.samples import Behaviour, Drawn, Samples, as_steps, cut, minibatches, uncut
 from gymnast.agents.table import A2C
 from gymnast.envs import make
 from gymnast.envs.step import Step
@@ -67,7 +67,12 @@ def test_closed_form_equals_autograd(case: str, actions: spaces.Space[Any], mask
     agent = ActorCritic(BOX, actions, config, num_envs=4)
     samples = batch(agent, masked=masked and isinstance(actions, spaces.Discrete))
     assert agent._update._gradient is not None
-    log_ratio, metrics = agent._update._gradient(samples, None)
+    first = agent._update._gradient(Drawn(samples, torch.arange(3)), None)  # of another size
+    assert len(first[0]) == 3
+    agent.weights.grad.fill_(7.0)
+    rows = torch.randperm(len(samples.weight), generator=generator())
+    log_ratio, metrics = agent._update._gradient(Drawn(samples, rows), None)
+    log_ratio = log_ratio[rows.argsort()]
     mine = agent.weights.grad.clone()
     agent.plain = None  # torch's own way
     agent.weights.grad.zero_()
@@ -172,7 +177,7 @@ def test_minibatches_hold_every_sample_once() -> None:
     )
     for length in (None, 3):
         given = fields if length else fields._replace(start=None, memory=None)
-        parts = [as_steps(part) for part in minibatches(cut(given, length), 3, generator())]
+        parts = [as_steps(part.gathered()) for part in minibatches(cut(given, length), 3, generator())]
         assert sorted(int(x) for part in parts for x in part.raw) == list(range(24))
         for part in parts:
             assert part.obs["a"][:, 0].tolist() == part.raw.tolist() == part.weight.tolist()

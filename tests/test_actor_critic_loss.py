@@ -11,8 +11,7 @@ from gymnasium import spaces
 from torch import Tensor
 
 from gymnast.agents.maths.means import shares
-from gymnast.agents.policy.closed_form import KERNELS
-from gymnast.agents.policy.loss import Coefficients, Slopes, actor_critic_loss
+from gymnast.agents.policy.loss import Coefficients, Slopes, actor_critic_loss, loss_of
 from gymnast.agents.samples import Behaviour
 from gymnast.networks.distributions.distributions import distribution
 
@@ -108,7 +107,7 @@ def test_compiled_loss_and_slopes_are_autograds(
     )
     expected = torch.autograd.grad(loss, (output, value))
     found = torch.empty_like(output), torch.empty_like(value), torch.empty(ROWS)
-    losses = KERNELS[type(kind)](
+    losses = loss_of(
         *(part.detach().numpy() for part in (output, value, raw)),
         Behaviour(*(part.numpy() for part in old)),  # type: ignore[arg-type]
         count.numpy(),

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ALLOWED = {
     "agents": {"agents", "networks", "replay", "envs.step", "allocator"},
     "envs": {"envs", "allocator", "pointer"},
-    "networks": {"networks"},
+    "networks": {"networks", "pointer"},
     "replay": {"replay", "pointer"},
 }
 FLOORS = (

@@ -12,14 +12,14 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from gymnast.agents import PQN, PQNConfig
-from gymnast.agents.samples import ValueSamples
+from gymnast.agents.samples import Drawn, ValueSamples
 from gymnast.networks import build
 from gymnast.networks.backbones.convolutional import ConvNet
 from gymnast.networks.backbones.mlp import MLP
 from gymnast.networks.fast.flat import FlatParameters
 from gymnast.networks.fast.numpy_forward import numpy_forward
 from gymnast.networks.fast.policy_backward import plain_policy
-from gymnast.networks.fast.q_backward import Plain, fast
+from gymnast.networks.fast.q_compiled import CompiledQ, compiled_q
 from gymnast.networks.heads.actor_critic import ActorCriticNetwork, Trunk
 from gymnast.networks.heads.q import QHead, QNetwork
 from gymnast.networks.layers.blocks import ChannelNorm
@@ -72,7 +72,8 @@ def test_the_gradient_is_autograds_of_the_mean_squared_error(name: str) -> None:
     expected = agent.weights.grad.clone()
     agent.weights.grad.fill_(9.0)
     before = agent.weights.data.clone()
-    error, metrics = agent._update(ValueSamples(obs, action, target, counts), None)
+    samples = ValueSamples(obs, action, target, counts)
+    error, metrics = agent._update(Drawn(samples, None) if isinstance(agent._network, CompiledQ) else samples, None)
     assert expected.abs().max() > 1e-3
     torch.testing.assert_close(agent.weights.grad, expected, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(error, (target - value).detach(), rtol=1e-4, atol=1e-5)
@@ -125,8 +126,8 @@ def test_a_plain_network_gives_what_the_module_gives() -> None:
                 layer.weight.normal_(generator=generator(1))
                 layer.bias.normal_(generator=generator(2))
     flat = FlatParameters(network)
-    plain, obs = fast(network, flat), sampled(BOX, 5)
-    assert isinstance(plain, Plain)
+    plain, obs = compiled_q(network, flat), sampled(BOX, 5)
+    assert isinstance(plain, CompiledQ)
     output, other = network(obs), plain(obs)
     torch.testing.assert_close(other, output, rtol=1e-5, atol=1e-5)
     slope = torch.randn(output.shape, generator=generator(3))
@@ -138,6 +139,17 @@ def test_a_plain_network_gives_what_the_module_gives() -> None:
     torch.testing.assert_close(flat.grad, expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("rows", [3, 100_000])
+def test_a_plain_policy_gives_what_the_module_gives(rows: int) -> None:
+    trunks = (Trunk(MLP(BOX, (8,), activation="tanh", layer_norm=True), None) for _ in range(2))
+    policy = ActorCriticNetwork(*trunks, outputs=2, scales=2)
+    plain, obs = plain_policy(policy, FlatParameters(policy)), sampled(BOX, rows)
+    assert plain is not None
+    with torch.no_grad():
+        for mine, other in zip(plain(obs), policy(obs), strict=True):
+            torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-5)
+
+
 def test_forms_that_know_no_normalisation_leave_it_to_the_module() -> None:
     def mlp() -> MLP:
         return MLP(BOX, (8,), activation="relu", layer_norm=True)
@@ -145,8 +157,6 @@ def test_forms_that_know_no_normalisation_leave_it_to_the_module() -> None:
     network = QNetwork(mlp(), QHead(8, 2, 1))
     FlatParameters(network)
     assert numpy_forward(network) is None
-    policy = ActorCriticNetwork(Trunk(mlp(), None), None, outputs=2)
-    assert plain_policy(policy, FlatParameters(policy)) is None
     sequential = with_output(mlp(), 2, init="he", generator=generator())
     obs, parameters = torch.randn(5, 3, generator=generator()), flat_vector(sequential)
     torch.testing.assert_close(Stacked(sequential)(parameters, obs), sequential(obs))

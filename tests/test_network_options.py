@@ -21,7 +21,7 @@ from gymnast.networks.backbones.residual import Impala
 from gymnast.networks.backbones.table import options_of, written
 from gymnast.networks.build import build
 from gymnast.networks.fast.flat import FlatParameters
-from gymnast.networks.fast.q_backward import Plain, fast
+from gymnast.networks.fast.q_compiled import CompiledQ, compiled_q
 from gymnast.networks.heads.q import QHead, QNetwork
 from gymnast.networks.layers.blocks import NORMS
 from gymnast.networks.layers.samples import sampled
@@ -98,7 +98,7 @@ def test_the_norm_layer_is_layer_norm() -> None:
         assert list(one.state_dict()) == list(other.state_dict())
         assert torch.equal(one(obs), other(obs))
     network = QNetwork(made("mlp", BOX, norm="layer"), QHead(84, 2, 1))
-    assert isinstance(fast(network, FlatParameters(network)), Plain)  # PQN's faster form has it
+    assert isinstance(compiled_q(network, FlatParameters(network)), CompiledQ)  # PQN's faster form has it
 
 
 @pytest.mark.parametrize("name", NETS)

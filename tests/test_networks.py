@@ -20,6 +20,7 @@ from gymnast.networks.backbones.mlp import MLP
 from gymnast.networks.fast.flat import FlatParameters, clip_norm
 from gymnast.networks.fast.numpy_forward import numpy_forward
 from gymnast.networks.fast.q_backward import Plain, fast
+from gymnast.networks.fast.q_compiled import CompiledQ, compiled_q
 from gymnast.networks.heads.q import QHead, QNetwork
 from gymnast.networks.layers.init import initialise
 from gymnast.networks.layers.inputs import Vector
@@ -213,14 +214,19 @@ def test_clip_norm() -> None:
 
 
 @pytest.mark.parametrize("hidden", [(7,), (7, 20), (30, 4, 16)])
-@pytest.mark.parametrize("outputs", [1, 3])
-@pytest.mark.parametrize("rows", [1, 9])
-def test_plain_mlp_equals_autograd(hidden: tuple[int, ...], outputs: int, rows: int) -> None:
-    network = q_network(hidden, outputs=outputs)
+@pytest.mark.parametrize(
+    ("form", "outputs", "activation"),
+    [(fast, 1, "relu"), (fast, 3, "relu"), (compiled_q, 1, "relu"), (compiled_q, 3, "tanh")],
+)
+@pytest.mark.parametrize("rows", [1, 9, 40])
+def test_plain_mlp_equals_autograd(
+    form: Any, hidden: tuple[int, ...], outputs: int, activation: str, rows: int
+) -> None:
+    network = q_network(hidden, outputs=outputs, activation=activation)
     reference = copy.deepcopy(network)
     flat = FlatParameters(network)
-    plain = fast(network, flat)
-    assert isinstance(plain, Plain)
+    plain = form(network, flat)
+    assert isinstance(plain, Plain | CompiledQ)
     obs = torch.randn(rows, 5, generator=generator(2))
     target = torch.randn(rows, 3, outputs, generator=generator(3))
     with torch.no_grad():
@@ -290,10 +296,11 @@ def test_other_networks_keep_torch_s_own_way() -> None:
         one_hot,
         binary,
         noisy,
-        q_network(activation="tanh"),
+        q_network(activation="gelu"),
         QNetwork(Own(BOX), QHead(6, 3, 1)),
     ):
-        assert fast(network, FlatParameters(network)) is network
+        for form in (fast, compiled_q):
+            assert form(network, FlatParameters(network)) is network
         assert numpy_forward(network) is None
 
 

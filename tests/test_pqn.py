@@ -156,7 +156,7 @@ def test_ignored_rows_have_no_weight() -> None:
 def test_every_step_is_learned_from_once_an_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     agent, _ = filled()
     seen: list[Tensor] = []
-    monkeypatch.setattr(agent, "_update", lambda batch, noise: (seen.append(batch.target), {}))
+    monkeypatch.setattr(agent, "_update", lambda batch, noise: (seen.append(batch.gathered().target), {}))
     targets = agent.targets().flatten().sort().values
     agent.learn()
     assert len(seen) == 6

@@ -35,7 +35,7 @@ from gymnast.agents.policy.policy_decision import DecidesByPolicy
 from gymnast.agents.prediction import Predicts
 from gymnast.agents.rewards.base import replace
 from gymnast.agents.rewards.build import build_learned_reward
-from gymnast.agents.samples import Samples, as_steps, minibatches, uncut
+from gymnast.agents.samples import Drawn, Samples, as_steps, minibatches, uncut
 from gymnast.agents.schedules import schedule
 from gymnast.envs.step import Obs, Step
 from gymnast.networks.build import Backbone, settled
@@ -135,6 +135,8 @@ class ActorCritic(DecidesByPolicy, Predicts):
             loss = beside(self.auxiliary, self.network, self.distribution, self._loss_of)
         elif self.plain is not None:
             gradient = closed_form(self.plain, self.distribution, config, self._now)
+        self._gathers = gradient is None
+        """Whether a minibatch is gathered before an update: compiled code gathers it itself."""
         self.optimizer = optimizers.of_agent(config, self.weights, self.schedules["learning_rate"](0))
         self._update = Update(
             loss,
@@ -268,14 +270,14 @@ class ActorCritic(DecidesByPolicy, Predicts):
         replaced = {} if self.learned_reward is None else replace(rollout, self.learned_reward, self.distribution)
         self.estimates.see()
         for batch in self._batches():
-            log_ratio, metrics = self._update(batch, None)
+            log_ratio, metrics = self._update(as_steps(batch.gathered()) if self._gathers else batch, None)
             if self.auxiliary is not None:
                 self.auxiliary.step(self.schedules["learning_rate"](self._began))
             if self._captured is None:
                 self.updates += 1
-            share = shares(batch.weight)
-            if config.target_kl is not None and policy_gradient.approx_kl(log_ratio, share) > config.target_kl:
+            if config.target_kl is not None and self._approx_kl(batch, log_ratio) > config.target_kl:
                 break
+        share = shares(batch.weight)
         metrics["approx_kl"] = policy_gradient.approx_kl(log_ratio, share)
         metrics["clip_fraction"] = policy_gradient.clip_fraction(log_ratio, self._now["clip"], share)
         metrics |= self.estimates.seen | replaced
@@ -289,14 +291,18 @@ class ActorCritic(DecidesByPolicy, Predicts):
             self.network.norm.update(rollout.fields["obs"], rollout.weight)
         return metrics
 
-    def _batches(self) -> Iterator[Samples]:
+    @staticmethod
+    def _approx_kl(batch: Drawn[Samples], log_ratio: Tensor) -> Tensor:
+        return policy_gradient.approx_kl(log_ratio, shares(batch.weight))
+
+    def _batches(self) -> Iterator[Drawn[Samples]]:
         """The minibatches of all epochs."""
         config = self.config
         samples = self.estimates.samples(self.rollout.fields["value"])
         for epoch in range(config.epochs):
             if epoch and config.advantage == "vtrace":
                 samples = self._corrected(samples)
-            yield from map(as_steps, minibatches(samples, config.minibatches, self._generator))
+            yield from minibatches(samples, config.minibatches, self._generator)
 
     def update_parts(self) -> Iterator[Part]:
         yield Part(self, "_batches", "sample")

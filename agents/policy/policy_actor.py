@@ -63,7 +63,7 @@ class PolicyActor:
     def act(self, obs: Obs, start: Tensor, action_mask: Tensor | None = None) -> Acted:
         agent, before = self.agent, None
         if agent.plain is not None:
-            output, value = agent.plain.act(obs)
+            output, value = agent.plain(obs)
         elif self.memory is None:
             output, value = agent.network(obs)
         else:

@@ -26,17 +26,19 @@ from gymnast.agents.optim.compiled import Captured
 from gymnast.agents.optim.phases import Part
 from gymnast.agents.optim.update import Update
 from gymnast.agents.prediction import Predicts
-from gymnast.agents.samples import ValueSamples, minibatches
+from gymnast.agents.samples import Drawn, ValueSamples, minibatches
 from gymnast.agents.schedules import schedule
 from gymnast.agents.value.intrinsic import build_intrinsic_reward
 from gymnast.agents.value.pqn_config import PQNConfig
+from gymnast.agents.value.pqn_gradient import write_gradient
 from gymnast.agents.value.q_actor import PQNActor
 from gymnast.agents.value.q_decision import q_decision
 from gymnast.agents.value.q_network import normed_q_network
 from gymnast.envs.step import Obs, Step, map_obs
 from gymnast.networks.build import Backbone, settled
+from gymnast.networks.fast.batch_net import LEARNING
 from gymnast.networks.fast.flat import FlatParameters
-from gymnast.networks.fast.q_backward import Plain, fast
+from gymnast.networks.fast.q_compiled import CompiledQ, compiled_q
 from gymnast.replay.rollout import Rollout
 
 
@@ -91,7 +93,9 @@ class PQN(Predicts):
         network = normed_q_network(backbone, self.observation_space, self.actions, config, generator)
         self.network = network.to(self.device)
         self.weights = FlatParameters(self.network, apart=(self.network.backbone,) if self.encoder_rate else ())
-        self._network: nn.Module | Plain = self.network if config.compile else fast(self.network, self.weights)
+        self._network: nn.Module | CompiledQ = (
+            self.network if config.compile else compiled_q(self.network, self.weights)
+        )
 
     def load_encoder(self, weights: Mapping[str, Tensor], norm: Mapping[str, Tensor] | None) -> None:
         """Load an encoder's weights; there are no statistics of observations (`norm`)."""
@@ -108,7 +112,7 @@ class PQN(Predicts):
             max_grad_norm=config.max_grad_norm,
             max_grad_value=None,
             compile=config.compile,
-            gradient=self.gradient if isinstance(self._network, Plain) else None,
+            gradient=self.gradient if isinstance(self._network, CompiledQ) else None,
             regulariser=regularise.regulariser(config, self.weights),
         )
         self._captured = Captured(self._learn) if config.cuda_graphs else None
@@ -212,10 +216,10 @@ class PQN(Predicts):
         """The part of learning that runs only on the device and is the same every time."""
         metrics = dict[str, Tensor]()
         for batch in self._batches():
-            _, metrics = self._update(batch, None)
+            _, metrics = self._update(batch if isinstance(self._network, CompiledQ) else batch.gathered(), None)
         return metrics
 
-    def _batches(self) -> Iterator[ValueSamples]:
+    def _batches(self) -> Iterator[Drawn[ValueSamples]]:
         """The minibatches of all epochs."""
         config, fields = self.config, self.rollout.fields
         samples = ValueSamples(
@@ -231,9 +235,6 @@ class PQN(Predicts):
         yield Part(self, "_batches", "sample")
         yield Part(self, "targets", "learn")
         yield from self._update.update_parts()
-        if isinstance(self._network, Plain):
-            yield Part(self._network, "activations", "forward")
-            yield Part(self._network, "write_gradients", "backward")
         if self.intrinsic is not None:
             yield from self.intrinsic.update_parts()
 
@@ -278,19 +279,15 @@ class PQN(Predicts):
         loss = policy_gradient.value_loss(value, target, share)
         return loss, target - value.detach(), self._metrics(loss.detach(), value.detach(), share)
 
-    @torch.no_grad()
-    def gradient(self, batch: ValueSamples, noise: Tensor | None) -> tuple[Tensor, Metrics]:
+    def gradient(self, batch: Drawn[ValueSamples], noise: Tensor | None) -> tuple[Tensor, Metrics]:
         """Write the gradient of `loss`; returns the error of each sample [B] and metrics."""
-        assert isinstance(self._network, Plain)
-        target, share = batch.target, means.shares(batch.weight)
-        *kept, output = self._network.activations(batch.obs)  # type: ignore[arg-type]
-        action = batch.action.unsqueeze(1)
-        value = output.gather(1, action).squeeze(1)
-        error = target - value
-        by_value = error * -share
-        grad = torch.zeros_like(output).scatter_(1, action, by_value.unsqueeze(1))
-        self._network.write_gradients(kept, output, grad)
-        return error, self._metrics(-0.5 * torch.dot(error, by_value), value, share)
+        assert isinstance(self._network, CompiledQ)
+        samples, index = batch.samples, batch.numbers()
+        assert isinstance(samples.obs, Tensor)
+        obs, action, target, weight = samples.obs.numpy(), *(part.numpy() for part in samples[1:])
+        network = self._network.reserve(len(index), products=LEARNING)
+        error, numbers = write_gradient(network, obs, action, target, weight, index)
+        return torch.from_numpy(error), dict(zip(("loss", "q"), torch.from_numpy(numbers).unbind(0), strict=True))
 
     def _metrics(self, loss: Tensor, value: Tensor, share: Tensor) -> Metrics:
         return {"loss": loss, "q": means.weighted_mean(value, share)}

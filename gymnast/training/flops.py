@@ -12,6 +12,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from gymnast.networks.fast.operations import OPERATIONS
 from gymnast.training.clock import Clock, Function
 
 PEAK_SIZE = {"cpu": 1024, "mps": 4096}
@@ -87,9 +88,10 @@ class Flops:
         if not _is_power_of_ten(known.calls):
             self.total += known.flops
             return function(*args, **kwargs)
+        before = OPERATIONS.total
         with self._clock.warming_up(), Counter() as counter:
             result = function(*args, **kwargs)
-        known.flops = counter.flops
+        known.flops = counter.flops + OPERATIONS.total - before
         return result
 
 

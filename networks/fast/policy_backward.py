@@ -1,142 +1,100 @@
-"""An actor-critic of fully connected layers with its backward pass written out, and its acting compiled.
+"""An actor-critic of fully connected layers with both passes compiled, for a batch and for acting.
 
-The gradients are autograd's: on the CPU small networks spend their time on bookkeeping, and torch's tanh takes seven
-times as long as NumPy's. Every other network uses autograd.
+The gradients are autograd's: on the CPU small networks spend their time on bookkeeping. Every other network uses
+autograd.
 
-Gain over autograd and torch's forward pass, `python benchmarks/fast.py`: PPO's gradient, with the loss in closed form,
-2.5 to 3.4 times, by machine; acting in eight rows 3.2 to 3.4 times.
+Gain over the same passes as calls of torch around the compiled loss, CPU time of a whole update on one thread: PPO 1.9
+to 2.3 times, A2C 1.7 to 2.0. `python benchmarks/fast.py` compares with autograd; acting in eight rows is 3.2 to 3.4
+times as fast as torch's forward pass.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from gymnast.networks.backbones.mlp import MLP
-from gymnast.networks.fast.compiled_mlp import LINEAR, RELU, TANH, Layers, forward_both, layers_of, widest
+from gymnast.networks.fast.batch_net import FORWARD, LEARNING, BatchNet, learns_here, mlp_layers
+from gymnast.networks.fast.columns import gather
+from gymnast.networks.fast.compiled_mlp import LINEAR, Layer, forward_both, layers_of, offset_of, widest
+from gymnast.networks.fast.compiling import kernel
 from gymnast.networks.fast.flat import FlatParameters
-from gymnast.networks.fast.q_backward import PlainLinear, relu_backward
-from gymnast.networks.heads.actor_critic import ActorCriticNetwork, Trunk
+from gymnast.networks.fast.policy_passes import PolicyNet, policy_backward, policy_forward, slopes_of
+from gymnast.networks.heads.actor_critic import ActorCriticNetwork
 from gymnast.networks.layers.inputs import Obs
 
 Array = NDArray[Any]
-Slopes = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""Maps outputs [B, P + scales] and values [B, V] to the loss's gradients by them."""
 FEW = 500_000
-"""Rows times parameters up to which compiled acting is faster than torch's."""
-tanh_backward = torch.ops.aten.tanh_backward.default
-
-
-class PlainTrunk:
-    """Fully connected layers, each with its activation: float32 [B, D] to [B, H]."""
-
-    def __init__(self, layers: nn.ModuleList, activation: str, flat: FlatParameters) -> None:
-        self.modules: list[nn.Linear] = list(layers)  # type: ignore[arg-type]
-        self.layers = [PlainLinear(layer, flat) for layer in self.modules]
-        self.tanh = activation == "tanh"
-
-    def __call__(self, obs: Tensor) -> list[Tensor]:
-        """The observations and the output of each layer."""
-        kept = [obs]
-        for layer in self.layers:
-            features = layer(kept[-1])
-            if self.tanh:
-                array = features.numpy()
-                np.tanh(array, out=array)
-            else:
-                features.relu_()
-            kept.append(features)
-        return kept
-
-    def backward(self, kept: list[Tensor], grad: Tensor) -> None:
-        """Write the gradients of all layers, given that of the last one's output."""
-        for number in reversed(range(len(self.layers))):
-            grad = tanh_backward(grad, kept[number + 1]) if self.tanh else relu_backward(grad, kept[number + 1], 0)
-            further = self.layers[number].backward(kept[number], grad, further=number > 0)
-            if further is not None:
-                grad = further
-
-    def compiled(self, head: nn.Linear, weights: Array) -> Layers:
-        """These layers and a head after them for compiled code."""
-        activation = TANH if self.tanh else RELU
-        return layers_of(weights, [*((layer, activation) for layer in self.modules), (head, LINEAR)])
+"""Rows times parameters up to which acting row by row is faster than torch's."""
 
 
 class PlainActorCritic:
     """Computes `network(obs)`; a backward pass writes into the flat gradient.
 
-    Unlike autograd it overwrites gradients instead of adding to them (except for the log standard deviations): one
-    forward and one backward pass per update.
+    Unlike autograd it overwrites gradients instead of adding to them: one forward and one backward pass per update.
     """
 
-    def __init__(self, network: ActorCriticNetwork, flat: FlatParameters) -> None:
+    def __init__(
+        self, network: ActorCriticNetwork, actor: list[Layer], critic: list[Layer] | None, flat: FlatParameters
+    ) -> None:
         self.network, self.flat = network, flat
-        self.actor, self.critic = _trunk(network.actor, flat), None
-        if network.critic is not None:
-            self.critic = _trunk(network.critic, flat)
-        self.policy, self.value = PlainLinear(network.policy, flat), PlainLinear(network.value, flat)
+        heads = [Layer(head, LINEAR) for head in (network.policy, network.value)]
+        layers = [*actor, *heads] if critic is None else [*actor, heads[0], *critic, heads[1]]
+        scales = 0 if network.log_std is None else network.log_std.numel()
+        outputs, values = network.policy.out_features, network.value.out_features
+        self._batch = batch = BatchNet(layers, flat, outputs=2 * (outputs + scales) + values)
+        self._net = PolicyNet(
+            batch.address,
+            trunk=len(actor) if critic is None else 0,
+            policy=len(actor) + 1,
+            layers=len(layers),
+            outputs=outputs,
+            values=values,
+            scales=scales,
+            log_std=0 if network.log_std is None else offset_of(flat.data.numpy(), network.log_std),
+            inputs=batch.inputs,
+            spare=batch.spare,
+            other=batch.other,
+        )
+        chains = [*actor, heads[0]], [*(actor if critic is None else critic), heads[1]]
         weights = flat.data.numpy()
-        of_critic = self.actor if self.critic is None else self.critic
-        self.compiled = self.actor.compiled(network.policy, weights), of_critic.compiled(network.value, weights)
+        self.compiled = layers_of(weights, chains[0]), layers_of(weights, chains[1])
         """The layers of outputs and of values, for compiled code; without log standard deviations."""
-        self._heads = network.policy, network.value
         self._width = widest(*self.compiled)
-        flat.added = flat.grad[: 0 if network.log_std is None else network.log_std.numel()]  # the first parameter
+        flat.added = flat.grad[:0]
+
+    def reserve(self, samples: int, *, products: int = FORWARD) -> PolicyNet:
+        """The network for compiled code, with memory for a batch."""
+        self._batch.reserve(samples, products)
+        return self._net
 
     def __call__(self, obs: Obs) -> tuple[Tensor, Tensor]:
         seen = self.network.seen(obs)
         if torch.is_grad_enabled() and self.flat.parameter.requires_grad:
             output, value = _Apply.apply(self.flat.parameter, seen, self)  # type: ignore[no-untyped-call]
-        else:
-            _, _, output, value = self.forward(seen)
-        return self.network.with_scales(output), value
+            return output, value
+        return self._few(seen) if len(seen) * self.flat.data.numel() < FEW else self.forward(seen)
 
-    def forward(self, seen: Tensor) -> tuple[list[Tensor], list[Tensor], Tensor, Tensor]:
-        """The saved tensors of both trunks, outputs and values."""
-        of_actor = self.actor(seen)
-        of_critic = of_actor if self.critic is None else self.critic(seen)
-        return of_actor, of_critic, self.policy(of_actor[-1]), self.value(of_critic[-1])
+    def forward(self, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """Outputs [B, P + scales] and values [B, V], for the backward pass of the same batch."""
+        output, value = _forward(self.reserve(len(seen)), seen.contiguous().numpy())
+        return torch.from_numpy(output), torch.from_numpy(value)
 
-    def write_gradients(
-        self, of_actor: list[Tensor], of_critic: list[Tensor], policy_grad: Tensor, value_grad: Tensor
-    ) -> None:
-        """Backpropagate the gradients of outputs [B, P] and values [B, V]."""
-        grad = self.policy.backward(of_actor[-1], policy_grad, further=True)
-        other = self.value.backward(of_critic[-1], value_grad, further=True)
-        assert grad is not None
-        assert other is not None
-        if self.critic is None:
-            grad = grad + other
-        else:
-            self.critic.backward(of_critic, other)
-        self.actor.backward(of_actor, grad)
+    def write_gradients(self, by_output: Tensor, by_value: Tensor) -> None:
+        """Backpropagate the gradients of outputs [B, P + scales] and values [B, V]."""
+        self._batch.reserve(len(by_output), LEARNING - FORWARD)
+        _backward(self._net, by_output.contiguous().numpy(), by_value.contiguous().numpy())
 
-    @torch.no_grad()
-    def learn(self, obs: Obs, slopes: Slopes) -> None:
-        """One forward and one backward pass; `slopes` returns the loss's gradients by outputs and values."""
-        of_actor, of_critic, output, value = self.forward(self.network.seen(obs))
-        policy_grad, value_grad = slopes(self.network.with_scales(output), value)
-        log_std = self.network.log_std
-        if log_std is not None:
-            torch.sum(policy_grad[:, output.shape[1] :], 0, out=self.flat.gradient(log_std))
-            policy_grad = policy_grad[:, : output.shape[1]]
-        self.write_gradients(of_actor, of_critic, policy_grad, value_grad)
-
-    def act(self, obs: Obs) -> tuple[Tensor, Tensor]:
-        """The result of a call without gradients, faster for few rows."""
-        seen = self.network.seen(obs)
-        if len(seen) * self.flat.data.numel() > FEW:
-            _, _, output, value = self.forward(seen)
-        else:
-            output, value = (seen.new_empty(len(seen), layer.out_features) for layer in self._heads)
-            both = seen.numpy(), output.numpy(), value.numpy()
-            forward_both(*self.compiled, *both, np.empty((2, self._width), np.float32))
-        return self.network.with_scales(output), value
+    def _few(self, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """`forward` for acting, row by row."""
+        network = self.network
+        output, value = (seen.new_empty(len(seen), head.out_features) for head in (network.policy, network.value))
+        both = seen.numpy(), output.numpy(), value.numpy()
+        forward_both(*self.compiled, *both, np.empty((2, self._width), np.float32))
+        return network.with_scales(output), value
 
 
 class _Apply(torch.autograd.Function):
@@ -144,33 +102,41 @@ class _Apply(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, anchor: Tensor, seen: Tensor, plain: PlainActorCritic) -> tuple[Tensor, Tensor]:
-        ctx.of_actor, ctx.of_critic, output, value = plain.forward(seen)
         ctx.plain = plain
-        return output, value
+        return plain.forward(seen)
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> tuple[None, None, None]:
-        ctx.plain.write_gradients(ctx.of_actor, ctx.of_critic, *grads)
+        ctx.plain.write_gradients(*grads)
         return None, None, None
 
 
-def _trunk(trunk: Trunk, flat: FlatParameters) -> PlainTrunk:
-    assert isinstance(trunk.backbone, MLP)
-    return PlainTrunk(trunk.backbone.layers, trunk.backbone.activation, flat)
+@kernel
+def _forward(policy: PolicyNet, seen: Array) -> tuple[Array, Array]:
+    samples = len(seen)
+    gather(policy.net, policy.inputs, seen, np.arange(samples))
+    output, value = policy_forward(policy, samples)
+    return output.copy(), value.copy()
+
+
+@kernel
+def _backward(policy: PolicyNet, by_output: Array, by_value: Array) -> None:
+    samples = len(by_output)
+    slopes = slopes_of(policy, samples)
+    for row in range(samples):
+        for column in range(by_output.shape[1]):
+            slopes[0][row, column] = by_output[row, column]
+        for column in range(by_value.shape[1]):
+            slopes[1][row, column] = by_value[row, column]
+    policy_backward(policy, samples)
 
 
 def plain_policy(network: ActorCriticNetwork, flat: FlatParameters) -> PlainActorCritic | None:
     """The faster form, if the network is one of tanh or ReLU layers over a flat Box of floats on the CPU."""
     trunks = [network.actor] if network.critic is None else [network.actor, network.critic]
-    fits = all(
-        trunk.core is None
-        and type(trunk.backbone) is MLP
-        and trunk.backbone.vector.is_identity
-        and trunk.backbone.is_plain
-        and trunk.backbone.norm == "none"
-        and trunk.backbone.activation in ("tanh", "relu")
-        for trunk in trunks
-    )
-    parameters = list(network.parameters())
-    learns = all(parameter.dtype == torch.float32 and parameter.grad is not None for parameter in parameters)
-    return PlainActorCritic(network, flat) if fits and learns and flat.data.device.type == "cpu" else None
+    if not learns_here(network) or any(trunk.core is not None for trunk in trunks):
+        return None
+    actor, critic = mlp_layers(network.actor.backbone), None
+    if network.critic is not None and (critic := mlp_layers(network.critic.backbone)) is None:
+        return None
+    return None if actor is None else PlainActorCritic(network, actor, critic, flat)

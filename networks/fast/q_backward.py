@@ -3,7 +3,7 @@
 Small networks spend their updates on bookkeeping, not on arithmetic: here each gradient is written directly into its
 place. Every other network uses autograd; convolutions gained too little from such a form (RESULTS.md).
 
-Gain of a gradient over autograd, `python benchmarks/fast.py`: DQN 1.1 to 1.2 times, PQN 1.8 to 2.0 times.
+Gain of a gradient over autograd, `python benchmarks/fast.py`: DQN 1.1 to 1.2 times.
 """
 
 from __future__ import annotations
