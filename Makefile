@@ -3,13 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/pytest -n 2 --dist worksteal
 
-.PHONY: train test check quick docs clean
+.PHONY: train test check quick long docs clean
 
 train: .venv/installed
 	$(BIN)/gymnast train dqn --env CartPole-v1 --preset cartpole --track tensorboard
 
 test: check
-	$(PYTEST)
+	$(PYTEST) -m "not long"
 
 check: .venv/installed
 	$(BIN)/ruff check .
@@ -17,7 +17,10 @@ check: .venv/installed
 	$(BIN)/mypy -n 2
 
 quick: .venv/installed
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow and not long"
+
+long: .venv/installed
+	$(PYTEST) -m long
 
 docs: .venv/installed
 	$(BIN)/python -m sphinx -q -E -W --keep-going docs site

@@ -127,7 +127,7 @@ def test_names_of_elementwise_networks_are_those_of_before() -> None:
         assert list(network.state_dict()) == ["layers.0.weight", "layers.0.bias"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_mlps_compile() -> None:
     """With every activation; in one graph, for a graph takes seconds to compile."""
     torch._dynamo.reset()

@@ -180,7 +180,6 @@ AGENT_CHANGES: dict[str, tuple[list[str], Any]] = {
 SWITCHED_ON: dict[str, Any] = {
     "auxiliary": "reward",
     "bootstrap_heads": 3,
-    "encoder": "runs/a",
     "intrinsic": "rnd",
     "recurrent": "gru",
     "reset_period": 100,

@@ -143,7 +143,6 @@ CONTRADICTIONS = [
     ([*DQN, "--priority-eta", "1", "--prioritized"], "--priority-eta 1.0 has no effect without --recurrent"),
     ([*DQN, "--munchausen-alpha", "0.5"], "--munchausen-alpha 0.5 has no effect without --munchausen"),
     ([*DQN, "--bootstrap-vote"], "--bootstrap-vote has no effect without --bootstrap-heads"),
-    (["train", "ppo", "--env", "CartPole-v1", "--freeze-encoder"], "--freeze-encoder has no effect without --encoder"),
     (["train", "a2c", "--env", "CartPole-v1", "--clip", "0.1"], "has no effect without --policy-loss clipped"),
 ]
 

@@ -241,7 +241,7 @@ def test_nothing_is_read_by_the_host(ranked: bool) -> None:
         assert batch.next_mask.shape == (32, 3)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_compiled_equals_eager() -> None:
     """One graph without breaks for a batch, one for its errors."""
     rng = np.random.default_rng(0)

@@ -490,7 +490,7 @@ def test_metrics_name_the_player(tmp_path: Path) -> None:
     assert {"discriminator_loss", "generator_loss", "discriminator_learning_rate", "r1"} <= set(first)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_wgan_gp_covers_eight_modes_and_the_vanilla_gan_does_not(tmp_path: Path) -> None:
     """With the same networks, optimizers and data; `benchmarks/gan_modes.py` has five seeds."""
     layers = {"network": "mlp", "hidden_sizes": (128, 128, 128), "critic_steps": 1}

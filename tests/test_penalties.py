@@ -191,7 +191,7 @@ def test_off_costs_nothing() -> None:
     assert "bounded" not in getattr(step, "__qualname__", "")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_compiled_updates_have_both() -> None:
     settings = {"weight_penalty": "elastic", "penalty_weight": 0.01, "max_norm": 0.5, "activation": "gelu"}
     eager, compiled = learned("ppo", **settings), learned("ppo", **settings, compile=True)

@@ -138,7 +138,7 @@ def test_members_sample_and_learn_what_single_agents_do(rows: int, masked: bool)
         assert_same(population, member, agent)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_compiled_members_are_those_that_are_not() -> None:
     config = DQNConfig(**SMALL | RAINBOW, atoms=5)
     one, other = (trained(CARTPOLE, each, steps=200) for each in (config, replace(config, compile=True)))

@@ -232,7 +232,7 @@ def test_a_linear_state_is_recovered(tmp_path: Path) -> None:
     assert (tmp_path / "CartPole-v1.png").stat().st_size > 10_000
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_beside_a_random_network_and_raw_observations(tmp_path: Path) -> None:
     words = f"train dqn --env {BREAKOUT} --network minatar-cnn --steps 500 --learning-rate 1e-3 --no-video".split()
     assert (

@@ -396,7 +396,7 @@ def test_attention_remembers_too() -> None:
     assert trained("gymnast/Memory-v0", replace(config, entropy_coef=0.01, recurrent_steps=12), 30_000) > SOLVED
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_compiled_updates_are_the_same() -> None:
     weights = []
     for compiled in (False, True):

@@ -105,7 +105,7 @@ def test_an_update_is_one_graph(part: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", ["plain", "rainbow"])
+@pytest.mark.parametrize("part", ["plain", pytest.param("rainbow", marks=pytest.mark.long)])
 def test_compiled_equals_eager(part: str) -> None:
     """Five updates give the same weights, and either goes on from the other's state."""
     eager, compiled = made(**PARTS[part]), made(**PARTS[part], compile=True)
