@@ -400,11 +400,8 @@ def test_a_recurrent_policy_remembers_what_a_plain_one_cannot() -> None:
     assert trained("gymnast/Memory-v0", replace(config, recurrent="lstm"), 40_000) > SOLVED
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "changes",
-    [pytest.param({}, id="ppo"), pytest.param(A2C | {"optimizer": "adam"}, id="a2c", marks=pytest.mark.long)],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("changes", [{}, A2C | {"optimizer": "adam"}], ids=["ppo", "a2c"])
 def test_attention_to_the_window_finds_the_cue_and_a_window_without_it_does_not(changes: dict[str, Any]) -> None:
     """The question comes 10 steps after the cue; rollouts of A2C are shorter than that."""
     config = ActorCriticConfig(**{"rollout_steps": 32, "entropy_coef": 0.01} | changes)

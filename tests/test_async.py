@@ -128,7 +128,7 @@ def gone(processes: list[psutil.Process]) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.long), signal.SIGTERM])
 def test_a_signal_leaves_a_resumable_run_and_no_orphan(tmp_path: Path, number: int) -> None:
     process, path = started(tmp_path)
     left = workers(process)

@@ -326,7 +326,7 @@ def test_some_actions_are_random() -> None:
     assert (found < 6).all()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_it_learns_the_chain() -> None:
     env = make("gymnast/Chain-v0", num_envs=4, seed=0)
     config = dataclasses.replace(

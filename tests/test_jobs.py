@@ -101,7 +101,7 @@ def test_runs_end_with_a_driver_that_is_killed(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.long), signal.SIGTERM])
 def test_a_signal_stops_the_runs_with_a_checkpoint(number: signal.Signals, tmp_path: Path) -> None:
     driver, child = started(tmp_path)
     driver.send_signal(number)

@@ -322,7 +322,7 @@ def rows(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_twin_spirals_need_shortcuts() -> None:
     """Three layers of eight units separate the spirals with shortcuts (Lang & Witbrock 1988), and not without."""
     turns = torch.arange(97) * torch.pi / 16

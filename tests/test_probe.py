@@ -291,7 +291,7 @@ def test_pong(tmp_path: Path) -> None:
     assert "of 28,224" in found.features["raw"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_pixels_of_classic_control(tmp_path: Path) -> None:
     """Rendered frames, whose true state is not in the observation."""
     words = ["probe", "linear", "--env", "CartPole-v1", "--wrapper", "AddRenderObservation", "--steps", "160"]

@@ -81,6 +81,21 @@ def test_q_learning(id: str, num_envs: int) -> None:
     check("QLearning", id, num_envs, epsilon="linear:1:0.1:500")
 
 
+MORE: list[tuple[str, dict[str, Any]]] = [
+    ("QLearning", {"exploration": "ucb"}),
+    ("QLearning", {"exploration": "greedy", "initial_q": 1.0}),
+    ("Sarsa", {"objective": "average-reward", "exploration": "boltzmann"}),
+    ("Sarsa", {"objective": "finite-horizon", "horizon": 30}),
+    ("ExpectedSarsa", {"exploration": "boltzmann"}),
+    ("TD", {"trace_decay": 0.5}),
+    ("DynaQ", {"action_masks": False, "time_bonus": 0.01}),
+    ("DynaQ", {"objective": "finite-horizon", "horizon": 20, "time_bonus": 0.1}),
+    ("PrioritizedSweeping", {"alpha": 0.5, "action_masks": False, "threshold": 0.0}),
+    ("PrioritizedSweeping", {"objective": "finite-horizon", "horizon": 20, "model_outcomes": 1}),
+]
+"""Further combinations, each of which compiles a loop of its own."""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "config"),
@@ -88,29 +103,20 @@ def test_q_learning(id: str, num_envs: int) -> None:
         ("QLearning", {"action_masks": False, "ties": "first"}),
         ("QLearning", {"exploration": "boltzmann", "temperature": "exponential:2:0.1:0.999"}),
         ("QLearning", {"exploration": "count", "bootstrap_bonus": True, "kappa": 2.0}),
-        ("QLearning", {"exploration": "ucb"}),
-        ("QLearning", {"exploration": "greedy", "initial_q": 1.0}),
         ("QLearning", {"trace_decay": 0.8}),
         ("QLearning", {"objective": "finite-horizon", "horizon": 20, "gamma": 1.0}),
         ("QLearning", {"objective": "average-reward"}),
         ("Sarsa", {}),
         ("Sarsa", {"trace_decay": 0.9, "trace": "accumulating"}),
-        ("Sarsa", {"objective": "average-reward", "exploration": "boltzmann"}),
-        ("Sarsa", {"objective": "finite-horizon", "horizon": 30}),
         ("ExpectedSarsa", {}),
-        ("ExpectedSarsa", {"exploration": "boltzmann"}),
         ("ExpectedSarsa", {"exploration": "ucb"}),
         ("DoubleQLearning", {"alpha": "inverse:0.5:100"}),
         ("NStepSarsa", {"n_step": 3}),
         ("TD", {}),
-        ("TD", {"trace_decay": 0.5}),
         ("DynaQ", {"planning_steps": 3}),
         ("DynaQ", {"planning_steps": 2, "time_bonus": 0.01, "model_outcomes": 3}),
-        ("DynaQ", {"action_masks": False, "time_bonus": 0.01}),
-        ("DynaQ", {"objective": "finite-horizon", "horizon": 20, "time_bonus": 0.1}),
         ("PrioritizedSweeping", {}),
-        ("PrioritizedSweeping", {"alpha": 0.5, "action_masks": False, "threshold": 0.0}),
-        ("PrioritizedSweeping", {"objective": "finite-horizon", "horizon": 20, "model_outcomes": 1}),
+        *(pytest.param(*each, marks=pytest.mark.long) for each in MORE),
     ],
 )
 def test_every_agent(name: str, config: dict[str, Any]) -> None:
