@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 from typing import Any
 
 import gymnasium as gym
@@ -16,7 +15,7 @@ from gymnast.agents.maths.means import shares, weighted_mean
 from gymnast.agents.optim.phases import Part
 from gymnast.agents.policy.inverse_features import InverseFeatures
 from gymnast.agents.policy.novelty import FEATURES, Experience, Trained
-from gymnast.envs.step import Obs, Step, map_obs
+from gymnast.envs.step import Obs, Step
 from gymnast.networks.layers.init import initialise
 from gymnast.networks.layers.inputs import Vector
 
@@ -67,22 +66,18 @@ class Curiosity:
         return error
 
     def learn(self, experience: Experience) -> Metrics:
-        assert experience.next_obs is not None
-        obs, next_obs = (
-            map_obs(lambda part: part.flatten(0, 1), part) for part in (experience.obs, experience.next_obs)
-        )
-        counted, action = experience.weight.flatten(), experience.action.flatten(0, 1)
-        self.features.see(obs, counted)
+        steps = experience.rows()
+        self.features.see(steps.obs, steps.weight)
 
         def loss_of(index: Tensor) -> Tensor:
-            rows = partial(torch.Tensor.index_select, dim=0, index=index)
-            features, following = self.features(map_obs(rows, obs)), self.features(map_obs(rows, next_obs))
-            share, taken = shares(counted[index]), action[index]
-            inverse = self.features.loss(features, following, taken, share)
-            forward = weighted_mean(self._error(features.detach(), taken, following.detach()), share)
+            some = steps.taken(index)
+            features, following = self.features.pair(some)
+            share = shares(some.weight)
+            inverse = self.features.loss(features, following, some.action, share)
+            forward = weighted_mean(self._error(features.detach(), some.action, following.detach()), share)
             return (1.0 - FORWARD) * inverse + FORWARD * forward
 
-        return {"intrinsic_loss": self.trained.learn(len(counted), loss_of)}
+        return {"intrinsic_loss": self.trained.learn(len(steps.weight), loss_of)}
 
     def cut_off(self, rows: Sequence[int]) -> None:
         """Nothing is remembered of an episode."""

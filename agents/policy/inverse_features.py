@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gymnast.agents.auxiliary import Actions
-from gymnast.agents.policy.novelty import CLIP, embedding
+from gymnast.agents.policy.novelty import CLIP, Experience, embedding
 from gymnast.envs.step import Obs
 from gymnast.networks.heads.auxiliary import InverseDynamicsHead
 from gymnast.networks.layers.images import is_image
@@ -47,6 +47,11 @@ class InverseFeatures(nn.Module):
     def forward(self, obs: Obs) -> Tensor:
         features: Tensor = self.embedding(self.norm(obs))
         return features
+
+    def pair(self, steps: Experience) -> tuple[Tensor, Tensor]:
+        """Features [B, F] of both observations of each of B steps."""
+        assert steps.next_obs is not None
+        return self(steps.obs), self(steps.next_obs)
 
     def see(self, obs: Obs, weight: Tensor) -> None:
         """Take observations [B, ...] into the statistics of the normalisation."""

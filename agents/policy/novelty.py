@@ -48,6 +48,18 @@ class Experience(NamedTuple):
     next_obs: Obs | None
     """[T, N, ...], the true successors, for a reward that needs them."""
 
+    def rows(self) -> Experience:
+        """The same steps as rows [T * N, ...]."""
+        return self._map(partial(torch.Tensor.flatten, start_dim=0, end_dim=1))
+
+    def taken(self, index: Tensor) -> Experience:
+        """The rows of these numbers, int64 [B]."""
+        return self._map(partial(torch.Tensor.index_select, dim=0, index=index))
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> Experience:
+        following = None if self.next_obs is None else map_obs(change, self.next_obs)
+        return Experience(map_obs(change, self.obs), change(self.weight), change(self.action), following)
+
 
 class Intrinsic(Protocol):
     """Interface of a novelty reward."""
@@ -147,14 +159,14 @@ class RandomNetwork:
         return error
 
     def learn(self, experience: Experience) -> Metrics:
-        seen, counted = map_obs(lambda part: part.flatten(0, 1), experience.obs), experience.weight.flatten()
-        self.norm.update(self._seen(seen), counted)
+        steps = experience.rows()
+        self.norm.update(self._seen(steps.obs), steps.weight)
 
         def loss_of(index: Tensor) -> Tensor:
-            chosen = map_obs(partial(torch.Tensor.index_select, dim=0, index=index), seen)
-            return weighted_mean(self._error(self.norm(self._seen(chosen))), shares(counted[index]))
+            some = steps.taken(index)
+            return weighted_mean(self._error(self.norm(self._seen(some.obs))), shares(some.weight))
 
-        return {"intrinsic_loss": self.trained.learn(len(counted), loss_of)}
+        return {"intrinsic_loss": self.trained.learn(len(steps.weight), loss_of)}
 
     def cut_off(self, rows: Sequence[int]) -> None:
         """Nothing is remembered of an episode."""

@@ -16,8 +16,8 @@ class Part(NamedTuple):
 
     option: str
     values: tuple[Any, ...] = ()
-    """No values: any but those of `off`."""
-    off: tuple[Any, ...] = (False, None, "none", "", 0)
+    """No values: any but those of `off`, or 0."""
+    off: tuple[Any, ...] = (False, None, "none")
 
     def active(self, value: object) -> bool:
         """Whether the part is switched on with this value of its option."""

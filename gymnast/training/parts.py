@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import gymnasium as gym
@@ -112,11 +113,7 @@ class Parts:
                 learned_rewards.load(made, rewards)
             return made
 
-        why = None
-        if options.threads == "auto":
-            choice = _threads(name, config, made_env, lambda trial: build(trial, np.random.SeedSequence(0)))
-            options, why = dataclasses.replace(options, threads=choice.threads), choice.note
-            limit_threads(choice.threads)
+        options, why = _with_threads(options, name, config, made_env, partial(build, seed=np.random.SeedSequence(0)))
         torch.manual_seed(seeds.torch)
         made = build(config, seeds.agent)
         # Made here because it allocates memory: a replay that is too large is reported before anything starts.
@@ -296,11 +293,16 @@ def _agent(
     return made
 
 
-def _threads(name: str, config: Any, env: Env, build: Callable[[Any], Agent]) -> Choice:
-    """What `auto` means for this run."""
-    if _workers(config):
-        return Choice(1, "threads auto is 1: each worker has one")
-    return choose(name, config, env, build)
+def _with_threads(
+    options: TrainOptions, name: str, config: Any, env: Env, build: Callable[[Any], Agent]
+) -> tuple[TrainOptions, str | None]:
+    """The options with the number of threads that `auto` means for this run, now in use, and why."""
+    if options.threads != "auto":
+        return options, None
+    workers = Choice(1, "threads auto is 1: each worker has one")
+    choice = workers if _workers(config) else choose(name, config, env, build)
+    limit_threads(choice.threads)
+    return dataclasses.replace(options, threads=choice.threads), choice.note
 
 
 def _workers(config: Any) -> int:
