@@ -53,6 +53,7 @@ if TYPE_CHECKING:  # type checkers do not read the table; tests/test_public_name
     from gymnast.agents.value.pqn_config import PQNConfig as PQNConfig
     from gymnast.agents.variants import A2C as A2C
     from gymnast.agents.variants import A3C as A3C
+    from gymnast.agents.variants import BBF as BBF
     from gymnast.agents.variants import BTR as BTR
     from gymnast.agents.variants import C51 as C51
     from gymnast.agents.variants import DER as DER
@@ -63,6 +64,8 @@ if TYPE_CHECKING:  # type checkers do not read the table; tests/test_public_name
     from gymnast.agents.variants import PPO as PPO
     from gymnast.agents.variants import QRDQN as QRDQN
     from gymnast.agents.variants import R2D2 as R2D2
+    from gymnast.agents.variants import SPR as SPR
+    from gymnast.agents.variants import SRSPR as SRSPR
     from gymnast.agents.variants import BootstrappedDQN as BootstrappedDQN
     from gymnast.agents.variants import DoubleDQN as DoubleDQN
     from gymnast.agents.variants import DuelingDQN as DuelingDQN

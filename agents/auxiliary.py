@@ -17,14 +17,18 @@ from torch import Tensor, nn
 from gymnast.agents.base import Metrics, restore_generator, torch_seed
 from gymnast.agents.maths import auxiliary as losses
 from gymnast.agents.optim import optimizers
-from gymnast.envs.step import Obs
+from gymnast.envs.step import Obs, map_obs
+from gymnast.networks.backbones.convolutional import ConvNet, MinAtarCNN
 from gymnast.networks.backbones.image import ImageBackbone
 from gymnast.networks.fast.flat import FlatParameters, clip_norm, copy_buffers
 from gymnast.networks.heads.auxiliary import ContrastiveHead, InverseDynamicsHead, RewardHead
+from gymnast.networks.heads.self_prediction import SelfPredictionHead
 from gymnast.networks.layers.init import initialise
+from gymnast.networks.layers.samples import sampled
 from gymnast.networks.layers.views import Views
+from gymnast.replay.following import Following
 
-Task = Literal["none", "contrastive", "inverse-dynamics", "reward"]
+Task = Literal["none", "contrastive", "inverse-dynamics", "reward", "self-prediction"]
 MOMENTUM = 0.95
 """Share of the key encoder that each update keeps (CURL, Laskin et al. 2020, table 4)."""
 
@@ -34,7 +38,8 @@ class AuxiliaryConfig:
     """The settings of every agent that trains an auxiliary loss."""
 
     auxiliary: Task = "none"
-    """Loss trained beside the agent's on its backbone: contrastive (CURL), inverse-dynamics or reward (prediction)."""
+    """Loss trained beside the agent's on its backbone: contrastive (CURL), inverse-dynamics, reward (prediction), or
+    with a replay self-prediction (SPR)."""
     auxiliary_weight: float = 1.0
     """Weight of the auxiliary loss in the backbone's gradient."""
 
@@ -71,6 +76,8 @@ class Transitions(NamedTuple):
     """[B], as the agent learns from them: clipped, scaled, and summed over n steps."""
     weight: Tensor
     """[B], each row's share; they sum to 1."""
+    following: Following | None = None
+    """The K steps from each transition on, if the loss predicts them."""
 
 
 class Auxiliary:
@@ -96,7 +103,8 @@ class Auxiliary:
         """`prepare` maps observations to what the backbone reads; `config` also has the optimizer's settings."""
         self.task, self.weight, self.max_grad_norm = config.auxiliary, config.auxiliary_weight, config.max_grad_norm
         self.backbone, self.prepare = backbone, prepare
-        self.needs_successors = self.task == "inverse-dynamics"
+        self.needs_successors, self.needs_following = self.task == "inverse-dynamics", self.task == "self-prediction"
+        self.momentum = MOMENTUM
         parameter = next(backbone.parameters(), None)
         if parameter is None:
             raise ValueError(
@@ -107,7 +115,8 @@ class Auxiliary:
         init_seed, views_seed = seed.spawn(2)
         self.generator = torch.Generator(device).manual_seed(torch_seed(views_seed))
         self.keys: nn.Module | None = None
-        """The momentum copy of backbone and projection, which encodes the keys of a contrastive loss."""
+        """The momentum copy of backbone and projection, which encodes what a contrastive loss finds or
+        self-prediction predicts."""
         features = int(backbone.out_features)  # type: ignore[arg-type]
         self.head: nn.Module
         if self.task == "contrastive":
@@ -120,20 +129,27 @@ class Auxiliary:
         elif self.task == "inverse-dynamics":
             self.actions = Actions(action_space, device=device)
             self.head = InverseDynamicsHead(features, self.actions.outputs)
+        elif self.task == "self-prediction":
+            if not isinstance(action_space, spaces.Discrete):
+                raise ValueError(f"auxiliary self-prediction needs Discrete actions, got {action_space}")
+            self.momentum = config.prediction_momentum
+            shape = map_shape(backbone, observation_space, device=device)
+            self.head = SelfPredictionHead(features, int(action_space.n), shape)
         else:
             self.head = RewardHead(features, action_space)
+        self._init = config.init
         initialise(
-            self.head, config.init, activation="relu", generator=torch.Generator().manual_seed(torch_seed(init_seed))
+            self.head, self._init, activation="relu", generator=torch.Generator().manual_seed(torch_seed(init_seed))
         )
         self.head.to(device)
         self.weights = FlatParameters(self.head)
         self.optimizer = optimizers.build(config.optimizer, self.weights.parameter, lr=0.0, eps=config.optimizer_eps)
         self._step = optimizers.stepper(self.optimizer)
-        if isinstance(self.head, ContrastiveHead):
+        if isinstance(self.head, ContrastiveHead | SelfPredictionHead):
             self.keys = copy.deepcopy(self._encoder()).requires_grad_(False).eval()
 
     def _encoder(self) -> nn.Module:
-        assert isinstance(self.head, ContrastiveHead)
+        assert isinstance(self.head, ContrastiveHead | SelfPredictionHead)
         return nn.Sequential(self.backbone, self.head.projection)
 
     def restart(self) -> None:
@@ -154,10 +170,22 @@ class Auxiliary:
             output = self.head(features, self.backbone(self.prepare(batch.next_obs)))
             loss, accuracy = self.actions.loss(output, batch.action, batch.weight)
             metrics |= {} if accuracy is None else {"auxiliary_accuracy": accuracy}
+        elif isinstance(self.head, SelfPredictionHead):
+            assert batch.following is not None
+            loss, metrics["auxiliary_cosine"] = self._self_prediction(batch.following, features, batch.weight)
         else:
             loss = losses.regression_loss(self.head(features, batch.action), batch.reward, batch.weight)
         metrics["auxiliary_loss"] = loss.detach()
         return self.weight * loss, metrics
+
+    def _self_prediction(self, following: Following, features: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Loss [] and mean cosine [] of the steps that follow observations with these features [B, F]."""
+        assert self.keys is not None
+        steps = following.action.shape[1]
+        with torch.no_grad():
+            target = self.keys(self.prepare(map_obs(lambda part: part.flatten(0, 1), following.obs)))
+        target = target.view(-1, steps, target.shape[1])
+        return losses.self_prediction_loss(self.head(features, following.action), target, following.valid, weight)
 
     def step(self, learning_rate: float) -> None:
         """Move the head by the gradient that the agent's update left there, and the key encoder after the backbone."""
@@ -167,7 +195,17 @@ class Auxiliary:
         self._step()
         self.weights.grad.zero_()
         if self.keys is not None:
-            self._follow(MOMENTUM)
+            self._follow(self.momentum)
+
+    @torch.no_grad()
+    def redraw(self, keep: float, generator: torch.Generator) -> None:
+        """Begin anew with new weights, of which a transition model takes only a share of 1 - `keep`."""
+        fresh = copy.deepcopy(self.head).cpu()
+        initialise(fresh, self._init, activation="relu", generator=generator)
+        for (name, parameter), new in zip(self.head.named_parameters(), fresh.parameters(), strict=True):
+            parameter.lerp_(new.to(parameter.device), 1.0 - keep if name.startswith("transition.") else 1.0)
+        optimizers.forget(self.optimizer)
+        self.restart()
 
     @torch.no_grad()
     def _follow(self, momentum: float) -> None:
@@ -192,6 +230,16 @@ class Auxiliary:
         restore_generator(self.generator, state["generator"])
         if self.keys is not None:
             self.keys.load_state_dict(state["keys"])
+
+
+def map_shape(backbone: nn.Module, space: gym.Space[Any], *, device: torch.device) -> tuple[int, int, int] | None:
+    """Shape [C, h, w] of the feature map that a backbone's features are, if they are one."""
+    if not isinstance(backbone, ConvNet | MinAtarCNN | ImageBackbone):
+        return None
+    seen = map_obs(lambda part: part.to(device), sampled(space, 1, generator=torch.Generator()))
+    with torch.no_grad():
+        channels, height, width = backbone.mapped(seen).shape[1:]
+    return (channels, height, width) if channels * height * width == backbone.out_features else None
 
 
 def build_auxiliary(

@@ -147,6 +147,44 @@ BTR = {
 }
 """Clark et al. 2025, tables 1 and D6: the parts that do not depend on the environment; the network is in a preset."""
 
+SPR = RAINBOW | {
+    "n_step": 10,
+    "auxiliary": "self-prediction",
+    "auxiliary_weight": 2.0,
+    "train_period": 1,
+    "updates_per_train": 2,
+    "target_period": 0,
+}
+"""Schwarzer et al. 2021, table of hyperparameters: Rainbow whose features predict themselves; an update has a target of
+its own."""
+
+SR_SPR = SPR | {
+    "noisy": False,
+    "priority_beta": 0.5,
+    "auxiliary_weight": 5.0,
+    "prediction_momentum": 0.995,
+    "updates_per_train": 16,
+    "reset_period": 2_500,
+    "reset_keep": 0.8,
+    "tau": 0.005,
+    "act_by_target": True,
+    "max_grad_norm": None,
+}
+"""D'Oro et al. 2023, with 16 updates per env step and resets every 40,000 of them, as in the code of Schwarzer et al.
+2023, which leaves out noisy layers."""
+
+BBF = SR_SPR | {
+    "updates_per_train": 8,
+    "reset_period": 5_000,
+    "reset_keep": 0.5,
+    "gamma": 0.97,
+    "final_n_step": 3,
+    "final_gamma": 0.997,
+    "anneal_steps": 1_250,
+    "weight_decay": 0.1,
+}
+"""Schwarzer et al. 2023: 8 updates per env step, resets every 40,000 updates, horizons that move in 10,000 of them."""
+
 ALGORITHMS: dict[str, Algorithm] = {
     "dqn": Algorithm(CLASSES["dqn"].help, {}),
     "double-dqn": Algorithm("DQN with double Q-learning (van Hasselt et al. 2016)", {"double": True}),
@@ -176,6 +214,11 @@ ALGORITHMS: dict[str, Algorithm] = {
         "data-efficient Rainbow: more updates, 20-step targets (van Hasselt et al. 2019)",
         RAINBOW | {"n_step": 20, "noisy_sigma": 0.1},
     ),
+    "spr": Algorithm("Rainbow whose features predict those of the next five steps (Schwarzer et al. 2021)", SPR),
+    "sr-spr": Algorithm("SPR with 16 updates per step and periodic resets (D'Oro et al. 2023)", SR_SPR),
+    "bbf": Algorithm(
+        "bigger, better, faster: SR-SPR with annealed horizons and weight decay (Schwarzer et al. 2023)", BBF
+    ),
     "btr": Algorithm(
         "Beyond the Rainbow: IQN, Munchausen, dueling, prioritized, noisy, 3-step (Clark et al. 2025)", BTR
     ),
@@ -194,7 +237,27 @@ ALGORITHMS: dict[str, Algorithm] = {
     ),
 }
 
-ACRONYMS = ("dqn", "pqn", "per", "c51", "qr", "iqn", "der", "btr", "r2d2", "ppo", "a2c", "a3c", "es", "ga", "td", "ucb")
+ACRONYMS = (
+    "dqn",
+    "pqn",
+    "per",
+    "c51",
+    "qr",
+    "iqn",
+    "der",
+    "btr",
+    "spr",
+    "sr",
+    "bbf",
+    "r2d2",
+    "ppo",
+    "a2c",
+    "a3c",
+    "es",
+    "ga",
+    "td",
+    "ucb",
+)
 
 
 def python_name(name: str) -> str:

@@ -18,9 +18,10 @@ from torch import Tensor
 
 from gymnast.replay.allocation import check_fits, map_file
 from gymnast.replay.buffers import Buffers
+from gymnast.replay.following import Following, following
 from gymnast.replay.layout import Layout, Obs, dense
 from gymnast.replay.one_stream import OneStream
-from gymnast.replay.ring_arrays import Arrays, Loops, Windows, allocate
+from gymnast.replay.ring_arrays import REACH, Arrays, Loops, Windows, allocate
 from gymnast.replay.samplers import Sampler
 from gymnast.replay.transitions import Batch, NStep
 
@@ -128,7 +129,7 @@ class Ring:
         self._loops.store(
             action, reward, terminated=terminated, truncated=truncated, life_lost=life_lost, active=active
         )
-        self.count, self.used, self.adds, _, changes, self._begins = self._data.counts.tolist()
+        self.count, self.used, self.adds, _, changes, self._begins, _ = self._data.counts.tolist()
         for frames, old, new in zip(self._bytes, before, after, strict=True):
             self._loops.copy(frames, old, new)
         if next_mask is not None or self.mask is not None:
@@ -186,6 +187,24 @@ class Ring:
         for frames, obs, next_obs in self._gathers:
             self._loops.gather(frames, index, successor, obs, next_obs)
         return batch
+
+    def following(self, index: Tensor, steps: int) -> Following:
+        """The `steps` steps from the slots `index`, int64 [B], on, as far as they are stored."""
+        return following(
+            index,
+            steps,
+            layout=self.layout,
+            frames=[torch.from_numpy(frames) for frames in self.frames],
+            action=torch.from_numpy(self.action),
+            stop=torch.from_numpy(self.stop),
+            newest=torch.from_numpy(self.slot),
+            slots=self.slots,
+        )
+
+    def look_ahead(self, n: int, gamma: float) -> None:
+        """Let the next windows sum at most `n` rewards, no more than those stored for, with this discount."""
+        self._data.powers[:] = [gamma**power for power in range(self.n + 1)]
+        self._data.counts[REACH] = n
 
     def windows(self, index: np.ndarray, out: Windows) -> None:
         """Fill `out` with the transitions of the slots `index`, int64 [B]."""

@@ -11,9 +11,9 @@ from torch import Tensor
 SLOT, FRESH, LENGTH, CUT = range(4)
 """Rows of `streams`: the slot written last; whether an episode begins that is not stored yet; transitions since a stop;
 whether the stream was reset from outside."""
-COUNT, USED, ADDS, MOVES, CHANGES, BEGINS = range(6)
+COUNT, USED, ADDS, MOVES, CHANGES, BEGINS, REACH = range(7)
 """Of `counts`: slots that are ready, slots ever written, calls of `store`; of the last one: frames to copy, slots whose
-being ready changed; and streams in which an episode begins next."""
+being ready changed; streams in which an episode begins next; and how many of the n rewards a window sums."""
 
 
 class Arrays(NamedTuple):
@@ -27,7 +27,7 @@ class Arrays(NamedTuple):
     touched: np.ndarray  # int64 [blocks], of each block of slots the last `store` into it
     powers: np.ndarray  # float32 [G, n + 1], gamma**0 … of G equal groups of successive streams
     streams: np.ndarray  # int64 [4, N]
-    counts: np.ndarray  # int64 [6]
+    counts: np.ndarray  # int64 [7]
     moves: np.ndarray  # int64 [N * (stack + 1), 2], from which frame of obs, then of next_obs, to which slot
     changed: np.ndarray  # int64 [N * (3 * stack + 2 * n)], slots
     slots: int
@@ -58,7 +58,7 @@ def allocate(slots: int, num_envs: int, *, stack: int, n: int, gammas: Sequence[
         touched=np.zeros(-(-slots // block), np.int64),
         powers=np.array([[gamma**power for power in range(n + 1)] for gamma in gammas], np.float32),
         streams=np.zeros((4, num_envs), np.int64),
-        counts=np.zeros(6, np.int64),
+        counts=np.zeros(7, np.int64),
         moves=np.zeros((num_envs * (stack + 1), 2), np.int64),
         changed=np.zeros(num_envs * (3 * stack + 2 * n), np.int64),
         slots=slots,
@@ -69,6 +69,7 @@ def allocate(slots: int, num_envs: int, *, stack: int, n: int, gammas: Sequence[
         groups=len(gammas),
     )
     arrays.streams[SLOT], arrays.streams[FRESH] = range(slots - num_envs, slots), 1
+    arrays.counts[REACH] = n
     return arrays
 
 

@@ -26,6 +26,7 @@ from gymnast.replay.ring_arrays import (
     FRESH,
     LENGTH,
     MOVES,
+    REACH,
     SLOT,
     USED,
     Arrays,
@@ -96,7 +97,7 @@ def _arrays(struct: np.ndarray) -> Arrays:
         carray(pointer(at.touched), (slots - 1) // at.block + 1, np.int64),
         carray(pointer(at.powers), (at.groups, n + 1), np.float32),
         carray(pointer(at.streams), (4, num_envs), np.int64),
-        carray(pointer(at.counts), 6, np.int64),
+        carray(pointer(at.counts), 7, np.int64),
         carray(pointer(at.moves), (num_envs * (stack + 1), 2), np.int64),
         carray(pointer(at.changed), num_envs * (3 * stack + 2 * n), np.int64),
         slots,
@@ -226,7 +227,7 @@ def windows(
         last = index[row]
         group = last % ring.num_envs * ring.groups // ring.num_envs if ring.groups > 1 else 0
         action[row], gained, power = ring.action[last], ring.reward[last], 1
-        while power < ring.n and not ring.stop[last]:
+        while power < ring.counts[REACH] and not ring.stop[last]:
             last = _next(ring, last)
             gained += ring.powers[group, power] * ring.reward[last]
             power += 1

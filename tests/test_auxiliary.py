@@ -29,7 +29,7 @@ from gymnast.networks.layers.views import NOISE, Views
 from gymnast.storage import checkpoint
 
 SPACE = spaces.Box(-1.0, 1.0, (4,), np.float32)
-TASKS = ("contrastive", "inverse-dynamics", "reward")
+TASKS = ("contrastive", "inverse-dynamics", "reward", "self-prediction")
 EVEN = torch.full((2,), 0.5)
 
 
@@ -117,6 +117,28 @@ def test_views_shift_images_and_add_noise_to_vectors() -> None:
         Views(spaces.Discrete(3))
 
 
+def scripted(agent: DQN, space: spaces.Box, rows: int, start: int, stop: int) -> None:
+    """Steps of random observations, each a function of its number alone, with the updates that are due."""
+
+    def obs(number: int) -> Tensor:
+        rng = np.random.default_rng(number)
+        if space.dtype == np.uint8:
+            return torch.from_numpy(rng.integers(0, 256, (rows, *space.shape), np.uint8))
+        return torch.from_numpy(rng.random((rows, *space.shape), np.float32))
+
+    flags = torch.zeros(rows, dtype=torch.bool)
+    before = obs(start)
+    for number in range(start, stop):
+        following = obs(number + 1)
+        ends = flags.clone()
+        ends[0] = number % 7 == 6
+        step = Step(following, ends, following, torch.ones(rows), ends, flags, num_active=rows, num_ended=int(ends[0]))
+        agent.store(before, Acted(torch.arange(rows) + number % 3 - torch.arange(rows)), step)
+        for _ in range(agent.updates_due(agent.env_step)):
+            agent.learn()
+        before = following
+
+
 def filled(task: str, **changes: Any) -> DQN:
     config = DQNConfig(auxiliary=task, learning_starts=8, batch_size=8, replay_size=200, train_period=1, **changes)  # type: ignore[arg-type]
     agent = DQN(SPACE, spaces.Discrete(3), config, seed=1)
@@ -142,13 +164,14 @@ def test_the_gradient_reaches_the_backbone_and_is_that_of_the_sum(task: str) -> 
         agent.auxiliary.generator.set_state(state)
         agent.weights.grad.zero_()
         if which == "both":
-            both = beside(agent.auxiliary, agent.online, agent.loss_of, first_action=0)
+            both = beside(agent.auxiliary, agent.online, agent.loss_of, first_action=0, following=agent._following)
             both(batch, None)[0].backward()  # type: ignore[no-untyped-call]
         elif which == "own":
             agent.loss(batch, None)[0].backward()  # type: ignore[no-untyped-call]
         else:
             share = torch.full((8,), 1 / 8)
-            seen = Transitions(batch.obs, batch.next_obs, batch.action, batch.reward, share)
+            following = agent._following(batch.index)
+            seen = Transitions(batch.obs, batch.next_obs, batch.action, batch.reward, share, following)
             agent.auxiliary.loss(seen, agent.online.backbone(batch.obs))[0].backward()  # type: ignore[no-untyped-call]
         agent.auxiliary.weights.grad.zero_()
         return agent.weights.grad.clone()
@@ -257,7 +280,13 @@ def words(agent: str, task: str, out: Path, name: str, steps: int) -> list[str]:
 
 @pytest.mark.parametrize(
     ("agent", "task"),
-    [("dqn", "contrastive"), ("rainbow", "inverse-dynamics"), ("ppo", "contrastive"), ("a2c", "reward")],
+    [
+        ("dqn", "contrastive"),
+        ("dqn", "self-prediction"),
+        ("rainbow", "inverse-dynamics"),
+        ("ppo", "contrastive"),
+        ("a2c", "reward"),
+    ],
 )
 def test_a_run_resumes_exactly(agent: str, task: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words(agent, task, tmp_path, "whole", 640)) == 0, capsys.readouterr().err
@@ -279,7 +308,10 @@ def test_a_run_resumes_exactly(agent: str, task: str, tmp_path: Path, capsys: py
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ("dqn --auxiliary rewards", "--auxiliary must be one of none, contrastive, inverse-dynamics, reward"),
+        (
+            "dqn --auxiliary rewards",
+            "--auxiliary must be one of none, contrastive, inverse-dynamics, reward, self-prediction",
+        ),
         ("dqn --auxiliary reward --auxiliary-weight 0", "--auxiliary-weight must be > 0"),
         ("r2d2 --auxiliary reward", "cannot be combined with recurrent: its samples are single steps"),
         ("a3c --auxiliary reward", "cannot be combined with workers"),

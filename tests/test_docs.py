@@ -1,6 +1,7 @@
 """The code blocks of README.md, docs/ and CONTRIBUTING.md run, and the pages name files that exist.
 
-Blocks marked `sh` and `python` are run; those marked `bash` take too long. CONTRIBUTING's examples have other tests.
+Blocks marked `sh` and `python` are run, the former with fewer steps and epochs; those marked `bash` take too long.
+CONTRIBUTING's examples have other tests.
 """
 
 import ast
@@ -39,6 +40,18 @@ def commands(page: str, language: str) -> list[str]:
     return lines
 
 
+def shorter(command: str) -> str:
+    """The command with fewer steps, epochs and episodes, with which all of its parts still run."""
+    limits = {"env-steps": 500, "epochs": 2, "layer-epochs": 1, "episodes": 10}
+    if not re.match("gymnast train (q-learning|sarsa|td) ", command):  # compiled, and quick once they have learned
+        limits["steps"] = 2_048
+    for option, most in limits.items():
+        command = re.sub(rf"(?<=--{option} )\d+", lambda found, most=most: str(min(int(found[0]), most)), command)
+    if command.startswith("gymnast train ") and "--steps" not in command and "iteration" not in command:
+        command += " --steps 2048"
+    return command
+
+
 def stories(page: str) -> list[list[str]]:
     """The commands of a page; those that name a folder of runs/, or learn from a recording, need those before them."""
     told: list[list[str]] = []
@@ -72,7 +85,7 @@ def test_python(
 def test_commands(story: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "datasets"))
-    for command in story:
+    for command in map(shorter, story):
         assert main(shlex.split(command)[1:]) == 0, command
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Box, Discrete
-from torch import nn
+from torch import Tensor, nn
 
 from gymnast.agents import DQN, PPO, PQN, ActorCriticConfig, DQNConfig, PQNConfig, Reinforce, ReinforceConfig
 from gymnast.agents.optim.regularise import FlatPenalty, Regulariser, bounded, regulariser
@@ -182,9 +182,45 @@ def test_no_unit_is_longer_after_an_update(agent: str) -> None:
     assert torch.equal(other.weights.data, bound.weights.data)
 
 
+@pytest.mark.parametrize("agent", AGENTS)
+def test_weights_decay_by_a_share_of_the_learning_rate_and_biases_do_not(agent: str) -> None:
+    """The step is that without decay, from weights that are smaller by this share (AdamW)."""
+    plain, decayed = learned(agent), learned(agent, weight_decay=0.25)
+    rate = decayed.optimizer.param_groups[0]["lr"]
+    assert torch.equal(plain.first, decayed.first)
+    chosen = {name for name, _ in weights(decayed.weights.module)}
+    assert 0 < len(chosen) < len(decayed.weights.layout)
+    first = dict(zip((name for name, _ in decayed.weights.layout), parts(decayed, decayed.first), strict=True))
+    theirs = dict(plain.weights.module.named_parameters())
+    for (name, _), mine in zip(decayed.weights.layout, parts(decayed, decayed.weights.data), strict=True):
+        lost = 0.25 * rate * first[name] if name in chosen else torch.zeros(())
+        torch.testing.assert_close(mine, in_order(theirs[name]) - lost, msg=name)
+
+
+def parts(agent: Any, flat: Tensor) -> tuple[Tensor, ...]:
+    """A flat tensor by parameters."""
+    return torch.split(flat, [size for _, size in agent.weights.layout])
+
+
+def in_order(parameter: Tensor) -> Tensor:
+    """The entries of a parameter as they lie in memory."""
+    last = parameter.dim() == 4 and parameter.is_contiguous(memory_format=torch.channels_last)
+    return (parameter.permute(0, 2, 3, 1) if last else parameter).detach().flatten()
+
+
+def test_the_encoder_decays_by_its_own_rate() -> None:
+    agent = DQN(BOX, ACTIONS, DQNConfig(weight_decay=0.5, learning_rate=0.1, encoder_learning_rate=0.01), seed=1)
+    before = {name: one.detach().clone() for name, one in agent.online.named_parameters()}
+    agent._update._step()  # without a gradient Adam moves nothing
+    for name, one in agent.online.named_parameters():
+        rate = 0.01 if name.startswith("backbone.") else 0.1
+        kept = 1.0 - 0.5 * rate if one.dim() > 1 else 1.0
+        torch.testing.assert_close(one.detach(), kept * before[name])
+
+
 def test_off_costs_nothing() -> None:
     agent = PPO(BOX, ACTIONS)
-    assert regulariser(agent.config, agent.weights) == Regulariser(None, None)
+    assert regulariser(agent.config, agent.weights) == Regulariser()
     assert agent._update._penalty is None
     step = agent._update._step
     assert "bounded" in bounded(step, agent.weights, 1.0).__qualname__  # type: ignore[attr-defined]
@@ -207,6 +243,7 @@ def test_compiled_updates_have_both() -> None:
         ({"penalty_weight": 0.0}, "penalty_weight must be > 0, got 0.0"),
         ({"penalty_weight": float("inf")}, "penalty_weight must be > 0, got inf"),
         ({"max_norm": -1.0}, "max_norm must be > 0, got -1.0"),
+        ({"weight_decay": -0.1}, "weight_decay must be >= 0, got -0.1"),
     ],
 )
 def test_mistakes(config: Any, settings: dict[str, Any], said: str) -> None:

@@ -10,7 +10,7 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from gymnast.agents import DQN, DQNConfig
-from gymnast.agents.value.resets import FROM_ZERO
+from gymnast.agents.optim.optimizers import FROM_ZERO
 from gymnast.cli.main import main
 from gymnast.envs.step import Obs
 from tests.test_rainbow import Run

@@ -57,3 +57,15 @@ def regression_loss(prediction: Tensor, target: Tensor, weight: Tensor) -> Tenso
     error = (prediction - target).square()
     error = error if error.dim() == 1 else error.mean(1)
     return weighted_mean(torch.where(weight > 0, error, 0.0), weight)
+
+
+def self_prediction_loss(prediction: Tensor, target: Tensor, valid: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Loss [] and mean cosine [] of predictions and targets [B, K, C] (SPR, Schwarzer et al. 2021, eq. 6).
+
+    The squared distance of both, normalised to length 1, is 2 - 2 cosine; each row's is the mean over K, to which steps
+    that are not `valid`, bool [B, K], add nothing, as in the authors' code.
+    """
+    cosine = functional.cosine_similarity(prediction, target, dim=2)
+    distance = torch.where(valid, 2.0 - 2.0 * cosine, 0.0).mean(1)
+    seen = torch.where(valid, cosine.detach(), 0.0).sum() / valid.sum().clamp(min=1)
+    return weighted_mean(torch.where(weight > 0, distance, 0.0), weight), seen

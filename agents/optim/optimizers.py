@@ -27,6 +27,8 @@ NOT_FLAT = {
 
 FORMS = ("foreach", "fused", "capturable", "differentiable")
 """Arguments of torch's optimizers that choose how a step is computed."""
+FROM_ZERO = ("adam", "adamw", "radam", "rmsprop", "nature-rmsprop", "sgd")
+"""Optimizers whose statistics begin at 0."""
 CAPTURED = ("sgd", "nature-rmsprop", "a3c-rmsprop")
 """Optimizers that need no `capturable` for a CUDA graph."""
 
@@ -222,6 +224,15 @@ def _step_adam(optimizer: torch.optim.Adam, first: Callable[[], None]) -> None:
         for state in states:
             state["step"] += 1
         fused_adam(group["params"], states, group, group["lr"])
+
+
+@torch.no_grad()
+def forget(optimizer: torch.optim.Optimizer) -> None:
+    """Set its statistics to 0, where those of `FROM_ZERO` begin; in place, for compiled steps hold their addresses."""
+    for state in optimizer.state.values():
+        for value in state.values():
+            if value is not None:  # plain SGD has no momentum
+                value.zero_()
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, value: float, *, group: int = 0) -> None:

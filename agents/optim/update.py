@@ -12,7 +12,7 @@ from gymnast.agents.base import LearningError, Metrics
 from gymnast.agents.optim import optimizers
 from gymnast.agents.optim.compiled import Compiled
 from gymnast.agents.optim.phases import Part
-from gymnast.agents.optim.regularise import Regulariser, bounded
+from gymnast.agents.optim.regularise import Regulariser, bounded, decayed
 from gymnast.allocator import keep_freed_pages
 from gymnast.networks.fast.flat import FlatParameters, clip_norm
 from gymnast.networks.modes import depends_on_mode, learning
@@ -31,8 +31,8 @@ class Update:
     With `compile` everything before the optimizer's step, which is a separate kernel, is one compiled function.
     Its gradient is a transform of the loss as a function of the weights, for a compiler sees no `backward`.
 
-    A `regulariser`'s penalty is part of the gradient that is clipped, and not of the loss; its `max_norm` bounds each
-    unit's weights after each step.
+    A `regulariser`'s penalty is part of the gradient that is clipped, and not of the loss; its `decay` shrinks the
+    weights before each step, and its `max_norm` bounds each unit's weights after it.
 
     A network that depends on its mode is in training mode while the gradient is computed, and only then.
     """
@@ -55,6 +55,8 @@ class Update:
         self.max_grad_norm, self.max_grad_value = max_grad_norm, max_grad_value
         self._penalty = regulariser.penalty
         self._step = optimizers.stepper(optimizer)
+        if regulariser.decay:
+            self._step = decayed(self._step, weights, optimizer, regulariser.decay)
         if regulariser.max_norm is not None:
             self._step = bounded(self._step, weights, regulariser.max_norm)
         self._as_module = _LossOf(weights.module, loss)

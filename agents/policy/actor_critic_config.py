@@ -70,6 +70,9 @@ class ActorCriticConfig(EncoderConfig, AuxiliaryConfig, LearnedRewardConfig, Pre
     """Factor of the weight penalty."""
     max_norm: float | None = None
     """Bound the Euclidean norm of each unit's incoming weights after every update (Srivastava et al. 2014)."""
+    weight_decay: float = 0.0
+    """Shrink the weights by this share of the learning rate before every update; biases stay (AdamW's decay, for any
+    optimizer)."""
     network: BackboneName = "auto"
     """Network below the head: auto, a name from gymnast list networks, or module:Class. With --help: its options."""
     network_options: dict[str, Any] = field(default_factory=dict, metadata={"flag": False})
@@ -131,6 +134,10 @@ class ActorCriticConfig(EncoderConfig, AuxiliaryConfig, LearnedRewardConfig, Pre
         options_of(named(self.network), self.network_options)
         self.check_encoder()
         self.check_auxiliary()
+        if self.auxiliary == "self-prediction":
+            raise ValueError(
+                "auxiliary self-prediction needs a replay, from which it reads several steps: use dqn or spr"
+            )
         self.check_learned_reward()
         for name in ("rollout_steps", "epochs", "minibatches", "memory_size", "sequence_length"):
             value = getattr(self, name)
@@ -195,8 +202,9 @@ class ActorCriticConfig(EncoderConfig, AuxiliaryConfig, LearnedRewardConfig, Pre
             for name in ("compile", "cuda_graphs", "normalise_obs"):
                 if getattr(self, name):
                     raise ValueError(f"{name} cannot be combined with workers, which learn separately on the CPU")
-            if self.max_norm is not None:
-                raise ValueError(f"max_norm {self.max_norm} cannot be combined with workers: they share their weights")
+            for name in ("max_norm", "weight_decay"):
+                if value := getattr(self, name):
+                    raise ValueError(f"{name} {value} cannot be combined with workers: they share their weights")
             if self.optimizer not in SHARED:
                 raise ValueError(
                     f"workers need an optimizer with shareable statistics ({', '.join(SHARED)}), got {self.optimizer}"

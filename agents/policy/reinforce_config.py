@@ -54,6 +54,9 @@ class ReinforceConfig(EncoderConfig, PrecisionConfig):
     """Factor of the weight penalty."""
     max_norm: float | None = None
     """Bound the Euclidean norm of each unit's incoming weights after every update (Srivastava et al. 2014)."""
+    weight_decay: float = 0.0
+    """Shrink the weights by this share of the learning rate before every update; biases stay (AdamW's decay, for any
+    optimizer)."""
     network: BackboneName = "auto"
     """Network below the head: auto, a name from gymnast list networks, or module:Class. With --help: its options."""
     network_options: dict[str, Any] = field(default_factory=dict, metadata={"flag": False})

@@ -16,7 +16,7 @@ from gymnast.networks.distributions.choices import Categorical
 from gymnast.networks.distributions.distributions import Distribution
 from gymnast.networks.distributions.gaussians import Gaussian
 
-WEIGHTS = {"weight_penalty": "none", "max_norm": None}
+WEIGHTS = {"weight_penalty": "none", "max_norm": None, "weight_decay": 0.0}
 ENCODER = {"encoder": "", "freeze_encoder": False, "encoder_learning_rate": None}
 """Settings of an encoder, when off."""
 REFUSED: dict[type[Any], dict[str, Any]] = {
@@ -40,6 +40,9 @@ REFUSED: dict[type[Any], dict[str, Any]] = {
         "shared_bias": False,
         "bootstrap_heads": 0,
         "reset_period": 0,
+        "anneal_steps": 0,
+        "augment": "none",
+        "act_by_target": False,
         "intrinsic": "none",
         "life_loss": False,
         "bf16": False,
@@ -61,6 +64,8 @@ def check_config(config: Any) -> None:
         if getattr(config, name) != off:
             supported = "" if off == "" else f", which supports only {name} {off}"
             raise ValueError(f"{name} {getattr(config, name)} cannot be used in a population{supported}")
+    if isinstance(config, DQNConfig) and config.target_period == 0:
+        raise ValueError("target_period 0 cannot be used in a population, which needs a number of env steps")
 
 
 def check(

@@ -24,9 +24,11 @@ from gymnast.agents.optim.phases import Part
 from gymnast.agents.optim.update import Loss, Update
 from gymnast.agents.prediction import Predicts
 from gymnast.agents.schedules import schedule
+from gymnast.agents.value.augmentation import build_augmentation
 from gymnast.agents.value.dqn_config import DQNConfig, check_device
 from gymnast.agents.value.dqn_replay import Replay, build_replay
 from gymnast.agents.value.ensemble_actor import EnsembleActor
+from gymnast.agents.value.horizon import horizon
 from gymnast.agents.value.intrinsic import build_intrinsic_reward
 from gymnast.agents.value.q_actor import QActor
 from gymnast.agents.value.q_auxiliary import beside
@@ -34,7 +36,7 @@ from gymnast.agents.value.q_decision import q_decision
 from gymnast.agents.value.q_network import build_backup, build_values, noise_buffer, q_network
 from gymnast.agents.value.r2d2 import RecurrentActor, sequence_loss
 from gymnast.agents.value.resets import build_resets
-from gymnast.envs.step import Obs, Step
+from gymnast.envs.step import Obs, Step, map_obs
 from gymnast.networks.build import Backbone, settled
 from gymnast.networks.fast.flat import FlatParameters, copy_buffers
 from gymnast.networks.fast.numpy_forward import numpy_forward
@@ -42,7 +44,8 @@ from gymnast.networks.fast.q_backward import fast
 from gymnast.networks.heads.recurrent_q import RecurrentQNetwork
 from gymnast.networks.layers.noisy import draw_noise
 from gymnast.replay.device.ring import DeviceRing
-from gymnast.replay.sequences import SequenceBatch
+from gymnast.replay.following import Following
+from gymnast.replay.sequences import SequenceBatch, SequenceReplay
 from gymnast.replay.transitions import Batch
 
 
@@ -83,6 +86,7 @@ class DQN(Predicts):
         own = observation_space, action_space, self.online.backbone
         self.auxiliary = build_auxiliary(config, *own, seed=sequence)
         self.intrinsic = build_intrinsic_reward(config, *own[:2], num_envs=num_envs, device=self.device, seed=sequence)
+        self.augmentation = build_augmentation(config.augment, own[0], own[2], device=self.device, seed=sequence)
         self._build_update(noise_seed)
         self.replay: Replay | None = None
         """None until `allocate` makes it."""
@@ -108,7 +112,8 @@ class DQN(Predicts):
         compiled, features = config.compile, config.auxiliary != "none"  # forms that need the network itself
         self._online = self.online if compiled or features else fast(self.online, self.weights)
         self._target = self.target if compiled else fast(self.target, self.target_weights)
-        self.numpy_q = numpy_forward(self.online)
+        self.acting = self.target if config.act_by_target else self.online
+        self.numpy_q = numpy_forward(self.acting)
 
     def _build_update(self, noise_seed: np.random.SeedSequence) -> None:
         """Build the optimizer, its update, and the noise of an update."""
@@ -116,7 +121,8 @@ class DQN(Predicts):
         self.optimizer = optimizers.of_agent(config, self.weights, self.learning_rate(0))
         loss: Loss = self.loss
         if self.auxiliary is not None:
-            loss = beside(self.auxiliary, self.online, self.loss_of, first_action=self.first_action)
+            first, following = self.first_action, self._following
+            loss = beside(self.auxiliary, self.online, self.loss_of, first_action=first, following=following)
         self._update = Update(
             loss if config.recurrent == "none" else self.sequence_loss,
             self.weights,
@@ -140,22 +146,22 @@ class DQN(Predicts):
     @torch.no_grad()
     def q_values(self, obs: Obs) -> Tensor:
         """Action values [B, A] of observations [B, ...], without the noise of exploration."""
-        return self.values.q(self.online(obs, None))
+        return self.values.q(self.acting(obs, None))
 
     preferences = "action value"
 
     @property
     def decision_network(self) -> nn.Module:
-        return self.online
+        return self.acting
 
     @property
     def decision_memory(self) -> int:
-        return self.online.memory_size if isinstance(self.online, RecurrentQNetwork) else 0
+        return self.acting.memory_size if isinstance(self.acting, RecurrentQNetwork) else 0
 
     def decide(self, obs: Obs, memory: Tensor | None = None, action_mask: Tensor | None = None) -> Decision:
         """Action values as a differentiable decision; see `DecidingAgent`."""
         mask = action_mask if self.config.action_masks else None
-        return q_decision(self.online, self.values.q, obs, memory, mask)
+        return q_decision(self.acting, self.values.q, obs, memory, mask)
 
     def allocate(self) -> Replay:
         """The replay, made at the first call, with which training begins: an agent that only acts does not need it."""
@@ -233,6 +239,8 @@ class DQN(Predicts):
         """One update from a batch of the replay (algorithm 1's inner part)."""
         replay, due_at = self.allocate(), self._due_at(self.updates)
         replay.sampler.anneal(due_at)
+        if self.config.anneal_steps and not isinstance(replay, SequenceReplay):
+            replay.look_ahead(*horizon(self.config, due_at, self._learns_from))
         set_rates(self.optimizer, due_at, self.learning_rate, self.encoder_rate)
         metrics = self._learn() if self._captured is None else self._captured_learn(self._captured)
         if self.auxiliary is not None:
@@ -240,18 +248,31 @@ class DQN(Predicts):
         self.updates += 1
         self._update_target(due_at)
         if self._resets is not None:
-            self._resets(due_at, (self.online, self.target), self.optimizer)
+            self._resets(due_at, (self.online, self.target), self.optimizer, self.auxiliary)
         return metrics if self.intrinsic is None else metrics | self.intrinsic.metrics
 
     def _learn(self) -> Metrics:
         """The part of an update that runs only on the device and is the same every time."""
         replay = self.allocate()
         batch = replay.sample()
+        if self.augmentation is not None and isinstance(batch, Batch):
+            batch = self.augmentation.batch(batch)
         if self._noise is not None:
             draw_noise(self._noise, self.config.noise, self._noise_generator, weights=self.online.noise_size)
         error, metrics = self._update(batch, self._noise)
         replay.sampler.update(batch.index, error)
         return metrics
+
+    def _following(self, index: Tensor) -> Following:
+        """The steps after slots of the replay, as an auxiliary loss predicts them."""
+        replay, augmentation = self.allocate(), self.augmentation
+        assert not isinstance(replay, SequenceReplay)  # as the config has checked
+        following = replay.following(index, self.config.prediction_steps)
+        if augmentation is None:
+            return following
+        apart = following.valid.shape
+        obs = augmentation(map_obs(lambda part: part.flatten(0, 1), following.obs))
+        return following._replace(obs=map_obs(lambda part: part.view(*apart, *part.shape[1:]), obs))
 
     def update_parts(self) -> Iterator[Part]:
         replay = self.allocate()
@@ -265,7 +286,8 @@ class DQN(Predicts):
 
     def _captured_learn(self, captured: Captured[Metrics]) -> Metrics:
         assert isinstance(self.replay, DeviceRing)
-        generators = (self._noise_generator, *self.replay.sampler.generators)
+        own = () if self.augmentation is None else (self.augmentation.generator,)
+        generators = (self._noise_generator, *self.replay.sampler.generators, *own)
         return captured(generators, key=self.replay.mask is None)
 
     def loss(self, batch: Batch, noise: Tensor | None) -> tuple[Tensor, Tensor, Metrics]:
@@ -305,7 +327,8 @@ class DQN(Predicts):
         )
 
     def _update_target(self, env_step: int) -> None:
-        passed = env_step // self.config.target_period - self._target_updates
+        period = self.config.target_period
+        passed = env_step // period - self._target_updates if period else 1
         if passed:
             self.target_weights.follow(self.weights, 1.0 - (1.0 - self.config.tau) ** passed)
             copy_buffers(self.online, self.target)
@@ -315,7 +338,15 @@ class DQN(Predicts):
         """Epsilon, learning rate and, if replay is prioritized, beta at the current env step."""
         rates = rates_at(self.env_step, self.learning_rate, self.encoder_rate)
         scheduled = {"epsilon": self.epsilon(self.env_step), **rates}
+        if self.config.anneal_steps:
+            scheduled |= horizon(self.config, self.env_step, self._learns_from)._asdict()
         return scheduled | ({"priority_beta": self.beta(self.env_step)} if self.config.prioritized else {})
+
+    @property
+    def _extras(self) -> dict[str, Any]:
+        """The parts that are switched on and have a state of their own."""
+        parts = {"auxiliary": self.auxiliary, "intrinsic": self.intrinsic, "augmentation": self.augmentation}
+        return {name: part for name, part in {**parts, "resets": self._resets}.items() if part is not None}
 
     def state_dict(self) -> dict[str, Any]:
         """Networks, optimizer and counts, with the replay under "replay", whose tensors are the agent's own."""
@@ -331,12 +362,7 @@ class DQN(Predicts):
             "lives": self._lives.left,
             "noise_generator": self._noise_generator.get_state(),
         }
-        if self.auxiliary is not None:
-            state["auxiliary"] = self.auxiliary.state_dict()
-        if self.intrinsic is not None:
-            state["intrinsic"] = self.intrinsic.state_dict()
-        if self._resets is not None:
-            state["resets"] = self._resets.state_dict()
+        state |= {name: part.state_dict() for name, part in self._extras.items()}
         return state if self.replay is None else {**state, "replay": self.replay.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -347,12 +373,8 @@ class DQN(Predicts):
         self.env_step, self.updates = state["env_step"], state["updates"]
         self._target_updates, self._lives.left = state["target_updates"], state["lives"]
         restore_generator(self._noise_generator, state["noise_generator"])
-        if self.auxiliary is not None:
-            self.auxiliary.load_state_dict(state["auxiliary"])
-        if self.intrinsic is not None:
-            self.intrinsic.load_state_dict(state["intrinsic"])
-        if self._resets is not None:
-            self._resets.load_state_dict(state["resets"])
+        for name, part in self._extras.items():
+            part.load_state_dict(state[name])
         if "replay" in state:
             self.allocate().load_state_dict(state["replay"])
             self._learns_from, self._updates_before = state["learns_from"], state["updates_before"]

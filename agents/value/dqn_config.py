@@ -14,6 +14,8 @@ from gymnast.agents.encoder import EncoderConfig
 from gymnast.agents.optim import optimizers, regularise
 from gymnast.agents.optim.precision import PrecisionConfig
 from gymnast.agents.schedules import ScheduleLike, schedule
+from gymnast.agents.value.augmentation import Kind
+from gymnast.agents.value.horizon import check_horizon
 from gymnast.agents.value.intrinsic import IntrinsicConfig
 from gymnast.agents.value.resets import check_resets
 from gymnast.agents.value.values import LOSSES, VALUES
@@ -135,8 +137,18 @@ class DQNConfig(EncoderConfig, AuxiliaryConfig, IntrinsicConfig, PrecisionConfig
     """Factor of the weight penalty."""
     max_norm: float | None = None
     """Bound the Euclidean norm of each unit's incoming weights after every update (Srivastava et al. 2014)."""
+    weight_decay: float = 0.0
+    """Shrink the weights by this share of the learning rate before every update; biases stay (AdamW's decay, for any
+    optimizer)."""
     gamma: float = 0.99
     """Discount per step."""
+    anneal_steps: int = 0
+    """Env steps in which targets move from n_step and gamma to final_n_step and final_gamma, from the beginning and
+    again from each reset (BBF, Schwarzer et al. 2023); 0 for none."""
+    final_n_step: int = 3
+    """Rewards summed in a target after anneal_steps."""
+    final_gamma: float = 0.997
+    """Discount per step after anneal_steps."""
     epsilon: ScheduleLike = "linear:1:0.05:10000"
     """Probability of a random action without noisy layers: a number or a schedule over env steps."""
     eval_epsilon: float = 0.0
@@ -157,7 +169,7 @@ class DQNConfig(EncoderConfig, AuxiliaryConfig, IntrinsicConfig, PrecisionConfig
     updates_per_train: int = 1
     """Updates per learning phase."""
     target_period: int = 1_000
-    """Env steps between updates of the target network."""
+    """Env steps between updates of the target network; 0 for one after every update of the online network."""
     reset_period: int = 0
     """Env steps between resets of the head's weights and, in part, of the backbone's (Nikishin et al. 2022); 0 for
     none."""
@@ -165,6 +177,14 @@ class DQNConfig(EncoderConfig, AuxiliaryConfig, IntrinsicConfig, PrecisionConfig
     """Share of the backbone's weights that a reset keeps; the rest is drawn anew (SR-SPR 0.8, BBF 0.5)."""
     tau: float = 1.0
     """Step of the target network towards the online one at each of its updates; 1 copies it."""
+    act_by_target: bool = False
+    """Act with the target network, also in evaluations (SR-SPR, D'Oro et al. 2023)."""
+    augment: Kind = "none"
+    """Learn from images that are shifted at random (DrQ), with shift-intensity also brighter or darker ones (SPR)."""
+    prediction_steps: int = 5
+    """Steps that self-prediction looks ahead."""
+    prediction_momentum: float = 0.99
+    """Share of the encoder of self-prediction's targets that each update keeps; 0 takes the online network's."""
     clip_rewards: bool = False
     """Clip rewards to [-1, 1] for learning; logs and evaluations keep the true rewards."""
     life_loss: bool = False
@@ -206,9 +226,12 @@ class DQNConfig(EncoderConfig, AuxiliaryConfig, IntrinsicConfig, PrecisionConfig
             if self.shared_bias and getattr(self, part):
                 raise ValueError(f"shared_bias cannot be combined with {part}, whose last layers have their own biases")
         check_resets(self)
+        check_horizon(self)
         regularise.check(self)
         optimizers.check(self.optimizer, self.optimizer_eps, captured=self.cuda_graphs)
         check_recurrent(self)
+        if self.augment != "none" and self.recurrent != "none":
+            raise ValueError(f"augment needs recurrent none, got {self.recurrent}")
         if self.compile and self.recurrent != "none":
             raise ValueError(
                 f"compile needs recurrent none, got {self.recurrent}: every step would be compiled separately"
@@ -238,25 +261,34 @@ def check_device(config: DQNConfig, device: torch.device) -> None:
         raise ValueError(f"cuda_graphs needs device cuda, got {device}")
 
 
-COUNTS = ("batch_size", "replay_size", "train_period", "updates_per_train", "target_period", "n_step", "quantiles")
-SEQUENCES = ("memory_size", "sequence_length", "sequence_period")
-SHARES = ("gamma", "eval_epsilon", "priority_alpha", "priority_eta", "munchausen_alpha", "reset_keep")
+COUNTS = ("batch_size", "replay_size", "train_period", "updates_per_train", "n_step", "quantiles", "final_n_step")
+SEQUENCES = ("memory_size", "sequence_length", "sequence_period", "prediction_steps")
+SHARES = (
+    "gamma",
+    "eval_epsilon",
+    "priority_alpha",
+    "priority_eta",
+    "munchausen_alpha",
+    "reset_keep",
+    "prediction_momentum",
+)
 OPTIONAL = ("max_grad_norm", "max_grad_value", "optimizer_eps")
 RANGES: tuple[tuple[str, Callable[[Any], bool], tuple[str, ...]], ...] = (
     (">= 1", lambda value: value >= 1, COUNTS + SEQUENCES),
     (">= 2", lambda value: value >= 2, ("atoms",)),
     (">= 0", lambda value: value >= 0, ("learning_starts", "frame_stack", "burn_in")),
-    (">= 0", lambda value: value >= 0, ("bootstrap_heads", "reset_period")),
+    (">= 0", lambda value: value >= 0, ("bootstrap_heads", "reset_period", "target_period", "anneal_steps")),
     (">= 0", lambda value: 0.0 <= value < math.inf, ("kappa", "noisy_sigma", "prior_scale")),
     ("> 0", lambda value: 0.0 < value < math.inf, ("munchausen_temperature",)),
     ("<= 0", lambda value: -math.inf < value <= 0.0, ("munchausen_clip",)),
     ("> 0", lambda value: value is None or 0.0 < value < math.inf, OPTIONAL),
     ("> 0 and <= 1", lambda value: 0.0 < value <= 1.0, ("tau", "bootstrap_probability")),
-    ("between 0 and 1", lambda value: 0.0 <= value <= 1.0, SHARES),
+    ("between 0 and 1", lambda value: 0.0 <= value <= 1.0, (*SHARES, "reset_keep", "prediction_momentum")),
 )
 """The allowed values of options that are numbers: in words, as a test, and the options that they apply to."""
 CHOICES: dict[str, Collection[str]] = {
     "loss": LOSSES,
+    "augment": get_args(Kind),
     "init": INITS,
     "values": VALUES,
     "priority": ("proportional", "rank"),

@@ -45,6 +45,9 @@ class PQNConfig(EncoderConfig, IntrinsicConfig, PrecisionConfig):
     """Factor of the weight penalty."""
     max_norm: float | None = None
     """Bound the Euclidean norm of each unit's incoming weights after every update (Srivastava et al. 2014)."""
+    weight_decay: float = 0.0
+    """Shrink the weights by this share of the learning rate before every update; biases stay (AdamW's decay, for any
+    optimizer)."""
     epsilon: ScheduleLike = "linear:1:0.05:100000"
     """Probability of a random action, constant within a rollout: a number or a schedule over env steps."""
     eval_epsilon: float = 0.0

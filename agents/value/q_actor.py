@@ -27,7 +27,7 @@ class OffPolicy(Protocol):
     config: DQNConfig
     action_space: Discrete
     device: torch.device
-    online: QNetwork
+    acting: QNetwork
     numpy_q: NumpyForward | None
     epsilon: Schedule
     env_step: int
@@ -73,7 +73,7 @@ def mixed(greedy: Tensor, uniform: Tensor, actions: int, *, allowed: Tensor | No
 
 
 class QActor:
-    """Acts on the agent's online network, which it shares, with its own generators.
+    """Acts on the agent's acting network, which it shares, with its own generators.
 
     During exploration a noisy network gets new noise for every action of every row; otherwise it gets none, so that an
     evaluation is repeatable.
@@ -94,7 +94,7 @@ class QActor:
         self._actions = int(agent.action_space.n)
         # The results for N = 1: reading a tensor is faster than making a new one.
         self._single = [torch.tensor([agent.first_action + action]) for action in range(self._actions)]
-        size = agent.online.noise_size + agent.online.fractions if explore else 0
+        size = agent.acting.noise_size + agent.acting.fractions if explore else 0
         self._noise = torch.zeros((num_envs, size), device=agent.device) if size else None
         self._noise_generator = torch.Generator(agent.device).manual_seed(torch_seed(sequence.spawn(1)[0]))
 
@@ -121,8 +121,8 @@ class QActor:
         """Epsilon-greedy actions, int64 [N], which the host does not read; like `_act_masked` if masked."""
         agent, generator = self.agent, self._noise_generator
         if self._noise is not None:
-            draw_noise(self._noise, agent.config.noise, generator, weights=agent.online.noise_size)
-        q = self._preference(agent.online(obs, self._noise))  # [N, A]
+            draw_noise(self._noise, agent.config.noise, generator, weights=agent.acting.noise_size)
+        q = self._preference(agent.acting(obs, self._noise))  # [N, A]
         greedy = allowed_only(q, allowed).argmax(1)
         return explored(greedy, q.shape[1], allowed, epsilon, generator) + agent.first_action
 
@@ -140,14 +140,14 @@ class QActor:
         """Action values, or numbers in the same order; [N, A]."""
         agent, noise = self.agent, self._noise
         if noise is not None:
-            draw_noise(noise, agent.config.noise, self._noise_generator, weights=agent.online.noise_size)
+            draw_noise(noise, agent.config.noise, self._noise_generator, weights=agent.acting.noise_size)
         if agent.numpy_q is not None and isinstance(obs, Tensor):
             output = agent.numpy_q(obs.numpy(), None if noise is None else noise.numpy())
             if output.shape[2] == 1:
                 return output[..., 0]
             return self._preference(torch.from_numpy(output)).numpy()
         with torch.no_grad():
-            return self._preference(agent.online(obs, noise)).numpy()
+            return self._preference(agent.acting(obs, noise)).numpy()
 
     def _preference(self, output: Tensor) -> Tensor:
         """The network's output [N, A, K] as numbers in the order of preference, [N, A]."""

@@ -117,8 +117,8 @@ class RecurrentActor(QActor):
         eval_epsilon: float = 0.0,
     ) -> None:
         super().__init__(agent, num_envs, explore=explore, seed=seed, eval_epsilon=eval_epsilon)
-        assert isinstance(agent.online, RecurrentQNetwork)
-        self._network = agent.online
+        assert isinstance(agent.acting, RecurrentQNetwork)
+        self._network = agent.acting
         self.memory = torch.zeros((num_envs, self._network.memory_size), device=agent.device)
         """[N, M], of the observations acted on so far."""
 

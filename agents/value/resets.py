@@ -8,12 +8,11 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from gymnast.agents.auxiliary import Auxiliary
 from gymnast.agents.base import restore_generator
+from gymnast.agents.optim import optimizers
 from gymnast.networks.build import Backbone
 from gymnast.networks.heads.q import QNetwork
-
-FROM_ZERO = ("adam", "adamw", "radam", "rmsprop", "nature-rmsprop", "sgd")
-"""Optimizers whose statistics begin at 0."""
 
 
 class ResetConfig(Protocol):
@@ -29,8 +28,10 @@ class ResetConfig(Protocol):
 
 def check_resets(config: ResetConfig) -> None:
     """Raise ValueError for an optimizer whose statistics cannot begin anew."""
-    if config.reset_period and config.optimizer not in FROM_ZERO:
-        raise ValueError(f"reset_period needs one of the optimizers {', '.join(FROM_ZERO)}, got {config.optimizer}")
+    if config.reset_period and config.optimizer not in optimizers.FROM_ZERO:
+        raise ValueError(
+            f"reset_period needs one of the optimizers {', '.join(optimizers.FROM_ZERO)}, got {config.optimizer}"
+        )
 
 
 class Resets:
@@ -38,7 +39,8 @@ class Resets:
 
     A reset replaces the head's weights by new ones, and the backbone's by `keep` times their own plus 1 - `keep` times
     new ones (shrink and perturb, Ash & Adams 2020, as in SR-SPR, D'Oro et al. 2023). Online and target network get
-    different new weights. The optimizer's statistics begin anew. Running statistics and priors stay.
+    different new weights. An auxiliary loss's head is redrawn too, its transition model as the backbone is. The
+    optimizers' statistics begin anew. Running statistics and priors stay.
     """
 
     def __init__(
@@ -48,17 +50,22 @@ class Resets:
         self.done = 0
         """Resets so far, and those that were skipped over."""
 
-    def __call__(self, env_step: int, networks: tuple[QNetwork, QNetwork], optimizer: torch.optim.Optimizer) -> bool:
+    def __call__(
+        self,
+        env_step: int,
+        networks: tuple[QNetwork, QNetwork],
+        optimizer: torch.optim.Optimizer,
+        auxiliary: Auxiliary | None = None,
+    ) -> bool:
         """Reset both networks if a period has passed; returns whether it did."""
         if env_step // self.period == self.done:
             return False
         self.done = env_step // self.period
         for network in networks:
             self._redraw(network)
-        for state in optimizer.state.values():
-            for value in state.values():
-                if value is not None:  # plain SGD has no momentum
-                    value.zero_()  # in place: compiled steps hold their addresses
+        optimizers.forget(optimizer)
+        if auxiliary is not None:
+            auxiliary.redraw(self.keep, self.generator)
         return True
 
     @torch.no_grad()

@@ -283,6 +283,13 @@ ATARI: dict[str, dict[str, Any]] = {
 # Kooi et al. 2025: PQN with its own settings and another encoder, whose layers all have GELUs.
 HADAMAX_PQN: dict[str, Any] = ATARI["pqn"] | {"network": "hadamax", "activation": "gelu", "steps": 50_000_000}
 
+SR_SPR_100K: dict[str, Any] = {
+    "network": "nature-cnn",
+    "hidden_sizes": (512,),
+    "epsilon": "linear:1:0:2001",
+    "learning_starts": 2_000,
+    "augment": "shift-intensity",
+}
 ATARI100K: dict[str, dict[str, Any]] = {
     "dreamer": DREAMER_ATARI | {"train_ratio": 256, "replay_size": 110_000},
     # van Hasselt et al. 2019, appendix: the settings that differ from Rainbow's.
@@ -306,6 +313,17 @@ ATARI100K: dict[str, dict[str, Any]] = {
     },
     "rainbow": {"eval_epsilon": 0.0},
     "der": {"eval_epsilon": 0.0},
+    # Schwarzer et al. 2021, appendix. With augmented images the target encoder is the online one.
+    "spr": {
+        "network": "nature-cnn",
+        "hidden_sizes": (256,),
+        "learning_starts": 2_000,
+        "augment": "shift-intensity",
+        "prediction_momentum": 0.0,
+    },
+    # Configurations in the code of Schwarzer et al. 2023.
+    "sr-spr": SR_SPR_100K,
+    "bbf": SR_SPR_100K | {"network": "impala", "network_options": {"width": 4}, "hidden_sizes": (2048,)},
     "r2d2": {"clip_rewards": False, "life_loss": False},
     # Micheli et al. 2023, appendix: frames of 64x64 in colour, without a stack; the agent's defaults are theirs.
     "iris": {"replay_size": 110_000, "frame_stack": 1, "env_options": '{"screen": 64, "grayscale": false}'},

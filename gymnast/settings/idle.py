@@ -33,6 +33,7 @@ class Part(NamedTuple):
 
 PRIORITIES, NOISE, NOVELTY, MEMORY = Part("prioritized"), Part("noisy"), Part("intrinsic"), Part("recurrent")
 SOFT = Part("munchausen")
+AHEAD, ANNEALED = Part("auxiliary", ("self-prediction",)), Part("anneal_steps")
 PARTS: dict[str, tuple[Part, ...]] = {
     "atoms": (Part("values", ("categorical",)),),
     "auxiliary_weight": (Part("auxiliary"),),
@@ -43,6 +44,8 @@ PARTS: dict[str, tuple[Part, ...]] = {
     "clip": (Part("policy_loss", ("clipped",)),),
     "dueling_aggregation": (Part("dueling"),),
     "epsilon": (Part("noisy", (False,)),),
+    "final_gamma": (ANNEALED,),
+    "final_n_step": (ANNEALED,),
     "intrinsic_coef": (NOVELTY,),
     "intrinsic_gamma": (NOVELTY,),
     "kappa": (Part("values", ("quantile", "implicit")),),
@@ -55,6 +58,8 @@ PARTS: dict[str, tuple[Part, ...]] = {
     "noisy_epsilon": (NOISE,),
     "noisy_sigma": (NOISE, Part("noise", ("factorised",))),
     "penalty_weight": (Part("weight_penalty"),),
+    "prediction_momentum": (AHEAD,),
+    "prediction_steps": (AHEAD,),
     "priority": (PRIORITIES,),
     "priority_alpha": (PRIORITIES,),
     "priority_beta": (PRIORITIES,),

@@ -28,3 +28,16 @@ def random_shift(
     row = torch.arange(rows, device=images.device)
     moved = images.movedim(axes, (1, 2))[row[:, None, None], y[:, :, None], x[:, None, :]]  # [B, H, W, ...]
     return moved.movedim((1, 2), axes)
+
+
+def random_intensity(images: Tensor, scale: float, generator: torch.Generator | None = None) -> Tensor:
+    """Each image times 1 + `scale` times a normal number within [-2, 2] (SPR, Schwarzer et al. 2021).
+
+    `images` are [B, ...] of any dtype, which the result has too: integers are rounded and stay in range.
+    """
+    number = torch.randn(len(images), generator=generator, device=images.device).clamp_(-2.0, 2.0)
+    factor = (1.0 + scale * number).view(-1, *[1] * (images.dim() - 1))
+    if images.is_floating_point():
+        return images * factor.to(images.dtype)
+    limits = torch.iinfo(images.dtype)
+    return (images * factor).round_().clamp_(limits.min, limits.max).to(images.dtype)

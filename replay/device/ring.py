@@ -11,6 +11,7 @@ from torch import Tensor
 from gymnast.replay.allocation import check_fits
 from gymnast.replay.buffers import Buffers
 from gymnast.replay.device.samplers import DeviceSampler
+from gymnast.replay.following import Following, following
 from gymnast.replay.layout import Layout, Obs
 from gymnast.replay.ring import BLOCK, SCALAR_BYTES, STACK_CHECKS, slots_for
 from gymnast.replay.transitions import Batch, NStep
@@ -59,6 +60,7 @@ class DeviceRing:
         self._buffers = Buffers(layout, batch_size=batch_size, n=self.n, stride=num_envs, device=device)
         gammas = transitions.gammas
         self._gammas = torch.tensor(gammas, device=device) if len(gammas) > 1 else None
+        self._reach: Tensor | None = None  # int64 [], how many of the n rewards a window sums; None: all
         self._uniform = torch.zeros(batch_size, dtype=torch.float64, device=device)
         self._gather: Callable[[Tensor], None] = self.gather
 
@@ -179,6 +181,22 @@ class DeviceRing:
         self._gather(self._uniform)
         return self._buffers.batch
 
+    def following(self, index: Tensor, steps: int) -> Following:
+        """The `steps` steps from the slots `index`, int64 [B], on, as far as they are stored."""
+        arrays: dict[str, Any] = {"frames": self.frames, "action": self.action, "stop": self.stop, "newest": self.slot}
+        return following(index, steps, layout=self.layout, slots=self.slots, **arrays)
+
+    def look_ahead(self, n: int, gamma: float) -> None:
+        """Let the next windows sum at most `n` rewards, no more than those stored for, with this discount.
+
+        Both are kept on the device, where a recorded update reads them: call it before the first sample.
+        """
+        if self._reach is None or self._gammas is None:
+            self._reach = torch.tensor(n, device=self.slot.device)
+            self._gammas = torch.full((len(self.transitions.gammas),), gamma, device=self.slot.device)
+        self._reach.fill_(n)
+        self._gammas.fill_(gamma)
+
     def gather(self, uniform: Tensor) -> None:
         """Fill the batch with the sampler's draws for numbers from [0, 1), float64 [B]."""
         batch, slots = self._buffers.batch, self.slots
@@ -193,6 +211,7 @@ class DeviceRing:
             stop=self.stop[:slots],
             stride=self.num_envs,
             gammas=self._gammas,
+            reach=self._reach,
         )
         batch.reward.copy_(total)
         batch.discount.copy_(discount)
@@ -255,12 +274,14 @@ def windows(
     stop: Tensor,
     stride: int,
     gammas: Tensor | None = None,
+    reach: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:  # int64 [B] -> float32 [B], float32 [B], int64 [B]
     """Discounted reward sums, discounts and positions of the successors, not yet modulo the number of slots.
 
     The same as `ring_kernels.windows`, bit for bit with one discount, as a test checks. That one stops at the end of a
     window; here the host may read nothing, so every window takes n steps and masks those after its end. `gammas`,
-    float32 [G], has the discounts of `transitions` if there are several.
+    float32 [G], has the discounts of `transitions` if there are several. `reach`, int64 [], is the number of rewards
+    that are summed if it is not n.
     """
     n, size = transitions.n, len(reward)
     gamma: float | Tensor = transitions.gammas[0]
@@ -269,7 +290,7 @@ def windows(
     total, discount, last = reward[index], gamma * bootstrap[index], index
     going: Tensor | bool = True
     for power in range(1, n):
-        going = going & ~stop[last]
+        going = going & ~stop[last] if reach is None else going & ~stop[last] & (reach > power)
         last = (last + stride * going) % size
         total = total + gamma**power * reward[last] * going
         discount = discount * ~going + gamma ** (power + 1) * bootstrap[last] * going
