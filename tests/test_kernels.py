@@ -57,6 +57,18 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "gymnast/MinAtar-Seaquest-v1": {"sticky": 0.5, "ramping": False},
 }
 """Options other than the defaults, which are compared too."""
+MORE = (
+    "Pendulum",
+    "MountainCarContinuous",
+    "Taxi",
+    "Chain",
+    "Memory",
+    "Asterix",
+    "Freeway",
+    "SpaceInvaders",
+    "Seaquest",
+)
+"""Games of which only `make long` compiles the form with options."""
 
 
 def with_rows() -> list[str]:
@@ -121,7 +133,10 @@ def test_both_forms_of_a_game_are_one(id: str) -> None:
     assert ended > 0 or id in LONG
 
 
-@pytest.mark.parametrize("id", sorted(OPTIONS))
+@pytest.mark.parametrize(
+    "id",
+    [pytest.param(id, marks=pytest.mark.long if any(name in id for name in MORE) else ()) for id in sorted(OPTIONS)],
+)
 def test_both_forms_are_one_with_options(id: str) -> None:
     check(id, 20, 60, **OPTIONS[id])
 

@@ -84,10 +84,15 @@ def test_q_learning(id: str, num_envs: int) -> None:
 MORE: list[tuple[str, dict[str, Any]]] = [
     ("QLearning", {"exploration": "ucb"}),
     ("QLearning", {"exploration": "greedy", "initial_q": 1.0}),
+    ("QLearning", {"trace_decay": 0.8}),
+    ("QLearning", {"objective": "average-reward"}),
+    ("Sarsa", {}),
     ("Sarsa", {"objective": "average-reward", "exploration": "boltzmann"}),
     ("Sarsa", {"objective": "finite-horizon", "horizon": 30}),
+    ("ExpectedSarsa", {}),
     ("ExpectedSarsa", {"exploration": "boltzmann"}),
     ("TD", {"trace_decay": 0.5}),
+    ("DynaQ", {"planning_steps": 3}),
     ("DynaQ", {"action_masks": False, "time_bonus": 0.01}),
     ("DynaQ", {"objective": "finite-horizon", "horizon": 20, "time_bonus": 0.1}),
     ("PrioritizedSweeping", {"alpha": 0.5, "action_masks": False, "threshold": 0.0}),
@@ -103,17 +108,12 @@ MORE: list[tuple[str, dict[str, Any]]] = [
         ("QLearning", {"action_masks": False, "ties": "first"}),
         ("QLearning", {"exploration": "boltzmann", "temperature": "exponential:2:0.1:0.999"}),
         ("QLearning", {"exploration": "count", "bootstrap_bonus": True, "kappa": 2.0}),
-        ("QLearning", {"trace_decay": 0.8}),
         ("QLearning", {"objective": "finite-horizon", "horizon": 20, "gamma": 1.0}),
-        ("QLearning", {"objective": "average-reward"}),
-        ("Sarsa", {}),
         ("Sarsa", {"trace_decay": 0.9, "trace": "accumulating"}),
-        ("ExpectedSarsa", {}),
         ("ExpectedSarsa", {"exploration": "ucb"}),
         ("DoubleQLearning", {"alpha": "inverse:0.5:100"}),
         ("NStepSarsa", {"n_step": 3}),
         ("TD", {}),
-        ("DynaQ", {"planning_steps": 3}),
         ("DynaQ", {"planning_steps": 2, "time_bonus": 0.01, "model_outcomes": 3}),
         ("PrioritizedSweeping", {}),
         *(pytest.param(*each, marks=pytest.mark.long) for each in MORE),
@@ -123,14 +123,14 @@ def test_every_agent(name: str, config: dict[str, Any]) -> None:
     check(name, "Taxi-v4", 3, **config)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["Sarsa", "DoubleQLearning", "TD"])
 def test_without_action_masks(name: str) -> None:
     check(name, "FrozenLake-v1", 1)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("id", ["FrozenLake-v1", "gymnast/DynaMaze-v0"])
+@pytest.mark.parametrize("id", [pytest.param("FrozenLake-v1", marks=pytest.mark.long), "gymnast/DynaMaze-v0"])
 @pytest.mark.parametrize("name", ["DynaQ", "PrioritizedSweeping"])
 def test_planning(name: str, id: str) -> None:
     check(name, id, 2, model_outcomes=5)
