@@ -9,11 +9,12 @@ from gymnast.cli.main import main
 from gymnast.reports import comparison
 from gymnast.settings.request import resolve
 from gymnast.suites import suites
-from gymnast.suites.ablate import PARTS, VARIANTS, colours, figure
+from gymnast.suites.ablate import ABLATIONS, RAINBOW, colours, figure
 from gymnast.suites.benchmark import Variant, plan
-from gymnast.suites.options import AblateOptions
+from gymnast.suites.options import ABLATED, AblateOptions
 from tests.runs import write_run
 
+VARIANTS = ABLATIONS["rainbow"].variants("rainbow")
 FIELD = {
     "double": "double",
     "dueling": "dueling",
@@ -33,19 +34,19 @@ def test_there_are_14() -> None:
     labels = [variant.label for variant in VARIANTS]
     assert labels[0] == "DQN"
     assert labels[-1] == "Rainbow"
-    assert labels[1:7] == [f"DQN + {part}" for part in PARTS]
-    assert labels[7:13] == [f"Rainbow - {part}" for part in PARTS]
+    assert labels[1:7] == [f"DQN + {part}" for part in RAINBOW]
+    assert labels[7:13] == [f"Rainbow - {part}" for part in RAINBOW]
     assert len({variant.folder for variant in VARIANTS}) == len(VARIANTS) == 14
 
 
 @pytest.mark.parametrize("preset", ["classic", "minatar", "atari", "atari100k"])
 def test_each_variant_changes_one_thing(preset: str) -> None:
     dqn, rainbow = config(VARIANTS[0], preset), config(VARIANTS[-1], preset)
-    for variant, part in zip(VARIANTS[1:7], PARTS, strict=True):
+    for variant, part in zip(VARIANTS[1:7], RAINBOW, strict=True):
         changed = {name for name, value in config(variant, preset).items() if value != dqn[name]}
         assert changed == {FIELD[part]}, variant.label
         assert config(variant, preset)[FIELD[part]] == rainbow[FIELD[part]]
-    for variant, part in zip(VARIANTS[7:13], PARTS, strict=True):
+    for variant, part in zip(VARIANTS[7:13], RAINBOW, strict=True):
         changed = {name for name, value in config(variant, preset).items() if value != rainbow[name]}
         assert changed == {FIELD[part]}, variant.label
         assert config(variant, preset)[FIELD[part]] == dqn[FIELD[part]]
@@ -55,6 +56,24 @@ def test_each_variant_changes_one_thing(preset: str) -> None:
 def test_rainbow_without_noise_explores(preset: str) -> None:
     variant = next(variant for variant in VARIANTS if variant.label == "Rainbow - noisy")
     assert config(variant, preset)["epsilon"].startswith("linear:1:0.")
+
+
+@pytest.mark.parametrize("agent", ABLATED[1:])
+@pytest.mark.parametrize("preset", ["classic", "atari100k"])
+def test_each_variant_of_an_agent_lacks_one_part(agent: str, preset: str) -> None:
+    """Which options differ from the whole agent's; without a preset for images there is nothing to augment."""
+    if (agent, preset) == ("btr", "atari100k"):
+        preset = "atari"
+    *variants, whole = ABLATIONS[agent].variants(agent)
+    assert whole.label.lower() == agent
+    plain = config(whole, preset)
+    for variant in variants:
+        changed = {name for name, value in config(variant, preset).items() if value != plain[name]}
+        if variant.label.endswith("annealing"):
+            assert changed == {"anneal_steps", "n_step", "gamma"}
+        else:
+            assert len(changed) == 1 or (variant.label.endswith("augmentation") and preset == "classic"), variant.label
+    assert set(ABLATIONS) == set(ABLATED)
 
 
 def test_the_folders_tell_variants_apart() -> None:
@@ -73,20 +92,20 @@ def test_the_figure_has_a_panel_for_each_part_and_the_final_scores(tmp_path: Pat
         for env in ["gymnast/Catch-v0"]
     }
     found = comparison.compare(labels, title="ablation", resamples=100)
-    drawn = figure(found)
+    drawn = figure(found, ABLATIONS["rainbow"])
     assert len(drawn.axes) == 7
-    for axes, part in zip(drawn.axes[:6], PARTS, strict=True):
+    for axes, part in zip(drawn.axes[:6], RAINBOW, strict=True):
         assert axes.get_title() == f"gymnast/Catch-v0: {part}"
         names = [line.get_label() for line in axes.lines]
         assert names == ["DQN", "DQN + the part", "Rainbow - the part", "Rainbow"]
     points = drawn.axes[6]
     assert [text.get_text() for text in points.get_yticklabels()] == [variant.label for variant in VARIANTS]
     assert [line.get_xdata()[0] for line in points.lines] == list(range(14))
-    assert set(colours(found.table.agents)) == set(found.table.agents)
+    assert set(colours(found.table.agents, "Rainbow")) == set(found.table.agents)
 
 
 def test_what_ablate_refuses(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["ablate", "dqn", "--env", "CartPole-v1"]) == 2
-    assert capsys.readouterr().err == "gymnast: ablate takes only rainbow, got dqn\n"
+    assert capsys.readouterr().err == "gymnast: ablate takes rainbow, spr, bbf or btr, got dqn\n"
     assert main(["ablate", "rainbow"]) == 2
     assert capsys.readouterr().err == "gymnast: ablate needs --env ID [ID ...]\n"

@@ -30,7 +30,7 @@ usage: gymnast COMMAND ...
   gymnast evaluate RUN_OR_CHECKPOINT           play episodes with the trained agent
   gymnast record RUN_OR_random --dataset NAME  play and write a data set
   gymnast benchmark SUITE_OR_IDS --agents A B  train agents in many environments and report
-  gymnast ablate rainbow --env ID [ID ...]     compare Rainbow and its parts and report
+  gymnast ablate AGENT --env ID [ID ...]       compare an agent with and without its parts
   gymnast report RUN_OR_FOLDER ...             compare runs in tables and figures
   gymnast list agents|datasets|envs|networks|presets|protocols|scores|suites
                                                list the available ones

@@ -22,7 +22,7 @@ def benchmark(words: list[str]) -> int:
 
 
 def ablate(words: list[str]) -> int:
-    """Run `gymnast ablate rainbow ...`; returns the exit code."""
+    """Run `gymnast ablate AGENT ...`; returns the exit code."""
     options, extra = _suite_options(words, AblateOptions, of="ablate")
     if options is None:
         return 0

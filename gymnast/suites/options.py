@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 
 from gymnast.settings.options import check_device, check_folder_name, check_new_folder_name
 
+ABLATED = ("rainbow", "spr", "bbf", "btr")
+"""Agents whose parts `gymnast ablate` compares (`ablate.ABLATIONS`)."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SuiteOptions:
@@ -72,19 +75,19 @@ class BenchmarkOptions(SuiteOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class AblateOptions(SuiteOptions):
-    """Compare DQN, DQN with each part of Rainbow, Rainbow without each part, and Rainbow: 14 variants and a report.
+    """Compare an agent with itself without each of its parts, and Rainbow also with DQN and DQN with each part.
 
     Options of `gymnast train` for every run follow after `--`.
     """
 
-    agent: str = field(metadata={"positional": "rainbow"})
-    """The agent to ablate."""
+    agent: str = field(metadata={"positional": "AGENT"})
+    """The agent to ablate: rainbow, spr, bbf or btr."""
     env: tuple[str, ...] = field(metadata={"metavar": "ID [ID ...]"})
     """Environments to train in, or a suite."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.agent != "rainbow":
-            raise ValueError(f"ablate takes only rainbow, got {self.agent}")
+        if self.agent not in ABLATED:
+            raise ValueError(f"ablate takes {', '.join(ABLATED[:-1])} or {ABLATED[-1]}, got {self.agent}")
         if not self.env:
             raise ValueError("env must be environment ids or a suite, got none")
