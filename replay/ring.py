@@ -115,14 +115,16 @@ class Ring:
         next_obs: Obs,
         following: Obs,
         life_lost: Tensor | None = None,
+        mask: Tensor | None = None,
         next_mask: Tensor | None = None,
         active: Tensor | None = None,
     ) -> None:
         """Store one step of the N streams.
 
         `action` int64 [N] counted from 0; `life_lost` bool [N] cuts the bootstrap as `terminated` does, but not the
-        episode; `next_mask` bool [N, A] are the actions allowed in `next_obs`, None if all are; `following` are the
-        observations to act on next (`step.obs`). Rows that are not `active` are left out.
+        episode; `next_mask` bool [N, A] are the actions allowed in `next_obs`, None if all are, `mask` those in `obs`,
+        None for those that the step before said; `following` are the observations to act on next (`step.obs`). Rows that are
+        not `active` are left out.
         """
         before, after = self._parts(obs, next_obs, active)
         self._expected = following
@@ -132,8 +134,8 @@ class Ring:
         self.count, self.used, self.adds, _, changes, self._begins, _ = self._data.counts.tolist()
         for frames, old, new in zip(self._bytes, before, after, strict=True):
             self._loops.copy(frames, old, new)
-        if next_mask is not None or self.mask is not None:
-            self._store_mask(next_mask, active)
+        if mask is not None or next_mask is not None or self.mask is not None:
+            self._store_masks(mask, next_mask, active)
         self.sampler.changed(self._data.changed[:changes], self.ready)
 
     def _parts(self, obs: Obs, next_obs: Obs, active: Tensor | None) -> tuple[list[Tensor], list[Tensor]]:
@@ -159,20 +161,24 @@ class Ring:
             dense(part, leaf.dtype, rows * leaf.size) for part, leaf in zip(self.layout.split(obs), leaves, strict=True)
         ]
 
-    def _store_mask(self, next_mask: Tensor | None, active: Tensor | None) -> None:
+    def _store_masks(self, mask: Tensor | None, next_mask: Tensor | None, active: Tensor | None) -> None:
         """Store the masks of the last step; everything stored before the first mask allowed every action."""
-        if next_mask is not None and self.mask is None:
-            self._keep_masks(next_mask.shape[1])
+        given = next_mask if mask is None else mask
+        if given is not None and self.mask is None:
+            self._keep_masks(given.shape[1])
         rows = slice(None) if active is None else active.numpy()
         if self.mask is not None:
-            self.mask[self.slot[rows]] = True if next_mask is None else next_mask.numpy()[rows]
+            newest = self.slot[rows]
+            if mask is not None:
+                self.mask[newest - self.num_envs] = mask.numpy()[rows]
+            self.mask[newest] = True if next_mask is None else next_mask.numpy()[rows]
 
     def _keep_masks(self, actions: int) -> None:
         """Make room for the masks of all slots."""
         check_fits(self.slots * actions, CPU, replay_size=self.slots)
         self.mask = np.ones((self.slots, actions), np.bool_)
         batch = self._buffers.batch
-        batch.next_mask = torch.ones((len(batch.index), actions), dtype=torch.bool)
+        batch.mask, batch.next_mask = (torch.ones((len(batch.index), actions), dtype=torch.bool) for _ in range(2))
 
     def sample(self) -> Batch:
         """Draw a batch, which the next call overwrites; ValueError if no transition is ready (`count`)."""
@@ -182,7 +188,8 @@ class Ring:
         self.sampler.sample(self.ready[: self.used], self.count, index, self._weight)
         self._loops.windows(index, self._windows)
         successor = self._windows.successor
-        if self.mask is not None and batch.next_mask is not None:
+        if self.mask is not None and batch.mask is not None and batch.next_mask is not None:
+            np.take(self.mask, index, axis=0, out=batch.mask.numpy(), mode="clip")
             np.take(self.mask, successor, axis=0, out=batch.next_mask.numpy(), mode="clip")
         for frames, obs, next_obs in self._gathers:
             self._loops.gather(frames, index, successor, obs, next_obs)

@@ -64,6 +64,8 @@ class SequenceBatch:
     """float32 [B], the sampler's correction of each sequence's loss."""
     index: Tensor
     """int64 [B], the sequences' indices, for the sampler."""
+    mask: Tensor | None = None
+    """bool [B, L, A], actions allowed in each step, likewise."""
 
 
 class SequenceReplay:
@@ -123,6 +125,7 @@ class SequenceReplay:
         next_obs: Obs,
         following: Obs,
         life_lost: Tensor | None = None,
+        mask: Tensor | None = None,
         next_mask: Tensor | None = None,
         active: Tensor | None = None,
     ) -> None:
@@ -138,6 +141,7 @@ class SequenceReplay:
             next_obs=next_obs,
             following=following,
             life_lost=life_lost,
+            mask=mask,
             next_mask=next_mask,
             active=active,
         )
@@ -201,6 +205,7 @@ class SequenceReplay:
         _fill(batch.prefix_start, self.start[slots[:, : shape.burn_in]])
         _fill(batch.start, self.start[slots[:, shape.burn_in :]])
         if ring.mask is not None:
+            batch.mask = torch.from_numpy(ring.mask[learned])
             batch.next_mask = torch.from_numpy(ring.mask[following])
         offsets = np.arange(1 - ring.stack, 1) * ring.num_envs
         for part, frames in zip(buffers.prefix_frames, ring.frames, strict=True):

@@ -28,6 +28,8 @@ class Batch:
     """bool [B, A], actions allowed in `next_obs`, if the environment provides them."""
     index: Tensor
     """int64 [B], the slots of the transitions, for the sampler."""
+    mask: Tensor | None = None
+    """bool [B, A], actions allowed in `obs`, likewise."""
 
 
 @dataclass(frozen=True)

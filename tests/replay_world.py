@@ -151,6 +151,7 @@ class World:
             "next_obs": self.tensor(after),
             "following": self.tensor(following),
             "life_lost": torch.from_numpy(lost),
+            "mask": torch.from_numpy(mask_of(np.stack(before))) if self.masks else None,
             "next_mask": torch.from_numpy(mask_of(np.stack(after))) if self.masks else None,
             "active": None if active.all() else torch.from_numpy(active),
         }
@@ -204,4 +205,5 @@ def check(ring: Any, world: World) -> None:
         assert batch.reward[at].item() == pytest.approx(total, abs=1e-5)
         assert batch.discount[at].item() == pytest.approx(discount, abs=1e-6)
         if world.masks:
+            assert batch.mask[at].tolist() == mask_of(obs).tolist()
             assert batch.next_mask[at].tolist() == mask_of(next_obs).tolist()

@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from gymnast.agents import DQNConfig
-from gymnast.agents.base import LearningError
 from gymnast.agents.maths.td import categorical_projection
 from gymnast.agents.value.munchausen import MunchausenBackup
 from gymnast.agents.value.q_network import build_backup, build_values
 from gymnast.agents.value.values import VALUES, ScalarValues
 from gymnast.cli.main import main
 from gymnast.replay.transitions import Batch
+from tests.test_rainbow import SMALL as SMALL_DQN
+from tests.test_rainbow import Run
 from tests.test_recurrent import SMALL, agent, random_batch
 
 CPU = torch.device("cpu")
@@ -144,11 +145,31 @@ def test_a_recurrent_loss_equals_a_naive_loop() -> None:
     assert loss.item() == pytest.approx(total / float(batch.valid.sum()), rel=1e-4)
 
 
-def test_masks_are_refused() -> None:
-    backup = build_backup(DQNConfig(munchausen=True), ScalarValues("mse"), key=0)
-    sample = batch_of([1.0], [0], [0.9], next_mask=torch.ones(1, 2, dtype=torch.bool))
-    with pytest.raises(LearningError, match="munchausen needs the actions allowed in both states"):
-        backup(sample, torch.zeros(1, 2, 1), choice=never, before=never)
+def test_the_policies_have_allowed_actions_only() -> None:
+    """As if the other actions did not exist, in both states; a state that allows none is an end."""
+    backup = build_backup(DQNConfig(munchausen=True, munchausen_temperature=0.5), ScalarValues("mse"), key=0)
+    q, next_q = torch.tensor([[1.0, 9.0, 0.5], [1.0, 2.0, 3.0]]), torch.tensor([[7.0, 0.2, 0.4], [1.0, 1.0, 1.0]])
+    masks = torch.tensor([[True, False, True], [True, True, True]])
+    next_masks = torch.tensor([[False, True, True], [False, False, False]])
+    sample = batch_of([1.0, 2.0], [2, 1], [0.9, 0.0], mask=masks, next_mask=next_masks)
+    reward, output = backup(sample, next_q.unsqueeze(2), choice=never, before=lambda: q.unsqueeze(2))
+    small = batch_of([1.0], [1], [0.9])
+    expected, value = backup(
+        small, next_q[:1, 1:].unsqueeze(2), choice=never, before=lambda: q[:1, [0, 2]].unsqueeze(2)
+    )
+    assert reward[0].item() == pytest.approx(expected.item())
+    assert output[0].item() == pytest.approx(value.item())
+    assert reward.isfinite().all()
+    assert output.isfinite().all()
+
+
+@pytest.mark.parametrize("changes", [{}, {"recurrent": "gru"}, {"bootstrap_heads": 2}, {"values": "quantile"}])
+def test_agents_learn_where_actions_are_masked(changes: dict[str, Any]) -> None:
+    config = dataclasses.replace(SMALL_DQN, munchausen=True, **changes)
+    run = Run("Taxi-v4", config, num_envs=2).go(120)
+    assert run.metrics
+    assert all(metrics["loss"].isfinite() for metrics in run.metrics)
+    assert run.agent.weights.data.isfinite().all()
 
 
 @pytest.mark.parametrize(

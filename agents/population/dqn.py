@@ -146,6 +146,7 @@ class DQNPopulation(Population):
                 truncated=step.truncated,
                 next_obs=step.next_obs,
                 following=step.obs,
+                mask=acted.mask,
                 next_mask=step.next_action_mask if self.config.action_masks else None,
                 active=step.active,
             )

@@ -62,7 +62,7 @@ class MemberQActor:
         if isinstance(epsilon, Tensor) or epsilon > 0.0:
             uniform = self._draw(2, rows).transpose(0, 1).flatten(1)  # [2, M * N]
             action = mixed(action, uniform, actions, allowed=mask, epsilon=epsilon)
-        return Acted(action + self.first_action if self.first_action else action, raw=action)
+        return Acted(action + self.first_action if self.first_action else action, raw=action, mask=mask)
 
     def _new_noise(self, rows: int) -> Tensor | None:
         if self.layers is None:

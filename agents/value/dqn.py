@@ -214,6 +214,7 @@ class DQN(Predicts):
                 next_obs=step.next_obs,
                 following=step.obs,
                 life_lost=self._lives.lost(step) if config.life_loss else None,
+                mask=acted.mask,
                 next_mask=step.next_action_mask if config.action_masks else None,
                 active=step.active,
                 **remembered,

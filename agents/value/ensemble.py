@@ -54,6 +54,7 @@ class Samples:
     action: Tensor
     reward: Tensor
     discount: Tensor
+    mask: Tensor | None
     next_mask: Tensor | None
     index: Tensor
 
@@ -84,7 +85,7 @@ class EnsembleBackup:
             repeated(sample.action),
             repeated(sample.reward),
             repeated(sample.discount),
-            None if sample.next_mask is None else repeated(sample.next_mask),
+            *(None if mask is None else repeated(mask) for mask in (sample.mask, sample.next_mask)),
             sample.index,
         )
         reward, output = self.each(

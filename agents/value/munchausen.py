@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from torch import Tensor
 
-from gymnast.agents.base import LearningError
 from gymnast.agents.maths.soft import entropy, log_softmax_policy, munchausen_bonus
+from gymnast.agents.maths.td import allowed
 from gymnast.agents.value.backup import Sample
 from gymnast.agents.value.values import Values
 
@@ -21,7 +21,7 @@ class MunchausenBackup(NamedTuple):
 
     The reward is increased by alpha * clip(temperature * log pi(a|s)) and by the discounted entropy of the policy in
     the next state; the outputs are the policy's expectation there. With n-step targets the bonus is that of the first
-    action.
+    action. Where actions are masked the policy has only the allowed ones.
     """
 
     values: Values
@@ -32,16 +32,18 @@ class MunchausenBackup(NamedTuple):
     def __call__(
         self, sample: Sample, next_output: Tensor, *, choice: Callable[[], Tensor], before: Callable[[], Tensor]
     ) -> tuple[Tensor, Tensor]:
-        if sample.next_mask is not None:
-            raise LearningError(
-                "munchausen needs the actions allowed in both states, and a replay keeps only those of the next one: "
-                "use an environment without action masks, or --no-action-masks"
-            )
-        next_policy = log_softmax_policy(self.values.q(next_output), self.temperature).exp()  # [B, A]
-        log_policy = log_softmax_policy(self.values.q(before()), self.temperature)
+        next_q = possible(self.values.q(next_output), sample.next_mask)
+        q = possible(self.values.q(before()), sample.mask)
+        next_policy = log_softmax_policy(next_q, self.temperature).exp()  # [B, A]
+        log_policy = log_softmax_policy(q, self.temperature)
         bonus = munchausen_bonus(log_policy, sample.action, self.alpha, self.temperature, self.clip)
         surprise = sample.discount * self.temperature * entropy(next_policy)
         return sample.reward + bonus + surprise, self.values.expected(next_output, next_policy)
+
+
+def possible(q: Tensor, mask: Tensor | None) -> Tensor:
+    """Action values [B, A] of the allowed actions, -inf for others; in a state that allows none, an end, all count."""
+    return q if mask is None else allowed(q, mask | ~mask.any(1, keepdim=True))
 
 
 def munchausen_backup(config: DQNConfig, values: Values) -> MunchausenBackup:

@@ -103,9 +103,9 @@ class QActor:
         epsilon = agent.epsilon(agent.env_step) if self.explore else self.eval_epsilon
         mask = action_mask if agent.config.action_masks else None
         if agent.device.type != "cpu":
-            return Acted(self.act_on_device(obs, mask, epsilon))
+            return Acted(self.act_on_device(obs, mask, epsilon), mask=mask)
         if mask is not None:
-            return self._act_masked(obs, mask.numpy(), epsilon)
+            return self._act_masked(obs, mask, epsilon)
         if self.num_envs == 1:
             uniform, other = self.rng.random(2).tolist()
             if uniform < epsilon:
@@ -126,15 +126,16 @@ class QActor:
         greedy = allowed_only(q, allowed).argmax(1)
         return explored(greedy, q.shape[1], allowed, epsilon, generator) + agent.first_action
 
-    def _act_masked(self, obs: Obs, allowed: np.ndarray, epsilon: float) -> Acted:
+    def _act_masked(self, obs: Obs, mask: Tensor, epsilon: float) -> Acted:
         """Epsilon-greedy among the allowed actions, bool [N, A]; a row that allows none takes the first action."""
+        allowed = mask.numpy()
         uniforms = self.rng.random((2, self.num_envs))
         greedy = np.where(allowed, self._q(obs), -np.inf).argmax(1)
         # The k-th allowed action, k uniform: the first whose running count of allowed ones exceeds k.
         chosen = (uniforms[1] * allowed.sum(1)).astype(np.int64)
         random = (allowed.cumsum(1) > chosen[:, None]).argmax(1)
         action = np.where(uniforms[0] < epsilon, random, greedy)
-        return Acted(torch.from_numpy(action + self.agent.first_action))
+        return Acted(torch.from_numpy(action + self.agent.first_action), mask=mask)
 
     def _q(self, obs: Obs) -> np.ndarray:
         """Action values, or numbers in the same order; [N, A]."""

@@ -68,14 +68,15 @@ class Steps:
     action: Tensor
     reward: Tensor
     discount: Tensor
+    mask: Tensor | None
     next_mask: Tensor | None
     index: Tensor
 
     @classmethod
     def of(cls, batch: SequenceBatch) -> Steps:
-        mask = None if batch.next_mask is None else batch.next_mask.flatten(0, 1)
+        masks = [None if mask is None else mask.flatten(0, 1) for mask in (batch.mask, batch.next_mask)]
         index = batch.index.repeat_interleave(batch.action.shape[1])
-        return cls(batch.action.flatten(), batch.reward.flatten(), batch.discount.flatten(), mask, index)
+        return cls(batch.action.flatten(), batch.reward.flatten(), batch.discount.flatten(), *masks, index)
 
 
 @torch.no_grad()

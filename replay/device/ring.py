@@ -80,6 +80,7 @@ class DeviceRing:
         next_obs: Obs,
         following: Obs,
         life_lost: Tensor | None = None,
+        mask: Tensor | None = None,
         next_mask: Tensor | None = None,
         active: Tensor | None = None,
     ) -> None:
@@ -94,8 +95,8 @@ class DeviceRing:
         self.action[slot] = action
         self.reward[slot] = reward
         self.bootstrap[slot] = (~cut).float()
-        if next_mask is not None or self.mask is not None:
-            self._store_mask(next_mask, active)
+        if mask is not None or next_mask is not None or self.mask is not None:
+            self._store_masks(mask, next_mask, active)
         self.length += active
         completed = self._close(active, slot, stop=ended | cut)
         self.sampler.changed(torch.cat([stale, completed]), self.ready)
@@ -146,11 +147,14 @@ class DeviceRing:
         self.length.masked_fill_(rows & stop, 0)
         return completed
 
-    def _store_mask(self, next_mask: Tensor | None, active: Tensor) -> None:
+    def _store_masks(self, mask: Tensor | None, next_mask: Tensor | None, active: Tensor) -> None:
         """Store the masks of the last step; everything stored before the first mask allowed every action."""
-        if next_mask is not None and self.mask is None:
-            self._keep_masks(next_mask.shape[1])
+        given = next_mask if mask is None else mask
+        if given is not None and self.mask is None:
+            self._keep_masks(given.shape[1])
         newest = torch.where(active, self.slot, self.slots)
+        if self.mask is not None and mask is not None:
+            self.mask[torch.where(active, (self.slot - self.num_envs) % self.slots, self.slots)] = mask
         if self.mask is not None and next_mask is not None:
             self.mask[newest] = next_mask
         elif self.mask is not None:
@@ -160,7 +164,8 @@ class DeviceRing:
         """Make room for the masks of all slots."""
         self.mask = torch.ones((self.slots + 1, actions), dtype=torch.bool, device=self.ready.device)
         batch = self._buffers.batch
-        batch.next_mask = torch.ones((len(batch.index), actions), dtype=torch.bool, device=self.ready.device)
+        shape, device = (len(batch.index), actions), self.ready.device
+        batch.mask, batch.next_mask = (torch.ones(shape, dtype=torch.bool, device=device) for _ in range(2))
 
     def _reconcile(self, obs: list[Tensor]) -> None:
         """Cut the streams whose observation is not the result of the last step, as after a reset from outside."""
@@ -216,7 +221,8 @@ class DeviceRing:
         batch.reward.copy_(total)
         batch.discount.copy_(discount)
         torch.index_select(self.action, 0, index, out=batch.action)
-        if self.mask is not None and batch.next_mask is not None:
+        if self.mask is not None and batch.mask is not None and batch.next_mask is not None:
+            torch.index_select(self.mask, 0, index, out=batch.mask)
             torch.index_select(self.mask, 0, successor % slots, out=batch.next_mask)
         for gather in self._buffers.gathers:
             newest = successor if gather.successors else index
