@@ -94,7 +94,7 @@ def test_a_single_seed_gives_no_interval() -> None:
 
 
 def test_intervals_cover_the_truth() -> None:
-    generator, covered, rounds = rng(3), 0, 300
+    generator, covered, rounds = rng(3), 0, 150
     for _ in range(rounds):
         scores = list(generator.normal(loc=[[0.0], [1.0], [5.0]], size=(3, 20)))
         found = statistics.interval(scores, mean, generator, resamples=300)
