@@ -5,6 +5,8 @@
     replay    microseconds of sampling and re-prioritising there, the target is 30: sums of blocks, as the replay has
               them, compared with one running sum over all slots; by rank
     mlp       microseconds of a plain update (120-84 units, batch 128)
+    few       microseconds of an update of SPR and BBF with `--preset atari100k`, eager: in 100,000 env steps they make
+              200,000 and 800,000 of them
     loop      env steps per second on ALE/Pong-v5 with 8 environments, one update every 4 steps, next to
               Stable-Baselines3 if it is installed; needs ale-py
 
@@ -36,6 +38,7 @@ from gymnast.replay.device.ring import DeviceRing
 from gymnast.replay.device.samplers import DevicePrioritized
 from gymnast.replay.layout import Layout
 from gymnast.replay.transitions import NStep
+from gymnast.settings import presets
 
 ATARI = spaces.Box(0, 255, (4, 84, 84), np.uint8)
 VECTOR = spaces.Box(-np.inf, np.inf, (4,), np.float32)
@@ -120,6 +123,17 @@ def mlp(bench: Bench) -> list[dict[str, Any]]:
         if options.keys() <= BOTH.keys():
             config = DQNConfig(batch_size=128, learning_starts=0, replay_size=20_000, **options)
             rows.append(_update(f"MLP update, batch 128: {name}", VECTOR, config, bench))
+    return rows
+
+
+def few(bench: Bench) -> list[dict[str, Any]]:
+    rows = []
+    for agent in ("spr", "bbf"):
+        changes: dict[str, Any] = {"learning_starts": 0, "replay_size": 20_000, "life_loss": False}
+        if bench.small:
+            changes |= {"batch_size": 2, "network": "efficient-cnn", "network_options": {}, "hidden_sizes": (8,)}
+        config = dataclasses.replace(presets.config(agent, "atari100k"), **changes)
+        rows.append(_update(f"{agent.upper()} update: eager", ATARI, config, bench))
     return rows
 
 
@@ -268,6 +282,7 @@ MEASURES: dict[str, Callable[[Bench], list[dict[str, Any]]]] = {
     "rainbow": rainbow,
     "replay": replay,
     "mlp": mlp,
+    "few": few,
     "loop": loop,
 }
 

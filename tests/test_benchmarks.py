@@ -70,14 +70,20 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
         "--device cpu --threads 1 --agents ppo --seeds 0 --envs 2 --every 64 --solve-steps 64 --pace-steps 64",
         ("check solve, ppo, seed 0", "check pace, pqn", "purejaxql itself is left out"),
     ),
+    "exploration": (
+        "--games deep-sea maze --sizes 3 --methods counts --seeds 1 --episodes 25",
+        ("'method': 'counts', 'seed': 0", "| method | size 3 | maze |"),
+    ),
     "gpu_envs": (
         "--device cpu --games CartPole-v1 --envs 4 --rounds 1 --steps 2 --eager --only gymnast gymnast-eager gymnasium",
         ("gymnast-eager, CartPole-v1, 1 threads, 4 envs: ", "ratios\n  gymnast / gymnasium: x"),
     ),
     "gpu_launches": ("--device cpu --agents a2c --envs 2", ("agent a2c, environments 2, recorded False",)),
     "gpu_learner": (
-        "mlp replay loop --device cpu --small --modes eager",
+        "mlp replay few loop --device cpu --small --modes eager",
         (
+            "ok   SPR update: eager",
+            "ok   BBF update: eager",
             "ok   MLP update, batch 128: eager",
             "ok   sample + re-prioritise, by rank: eager",
             "ok   Pong, Rainbow: eager",

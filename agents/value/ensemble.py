@@ -85,7 +85,8 @@ class EnsembleBackup:
             repeated(sample.action),
             repeated(sample.reward),
             repeated(sample.discount),
-            *(None if mask is None else repeated(mask) for mask in (sample.mask, sample.next_mask)),
+            None if sample.mask is None else repeated(sample.mask),
+            None if sample.next_mask is None else repeated(sample.next_mask),
             sample.index,
         )
         reward, output = self.each(

@@ -74,9 +74,9 @@ class Steps:
 
     @classmethod
     def of(cls, batch: SequenceBatch) -> Steps:
-        masks = [None if mask is None else mask.flatten(0, 1) for mask in (batch.mask, batch.next_mask)]
+        mask, next_mask = (None if mask is None else mask.flatten(0, 1) for mask in (batch.mask, batch.next_mask))
         index = batch.index.repeat_interleave(batch.action.shape[1])
-        return cls(batch.action.flatten(), batch.reward.flatten(), batch.discount.flatten(), *masks, index)
+        return cls(batch.action.flatten(), batch.reward.flatten(), batch.discount.flatten(), mask, next_mask, index)
 
 
 @torch.no_grad()
