@@ -81,7 +81,6 @@ def run(name: str, size: int, method: str, seed: int, *, episodes: int) -> dict[
         records = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
     evaluations = [record for record in records if record["kind"] == "eval"]
     done = next((record for record in evaluations if record["mean_return"] >= solved), None)
-    last = [record["episodes"] for record in records if record["kind"] == "train" and "episodes" in record]
     return {
         "game": name,
         "size": size,
@@ -89,21 +88,25 @@ def run(name: str, size: int, method: str, seed: int, *, episodes: int) -> dict[
         "seed": seed,
         "solved": done is not None,
         "env_steps": evaluations[-1]["env_step"] if done is None else done["env_step"],
-        "episodes": max(last, default=0),
         "seconds": round(time.perf_counter() - began, 1),
     }
 
 
+def spent(row: dict[str, Any]) -> int:
+    """Episodes of DeepSea, which all have as many steps as its size; env steps of a maze."""
+    return int(row["env_steps"] // max(row["size"], 1))
+
+
 def table(rows: list[dict[str, Any]]) -> str:
-    """Median episodes of the seeds that solved each task, and how many did; Markdown."""
+    """Median episodes of the seeds that solved each task, env steps in the maze, and how many did; Markdown."""
     tasks = sorted({(row["game"], row["size"]) for row in rows})
-    titles = [name if name == "maze" else f"size {size}" for name, size in tasks]
+    titles = ["maze, env steps" if name == "maze" else f"size {size}" for name, size in tasks]
     lines = [f"| method | {' | '.join(titles)} |", "| --- |" + " --- |" * len(tasks)]
     for method in METHODS:
         cells = []
         for task in tasks:
             of = [row for row in rows if (row["game"], row["size"], row["method"]) == (*task, method)]
-            done = [row["episodes"] for row in of if row["solved"]]
+            done = [spent(row) for row in of if row["solved"]]
             median = f"{statistics.median(done):,.0f} " if done else ""
             cells.append(f"{median}({len(done)} of {len(of)})" if of else "")
         if any(cells):
@@ -119,11 +122,9 @@ def picture(rows: list[dict[str, Any]], path: str) -> None:
         of = [row for row in rows if row["method"] == method and row["game"] == "deep-sea" and row["solved"]]
         if of:
             sizes = sorted({row["size"] for row in of})
-            medians = [statistics.median(row["episodes"] for row in of if row["size"] == size) for size in sizes]
+            medians = [statistics.median(spent(row) for row in of if row["size"] == size) for size in sizes]
             axes.plot(sizes, medians, color=f"C{number}", label=method)
-            axes.plot(
-                [row["size"] for row in of], [row["episodes"] for row in of], "o", color=f"C{number}", markersize=3
-            )
+            axes.plot([row["size"] for row in of], [spent(row) for row in of], "o", color=f"C{number}", markersize=3)
     axes.set(xlabel="size of DeepSea", ylabel="episodes until solved", yscale="log")
     axes.legend()
     drawn.savefig(path, dpi=120)
