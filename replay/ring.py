@@ -197,16 +197,10 @@ class Ring:
 
     def following(self, index: Tensor, steps: int) -> Following:
         """The `steps` steps from the slots `index`, int64 [B], on, as far as they are stored."""
-        return following(
-            index,
-            steps,
-            layout=self.layout,
-            frames=[torch.from_numpy(frames) for frames in self.frames],
-            action=torch.from_numpy(self.action),
-            stop=torch.from_numpy(self.stop),
-            newest=torch.from_numpy(self.slot),
-            slots=self.slots,
-        )
+        frames = [torch.from_numpy(frames) for frames in self.frames]
+        action, stop, newest = (torch.from_numpy(array) for array in (self.action, self.stop, self.slot))
+        arrays: dict[str, Any] = {"frames": frames, "action": action, "stop": stop, "newest": newest}
+        return following(index, steps, layout=self.layout, slots=self.slots, **arrays)
 
     def look_ahead(self, n: int, gamma: float) -> None:
         """Let the next windows sum at most `n` rewards, no more than those stored for, with this discount."""

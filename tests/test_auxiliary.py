@@ -19,7 +19,6 @@ from gymnast.agents import DQN, PPO, ActorCriticConfig, DQNConfig
 from gymnast.agents.auxiliary import Actions, Auxiliary, Transitions
 from gymnast.agents.base import Acted
 from gymnast.agents.maths import auxiliary as losses
-from gymnast.agents.value.q_auxiliary import beside
 from gymnast.cli.main import main
 from gymnast.envs.step import Step
 from gymnast.networks.heads.auxiliary import ContrastiveHead
@@ -155,25 +154,25 @@ def filled(task: str, **changes: Any) -> DQN:
 @pytest.mark.parametrize("task", TASKS)
 def test_the_gradient_reaches_the_backbone_and_is_that_of_the_sum(task: str) -> None:
     agent = filled(task, auxiliary_weight=0.5)
-    assert agent.auxiliary is not None
+    assert agent.extras.auxiliary is not None
     batch = agent.allocate().sample()
-    state = agent.auxiliary.generator.get_state()
+    state = agent.extras.auxiliary.generator.get_state()
 
     def gradient(which: str) -> Tensor:
-        assert agent.auxiliary is not None
-        agent.auxiliary.generator.set_state(state)
+        assert agent.extras.auxiliary is not None
+        agent.extras.auxiliary.generator.set_state(state)
         agent.weights.grad.zero_()
         if which == "both":
-            both = beside(agent.auxiliary, agent.online, agent.loss_of, first_action=0, following=agent._following)
+            both = agent.extras.loss(agent.loss, agent.online, agent.loss_of, first_action=0, read=agent.allocate)
             both(batch, None)[0].backward()  # type: ignore[no-untyped-call]
         elif which == "own":
             agent.loss(batch, None)[0].backward()  # type: ignore[no-untyped-call]
         else:
             share = torch.full((8,), 1 / 8)
-            following = agent._following(batch.index)
+            following = agent.extras.following(agent.allocate(), batch.index)
             seen = Transitions(batch.obs, batch.next_obs, batch.action, batch.reward, share, following)
-            agent.auxiliary.loss(seen, agent.online.backbone(batch.obs))[0].backward()  # type: ignore[no-untyped-call]
-        agent.auxiliary.weights.grad.zero_()
+            agent.extras.auxiliary.loss(seen, agent.online.backbone(batch.obs))[0].backward()  # type: ignore[no-untyped-call]
+        agent.extras.auxiliary.weights.grad.zero_()
         return agent.weights.grad.clone()
 
     both, own, extra = (gradient(which) for which in ("both", "own", "extra"))
@@ -185,15 +184,15 @@ def test_the_gradient_reaches_the_backbone_and_is_that_of_the_sum(task: str) -> 
 
 def test_an_update_moves_head_and_key_encoder() -> None:
     agent = filled("contrastive")
-    assert agent.auxiliary is not None
-    assert agent.auxiliary.keys is not None
-    head = agent.auxiliary.weights.data.clone()
-    before = [parameter.clone() for parameter in agent.auxiliary.keys.parameters()]
+    assert agent.extras.auxiliary is not None
+    assert agent.extras.auxiliary.keys is not None
+    head = agent.extras.auxiliary.weights.data.clone()
+    before = [parameter.clone() for parameter in agent.extras.auxiliary.keys.parameters()]
     metrics = agent.learn()
-    assert not torch.equal(agent.auxiliary.weights.data, head)
-    assert agent.auxiliary.weights.grad.abs().max() == 0
-    now = [*agent.online.backbone.parameters(), *agent.auxiliary.head.projection.parameters()]  # type: ignore[union-attr,operator]
-    for old, own, key in zip(before, now, agent.auxiliary.keys.parameters(), strict=True):
+    assert not torch.equal(agent.extras.auxiliary.weights.data, head)
+    assert agent.extras.auxiliary.weights.grad.abs().max() == 0
+    now = [*agent.online.backbone.parameters(), *agent.extras.auxiliary.head.projection.parameters()]  # type: ignore[union-attr,operator]
+    for old, own, key in zip(before, now, agent.extras.auxiliary.keys.parameters(), strict=True):
         assert torch.allclose(key, 0.95 * old + 0.05 * own, atol=1e-6)
     assert {"loss", "q", "auxiliary_loss", "auxiliary_accuracy"} <= metrics.keys()
 
@@ -201,9 +200,9 @@ def test_an_update_moves_head_and_key_encoder() -> None:
 def test_loading_an_encoder_restarts_the_key_encoder() -> None:
     agent, other = filled("contrastive"), DQN(SPACE, spaces.Discrete(3), seed=9)
     agent.load_encoder(dict(other.online.backbone.state_dict()), None)
-    assert agent.auxiliary is not None
-    assert agent.auxiliary.keys is not None
-    keys = list(agent.auxiliary.keys.parameters())
+    assert agent.extras.auxiliary is not None
+    assert agent.extras.auxiliary.keys is not None
+    keys = list(agent.extras.auxiliary.keys.parameters())
     for one, wanted in zip(keys, other.online.backbone.parameters(), strict=False):
         assert torch.equal(one, wanted)
 
@@ -335,7 +334,7 @@ def test_mistakes_cost_one_line(given: str, message: str, tmp_path: Path, capsys
 def test_without_a_task_the_numbers_are_those_of_an_agent_that_never_heard_of_one() -> None:
     plain = DQN(SPACE, spaces.Discrete(3), DQNConfig(), seed=4)
     other = DQN(SPACE, spaces.Discrete(3), dataclasses.replace(DQNConfig(), auxiliary_weight=9.0), seed=4)
-    assert plain.auxiliary is None
+    assert plain.extras.auxiliary is None
     assert torch.equal(plain.weights.data, other.weights.data)
     with_task = DQN(SPACE, spaces.Discrete(3), DQNConfig(auxiliary="reward"), seed=4)
     assert torch.equal(plain.weights.data, with_task.weights.data)  # its own random numbers come after the agent's

@@ -138,8 +138,8 @@ def test_dqn_learns_from_the_clipped_reward_and_the_bonus() -> None:
     config = dataclasses.replace(SMALL, intrinsic="counts", intrinsic_coef=0.5)
     made = DQN(BOX, TWO, config, num_envs=2, seed=3)
     other = IntrinsicReward(Counts(BOX, CPU, np.random.SeedSequence(1)), 0.5, 0.99, 2, device=CPU)
-    assert isinstance(made.intrinsic, IntrinsicReward)
-    other.novelty.load_state_dict(made.intrinsic.novelty.state_dict())
+    assert isinstance(made.extras.intrinsic, IntrinsicReward)
+    other.novelty.load_state_dict(made.extras.intrinsic.novelty.state_dict())
     obs, rng, stored = torch.zeros(2, 3), torch.Generator().manual_seed(0), list[Tensor]()
     replay = made.allocate()
     add = replay.add
@@ -157,17 +157,17 @@ def test_dqn_learns_from_the_clipped_reward_and_the_bonus() -> None:
 def test_value_agents_learn_their_novelty_as_they_go(kind: Any) -> None:
     """Every 256 transitions; the metrics are those of the agent's updates."""
     made = DQN(BOX, TWO, dataclasses.replace(SMALL, intrinsic=kind), num_envs=4, seed=3)
-    assert made.intrinsic is not None
+    assert made.extras.intrinsic is not None
     obs, rng, metrics = torch.zeros(4, 3), torch.Generator().manual_seed(0), dict[str, Tensor]()
     for number in range(64):
         following = torch.randn(4, 3, generator=rng)
         made.store(obs, Acted(torch.tensor([0, 1, 0, 1])), step_of(following, ends=[number % 5 == 4] * 4))
         for _ in range(made.updates_due(made.env_step)):
             metrics = made.learn()
-        assert ("intrinsic_loss" in made.intrinsic.metrics) == (number == 63)
+        assert ("intrinsic_loss" in made.extras.intrinsic.metrics) == (number == 63)
         obs = following
     assert metrics["intrinsic_reward"].isfinite()
-    assert made.intrinsic.recent.length == 0
+    assert made.extras.intrinsic.recent.length == 0
 
 
 def test_pqn_adds_novelty_after_clipping_and_scaling() -> None:

@@ -28,7 +28,7 @@ def parts(agent: DQN) -> dict[str, Tensor]:
 def test_a_reset_draws_the_head_anew_and_the_backbone_in_part() -> None:
     run = Run("CartPole-v1", dataclasses.replace(SMALL, reset_keep=0.75)).go(38)
     agent = run.agent
-    resets = agent._resets
+    resets = agent.extras.resets
     assert resets is not None
     before, twin = parts(agent), torch.Generator()
     twin.set_state(resets.generator.get_state())
@@ -50,8 +50,8 @@ def test_resets_follow_env_steps_whatever_the_number_of_environments() -> None:
     seen = []
     for rows in (1, 4):
         run = Run("CartPole-v1", SMALL, num_envs=rows).go(120)
-        assert run.agent._resets is not None
-        seen.append(run.agent._resets.done)
+        assert run.agent.extras.resets is not None
+        seen.append(run.agent.extras.resets.done)
         assert run.agent.weights.data.isfinite().all()
     assert seen == [3, 3]
 
@@ -69,8 +69,8 @@ def test_every_allowed_optimizer_begins_as_a_new_one(optimizer: str) -> None:
     """Its first step after a reset is that of a new optimizer."""
     run = Run("CartPole-v1", dataclasses.replace(SMALL, optimizer=optimizer)).go(38)
     agent, other = run.agent, DQN(run.agent.observation_space, run.agent.action_space, run.agent.config)
-    assert agent._resets is not None
-    agent._resets(40, (agent.online, agent.target), agent.optimizer)
+    assert agent.extras.resets is not None
+    agent.extras.resets(40, (agent.online, agent.target), agent.optimizer)
     other.weights.data.copy_(agent.weights.data)
     grad = torch.randn(agent.weights.grad.shape, generator=torch.Generator().manual_seed(0))
     for one in (agent, other):

@@ -167,17 +167,17 @@ def test_brightness_keeps_type_and_range() -> None:
 
 def test_the_features_of_a_convolution_keep_their_places() -> None:
     agent = Run(BREAKOUT, SMALL).agent
-    assert agent.auxiliary is not None
-    channels, height, width = agent.auxiliary.head.transition.shape  # type: ignore[union-attr,misc]
+    assert agent.extras.auxiliary is not None
+    channels, height, width = agent.extras.auxiliary.head.transition.shape  # type: ignore[union-attr,misc]
     assert channels * height * width == agent.online.backbone.out_features  # type: ignore[operator]
     flat = Run("CartPole-v1", dataclasses.replace(SMALL, network="auto", hidden_sizes=(8, 8))).agent
-    assert flat.auxiliary is not None
-    assert not hasattr(flat.auxiliary.head.transition, "shape")
+    assert flat.extras.auxiliary is not None
+    assert not hasattr(flat.extras.auxiliary.head.transition, "shape")
 
 
 def test_targets_follow_the_online_encoder() -> None:
     run = Run(BREAKOUT, dataclasses.replace(SMALL, prediction_momentum=0.9)).go(30)
-    auxiliary = run.agent.auxiliary
+    auxiliary = run.agent.extras.auxiliary
     assert auxiliary is not None
     assert auxiliary.keys is not None
     before = [part.clone() for part in auxiliary.keys.parameters()]
@@ -197,11 +197,11 @@ def test_it_learns_to_predict() -> None:
 
     def found(run: Run) -> float:
         agent = run.agent
-        auxiliary = agent.auxiliary
+        auxiliary = agent.extras.auxiliary
         assert auxiliary is not None
         assert auxiliary.keys is not None
         batch = agent.allocate().sample()
-        following = agent._following(batch.index)
+        following = agent.extras.following(agent.allocate(), batch.index)
         with torch.no_grad():
             prediction = auxiliary.head(agent.online.backbone(batch.obs), following.action)[:, 2]
             target = auxiliary.keys(following.obs[:, 2])  # type: ignore[index]
@@ -215,7 +215,7 @@ def test_it_learns_to_predict() -> None:
 
 def test_resets_begin_with_another_head() -> None:
     run = Run(BREAKOUT, dataclasses.replace(SMALL, reset_period=60, reset_keep=0.75)).go(58)
-    auxiliary, resets = run.agent.auxiliary, run.agent._resets
+    auxiliary, resets = run.agent.extras.auxiliary, run.agent.extras.resets
     assert auxiliary is not None
     assert auxiliary.keys is not None
     assert resets is not None
@@ -251,16 +251,16 @@ def test_the_target_network_acts_and_follows_every_update() -> None:
 def test_images_of_a_batch_are_changed_and_nothing_else() -> None:
     config = DQNConfig(augment="shift", network="efficient-cnn", batch_size=2, replay_size=100, learning_starts=4)
     agent = DQN(PIXELS, spaces.Discrete(3), config, seed=1)
-    assert agent.augmentation is not None
+    assert agent.extras.augmentation is not None
     obs = torch.randint(256, (5, 4, 84, 84), dtype=torch.uint8)
-    state = agent.augmentation.generator.get_state()
+    state = agent.extras.augmentation.generator.get_state()
     twin = torch.Generator()
     twin.set_state(state)
-    assert torch.equal(agent.augmentation(obs), random_shift(obs, 4, twin))
+    assert torch.equal(agent.extras.augmentation(obs), random_shift(obs, 4, twin))
     both = spaces.Dict(image=PIXELS, speed=spaces.Box(-1.0, 1.0, (2,)))
     mixed = DQN(both, spaces.Discrete(3), dataclasses.replace(config, network="combined"))
-    assert mixed.augmentation is not None
-    seen: Any = mixed.augmentation({"image": obs, "speed": torch.ones(5, 2)})
+    assert mixed.extras.augmentation is not None
+    seen: Any = mixed.extras.augmentation({"image": obs, "speed": torch.ones(5, 2)})
     assert torch.equal(seen["speed"], torch.ones(5, 2))
     assert not torch.equal(seen["image"], obs)
 

@@ -13,7 +13,6 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
-from gymnast.agents.auxiliary import build_auxiliary
 from gymnast.agents.base import Acted, Decision, LearningError, Metrics, restore_generator, seed_sequence, torch_seed
 from gymnast.agents.encoder import rates_at, set_rates
 from gymnast.agents.lives import Lives
@@ -21,22 +20,19 @@ from gymnast.agents.maths.td import chosen, weighted_mean
 from gymnast.agents.optim import optimizers, regularise
 from gymnast.agents.optim.compiled import Captured
 from gymnast.agents.optim.phases import Part
-from gymnast.agents.optim.update import Loss, Update
+from gymnast.agents.optim.update import Update
 from gymnast.agents.prediction import Predicts
 from gymnast.agents.schedules import schedule
-from gymnast.agents.value.augmentation import build_augmentation
 from gymnast.agents.value.dqn_config import DQNConfig, check_device
 from gymnast.agents.value.dqn_replay import Replay, build_replay
 from gymnast.agents.value.ensemble_actor import EnsembleActor
-from gymnast.agents.value.horizon import horizon
-from gymnast.agents.value.intrinsic import build_intrinsic_reward
+from gymnast.agents.value.extras import Extras
 from gymnast.agents.value.q_actor import QActor
-from gymnast.agents.value.q_auxiliary import beside
 from gymnast.agents.value.q_decision import q_decision
 from gymnast.agents.value.q_network import build_backup, build_values, noise_buffer, q_network
 from gymnast.agents.value.r2d2 import RecurrentActor, sequence_loss
-from gymnast.agents.value.resets import build_resets
-from gymnast.envs.step import Obs, Step, map_obs
+from gymnast.agents.value.resets import Resets, build_resets
+from gymnast.envs.step import Obs, Step
 from gymnast.networks.build import Backbone, settled
 from gymnast.networks.fast.flat import FlatParameters, copy_buffers
 from gymnast.networks.fast.numpy_forward import numpy_forward
@@ -44,8 +40,7 @@ from gymnast.networks.fast.q_backward import fast
 from gymnast.networks.heads.recurrent_q import RecurrentQNetwork
 from gymnast.networks.layers.noisy import draw_noise
 from gymnast.replay.device.ring import DeviceRing
-from gymnast.replay.following import Following
-from gymnast.replay.sequences import SequenceBatch, SequenceReplay
+from gymnast.replay.sequences import SequenceBatch
 from gymnast.replay.transitions import Batch
 
 
@@ -82,11 +77,9 @@ class DQN(Predicts):
         self.encoder_rate = config.encoder_schedule
         sequence = seed_sequence(seed)
         init_seed, self._replay_seed, noise_seed = sequence.spawn(3)
-        self._build_networks(wanted, init_seed)
+        resets = self._build_networks(wanted, init_seed)
         own = observation_space, action_space, self.online.backbone
-        self.auxiliary = build_auxiliary(config, *own, seed=sequence)
-        self.intrinsic = build_intrinsic_reward(config, *own[:2], num_envs=num_envs, device=self.device, seed=sequence)
-        self.augmentation = build_augmentation(config.augment, own[0], own[2], device=self.device, seed=sequence)
+        self.extras = Extras.build(config, *own, resets=resets, num_envs=num_envs, device=self.device, seed=sequence)
         self._build_update(noise_seed)
         self.replay: Replay | None = None
         """None until `allocate` makes it."""
@@ -96,15 +89,14 @@ class DQN(Predicts):
         self._target_updates = 0
         self._lives = Lives()
 
-    def _build_networks(self, backbone: Backbone, seed: np.random.SeedSequence) -> None:
-        """The online and the target network, their fastest forms, and the meaning of their outputs."""
+    def _build_networks(self, backbone: Backbone, seed: np.random.SeedSequence) -> Resets | None:
+        """The online and the target network, their fastest forms, and the meaning of their outputs; the resets."""
         config, actions = self.config, int(self.action_space.n)
         self.values = build_values(config, self.device)
         self._backup = build_backup(config, self.values, torch_seed(seed.spawn(1)[0]))
         make = partial(q_network, backbone, self.observation_space, actions, config, self.values.outputs)
         generator = torch.Generator().manual_seed(torch_seed(seed))
         self.online = make(generator).to(self.device)
-        self._resets = build_resets(config, backbone, make, generator)
         self.target = copy.deepcopy(self.online)
         apart = (self.online.backbone,) if self.encoder_rate else ()
         self.weights = FlatParameters(self.online, apart=apart)
@@ -114,15 +106,14 @@ class DQN(Predicts):
         self._target = self.target if compiled else fast(self.target, self.target_weights)
         self.acting = self.target if config.act_by_target else self.online
         self.numpy_q = numpy_forward(self.acting)
+        return build_resets(config, backbone, make, generator)
 
     def _build_update(self, noise_seed: np.random.SeedSequence) -> None:
         """Build the optimizer, its update, and the noise of an update."""
         config = self.config
         self.optimizer = optimizers.of_agent(config, self.weights, self.learning_rate(0))
-        loss: Loss = self.loss
-        if self.auxiliary is not None:
-            first, following = self.first_action, self._following
-            loss = beside(self.auxiliary, self.online, self.loss_of, first_action=first, following=following)
+        own = self.loss, self.online, self.loss_of
+        loss = self.extras.loss(*own, first_action=self.first_action, read=self.allocate)
         self._update = Update(
             loss if config.recurrent == "none" else self.sequence_loss,
             self.weights,
@@ -140,8 +131,7 @@ class DQN(Predicts):
         """Load an encoder's weights into both networks; there are no statistics of observations (`norm`)."""
         for network in (self.online, self.target):
             network.backbone.load_state_dict(weights)
-        if self.auxiliary is not None:
-            self.auxiliary.restart()
+        self.extras.restart()
 
     @torch.no_grad()
     def q_values(self, obs: Obs) -> Tensor:
@@ -202,13 +192,11 @@ class DQN(Predicts):
         config, replay = self.config, self.allocate()
         remembered: dict[str, Any] = {} if acted.memory is None else {"memory": acted.memory}
         reward = step.reward.clamp(-1.0, 1.0) if config.clip_rewards else step.reward
-        if self.intrinsic is not None:
-            reward = reward + self.intrinsic(obs, acted.action, step)
         try:
             replay.add(
                 obs,
                 acted.action - self.first_action if self.first_action else acted.action,
-                reward=reward,
+                reward=self.extras.reward(reward, obs, acted.action, step),
                 terminated=step.terminated,
                 truncated=step.truncated,
                 next_obs=step.next_obs,
@@ -240,55 +228,34 @@ class DQN(Predicts):
         """One update from a batch of the replay (algorithm 1's inner part)."""
         replay, due_at = self.allocate(), self._due_at(self.updates)
         replay.sampler.anneal(due_at)
-        if self.config.anneal_steps and not isinstance(replay, SequenceReplay):
-            replay.look_ahead(*horizon(self.config, due_at, self._learns_from))
+        self.extras.look_ahead(replay, due_at, self._learns_from)
         set_rates(self.optimizer, due_at, self.learning_rate, self.encoder_rate)
         metrics = self._learn() if self._captured is None else self._captured_learn(self._captured)
-        if self.auxiliary is not None:
-            self.auxiliary.step(self.learning_rate(due_at))
         self.updates += 1
         self._update_target(due_at)
-        if self._resets is not None:
-            self._resets(due_at, (self.online, self.target), self.optimizer, self.auxiliary)
-        return metrics if self.intrinsic is None else metrics | self.intrinsic.metrics
+        self.extras.finish(due_at, self.learning_rate(due_at), (self.online, self.target), self.optimizer)
+        return metrics | self.extras.metrics
 
     def _learn(self) -> Metrics:
         """The part of an update that runs only on the device and is the same every time."""
         replay = self.allocate()
-        batch = replay.sample()
-        if self.augmentation is not None and isinstance(batch, Batch):
-            batch = self.augmentation.batch(batch)
+        batch = self.extras.seen(replay.sample())
         if self._noise is not None:
             draw_noise(self._noise, self.config.noise, self._noise_generator, weights=self.online.noise_size)
         error, metrics = self._update(batch, self._noise)
         replay.sampler.update(batch.index, error)
         return metrics
 
-    def _following(self, index: Tensor) -> Following:
-        """The steps after slots of the replay, as an auxiliary loss predicts them."""
-        replay, augmentation = self.allocate(), self.augmentation
-        assert not isinstance(replay, SequenceReplay)  # as the config has checked
-        following = replay.following(index, self.config.prediction_steps)
-        if augmentation is None:
-            return following
-        apart = following.valid.shape
-        obs = augmentation(map_obs(lambda part: part.flatten(0, 1), following.obs))
-        return following._replace(obs=map_obs(lambda part: part.view(*apart, *part.shape[1:]), obs))
-
     def update_parts(self) -> Iterator[Part]:
         replay = self.allocate()
         yield Part(replay, "sample", "sample")
         yield Part(replay.sampler, "update", "sample")
         yield from self._update.update_parts()
-        if self.auxiliary is not None:
-            yield Part(self.auxiliary, "step", "optimizer")
-        if self.intrinsic is not None:
-            yield from self.intrinsic.update_parts()
+        yield from self.extras.update_parts()
 
     def _captured_learn(self, captured: Captured[Metrics]) -> Metrics:
         assert isinstance(self.replay, DeviceRing)
-        own = () if self.augmentation is None else (self.augmentation.generator,)
-        generators = (self._noise_generator, *self.replay.sampler.generators, *own)
+        generators = (self._noise_generator, *self.replay.sampler.generators, *self.extras.generators)
         return captured(generators, key=self.replay.mask is None)
 
     def loss(self, batch: Batch, noise: Tensor | None) -> tuple[Tensor, Tensor, Metrics]:
@@ -339,15 +306,8 @@ class DQN(Predicts):
         """Epsilon, learning rate and, if replay is prioritized, beta at the current env step."""
         rates = rates_at(self.env_step, self.learning_rate, self.encoder_rate)
         scheduled = {"epsilon": self.epsilon(self.env_step), **rates}
-        if self.config.anneal_steps:
-            scheduled |= horizon(self.config, self.env_step, self._learns_from)._asdict()
+        scheduled |= self.extras.scheduled(self.env_step, self._learns_from)
         return scheduled | ({"priority_beta": self.beta(self.env_step)} if self.config.prioritized else {})
-
-    @property
-    def _extras(self) -> dict[str, Any]:
-        """The parts that are switched on and have a state of their own."""
-        parts = {"auxiliary": self.auxiliary, "intrinsic": self.intrinsic, "augmentation": self.augmentation}
-        return {name: part for name, part in {**parts, "resets": self._resets}.items() if part is not None}
 
     def state_dict(self) -> dict[str, Any]:
         """Networks, optimizer and counts, with the replay under "replay", whose tensors are the agent's own."""
@@ -362,8 +322,8 @@ class DQN(Predicts):
             "updates_before": self._updates_before,
             "lives": self._lives.left,
             "noise_generator": self._noise_generator.get_state(),
+            **self.extras.state_dict(),
         }
-        state |= {name: part.state_dict() for name, part in self._extras.items()}
         return state if self.replay is None else {**state, "replay": self.replay.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -374,8 +334,7 @@ class DQN(Predicts):
         self.env_step, self.updates = state["env_step"], state["updates"]
         self._target_updates, self._lives.left = state["target_updates"], state["lives"]
         restore_generator(self._noise_generator, state["noise_generator"])
-        for name, part in self._extras.items():
-            part.load_state_dict(state[name])
+        self.extras.load_state_dict(state)
         if "replay" in state:
             self.allocate().load_state_dict(state["replay"])
             self._learns_from, self._updates_before = state["learns_from"], state["updates_before"]
@@ -383,7 +342,6 @@ class DQN(Predicts):
             self.replay = None
             self._learns_from = self.env_step + self.config.learns_from(self.num_envs)
             self._updates_before, self._lives.left = self.updates, None
-            if self.intrinsic is not None:
-                self.intrinsic.cut_off(range(self.num_envs))
+            self.extras.cut_off(range(self.num_envs))
         if self._captured is not None:
             self._captured.forget()
