@@ -4,8 +4,8 @@ python benchmarks/learning.py [cartpole] [stable] [taxi] [cliff] [frozenlake] [-
 [--json FILE]
 python benchmarks/learning.py --all [--only NAME ...] [--seeds 5] [--steps N] [--out runs/learning] [--json FILE]
 
-With `--all`, every row of `gymnast list references` is run for each seed, and the results are printed as a table. A later
-call with the same folder continues where this one stopped.
+With `--all`, every row of `gymnast list references` is run for each seed, and the results are printed as a table. A
+later call with the same folder continues where this one stopped.
 """
 
 from __future__ import annotations

@@ -18,9 +18,11 @@ import numpy as np
 from gymnast import load
 from gymnast.agents.tabular.dynamic_programming import evaluate_policy
 from gymnast.envs import make
+from gymnast.settings.agents import AGENTS
 from gymnast.settings.references import REFERENCES, Reference, find
 from gymnast.storage.metrics_log import read
 
+TABULAR = "gymnast.agents.tabular."
 HEADINGS = ("agent", "environment", "env steps", "seeds: final returns", "mean", "published", "seconds")
 
 
@@ -81,6 +83,8 @@ def measured(row: Reference, path: Path) -> dict[str, Any]:
     found = {name: final[name] for name in ("mean_return", "std_return", "mean_length", "episodes")}
     found["env_steps"] = final["env_step"]
     found["value"] = final["mean_length" if row.measure == "length" else "mean_return"]
+    if not AGENTS[row.agent].path.startswith(TABULAR):
+        return found
     table = make(row.env, options=json.loads(row.values.get("env_options", "{}"))).transition_table()
     if table is None:
         return found
@@ -88,9 +92,8 @@ def measured(row: Reference, path: Path) -> dict[str, Any]:
     if row.measure == "value error":
         truth = evaluate_policy(table, learner.policy, gamma=learner.config.gamma)
         found["value"] = float(np.abs(learner.value_table() - truth).max())
-    elif hasattr(learner, "q_table"):
-        policy = learner.q_table().argmax(1)
-        found["exact_return"] = exact_return(table, policy)
+    else:
+        found["exact_return"] = exact_return(table, learner.q_table().argmax(1))
     return found
 
 
@@ -122,8 +125,11 @@ def markdown(found: dict[str, list[dict[str, Any]]]) -> str:
 
 
 def shown(made: dict[str, Any]) -> str:
-    """What a run reached, in words."""
-    return f"failed: {made['failed']}".replace("|", "/") if "failed" in made else f"{made['value']:.4g}"
+    """What a run reached, in words; with the exact return of a policy in a table."""
+    if "failed" in made:
+        return f"failed: {made['failed']}".replace("|", "/")
+    exact = f" (exact return {made['exact_return']:.4g})" if "exact_return" in made else ""
+    return f"{made['value']:.4g}{exact}"
 
 
 def _between(ordered: list[str]) -> str:

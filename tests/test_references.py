@@ -62,11 +62,11 @@ def test_a_reference_is_its_environment_presets_and_options() -> None:
 
 
 def test_options_of_a_references_network_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    row = references.Reference("", "dqn", "gymnast/Catch-v0", 1.0, "", options={"network": "minatar-cnn"})
+    row = references.Reference("", "dqn", "gymnast/Catch-v0", 1.0, "", options={"network": "densenet"})
     monkeypatch.setitem(REFERENCES, "dqn-small", row)
-    asked = resolved("dqn", "--reference", "dqn-small", "--network.channels", "8")
-    assert asked.config.network_options == {"channels": 8}
-    assert asked.config.network == "minatar-cnn"
+    asked = resolved("dqn", "--reference", "dqn-small", "--network.growth", "8")
+    assert asked.config.network_options == {"growth": 8}
+    assert asked.config.network == "densenet"
 
 
 def test_a_reference_in_python() -> None:
