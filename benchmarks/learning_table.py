@@ -20,6 +20,7 @@ from gymnast.agents.tabular.dynamic_programming import evaluate_policy
 from gymnast.envs import make
 from gymnast.settings.agents import AGENTS
 from gymnast.settings.references import REFERENCES, Reference, find
+from gymnast.storage.folder import read_config
 from gymnast.storage.metrics_log import read
 
 TABULAR = "gymnast.agents.tabular."
@@ -81,7 +82,7 @@ def measured(row: Reference, path: Path) -> dict[str, Any]:
     """The measure of a finished run, its final evaluation, and the exact return of a greedy policy in a known table."""
     final = next(line for line in read(path / "metrics.jsonl") if line["kind"] == "final")
     found = {name: final[name] for name in ("mean_return", "std_return", "mean_length", "episodes")}
-    found["env_steps"] = final["env_step"]
+    found["env_steps"], found["commit"] = final["env_step"], read_config(path)["commit"]
     found["value"] = final["mean_length" if row.measure == "length" else "mean_return"]
     if not AGENTS[row.agent].path.startswith(TABULAR):
         return found
