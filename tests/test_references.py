@@ -70,8 +70,8 @@ def test_options_of_a_references_network_are_known(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_reference_in_python() -> None:
-    asked = request.of_reference("dqn-cartpole", seed=2)
-    assert asked == dataclasses.replace(resolved("dqn", "--reference", "dqn-cartpole", "--seed", "2"))
+    asked = request.of_reference("dqn-cartpole", seed=2, name="own")
+    assert asked == resolved("dqn", "--reference", "dqn-cartpole", "--seed", "2", "--name", "own")
     with pytest.raises(UsageError, match="train dqn has no option sed; did you mean seed"):
         request.of_reference("dqn-cartpole", sed=2)
     with pytest.raises(UsageError, match="did you mean dqn-cartpole"):

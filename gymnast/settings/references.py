@@ -70,22 +70,38 @@ DEEP_SEA: dict[str, Any] = {
     "train_period": 2,
     "target_period": 40,
 }
-VARIANTS = (
-    "double-dqn",
-    "tuned-double-dqn",
-    "dueling-dqn",
-    "per",
-    "rank-per",
-    "noisy-dqn",
-    "n-step-dqn",
-    "c51",
-    "qr-dqn",
-    "iqn",
-    "rainbow",
-    "der",
-    "btr",
-)
-"""Variants of DQN that the preset `cartpole` suits."""
+CATCH: dict[str, Any] = {
+    "num_envs": 2,
+    "steps": 10_000,
+    "eval_every": 1_000,
+    "stop_return": 1.0,
+    "hidden_sizes": (32, 32),
+    "batch_size": 32,
+    "replay_size": 5_000,
+    "learning_starts": 200,
+    "train_period": 2,
+    "target_period": 100,
+    "learning_rate": 2e-3,
+    "epsilon": "linear:1:0.1:2500",
+}
+"""Settings of DQN that suit all its variants, whose updates are small."""
+CATEGORICAL: dict[str, Any] = {"atoms": 21, "v_min": -1.2, "v_max": 1.2}
+CATCHING: dict[str, dict[str, Any]] = {
+    "double-dqn": {},
+    "tuned-double-dqn": {},
+    "dueling-dqn": {},
+    "per": {},
+    "rank-per": {},
+    "noisy-dqn": {},
+    "n-step-dqn": {},
+    "c51": CATEGORICAL,
+    "qr-dqn": {"quantiles": 8},
+    "iqn": {"quantiles": 8},
+    "rainbow": CATEGORICAL,
+    "der": CATEGORICAL,
+    "btr": {},
+}
+"""What each variant changes beside `CATCH`."""
 
 REFERENCES: dict[str, Reference] = {
     "q-learning-taxi": Reference(
@@ -213,10 +229,10 @@ REFERENCES: dict[str, Reference] = {
     "pqn-cartpole": Reference("no replay", "pqn", "CartPole-v1", 500.0, MAXIMUM, presets=("cartpole",)),
     "dqn-cartpole": Reference("until it is solved", "dqn", "CartPole-v1", 500.0, MAXIMUM, presets=("cartpole",)),
     **{
-        f"{agent}-cartpole": Reference(
-            "until it is solved", agent, "CartPole-v1", 500.0, MAXIMUM, presets=("cartpole",)
+        f"{agent}-catch": Reference(
+            "until every ball is caught", agent, "gymnast/Catch-v0", 1.0, MAXIMUM, options=CATCH | options
         )
-        for agent in VARIANTS
+        for agent, options in CATCHING.items()
     },
     "bootstrapped-dqn-deepsea": Reference(
         "a treasure that random actions do not find",

@@ -85,7 +85,7 @@ def network_flags(name: str) -> dict[str, flags.Flag]:
     return {f"network.{field}": dataclasses.replace(flag, field=f"network.{field}") for field, flag in own.items()}
 
 
-def of_reference(name: str, **changes: Any) -> Request:
+def of_reference(name: str, /, **changes: Any) -> Request:
     """The run of a reference of `gymnast list references`, with changes by field name.
 
     `asked = of_reference("dqn-cartpole", seed=1)` is for `train(asked.agent, asked.options, asked.config)`. Raises
@@ -96,7 +96,7 @@ def of_reference(name: str, **changes: Any) -> Request:
     for field in changes:
         if field not in known:
             raise UsageError(f"{of} has no option {field}{nearest(field, known)}")
-    return resolved(agent, {"reference": name, **changes}, of=of)
+    return resolved(agent, {**changes, "reference": name}, of=of)
 
 
 def chosen(agent: str, given: dict[str, Any]) -> tuple[tuple[str, ...], dict[str, Any]]:
