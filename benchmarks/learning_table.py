@@ -19,7 +19,8 @@ from gymnast import load
 from gymnast.agents.tabular.dynamic_programming import evaluate_policy
 from gymnast.envs import make
 from gymnast.settings.agents import AGENTS
-from gymnast.settings.references import REFERENCES, Reference, find
+from gymnast.settings.reference import Reference
+from gymnast.settings.references import REFERENCES, find
 from gymnast.storage.folder import read_config
 from gymnast.storage.metrics_log import read
 

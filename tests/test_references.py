@@ -14,8 +14,9 @@ from gymnast import train
 from gymnast.cli.main import main
 from gymnast.errors import UsageError
 from gymnast.populations import request as population
-from gymnast.settings import agents, presets, references, request
+from gymnast.settings import agents, presets, request
 from gymnast.settings.options import TrainOptions
+from gymnast.settings.reference import Reference
 from gymnast.settings.references import REFERENCES
 from gymnast.training import train as training
 
@@ -62,7 +63,7 @@ def test_a_reference_is_its_environment_presets_and_options() -> None:
 
 
 def test_options_of_a_references_network_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    row = references.Reference("", "dqn", "gymnast/Catch-v0", 1.0, "", options={"network": "densenet"})
+    row = Reference("", "dqn", "gymnast/Catch-v0", 1.0, "", options={"network": "densenet"})
     monkeypatch.setitem(REFERENCES, "dqn-small", row)
     asked = resolved("dqn", "--reference", "dqn-small", "--network.growth", "8")
     assert asked.config.network_options == {"growth": 8}
