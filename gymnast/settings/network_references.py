@@ -33,20 +33,22 @@ CATCH: dict[str, Any] = {
 }
 """Settings of DQN that suit all its variants, whose updates are small."""
 CATEGORICAL: dict[str, Any] = {"atoms": 21, "v_min": -1.2, "v_max": 1.2}
+NOISY = {"noisy_epsilon": "linear:1:0:2500"}
+"""With noise alone an agent may never see how a ball that it misses is caught."""
 CATCHING: dict[str, dict[str, Any]] = {
     "double-dqn": {},
     "tuned-double-dqn": {},
     "dueling-dqn": {},
     "per": {},
     "rank-per": {},
-    "noisy-dqn": {},
+    "noisy-dqn": NOISY,
     "n-step-dqn": {},
     "c51": CATEGORICAL,
     "qr-dqn": {"quantiles": 8},
     "iqn": {"quantiles": 8},
-    "rainbow": CATEGORICAL,
-    "der": CATEGORICAL,
-    "btr": {},
+    "rainbow": CATEGORICAL | NOISY,
+    "der": CATEGORICAL | NOISY,
+    "btr": NOISY,
 }
 """What each variant changes beside `CATCH`."""
 
