@@ -2,6 +2,10 @@
 
 python benchmarks/learning.py [cartpole] [stable] [taxi] [cliff] [frozenlake] [--seeds 5] [--first-seed 0] [--steps N]
 [--json FILE]
+python benchmarks/learning.py --all [--only NAME ...] [--seeds 5] [--steps N] [--out runs/learning] [--json FILE]
+
+With `--all`, every row of `gymnast list references` is run for each seed, and the results are printed as a table. A
+later call with the same folder continues where this one stopped.
 """
 
 from __future__ import annotations
@@ -16,10 +20,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import learning_table
+from learning_table import exact_return
+
 from gymnast import TrainOptions, evaluate, load, train
-from gymnast.agents.tabular.dynamic_programming import evaluate_policy, optimal_q
+from gymnast.agents.tabular.dynamic_programming import optimal_q
 from gymnast.cli.main import main as gymnast
 from gymnast.envs import make
+from gymnast.errors import UsageError
 from gymnast.settings import agents as names
 from gymnast.settings import presets
 
@@ -101,25 +109,47 @@ def tabular(
             learner: Any = load(result.path)
             policy = learner.q_table().argmax(1)
             optimal = optimal_q(table, learner.config.gamma).argmax(1)
-            horizon = table.max_episode_steps or 1_000
-            learned, best = (
-                float(table.initial @ evaluate_policy(table, chosen, gamma=1.0, horizon=horizon))
-                for chosen in (policy, optimal)
-            )
+            learned, best = (exact_return(table, chosen) for chosen in (policy, optimal))
             row = {"agent": agent, "seed": seed, "env_steps": result.env_step, "seconds": round(seconds, 1)}
             rows.append({**row, "exact_return": learned, "optimal": best, "greedy": result.final.mean_return})
             print(rows[-1], flush=True)
     return rows
 
 
+def references(arguments: argparse.Namespace) -> int:
+    """Every reference for its seeds, and their table; 1 if one failed."""
+    try:
+        found = learning_table.run_all(
+            arguments.only, seeds=arguments.seeds, out=Path(arguments.out), steps=arguments.steps
+        )
+    except UsageError as error:
+        raise SystemExit(str(error)) from None
+    print(learning_table.markdown(found))
+    _write(arguments.json, found)
+    return int(any("failed" in made for records in found.values() for made in records))
+
+
+def _write(file: str | None, results: dict[str, Any]) -> None:
+    if file:
+        with open(file, "w", encoding="utf-8", newline="\n") as written:
+            json.dump(results, written, indent=1)
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", default=[], metavar="PART")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first-seed", type=int, default=0, help="of the part stable")
     parser.add_argument("--steps", type=int, help="env steps of a run; the preset's by default")
-    parser.add_argument("--json")
+    parser.add_argument("--all", action="store_true", help="run every reference instead of the parts")
+    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="with --all: only these references")
+    parser.add_argument("--out", default="runs/learning", metavar="DIR", help="with --all: folder of what is finished")
+    parser.add_argument("--json", metavar="FILE")
     arguments = parser.parse_args()
+    if arguments.all:
+        raise SystemExit(references(arguments))
+    if arguments.only:
+        parser.error("--only needs --all")
     control = ["q-learning", "expected-sarsa", "double-q-learning"]
     with tempfile.TemporaryDirectory() as out:
         table = partial(tabular, seeds=arguments.seeds, out=out, steps=arguments.steps)
@@ -136,9 +166,7 @@ def main() -> None:
         for name in arguments.parts or parts:
             print(f"== {name}", flush=True)
             results[name] = parts[name]()
-    if arguments.json:
-        with open(arguments.json, "w", encoding="utf-8") as file:
-            json.dump(results, file, indent=1)
+    _write(arguments.json, results)
 
 
 if __name__ == "__main__":

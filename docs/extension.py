@@ -6,6 +6,7 @@
 - `<!-- tasks -->` becomes the list of what `gymnast fit` fits, `<!-- kinds MODEL -->` that of the kinds of a model of
   `gymnast pretrain`, `<!-- task NAME -->` the table of a task's own options.
 - `<!-- command NAME -->` becomes the table of a command's options (train, evaluate, resume, ...).
+- `<!-- references -->` becomes the table of references.
 - `<!-- presets AGENT -->` becomes the presets for an agent, `<!-- presets -->` all of them.
 """
 
@@ -38,6 +39,7 @@ from gymnast.settings.hopfield_options import HopfieldOptions
 from gymnast.settings.presets import PRESETS
 from gymnast.settings.probe_options import ProbeOptions
 from gymnast.settings.record_options import RecordOptions
+from gymnast.settings.references import REFERENCES
 from gymnast.settings.sample_options import SampleOptions
 from gymnast.suites.options import AblateOptions, BenchmarkOptions
 
@@ -70,7 +72,8 @@ COMMANDS: dict[str, tuple[type[Any], ...]] = {
 }
 PAGE = re.compile(r"^<!-- page (\w+\.md) -->$", re.MULTILINE)
 MARKER = re.compile(
-    r"^<!-- (agents|networks|backbones|options|command|presets|tasks|task|kinds)((?: [\w-]+)*) -->$", re.MULTILINE
+    r"^<!-- (agents|networks|backbones|options|command|presets|references|tasks|task|kinds)((?: [\w-]+)*) -->$",
+    re.MULTILINE,
 )
 LINK = re.compile(r"\]\((?!\w+:|#)([^)#\s]+)(#[^)\s]*)?\)")
 CODE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
@@ -209,6 +212,18 @@ def _presets(words: Sequence[str]) -> str:
     return "\n".join(rows)
 
 
+def _references(_: Sequence[str]) -> str:
+    rows = ["| reference | environment | env steps | published | settings |", "| --- | --- | --- | --- | --- |"]
+    for name, row in REFERENCES.items():
+        named = f"--preset {' '.join(row.presets)} " if row.presets else ""
+        changes = settings({"eval_episodes": row.episodes, **row.options})
+        steps = "" if row.steps is None else f"{row.steps:,}"
+        rows.append(
+            f"| `{name}` | {row.env} | {steps} | {_escaped(row.goal)} | {_escaped(row.help)}: `{named}{changes}` |"
+        )
+    return "\n".join(rows)
+
+
 def _escaped(text: str) -> str:
     return text.strip().replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*").replace("_", "\\_")
 
@@ -220,6 +235,7 @@ TABLES: dict[str, Callable[[Sequence[str]], str]] = {
     "options": _options,
     "command": _command,
     "presets": _presets,
+    "references": _references,
     "tasks": _tasks,
     "kinds": _kinds,
     "task": _task,

@@ -6,6 +6,7 @@ A process takes seconds to start, so scripts run within the tests' own, and so d
 import contextlib
 import importlib
 import io
+import json
 import os
 import runpy
 import subprocess
@@ -22,6 +23,7 @@ import pytest
 from gymnast.cli.main import main
 from gymnast.fitting import data
 from gymnast.machine import limit_threads
+from gymnast.settings.references import REFERENCES
 
 ROOT = Path(__file__).resolve().parent.parent
 BENCHMARKS = ROOT / "benchmarks"
@@ -155,6 +157,54 @@ def test_a_small_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert done.returncode == 0, done.stderr
     for text in shown:
         assert text in done.stdout + done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("one_process")
+def test_every_reference_goes_on_after_an_interruption(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is finished is not run again, a run that was stopped is, and a failed one is a row of the table."""
+    chain, started = "n-step-sarsa-chain", []
+    row = replace(REFERENCES["ucb-bandit"], env="gymnast/Nothing-v0")
+    monkeypatch.setitem(REFERENCES, "ucb-nothing", row)
+    monkeypatch.chdir(tmp_path)
+
+    def call(options: str, stop_at: str | None = None) -> Any:
+        def run(args: Sequence[str], **settings: Any) -> Any:
+            if args[0] == "git":
+                return START(args, **settings)
+            started.append(args[6:9])  # the name, --seed, its value
+            if args[6] == stop_at:
+                (tmp_path / "done" / "runs" / f"{stop_at}-0" / "half").mkdir(parents=True)
+                raise KeyboardInterrupt
+            return here(args, **settings)
+
+        started.clear()
+        words = f"--all --out done --steps 300 --json all.json --seeds {options}"
+        with monkeypatch.context() as patched:
+            patched.setattr(subprocess, "run", run)
+            return here(**process("learning", words))
+
+    with pytest.raises(KeyboardInterrupt):
+        call(f"1 --only {chain} ucb-bandit", stop_at="ucb-bandit")
+    assert [args[0] for args in started] == [chain, "ucb-bandit"]
+    done = call(f"1 --only {chain} ucb-bandit ucb-nothing")
+    assert [args[0] for args in started] == ["ucb-bandit", "ucb-nothing"]
+    assert done.returncode == 1
+    *_, heading, _, first, second, third = done.stdout.splitlines()
+    assert heading == "| agent | environment | env steps | seeds: final returns | mean | published | seconds |"
+    assert first.startswith("| n-step-sarsa | gymnast/Chain-v0 | 300 | 0: ")
+    assert " (exact return " in first
+    assert second.startswith("| ucb | gymnast/Bandit-v0 | 300 | 0: ")
+    assert "| 1304 (mean of the best arm) | " in second
+    assert third.startswith("| ucb | gymnast/Nothing-v0 | - | 0: failed: gymnast: ")
+    assert list(json.loads((tmp_path / "all.json").read_text())) == [chain, "ucb-bandit", "ucb-nothing"]
+    done = call(f"2 --only {chain}")
+    assert started == [[chain, "--seed", "1"]]
+    assert done.returncode == 0
+    monkeypatch.setitem(REFERENCES, chain, replace(REFERENCES[chain], episodes=3))  # other settings
+    call(f"1 --only {chain}")
+    assert len(started) == 1
+    assert "unknown reference 'nothing'" in call("1 --only nothing").stderr
 
 
 def test_a_peer_that_is_not_installed_is_named_and_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -606,7 +606,9 @@ def test_python_m_gymnast() -> None:
     )
 
 
-@pytest.mark.parametrize("words", [["--help"], ["list", "agents"], ["list", "presets"], ["list", "networks"]])
+@pytest.mark.parametrize(
+    "words", [["--help"], *(["list", name] for name in ("agents", "presets", "references", "networks"))]
+)
 def test_quick_commands_import_nothing_heavy(words: list[str]) -> None:
     heavy = ("torch", "tyro", "rich", "numba", "wandb", "tensorboard", "matplotlib", "ale_py", "av")
     code = (

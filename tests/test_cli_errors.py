@@ -57,7 +57,7 @@ UNKNOWN = [
     (["train", "DQN", "--env", "CartPole-v1"], "did you mean dqn?"),
     (["list", "agent"], "unknown list 'agent'; choose from agents, datasets, envs, networks, "),
     (["list", "agent"], "; did you mean agents?"),
-    (["list"], "list needs agents|datasets|envs|networks|presets|protocols|scores|suites"),
+    (["list"], "list needs agents|datasets|envs|networks|presets|protocols|references|scores|suites"),
     (["list", "agents", "envs"], "list does not take 'envs'"),
     (["list", "agents", "--jsn"], "list has no option --jsn; did you mean --json?"),
     ([*TRAIN, "--stepz", "5"], "train q-learning has no option --stepz; did you mean --steps?"),

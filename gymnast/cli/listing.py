@@ -1,4 +1,4 @@
-"""`gymnast list`: agents, data sets, environments, networks, presets and suites."""
+"""`gymnast list`: agents, data sets, environments, networks, presets, references and suites."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 from gymnast.atari import protocols, scores
 from gymnast.cli import datasets
 from gymnast.settings import agents, presets
+from gymnast.settings.references import REFERENCES
 from gymnast.suites import suites
 
 NEEDS = {
@@ -42,6 +43,8 @@ def as_text(what: str) -> str:
         )
     if what == "scores":
         return _scores_text()
+    if what == "references":
+        return _references_text()
     if what == "datasets":
         return datasets.as_text(content)
     width = max(map(len, content)) + 2
@@ -64,6 +67,11 @@ def _content(what: str) -> dict[str, Any]:
         }
     if what == "suites":
         return {name: dataclasses.asdict(suite) for name, suite in suites.SUITES.items()}
+    if what == "references":
+        return {
+            name: {"steps": row.steps, **dataclasses.asdict(row), "options": dict(row.options)}
+            for name, row in REFERENCES.items()
+        }
     if what == "protocols":
         return {name: dataclasses.asdict(protocol) for name, protocol in protocols.PROTOCOLS.items()}
     if what == "scores":
@@ -79,13 +87,27 @@ def _scores_text() -> str:
     rows += [
         [game, *(f"{row[name]:g}" if name in row else "-" for name in names_)] for game, row in scores.table().items()
     ]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, _widths(rows), strict=True)) for row in rows]
     notes = [
         f"{name}: {column.paper}; {column.conditions} (protocol {column.protocol or 'its own'})"
         for name, column in scores.COLUMNS.items()
     ]
     return "\n".join([*lines, "", *notes])
+
+
+def _references_text() -> str:
+    rows = [["reference", "agent", "environment", "steps", "published"]]
+    for name, row in REFERENCES.items():
+        rows.append([name, row.agent, row.env, "-" if row.steps is None else f"{row.steps:,}", row.goal])
+    widths = _widths(rows)
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+def _widths(rows: list[list[str]]) -> list[int]:
+    """Characters of each column of a table."""
+    return [max(map(len, column)) for column in zip(*rows, strict=True)]
 
 
 def _preset_lines(name: str) -> list[str]:

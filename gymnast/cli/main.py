@@ -19,6 +19,7 @@ USAGE = """\
 usage: gymnast COMMAND ...
 
   gymnast train AGENT --env ID [options]       train an agent and write a run folder
+  gymnast train AGENT --reference NAME         repeat a run that is known to learn
   gymnast fit TASK --dataset NAME [options]    fit a network to data and write a run folder
   gymnast pretrain MODEL --kind KIND --env ID  fit a model of observations, without labels
   gymnast sample RUN --number N --out FILE     draw samples from a pretrained model
@@ -32,7 +33,7 @@ usage: gymnast COMMAND ...
   gymnast benchmark SUITE_OR_IDS --agents A B  train agents in many environments and report
   gymnast ablate AGENT --env ID [ID ...]       compare an agent with and without its parts
   gymnast report RUN_OR_FOLDER ...             compare runs in tables and figures
-  gymnast list agents|datasets|envs|networks|presets|protocols|scores|suites
+  gymnast list agents|datasets|envs|networks|presets|protocols|references|scores|suites
                                                list the available ones
   gymnast check-env ID                         try an environment and report problems
 

@@ -9,9 +9,9 @@ from gymnast.cli.help import show_help
 from gymnast.cli.words import asks_help, print_resolved
 from gymnast.errors import UsageError
 from gymnast.populations import request
-from gymnast.settings import agents, flags, idle, presets
+from gymnast.settings import agents, flags, idle
 from gymnast.settings.options import PopulationOptions, PresetOptions, TrainOptions
-from gymnast.settings.request import resolve, train_flags, with_backbone
+from gymnast.settings.request import chosen, resolve, train_flags, with_backbone
 
 
 def train(words: list[str]) -> int:
@@ -47,6 +47,7 @@ def train(words: list[str]) -> int:
         asked.config,
         command=["gymnast", "train", *words],
         presets=asked.presets,
+        reference=asked.reference,
         started=lambda: print_resolved(agent, asked.options, asked.config),
     )
     print(result.as_text())
@@ -82,6 +83,7 @@ def _train_population(agent: str, words: list[str], *, of: str) -> int:
         given=asked.given,
         command=["gymnast", "train", *words],
         presets=asked.run.presets,
+        reference=asked.run.reference,
         started=lambda: print_resolved(agent, asked.run.options, asked.run.config),
     )
     print(result.as_text())
@@ -89,9 +91,9 @@ def _train_population(agent: str, words: list[str], *, of: str) -> int:
 
 
 def _given_values(words: Sequence[str], every: dict[str, flags.Flag], agent: str) -> dict[str, Any]:
-    """Values of the presets, and the network, given with `--help`, so that help shows the resulting defaults."""
+    """Values of the presets or the reference, and the network, given with `--help`, which shows them as defaults."""
     rest = [word for word in words if word not in ("-h", "--help")]
     of = f"train {agent}"
     given = flags.parse(rest, with_backbone(every, agent, rest, of=of), of=of)
     network = {"network": given["network"]} if "network" in given else {}
-    return presets.apply(given.get("preset", ()), agent) | network
+    return chosen(agent, given)[1] | network

@@ -105,6 +105,7 @@ def train(
     given: PopulationOptions | None = None,
     command: Sequence[str] = (),
     presets: Sequence[str] = (),
+    reference: str | None = None,
     started: Callable[[], None] = lambda: None,
 ) -> PopulationResult:
     """Train an agent for each seed, all at once, and leave one run folder, as `gymnast train --seeds` does.
@@ -131,6 +132,7 @@ def train(
                 options=options,
                 population={"seeds": _named(seeds), "vary": list(written.vary), "vary_zip": list(written.vary_zip)},
                 presets=presets,
+                reference=reference,
                 command=command,
             )
             folder.write_config(path, config_json)

@@ -16,7 +16,7 @@ Track = Literal["tensorboard", "wandb"]
 Vectorization = Literal["auto", "serial", "async", "native"]
 WandbMode = Literal["online", "offline", "disabled"]
 
-LISTS = ("agents", "datasets", "envs", "networks", "presets", "protocols", "scores", "suites")
+LISTS = ("agents", "datasets", "envs", "networks", "presets", "protocols", "references", "scores", "suites")
 WANDB_PROJECT = "gymnast"
 KEEP_CHECKPOINTS = 5
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
@@ -233,9 +233,9 @@ class EvaluateOptions:
 
 @dataclass(frozen=True)
 class ListOptions:
-    """List agents, data sets, environments, networks, presets, Atari protocols, published scores or suites."""
+    """List agents, data sets, environments, networks, presets, protocols, references, published scores or suites."""
 
-    what: str = field(metadata={"positional": "agents|datasets|envs|networks|presets|protocols|scores|suites"})
+    what: str = field(metadata={"positional": "|".join(LISTS)})
     """The list to print."""
     env: str = field(default="", metadata={"metavar": "ID"})
     """With networks: measure each network that fits this environment's observations."""
@@ -335,3 +335,5 @@ class PresetOptions:
 
     preset: tuple[str, ...] = ()
     """Presets, applied from left to right. See gymnast list presets."""
+    reference: str | None = None
+    """Repeat a run with an environment and settings that are known to learn. See gymnast list references."""

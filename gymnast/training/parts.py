@@ -153,13 +153,16 @@ class Parts:
         """The real environment (`About.outside`) if this one is a dream."""
         return self.env.env.outside if isinstance(self.env, DreamEnv) else None
 
-    def config_json(self, *, command: Sequence[str], presets: Sequence[str]) -> dict[str, Any]:
+    def config_json(
+        self, *, command: Sequence[str], presets: Sequence[str], reference: str | None = None
+    ) -> dict[str, Any]:
         return folder.config_json(
             self.name,
             self.config,
             options=self.options,
             protocol=protocols.stamp(self.protocol()),
             presets=presets,
+            reference=reference,
             command=command,
             own_env=self.own_env(),
         )

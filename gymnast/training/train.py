@@ -47,6 +47,7 @@ def train(
     on_step: OnStep | None = None,
     command: Sequence[str] = (),
     presets: Sequence[str] = (),
+    reference: str | None = None,
     started: Callable[[], None] = lambda: None,
 ) -> RunResult:
     """Train an agent and leave a run folder behind, as the command line does.
@@ -56,9 +57,10 @@ def train(
     a `gym.vector.VectorEnv`, which decides the number of rows (evaluations are then made in `options.env`).
     `on_evaluation` is called with each `Evaluation` during training, and `on_step` with the agent whenever the loop
     pauses for a log, an evaluation or a checkpoint (at least every `options.log_every` env steps); either stops the run
-    by returning True. `started` is called once everything is set up. Raises UsageError (one line) for invalid
-    options before anything starts. Once it runs, it always returns: `exit_code` is 0, or 1 if training could not
-    continue, or 128 + the number of the signal that stopped it.
+    by returning True. `started` is called once everything is set up; `command`, `presets` and `reference` are only
+    recorded in config.json. Raises UsageError (one line) for invalid options before anything starts. Once it runs, it
+    always returns: `exit_code` is 0, or 1 if training could not continue, or 128 + the number of the signal that
+    stopped it.
     """
     leave_if_imported()
     if isinstance(env, str):  # recorded in config.json as the run's environment
@@ -69,7 +71,7 @@ def train(
             parts = Parts.make(agent, options, config, env=env, stack=stack)
             check_profile(parts)
             lost = restoring.tried(parts)
-            path = _new_folder(parts, stack, command=command, presets=presets)
+            path = _new_folder(parts, stack, command=command, presets=presets, reference=reference)
         started()
         return _run(
             parts,
@@ -82,14 +84,16 @@ def train(
         )
 
 
-def _new_folder(parts: Parts, stack: ExitStack, *, command: Sequence[str], presets: Sequence[str]) -> Path:
+def _new_folder(
+    parts: Parts, stack: ExitStack, *, command: Sequence[str], presets: Sequence[str], reference: str | None
+) -> Path:
     """The run's folder, locked, with its config."""
     options = parts.options
     # Twice, because a new checkpoint is written next to the old one.
     folder.check_space(options.out, 2 * parts.checkpoint_bytes())
     path = folder.create(options.out, env=parts.env.id, agent=parts.name, name=options.name, seed=options.seed)
     stack.enter_context(folder.locked(path))
-    folder.write_config(path, parts.config_json(command=command, presets=presets))
+    folder.write_config(path, parts.config_json(command=command, presets=presets, reference=reference))
     return path
 
 
