@@ -35,6 +35,8 @@ CATCH: dict[str, Any] = {
 CATEGORICAL: dict[str, Any] = {"atoms": 21, "v_min": -1.2, "v_max": 1.2}
 NOISY = {"noisy_epsilon": "linear:1:0:2500"}
 """With noise alone an agent may never see how a ball that it misses is caught."""
+MANY_UPDATES = {"train_period": 1, "updates_per_train": 2, "target_period": 0, "n_step": 5, "tau": 0.02}
+"""Fewer than the papers', and a target network that follows accordingly."""
 CATCHING: dict[str, dict[str, Any]] = {
     "double-dqn": {},
     "tuned-double-dqn": {},
@@ -49,6 +51,9 @@ CATCHING: dict[str, dict[str, Any]] = {
     "rainbow": CATEGORICAL | NOISY,
     "der": CATEGORICAL | NOISY,
     "btr": NOISY,
+    "spr": CATEGORICAL | NOISY | {"target_period": 0, "n_step": 5},
+    "sr-spr": CATEGORICAL | MANY_UPDATES,
+    "bbf": CATEGORICAL | MANY_UPDATES | {"anneal_steps": 500},
 }
 """What each variant changes beside `CATCH`."""
 
