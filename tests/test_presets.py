@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from gymnasium import spaces
 from gymnast.agents import DQN, PQN
 from gymnast.agents.schedules import schedule
 from gymnast.agents.table import ALGORITHMS, RAINBOW
+from gymnast.cli.main import main
 from gymnast.errors import UsageError
 from gymnast.settings import agents, presets
 from gymnast.settings.options import TrainOptions
@@ -56,6 +58,59 @@ def test_later_presets_override_earlier_ones(monkeypatch: pytest.MonkeyPatch) ->
 def test_an_unknown_preset_names_the_nearest() -> None:
     with pytest.raises(UsageError, match=r"unknown preset 'taxy'; choose from .*; did you mean taxi\?"):
         presets.apply(["taxy"], "q-learning")
+
+
+FILE = """
+steps = 300
+learning-rate = "linear:1e-3:0:300"
+hidden_sizes = [24, 12]
+gamma = 0.9
+prioritized = true
+double = false
+"""
+
+
+def test_a_file_is_a_preset(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(FILE, encoding="utf-8", newline="\n")
+    words = ["--env", "CartPole-v1", "--preset", "double-dqn", "classic", str(path), "--gamma", "0.8"]
+    asked = resolve("dqn", words, of="train dqn")
+    config = asked.config
+    assert (config.hidden_sizes, config.learning_rate, config.gamma) == ((24, 12), "linear:1e-3:0:300", 0.8)
+    assert (config.prioritized, config.double, config.batch_size) == (True, False, 64)
+    assert asked.options.steps == 300
+    assert asked.presets == ("double-dqn", "classic", str(path))
+    network = tmp_path / "network.toml"
+    network.write_text('network = "impala"\n[network_options]\nwidth = 2\n', encoding="utf-8", newline="\n")
+    made = presets.config("dqn", str(network))
+    assert (made.network, made.network_options) == ("impala", {"width": 2})
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("gama = 1", "preset mine.toml has no option --gama; did you mean --gamma?"),
+        ('gamma = "much"', "--gamma must be a number"),
+        ("gamma = 3", "--gamma must be between 0 and 1, got 3.0"),
+        ("preset = 'cartpole'", "preset mine.toml has no option --preset"),
+        ("gamma =", "preset mine.toml is not TOML: "),
+        ("gamma = 1979-05-27", "preset mine.toml: gamma must be a number, a string, true, false or a list of these"),
+        ("network_options = 3", "preset mine.toml: network_options must be a table, got 3"),
+        ("[network_options]\nbreadth = 2", "breadth"),
+    ],
+)
+def test_mistakes_in_a_file_cost_one_line(
+    text: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.toml").write_text(text, encoding="utf-8", newline="\n")
+    assert main(["train", "dqn", "--env", "CartPole-v1", "--preset", "mine.toml"]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+    assert not Path("runs").exists()
+    assert main(["train", "dqn", "--env", "CartPole-v1", "--preset", "other.toml"]) == 2
+    assert capsys.readouterr().err == "gymnast: preset other.toml cannot be read: No such file or directory\n"
 
 
 def test_a_preset_for_other_agents_names_them() -> None:

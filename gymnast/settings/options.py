@@ -334,6 +334,6 @@ class PresetOptions:
     """Named groups of settings; explicit flags override them."""
 
     preset: tuple[str, ...] = ()
-    """Presets, applied from left to right. See gymnast list presets."""
+    """Presets, or TOML files of options, applied from left to right. See gymnast list presets."""
     reference: str | None = None
     """Repeat a run with an environment and settings that are known to learn. See gymnast list references."""

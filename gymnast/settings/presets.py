@@ -1,4 +1,4 @@
-"""Presets: named groups of settings. `--preset A B` applies them from left to right, then explicit flags."""
+"""Presets: named groups of settings, or files of them. `--preset A B` applies them from left to right, then flags."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from gymnast.agents.table import ALGORITHMS
 from gymnast.errors import UsageError, nearest
-from gymnast.settings import agents, control_presets, game_presets
+from gymnast.settings import agents, control_presets, game_presets, preset_files
 
 
 @dataclass(frozen=True)
@@ -117,6 +117,8 @@ def config(agent: str, *names: str) -> Any:
 def apply(names: Sequence[str], agent: str) -> dict[str, Any]:
     """The fields of run and config that presets set for an agent; later presets override earlier ones.
 
+    A name that ends in .toml is a file (`preset_files.py`).
+
     An algorithm is both an agent and a preset; its settings take precedence over the preset of an environment family,
     which may have further settings for it. Raises UsageError for an unknown preset or one that does not support the
     agent.
@@ -126,6 +128,9 @@ def apply(names: Sequence[str], agent: str) -> dict[str, Any]:
     own: dict[str, Any] = {} if algorithm is None else ALGORITHMS[algorithm].changes
     values: dict[str, Any] = dict(ALGORITHMS[agent].run) | own if agent in ALGORITHMS else {}
     for name in names:
+        if preset_files.is_file(name):
+            values = over(values, preset_files.read(name, agent))
+            continue
         if name not in PRESETS:
             raise UsageError(f"unknown preset {name!r}; choose from {', '.join(PRESETS)}{nearest(name, PRESETS)}")
         preset = PRESETS[name]
