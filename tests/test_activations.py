@@ -32,7 +32,7 @@ STEPS = Box(-1, 1, (6, 3), np.float32)
 SPACES: dict[str, Any] = {
     **dict.fromkeys(("mlp", "linear"), BOX),
     **dict.fromkeys(("wavenet", "rnn", "lstm", "gru", "attention", "transformer"), STEPS),
-    **dict.fromkeys(("nature-cnn", "efficient-cnn"), Box(0, 255, (36, 40, 3), np.uint8)),
+    **dict.fromkeys(("nature-cnn", "a3c-cnn", "efficient-cnn"), Box(0, 255, (36, 40, 3), np.uint8)),
     "embedding": MultiDiscrete([3, 4]),
     "combined": Dict({"a": Box(0, 255, (36, 40, 3), np.uint8), "b": Discrete(3)}),
 }

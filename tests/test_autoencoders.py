@@ -199,7 +199,9 @@ def test_convolutions_in_bfloat16_are_less_exact_and_weights_stay_float32() -> N
 
 @pytest.mark.parametrize("network", ["mlp", "impala"])
 def test_bfloat16_needs_convolutions_that_have_it(tmp_path: Path, network: str) -> None:
-    with pytest.raises(UsageError, match=f"bf16 needs images and network nature-cnn or efficient-cnn, got {network}"):
+    with pytest.raises(
+        UsageError, match=f"bf16 needs images and network nature-cnn, a3c-cnn or efficient-cnn, got {network}"
+    ):
         fit(
             "autoencoder-convolutional",
             options(tmp_path),

@@ -313,7 +313,7 @@ def test_the_axis_of_the_channels() -> None:
 FITTING = {
     **dict.fromkeys(("wavenet", "rnn", "lstm", "gru", "attention", "transformer"), Box(-1, 1, (6, 3), np.float32)),
     "embedding": MultiDiscrete([3, 4]),
-    **dict.fromkeys(("nature-cnn", "efficient-cnn"), Box(0, 255, (36, 40, 3), np.uint8)),
+    **dict.fromkeys(("nature-cnn", "a3c-cnn", "efficient-cnn"), Box(0, 255, (36, 40, 3), np.uint8)),
     "minatar-cnn": Box(0, 1, (10, 10, 4), np.float32),
     "linear": Box(-1, 1, (5,), np.float32),
     "combined": Dict({"a": Box(0, 255, (36, 40, 3), np.uint8), "b": Discrete(3)}),

@@ -209,7 +209,7 @@ def test_dqn_trains_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_bf16_is_refused() -> None:
-    with pytest.raises(ValueError, match="bf16 needs a backbone nature-cnn or efficient-cnn, got Combined"):
+    with pytest.raises(ValueError, match="bf16 needs a backbone nature-cnn, a3c-cnn or efficient-cnn, got Combined"):
         DQN(Pictures.observation_space, Pictures.action_space, DQNConfig(network="combined", bf16=True))
 
 

@@ -16,6 +16,7 @@ from gymnast.storage import metrics_log
 
 OTHERS = {
     "nature-cnn": "needs larger images",
+    "a3c-cnn": "needs larger images",
     "efficient-cnn": "needs larger images",
     "combined": "needs a uint8 image of at least 36x36 pixels",
     "embedding": "needs Discrete or MultiDiscrete observations",

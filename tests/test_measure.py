@@ -34,7 +34,7 @@ def test_recurrent_products_are_counted() -> None:
     assert measure(made("gru", space, options={"units": 5}), space).multiply_adds == 6 * 3 * 5 * (3 + 5)
 
 
-@pytest.mark.parametrize(("name", "field"), [("lenet5", 16), ("efficient-cnn", 25), ("hadamax", 59)])
+@pytest.mark.parametrize(("name", "field"), [("lenet5", 16), ("a3c-cnn", 20), ("efficient-cnn", 25), ("hadamax", 59)])
 def test_receptive_fields_by_hand(name: str, field: int) -> None:
     """lenet5: 5, 6 and 14 pixels, then 16. hadamax: 8, 11, 23, 27, 43, 59."""
     assert receptive_field(made(name, ATARI)) == (field, field)  # type: ignore[arg-type]

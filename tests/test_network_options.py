@@ -214,7 +214,7 @@ def test_networks_of_parts_have_options() -> None:
         ({"images": "impala:width"}, "network impala takes options as in NAME:OPTION=VALUE, got 'width'"),
         (
             {"parts": ("map=mlp",)},
-            "the network of a part must be one of nature-cnn, efficient-cnn,",
+            "the network of a part must be one of nature-cnn, a3c-cnn, efficient-cnn,",
         ),
         ({"images": "combined"}, "the network of a part must be one of"),
     ],

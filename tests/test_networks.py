@@ -356,10 +356,10 @@ def test_bf16_is_near_float32_for_policies_too() -> None:
     for half, full in zip(*(agent.network(images) for agent in agents), strict=True):
         torch.testing.assert_close(half, full, rtol=0.05, atol=0.01)
         assert not torch.equal(half, full)
-    with pytest.raises(ValueError, match="bf16 needs a backbone nature-cnn or efficient-cnn, got MLP"):
+    with pytest.raises(ValueError, match="bf16 needs a backbone nature-cnn, a3c-cnn or efficient-cnn, got MLP"):
         ActorCritic(BOX, spaces.Discrete(3), ActorCriticConfig(bf16=True))
 
 
 def test_bf16_is_for_convolutions() -> None:
-    with pytest.raises(ValueError, match="bf16 needs a backbone nature-cnn or efficient-cnn, got MLP"):
+    with pytest.raises(ValueError, match="bf16 needs a backbone nature-cnn, a3c-cnn or efficient-cnn, got MLP"):
         building.q_network("mlp", BOX, 3, DQNConfig(bf16=True), 1, generator())

@@ -20,6 +20,6 @@ class PrecisionConfig:
 def in_bfloat16(base: nn.Module) -> nn.Module:
     """A backbone that computes its convolutions in bfloat16; ValueError if it has none that can."""
     if not isinstance(base, ConvNet):
-        raise ValueError(f"bf16 needs a backbone nature-cnn or efficient-cnn, got {type(base).__name__}")
+        raise ValueError(f"bf16 needs a backbone nature-cnn, a3c-cnn or efficient-cnn, got {type(base).__name__}")
     base.bf16 = True
     return base

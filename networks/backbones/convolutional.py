@@ -129,6 +129,12 @@ class NatureCNN(ConvNet):
     name, sizes, convolved = "nature-cnn", (512,), ((32, 8, 4), (64, 4, 2), (64, 3, 1))
 
 
+class A3CCNN(ConvNet):
+    """Two convolutions, 8x8 and 4x4, and 256 units (Mnih et al. 2013; A3C, Mnih et al. 2016)."""
+
+    name, sizes, convolved = "a3c-cnn", (256,), ((16, 8, 4), (32, 4, 2))
+
+
 class EfficientCNN(ConvNet):
     """Two convolutions of 5x5 with stride 5, and 256 units (data-efficient Rainbow, van Hasselt et al. 2019)."""
 

@@ -25,6 +25,9 @@ BACKBONES: dict[str, BackboneEntry] = {
         "convolutional:NatureCNN",
         "the three convolutions and 512 units of Mnih et al. 2015, over images [C, H, W] or [H, W, C]",
     ),
+    "a3c-cnn": BackboneEntry(
+        "convolutional:A3CCNN", "two convolutions and 256 units (Mnih et al. 2013; A3C, Mnih et al. 2016)"
+    ),
     "efficient-cnn": BackboneEntry(
         "convolutional:EfficientCNN",
         "two convolutions with stride 5 and 256 units (van Hasselt et al. 2019), over the same images",

@@ -71,7 +71,7 @@ class Autoencoder(OfObservations):
         for module in modules:
             if not isinstance(module, ConvNet | ImageDecoder | GridDecoder):
                 raise ValueError(
-                    f"bf16 needs images and network nature-cnn or efficient-cnn, got {self.config.network}"
+                    f"bf16 needs images and network nature-cnn, a3c-cnn or efficient-cnn, got {self.config.network}"
                 )
             module.bf16 = True
 
