@@ -54,8 +54,8 @@ def build(
 
     `hidden_sizes` are the units of its fully connected layers, by default `default_sizes`; `activation` is theirs
     (nature-cnn, a3c-cnn, efficient-cnn and minatar-cnn have an option for it); `layer_norm` normalises each layer's
-    output before its activation (Ba et al. 2016); `init` and `generator` make the weights of the named ones, for `lsuv` from
-    observations that the generator draws too. A user's own module, given as an object, as a class, or as the
+    output before its activation (Ba et al. 2016); `init` and `generator` make the weights of the named ones, for `lsuv`
+    from observations that the generator draws too. A user's own module, given as an object, as a class, or as the
     `module:Class` or `./file.py:Class` of code imported already, has its own layers and keeps the weights that it comes
     with.
 
