@@ -36,7 +36,7 @@ SPACES: dict[str, Any] = {
     "embedding": MultiDiscrete([3, 4]),
     "combined": Dict({"a": Box(0, 255, (36, 40, 3), np.uint8), "b": Discrete(3)}),
 }
-CNNS = ("nature-cnn", "efficient-cnn", "minatar-cnn")
+CNNS = ("nature-cnn", "a3c-cnn", "efficient-cnn", "minatar-cnn")
 
 
 def generator(seed: int = 0) -> torch.Generator:
