@@ -73,8 +73,8 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
         ("check solve, ppo, seed 0", "check pace, pqn", "purejaxql itself is left out"),
     ),
     "exploration": (
-        "--games deep-sea maze --sizes 3 --methods counts --seeds 1 --episodes 25",
-        ("'method': 'counts', 'seed': 0", "| method | size 3 | maze, env steps |"),
+        "--games deep-sea --sizes 3 --methods counts --seeds 1 --episodes 25",
+        ("'method': 'counts', 'seed': 0", "| method | size 3 |"),
     ),
     "gpu_envs": (
         "--device cpu --games CartPole-v1 --envs 4 --rounds 1 --steps 2 --eager --only gymnast gymnast-eager gymnasium",

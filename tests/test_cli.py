@@ -173,11 +173,13 @@ AGENT_CHANGES: dict[str, tuple[list[str], Any]] = {
     "gail_network": (["nature-cnn"], "nature-cnn"),
     "reward_model": (["runs/a"], "runs/a"),
     "munchausen_clip": (["-0.5"], -0.5),
+    "final_n_step": (["1"], 1),
 }
 """The same for those fields of configs whose type does not say what else they may be."""
 
 
 SWITCHED_ON: dict[str, Any] = {
+    "anneal_steps": 100,
     "auxiliary": "reward",
     "bootstrap_heads": 3,
     "intrinsic": "rnd",

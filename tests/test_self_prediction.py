@@ -116,6 +116,8 @@ def test_horizon_by_hand() -> None:
     middle = round(math.sqrt(10 * 3)), round(1 - math.sqrt(0.03 * 0.003), 6)
     assert at(100) == at(1_050) == middle == (5, 0.990513)
     assert horizon(DQNConfig(n_step=4, gamma=0.9), 70, begun=0) == (4, 0.9)
+    assert horizon(DQNConfig(n_step=4, gamma=0.9, anneal_steps=5), 5, begun=0).n == 3
+    assert horizon(DQNConfig(n_step=2, gamma=0.9, anneal_steps=5), 5, begun=0).n == 2
 
 
 def test_loss_by_hand() -> None:
@@ -306,7 +308,7 @@ def test_bbf_resumes_exactly(rows: int) -> None:
         ("dqn --augment turn", "--augment must be one of none, shift, shift-intensity, got turn"),
         ("r2d2 --augment shift", "--augment needs recurrent none"),
         ("dqn --final-n-step 2", "--final-n-step 2 has no effect without --anneal-steps"),
-        ("dqn --anneal-steps 9", "--final-n-step must be <= --n-step 1, got 3"),
+        ("dqn --anneal-steps 9 --final-n-step 3", "--final-n-step must be <= --n-step 1, got 3"),
         ("dqn --anneal-steps 9 --n-step 5 --gamma 1", "--gamma must be > 0 and < 1 with --anneal-steps, got 1.0"),
         ("dqn --weight-decay -1", "--weight-decay must be >= 0, got -1.0"),
         ("a3c --weight-decay 0.1", "--weight-decay 0.1 cannot be combined with workers"),

@@ -145,8 +145,8 @@ class DQNConfig(EncoderConfig, AuxiliaryConfig, IntrinsicConfig, PrecisionConfig
     anneal_steps: int = 0
     """Env steps in which targets move from n_step and gamma to final_n_step and final_gamma, from the beginning and
     again from each reset (BBF, Schwarzer et al. 2023); 0 for none."""
-    final_n_step: int = 3
-    """Rewards summed in a target after anneal_steps."""
+    final_n_step: int | None = None
+    """Rewards summed in a target after anneal_steps. Default: 3, or n_step if that is less."""
     final_gamma: float = 0.997
     """Discount per step after anneal_steps."""
     epsilon: ScheduleLike = "linear:1:0.05:10000"
@@ -261,7 +261,7 @@ def check_device(config: DQNConfig, device: torch.device) -> None:
         raise ValueError(f"cuda_graphs needs device cuda, got {device}")
 
 
-COUNTS = ("batch_size", "replay_size", "train_period", "updates_per_train", "n_step", "quantiles", "final_n_step")
+COUNTS = ("batch_size", "replay_size", "train_period", "updates_per_train", "n_step", "quantiles")
 SEQUENCES = ("memory_size", "sequence_length", "sequence_period", "prediction_steps")
 SHARES = (
     "gamma",
@@ -275,6 +275,7 @@ SHARES = (
 OPTIONAL = ("max_grad_norm", "max_grad_value", "optimizer_eps")
 RANGES: tuple[tuple[str, Callable[[Any], bool], tuple[str, ...]], ...] = (
     (">= 1", lambda value: value >= 1, COUNTS + SEQUENCES),
+    (">= 1", lambda value: value is None or value >= 1, ("final_n_step",)),
     (">= 2", lambda value: value >= 2, ("atoms",)),
     (">= 0", lambda value: value >= 0, ("learning_starts", "frame_stack", "burn_in")),
     (">= 0", lambda value: value >= 0, ("bootstrap_heads", "reset_period", "target_period", "anneal_steps")),

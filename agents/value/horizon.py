@@ -6,6 +6,10 @@ import math
 from typing import NamedTuple, Protocol
 
 
+LAST = 3
+"""Rewards that a target sums in the end, where the config does not say."""
+
+
 class Horizon(NamedTuple):
     """What a target is made of."""
 
@@ -25,7 +29,7 @@ class HorizonConfig(Protocol):
     @property
     def anneal_steps(self) -> int: ...
     @property
-    def final_n_step(self) -> int: ...
+    def final_n_step(self) -> int | None: ...
     @property
     def final_gamma(self) -> float: ...
     @property
@@ -40,7 +44,7 @@ def check_horizon(config: HorizonConfig) -> None:
         return
     if config.recurrent != "none":
         raise ValueError(f"anneal_steps needs recurrent none, got {config.recurrent}")
-    if config.final_n_step > config.n_step:
+    if config.final_n_step is not None and config.final_n_step > config.n_step:
         raise ValueError(f"final_n_step must be <= n_step {config.n_step}, got {config.final_n_step}")
     for name in ("gamma", "final_gamma"):
         if not 0.0 < (value := getattr(config, name)) < 1.0:
@@ -57,7 +61,8 @@ def horizon(config: HorizonConfig, env_step: int, begun: int) -> Horizon:
         return Horizon(config.n_step, config.gamma)
     reset = env_step // config.reset_period * config.reset_period if config.reset_period else 0
     share = min(max(env_step - max(reset, begun), 0) / config.anneal_steps, 1.0)
-    n = round(_between(config.n_step, config.final_n_step, share))
+    last = min(config.n_step, LAST) if config.final_n_step is None else config.final_n_step
+    n = round(_between(config.n_step, last, share))
     return Horizon(n, 1.0 - _between(1.0 - config.gamma, 1.0 - config.final_gamma, share))
 
 
