@@ -48,3 +48,30 @@ def masks(how: str, value: Any, actions: gym.Space[Any] = TWO) -> gym.Env[Any, A
     env = Scripted(actions=actions)
     env.action_masks = lambda: value  # type: ignore[attr-defined]
     return gym.wrappers.TimeLimit(env, 100)
+
+
+class UnprintableError(Exception):
+    def __str__(self) -> str:
+        raise ZeroDivisionError
+
+
+class Panic(BaseException):
+    """As bindings of other languages raise it."""
+
+
+class Unseeded(Scripted):
+    def reset(self) -> Any:  # type: ignore[override]
+        return super().reset()
+
+
+class Specs:
+    def observation_spec(self) -> None: ...
+
+
+class Agents:
+    possible_agents = ("a", "b")
+
+
+class Exits(Scripted):
+    def __init__(self) -> None:
+        raise SystemExit("no licence")

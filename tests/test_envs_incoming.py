@@ -98,7 +98,7 @@ def test_anything_else_is_one_line(vectorization: str, settings: dict[str, Any],
 BYTES = spaces.Box(0, 255, (2,), np.uint8)
 
 
-@VECTORIZATIONS
+@pytest.mark.parametrize("vectorization", ["serial", pytest.param("async", marks=pytest.mark.long), "vector"])
 @pytest.mark.parametrize(
     ("space", "obs", "message"),
     [

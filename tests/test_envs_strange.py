@@ -20,7 +20,7 @@ from gymnast.cli.main import main
 from gymnast.envs.errors import EnvError, EnvWarning, cause
 from gymnast.envs.foreign import step_of
 from gymnast.envs.trial import why_not_restored
-from tests.incoming import PLAIN, Scripted
+from tests.incoming import PLAIN, Agents, Exits, Panic, Scripted, Specs, UnprintableError, Unseeded
 from tests.test_envs_incoming import made, play
 
 IN_PROCESS = pytest.mark.parametrize("vectorization", ["serial", "vector"])
@@ -284,15 +284,6 @@ def test_another_interface_is_named(answers: dict[str, Any], message: str) -> No
     assert " raised " not in said
 
 
-class UnprintableError(Exception):
-    def __str__(self) -> str:
-        raise ZeroDivisionError
-
-
-class Panic(BaseException):
-    """As bindings of other languages raise it."""
-
-
 @pytest.mark.parametrize("vectorization", ["serial", WORKERS, "vector"])
 @pytest.mark.parametrize(
     ("error", "text"),
@@ -334,24 +325,6 @@ def without(name: str, value: Any = None) -> Callable[[], gym.Env[Any, Any]]:
         return env
 
     return build
-
-
-class Unseeded(Scripted):
-    def reset(self) -> Any:  # type: ignore[override]
-        return super().reset()
-
-
-class Specs:
-    def observation_spec(self) -> None: ...
-
-
-class Agents:
-    possible_agents = ("a", "b")
-
-
-class Exits(Scripted):
-    def __init__(self) -> None:
-        raise SystemExit("no licence")
 
 
 @pytest.mark.parametrize("vectorization", ["serial", WORKERS])

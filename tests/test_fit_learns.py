@@ -22,6 +22,8 @@ OTHERS = {
     "embedding": "needs Discrete or MultiDiscrete observations",
 }
 """Backbones that do not read such small images, and why."""
+HEAVY = ("inception", "squeeze-excitation", "resnet", "xception", "densenet")
+"""Those that only `make long` trains."""
 OPTIONS: dict[str, dict[str, Any]] = {"inception": {"norm": "batch", "auxiliary": True}}
 
 
@@ -39,7 +41,13 @@ def accuracy(name: str, tmp_path: Path, *, epochs: int = 5, **options: Any) -> f
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(BACKBONES.keys() - OTHERS.keys()))
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.long if name in HEAVY else ())
+        for name in sorted(BACKBONES.keys() - OTHERS.keys())
+    ],
+)
 def test_a_backbone_learns_digits(name: str, tmp_path: Path) -> None:
     assert accuracy(name, tmp_path, epochs=12 if name == "linear" else 5, **OPTIONS.get(name, {})) > 0.9
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import NamedTuple, Protocol
 
-
 LAST = 3
 """Rewards that a target sums in the end, where the config does not say."""
 
