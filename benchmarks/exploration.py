@@ -126,6 +126,9 @@ def picture(rows: list[dict[str, Any]], path: str) -> None:
             axes.plot(sizes, medians, color=f"C{number}", label=method)
             axes.plot([row["size"] for row in of], [spent(row) for row in of], "o", color=f"C{number}", markersize=3)
     axes.set(xlabel="size of DeepSea", ylabel="episodes until solved", yscale="log")
+    axes.set_xticks(sorted({row["size"] for row in rows if row["size"]}))
+    for formatted in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+        formatted("{x:,.0f}")
     axes.legend()
     drawn.savefig(path, dpi=120)
 
