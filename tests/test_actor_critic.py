@@ -195,7 +195,10 @@ def test_minibatches_hold_every_sample_once() -> None:
         {},
         A2C,
         {"recurrent": "lstm", "memory_size": 8, "sequence_length": 4},
-        {"recurrent": "transformer", "memory_size": 8, "recurrent_steps": 5, "recurrent_layers": 2},
+        pytest.param(
+            {"recurrent": "transformer", "memory_size": 8, "recurrent_steps": 5, "recurrent_layers": 2},
+            marks=pytest.mark.long,
+        ),
         {"normalise_obs": True, "normalise_rewards": True, "target_kl": 0.01},
         {"intrinsic": "rnd"},
         {"intrinsic": "counts"},

@@ -146,7 +146,7 @@ def test_a_signal_leaves_a_resumable_run_and_no_orphan(tmp_path: Path, number: i
     assert (again.exit_code, again.env_step) == (0, about.env_step + 100)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_worker_that_dies_is_named_and_the_run_stops(tmp_path: Path) -> None:
     process, _ = started(tmp_path)
     left = workers(process)

@@ -279,7 +279,7 @@ def test_the_single_environment_is_played_unless_asked_otherwise() -> None:
     assert isinstance(make("gymnast/Maze-v0", 2), NativeEnv)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_maze_compiles_to_the_same() -> None:
     envs = [NativeVectorEnv(Maze, 9, map="STS/.../#G#", observation="board", compile=how) for how in (False, True)]
     for env in envs:

@@ -250,7 +250,7 @@ def test_a_compiled_step_equals_an_eager_one() -> None:
     assert same(run(eager, script), run(compiled, script))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_process_may_compile_many_games() -> None:
     """More than Dynamo's limit for one function: eight, which is two here, for each takes seconds to compile."""
     with torch._dynamo.config.patch(recompile_limit=2), warnings.catch_warnings():

@@ -222,7 +222,11 @@ def test_a_run_from_an_id_takes_no_other_environment(tmp_path: Path) -> None:
     assert resume(half.path, steps=200).env_step == 200
 
 
-@pytest.mark.parametrize("space", [spaces.Discrete(2), spaces.Box(-1, 1, (3,), np.float32)], ids=["ints", "floats"])
+@pytest.mark.parametrize(
+    "space",
+    [pytest.param(spaces.Discrete(2), marks=pytest.mark.long), spaces.Box(-1, 1, (3,), np.float32)],
+    ids=["ints", "floats"],
+)
 def test_endless_episodes_keep_a_flat_memory(
     tmp_path: Path, space: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -290,7 +290,7 @@ def test_a_script_without_a_guard_is_told_so_in_one_line(tmp_path: Path) -> None
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_workers_of_a3c_explain_a_script_without_a_guard(tmp_path: Path) -> None:
     ran = script(tmp_path, UNGUARDED.format(agent="a3c", more="threads=1"))
     assert ran.returncode == 1

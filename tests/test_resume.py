@@ -114,12 +114,15 @@ CASES = [
     ("ga", "CartPole-v1", 1, {"population_size": 4, "parents": 2, "elite_candidates": 2}),
     ("es", "CartPole-v1", 3, {"population_size": 4}),
     ("dreamer", "CartPole-v1", 1, {**SMALL_DREAMER, "train_ratio": 1}),
-    ("dreamer", "Pendulum-v1", 3, {**SMALL_DREAMER, "train_ratio": 1}),
     ("iris", "CartPole-v1", 1, {**SMALL_IRIS, "train_period": 16}),
     ("iris", "gymnast/Catch-v0", 3, {**SMALL_IRIS, "train_period": 16}),
     ("world-models", "CartPole-v1", 2, {**SMALL_WORLD, "epsilon": 0.3}),
+]
+MORE = [
+    ("dreamer", "Pendulum-v1", 3, {**SMALL_DREAMER, "train_ratio": 1}),
     ("world-models", "Pendulum-v1", 1, {**SMALL_WORLD, "latent": "vae", "latent_size": 2, "vae_updates": 6}),
 ]
+"""Further ones, which only `make long` runs."""
 
 
 def options(tmp: Path, env: str, **changes: Any) -> TrainOptions:
@@ -160,7 +163,11 @@ def last_state(path: Path) -> dict[str, Any]:
     return content
 
 
-@pytest.mark.parametrize(("agent", "env", "num_envs", "changes"), CASES, ids=lambda case: str(case)[:24])
+@pytest.mark.parametrize(
+    ("agent", "env", "num_envs", "changes"),
+    [*CASES, *(pytest.param(*case, marks=pytest.mark.long) for case in MORE)],
+    ids=lambda case: str(case)[:24],
+)
 def test_resumed_equals_uninterrupted(tmp_path: Path, agent: str, env: str, num_envs: int, changes: dict) -> None:
     steps = 331
     chosen = config(agent, changes)
