@@ -228,7 +228,7 @@ def test_the_optimum_on_known_distributions_is_the_log_ratio() -> None:
     made(played(*pairs(q)))
     with torch.no_grad():
         logits = made.network(torch.arange(6) // 2, torch.arange(6) % 2)
-    torch.testing.assert_close(logits, (torch.tensor(p) / torch.tensor(q)).log(), atol=0.1, rtol=0)
+    torch.testing.assert_close(logits, (torch.tensor(p) / torch.tensor(q)).log(), atol=0.2, rtol=0)
 
 
 @pytest.mark.parametrize("form", ["positive", "negative", "airl"])

@@ -179,7 +179,7 @@ def test_flat_parameters_are_the_module_s() -> None:
     reference = copy.deepcopy(network)
     flat = FlatParameters(network)
     inputs = torch.randn(5, 1, 4, 4)
-    assert torch.equal(network(inputs), reference(inputs))
+    torch.testing.assert_close(network(inputs), reference(inputs))  # on some processors memory decides the last bits
     assert network.state_dict().keys() == reference.state_dict().keys()
     network(inputs).square().sum().backward()
     reference(inputs).square().sum().backward()

@@ -11,6 +11,7 @@ from gymnasium.spaces import Box, Discrete
 from torch import Tensor, nn
 
 from gymnast.agents import DQN, PPO, PQN, ActorCriticConfig, DQNConfig, PQNConfig, Reinforce, ReinforceConfig
+from gymnast.agents.encoder import set_rates
 from gymnast.agents.optim.regularise import FlatPenalty, Regulariser, bounded, regulariser
 from gymnast.cli.main import main
 from gymnast.envs.step import Step
@@ -211,6 +212,7 @@ def in_order(parameter: Tensor) -> Tensor:
 def test_the_encoder_decays_by_its_own_rate() -> None:
     agent = DQN(BOX, ACTIONS, DQNConfig(weight_decay=0.5, learning_rate=0.1, encoder_learning_rate=0.01), seed=1)
     before = {name: one.detach().clone() for name, one in agent.online.named_parameters()}
+    set_rates(agent.optimizer, 0, agent.learning_rate, agent.encoder_rate)
     agent._update._step()  # without a gradient Adam moves nothing
     for name, one in agent.online.named_parameters():
         rate = 0.01 if name.startswith("backbone.") else 0.1

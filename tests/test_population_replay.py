@@ -156,6 +156,9 @@ def test_on_a_device_a_member_prioritizes_as_in_a_ring_of_its_own(ranked: bool) 
             own_ring.gather(given.numbers[member].double())
             mine = slice(member * BATCH, (member + 1) * BATCH)
             for name, value in vars_of(own_ring._buffers.batch).items():
+                if name == "weight":  # powers of vectors, whose last bits depend on the lane on some processors
+                    torch.testing.assert_close(vars_of(batch)[name][mine], value)
+                    continue
                 assert torch.equal(vars_of(batch)[name][mine], value), (number, name)
             own_ring.sampler.update(own_ring._buffers.batch.index, error[member])
         sampler.update(batch.index, error.flatten())

@@ -43,7 +43,14 @@ LATER: dict[str, dict[str, Any]] = {
     "munchausen-implicit": {"munchausen": True, "values": "implicit", "noisy": True, "dueling": True, "n_step": 3},
     "bootstrapped": {"bootstrap_heads": 3, "prior_scale": 1.0, "bootstrap_probability": 0.5, "double": True},
     "self-prediction": {"auxiliary": "self-prediction", "n_step": 3, "noisy": True},
-    "annealed": {"anneal_steps": 50, "n_step": 5, "final_n_step": 2, "final_gamma": 0.999, "prioritized": True},
+    "annealed": {
+        "anneal_steps": 50,
+        "gamma": 0.9,
+        "n_step": 5,
+        "final_n_step": 2,
+        "final_gamma": 0.999,
+        "prioritized": True,
+    },
     "target-acts": {"act_by_target": True, "target_period": 0, "tau": 0.1, "noisy": True, "weight_decay": 0.1},
     "resets": {"reset_period": 40, "reset_keep": 0.5, "prioritized": True, "noisy": True},
 }

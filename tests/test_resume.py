@@ -87,7 +87,12 @@ CASES = [
     ("dqn", "gymnast/Catch-v0", 2, {**SMALL_DQN, "tau": 0.01, "target_period": 1}),
     ("dqn", "CartPole-v1", 2, {**SMALL_DQN, "prioritized": True, "n_step": 3, "noisy": True, "values": "quantile"}),
     ("dqn", "CartPole-v1", 2, {**SMALL_DQN, "prioritized": True, "priority": "rank", "double": True, "dueling": True}),
-    ("dqn", "CartPole-v1", 2, {**BBF, **SMALL_DQN, "updates_per_train": 2, "reset_period": 70, "anneal_steps": 30}),
+    (
+        "dqn",
+        "CartPole-v1",
+        2,
+        {**BBF, **SMALL_DQN, "hidden_sizes": (16, 16), "updates_per_train": 2, "reset_period": 70, "anneal_steps": 30},
+    ),
     ("q-learning", "FrozenLake-v1", 1, {}),
     ("q-learning", "Blackjack-v1", 2, {}),
     ("sarsa", "Taxi-v4", 1, {}),

@@ -211,7 +211,7 @@ def test_actions_chosen_on_the_device() -> None:
     assert counts[2].tolist() == [500, 0, 0]
     assert (counts[3] > 110).all()
     masked = actor.act_on_device(obs, mask, 0.0)
-    assert torch.equal(masked, actor._act_masked(obs, mask.numpy(), 0.0).action)
+    assert torch.equal(masked, actor._act_masked(obs, mask, 0.0).action)
     exploring = agent.actor(4, explore=True, seed=0)
     before = exploring._noise.clone()
     exploring.act_on_device(obs, None, 0.0)
