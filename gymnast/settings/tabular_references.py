@@ -10,16 +10,19 @@ MAZE = {"gamma": 0.95, "planning_steps": 5, "steps": 5_000}
 """Sutton & Barto 2018, figure 8.2."""
 
 TABULAR: dict[str, Reference] = {
-    "q-learning-taxi": Reference(
-        "the exact optimum in a table",
-        "q-learning",
-        "Taxi-v4",
-        7.93,
-        OPTIMUM,
-        presets=("taxi",),
-        options=ONE_EVALUATION,
-        episodes=1_000,
-    ),
+    **{
+        f"{agent}-taxi": Reference(
+            "the exact optimum in a table",
+            agent,
+            "Taxi-v4",
+            7.93,
+            OPTIMUM,
+            presets=("taxi",),
+            options=ONE_EVALUATION,
+            episodes=1_000,
+        )
+        for agent in ("q-learning", "expected-sarsa")
+    },
     "q-learning-cliffwalking": Reference(
         "along the cliff", "q-learning", "CliffWalking-v1", -13.0, OPTIMUM, presets=("cliffwalking",), episodes=10
     ),
@@ -31,16 +34,6 @@ TABULAR: dict[str, Reference] = {
         "safe path, Sutton & Barto 2018",
         presets=("cliffwalking",),
         episodes=10,
-    ),
-    "expected-sarsa-taxi": Reference(
-        "the exact optimum in a table",
-        "expected-sarsa",
-        "Taxi-v4",
-        7.93,
-        OPTIMUM,
-        presets=("taxi",),
-        options=ONE_EVALUATION,
-        episodes=1_000,
     ),
     "double-q-learning-frozenlake": Reference(
         "chance of success on slippery ice",
@@ -90,21 +83,21 @@ TABULAR: dict[str, Reference] = {
         options={"alpha": "linear:0.1:0.0005:3000000", "gamma": 0.9, "steps": 3_000_000, "log_every": 100_000},
         measure="value error",
     ),
-    "value-iteration-frozenlake": Reference(
-        "chance of success on slippery ice", "value-iteration", "FrozenLake-v1", 0.7402, OPTIMUM, episodes=1_000
-    ),
-    "policy-iteration-frozenlake": Reference(
-        "chance of success on slippery ice", "policy-iteration", "FrozenLake-v1", 0.7402, OPTIMUM, episodes=1_000
-    ),
-    "ucb-bandit": Reference(
-        "the best of ten arms", "ucb", "gymnast/Bandit-v0", 1_304.0, "mean of the best arm", options={"steps": 10_000}
-    ),
-    "thompson-bandit": Reference(
-        "the best of ten arms",
-        "thompson",
-        "gymnast/Bandit-v0",
-        1_304.0,
-        "mean of the best arm",
-        options={"steps": 10_000},
-    ),
+    **{
+        f"{agent}-frozenlake": Reference(
+            "chance of success on slippery ice", agent, "FrozenLake-v1", 0.7402, OPTIMUM, episodes=1_000
+        )
+        for agent in ("value-iteration", "policy-iteration")
+    },
+    **{
+        f"{agent}-bandit": Reference(
+            "the best of ten arms",
+            agent,
+            "gymnast/Bandit-v0",
+            1_304.0,
+            "mean of the best arm",
+            options={"steps": 10_000},
+        )
+        for agent in ("ucb", "thompson")
+    },
 }
