@@ -120,7 +120,7 @@ def references(arguments: argparse.Namespace) -> int:
     """Every reference for its seeds, and their table; 1 if one failed."""
     try:
         found = learning_table.run_all(
-            arguments.only, seeds=arguments.seeds, out=Path(arguments.out), steps=arguments.steps
+            arguments.only, seeds=arguments.seeds, out=Path(arguments.out or "runs/learning"), steps=arguments.steps
         )
     except UsageError as error:
         raise SystemExit(str(error)) from None
@@ -143,13 +143,15 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="env steps of a run; the preset's by default")
     parser.add_argument("--all", action="store_true", help="run every reference instead of the parts")
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="with --all: only these references")
-    parser.add_argument("--out", default="runs/learning", metavar="DIR", help="with --all: folder of what is finished")
+    parser.add_argument("--out", metavar="DIR", help="with --all: folder of what is finished (runs/learning)")
     parser.add_argument("--json", metavar="FILE")
     arguments = parser.parse_args()
+    if arguments.all and arguments.parts:
+        parser.error(f"--all runs references, not parts: drop {arguments.parts[0]}, or --all")
     if arguments.all:
         raise SystemExit(references(arguments))
-    if arguments.only:
-        parser.error("--only needs --all")
+    if arguments.only or arguments.out:
+        parser.error(f"--{'only' if arguments.only else 'out'} needs --all")
     control = ["q-learning", "expected-sarsa", "double-q-learning"]
     with tempfile.TemporaryDirectory() as out:
         table = partial(tabular, seeds=arguments.seeds, out=out, steps=arguments.steps)
