@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,7 @@ from gymnast.agents.value.resets import Resets
 from gymnast.envs.step import Obs, Step, map_obs
 from gymnast.networks.heads.q import QNetwork
 from gymnast.replay.following import Following
-from gymnast.replay.sequences import SequenceReplay
+from gymnast.replay.sequences import SequenceBatch, SequenceReplay
 from gymnast.replay.transitions import Batch
 
 
@@ -59,7 +59,9 @@ class Extras:
         augmentation = build_augmentation(config.augment, observation_space, backbone, device=device, seed=seed)
         return cls(config, auxiliary, intrinsic, augmentation, resets)
 
-    def loss(self, plain: Loss, network: QNetwork, loss_of: LossOf, *, first_action: int, read: Any) -> Loss:
+    def loss(
+        self, plain: Loss, network: QNetwork, loss_of: LossOf, *, first_action: int, read: Callable[[], Replay]
+    ) -> Loss:
         """The loss of an update: `plain`, or with an auxiliary one; `read` gives the replay."""
         if self.auxiliary is None:
             return plain
@@ -78,7 +80,7 @@ class Extras:
         if self.config.anneal_steps and not isinstance(replay, SequenceReplay):
             replay.look_ahead(*horizon(self.config, env_step, begun))
 
-    def seen(self, batch: Any) -> Any:
+    def seen(self, batch: Batch | SequenceBatch) -> Batch | SequenceBatch:
         """A batch as it is learned from: with other images."""
         return self.augmentation.batch(batch) if self.augmentation is not None and isinstance(batch, Batch) else batch
 
@@ -103,6 +105,7 @@ class Extras:
 
     @property
     def metrics(self) -> Metrics:
+        """Numbers of the last steps stored, for logs."""
         return {} if self.intrinsic is None else self.intrinsic.metrics
 
     @property

@@ -26,6 +26,7 @@ RAINBOW: dict[str, tuple[str, ...]] = {
     "n-step": ("--n-step", "1"),
     "distributional": ("--values", "scalar"),
 }
+"""Flags that switch each part of Rainbow off."""
 ADDED: dict[str, tuple[str, ...]] = {
     "double": ("--double",),
     "dueling": ("--dueling",),
@@ -34,6 +35,7 @@ ADDED: dict[str, tuple[str, ...]] = {
     "n-step": ("--n-step", "3"),
     "distributional": ("--values", "categorical"),
 }
+"""Flags that switch each part of Rainbow on in DQN."""
 
 
 class Ablation(NamedTuple):
@@ -69,6 +71,7 @@ SPR: dict[str, tuple[str, ...]] = {
     "dueling": ("--no-dueling",),
     "distributional": ("--values", "scalar"),
 }
+"""Flags that switch off each part that SPR and BBF share."""
 ABLATIONS: dict[str, Ablation] = {
     "rainbow": Ablation("Rainbow", RAINBOW, ADDED),
     "spr": Ablation("SPR", SPR | {"noisy": ("--no-noisy",), "n-step": ("--n-step", "1")}),
@@ -94,6 +97,7 @@ ABLATIONS: dict[str, Ablation] = {
         },
     ),
 }
+"""What is compared, by agent; `AblateOptions` knows the names."""
 
 
 def ablate(options: AblateOptions, extra: Sequence[str] = ()) -> int:
