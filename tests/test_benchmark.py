@@ -87,7 +87,7 @@ class Runner:
         self.failing, self.exit_code = failing, exit_code
         self.tasks: list[Task] = []
 
-    def __call__(self, tasks: Sequence[Task], *, jobs: int, board: Any, done: Callable[[Task], None]) -> Outcome:
+    def __call__(self, tasks: Sequence[Task], *, place: Any, board: Any, done: Callable[[Task], None]) -> Outcome:
         self.tasks = list(tasks)
         failures = {}
         for task in tasks:
@@ -201,7 +201,7 @@ def finished(out: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in logs if any(row["kind"] == "final" for row in read(path))}
 
 
-def within(tasks: Sequence[Task], *, jobs: int, board: Any, done: Callable[[Task], None]) -> Outcome:
+def within(tasks: Sequence[Task], *, place: Any, board: Any, done: Callable[[Task], None]) -> Outcome:
     """Takes the place of the processes: the runs themselves, one after the other in this process."""
     for task in tasks:
         assert main(list(task.words)) == 0

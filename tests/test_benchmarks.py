@@ -113,6 +113,10 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
         "--envs gymnast/MinAtar-Breakout-v1 --kinds vq-grid --env-steps 300 --updates 2 --probe-steps 300 --repeats 1",
         ("gymnast/MinAtar-Breakout-v1, vq-grid: mse ", "changed ", "frechet ", "encoder"),
     ),
+    "ray_runs": (
+        "--runs 1 --steps 600 --rounds 1 --jobs 1",
+        ("1 runs of 600 env steps; medians", "through Ray / processes: x"),
+    ),
     "replay": ("--contenders gymnast sb3 --transitions 200 --rounds 1", ("sample 256", "sb3: left out, " + NO_PEER)),
     "tabular": ("--steps 100 --rounds 1", ("compiled with masks", "equal, bit for bit: True")),
     "world_models": (

@@ -11,7 +11,7 @@ import pytest
 
 from gymnast.suites import jobs
 from gymnast.suites.board import Board
-from gymnast.suites.jobs import Task
+from gymnast.suites.jobs import Ended, Process, Processes, Task
 
 DRIVER = """
 import sys
@@ -20,7 +20,8 @@ from gymnast.suites import board, jobs
 out = sys.argv[1]
 words = ("train", "q-learning", "--env", "gymnast/Chain-v0", "--steps", "1000000000000", "--out", out, "--name", "a")
 with board.Board(runs=1, done=0, steps=10) as shown:
-    outcome = jobs.run([jobs.Task("forever", words, Path(out, "a"), 10)], jobs=1, board=shown, done=print)
+    task = jobs.Task("forever", words, Path(out, "a"), 10)
+    outcome = jobs.run([task], place=jobs.Processes(1), board=shown, done=print)
 sys.exit(outcome.exit_code)
 """
 """A driver whose one run never ends."""
@@ -38,7 +39,7 @@ def test_a_failure_is_named_and_the_others_go_on(tmp_path: Path, capsys: pytest.
     ]
     done: list[Task] = []
     with Board(runs=5, done=2, steps=30) as board:
-        outcome = jobs.run(tasks, jobs=2, board=board, done=done.append)
+        outcome = jobs.run(tasks, place=jobs.Processes(2), board=board, done=done.append)
     assert outcome.exit_code == 0
     assert list(outcome.failures) == ["second"]
     assert {task.title for task in done} == {"first", "third"}
@@ -50,21 +51,20 @@ def test_a_failure_is_named_and_the_others_go_on(tmp_path: Path, capsys: pytest.
     assert "second failed: unknown list 'suits'" in said
 
 
-def test_no_more_than_so_many_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_more_than_so_many_at_a_time(tmp_path: Path) -> None:
     alive, most = [], 0
-    start = jobs._start
 
-    def counting(started: Task) -> "subprocess.Popen[bytes]":
-        nonlocal most
-        alive.append(start(started))
-        most = max(most, sum(process.poll() is None for process in alive))
-        return alive[-1]
+    class Counted(Processes):
+        def start(self, started: Task) -> Process:
+            nonlocal most
+            alive.append(super().start(started))
+            most = max(most, sum(process._process.poll() is None for process in alive))
+            return alive[-1]
 
-    monkeypatch.setattr(jobs, "_start", counting)
-    done: list[Task] = []
+    tasks, done = [task(tmp_path, str(index), "--version") for index in range(5)], list[Task]()
     with Board(runs=5, done=0, steps=50) as board:
-        jobs.run([task(tmp_path, str(index), "--version") for index in range(5)], jobs=2, board=board, done=done.append)
-    assert (len(alive), most) == (5, 2)
+        jobs.run(tasks, place=Counted(2), board=board, done=done.append)
+    assert (len(alive), most, len(done)) == (5, 2, 5)
 
 
 def test_how_far_a_run_is_and_what_killed_it(tmp_path: Path) -> None:
@@ -74,9 +74,10 @@ def test_how_far_a_run_is_and_what_killed_it(tmp_path: Path) -> None:
     (run.path / "metrics.jsonl").write_text('{"kind":"train","env_step":4}\n{"kind":"train","env')  # being written
     assert run.env_step() == 4
     run.log.write_text("step 4\n\n")
-    assert jobs._why(run, -9) == "killed by signal 9; its last line: step 4"
+    assert jobs.last_line(run.log) == "step 4"
+    assert jobs._why(Ended(-9, "step 4")) == "killed by signal 9; its last line: step 4"
     run.log.write_text("gymnast: too little memory\n")
-    assert jobs._why(run, 2) == "too little memory"
+    assert jobs._why(Ended(2, jobs.last_line(run.log))) == "too little memory"
 
 
 def started(folder: Path) -> tuple["subprocess.Popen[bytes]", psutil.Process]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,10 @@ from gymnast.reports.report import write
 from gymnast.storage import folder as run
 from gymnast.suites import jobs, planned_run, suites
 from gymnast.suites.board import Board
-from gymnast.suites.jobs import Outcome, Task
+from gymnast.suites.jobs import Outcome, Processes, Task
 from gymnast.suites.options import BenchmarkOptions, SuiteOptions
 from gymnast.suites.planned_run import Planned
+from gymnast.suites.ray_cluster import RayCluster
 from gymnast.suites.suites import Chosen
 
 
@@ -59,6 +61,8 @@ def carry_out(
     `draw` are further figures of the report, by file name. Returns 0, 1 if a run failed, or 128 + the number of the
     signal that stopped it. After a signal, or if no run is finished, no report is written.
     """
+    if options.ray:  # its nodes work in other folders
+        options = replace(options, out=str(Path(options.out).absolute()))
     runs = plan(options, chosen, variants, name=name, extra=extra)
     for item in runs:
         planned_run.check(item)
@@ -91,15 +95,24 @@ def _run_missing(options: SuiteOptions, runs: Sequence[Planned]) -> Outcome:
             planned_run.discard(done.path)
 
     missing = [item for item in runs if not planned_run.is_finished(item)]
-    for item in runs:
-        if item in missing:
-            planned_run.prepare(item)
-        else:
-            tidy(item)  # it may have been killed right after the end of the run
-    tasks = [planned_run.task(item) for item in missing]
-    steps = sum(task.steps - task.env_step() for task in tasks)
-    with Board(runs=len(runs), done=len(runs) - len(missing), steps=steps) as board:
-        return jobs.run(tasks, jobs=options.jobs, board=board, done=tidy)
+    with ExitStack() as stack:
+        place = stack.enter_context(_cluster(options)) if options.ray and missing else Processes(options.jobs)
+        for item in runs:
+            if item in missing:
+                planned_run.prepare(item)
+            else:
+                tidy(item)  # it may have been killed right after the end of the run
+        tasks = [planned_run.task(item) for item in missing]
+        steps = sum(task.steps - task.env_step() for task in tasks)
+        board = stack.enter_context(Board(runs=len(runs), done=len(runs) - len(missing), steps=steps))
+        if isinstance(place, RayCluster) and place.dashboard:
+            board.message(f"Ray's dashboard: {place.dashboard}")
+        return jobs.run(tasks, place=place, board=board, done=tidy)
+
+
+def _cluster(options: SuiteOptions) -> RayCluster:
+    assert options.ray is not None
+    return RayCluster(options.ray, cpus=options.cpus_per_run, gpus=options.gpus_per_run, send_code=options.send_code)
 
 
 def plan(

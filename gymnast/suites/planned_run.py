@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +141,15 @@ def task(item: Planned) -> Task:
     else:
         words = ["train", item.agent, *item.words, "--seed", str(item.seed)]
         words += ["--out", str(item.path.parents[2]), "--name", item.path.name]
-    return Task(item.title, tuple(words), item.path, item.steps)
+    return Task(item.title, tuple(words), item.path, item.steps, again=partial(remaining, item))
+
+
+def remaining(item: Planned) -> Task | None:
+    """What is left of the run, whoever was lost while working on it; UsageError if another process trains in it."""
+    if is_finished(item):
+        return None
+    prepare(item)
+    return task(item)
 
 
 def discard(path: Path) -> None:

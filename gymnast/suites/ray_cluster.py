@@ -1,0 +1,118 @@
+"""Carries out runs as tasks of a Ray cluster. Only this file imports Ray.
+
+A run's folder lies on storage that all nodes see, and holds everything that is known of the run: a task that Ray starts
+again, because its node was lost, finds there whether to start, to resume, or that nothing is left to do.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from types import ModuleType, TracebackType
+from typing import Any
+
+from gymnast.errors import UsageError, first_line
+from gymnast.suites.jobs import POLL, Ended, Process, Task, stop
+
+LOOPBACK = "127.0.0.1"
+
+
+class RayCluster:
+    """A cluster that exists, or one of this machine that ends with this process; a context manager."""
+
+    def __init__(self, address: str, *, cpus: float, gpus: float, send_code: bool) -> None:
+        """Connect; `cpus` and `gpus` are reserved for each run. `send_code` sends the current folder to the nodes.
+
+        Raises UsageError without Ray, without a cluster at the address, and if no node has room for a run.
+        """
+        self._ray = _import()
+        self._needs = {"CPU": cpus, "GPU": gpus}
+        settings: dict[str, Any] = {"working_dir": os.getcwd()} if send_code else {}
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported unless the user wants it
+        try:
+            context = self._ray.init(
+                address, runtime_env=settings, log_to_driver=False, logging_level="error", **self._local(address)
+            )
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise UsageError(f"--ray {address}: {first_line(error)}") from None
+        self.dashboard: str | None = context.dashboard_url or None
+        if not self.room():
+            self._ray.shutdown()
+            wanted = f"{cpus:g} CPUs" + (f" and {gpus:g} GPUs" if gpus else "")
+            raise UsageError(
+                f"--ray {address}: no node has the {wanted} that --cpus-per-run and --gpus-per-run ask for"
+            )
+        options = {"num_cpus": cpus, "num_gpus": gpus, "max_retries": -1}  # of lost nodes; a run that fails returns
+        self._carry_out = self._ray.remote(**options)(carry_out)
+
+    def __enter__(self) -> RayCluster:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ray.shutdown()
+
+    def room(self) -> int:
+        """How many runs fit on the nodes that are alive."""
+        alive = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        needs = [(name, amount) for name, amount in self._needs.items() if amount]
+        return sum(min(int(node.get(name, 0.0) / amount) for name, amount in needs) for node in alive)
+
+    def start(self, task: Task) -> Attempt:
+        return Attempt(self._ray, self._carry_out.remote(task))
+
+    @staticmethod
+    def _local(address: str) -> dict[str, Any]:
+        return {"_node_ip_address": LOOPBACK} if address == "local" else {}
+
+
+class Attempt:
+    """A run that a node carries out, or will when it has room."""
+
+    def __init__(self, ray: ModuleType, result: Any) -> None:
+        self._ray, self._result = ray, result
+
+    def poll(self) -> Ended | None:
+        if not self._ray.wait([self._result], timeout=0)[0]:
+            return None
+        try:
+            return Ended(*self._ray.get(self._result))
+        except self._ray.exceptions.RayError as error:
+            return Ended(1, first_line(error))
+
+    def stop(self) -> None:
+        self._ray.cancel(self._result)
+
+    def kill(self) -> None:
+        self._ray.cancel(self._result, force=True)
+
+
+def carry_out(task: Task) -> Ended:
+    """Carry out what is left of a run on the node that this is called on; `ray.cancel` interrupts it."""
+    if task.again is not None:
+        try:
+            left = task.again()
+        except UsageError as error:
+            return Ended(2, first_line(error))
+        if left is None:
+            return Ended(0, "")
+        task = left
+    process = Process(task)
+    try:
+        while (ended := process.poll()) is None:
+            time.sleep(POLL)
+        return ended
+    except KeyboardInterrupt:
+        stop([process])
+        return process.poll() or Ended(1, "killed: its last checkpoint took too long")
+    finally:
+        process.kill()
+
+
+def _import() -> ModuleType:
+    try:
+        import ray
+    except ModuleNotFoundError:
+        raise UsageError('--ray needs Ray: pip install "gymnast[ray]"') from None
+    return ray
