@@ -1,6 +1,7 @@
 """Runs on a Ray cluster: as those of this machine, and no node or driver that is lost changes the report."""
 
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -60,6 +61,15 @@ def test_without_ray_the_extra_is_named(
     monkeypatch.setitem(sys.modules, "ray", None)
     assert main([*WORDS, "--out", str(tmp_path), "--ray", "local"]) == 2
     assert capsys.readouterr().err == 'gymnast: --ray needs Ray: pip install "gymnast[ray]"\n'
+
+
+def test_an_address_where_nobody_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))  # and does not listen
+        address = f"127.0.0.1:{held.getsockname()[1]}"
+        assert main([*WORDS, "--out", str(tmp_path), "--ray", address]) == 2
+    said = capsys.readouterr().err
+    assert said == f"gymnast: --ray {address}: no cluster answers there: Connection refused\n"
 
 
 @pytest.mark.slow

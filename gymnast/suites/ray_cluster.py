@@ -7,6 +7,7 @@ again, because its node was lost, finds there whether to start, to resume, or th
 from __future__ import annotations
 
 import os
+import socket
 import time
 from types import ModuleType, TracebackType
 from typing import Any
@@ -14,7 +15,8 @@ from typing import Any
 from gymnast.errors import UsageError, first_line
 from gymnast.suites.jobs import POLL, Ended, Process, Task, stop
 
-LOOPBACK = "127.0.0.1"
+CONNECT_SECONDS = 5.0
+"""Seconds to wait for an answer at the cluster's address."""
 
 
 class RayCluster:
@@ -30,10 +32,9 @@ class RayCluster:
         settings: dict[str, Any] = {"working_dir": os.getcwd()} if send_code else {}
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported unless the user wants it
         try:
-            context = self._ray.init(
-                address, runtime_env=settings, log_to_driver=False, logging_level="error", **self._local(address)
-            )
-        except (ConnectionError, RuntimeError, ValueError) as error:
+            _reach(address)
+            context = self._ray.init(address, runtime_env=settings, log_to_driver=False, logging_level="error")
+        except (OSError, RuntimeError, ValueError, self._ray.exceptions.RayError) as error:
             raise UsageError(f"--ray {address}: {first_line(error)}") from None
         self.dashboard: str | None = context.dashboard_url or None
         if not self.room():
@@ -61,10 +62,6 @@ class RayCluster:
 
     def start(self, task: Task) -> Attempt:
         return Attempt(self._ray, self._carry_out.remote(task))
-
-    @staticmethod
-    def _local(address: str) -> dict[str, Any]:
-        return {"_node_ip_address": LOOPBACK} if address == "local" else {}
 
 
 class Attempt:
@@ -108,6 +105,16 @@ def carry_out(task: Task) -> Ended:
         return process.poll() or Ended(1, "killed: its last checkpoint took too long")
     finally:
         process.kill()
+
+
+def _reach(address: str) -> None:
+    """Raise OSError if nobody answers at HOST:PORT; Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
+        except OSError as error:
+            raise OSError(f"no cluster answers there: {error.strerror or error}") from None
 
 
 def _import() -> ModuleType:
