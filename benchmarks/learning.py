@@ -1,7 +1,6 @@
 """The agents' returns: every seed of the runs in RESULTS.md, by the command line's own functions.
 
-python benchmarks/learning.py [cartpole] [stable] [taxi] [cliff] [frozenlake] [--seeds 5] [--first-seed 0] [--steps N]
-[--json FILE]
+python benchmarks/learning.py [cartpole] [taxi] [cliff] [frozenlake] [--seeds 5] [--steps N] [--json FILE]
 python benchmarks/learning.py --all [--only NAME ...] [--seeds 5] [--steps N] [--out runs/learning] [--json FILE]
 
 With `--all`, every row of `gymnast list references` is run for each seed, and the results are printed as a table. A
@@ -25,7 +24,6 @@ from learning_table import exact_return
 
 from gymnast import TrainOptions, evaluate, load, train
 from gymnast.agents.tabular.dynamic_programming import optimal_q
-from gymnast.cli.main import main as gymnast
 from gymnast.envs import make
 from gymnast.errors import UsageError
 from gymnast.settings import agents as names
@@ -72,30 +70,6 @@ def cartpole(seeds: int, out: str, *, steps: int | None) -> list[dict[str, Any]]
     return rows
 
 
-def stable(seeds: range, out: str, *, steps: int | None) -> list[dict[str, Any]]:
-    """DQN on CartPole-v1 to the preset's last step, as one population: does it stay solved, once it is?"""
-    words = ["train", "dqn", "--env", "CartPole-v1", "--preset", "cartpole", "--seeds", f"{seeds.start}:{seeds.stop}"]
-    words += ["--stop-return", "None", "--no-video", "--out", out, "--name", "stable"]
-    with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
-        code = gymnast(words + ([] if steps is None else ["--steps", str(steps)]))
-    if code:
-        raise SystemExit(f"gymnast {' '.join(words)} ended with exit code {code}")
-    lines = (Path(out) / "gymnast-CartPole-v1" / "dqn" / "stable" / "evaluations.jsonl").read_text(encoding="utf-8")
-    evaluations = [json.loads(line) for line in lines.splitlines()]
-    rows = []
-    for member, seed in enumerate(seeds):
-        solved = [evaluation["returns"][member] >= SOLVED for evaluation in evaluations]
-        first = solved.index(True) if True in solved else None
-        later = [] if first is None else solved[first + 1 :]
-        at = None if first is None else evaluations[first]["env_step"]
-        rows.append({"seed": seed, "first": at, "stayed": sum(later), "later": len(later), "last": solved[-1]})
-        print(rows[-1], flush=True)
-    stayed, later = (sum(row[name] for row in rows) for name in ("stayed", "later"))
-    print(f"{stayed} of {later} evaluations after the first solved one are solved (target 90 %)")
-    print(f"the last one is solved for {sum(row['last'] for row in rows)} of {len(seeds)} seeds (target 9 of 10)")
-    return rows
-
-
 def tabular(
     env: str, preset: str, agents: list[str], *, seeds: int, out: str, steps: int | None
 ) -> list[dict[str, Any]]:
@@ -139,7 +113,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", default=[], metavar="PART")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--first-seed", type=int, default=0, help="of the part stable")
     parser.add_argument("--steps", type=int, help="env steps of a run; the preset's by default")
     parser.add_argument("--all", action="store_true", help="run every reference instead of the parts")
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="with --all: only these references")
@@ -157,9 +130,6 @@ def main() -> None:
         table = partial(tabular, seeds=arguments.seeds, out=out, steps=arguments.steps)
         parts = {
             "cartpole": lambda: cartpole(arguments.seeds, out, steps=arguments.steps),
-            "stable": lambda: stable(
-                range(arguments.first_seed, arguments.first_seed + arguments.seeds), out, steps=arguments.steps
-            ),
             "taxi": lambda: table("Taxi-v4", "taxi", control),
             "cliff": lambda: table("CliffWalking-v1", "cliffwalking", ["q-learning", "sarsa"]),
             "frozenlake": lambda: table("FrozenLake-v1", "frozenlake", control),
