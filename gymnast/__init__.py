@@ -25,17 +25,33 @@ if TYPE_CHECKING:
     from gymnast.storage.rebuild import load, save
     from gymnast.storage.world_model import dream
     from gymnast.training.train import train
+    from gymnast.tuning.options import TuneOptions
+    from gymnast.tuning.tune import tune
 
-__all__ = ["TrainOptions", "__version__", "dream", "evaluate", "load", "presets", "resume", "save", "train"]
+__all__ = [
+    "TrainOptions",
+    "TuneOptions",
+    "__version__",
+    "dream",
+    "evaluate",
+    "load",
+    "presets",
+    "resume",
+    "save",
+    "train",
+    "tune",
+]
 
 _HOMES = {
     "TrainOptions": "settings.options",
+    "TuneOptions": "tuning.options",
     "dream": "storage.world_model",
     "evaluate": "evaluation.play",
     "load": "storage.rebuild",
     "resume": "populations.train",
     "save": "storage.rebuild",
     "train": "training.train",
+    "tune": "tuning.tune",
 }
 
 register()

@@ -22,7 +22,7 @@ ALLOWED = {
 }
 FLOORS = (
     {"cli"},
-    {"explain"},
+    {"explain", "tuning"},
     {"dreams", "fitting", "populations", "suites"},
     {"training"},
     {"evaluation", "reports"},

@@ -75,9 +75,9 @@ def test_how_far_a_run_is_and_what_killed_it(tmp_path: Path) -> None:
     assert run.env_step() == 4
     run.log.write_text("step 4\n\n")
     assert jobs.last_line(run.log) == "step 4"
-    assert jobs._why(Ended(-9, "step 4")) == "killed by signal 9; its last line: step 4"
+    assert jobs.why(Ended(-9, "step 4")) == "killed by signal 9; its last line: step 4"
     run.log.write_text("gymnast: too little memory\n")
-    assert jobs._why(Ended(2, jobs.last_line(run.log))) == "too little memory"
+    assert jobs.why(Ended(2, jobs.last_line(run.log))) == "too little memory"
 
 
 def started(folder: Path) -> tuple["subprocess.Popen[bytes]", psutil.Process]:

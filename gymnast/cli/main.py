@@ -32,6 +32,7 @@ usage: gymnast COMMAND ...
   gymnast record RUN_OR_random --dataset NAME  play and write a data set
   gymnast benchmark SUITE_OR_IDS --agents A B  train agents in many environments and report
   gymnast ablate AGENT --env ID [ID ...]       compare an agent with and without its parts
+  gymnast tune AGENT --env ID [--trials N]     search for settings of an agent
   gymnast report RUN_OR_FOLDER ...             compare runs in tables and figures
   gymnast list agents|datasets|envs|networks|presets|protocols|references|scores|suites
                                                list the available ones
@@ -57,6 +58,7 @@ COMMANDS = {
     "record": ("record", "record"),
     "benchmark": ("suites", "benchmark"),
     "ablate": ("suites", "ablate"),
+    "tune": ("tune", "tune"),
     "report": ("suites", "report"),
     "list": ("look", "show"),
     "check-env": ("look", "check"),

@@ -13,7 +13,7 @@ from gymnast.suites.options import AblateOptions, BenchmarkOptions
 
 def benchmark(words: list[str]) -> int:
     """Run `gymnast benchmark SUITE_OR_IDS ...`; returns the exit code."""
-    options, extra = _suite_options(words, BenchmarkOptions, of="benchmark")
+    options, extra = suite_options(words, BenchmarkOptions, of="benchmark")
     if options is None:
         return 0
     from gymnast.suites import benchmark as suite
@@ -23,7 +23,7 @@ def benchmark(words: list[str]) -> int:
 
 def ablate(words: list[str]) -> int:
     """Run `gymnast ablate AGENT ...`; returns the exit code."""
-    options, extra = _suite_options(words, AblateOptions, of="ablate")
+    options, extra = suite_options(words, AblateOptions, of="ablate")
     if options is None:
         return 0
     from gymnast.suites import ablate as suite
@@ -40,7 +40,7 @@ def report(words: list[str]) -> int:
     return 0
 
 
-def _suite_options(words: list[str], cls: type[Any], *, of: str) -> tuple[Any, list[str]]:
+def suite_options(words: list[str], cls: type[Any], *, of: str) -> tuple[Any, list[str]]:
     """The options of a command that starts many runs (None after its help), and the words after `--` for every run."""
     own, extra = words, []
     if "--" in words:

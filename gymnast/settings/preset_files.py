@@ -39,7 +39,7 @@ def read(name: str, agent: str) -> dict[str, Any]:
         raise UsageError(f"preset {name} is not TOML: {error}") from error
     network = entries.pop(NETWORK, None)
     known = flags.flags_of(TrainOptions, agents.config_class(agents.agent_class(agent)))
-    words = [word for key, value in entries.items() for word in _words(key, value, name)]
+    words = [word for key, value in entries.items() for word in words_of(key, value, name)]
     values = flags.parse(words, known, of=f"preset {name}")
     if network is None:
         return values
@@ -48,7 +48,7 @@ def read(name: str, agent: str) -> dict[str, Any]:
     return values | {NETWORK: network}
 
 
-def _words(key: str, value: Any, name: str) -> list[str]:
+def words_of(key: str, value: Any, name: str) -> list[str]:
     """An entry as on the command line."""
     flag = key.replace("_", "-")
     if isinstance(value, bool):

@@ -119,11 +119,7 @@ def plan(
     options: SuiteOptions, chosen: Chosen, variants: Sequence[Variant], *, name: str, extra: Sequence[str]
 ) -> list[Planned]:
     """Every run, ordered by seed first so that early results cover all environments. Raises UsageError."""
-    preset = chosen.preset if options.preset is None else options.preset
-    protocol = options.protocol or chosen.protocol
-    common = [*(("--preset", *preset) if preset else ()), *(("--protocol", protocol) if protocol else ())]
-    common += ["--num-envs", str(options.num_envs)] if options.num_envs is not None else []
-    common += ["--device", options.device]
+    common = common_words(options, chosen)
     cells = {
         (env, variant): planned_run.plan(
             variant.label, variant.agent, ["--env", env, *common, *variant.words, *extra], options
@@ -137,3 +133,12 @@ def plan(
         for env in chosen.envs
         for variant in variants
     ]
+
+
+def common_words(options: SuiteOptions, chosen: Chosen) -> list[str]:
+    """The options of `gymnast train` that all runs of a suite share."""
+    preset = chosen.preset if options.preset is None else options.preset
+    protocol = options.protocol or chosen.protocol
+    words = [*(("--preset", *preset) if preset else ()), *(("--protocol", protocol) if protocol else ())]
+    words += ["--num-envs", str(options.num_envs)] if options.num_envs is not None else []
+    return [*words, "--device", options.device]

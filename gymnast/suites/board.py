@@ -57,11 +57,11 @@ class Board:
         if self._live is None:
             self.message(f"{title} {f'resumed from {env_step:,}' if env_step else 'started'}")
 
-    def ended(self, title: str, failure: str | None) -> None:
-        """A run has ended; `failure` is its message if it failed."""
+    def ended(self, title: str, failure: str | None, *, said: str = "finished") -> None:
+        """A run has ended; `failure` is its message if it failed, `said` what is printed if not."""
         self._past += self._totals.pop(title) - self._first[title]
         self._done += failure is None
-        self.message(f"{title} {'finished' if failure is None else f'failed: {failure}'} ({self._done}/{self._runs})")
+        self.message(f"{title} {said if failure is None else f'failed: {failure}'} ({self._done}/{self._runs})")
 
     def show(self, env_steps: Mapping[str, int]) -> None:
         """Show the progress of the current runs, if an update is due."""

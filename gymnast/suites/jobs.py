@@ -109,7 +109,7 @@ def run(tasks: Sequence[Task], *, place: Place, board: Board, done: Callable[[Ta
                 for task, ended in [(task, found) for task, begun in running.items() if (found := begun.poll())]:
                     del running[task]
                     if ended.code:
-                        failures[task.title] = _why(ended)
+                        failures[task.title] = why(ended)
                     else:
                         done(task)
                     board.ended(task.title, failures.get(task.title))
@@ -182,7 +182,7 @@ def stop(running: Sequence[Running]) -> None:
         time.sleep(POLL)
 
 
-def _why(ended: Ended) -> str:
+def why(ended: Ended) -> str:
     """The last line of a failed run, and the signal that ended it."""
     return ended.why if ended.code > 0 else f"killed by signal {-ended.code}; its last line: {ended.why}"
 

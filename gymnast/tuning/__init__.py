@@ -1,0 +1,1 @@
+"""Searching for settings: spaces, studies and what they found."""
