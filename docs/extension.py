@@ -42,6 +42,7 @@ from gymnast.settings.record_options import RecordOptions
 from gymnast.settings.references import REFERENCES
 from gymnast.settings.sample_options import SampleOptions
 from gymnast.suites.options import AblateOptions, BenchmarkOptions
+from gymnast.tuning.options import TuneOptions
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -66,6 +67,7 @@ COMMANDS: dict[str, tuple[type[Any], ...]] = {
     "fit": (FitOptions, FitConfig),
     "benchmark": (BenchmarkOptions,),
     "ablate": (AblateOptions,),
+    "tune": (TuneOptions,),
     "report": (ReportOptions,),
     "list": (options.ListOptions,),
     "check-env": (options.CheckEnvOptions,),

@@ -21,6 +21,7 @@ from gymnast.settings import flags, request
 from gymnast.settings.agents import AGENTS
 from gymnast.storage.metrics_log import read
 from gymnast.suites.options import AblateOptions, BenchmarkOptions
+from gymnast.tuning.options import TuneOptions
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("README.md", *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md")))
@@ -102,9 +103,10 @@ def test_long_commands_are_understood(page: str) -> None:
         if name == "train":
             of = f"train {agent}"
             (population.resolve if population.is_asked(words) else request.resolve)(agent, words, of=of)
-        elif name in ("benchmark", "ablate"):
-            cls = {"benchmark": BenchmarkOptions, "ablate": AblateOptions}[name]
-            flags.build(cls, flags.parse([agent, *words], flags.flags_of(cls), of=name), of=name)
+        elif name in ("benchmark", "ablate", "tune"):
+            cls = {"benchmark": BenchmarkOptions, "ablate": AblateOptions, "tune": TuneOptions}[name]
+            own = words[: words.index("--")] if "--" in words else words
+            flags.build(cls, flags.parse([agent, *own], flags.flags_of(cls), of=name), of=name)
         else:
             assert name in COMMANDS
 
