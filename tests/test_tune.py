@@ -222,7 +222,7 @@ def test_the_preset_is_the_best_run(tmp_path: Path) -> None:
     [
         ("ppo", ["--preset", "cartpole", "--hidden-sizes", "8", "16", "--bf16"]),
         ("rainbow", ["--preset", "classic", "--no-dueling", "--epsilon", "linear:1:0.1:500", "--n-step", "1"]),
-        ("dqn", ["--network", "impala-cnn", "--network.width", "2", "--wrapper", "RescaleAction:min_action=0"]),
+        ("dqn", ["--network", "resnet", "--network.width", "2", "--wrapper", "RescaleAction:min_action=0"]),
     ],
 )
 def test_a_preset_has_all_settings_of_a_run(agent: str, words: list[str], tmp_path: Path) -> None:
@@ -322,23 +322,17 @@ def test_given_options_are_not_searched(tmp_path: Path) -> None:
     assert "epsilon = 0.25" in (tmp_path / "study" / "best.toml").read_text()
 
 
-COMMAND = [
-    "tune",
-    "q-learning",
-    "--env",
-    "gymnast/Chain-v0",
-    "--steps",
-    "3000",
-    "--seeds",
-    "1",
-    "--trials",
-    "3",
-    "--seed",
-    "2",
-    "--name",
-    "study",
-    "--out",
-]
+def test_settings_of_a_part_that_is_switched_off_are_left_out_of_an_agents_own_space() -> None:
+    def names(*words: str) -> set[str]:
+        made = TuneOptions(agent="dqn", env="CartPole-v1")
+        return {setting.name for setting in search.searched(made, search.base_words(made, words)).settings}
+
+    assert names() - names("--noisy") == {"epsilon"}
+    assert names() - names("--gamma", "0.9") == {"gamma"}
+
+
+COMMAND = ["tune", "q-learning", "--env", "gymnast/Chain-v0", "--steps", "3000", "--seeds", "1", "--trials", "3"]
+COMMAND += ["--seed", "2", "--name", "study", "--pruner", "none", "--out"]
 
 
 @pytest.mark.slow

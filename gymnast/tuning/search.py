@@ -44,7 +44,7 @@ def search(options: TuneOptions, extra: Sequence[str] = ()) -> Findings:
     `extra` are options of `gymnast train` for every run. Raises UsageError before anything starts.
     """
     base = base_words(options, extra)
-    space = searched(options, base, extra)
+    space = searched(options, base)
     options = replace(options, trials=_number_of_trials(options, space))
     folder = Path(options.out) / (options.name or f"{run.folder_name(options.agent)}-{_env_name(options.env)}")
     planned = planned_run.plan(options.agent, options.agent, base, options)
@@ -71,18 +71,21 @@ def base_words(options: TuneOptions, extra: Sequence[str]) -> list[str]:
     return ["--env", options.env, *common_words(options, chosen), *extra]
 
 
-def searched(options: TuneOptions, base: Sequence[str], extra: Sequence[str]) -> Space:
-    """The settings to search: those of the space that are not given. UsageError for one that the agent does not take.
+def searched(options: TuneOptions, base: Sequence[str]) -> Space:
+    """The settings to search: those of the space that are not given, and of the agent's own those that have an effect.
 
-    Both ends of each range and every choice are tried on their own.
+    Both ends of each range and every choice are tried on their own. Raises UsageError for one that the agent does not
+    take.
     """
-    of = f"train {options.agent}"
-    known = train_flags(options.agent)
+    of, known = f"train {options.agent}", train_flags(options.agent)
     space = spaces.of_agent(options.agent) if options.space is None else spaces.read(options.space)
     for setting in space.settings:
         _check_name(setting, known, space)
     given = flags.parse(base, with_backbone(known, options.agent, base, of=of), of=of)
     space = space.without(given)
+    if options.space is None:
+        config = resolve(options.agent, base, of=of).config
+        space = space.without(setting.name for setting in space.settings if _idle(config, setting))
     for setting in space.settings:
         for value in setting.extremes:
             try:
@@ -91,6 +94,15 @@ def searched(options: TuneOptions, base: Sequence[str], extra: Sequence[str]) ->
             except UsageError as error:
                 raise UsageError(f"{space.title}: {first_line(error)}") from None
     return space
+
+
+def _idle(config: Any, setting: Setting) -> bool:
+    """Whether a setting would change nothing, because its part is switched off or on."""
+    try:
+        idle.check(config, {setting.name: setting.extremes[0]})
+    except UsageError:
+        return True
+    return False
 
 
 def _check_name(setting: Setting, known: Iterable[str], space: Space) -> None:
@@ -140,12 +152,12 @@ def _settings(options: TuneOptions, planned: Planned, space: Space) -> dict[str,
     of, known = f"train {options.agent}", train_flags(options.agent)
     given = flags.parse(planned.words, with_backbone(known, options.agent, planned.words, of=of), of=of)
     return {
-        **{"--" + name.replace("_", "-"): str(value) for name, value in given.items() if name not in FREE},
         "the agent": options.agent,
         "the space": space.plain(),
-        "--steps": planned.steps,
+        "--steps": planned.steps,  # before what follows from it
         "--seeds": options.seeds,
         "--score": options.score,
+        **{"--" + name.replace("_", "-"): str(value) for name, value in given.items() if name not in FREE},
     }
 
 

@@ -88,7 +88,7 @@ class Study:
         if kept is None:
             self.inner.set_user_attr(SETTINGS, dict(settings))
             return
-        for name in sorted(kept.keys() | settings.keys()):
+        for name in dict.fromkeys((*settings, *kept)):
             if kept.get(name) != settings.get(name):
                 values = [str(found[name]) if name in found else "not given" for found in (kept, settings)]
                 raise UsageError(
