@@ -167,7 +167,7 @@ def name_of(agent: str) -> str | None:
 
 
 def _file(name: str) -> Traversable:
-    return resources.files("gymnast.tuning").joinpath("spaces", f"{name}.toml")
+    return resources.files("gymnast.tuning") / "spaces" / f"{name}.toml"
 
 
 def read(file: str) -> Space:
