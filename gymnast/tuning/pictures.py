@@ -36,7 +36,8 @@ def history(study: Study) -> Any:
     axes.plot(numbers, values, "o", color="C0", label="complete")
     if pruned:
         axes.plot(*zip(*pruned, strict=True), "x", color="C7", label="pruned")
-    axes.step(numbers, list(accumulate(values, max)), where="post", color="C1", label="best so far")
+    ends, best = [*numbers, study.ended[-1].number], [*accumulate(values, max), max(values)]
+    axes.step(ends, best, where="post", color="C1", label="best so far")
     axes.set_xlabel("trial")
     axes.set_ylabel("score")
     axes.xaxis.get_major_locator().set_params(integer=True)

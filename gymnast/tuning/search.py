@@ -161,7 +161,7 @@ def _settings(options: TuneOptions, planned: Planned, space: Space) -> dict[str,
     }
 
 
-def _carry_out(study: Study, options: TuneOptions, plan: trials.Planner) -> int:
+def _carry_out(study: Study, options: TuneOptions, plan: trials.Plan) -> int:
     done = len(study.ended)
     left = max(study.wanted - done, 0)
     if not left:

@@ -18,7 +18,7 @@ from gymnast.tuning import scores
 from gymnast.tuning.options import Score
 from gymnast.tuning.study import Study
 
-Planner: TypeAlias = Callable[[Trial], Sequence[Planned]]
+Plan: TypeAlias = Callable[[Trial], Sequence[Planned]]
 """The runs of a trial, one for each seed; UsageError for settings that do not go together."""
 
 
@@ -124,7 +124,7 @@ def title(trial: Trial) -> str:
     return f"trial {trial.number}"
 
 
-def carry_out(study: Study, plan: Planner, *, place: Place, board: Board, score: Score, keep_replay: bool) -> int:
+def carry_out(study: Study, plan: Plan, *, place: Place, board: Board, score: Score, keep_replay: bool) -> int:
     """Carry out trials until there are enough; returns 0, or 128 + the number of the signal that stopped it.
 
     After a signal the runs write their checkpoints and end; their trials are continued by the next start.
@@ -155,9 +155,7 @@ def carry_out(study: Study, plan: Planner, *, place: Place, board: Board, score:
     return interrupts.exit_code
 
 
-def _begin(
-    study: Study, trial: Trial, plan: Planner, *, board: Board, score: Score, keep_replay: bool
-) -> Attempt | None:
+def _begin(study: Study, trial: Trial, plan: Plan, *, board: Board, score: Score, keep_replay: bool) -> Attempt | None:
     """The attempt at a trial; None if its settings do not go together."""
     try:
         attempt = Attempt(trial, plan(trial), score=score, keep_replay=keep_replay)
