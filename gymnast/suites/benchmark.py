@@ -96,7 +96,7 @@ def _run_missing(options: SuiteOptions, runs: Sequence[Planned]) -> Outcome:
 
     missing = [item for item in runs if not planned_run.is_finished(item)]
     with ExitStack() as stack:
-        place = stack.enter_context(_cluster(options)) if options.ray and missing else Processes(options.jobs)
+        place = stack.enter_context(cluster(options)) if options.ray and missing else Processes(options.jobs)
         for item in runs:
             if item in missing:
                 planned_run.prepare(item)
@@ -110,7 +110,8 @@ def _run_missing(options: SuiteOptions, runs: Sequence[Planned]) -> Outcome:
         return jobs.run(tasks, place=place, board=board, done=tidy)
 
 
-def _cluster(options: SuiteOptions) -> RayCluster:
+def cluster(options: SuiteOptions) -> RayCluster:
+    """Ray's nodes, for options that ask for them."""
     assert options.ray is not None
     return RayCluster(options.ray, cpus=options.cpus_per_run, gpus=options.gpus_per_run, send_code=options.send_code)
 

@@ -7,6 +7,7 @@ killed at any moment: finished trials are kept, the others are continued from th
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,7 @@ from gymnast.settings import flags, idle
 from gymnast.settings.request import GROUPS, resolve, train_flags, with_backbone
 from gymnast.storage import folder as run
 from gymnast.suites import planned_run
-from gymnast.suites.benchmark import common_words
+from gymnast.suites.benchmark import cluster, common_words
 from gymnast.suites.board import Board
 from gymnast.suites.jobs import Processes
 from gymnast.suites.planned_run import FREE, Planned
@@ -43,6 +44,8 @@ def search(options: TuneOptions, extra: Sequence[str] = ()) -> Findings:
 
     `extra` are options of `gymnast train` for every run. Raises UsageError before anything starts.
     """
+    if options.ray:  # its nodes work in other folders
+        options = replace(options, out=str(Path(options.out).absolute()))
     base = base_words(options, extra)
     space = searched(options, base)
     options = replace(options, trials=_number_of_trials(options, space))
@@ -167,11 +170,13 @@ def _carry_out(study: Study, options: TuneOptions, plan: trials.Plan) -> int:
     if not left:
         return 0
     steps = left * study.budget.trial
-    with Board(runs=max(study.wanted, done), done=done, steps=steps) as board:
+    with ExitStack() as stack:
+        place = stack.enter_context(cluster(options)) if options.ray else Processes(options.jobs)
+        board = stack.enter_context(Board(runs=max(study.wanted, done), done=done, steps=steps))
         return trials.carry_out(
             study,
             plan,
-            place=Processes(options.jobs),
+            place=place,
             board=board,
             score=options.score,
             keep_replay=options.keep_replay,

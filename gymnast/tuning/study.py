@@ -157,7 +157,7 @@ class Study:
         samplers, sampler = optuna.samplers, self._options.sampler
         seed = int(np.random.SeedSequence([self._options.seed, counted]).generate_state(1)[0])
         if sampler == "tpe":
-            return samplers.TPESampler(seed=seed, constant_liar=self._options.jobs > 1)
+            return samplers.TPESampler(seed=seed, constant_liar=self._options.jobs > 1 or bool(self._options.ray))
         if sampler == "gp":
             return samplers.GPSampler(seed=seed)
         if sampler == "cmaes":
