@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -314,6 +315,21 @@ def test_trials_of_other_machines_are_left_alone(tmp_path: Path) -> None:
     shared.ask().set_user_attr("driver", "elsewhere")
     gymnast.tune(options(tmp_path / "b", trials=5, storage=url))
     assert [trial.state.name for trial in shared.trials] == ["COMPLETE"] * 2 + ["RUNNING"] + ["COMPLETE"] * 2
+
+
+def test_a_cluster_takes_the_place_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[TuneOptions] = []
+
+    @contextmanager
+    def cluster(of: TuneOptions) -> Iterator[Place]:
+        asked.append(of)
+        yield Place(2)
+
+    monkeypatch.setattr(search, "cluster", cluster)
+    monkeypatch.chdir(tmp_path)
+    assert gymnast.tune(options(Path("here"), ray="local", trials=3)).exit_code == 0
+    assert [Path(of.out) for of in asked] == [tmp_path / "here"]  # nodes work in other folders
+    assert len(rows(tmp_path / "here")) == 3
 
 
 def test_given_options_are_not_searched(tmp_path: Path) -> None:

@@ -46,10 +46,8 @@ class Attempt:
 
     @property
     def env_step(self) -> int:
-        """Env steps of all runs so far."""
-        if not self._returns:
-            return 0
-        return sum(run.steps for run in self._runs[: len(self._returns) - 1]) + planned_run.task(self._run).env_step()
+        """Env steps of all runs so far, those of an earlier start of the study included."""
+        return sum(planned_run.task(run).env_step() for run in self._runs)
 
     def advance(self, place: Place) -> bool:
         """Start, read and end what is due; returns whether the trial has ended."""
@@ -163,7 +161,7 @@ def _begin(study: Study, trial: Trial, plan: Plan, *, board: Board, score: Score
         study.tell(trial, None)
         board.message(f"{title(trial)} failed: {first_line(error)}")
         return None
-    board.started(attempt.title, total=attempt.steps, env_step=0)
+    board.started(attempt.title, total=attempt.steps, env_step=attempt.env_step)
     return attempt
 
 
