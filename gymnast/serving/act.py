@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 import time
+import traceback
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
@@ -18,6 +21,7 @@ from gymnast.serving.refused import Refused
 from gymnast.serving.service import Service, Version
 
 JSON, RAW = b"application/json", b"application/octet-stream"
+PATH = re.compile(r"/v1/models/(?P<model>[^/]+?)(/versions/(?P<version>[^/]+))?:act")
 KEYS = ("obs", "action_mask", "deterministic", "session", "start")
 SESSION = 128
 """Characters of a session's name."""
@@ -42,11 +46,13 @@ class Act:
     def __init__(self, service: Service, *, max_body: int) -> None:
         self.service, self.max_body = service, max_body
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send, *, model: str, named: str | None) -> None:
+        """Answer a request for a model and, if it is named, a version of it."""
         began, names = time.perf_counter(), ("", "")
         status, kind, headers = 200, JSON, {}
         try:
-            model, named = scope["path_params"]["model"], scope["path_params"].get("version")
+            if scope["method"] != "POST":
+                raise Refused(405, f"{scope['method']} is not allowed here", headers={"allow": "POST"})
             if model in self.service.models and (named is None or named in self.service.models[model].versions):
                 names = (model, named or "")
             asked = self._read(scope, await self._body(scope, receive))
@@ -58,6 +64,9 @@ class Act:
         except Refused as refused:
             status, headers = refused.status, refused.headers
             body = json.dumps({"error": str(refused)}).encode()
+        except Exception as error:
+            traceback.print_exception(error, file=sys.stderr)
+            status, body = 500, json.dumps({"error": f"the server failed with {type(error).__name__}"}).encode()
         self.service.meters.answered(*names, status=status, seconds=time.perf_counter() - began)
         await _send(send, status, body, kind, headers)
 

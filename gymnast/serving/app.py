@@ -13,9 +13,9 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingRes
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gymnast.serving.act import Act
+from gymnast.serving.act import PATH, Act
 from gymnast.serving.api import PATHS
 from gymnast.serving.guard import HEALTH, Guard
 from gymnast.serving.page import PAGE, POLICY
@@ -24,22 +24,32 @@ from gymnast.serving.service import Service
 from gymnast.version import __version__
 
 
-def build(service: Service, *, max_body: int = 16_000_000, token: str | None = None, live: bool = True) -> FastAPI:
+class Paths:
+    """Requests for actions go straight to `Act`: FastAPI's way there costs as much as everything that they need."""
+
+    def __init__(self, act: Act, others: ASGIApp) -> None:
+        self.act, self.others = act, others
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        found = PATH.fullmatch(scope["path"]) if scope["type"] == "http" else None
+        if found is None:
+            await self.others(scope, receive, send)
+        else:
+            await self.act(scope, receive, send, model=found["model"], named=found["version"])
+
+
+def build(service: Service, *, max_body: int = 16_000_000, token: str | None = None, live: bool = True) -> ASGIApp:
     """The application; `max_body` in bytes, `token` the one that requests need, if any."""
     # FastAPI's pages of documentation load scripts from other servers.
     app = FastAPI(
         title="gymnast", version=__version__, docs_url=None, redoc_url=None, lifespan=lambda _: _life(service)
     )
-    act = Act(service, max_body=max_body)
-    for path in PATHS:  # plain routes: FastAPI's own cost as much as all that they would do
-        app.router.routes.append(Route(path, act, methods=["POST"]))
-    app.add_middleware(Guard, token=token)  # type: ignore[arg-type]
     _add_errors(app)
     _add_facts(app, service)
     if live:
         _add_page(app, service)
     app.openapi = lambda: _described(app)  # type: ignore[method-assign]
-    return app
+    return Guard(Paths(Act(service, max_body=max_body), app), token=token)
 
 
 @asynccontextmanager

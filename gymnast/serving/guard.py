@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import json
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -50,6 +51,7 @@ class Guard:
         return None
 
 
+@lru_cache(maxsize=64)
 def _is_local(host: bytes) -> bool:
     try:
         name = urlsplit(f"//{host.decode('ascii')}").hostname

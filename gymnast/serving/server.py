@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from gymnast.envs.rows import incoming
 from gymnast.errors import RunError, UsageError, first_line
@@ -143,7 +143,7 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
 class Running:
     """A uvicorn server in a thread: there it leaves signals, and so the exit code, to the main thread."""
 
-    def __init__(self, app: FastAPI, sock: socket.socket) -> None:
+    def __init__(self, app: ASGIApp, sock: socket.socket) -> None:
         config = uvicorn.Config(
             app,
             access_log=False,
@@ -164,7 +164,7 @@ class Running:
 
 
 @contextmanager
-def running(app: FastAPI, sock: socket.socket) -> Iterator[Running]:
+def running(app: ASGIApp, sock: socket.socket) -> Iterator[Running]:
     """A server of the application, listening; RunError if it does not start. At the end it stops."""
     server = Running(app, sock)
     try:
