@@ -6,6 +6,7 @@ Policies are untrained: `mlp` is PPO's default network on four numbers, sent as 
 stacks of four 84x84 frames, sent as raw bytes. Each server is a process of its own, and this process sends: so many
 connections, each with one observation at a time, the next as soon as it has its action. The naive handler predicts once
 for each request; it runs on the same uvicorn, with the same thread of torch. Each round starts both anew, in turn.
+The CPU time of a server's process for each action says less about latency, but little depends on what else runs.
 `--here` serves from a thread of this process, for a first look.
 """
 
@@ -15,6 +16,7 @@ import argparse
 import asyncio
 import io
 import json
+import os
 import socket
 import statistics
 import subprocess
@@ -29,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 CONTENDERS = ("gymnast", "naive")
 TARGETS = {"mlp": 5_000.0, "cnn": 300.0}
@@ -106,8 +109,8 @@ def naive(policy: str, path: str, threads: int) -> Any:
 
 
 @contextmanager
-def threaded(app: Any) -> Iterator[int]:
-    """Serve from a thread; the port."""
+def threaded(app: Any) -> Iterator[tuple[int, int]]:
+    """Serve from a thread; the port and the process."""
     import uvicorn
 
     with socket.socket() as sock:
@@ -117,14 +120,14 @@ def threaded(app: Any) -> Iterator[int]:
         thread.start()
         while not server.started:
             time.sleep(0.01)
-        yield sock.getsockname()[1]
+        yield sock.getsockname()[1], os.getpid()
         server.should_exit = True
         thread.join()
 
 
 @contextmanager
-def process(contender: str, policy: str, path: str, threads: int) -> Iterator[int]:
-    """Serve from another process, which ends with its standard input; the port."""
+def process(contender: str, policy: str, path: str, threads: int) -> Iterator[tuple[int, int]]:
+    """Serve from another process, which ends with its standard input; the port and the process."""
     command = [sys.executable, __file__, "--serve", contender, policy, path, "--threads", str(threads)]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8"
@@ -134,7 +137,7 @@ def process(contender: str, policy: str, path: str, threads: int) -> Iterator[in
         line = server.stdout.readline()
         if not line.startswith(READY):
             raise SystemExit(f"{contender} has not started")
-        yield int(line.removeprefix(READY))
+        yield int(line.removeprefix(READY)), server.pid
         server.stdin.close()
 
 
@@ -144,6 +147,8 @@ class Measured:
 
     latencies: list[float] = field(default_factory=list)
     seconds: float = 0.0
+    cpu: float = 0.0
+    """Seconds of the server's process, in all of its threads."""
 
     @property
     def rate(self) -> float:
@@ -217,9 +222,17 @@ def measure(contender: str, policy: str, path: str, options: argparse.Namespace)
         started = threaded(application(contender, policy, path, options.threads))
     else:
         started = process(contender, policy, path, options.threads)
-    with started as port:
+    with started as (port, pid):
         asyncio.run(load(port, request, options.connections, min(WARM_UP, options.seconds)))
-        return asyncio.run(load(port, request, options.connections, options.seconds))
+        before = cpu_of(pid)
+        measured = asyncio.run(load(port, request, options.connections, options.seconds))
+        measured.cpu = cpu_of(pid) - before
+        return measured
+
+
+def cpu_of(pid: int) -> float:
+    times = psutil.Process(pid).cpu_times()
+    return float(times.user + times.system)
 
 
 def compare(policy: str, path: str, options: argparse.Namespace) -> None:
@@ -232,7 +245,10 @@ def compare(policy: str, path: str, options: argparse.Namespace) -> None:
         rates = [one.rate for one in rounds]
         spread = f"{statistics.median(rates):>9,.1f} ({min(rates):,.1f}, {max(rates):,.1f}) actions/s"
         half, tail = (statistics.median(one.tail(share) for one in rounds) for share in (0.5, 0.99))
-        print(f"  {contender:<8} {spread}   p50 {half:.1f} ms   p99 {tail:.1f} ms")
+        cpu = statistics.median(1e6 * one.cpu / len(one.latencies) for one in rounds)
+        print(
+            f"  {contender:<8} {spread}   p50 {half:.1f} ms   p99 {tail:.1f} ms   {cpu:,.0f} us of CPU for each action"
+        )
     ratios = [ours.rate / theirs.rate for ours, theirs in zip(found["gymnast"], found["naive"], strict=True)]
     print(
         f"  gymnast / naive: x{statistics.median(ratios):.2f} (target {RATIO:g}); "
@@ -242,7 +258,7 @@ def compare(policy: str, path: str, options: argparse.Namespace) -> None:
 
 def serve(contender: str, policy: str, path: str, threads: int) -> None:
     """The server's process: until its standard input is closed."""
-    with threaded(application(contender, policy, path, threads)) as port:
+    with threaded(application(contender, policy, path, threads)) as (port, _):
         print(f"{READY}{port}", flush=True)
         sys.stdin.read()
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import io
 import math
+import struct
 import zipfile
 import zlib
 from functools import lru_cache
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -54,7 +56,7 @@ def _unpacked(body: bytes, limit: int) -> dict[str, np.ndarray]:
             if sum(entry.file_size for entry in entries) > limit:
                 raise Refused(413, f"the archive unpacks to more than {limit:,} bytes")
             return {entry.filename.removesuffix(".npy"): read_npy(archive.read(entry)) for entry in entries}
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, ValueError, OSError) as error:
         raise Refused(400, "the .npz archive is damaged or encrypted") from error
 
 
@@ -79,7 +81,7 @@ def _header(data: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
         version = npy.read_magic(stream)
         read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, by_columns, dtype = read(stream, max_header_size=HEADER)
-    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError, OverflowError) as error:
+    except (ValueError, TypeError, SyntaxError, TokenError, RecursionError, MemoryError, OverflowError) as error:
         raise Refused(400, "the header of the .npy file is damaged") from error
     if dtype.kind not in "biuf" or any(size < 0 for size in shape):
         raise Refused(400, "the .npy file does not hold numbers")
