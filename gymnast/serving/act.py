@@ -75,7 +75,8 @@ class Act:
         said = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
         if not said.isdigit() or int(said) > self.max_body:
             raise Refused(413, f"a request may have {self.max_body:,} bytes", headers={"connection": "close"})
-        parts, size = [], 0
+        parts: list[bytes] = []
+        size = 0
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":

@@ -94,7 +94,9 @@ def write_arrays(values: Any) -> bytes:
         array = np.ascontiguousarray(values)
         return _written(array.dtype, values.shape) + array.tobytes()
     stream = io.BytesIO()
-    np.savez(stream, **dict(_named(values, "action")))
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name, array in _named(values, "action"):
+            archive.writestr(f"{name}.npy", write_arrays(array))
     return stream.getvalue()
 
 

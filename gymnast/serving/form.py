@@ -56,10 +56,10 @@ class Leaf:
         if self.low is not None and self.high is not None:
             wrong = (batch < self.low) | (batch > self.high)
             if wrong.any():
-                row, *where = (int(index) for index in np.argwhere(wrong)[0])
-                low, high = (np.broadcast_to(bound, self.shape)[tuple(where)] for bound in (self.low, self.high))
-                at = f" at {where}" if where else ""
-                raise Refused(400, f"{self.place}: {batch[(row, *where)]:g}{at} is outside {low:g} to {high:g}")
+                place = tuple(int(index) for index in np.argwhere(wrong)[0])
+                low, high = (bound[place[1:]] for bound in (self.low, self.high))
+                at = f" at {list(place[1:])}" if place[1:] else ""
+                raise Refused(400, f"{self.place}: {batch[place]:g}{at} is outside {low:g} to {high:g}")
         return batch
 
 

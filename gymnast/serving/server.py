@@ -44,13 +44,12 @@ def serve(options: ServeOptions) -> int:
             app = build(service, max_body=int(options.max_body * MEGABYTE), token=token, live=options.live)
             for line in _said(service, options):
                 print(line, file=sys.stderr)
-            with Interrupts() as interrupts, running(app, sock) as server:
+            with Interrupts() as interrupts, running(app, sock, service) as server:
                 print(f"serving on {_url(sock)}", flush=True)
                 while interrupts.received is None and server.thread.is_alive():
                     server.thread.join(LOOK_EVERY)
                 if interrupts.received is None:
                     raise RunError("the server has ended by itself")
-                server.stop(service)
             print("stopped", file=sys.stderr)
             return interrupts.exit_code
         finally:
@@ -143,7 +142,8 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
 class Running:
     """A uvicorn server in a thread: there it leaves signals, and so the exit code, to the main thread."""
 
-    def __init__(self, app: ASGIApp, sock: socket.socket) -> None:
+    def __init__(self, app: ASGIApp, sock: socket.socket, service: Service) -> None:
+        self.service = service
         config = uvicorn.Config(
             app,
             access_log=False,
@@ -156,17 +156,17 @@ class Running:
         self.server = uvicorn.Server(config)
         self.thread = threading.Thread(target=self.server.run, args=([sock],), name="gymnast-http", daemon=True)
 
-    def stop(self, service: Service) -> None:
+    def stop(self) -> None:
         """Answer what is in flight, and end."""
-        service.stop()
+        self.service.stop()
         self.server.should_exit = True
         self.thread.join()
 
 
 @contextmanager
-def running(app: ASGIApp, sock: socket.socket) -> Iterator[Running]:
+def running(app: ASGIApp, sock: socket.socket, service: Service) -> Iterator[Running]:
     """A server of the application, listening; RunError if it does not start. At the end it stops."""
-    server = Running(app, sock)
+    server = Running(app, sock, service)
     try:
         sock.listen(BACKLOG)
     except OSError as error:
@@ -179,8 +179,7 @@ def running(app: ASGIApp, sock: socket.socket) -> Iterator[Running]:
             server.thread.join(0.01)
         yield server
     finally:
-        server.server.should_exit = True
-        server.thread.join()
+        server.stop()
 
 
 def _url(sock: socket.socket) -> str:

@@ -156,8 +156,9 @@ class Service:
     def stop(self) -> None:
         """From any thread: further health checks fail, and the games end, which would keep the server waiting."""
         self.ready = False
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._end_games)
+        loop, self._loop = self._loop, None
+        if loop is not None:
+            loop.call_soon_threadsafe(self._end_games)
 
     def _end_games(self) -> None:
         for version in self.versions:
