@@ -49,7 +49,7 @@ class Fake:
         return Policy(
             observation_space=self.observation_space,
             action_space=self.action_space,
-            open=lambda deterministic, seed: self,
+            stream=lambda deterministic, seed: self,
             **about,
         )
 

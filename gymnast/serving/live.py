@@ -93,7 +93,7 @@ class Game:
 
     async def _play(self, thread: ThreadPoolExecutor) -> None:
         assert self.policy.make_env is not None
-        loop, stream = asyncio.get_running_loop(), self.policy.open(True, self.seed)
+        loop, stream = asyncio.get_running_loop(), self.policy.stream(True, self.seed)
         env = await loop.run_in_executor(thread, self.policy.make_env)
         try:
             await loop.run_in_executor(thread, env.reset)

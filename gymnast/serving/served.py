@@ -47,8 +47,8 @@ class Policy:
     remembers: bool
     """Whether an action depends on the earlier observations of the episode."""
     draws: bool
-    """Whether `open(deterministic=False)` is supported."""
-    open: Callable[[bool, int], Served]
+    """Whether a stream may draw its actions."""
+    stream: Callable[[bool, int], Served]
     """A new stream, deterministic or not, with a seed."""
     make_env: Callable[[], Env] | None = None
     """Its environment with one row that renders, ValueError if it cannot be made; None without one."""
@@ -113,7 +113,7 @@ def policy_of(
         action_space=agent.action_space,
         remembers=remembers,
         draws=True,
-        open=lambda deterministic, seed: AgentStream(agent, deterministic, seed),
+        stream=lambda deterministic, seed: AgentStream(agent, deterministic, seed),
         make_env=make_env,
         value=lambda obs: None if deciding is None else _value(deciding, obs),
     )

@@ -108,7 +108,7 @@ def try_out(policy: Policy, *, rows: tuple[int, ...]) -> None:
     try:
         for count in rows:
             obs = stacked([_row(space.sample()) for _ in range(count)])
-            policy.open(True, 0).predict(obs, start=True)
+            policy.stream(True, 0).predict(obs, start=True)
     except (ValueError, RuntimeError, TypeError) as error:
         raise UsageError(f"{policy.path}: the policy cannot act: {first_line(error)}") from error
 

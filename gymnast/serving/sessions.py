@@ -62,7 +62,7 @@ class Sessions:
 
     def _begin(self, id: str, rows: int | None, deterministic: bool) -> Session:
         self._opened += 1
-        session = Session(self.policy.open(deterministic, self.seed + self._opened), rows, deterministic)
+        session = Session(self.policy.stream(deterministic, self.seed + self._opened), rows, deterministic)
         self._sessions[id] = session
         if len(self._sessions) > self.most:
             self._sessions.popitem(last=False)

@@ -177,7 +177,7 @@ class Worker:
 
     def _stream(self, deterministic: bool) -> Served:
         if deterministic not in self._streams:
-            self._streams[deterministic] = self.policy.open(deterministic, self._seed)
+            self._streams[deterministic] = self.policy.stream(deterministic, self._seed)
         return self._streams[deterministic]
 
     def _deliver(self, outcome: Outcome) -> None:
