@@ -154,7 +154,7 @@ async def _answer(version: Version, asked: Asked) -> bytes:
     if asked.raw:
         return write_arrays(actions if rows is not None else _single(actions))
     found = as_json(actions if rows is not None else _single(actions))
-    return json.dumps({"action": found, "model": version.name, "version": version.version}).encode()
+    return json.dumps({"action": found, "model": version.name, "version": version.version}, allow_nan=False).encode()
 
 
 def _single(actions: Any) -> Any:

@@ -21,6 +21,7 @@ from gymnast.serving.form import as_json
 from gymnast.serving.refused import Refused
 from gymnast.serving.served import Policy
 from gymnast.serving.worker import Worker
+from gymnast.storage.metrics_log import finite
 
 MAX_FPS = 30.0
 MAX_VIEWERS = 16
@@ -159,7 +160,7 @@ class Played:
 
 
 def _event(values: dict[str, Any]) -> bytes:
-    return f"data: {json.dumps(values)}\n\n".encode()
+    return f"data: {json.dumps(finite(values))}\n\n".encode()
 
 
 def _jpeg(frame: np.ndarray) -> str:
