@@ -194,7 +194,8 @@ class Watched:
     """An environment of CartPole-v1, and how often it was made and closed."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.made, self.closed, self.broken = 0, 0, False
+        self.made, self.closed = 0, 0
+        self.broken: type[Exception] | None = None
         monkeypatch.setattr(live, "PAUSE", 0.01)
 
     def make(self) -> Any:
@@ -207,11 +208,11 @@ class Watched:
             close()
 
         def step(action: Any) -> Any:
-            raise EnvError("the environment broke\nat step 1")
+            raise self.broken("the environment broke\nat step 1")
 
         env.close = closed  # type: ignore[method-assign]
         env.render_fps = 1000.0
-        if self.broken:
+        if self.broken is not None:
             env.step = step  # type: ignore[method-assign]
         return env
 
@@ -272,12 +273,16 @@ def test_viewers_watch_one_game(address: Any, watched: Watched) -> None:
     until(lambda: watched.closed == 2)
 
 
-def test_a_game_that_breaks_says_why(address: Any, watched: Watched) -> None:
-    watched.broken = True
+@pytest.mark.parametrize("error", [EnvError, RuntimeError])
+def test_a_game_that_breaks_says_why(
+    address: Any, watched: Watched, error: type[Exception], capfd: pytest.CaptureFixture[str]
+) -> None:
+    watched.broken = error
     url, _ = address(game_of(watched))
     with httpx.stream("GET", url + LIVE, timeout=30) as answer:
         assert list(events(answer.iter_lines())) == [{"error": "the environment broke"}]
     assert watched.closed == 1
+    assert ("Traceback" in capfd.readouterr().err) == (error is RuntimeError)
     assert httpx.get(f"{url}/healthz").status_code == 200
 
 

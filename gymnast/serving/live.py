@@ -6,6 +6,8 @@ import asyncio
 import base64
 import io
 import json
+import sys
+import traceback
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -88,7 +90,9 @@ class Game:
             with ThreadPoolExecutor(1, "gymnast-game") as thread:
                 try:
                     await self._play(thread)
-                except (EnvError, ValueError, Refused) as error:
+                except Exception as error:
+                    if not isinstance(error, EnvError | ValueError | Refused):
+                        traceback.print_exception(error, file=sys.stderr)
                     self._tell(_event({"error": first_line(error)}))
                     self._dismiss()
 

@@ -29,6 +29,8 @@ from gymnast.training.interrupts import Interrupts
 GRACE = 20
 """Seconds that requests have to be answered in when the server stops."""
 BACKLOG = 2_048
+TRIED = 64
+"""Observations of a policy's first batch, at most."""
 SHORTEST = 16
 """Characters of a token, at least."""
 LOOK_EVERY = 0.2
@@ -83,7 +85,7 @@ def load(options: ServeOptions) -> Service:
     for name, shares in weights.items():
         chosen = {target.version: policies[target] for target in targets if target.name == name}
         for policy in chosen.values():
-            try_out(policy, rows=(1, options.max_batch))
+            try_out(policy, rows=(1, min(options.max_batch, TRIED)))
         versions = [
             Version(
                 name,
