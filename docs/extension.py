@@ -41,6 +41,7 @@ from gymnast.settings.probe_options import ProbeOptions
 from gymnast.settings.record_options import RecordOptions
 from gymnast.settings.references import REFERENCES
 from gymnast.settings.sample_options import SampleOptions
+from gymnast.settings.serve_options import ServeOptions
 from gymnast.suites.options import AblateOptions, BenchmarkOptions
 from gymnast.tuning.options import TuneOptions
 
@@ -64,6 +65,7 @@ COMMANDS: dict[str, tuple[type[Any], ...]] = {
     "resume": (options.ResumeOptions,),
     "evaluate": (options.EvaluateOptions,),
     "record": (RecordOptions,),
+    "serve": (ServeOptions,),
     "fit": (FitOptions, FitConfig),
     "benchmark": (BenchmarkOptions,),
     "ablate": (AblateOptions,),

@@ -119,6 +119,10 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "replay": ("--contenders gymnast sb3 --transitions 200 --rounds 1", ("sample 256", "sb3: left out, " + NO_PEER)),
     "stable": ("--seeds 2 --steps 500", ("== dqn, CartPole-v1, solved from 475", "the last one is for 0 of 2 seeds")),
+    "serve": (
+        "--here --policies mlp --connections 2 --seconds 0.2 --rounds 1",
+        ("mlp, 2 connections, 1 rounds; medians", "  gymnast / naive: x", " us of CPU for each action"),
+    ),
     "tabular": ("--steps 100 --rounds 1", ("compiled with masks", "equal, bit for bit: True")),
     "world_models": (
         "--seeds 1 --steps 3010 --temperatures 0 1.5 --generations 1 --model-updates 5 --episodes 2",

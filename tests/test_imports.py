@@ -23,7 +23,7 @@ ALLOWED = {
 FLOORS = (
     {"cli"},
     {"explain", "tuning"},
-    {"dreams", "fitting", "populations", "suites"},
+    {"dreams", "fitting", "populations", "serving", "suites"},
     {"training"},
     {"evaluation", "reports"},
     {"storage"},

@@ -1,0 +1,287 @@
+"""`gymnast serve` beside a naive FastAPI handler: actions per second and latency, over HTTP on this machine.
+
+    python benchmarks/serve.py [--policies mlp cnn] [--connections 64] [--seconds 5] [--rounds 3]
+
+Policies are untrained: `mlp` is PPO's default network on four numbers, sent as JSON, `cnn` DQN's Nature CNN on uint8
+stacks of four 84x84 frames, sent as raw bytes. Each server is a process of its own, and this process sends: so many
+connections, each with one observation at a time, the next as soon as it has its action. The naive handler predicts once
+for each request; it runs on the same uvicorn, with the same thread of torch. Each round starts both anew, in turn.
+The CPU time of a server's process for each action says less about latency, but little depends on what else runs.
+`--here` serves from a thread of this process, for a first look.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import io
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+CONTENDERS = ("gymnast", "naive")
+TARGETS = {"mlp": 5_000.0, "cnn": 300.0}
+"""Actions per second that ours is to reach on two cores."""
+RATIO, TAIL = 3.0, 50.0
+"""How many times as fast as the naive one ours is to be, and milliseconds of the slowest hundredth."""
+WARM_UP = 1.0
+READY = "serving on "
+KINDS = {"mlp": "application/json", "cnn": "application/octet-stream"}
+
+
+def save(policy: str, path: Path) -> None:
+    """An untrained agent as a checkpoint."""
+    from gymnasium import spaces
+
+    import gymnast
+    from gymnast.agents import DQN, PPO, DQNConfig
+
+    if policy == "mlp":
+        gymnast.save(PPO(spaces.Box(-1.0, 1.0, (4,), np.float32), spaces.Discrete(2)), path)
+    else:
+        frames = spaces.Box(0, 255, (4, 84, 84), np.uint8)
+        gymnast.save(DQN(frames, spaces.Discrete(6), DQNConfig(network="nature-cnn")), path)
+
+
+def body(policy: str) -> bytes:
+    """One observation, as it is sent."""
+    rng = np.random.default_rng(0)
+    if policy == "mlp":
+        return json.dumps({"obs": rng.uniform(-1.0, 1.0, 4).round(4).tolist()}).encode()
+    stream = io.BytesIO()
+    np.save(stream, rng.integers(0, 256, (4, 84, 84), dtype=np.uint8))
+    return stream.getvalue()
+
+
+def application(contender: str, policy: str, path: str, threads: int) -> Any:
+    """The ASGI application of a contender."""
+    if contender == "naive":
+        return naive(policy, path, threads)
+    from gymnast.serving import app, server
+    from gymnast.settings.serve_options import ServeOptions
+
+    return app.build(server.load(ServeOptions(runs=(f"model={path}",), threads=threads)))
+
+
+def naive(policy: str, path: str, threads: int) -> Any:
+    """One prediction for each request, in the event loop: threads of their own would be slower still."""
+    from fastapi import FastAPI, Request
+    from pydantic import BaseModel
+
+    import gymnast
+    from gymnast.machine import limit_threads
+
+    limit_threads(threads)
+    app, agent = FastAPI(), gymnast.load(path)
+
+    class Asked(BaseModel):
+        obs: list[float]
+
+    if policy == "mlp":
+
+        async def act(asked: Asked) -> dict[str, int]:
+            return {"action": agent.predict(np.array(asked.obs, np.float32), start=True)}
+
+        act.__annotations__["asked"] = Asked  # FastAPI does not see the names of this function
+    else:
+
+        async def act(request: Request) -> dict[str, int]:  # type: ignore[misc]
+            obs = np.load(io.BytesIO(await request.body()), allow_pickle=False)
+            return {"action": agent.predict(obs, start=True)}
+
+        act.__annotations__["request"] = Request
+    app.post("/v1/models/model:act")(act)
+    return app
+
+
+@contextmanager
+def threaded(app: Any) -> Iterator[tuple[int, int]]:
+    """Serve from a thread; the port and the process."""
+    import uvicorn
+
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
+        thread = threading.Thread(target=server.run, args=([sock],))
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        yield sock.getsockname()[1], os.getpid()
+        server.should_exit = True
+        thread.join()
+
+
+@contextmanager
+def process(contender: str, policy: str, path: str, threads: int) -> Iterator[tuple[int, int]]:
+    """Serve from another process, which ends with its standard input; the port and the process."""
+    command = [sys.executable, __file__, "--serve", contender, policy, path, "--threads", str(threads)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8"
+    ) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        line = server.stdout.readline()
+        if not line.startswith(READY):
+            raise SystemExit(f"{contender} has not started")
+        yield int(line.removeprefix(READY)), server.pid
+        server.stdin.close()
+
+
+@dataclass
+class Measured:
+    """Seconds of each request, in order of their end, and of all of them together."""
+
+    latencies: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+    cpu: float = 0.0
+    """Seconds of the server's process, in all of its threads."""
+
+    @property
+    def rate(self) -> float:
+        return len(self.latencies) / self.seconds
+
+    def tail(self, share: float) -> float:
+        """Milliseconds that this share of the requests stays below."""
+        return float(np.quantile(self.latencies, share)) * 1000.0
+
+
+class Connection(asyncio.Protocol):
+    """Sends the same request again and again; as little of HTTP as it takes."""
+
+    def __init__(self, request: bytes, measured: Measured, until: float) -> None:
+        self.request, self.measured, self.until = request, measured, until
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.buffer = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        self.send()
+
+    def send(self) -> None:
+        self.sent = time.perf_counter()
+        self.transport.write(self.request)
+
+    def data_received(self, data: bytes) -> None:
+        self.buffer += data
+        head, separator, rest = self.buffer.partition(b"\r\n\r\n")
+        if not separator:
+            return
+        length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
+        if len(rest) < length:
+            return
+        self.buffer, now = b"", time.perf_counter()
+        if not head.startswith(b"HTTP/1.1 200"):
+            self.ended.set_exception(SystemExit(f"the server answered {head.decode()} {rest.decode()}"))
+        elif now >= self.until:
+            self.ended.set_result(None)
+        else:
+            self.measured.latencies.append(now - self.sent)
+            self.send()
+            return
+        self.transport.close()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if not self.ended.done():
+            self.ended.set_exception(SystemExit("the server closed a connection"))
+
+
+async def load(port: int, request: bytes, connections: int, seconds: float) -> Measured:
+    """Keep that many connections busy."""
+    measured, began, loop = Measured(), time.perf_counter(), asyncio.get_running_loop()
+    until = began + seconds
+    made = [
+        await loop.create_connection(lambda: Connection(request, measured, until), "127.0.0.1", port)
+        for _ in range(connections)
+    ]
+    await asyncio.gather(*(connection.ended for _, connection in made))
+    measured.seconds = time.perf_counter() - began
+    return measured
+
+
+def measure(contender: str, policy: str, path: str, options: argparse.Namespace) -> Measured:
+    """Start a server and send to it."""
+    sent = body(policy)
+    head = f"POST /v1/models/model:act HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: {KINDS[policy]}\r\n"
+    request = f"{head}content-length: {len(sent)}\r\n\r\n".encode() + sent
+    if options.here:
+        started = threaded(application(contender, policy, path, options.threads))
+    else:
+        started = process(contender, policy, path, options.threads)
+    with started as (port, pid):
+        asyncio.run(load(port, request, options.connections, min(WARM_UP, options.seconds)))
+        before = cpu_of(pid)
+        measured = asyncio.run(load(port, request, options.connections, options.seconds))
+        measured.cpu = cpu_of(pid) - before
+        return measured
+
+
+def cpu_of(pid: int) -> float:
+    times = psutil.Process(pid).cpu_times()
+    return float(times.user + times.system)
+
+
+def compare(policy: str, path: str, options: argparse.Namespace) -> None:
+    found: dict[str, list[Measured]] = {contender: [] for contender in CONTENDERS}
+    for number in range(options.rounds):
+        for contender in CONTENDERS[:: 1 if number % 2 == 0 else -1]:
+            found[contender].append(measure(contender, policy, path, options))
+    print(f"{policy}, {options.connections} connections, {options.rounds} rounds; medians (lowest, highest round)")
+    for contender, rounds in found.items():
+        rates = [one.rate for one in rounds]
+        spread = f"{statistics.median(rates):>9,.1f} ({min(rates):,.1f}, {max(rates):,.1f}) actions/s"
+        half, tail = (statistics.median(one.tail(share) for one in rounds) for share in (0.5, 0.99))
+        cpu = statistics.median(1e6 * one.cpu / len(one.latencies) for one in rounds)
+        print(
+            f"  {contender:<8} {spread}   p50 {half:.1f} ms   p99 {tail:.1f} ms   {cpu:,.0f} us of CPU for each action"
+        )
+    ratios = [ours.rate / theirs.rate for ours, theirs in zip(found["gymnast"], found["naive"], strict=True)]
+    print(
+        f"  gymnast / naive: x{statistics.median(ratios):.2f} (target {RATIO:g}); "
+        f"targets {TARGETS[policy]:,.0f} actions/s, p99 {TAIL:g} ms"
+    )
+
+
+def serve(contender: str, policy: str, path: str, threads: int) -> None:
+    """The server's process: until its standard input is closed."""
+    with threaded(application(contender, policy, path, threads)) as (port, _):
+        print(f"{READY}{port}", flush=True)
+        sys.stdin.read()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--policies", nargs="+", choices=tuple(TARGETS), default=list(TARGETS))
+    parser.add_argument("--connections", type=int, default=64)
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=1, help="of torch, in each server")
+    parser.add_argument("--here", action="store_true", help="serve from threads of this process")
+    parser.add_argument("--serve", nargs=3, metavar=("CONTENDER", "POLICY", "PATH"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.serve is not None:
+        return serve(*options.serve, options.threads)
+    with tempfile.TemporaryDirectory() as folder:
+        for policy in options.policies:
+            path = str(Path(folder) / f"{policy}.pt")
+            save(policy, Path(path))
+            compare(policy, path, options)
+    return None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Trained policies behind HTTP: requests in, actions out, and a page that shows the policies playing."""
