@@ -23,7 +23,7 @@ ALLOWED = {
 FLOORS = (
     {"cli"},
     {"explain"},
-    {"dreams", "fitting", "populations", "suites"},
+    {"dreams", "export", "fitting", "populations", "suites"},
     {"training"},
     {"evaluation", "reports"},
     {"storage"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,6 +80,18 @@ class PolicyModule(nn.Module):
             Port(name, tuple(value.shape[1:]), str(value.numpy().dtype), (), action_space if name == ACTION else None)
             for name, value in found
         ]
+
+    def arrays(self, obs: Obs) -> dict[str, np.ndarray]:
+        """Observations [N, ...] as inputs, by their names."""
+        found: dict[str, np.ndarray] = {}
+        for port in self.parts:
+            part = obs
+            for key in port.path:
+                assert isinstance(part, Mapping)
+                part = part[key]
+            assert isinstance(part, Tensor)
+            found[port.name] = part.cpu().numpy()
+        return found
 
     def forward(self, *arrays: Tensor) -> tuple[Tensor, ...]:
         named = dict(zip((port.name for port in self.inputs), arrays, strict=True))
