@@ -604,7 +604,7 @@ def test_python_m_gymnast() -> None:
     assert (failed.returncode, failed.stdout) == (2, "")
     assert failed.stderr == (
         "gymnast: unknown command 'lst'; choose from train, fit, pretrain, sample, probe, explain, dream, hopfield, "
-        "resume, evaluate, record, benchmark, ablate, report, list, check-env; did you mean list?\n"
+        "resume, evaluate, record, export, benchmark, ablate, report, list, check-env; did you mean list?\n"
     )
 
 

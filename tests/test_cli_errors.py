@@ -47,7 +47,7 @@ UNKNOWN = [
     (
         ["trian"],
         "unknown command 'trian'; choose from train, fit, pretrain, sample, probe, explain, dream, hopfield, "
-        "resume, evaluate, record, benchmark, ablate, report, list, check-env; did you mean train?",
+        "resume, evaluate, record, export, benchmark, ablate, report, list, check-env; did you mean train?",
     ),
     (["--verison"], "unknown option '--verison'"),
     (["train"], "train needs an agent first: gymnast train AGENT --env ID"),

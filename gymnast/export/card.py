@@ -20,8 +20,8 @@ policy = Policy()
 action = policy(obs, start=True)  # of one observation, or of a batch of them
 ```
 
-`python policy.py` prints the inputs and outputs and plays random observations. With gymnast, `gymnast evaluate DIR` plays it
-in its environment.""",
+`python policy.py` prints the inputs and outputs and plays random observations. With gymnast, `gymnast evaluate DIR`
+plays it in its environment.""",
     "torch-export": """\
 It needs torch:
 
@@ -29,7 +29,8 @@ It needs torch:
 import torch
 
 policy = torch.export.load("policy.pt2").module()
-{outputs} = policy({inputs})
+with torch.no_grad():
+    {outputs} = policy({inputs})
 ```""",
     "safetensors": """\
 It has the weights by name, without the computation:

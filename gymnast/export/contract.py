@@ -8,8 +8,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from gymnast.agents.base import ConfiguredAgent
 from gymnast.agents.prediction import ExportableAgent
+from gymnast.atari import protocols
 from gymnast.export.module import PolicyModule, Port
 from gymnast.export.standalone import CONTRACT, FORMAT
 from gymnast.storage import space_json
@@ -33,7 +33,6 @@ def contract_of(
     agent: ExportableAgent, about: About, module: PolicyModule, *, kind: str, file: Path, opset: int | None
 ) -> dict[str, Any]:
     """The contract of a policy that was written to a file, without its scores."""
-    config = agent.config if isinstance(agent, ConfiguredAgent) else None
     versions = {name: metadata.version(name) for name in ("torch", *PACKAGES[kind])}
     return {
         "contract": FORMAT,
@@ -41,13 +40,12 @@ def contract_of(
         "file": file.name,
         "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
         "agent": about.agent,
-        "config": about.config,
+        "config": {name: about.config[name] for name in protocols.LEARNER if name in about.config},
         "env": about.env,
         "run": {name: about.run[name] for name in ENV_OPTIONS if name in about.run},
         "outside": about.outside,
         "protocol": about.protocol,
         "env_step": agent.env_step,
-        "eval_epsilon": getattr(config, "eval_epsilon", 0.0),
         "observation_space": about.observation_space,
         "action_space": about.action_space,
         "inputs": [_port(port) for port in module.inputs],

@@ -34,7 +34,10 @@ def program_of(module: PolicyModule) -> ExportedProgram:
     batch = (tuple({0: torch.export.Dim.DYNAMIC} for _ in examples),)
     try:
         with quiet(), torch.no_grad():
-            program = torch.export.export(module, examples, dynamic_shapes=batch, strict=False)
+            try:
+                program = torch.export.export(module, examples, dynamic_shapes=batch, strict=False)
+            except Exception:  # a user's own network may take len() of a batch, which only the slower way understands
+                program = torch.export.export(module, examples, dynamic_shapes=batch, strict=True)
     except Exception as error:  # what tracing a user's own network raises has no common class
         raise UsageError(f"the policy's network cannot be exported: {first_line(error)}") from error
     for graph in (part for part in program.graph_module.modules() if isinstance(part, torch.fx.GraphModule)):

@@ -128,8 +128,9 @@ class Stream:
         if self.module.memory_size:
             arrays[START] = seen.start.numpy()
         ours, reference = (self._outputs(run, arrays, index) for index, run in enumerate((self.run, self._eager)))
-        apart, choice = _apart(ours["preference"], reference["preference"]), wanted.dtype.kind in "iu"
-        difference = _apart(ours["action"], wanted)  # [N], 0 for equal choices
+        choice = wanted.dtype.kind in "iu"
+        apart = _apart(ours["preference"], reference["preference"], _largest(reference["preference"]))
+        difference = _apart(ours["action"], wanted, np.abs(wanted))  # [N], 0 for equal choices
         equal = difference == 0.0 if choice else difference <= tolerance
         if self.counts_as_alone:
             found.alone += len(wanted)
@@ -170,20 +171,29 @@ def compare(
     return found
 
 
-def _apart(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-    """The greatest difference of each row, absolute, or relative to numbers above 1: [N, ...] to float64 [N]."""
-    one, other = (np.asarray(values, np.float64).reshape(len(values), -1) for values in (ours, theirs))
+def _apart(ours: np.ndarray, theirs: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """The greatest difference of each row, absolute, or relative to a size above 1: [N, ...] to float64 [N]."""
+    one, other, scale = (np.asarray(values, np.float64).reshape(len(ours), -1) for values in (ours, theirs, size))
     same = one == other  # infinities too
-    difference = np.where(same, 0.0, np.abs(one - other) / np.maximum(1.0, np.abs(other)))
-    return np.where(np.isnan(difference), np.inf, difference).max(1, initial=0.0)
+    with np.errstate(invalid="ignore"):
+        difference = np.where(same, 0.0, np.abs(one - other) / np.maximum(1.0, scale))
+    greatest: np.ndarray = np.where(np.isnan(difference), np.inf, difference).max(1, initial=0.0)
+    return greatest
+
+
+def _largest(values: np.ndarray) -> np.ndarray:
+    """The largest finite size of each row's numbers, [N, P] to [N, 1]: sums round in proportion to it."""
+    sizes = np.abs(np.asarray(values, np.float64))
+    largest: np.ndarray = np.where(np.isfinite(sizes), sizes, 0.0).max(1, keepdims=True, initial=0.0)
+    return largest
 
 
 def _tied(preference: np.ndarray, action: np.ndarray, tolerance: float, first: int) -> np.ndarray:
     """Whether chosen actions [N] are as good as the best ones within the tolerance, by preferences [N, A]."""
     index = np.clip(action - first, 0, preference.shape[1] - 1)
     chosen = np.take_along_axis(preference, index[:, None], 1)[:, 0]
-    best = preference.max(1)
-    return np.asarray((best - chosen <= 2 * tolerance * np.maximum(1.0, np.abs(best))) & (index == action - first))
+    close = preference.max(1) - chosen <= 2 * tolerance * np.maximum(1.0, _largest(preference)[:, 0])
+    return np.asarray(close & (index == action - first))
 
 
 def _rows(obs: Obs, rows: slice) -> Obs:

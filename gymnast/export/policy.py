@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
+from gymnasium import spaces
 from torch import Tensor
 
 from gymnast.agents.base import Acted, seed_sequence
@@ -44,6 +46,8 @@ class ExportedPolicy:
         self.env: str = self.contract["env"]
         """The id of the environment that it was trained in."""
         self.env_step: int = self.contract["env_step"]
+        self.config = SimpleNamespace(**self.contract["config"])
+        """The learner's settings that a protocol names."""
         self.device = torch.device("cpu")
         self._actor: ExportedActor | None = None
 
@@ -93,17 +97,13 @@ class ExportedPolicy:
         except ValueError as error:
             raise ValueError(as_argument(error, "predict")) from None
 
-    def actor(
-        self, num_envs: int, *, explore: bool = False, seed: int | np.random.SeedSequence = 0
-    ) -> ExportedActor:
+    def actor(self, num_envs: int, *, explore: bool = False, seed: int | np.random.SeedSequence = 0) -> ExportedActor:
         """A stream of episodes as evaluations play it; ValueError with `explore`."""
         if explore:
             raise ValueError("an exported policy does not explore")
-        return self.epsilon_greedy(num_envs, epsilon=self.contract["eval_epsilon"], seed=seed)
+        return self.epsilon_greedy(num_envs, epsilon=self.contract["config"].get("eval_epsilon", 0.0), seed=seed)
 
-    def epsilon_greedy(
-        self, num_envs: int, *, epsilon: float, seed: int | np.random.SeedSequence
-    ) -> ExportedActor:
+    def epsilon_greedy(self, num_envs: int, *, epsilon: float, seed: int | np.random.SeedSequence) -> ExportedActor:
         """`actor` that takes a random action with probability epsilon; ValueError if actions are not Discrete."""
         if epsilon and not self._policy.discrete:
             raise ValueError("a random action with probability epsilon needs Discrete actions")
@@ -138,6 +138,7 @@ class ExportedActor:
         mask = action_mask if self.policy.takes_masks else None
         chosen = torch.from_numpy(self.choose(obs, start.numpy(), None if mask is None else mask.numpy()))
         if self.epsilon:
+            assert isinstance(self.policy.action_space, spaces.Discrete)
             first, count = int(self.policy.action_space.start), int(self.policy.action_space.n)
             uniform = torch.from_numpy(self.rng.random((2, self.num_envs)))
             chosen = mixed(chosen - first, uniform, count, allowed=mask, epsilon=self.epsilon) + first

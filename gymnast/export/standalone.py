@@ -48,15 +48,16 @@ class Policy:
         self.session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         self.memory_size = next((port["shape"][1] for port in self.inputs if port["name"] == "memory"), 0)
         self.masked = any(port["name"] == "action_mask" for port in self.inputs)
-        self.reset()
+        self.memory: np.ndarray | None = None
 
     def reset(self) -> None:
         """Forget the episodes in progress: the next observations begin new ones."""
-        self.memory: np.ndarray | None = None
+        self.memory = None
 
     def run(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The outputs for the inputs [N, ...], all by the names of the contract."""
-        return dict(zip(self.names, self.session.run(self.names, arrays), strict=True))
+        made: list[np.ndarray] = self.session.run(self.names, arrays)
+        return dict(zip(self.names, made, strict=True))
 
     def __call__(self, obs: Any, *, start: Any = None, action_mask: Any = None) -> Any:
         """The action for one observation, or the actions [N, ...] for a batch of them.
@@ -112,7 +113,7 @@ class Policy:
         allowed = np.ones((rows, size), np.bool_) if action_mask is None else np.asarray(action_mask, np.bool_)
         if allowed.shape not in ((size,), (rows, size)):
             raise ValueError(f"the action mask has the shape {allowed.shape}, but the policy takes [{rows}, {size}]")
-        return np.broadcast_to(allowed, (rows, size)).copy()
+        return np.array(np.broadcast_to(allowed, (rows, size)))
 
 
 def read_contract(folder: str | Path) -> dict[str, Any]:
@@ -191,18 +192,17 @@ def main() -> None:
     for title, ports in (("in", policy.inputs), ("out", contract["outputs"])):
         for port in ports:
             print(f"  {title:<4}{port['name']:<16}{port['dtype']:<9}{port['shape']}")
-    spent = 0.0
+    spent, memory = 0.0, np.zeros((options.rows, policy.memory_size), np.float32)
     for step in range(options.steps):
         arrays = {part["name"]: random_obs(part, options.rows, rng) for part in policy.parts}
         if policy.memory_size:
-            memory = policy.memory if step else np.zeros((options.rows, policy.memory_size), np.float32)
             arrays |= {"memory": memory, "start": np.full(options.rows, step == 0)}
         if policy.masked:
             arrays["action_mask"] = policy.mask(None, options.rows)
         began = time.perf_counter()
         found = policy.run(arrays)
         spent += time.perf_counter() - began
-        policy.memory = found.get("next_memory")
+        memory = found.get("next_memory", memory)
     print(f"the last of {options.steps} random batches: action {found['action'].tolist()}")
     print(f"{spent / options.steps * 1e6:.0f} us a batch of {options.rows}")
 

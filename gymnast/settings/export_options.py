@@ -16,13 +16,14 @@ class ExportOptions:
     run: str = field(metadata={"positional": "RUN"})
     """Folder or checkpoint of the run."""
     to: Literal["onnx", "torch-export", "safetensors"] = "onnx"
-    """onnx runs with onnxruntime and NumPy alone; torch-export is a graph for torch; safetensors has the weights only."""
+    """onnx runs with onnxruntime and NumPy alone, torch-export is a graph for torch, safetensors the weights only."""
     out: str | None = field(default=None, metadata={"metavar": "DIR"})
     """New folder to write. Default: ENV-AGENT-FORMAT in the current one."""
     observations: int = 1_000
     """Observations of the environment on which the result must act like the agent; 0 does not compare them."""
     tolerance: float = 1e-4
-    """Largest difference of action values, logits and real actions, absolute, or relative to numbers above 1."""
+    """Largest difference of real actions, relative to numbers above 1, and of action values or logits, relative to an
+    observation's largest one if it is above 1."""
     seed: int = 0
     """Seed of the episodes in which they are compared."""
     trust: bool = False
