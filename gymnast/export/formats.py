@@ -53,7 +53,7 @@ def write_onnx(program: ExportedProgram, module: PolicyModule, file: Path) -> in
     inputs, outputs = ([port.name for port in ports] for ports in (module.inputs, module.outputs))
     try:
         with quiet():
-            made = torch.onnx.export(program, (), input_names=inputs, output_names=outputs, verbose=False)
+            made = torch.onnx.export(program, (), input_names=inputs, output_names=outputs, dynamo=True, verbose=False)
     except Exception as error:  # every operator fails in its own way
         raise UsageError(f"the policy's network cannot be written as ONNX: {first_line(error)}") from error
     assert made is not None
