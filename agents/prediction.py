@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Protocol, runtime_checkable
 
+import gymnasium as gym
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gymnast.agents.base import Actor, Agent
 from gymnast.agents.given import as_argument, as_batch, as_given, rows_of
-from gymnast.envs.step import masks
+from gymnast.envs.step import Obs, masks
 
 SEED = 0
 """Seed of the draws with `deterministic=False`."""
@@ -104,6 +105,40 @@ def predict(agent: Agent, obs: Any, *, deterministic: bool = True, start: Any = 
     if getattr(own, "_predictor", None) is None:
         own._predictor = Predictor(agent)
     return own._predictor.predict(obs, deterministic=deterministic, start=start, action_mask=action_mask)
+
+
+class GreedyPolicy(nn.Module):
+    """`predict` of an agent as a function of tensors alone, so that it can be traced and exported."""
+
+    memory_size = 0
+    """M, the numbers remembered per row."""
+    takes_masks = False
+    """Whether an action mask has an effect."""
+    preferences = "action value"
+    """What a preference is, in words."""
+
+    def forward(
+        self, obs: Obs, memory: Tensor | None, action_mask: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Actions, preferences and the memory after the observations [N, ...].
+
+        `memory` [N, M] is that before them, zero where an episode begins, and `action_mask` bool [N, A]. Actions are
+        values of the action space; preferences, [N, P], are the numbers that they were chosen by.
+        """
+        raise NotImplementedError
+
+
+@runtime_checkable
+class ExportableAgent(Protocol):
+    """An agent whose greedy action is a function of the observation and of what it remembers."""
+
+    observation_space: gym.Space[Any]
+    action_space: gym.Space[Any]
+    env_step: int
+
+    def greedy_policy(self) -> GreedyPolicy:
+        """The function, with the agent's weights; ValueError if the agent draws its actions in evaluations too."""
+        ...
 
 
 def _actor(agent: Agent, rows: int, *, deterministic: bool, seed: int | np.random.SeedSequence) -> Actor:

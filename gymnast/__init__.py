@@ -19,10 +19,11 @@ from gymnast.version import __version__
 
 if TYPE_CHECKING:
     from gymnast.evaluation.play import evaluate
+    from gymnast.export.load import load
     from gymnast.populations.train import resume
     from gymnast.settings import presets
     from gymnast.settings.options import TrainOptions
-    from gymnast.storage.rebuild import load, save
+    from gymnast.storage.rebuild import save
     from gymnast.storage.world_model import dream
     from gymnast.training.train import train
     from gymnast.tuning.options import TuneOptions
@@ -47,7 +48,7 @@ _HOMES = {
     "TuneOptions": "tuning.options",
     "dream": "storage.world_model",
     "evaluate": "evaluation.play",
-    "load": "storage.rebuild",
+    "load": "export.load",
     "resume": "populations.train",
     "save": "storage.rebuild",
     "train": "training.train",

@@ -58,6 +58,10 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
         ("pre-training: 500 random steps", "ppo  frozen      return 0.9 after"),
     ),
     "envs": ("--num-envs 2 --rounds 1 --seconds 0.01", ("gymnasium loop", "   2 ")),
+    "export": (
+        "--only mlp --rounds 1 --calls 3",
+        ("mlp, 1 rounds; median us: eager ", "  eager / session: x", "target 2"),
+    ),
     "fast": ("--rounds 1 --calls 1", ("gradient  PPO, Gaussian", "acting    DQN, MLP 120-84, 8 rows")),
     "fit": ("--only gymnast bare --rounds 1 --episode 8", ("classify            gymnast", "ours is")),
     "fit_learning": ("--only xor-linear --seeds 1 --jobs 1", ("xor-linear        accuracy", "(target below 1)")),

@@ -46,8 +46,8 @@ def refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 UNKNOWN = [
     (
         ["trian"],
-        "unknown command 'trian'; choose from train, fit, pretrain, sample, probe, explain, dream, hopfield, "
-        "resume, evaluate, record, serve, benchmark, ablate, tune, report, list, check-env; did you mean train?",
+        "unknown command 'trian'; choose from train, fit, pretrain, sample, probe, explain, dream, hopfield, resume, "
+        "evaluate, record, export, serve, benchmark, ablate, tune, report, list, check-env; did you mean train?",
     ),
     (["--verison"], "unknown option '--verison'"),
     (["train"], "train needs an agent first: gymnast train AGENT --env ID"),

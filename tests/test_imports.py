@@ -22,8 +22,8 @@ ALLOWED = {
 }
 FLOORS = (
     {"cli"},
-    {"explain", "tuning"},
-    {"dreams", "fitting", "populations", "serving", "suites"},
+    {"explain", "serving", "tuning"},
+    {"dreams", "export", "fitting", "populations", "suites"},
     {"training"},
     {"evaluation", "reports"},
     {"storage"},

@@ -21,6 +21,7 @@ SPACES = [
     spaces.Box(0, 255, (4, 8, 8), np.uint8),
     spaces.Box(np.iinfo(np.int64).min, np.iinfo(np.int64).max, (2,), np.int64),
     spaces.Tuple([spaces.Discrete(2), spaces.Box(0.0, 1.0, (1,))]),
+    spaces.Dict(b=spaces.Discrete(2), a=spaces.Discrete(3)),  # keywords keep their order
     spaces.Dict({"b": spaces.Discrete(2), "a": spaces.Tuple([spaces.MultiBinary(1)])}),
 ]
 

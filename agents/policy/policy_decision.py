@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from gymnast.agents.base import Decision
 from gymnast.agents.policy.policy_actor import PolicyConfig
+from gymnast.agents.prediction import GreedyPolicy
 from gymnast.envs.step import Obs
 from gymnast.networks.distributions.distributions import Distribution
 from gymnast.networks.heads.actor_critic import ActorCriticNetwork
@@ -48,3 +49,26 @@ class DecidesByPolicy:
         return Decision(
             output[:, : self.distribution.outputs], value[:, 0] if self.has_value else None, features, memory
         )
+
+    def greedy_policy(self: _HasPolicy) -> MostProbable:
+        """The most probable action as a module; see `ExportableAgent`."""
+        return MostProbable(self.network, self.distribution, takes_masks=self.config.action_masks)
+
+
+class MostProbable(GreedyPolicy):
+    """The mode of a policy, as the environment takes it: clipped, squashed, scaled, numbered."""
+
+    def __init__(self, network: ActorCriticNetwork, distribution: Distribution, *, takes_masks: bool) -> None:
+        super().__init__()
+        self.network, self.distribution, self.memory_size = network, distribution, network.memory_size
+        real = distribution.dtype.is_floating_point
+        self.preferences, self.takes_masks = "mean of the action" if real else "logit", takes_masks and not real
+
+    def forward(
+        self, obs: Obs, memory: Tensor | None, action_mask: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        _, output, _, memory = self.network.decided(obs, memory)
+        if action_mask is not None and self.takes_masks:
+            output = self.distribution.masked(output, action_mask)
+        action = self.distribution.to_env(self.distribution.mode(output))
+        return action, output[:, : self.distribution.outputs], memory

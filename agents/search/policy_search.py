@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from gymnast.agents.base import Acted, Metrics, restore_generator, seed_sequence, torch_seed
-from gymnast.agents.prediction import Predicts
+from gymnast.agents.prediction import GreedyPolicy, Predicts
 from gymnast.agents.search.trials import Trials
 from gymnast.envs.step import Obs, Step
 from gymnast.networks.backbones.table import options_of
 from gymnast.networks.build import Backbone, BackboneName, build, named, settled
-from gymnast.networks.distributions.deterministic import chooser
+from gymnast.networks.distributions.deterministic import Choose, chooser
 from gymnast.networks.layers.activations import check_activation
 from gymnast.networks.layers.init import INITS, Init
 from gymnast.networks.stacked.network import Stacked, flat_vector, with_output
@@ -181,6 +181,10 @@ class PolicySearch(Predicts, ABC):
         """The learned parameters' actions, which are deterministic."""
         return PolicyActor(self, explore=False)
 
+    def greedy_policy(self) -> Searched:
+        """The learned parameters' action as a module; see `ExportableAgent`."""
+        return Searched(self.network, self.parameters, self.choose, takes_masks=self.config.action_masks)
+
     def store(self, obs: Obs, acted: Acted, step: Step) -> None:
         """Record the ended episodes, terminated or truncated; nothing else in a step matters."""
         self.env_step += step.num_active
@@ -259,6 +263,23 @@ class PolicySearch(Predicts, ABC):
             generator=generator,
         )
         return with_output(backbone, self.outputs, init=config.init, scale=config.output_scale, generator=generator)
+
+
+class Searched(GreedyPolicy):
+    """The action of a policy with given parameters [P]."""
+
+    preferences = "output of the policy"
+
+    def __init__(self, network: Stacked, parameters: Tensor, choose: Choose, *, takes_masks: bool) -> None:
+        super().__init__()
+        self.network = network.module(parameters)
+        self.choose, self.takes_masks = choose, takes_masks
+
+    def forward(
+        self, obs: Obs, memory: Tensor | None, action_mask: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        output: Tensor = self.network(obs)
+        return self.choose(output, action_mask if self.takes_masks else None), output, memory
 
 
 class PolicyActor:

@@ -15,6 +15,7 @@ from torch import Tensor
 from gymnast.agents.base import Acted, HostAgent, LearningError, Metrics
 from gymnast.agents.prediction import Predicts
 from gymnast.agents.tabular.discretize import States
+from gymnast.agents.tabular.greedy import GreedyTable
 from gymnast.envs.step import Obs, Step
 
 
@@ -96,6 +97,10 @@ class BanditAgent(Predicts, HostAgent, ABC):
     def q_table(self) -> np.ndarray:
         """Mean rewards as the Q-values of the only state, float64 [1, A]."""
         return np.asarray(self.means()[None])
+
+    def greedy_policy(self) -> GreedyTable:
+        """The arm with the best mean reward as a module; see `ExportableAgent`."""
+        return GreedyTable(States(self.observation_space), self.q_table(), first_action=self.first_action)
 
     def actor(self, num_envs: int, *, explore: bool, seed: int | np.random.SeedSequence) -> BanditActor:
         return BanditActor(self, num_envs, explore=explore, seed=seed)

@@ -17,6 +17,7 @@ from gymnast.agents.schedules import schedule
 from gymnast.agents.tabular import exploration
 from gymnast.agents.tabular.config import Explorer, TabularConfig, TracedConfig
 from gymnast.agents.tabular.discretize import States
+from gymnast.agents.tabular.greedy import GreedyTable
 from gymnast.agents.tabular.updates import (
     Rates,
     clear_traces,
@@ -187,6 +188,14 @@ class TabularAgent(Predicts, HostAgent, ABC):
 
     def actor(self, num_envs: int, *, explore: bool, seed: int | np.random.SeedSequence) -> TabularActor:
         return TabularActor(self, num_envs, explore=explore, seed=seed)
+
+    def greedy_policy(self) -> GreedyTable:
+        """The greedy action as a module; see `ExportableAgent`. ValueError for a policy that draws its actions."""
+        if self.explorer.kind == exploration.POLICY:
+            raise ValueError("it predicts values of a fixed policy, and draws its actions in evaluations too")
+        values = np.array([self.action_values(row) for row in range(self.states.size * self.stages)])
+        settings = {"first_action": self.first_action, "stages": self.stages}
+        return GreedyTable(self.states, values, takes_masks=self.config.action_masks, **settings)
 
     def masks(self, mask: Tensor | None) -> np.ndarray | None:
         """An action mask as the agent uses it, bool [N, A]."""

@@ -32,19 +32,20 @@ class States:
     ) -> None:
         self.space = space
         self._start = int(space.start) if isinstance(space, spaces.Discrete) else None
-        self._radices: list[int] = []
+        self.radices: list[int] = []
+        """The number of values of each digit of a state's number, the most significant digit first."""
         self._boxes = 0
         bounds = _boxes(space)
         width = sum(len(box_low) for box_low, _ in bounds)
-        self._bins = _each("bins", list(bins), width)
+        self.bins = _each("bins", list(bins), width)
         box_low = np.concatenate([part for part, _ in bounds]) if bounds else np.zeros(0)
         box_high = np.concatenate([part for _, part in bounds]) if bounds else np.zeros(0)
-        self._low = np.array(_each("low", list(low), width), np.float64) if len(low) else box_low
-        self._high = np.array(_each("high", list(high), width), np.float64) if len(high) else box_high
+        self.low = np.array(_each("low", list(low), width), np.float64) if len(low) else box_low
+        self.high = np.array(_each("high", list(high), width), np.float64) if len(high) else box_high
         self._check(width)
         self._collect(space)
         self.size = 1
-        for radix in self._radices:
+        for radix in self.radices:
             self.size *= radix
         if self.size > MAX_STATES:
             raise ValueError(f"the observation space has {self.size} states, a table takes at most {MAX_STATES}")
@@ -57,13 +58,13 @@ class States:
         self._boxes = 0
         self._digits(self.space, obs, digits)
         index = np.zeros(len(digits[0]), np.int64)
-        for digit, radix in zip(digits, self._radices, strict=True):
+        for digit, radix in zip(digits, self.radices, strict=True):
             index = index * radix + digit
         return index
 
     def _check(self, width: int) -> None:
         for dimension in range(width):
-            low, high = self._low[dimension], self._high[dimension]
+            low, high = self.low[dimension], self.high[dimension]
             if not (np.isfinite(low) and np.isfinite(high) and high - low < 1e30):
                 raise ValueError(
                     f"dimension {dimension} of the observation has no finite bounds; give low and high "
@@ -71,20 +72,20 @@ class States:
                 )
             if not low < high:
                 raise ValueError(f"low must be < high in dimension {dimension}, got {low:g} and {high:g}")
-            if self._bins[dimension] < 1:
-                raise ValueError(f"bins must be >= 1, got {self._bins[dimension]}")
+            if self.bins[dimension] < 1:
+                raise ValueError(f"bins must be >= 1, got {self.bins[dimension]}")
 
     def _collect(self, space: gym.Space[Any]) -> None:
         """Append the radix of each digit, in the order in which `_digits` gives them."""
         if isinstance(space, spaces.Discrete):
-            self._radices.append(int(space.n))
+            self.radices.append(int(space.n))
         elif isinstance(space, spaces.MultiDiscrete):
-            self._radices += [int(n) for n in space.nvec.flatten()]
+            self.radices += [int(n) for n in space.nvec.flatten()]
         elif isinstance(space, spaces.MultiBinary):
-            self._radices += [2] * int(np.prod(space.shape))
+            self.radices += [2] * int(np.prod(space.shape))
         elif isinstance(space, spaces.Box):
             width = int(np.prod(space.shape))
-            self._radices += self._bins[self._boxes : self._boxes + width]
+            self.radices += self.bins[self._boxes : self._boxes + width]
             self._boxes += width
         else:
             for part in _parts(space):
@@ -100,8 +101,8 @@ class States:
         values = values.reshape(len(values), -1)
         if isinstance(space, spaces.Box):
             dims = slice(self._boxes, self._boxes + values.shape[1])
-            low, bins = self._low[dims], np.array(self._bins[dims])
-            cell = np.floor((values - low) / (self._high[dims] - low) * bins)
+            low, bins = self.low[dims], np.array(self.bins[dims])
+            cell = np.floor((values - low) / (self.high[dims] - low) * bins)
             values = np.clip(cell, 0, bins - 1)
             self._boxes += values.shape[1]
         elif isinstance(space, (spaces.Discrete, spaces.MultiDiscrete)):

@@ -27,6 +27,7 @@ from gymnast.agents.tabular.dynamic_programming import (
     policy_model,
     solve,
 )
+from gymnast.agents.tabular.greedy import GreedyTable
 from gymnast.envs.step import Obs, Step, TransitionTable
 
 __all__ = [
@@ -129,6 +130,12 @@ class PlanningAgent(Predicts, HostAgent, ABC):
     def q_table(self) -> np.ndarray:
         """Q, float64 [S, A] ([horizon, S, A] under a horizon, the first step first)."""
         return np.array(self.q if len(self.q) > 1 else self.q[0])
+
+    def greedy_policy(self) -> GreedyTable:
+        """The planned action as a module; see `ExportableAgent`. The planned action's value becomes the largest."""
+        table = np.where(greedy_policy(self.q) > 0.0, self.q.max(-1, keepdims=True), self.q)
+        rows = table.reshape(-1, table.shape[-1])
+        return GreedyTable(self.states, rows, first_action=self.first_action, stages=len(table))
 
     def actor(self, num_envs: int, *, explore: bool, seed: int | np.random.SeedSequence) -> PlanningActor:
         """An actor that takes the first best action; planned policies do not explore."""

@@ -32,7 +32,7 @@ from gymnast.agents.value.intrinsic import build_intrinsic_reward
 from gymnast.agents.value.pqn_config import PQNConfig
 from gymnast.agents.value.pqn_gradient import write_gradient
 from gymnast.agents.value.q_actor import PQNActor
-from gymnast.agents.value.q_decision import q_decision
+from gymnast.agents.value.q_decision import GreedyQ, q_decision
 from gymnast.agents.value.q_network import normed_q_network
 from gymnast.envs.step import Obs, Step, map_obs
 from gymnast.networks.build import Backbone, settled
@@ -157,6 +157,11 @@ class PQN(Predicts):
         """Action values as a differentiable decision; see `DecidingAgent`."""
         mask = action_mask if self.config.action_masks else None
         return q_decision(self.network, _single, obs, memory, mask)
+
+    def greedy_policy(self) -> GreedyQ:
+        """The greedy action as a module; see `ExportableAgent`."""
+        masks = self.config.action_masks
+        return GreedyQ(self.network, lambda q, _: _single(q), takes_masks=masks, first_action=self.first_action)
 
     def best(self, obs: Obs, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         """The largest value of an allowed action [N], and that action's number from 0 on [N].

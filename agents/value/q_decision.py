@@ -7,6 +7,8 @@ from collections.abc import Callable
 from torch import Tensor
 
 from gymnast.agents.base import Decision
+from gymnast.agents.maths.td import allowed
+from gymnast.agents.prediction import GreedyPolicy
 from gymnast.envs.step import Obs
 from gymnast.networks.distributions.choices import BLOCKED
 from gymnast.networks.heads.q import QNetwork
@@ -29,3 +31,32 @@ def q_decision(
     values = q(network.outputs(obs, exact))  # [N, A]
     preference = values if mask is None else values.masked_fill(~mask, BLOCKED)
     return Decision(preference, preference.amax(1), features, memory)
+
+
+class GreedyQ(GreedyPolicy):
+    """The allowed action with the largest action value; `q` takes outputs [N, A, K] and a mask to values [N, A]."""
+
+    def __init__(
+        self,
+        network: QNetwork,
+        q: Callable[[Tensor, Tensor | None], Tensor],
+        *,
+        takes_masks: bool,
+        first_action: int,
+    ) -> None:
+        super().__init__()
+        self.network, self.q, self.takes_masks, self.first_action = network, q, takes_masks, first_action
+        if isinstance(network, RecurrentQNetwork):
+            self.memory_size = network.memory_size
+
+    def forward(
+        self, obs: Obs, memory: Tensor | None, action_mask: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        mask = action_mask if self.takes_masks else None
+        if isinstance(self.network, RecurrentQNetwork):
+            assert memory is not None
+            output, memory = self.network.step(obs, memory)
+        else:
+            output = self.network(obs)
+        preference = self.q(output, mask)
+        return allowed(preference, mask).argmax(1) + self.first_action, preference, memory

@@ -17,6 +17,8 @@ from gymnast.envs.errors import EnvError, EnvWarning
 from gymnast.errors import UsageError, first_line
 from gymnast.evaluation import environment, play, trained
 from gymnast.evaluation.result import Evaluation
+from gymnast.export.contract import about_of
+from gymnast.export.policy import ExportedPolicy, is_exported
 from gymnast.machine import pick_device
 from gymnast.settings.options import EvaluateOptions
 from gymnast.storage import checkpoint, folder, rebuild
@@ -65,15 +67,22 @@ class Report:
 
 
 def evaluate_path(options: EvaluateOptions) -> Report:
-    """Evaluate a run's best checkpoint (or a checkpoint file) on its own environment; UsageError in one line."""
-    file, about, state = _read(options)
+    """Evaluate a run's best checkpoint (or a checkpoint file) on its own environment; UsageError in one line.
+
+    An exported policy is played like the agent that it comes from.
+    """
+    exported = _exported(options)
+    if exported is None:
+        file, about, state = _read(options)
+    else:
+        file, about, state = Path(options.path), about_of(exported.contract), {}
     about = _placed(about, options)
     trained.check_trusted(about, file, trust=options.trust)
     try:
         device = pick_device(options.device)
-        cls = rebuild.agent_class(about, trust=options.trust)
-        agent = rebuild.build(about, cls, device=device, trust=options.trust)
-        rebuild.load_agent(agent, state, file)
+        agent: Any = exported
+        if exported is None:
+            agent = rebuild.agent_of(file, about, state, device=device, trust=options.trust)
         settings = trained.settings_of(about, protocol=options.protocol)
         rows = min(options.num_envs, options.episodes)
         env = settings.make(about.env, rows, device=device, protocol=options.protocol)
@@ -97,6 +106,16 @@ def evaluate_path(options: EvaluateOptions) -> Report:
     finally:
         env.close()
     return Report(file, result, extras)
+
+
+def _exported(options: EvaluateOptions) -> ExportedPolicy | None:
+    """The exported policy that the path is of; None if it is not one."""
+    if not is_exported(options.path):
+        return None
+    for name, value in (("member", options.member), ("picture", options.picture)):
+        if value is not None:
+            raise UsageError(f"{name} has no effect on {options.path}, an exported policy")
+    return ExportedPolicy(options.path)
 
 
 def _read(options: EvaluateOptions) -> tuple[Path, About, dict[str, Any]]:

@@ -30,6 +30,7 @@ usage: gymnast COMMAND ...
   gymnast resume RUN [--steps N]               resume a run from its last checkpoint
   gymnast evaluate RUN_OR_CHECKPOINT           play episodes with the trained agent
   gymnast record RUN_OR_random --dataset NAME  play and write a data set
+  gymnast export RUN --to FORMAT               write the policy for use without gymnast
   gymnast serve RUN [NAME=RUN ...]             serve trained agents over HTTP, and show them playing
   gymnast benchmark SUITE_OR_IDS --agents A B  train agents in many environments and report
   gymnast ablate AGENT --env ID [ID ...]       compare an agent with and without its parts
@@ -57,6 +58,7 @@ COMMANDS = {
     "resume": ("runs", "resume"),
     "evaluate": ("runs", "evaluate"),
     "record": ("record", "record"),
+    "export": ("export", "export"),
     "serve": ("serve", "serve"),
     "benchmark": ("suites", "benchmark"),
     "ablate": ("suites", "ablate"),

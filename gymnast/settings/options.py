@@ -192,7 +192,7 @@ class EvaluateOptions:
     """Play whole episodes with the greedy policy of a run's best checkpoint or of a checkpoint file."""
 
     path: str = field(metadata={"positional": "RUN_OR_CHECKPOINT"})
-    """Folder of a run, or a checkpoint file."""
+    """Folder of a run, a checkpoint file, or a folder of gymnast export."""
     member: int | None = None
     """Seed of the population member to play. Default: the best member."""
     env: str | None = field(default=None, metadata={"metavar": "ID"})

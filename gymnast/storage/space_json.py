@@ -52,7 +52,7 @@ def decode(encoded: dict[str, Any]) -> gym.Space[Any]:
         parts: dict[Any, gym.Space[Any]] = {
             int(key) if key in integers else key: decode(part) for key, part in encoded["spaces"].items()
         }
-        return spaces.Dict(parts)
+        return spaces.Dict(list(parts.items()))  # of a dict Gymnasium would sort the keys
     raise ValueError(f"unknown space {kind!r}")
 
 

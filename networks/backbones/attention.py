@@ -276,5 +276,5 @@ class Embedding(Backbone):
         return len(counts) * self.options.size
 
     def read(self, obs: Obs) -> Tensor:
-        vectors: Tensor = self.vectors(obs.reshape(len(obs), -1) - self.first + self.offset)
+        vectors: Tensor = self.vectors(obs.reshape(obs.shape[0], -1) - self.first + self.offset)
         return vectors.flatten(1)

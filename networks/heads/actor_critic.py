@@ -27,7 +27,7 @@ class Trunk(nn.Module):
         """Features of observations without memory."""
         features: Tensor = self.backbone(obs)
         if self.core is not None:
-            features, _ = self.core.step(features, features.new_zeros(len(features), self.memory_size))
+            features, _ = self.core.step(features, features.new_zeros(features.shape[0], self.memory_size))
         return features
 
     def step(self, obs: Obs, memory: Tensor) -> tuple[Tensor, Tensor]:
@@ -146,7 +146,7 @@ class ActorCriticNetwork(nn.Module):
         """The outputs [B, P] of the policy's layer, and the log standard deviations after them."""
         if self.log_std is None:
             return output
-        return torch.cat([output, self.log_std.expand(len(output), -1)], 1)
+        return torch.cat([output, self.log_std.expand(output.shape[0], -1)], 1)
 
     def heads(self, of_actor: Tensor, of_critic: Tensor) -> tuple[Tensor, Tensor]:
         """Outputs and values from the features [B, F] of the trunks."""

@@ -137,7 +137,7 @@ class ImplicitHead(nn.Module):
         return self.head.gradient_scale
 
     def forward(self, features: Tensor, noise: Tensor | None = None) -> Tensor:
-        rows, count = len(features), self.quantiles
+        rows, count = features.shape[0], self.quantiles  # a batch's length stays symbolic when it is exported
         tau = self.midpoints.expand(rows, count) if noise is None else noise[:, self.offset :].reshape(rows, count)
         phi = torch.relu(self.embedding(torch.cos(tau.unsqueeze(2) * self.frequencies)))  # [B, K, F]
         values = self.head((features.unsqueeze(1) * phi).flatten(0, 1), noise)  # [B * K, A, 1]

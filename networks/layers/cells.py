@@ -143,7 +143,7 @@ class Unrolled(nn.Module):
 
 def _run(cell: Cell, features: Tensor) -> Tensor:
     projected = cell.input(features)  # one product for all steps
-    state = cell.initial(len(features), features)
+    state = cell.initial(features.shape[0], features)
     outputs = []
     for step in range(features.shape[1]):
         state = cell(projected[:, step], state)

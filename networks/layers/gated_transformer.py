@@ -81,7 +81,7 @@ class GatedTransformer(nn.Module):
 
     def _opened(self, memory: Tensor) -> tuple[list[Tensor], Tensor]:
         """The inputs of each layer [N, K - 1, W], and how many of them count [N, 1]."""
-        inputs = memory[:, :-1].view(len(memory), len(self.layers), self.past, self.out_features)
+        inputs = memory[:, :-1].view(memory.shape[0], len(self.layers), self.past, self.out_features)
         return list(inputs.unbind(1)), memory[:, -1:]
 
     def _closed(self, kept: list[Tensor], count: Tensor) -> Tensor:

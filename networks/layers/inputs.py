@@ -60,13 +60,13 @@ class Vector(nn.Module):
     def forward(self, obs: Obs) -> Tensor:
         vector: Tensor
         if self.kind == "flat":
-            vector = obs.reshape(len(obs), -1).float()
+            vector = obs.reshape(obs.shape[0], -1).float()
         elif self.kind == "image":
-            vector = obs.reshape(len(obs), -1) * (1 / 255)
+            vector = obs.reshape(obs.shape[0], -1) * (1 / 255)
         elif self.kind == "one-hot" and obs.is_floating_point():
             vector = obs
         elif self.kind == "one-hot":
-            index = obs.reshape(len(obs), -1) + self.offset  # [B, parts]
+            index = obs.reshape(obs.shape[0], -1) + self.offset  # [B, parts]
             vector = functional.one_hot(index, self.out_features).sum(1).float()
         else:
             vector = torch.cat([part(obs[key]) for key, part in zip(self.keys, self.parts, strict=True)], 1)

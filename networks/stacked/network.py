@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections import OrderedDict
 
@@ -53,6 +54,13 @@ class Stacked:
         self._mlp: MLP | None = None
         if type(backbone) is MLP and backbone.is_plain and backbone.norm == "none":
             self._mlp = backbone
+
+    def module(self, parameters: Tensor) -> nn.Sequential:
+        """A copy of the network with these parameters [P]."""
+        made = copy.deepcopy(self.network)
+        for own, part in zip(made.parameters(), torch.split(parameters, self.sizes), strict=True):
+            own.copy_(part.view_as(own))  # no gradient flows into either
+        return made
 
     def __call__(self, parameters: Tensor, obs: Obs) -> Tensor:
         """Outputs [N, outputs] for observations [N, ...]: with one vector [P] for all rows, or [N, P], one each."""

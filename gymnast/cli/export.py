@@ -1,0 +1,24 @@
+"""`gymnast export`."""
+
+from __future__ import annotations
+
+from gymnast.cli.words import options_of
+from gymnast.errors import UsageError
+from gymnast.settings import agents, flags
+from gymnast.settings.export_options import ExportOptions
+
+
+def export(words: list[str]) -> int:
+    """Run `gymnast export RUN --to FORMAT ...`; returns the exit code."""
+    options = options_of(words, ExportOptions, of="export")
+    if options is None:
+        return 0
+    if options.trust:
+        agents.search_here()
+    from gymnast.export.export import export as write
+
+    try:
+        print(write(options).as_text())
+    except UsageError as error:
+        raise UsageError(flags.with_flags(str(error), flags.flags_of(ExportOptions))) from error
+    return 0

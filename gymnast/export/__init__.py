@@ -1,0 +1,1 @@
+"""Taking a trained policy elsewhere: ONNX, torch.export and safetensors, with a contract that says how it is used."""
