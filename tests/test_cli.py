@@ -603,8 +603,9 @@ def test_python_m_gymnast() -> None:
     failed = gymnast("lst")
     assert (failed.returncode, failed.stdout) == (2, "")
     assert failed.stderr == (
-        "gymnast: unknown command 'lst'; choose from train, fit, pretrain, sample, probe, explain, dream, hopfield, resume, "
-        "evaluate, record, export, serve, benchmark, ablate, tune, report, list, check-env; did you mean list?\n"
+        "gymnast: unknown command 'lst'; choose from train, fit, pretrain, sample, probe, explain, dream, hopfield, "
+        "resume, evaluate, record, export, serve, benchmark, ablate, tune, report, list, check-env; "
+        "did you mean list?\n"
     )
 
 

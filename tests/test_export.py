@@ -25,7 +25,9 @@ from gymnast.export.export import export
 from gymnast.export.parity import Parity
 from gymnast.export.policy import ExportedPolicy
 from gymnast.export.standalone import Policy, random_obs
+from gymnast.serving.served import read_policy
 from gymnast.settings.export_options import ExportOptions
+from tests.serving import post, service_of
 
 VECTOR = spaces.Box(-1.0, 1.0, (4,), np.float32)
 PARTS = spaces.Dict(
@@ -301,11 +303,18 @@ def test_the_folder_describes_itself(run: Path) -> None:
         assert machine.encode() not in model
 
 
-def test_memory_is_an_input_and_the_batch_has_a_name(saved: Callable[..., tuple[Any, Path]], tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def recurrent(saved: Callable[..., tuple[Any, Path]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A recurrent policy, exported."""
+    out = tmp_path_factory.mktemp("recurrent") / "out"
+    export(ExportOptions(str(saved("r2d2")[1]), out=str(out), observations=8))
+    return out
+
+
+def test_memory_is_an_input_and_the_batch_has_a_name(recurrent: Path) -> None:
     import onnx
 
-    export(ExportOptions(str(saved("r2d2")[1]), out=str(tmp_path / "out"), observations=8))
-    graph = onnx.load(tmp_path / "out" / "policy.onnx").graph
+    graph = onnx.load(recurrent / "policy.onnx").graph
     shapes = {
         value.name: [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]
         for value in (*graph.input, *graph.output)
@@ -318,6 +327,19 @@ def test_memory_is_an_input_and_the_batch_has_a_name(saved: Callable[..., tuple[
         "preference": ["N", 3],
         "next_memory": ["N", 16],
     }
+
+
+def test_a_server_keeps_the_memory_of_each_session(recurrent: Path) -> None:
+    service = service_of({"m": [read_policy(str(recurrent), device="cpu", trust=False)]})
+    space, own = ExportedPolicy(recurrent).observation_space, {name: ExportedPolicy(recurrent) for name in ("a", "b")}
+    for step in range(6):
+        for name, policy in own.items():
+            obs, start = space.sample(), step in (0, 4)
+            answer = post(service, "m", json={"obs": obs.tolist(), "session": name, "start": start})
+            assert answer.json()["action"] == policy.predict(obs, start=start)
+    answer = post(service, "m", json={"obs": obs.tolist(), "session": "a", "deterministic": False})
+    assert (answer.status_code, answer.json()["error"]) == (400, "m version 1 acts deterministically only")
+    service.close()
 
 
 def test_torch_export(saved: Callable[..., tuple[Any, Path]], tmp_path: Path) -> None:

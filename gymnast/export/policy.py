@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -96,6 +97,12 @@ class ExportedPolicy:
             return masks(self.action_space, action_mask, rows, self.device).numpy()
         except ValueError as error:
             raise ValueError(as_argument(error, "predict")) from None
+
+    def stream(self) -> ExportedPolicy:
+        """A second stream of predictions, with a memory of its own."""
+        other = copy.copy(self)
+        other._actor = None
+        return other
 
     def actor(self, num_envs: int, *, explore: bool = False, seed: int | np.random.SeedSequence = 0) -> ExportedActor:
         """A stream of episodes as evaluations play it; ValueError with `explore`."""

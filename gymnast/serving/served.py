@@ -16,7 +16,10 @@ from gymnast.envs.env import Env
 from gymnast.envs.step import batched
 from gymnast.errors import UsageError, first_line
 from gymnast.evaluation import trained
+from gymnast.export.contract import about_of
+from gymnast.export.policy import ExportedPolicy, is_exported
 from gymnast.storage import checkpoint, rebuild
+from gymnast.storage.checkpoint import About
 
 
 class Served(Protocol):
@@ -83,11 +86,19 @@ def _leaves(values: Any) -> Any:
 
 
 def read_policy(path: str, *, device: str, trust: bool) -> Policy:
-    """The policy of a run's best checkpoint or of a checkpoint file; UsageError in one line."""
+    """The policy of a run's best checkpoint, a checkpoint file or an exported folder; UsageError in one line."""
+    if is_exported(path):
+        return exported_policy(ExportedPolicy(path), path=path, trust=trust)
     file = checkpoint.find(path)
     about, state = checkpoint.read_agent(file)
     agent = rebuild.agent_of(file, about, state, device=device, trust=trust)
     about = trained.outside(about)
+    make_env = _maker(about, path, device=device, trust=trust) if about.env else None
+    return policy_of(agent, kind=about.agent, path=path, env=about.env, make_env=make_env)
+
+
+def _maker(about: About, path: str, *, device: str, trust: bool) -> Callable[[], Env]:
+    """Makes the environment of a policy, see `Policy.make_env`."""
 
     def make_env() -> Env:
         try:
@@ -96,7 +107,23 @@ def read_policy(path: str, *, device: str, trust: bool) -> Policy:
         except (UsageError, ValueError, OSError) as error:
             raise ValueError(trained.why(error, about)) from error
 
-    return policy_of(agent, kind=about.agent, path=path, env=about.env, make_env=make_env if about.env else None)
+    return make_env
+
+
+def exported_policy(exported: ExportedPolicy, *, path: str, trust: bool) -> Policy:
+    """A policy of `gymnast export`, which acts on the CPU and draws nothing."""
+    about = trained.outside(about_of(exported.contract))
+    return Policy(
+        kind=about.agent,
+        path=path,
+        env=about.env,
+        observation_space=exported.observation_space,
+        action_space=exported.action_space,
+        remembers=exported.memory_size > 0,
+        draws=False,
+        stream=lambda deterministic, seed: exported.stream(),
+        make_env=_maker(about, path, device="cpu", trust=trust) if about.env else None,
+    )
 
 
 def policy_of(
