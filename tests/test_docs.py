@@ -27,8 +27,18 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("README.md", *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md")))
 TUTORIAL = "docs/own-environment.md"
 TESTED_APART = {TUTORIAL, "docs/own-native-environment.md"}
-EXAMPLES = ("monte_carlo.py", "mine.py", "chase.py", "lines.py", "nets.py", "apples.py", "robot.py", "ring.py")
-"""Files of a reader that the pages name."""
+EXAMPLES = (
+    "policy.py",
+    "monte_carlo.py",
+    "mine.py",
+    "chase.py",
+    "lines.py",
+    "nets.py",
+    "apples.py",
+    "robot.py",
+    "ring.py",
+)
+"""Files of a reader, and of an exported policy, that the pages name."""
 
 
 def blocks(page: str, language: str) -> list[str]:

@@ -25,11 +25,10 @@ from gymnast.agents.prediction import Predicts
 from gymnast.agents.schedules import schedule
 from gymnast.agents.value.dqn_config import DQNConfig, check_device
 from gymnast.agents.value.dqn_replay import Replay, build_replay
-from gymnast.agents.value.ensemble import EnsembleValues, votes
 from gymnast.agents.value.ensemble_actor import EnsembleActor
 from gymnast.agents.value.extras import Extras
 from gymnast.agents.value.q_actor import QActor
-from gymnast.agents.value.q_decision import GreedyQ, q_decision
+from gymnast.agents.value.q_decision import GreedyQ, greedy_q, q_decision
 from gymnast.agents.value.q_network import build_backup, build_values, noise_buffer, q_network
 from gymnast.agents.value.r2d2 import RecurrentActor, sequence_loss
 from gymnast.agents.value.resets import Resets, build_resets
@@ -156,14 +155,7 @@ class DQN(Predicts):
 
     def greedy_policy(self) -> GreedyQ:
         """The greedy action as a module; see `ExportableAgent`."""
-        config, values = self.config, self.values
-
-        def q(output: Tensor, mask: Tensor | None) -> Tensor:
-            if isinstance(values, EnsembleValues) and config.bootstrap_vote:
-                return votes(values.of_heads(output), mask)
-            return values.q(output)
-
-        return GreedyQ(self.acting, q, takes_masks=config.action_masks, first_action=self.first_action)
+        return greedy_q(self.acting, self.values, self.config, first_action=self.first_action)
 
     def allocate(self) -> Replay:
         """The replay, made at the first call, with which training begins: an agent that only acts does not need it."""

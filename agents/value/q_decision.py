@@ -9,6 +9,9 @@ from torch import Tensor
 from gymnast.agents.base import Decision
 from gymnast.agents.maths.td import allowed
 from gymnast.agents.prediction import GreedyPolicy
+from gymnast.agents.value.dqn_config import DQNConfig
+from gymnast.agents.value.ensemble import EnsembleValues, votes
+from gymnast.agents.value.values import Values
 from gymnast.envs.step import Obs
 from gymnast.networks.distributions.choices import BLOCKED
 from gymnast.networks.heads.q import QNetwork
@@ -60,3 +63,14 @@ class GreedyQ(GreedyPolicy):
             output = self.network(obs)
         preference = self.q(output, mask)
         return allowed(preference, mask).argmax(1) + self.first_action, preference, memory
+
+
+def greedy_q(network: QNetwork, values: Values | EnsembleValues, config: DQNConfig, *, first_action: int) -> GreedyQ:
+    """The greedy policy of DQN: by the votes of bootstrapped heads if the agent is evaluated by them."""
+
+    def q(output: Tensor, mask: Tensor | None) -> Tensor:
+        if isinstance(values, EnsembleValues) and config.bootstrap_vote:
+            return votes(values.of_heads(output), mask)
+        return values.q(output)
+
+    return GreedyQ(network, q, takes_masks=config.action_masks, first_action=first_action)

@@ -7,7 +7,9 @@ again, because its node was lost, finds there whether to start, to resume, or th
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import threading
 import time
 from types import ModuleType, TracebackType
 from typing import Any
@@ -28,6 +30,7 @@ class RayCluster:
         Raises UsageError without Ray, without a cluster at the address, and if no node has room for a run.
         """
         self._ray = _import()
+        self._on_sigterm = signal.getsignal(signal.SIGTERM)  # Ray puts a handler of its own there, and leaves it
         self._needs = {"CPU": cpus, "GPU": gpus}
         settings: dict[str, Any] = {"working_dir": os.getcwd()} if send_code else {}
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported unless the user wants it
@@ -38,7 +41,7 @@ class RayCluster:
             raise UsageError(f"--ray {address}: {first_line(error)}") from None
         self.dashboard: str | None = context.dashboard_url or None
         if not self.room():
-            self._ray.shutdown()
+            self._close()
             wanted = f"{cpus:g} CPUs" + (f" and {gpus:g} GPUs" if gpus else "")
             raise UsageError(
                 f"--ray {address}: no node has the {wanted} that --cpus-per-run and --gpus-per-run ask for"
@@ -52,7 +55,12 @@ class RayCluster:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._close()
+
+    def _close(self) -> None:
         self._ray.shutdown()
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._on_sigterm)
 
     def room(self) -> int:
         """How many runs fit on the nodes that are alive."""
