@@ -33,6 +33,7 @@ from gymnast.reports.report import ReportOptions
 from gymnast.settings import agents, options
 from gymnast.settings.dream_options import DreamOptions
 from gymnast.settings.explain_options import ExplainOptions
+from gymnast.settings.export_options import ExportOptions
 from gymnast.settings.fit_options import FitOptions
 from gymnast.settings.flags import Flag, flags_of
 from gymnast.settings.hopfield_options import HopfieldOptions
@@ -65,6 +66,7 @@ COMMANDS: dict[str, tuple[type[Any], ...]] = {
     "resume": (options.ResumeOptions,),
     "evaluate": (options.EvaluateOptions,),
     "record": (RecordOptions,),
+    "export": (ExportOptions,),
     "serve": (ServeOptions,),
     "fit": (FitOptions, FitConfig),
     "benchmark": (BenchmarkOptions,),
