@@ -16,7 +16,7 @@ from gymnast.settings.options import TrainOptions
 pytest.importorskip("sphinx")
 
 ROOT = Path(__file__).resolve().parent.parent
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 
 @pytest.fixture(scope="module")
