@@ -67,7 +67,7 @@ class Predictor:
         """The actor for this number of rows, and whether it is new."""
         before, kept = self._actor, rows == self._rows
         if before is None or not kept or deterministic != self._deterministic:
-            actor = _actor(self.agent, rows, deterministic=deterministic, seed=self.seed)
+            actor = predicting_actor(self.agent, rows, deterministic=deterministic, seed=self.seed)
             if before is not None and kept:  # the same episodes, with their recurrent state
                 actor.load_state_dict(before.state_dict())
             self._actor, self._rows, self._deterministic = actor, rows, deterministic
@@ -141,7 +141,10 @@ class ExportableAgent(Protocol):
         ...
 
 
-def _actor(agent: Agent, rows: int, *, deterministic: bool, seed: int | np.random.SeedSequence) -> Actor:
+def predicting_actor(
+    agent: Agent, rows: int, *, deterministic: bool = True, seed: int | np.random.SeedSequence = SEED
+) -> Actor:
+    """The actor behind `predict`."""
     if isinstance(agent, _PredictingAgent):
         return agent.predicting_actor(rows, deterministic=deterministic, seed=seed)
     return agent.actor(rows, explore=not deterministic, seed=seed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from importlib.util import find_spec
 
 
 class UsageError(Exception):
@@ -24,3 +25,10 @@ def nearest(name: str, names: Iterable[str]) -> str:
 def first_line(error: BaseException) -> str:
     """The first line of an error's message."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def require(*modules: str, of: str, extra: str) -> None:
+    """UsageError that names the extra if a module that `of` needs is not installed; imports nothing."""
+    for name in modules:
+        if find_spec(name) is None:
+            raise UsageError(f'{of} needs {name.replace("_", "-")}: pip install "gymnast[{extra}]"')

@@ -60,7 +60,7 @@ def test_without_ray_the_extra_is_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     assert main([*WORDS, "--out", str(tmp_path), "--ray", "local"]) == 2
-    assert capsys.readouterr().err == 'gymnast: --ray needs Ray: pip install "gymnast[ray]"\n'
+    assert capsys.readouterr().err == 'gymnast: --ray needs ray: pip install "gymnast[ray]"\n'
 
 
 def test_an_address_where_nobody_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

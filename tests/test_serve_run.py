@@ -22,8 +22,8 @@ import pytest
 from gymnasium import spaces
 
 import gymnast
+from gymnast import errors
 from gymnast.agents import A2C
-from gymnast.cli import serve as command
 from gymnast.cli.main import main
 from gymnast.envs.errors import EnvError
 from gymnast.evaluation.environment import make_env
@@ -85,7 +85,7 @@ def test_bad_commands(words: str, said: str, path: Path, tmp_path: Path, capsys:
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(command, "find_spec", lambda name: None if name == "prometheus_client" else name)
+    monkeypatch.setattr(errors, "find_spec", lambda name: None if name == "prometheus_client" else name)
     assert main(["serve", "run"]) == 2
     said = 'gymnast: gymnast serve needs prometheus-client: pip install "gymnast[serve]"\n'
     assert capsys.readouterr().err == said

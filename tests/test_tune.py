@@ -18,11 +18,12 @@ import optuna
 import pytest
 
 import gymnast
+from gymnast import errors
 from gymnast.cli.main import main
 from gymnast.settings.request import resolve
 from gymnast.storage.metrics_log import read
 from gymnast.suites.jobs import Ended, Task
-from gymnast.tuning import scores, search, tune
+from gymnast.tuning import scores, search
 from gymnast.tuning.findings import Findings, preset
 from gymnast.tuning.options import TuneOptions
 
@@ -246,7 +247,7 @@ def test_scores() -> None:
 
 def test_missing_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     for package, words in (("optuna", []), ("cmaes", ["--sampler", "cmaes"]), ("scipy", ["--sampler", "gp"])):
-        monkeypatch.setattr(tune, "find_spec", lambda name, package=package: None if name == package else True)
+        monkeypatch.setattr(errors, "find_spec", lambda name, package=package: None if name == package else True)
         assert main(["tune", "ucb", "--env", "gymnast/Bandit-v0", "--out", str(tmp_path), *words]) == 2
         asked = " ".join(words) or "gymnast tune"
         assert capsys.readouterr().err == f'gymnast: {asked} needs {package}: pip install "gymnast[tune]"\n'

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-
 from gymnast.cli.words import options_of
-from gymnast.errors import UsageError
+from gymnast.errors import UsageError, require
 from gymnast.settings import agents, flags
 from gymnast.settings.serve_options import ServeOptions
 
@@ -17,9 +15,7 @@ def serve(words: list[str]) -> int:
     options = options_of(words, ServeOptions, of="serve")
     if options is None:
         return 0
-    for name in NEEDED:
-        if find_spec(name) is None:
-            raise UsageError(f'gymnast serve needs {name.replace("_", "-")}: pip install "gymnast[serve]"')
+    require(*NEEDED, of="gymnast serve", extra="serve")
     if options.trust:
         agents.search_here()
     from gymnast.serving import server

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
@@ -13,16 +12,15 @@ from typing import Any
 from gymnast.agents.base import Agent
 from gymnast.agents.prediction import ExportableAgent
 from gymnast.envs.env import Env
-from gymnast.errors import UsageError, first_line
+from gymnast.errors import UsageError, first_line, require
 from gymnast.evaluation import trained
 from gymnast.export import card, contract, formats, standalone
-from gymnast.export.extra import needs
 from gymnast.export.module import PolicyModule
 from gymnast.export.parity import ROWS, Parity, compare
 from gymnast.settings.export_options import ExportOptions
 from gymnast.storage import checkpoint, folder, rebuild
 from gymnast.storage.checkpoint import About
-from gymnast.storage.metrics_log import finite
+from gymnast.storage.metrics_log import final_record, finite
 
 
 @dataclass(frozen=True)
@@ -40,9 +38,7 @@ class Exported:
 
 def export(options: ExportOptions) -> Exported:
     """Write the folder; UsageError (one line) before anything starts, RunError if it does not act like the agent."""
-    with needs(*contract.PACKAGES[options.to], of=f"export --to {options.to}"):
-        for package in contract.PACKAGES[options.to]:
-            __import__(package)
+    require(*contract.PACKAGES[options.to], of=f"export --to {options.to}", extra="export")
     file = checkpoint.find(options.run)
     about, state = checkpoint.read_agent(file)
     target = _target(options, about)
@@ -152,20 +148,8 @@ def _scores(about: About, home: Path | None, agent: Any) -> dict[str, Any]:
     scores: dict[str, Any] = {}
     if about.score is not None:
         scores["best"] = {"mean_return": about.score, "seed": about.score_seed}
-    last = None if home is None else _final(home / "metrics.jsonl")
+    last = None if home is None else final_record(home / "metrics.jsonl")
     if last is not None and last.get("mean_return") is not None and last.get("trained_env_steps") == agent.env_step:
         names = ("mean_return", "std_return", "episodes", "seed")
         scores["final"] = {name: last[name] for name in names if name in last}
     return scores
-
-
-def _final(file: Path) -> dict[str, Any] | None:
-    """The record of a run's final evaluation."""
-    if not file.is_file():
-        return None
-    found = None
-    for line in file.read_text(encoding="utf-8").splitlines():
-        if '"final"' in line:
-            record = json.loads(line)
-            found = record if record.get("kind") == "final" else found
-    return found

@@ -29,7 +29,8 @@ def load(
     """
     if not is_exported(path):
         return rebuild.load(path, device=device, agent=agent, network=network, trust=trust)
-    for name, value in (("agent", agent), ("network", network)):
-        if value is not None:
+    given = {"agent": agent is not None, "network": network is not None, "device": device != "cpu"}
+    for name, is_given in given.items():
+        if is_given:
             raise UsageError(f"{name} has no effect on {path}, an exported policy")
     return ExportedPolicy(path)

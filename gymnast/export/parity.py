@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gymnast.agents.base import Actor, Agent
+from gymnast.agents.base import Agent
+from gymnast.agents.prediction import predicting_actor
 from gymnast.agents.random_actor import RandomActor
 from gymnast.envs.env import Env
 from gymnast.envs.step import Obs
@@ -88,7 +89,7 @@ class Seen:
 def played(agent: Agent, env: Env, observations: int, seed: int) -> Iterator[Seen]:
     """Observations of episodes that the agent plays greedily, with some random actions."""
     rng = np.random.default_rng(seed)
-    greedy = predicting(agent, env.num_envs)
+    greedy = predicting_actor(agent, env.num_envs)
     wild = RandomActor(env.single_action_space, env.num_envs, seed=np.random.SeedSequence(seed))
     env.reset(episode_seeds=episode_seeds(seed, observations) if env.seeds_episodes else None)
     seen = Seen(env.obs, env.start, env.action_mask)
@@ -101,19 +102,11 @@ def played(agent: Agent, env: Env, observations: int, seed: int) -> Iterator[See
         seen = Seen(step.obs, step.start, step.action_mask)
 
 
-def predicting(agent: Agent, rows: int) -> Actor:
-    """The actor behind `agent.predict`."""
-    make: Callable[..., Actor] | None = getattr(agent, "predicting_actor", None)
-    if make is not None:
-        return make(rows, deterministic=True, seed=0)
-    return agent.actor(rows, explore=False, seed=0)
-
-
 class Stream:
     """The agent, its module, and the exported policy, side by side on the observations of the same rows."""
 
     def __init__(self, agent: Agent, module: PolicyModule, run: Run, rows: int) -> None:
-        self.actor, self.module, self.run = predicting(agent, rows), module, run
+        self.actor, self.module, self.run = predicting_actor(agent, rows), module, run
         self.counts_as_alone = rows == 1
         self.memory = [np.zeros((rows, module.memory_size), np.float32) for _ in range(2)]
 

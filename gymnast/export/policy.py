@@ -17,8 +17,7 @@ from gymnast.agents.base import Acted, seed_sequence
 from gymnast.agents.given import as_argument, as_batch, as_given, rows_of
 from gymnast.agents.value.q_actor import mixed
 from gymnast.envs.step import Obs, masks
-from gymnast.errors import UsageError
-from gymnast.export.extra import needs
+from gymnast.errors import UsageError, require
 from gymnast.export.standalone import CONTRACT, Policy
 from gymnast.storage import space_json
 
@@ -37,8 +36,8 @@ class ExportedPolicy:
 
     def __init__(self, folder: str | Path, *, threads: int = 1) -> None:
         try:
-            with needs("onnxruntime", of="an exported policy"):
-                self._policy = Policy(folder, threads=threads)
+            require("onnxruntime", of="an exported policy", extra="export")
+            self._policy = Policy(folder, threads=threads)
             self.contract = self._policy.contract
             self.observation_space = space_json.decode(self.contract["observation_space"])
             self.action_space = space_json.decode(self.contract["action_space"])

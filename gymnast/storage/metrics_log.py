@@ -111,6 +111,12 @@ def last_record(path: Path) -> dict[str, Any] | None:
     return record if isinstance(record, dict) else None
 
 
+def final_record(path: Path) -> dict[str, Any] | None:
+    """The last record, if it is that of a run's final evaluation."""
+    record = last_record(path)
+    return record if record is not None and record["kind"] == "final" else None
+
+
 def _whole_lines(path: Path) -> int:
     """Bytes up to and including the last newline."""
     block = 1 << 16

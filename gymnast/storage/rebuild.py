@@ -76,13 +76,7 @@ def load(
     network: Backbone | None = None,
     trust: bool = False,
 ) -> Any:
-    """The trained agent of a run's folder (its best checkpoint) or of a checkpoint file, ready to act.
-
-    `agent.predict(obs)` is its greedy action. `agent` is the class of an agent that is not gymnast's own, and
-    `network` a backbone of your own, as a module or a class; `trust=True` imports those that the file names. Of a run
-    of `gymnast fit` or `gymnast pretrain` it is a `FittedNetwork`, which encodes, decodes, samples and predicts; it
-    needs no data set. Raises UsageError.
-    """
+    """`gymnast.load` of a run's folder or a checkpoint file; its arguments are those of `gymnast.export.load.load`."""
     file = find(path)
     about, state = read_agent(file)
     if about.agent != FIT:

@@ -18,7 +18,7 @@ from gymnast.settings import agents, flags, under_protocol
 from gymnast.settings.request import resolve, train_flags, with_backbone
 from gymnast.storage import folder
 from gymnast.storage.last import LastCheckpoint
-from gymnast.storage.metrics_log import last_record
+from gymnast.storage.metrics_log import final_record
 from gymnast.suites.jobs import Task
 from gymnast.suites.options import SuiteOptions
 
@@ -108,13 +108,13 @@ def check(item: Planned) -> None:
         raise UsageError(
             f"{path} is a run of {steps:,} env steps, but {item.steps:,} are requested; choose another --name"
         )
-    if steps < item.steps and not _last(item).is_file() and _final(path) is not None:
+    if steps < item.steps and not _last(item).is_file() and final_record(path / "metrics.jsonl") is not None:
         raise UsageError(f"{path} finished at {steps:,} env steps and has no checkpoint to resume from")
 
 
 def is_finished(item: Planned) -> bool:
     """Whether the run has been trained for all requested steps, and evaluated."""
-    final = _final(item.path)
+    final = final_record(item.path / "metrics.jsonl")
     return final is not None and final["env_step"] >= item.steps
 
 
@@ -159,11 +159,6 @@ def discard(path: Path) -> None:
 
 def _last(item: Planned) -> Path:
     return LastCheckpoint(item.path / "checkpoints").path
-
-
-def _final(path: Path) -> dict[str, Any] | None:
-    record = last_record(path / "metrics.jsonl")
-    return record if record is not None and record["kind"] == "final" else None
 
 
 def _difference(item: Planned, kept: dict[str, Any]) -> str | None:

@@ -11,10 +11,11 @@ import signal
 import socket
 import threading
 import time
+from importlib import import_module
 from types import ModuleType, TracebackType
 from typing import Any
 
-from gymnast.errors import UsageError, first_line
+from gymnast.errors import UsageError, first_line, require
 from gymnast.suites.jobs import POLL, Ended, Process, Task, stop
 
 CONNECT_SECONDS = 5.0
@@ -29,7 +30,8 @@ class RayCluster:
 
         Raises UsageError without Ray, without a cluster at the address, and if no node has room for a run.
         """
-        self._ray = _import()
+        require("ray", of="--ray", extra="ray")
+        self._ray: ModuleType = import_module("ray")
         self._on_sigterm = signal.getsignal(signal.SIGTERM)  # Ray puts a handler of its own there, and leaves it
         self._needs = {"CPU": cpus, "GPU": gpus}
         settings: dict[str, Any] = {"working_dir": os.getcwd()} if send_code else {}
@@ -123,11 +125,3 @@ def _reach(address: str) -> None:
             socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
         except OSError as error:
             raise OSError(f"no cluster answers there: {error.strerror or error}") from None
-
-
-def _import() -> ModuleType:
-    try:
-        import ray
-    except ModuleNotFoundError:
-        raise UsageError('--ray needs Ray: pip install "gymnast[ray]"') from None
-    return ray

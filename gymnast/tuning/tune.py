@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from gymnast.errors import UsageError
+from gymnast.errors import require
 from gymnast.tuning.options import TuneOptions
 
 if TYPE_CHECKING:
     from gymnast.tuning.findings import Findings
 
-NEEDS = {"cmaes": "cmaes", "gp": "scipy"}
+NEEDS = {"cmaes": ("cmaes",), "gp": ("scipy",)}
 """Packages that a sampler needs in addition to Optuna."""
 
 
@@ -21,9 +20,8 @@ def tune(options: TuneOptions, extra: Sequence[str] = ()) -> Findings:
 
     `extra` are options of `gymnast train` for every run, as words. Raises UsageError before anything starts.
     """
-    for package, asked in (("optuna", "gymnast tune"), (NEEDS.get(options.sampler), f"--sampler {options.sampler}")):
-        if package is not None and find_spec(package) is None:
-            raise UsageError(f'{asked} needs {package}: pip install "gymnast[tune]"')
+    require("optuna", of="gymnast tune", extra="tune")
+    require(*NEEDS.get(options.sampler, ()), of=f"--sampler {options.sampler}", extra="tune")
     from gymnast.tuning.search import search
 
     return search(options, extra)
