@@ -11,9 +11,9 @@ import torch
 
 from gymnast.agents.optim.compiled import Compiled
 from gymnast.agents.population.noise import MakeNoise, Noise
+from gymnast.agents.replay import layout_of
 from gymnast.agents.schedules import Schedule
 from gymnast.agents.value.dqn_config import DQNConfig
-from gymnast.agents.value.dqn_replay import layout_of
 from gymnast.replay.allocation import check_fits
 from gymnast.replay.device.members import DeviceMemberPrioritized, DeviceMemberUniform
 from gymnast.replay.device.ring import DeviceRing
