@@ -127,10 +127,10 @@ class Ring:
     ) -> None:
         """Store one step of the N streams.
 
-        `action` int64 [N] counted from 0, or float32 [N, D]; `life_lost` bool [N] cuts the bootstrap as `terminated` does, but not the
-        episode; `next_mask` bool [N, A] are the actions allowed in `next_obs`, None if all are, `mask` those in `obs`,
-        None for those that the step before said; `following` are the observations to act on next (`step.obs`). Rows
-        that are not `active` are left out.
+        `action` int64 [N] counted from 0, or float32 [N, D]; `life_lost` bool [N] cuts the bootstrap as `terminated`
+        does, but not the episode; `next_mask` bool [N, A] are the actions allowed in `next_obs`, None if all are,
+        `mask` those in `obs`, None for those that the step before said; `following` are the observations to act on
+        next (`step.obs`). Rows that are not `active` are left out.
         """
         before, after = self._parts(obs, next_obs, active)
         self._expected = following

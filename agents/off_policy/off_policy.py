@@ -36,7 +36,7 @@ from gymnast.agents.optim.compiled import Captured
 from gymnast.agents.optim.phases import Part
 from gymnast.agents.optim.update import Update
 from gymnast.agents.prediction import Predicts
-from gymnast.agents.replay import Replay, build_replay
+from gymnast.agents.replay import build_replay
 from gymnast.agents.schedules import schedule
 from gymnast.envs.step import Obs, Step
 from gymnast.networks.build import Backbone, settled
@@ -44,6 +44,8 @@ from gymnast.networks.distributions.bounds import Bounds
 from gymnast.networks.fast.flat import FlatParameters, copy_buffers
 from gymnast.networks.modes import with_dropout
 from gymnast.replay.device.ring import DeviceRing
+from gymnast.replay.ring import Ring
+from gymnast.replay.sequences import SequenceReplay
 from gymnast.replay.transitions import Batch
 
 
@@ -94,7 +96,7 @@ class OffPolicyActorCritic(DecidesOffPolicy, Predicts):
         own = config.augment, observation_space, self.online.encoder
         self.augmentation = build_augmentation(*own, device=self.device, seed=sequence)
         self._build_updates(noise_seed)
-        self.replay: Replay | None = None
+        self.replay: Ring | DeviceRing | None = None
         """None until `allocate` makes it."""
         self.env_step = self.updates = 0
         self._learns_from = config.learns_from(num_envs)
@@ -148,12 +150,10 @@ class OffPolicyActorCritic(DecidesOffPolicy, Predicts):
     def _build_updates(self, noise_seed: np.random.SeedSequence) -> None:
         """The optimizers of critics and policy, their updates, and the noise of an update."""
         config = self.config
-        captured, more = config.cuda_graphs, config.optimizer_more
-        options = {"eps": config.optimizer_eps, "captured": captured, "more": more}
-        groups = self.weights.groups
-        self.optimizer = optimizers.build_groups(config.optimizer, groups, lr=self.learning_rate(0), **options)
-        own = self.policy_weights.parameter
-        self.policy_optimizer = optimizers.build(config.optimizer, own, lr=self.policy_rate(0), **options)
+        options: dict[str, Any] = {"eps": config.optimizer_eps, "captured": config.cuda_graphs}
+        build = partial(optimizers.build_groups, config.optimizer, **options, more=config.optimizer_more)
+        self.optimizer = build(self.weights.groups, lr=self.learning_rate(0))
+        self.policy_optimizer = build(self.policy_weights.groups, lr=self.policy_rate(0))
         make = partial(Update, max_grad_norm=config.max_grad_norm, max_grad_value=None, compile=config.compile)
         self._update = make(self.critic_loss, self.weights, self.optimizer)
         self._policy_update = make(self.policy_loss, self.policy_weights, self.policy_optimizer)
@@ -171,10 +171,10 @@ class OffPolicyActorCritic(DecidesOffPolicy, Predicts):
         """Whether learning has not begun yet."""
         return self.env_step < self._learns_from
 
-    def allocate(self) -> Replay:
+    def allocate(self) -> Ring | DeviceRing:
         """The replay, made at the first call, with which training begins: an agent that only acts does not need it."""
         if self.replay is None:
-            self.replay = build_replay(
+            replay = build_replay(
                 self.config,
                 self.observation_space,
                 num_envs=self.num_envs,
@@ -183,6 +183,8 @@ class OffPolicyActorCritic(DecidesOffPolicy, Predicts):
                 beta=self.beta,
                 action_size=self.policy.noise_size,
             )
+            assert not isinstance(replay, SequenceReplay)
+            self.replay = replay
         return self.replay
 
     def actor(self, num_envs: int, *, explore: bool, seed: int | np.random.SeedSequence) -> OffPolicyActor:
@@ -247,7 +249,6 @@ class OffPolicyActorCritic(DecidesOffPolicy, Predicts):
         """The part of an update that runs only on the device and is the same every time."""
         replay = self.allocate()
         batch = replay.sample()
-        assert isinstance(batch, Batch)
         if self.augmentation is not None:
             batch = self.augmentation.batch(batch)
         draws: Any = self._draw(len(batch.index))

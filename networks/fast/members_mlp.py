@@ -21,7 +21,7 @@ Parameters = Sequence[tuple[Tensor, Tensor]]
 
 def has_onednn() -> bool:
     """Whether this build of torch has oneDNN's linear layer with its activation, on a processor that it is made for."""
-    if not torch.backends.mkldnn.is_available() or platform.machine().lower() not in ("x86_64", "amd64"):
+    if not torch._C._has_mkldnn or platform.machine().lower() not in ("x86_64", "amd64"):
         return False
     return hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
@@ -29,7 +29,7 @@ def has_onednn() -> bool:
 def members_mlp(features: Tensor, layers: Parameters) -> Tensor:
     """Features float32 [B, F] through M networks with ReLU between their layers; [M, B, out]."""
     flat = [tensor for layer in layers for tensor in layer]
-    output: Tensor = _MembersMLP.apply(features, *flat)  # type: ignore[no-untyped-call]
+    output: Tensor = _MembersMLP.apply(features, *flat)
     return output
 
 

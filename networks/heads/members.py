@@ -60,7 +60,7 @@ class Members(nn.Module):
         made = [_layers(in_features, hidden, outputs) for _ in range(members)]
         for network in made:
             initialise(network, init, activation=activation, generator=generator)
-        layers = [[network[number] for network in made] for number in range(len(hidden) + 1)]
+        layers = [[layer for layer in same if isinstance(layer, nn.Linear)] for same in zip(*made, strict=True)]
         self.weights = nn.ParameterList(torch.stack([layer.weight.detach() for layer in same]) for same in layers)
         self.biases = nn.ParameterList(torch.stack([layer.bias.detach() for layer in same]) for same in layers)
         self.dropout = nn.Dropout(dropout) if dropout else None
@@ -105,12 +105,9 @@ class Members(nn.Module):
 def _layers(in_features: int, hidden: Sequence[int], outputs: int) -> nn.Sequential:
     """Linear layers under names that `initialise` knows: the last one has no activation after it."""
     widths = [in_features, *hidden]
-    named = [
-        (str(number), nn.Linear(low, high)) for number, (low, high) in enumerate(zip(widths, hidden, strict=False))
-    ]
     layers = nn.Sequential()
-    for name, layer in named:
-        layers.add_module(name, layer)
+    for low, high in zip(widths, hidden, strict=False):
+        layers.append(nn.Linear(low, high))
     layers.add_module("output", nn.Linear(widths[-1], outputs))
     return layers
 

@@ -20,8 +20,8 @@ from gymnast.replay.transitions import Batch, NStep
 class DeviceRing:
     """`size` slots in N streams, resident on a device; `Ring` describes their order.
 
-    Rows that a mask leaves out write to one extra slot, which nothing reads. With an `action_size` D actions are vectors
-    float32 [D].
+    Rows that a mask leaves out write to one extra slot, which nothing reads. With an `action_size` D actions are
+    vectors float32 [D].
 
     Raises:
         ValueError: if it needs more memory than is free, or has fewer slots than a window needs.
