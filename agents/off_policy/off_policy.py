@@ -150,10 +150,10 @@ class OffPolicyActorCritic(DecidesOffPolicy, Predicts):
     def _build_updates(self, noise_seed: np.random.SeedSequence) -> None:
         """The optimizers of critics and policy, their updates, and the noise of an update."""
         config = self.config
-        options: dict[str, Any] = {"eps": config.optimizer_eps, "captured": config.cuda_graphs}
-        build = partial(optimizers.build_groups, config.optimizer, **options, more=config.optimizer_more)
-        self.optimizer = build(self.weights.groups, lr=self.learning_rate(0))
-        self.policy_optimizer = build(self.policy_weights.groups, lr=self.policy_rate(0))
+        more: dict[str, Any] = {"eps": config.optimizer_eps, "captured": config.cuda_graphs}
+        build = partial(optimizers.build_groups, config.optimizer, more=config.optimizer_more, **more)
+        self.optimizer = build(groups=self.weights.groups, lr=self.learning_rate(0))
+        self.policy_optimizer = build(groups=self.policy_weights.groups, lr=self.policy_rate(0))
         make = partial(Update, max_grad_norm=config.max_grad_norm, max_grad_value=None, compile=config.compile)
         self._update = make(self.critic_loss, self.weights, self.optimizer)
         self._policy_update = make(self.policy_loss, self.policy_weights, self.policy_optimizer)

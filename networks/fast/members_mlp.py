@@ -29,13 +29,13 @@ def has_onednn() -> bool:
 def members_mlp(features: Tensor, layers: Parameters) -> Tensor:
     """Features float32 [B, F] through M networks with ReLU between their layers; [M, B, out]."""
     flat = [tensor for layer in layers for tensor in layer]
-    output: Tensor = _MembersMLP.apply(features, *flat)
+    output: Tensor = _MembersMLP.apply(features, *flat)  # type: ignore[no-untyped-call]
     return output
 
 
 class _MembersMLP(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, features: Tensor, *flat: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, features: Tensor, *flat: Tensor) -> Tensor:
         weights, biases = flat[::2], flat[1::2]
         members = [
             [(weight[member], bias[member]) for weight, bias in zip(weights, biases, strict=True)]
@@ -88,6 +88,8 @@ def _last(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 def _product(left: Tensor, right: Tensor) -> Tensor:
     """`left` @ `right` transposed, both of which may be transposed views."""
+    if left.shape[1] == 1:
+        return left * right.t()  # an outer product
     if min(left.shape[0], left.shape[1], right.shape[0]) <= SMALL:
         return left @ right.t()
     return _linear(left, right, None, "none")
