@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import gymnasium as gym
@@ -135,8 +134,3 @@ def numpy_policy(network: PolicyNetwork, encoder: nn.Module) -> NumpyPolicy | No
     plain = vector is not None and vector.is_identity and not any(True for _ in encoder.parameters())
     plain = plain and layers.activation == "relu" and layers.norm == "none"
     return NumpyPolicy(network) if plain and all(one.is_cpu for one in network.parameters()) else None
-
-
-def size_of(space: gym.Space[Any]) -> int:
-    """Numbers of a Box."""
-    return math.prod(space.shape or ())

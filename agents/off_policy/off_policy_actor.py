@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gymnast.agents.base import Acted, restore_generator, seed_sequence, torch_seed
 from gymnast.agents.off_policy.config import OffPolicyActorCriticConfig
@@ -132,9 +132,3 @@ class OffPolicyActor:
         restore_generator(self.generator, state["generator"])
         if self.process is not None:
             self.process = state["process"].to(self.agent.device)
-
-
-def features_of(network: CriticNetwork) -> int:
-    """F, the width of what policy and critics read."""
-    encoder: nn.Module = network.encoder
-    return int(encoder.out_features)  # type: ignore[arg-type]
