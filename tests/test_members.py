@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 import torch
+from gymnasium import spaces
 from torch import nn
 
+from gymnast import agents
 from gymnast.networks.fast.members_mlp import has_onednn, members_mlp
 from gymnast.networks.heads.members import Members
 from gymnast.networks.layers.renorm import EPS, BatchRenorm
@@ -137,3 +139,12 @@ def test_batch_renorm_carries_no_gradient_through_r_and_d() -> None:
 def test_batch_renorm_is_known_to_depend_on_the_mode() -> None:
     assert depends_on_mode(members(norm="batch-renorm"))
     assert not depends_on_mode(members(norm="layer"))
+
+
+@pytest.mark.parametrize(("name", "depends"), [("SAC", False), ("TD3", False), ("CrossQ", True), ("DroQ", True)])
+def test_which_agents_depend_on_the_mode(name: str, depends: bool) -> None:
+    """Others need not be switched around each update."""
+    box = spaces.Box(-1.0, 1.0, (3,))
+    agent = getattr(agents, name)(box, box)
+    assert depends_on_mode(agent.online) == depends
+    assert depends_on_mode(agent.network) == (name == "CrossQ")

@@ -18,8 +18,8 @@ from gymnast.agents.maths.actor_critic import (
 )
 from gymnast.agents.maths.td import weighted_mean
 from gymnast.agents.off_policy.config import OffPolicyActorCriticConfig
-from gymnast.agents.off_policy.networks import CriticNetwork, PolicyNetwork
 from gymnast.agents.off_policy.policies import Choice, Policy
+from gymnast.networks.heads.critics import CriticNetwork, PolicyNetwork
 from gymnast.networks.modes import with_dropout
 from gymnast.replay.transitions import Batch
 

@@ -20,7 +20,7 @@ from gymnast.agents.experience.replay import build_replay
 from gymnast.agents.off_policy.config import OffPolicyActorCriticConfig, check_device
 from gymnast.agents.off_policy.decision import DecidesOffPolicy
 from gymnast.agents.off_policy.losses import Draws, Losses
-from gymnast.agents.off_policy.networks import critic_network, numpy_policy, policy_network
+from gymnast.agents.off_policy.networks import critic_network, policy_network
 from gymnast.agents.off_policy.off_policy_actor import OffPolicyActor
 from gymnast.agents.off_policy.policies import entropy_of, policy_of
 from gymnast.agents.off_policy.temperature import Temperature
@@ -33,6 +33,7 @@ from gymnast.agents.schedules import schedule
 from gymnast.envs.step import Obs, Step
 from gymnast.networks.build import Backbone, settled
 from gymnast.networks.fast.flat import FlatParameters, copy_buffers
+from gymnast.networks.fast.numpy_policy import numpy_policy
 from gymnast.replay.device.ring import DeviceRing
 from gymnast.replay.ring import Ring
 from gymnast.replay.sequences import SequenceReplay

@@ -10,12 +10,13 @@ from torch import Tensor
 
 from gymnast.agents.base import Acted, restore_generator, seed_sequence, torch_seed
 from gymnast.agents.off_policy.config import OffPolicyActorCriticConfig
-from gymnast.agents.off_policy.networks import CriticNetwork, NumpyPolicy, PolicyNetwork
 from gymnast.agents.off_policy.policies import Policy
 from gymnast.agents.schedules import Schedule
 from gymnast.envs.step import Obs
 from gymnast.networks.distributions.bounds import Bounds
 from gymnast.networks.distributions.choices import BLOCKED
+from gymnast.networks.fast.numpy_policy import NumpyPolicy
+from gymnast.networks.heads.critics import CriticNetwork, PolicyNetwork
 
 PULL = 0.15
 """Share of an Ornstein-Uhlenbeck process that is lost at each step (theta of Lillicrap et al. 2016)."""
