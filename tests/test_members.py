@@ -63,6 +63,8 @@ def test_the_fast_form_has_the_plain_forms_output_and_gradients(outputs: int) ->
     fast_grads = torch.autograd.grad((fast * slopes).sum(), own)
     plain = torch.stack([one_by_one(network, member)(features) for member in range(2)])
     torch.testing.assert_close(fast, plain, rtol=1e-5, atol=1e-6)
+    (frozen,) = torch.autograd.grad((members_mlp(features, layers, frozen=True) * slopes).sum(), [features])
+    assert torch.equal(frozen, fast_grads[0])
     network._fast = False
     plain_grads = torch.autograd.grad((network(features) * slopes).sum(), own)
     for one, other in zip(fast_grads, plain_grads, strict=True):

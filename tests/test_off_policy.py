@@ -17,7 +17,7 @@ from gymnast.agents.maths.actor_critic import (
     quantile_critic_loss,
     soft_value,
     squashed_log_prob,
-    temperature_loss,
+    temperature_slope,
     truncated,
 )
 from gymnast.agents.off_policy.policies import Choice, Deterministic, Softmax, SquashedNormal
@@ -312,13 +312,11 @@ def test_crossq_normalises_both_ends_together() -> None:
     expected = torch.autograd.grad((batch.weight * error.square().sum(0)).mean(), list(twin.online.parameters()))
     for one, other in zip(grads, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
-    assert own._targets == []
+    assert own.targets == []
 
 
 def test_the_temperature_keeps_the_entropy_at_its_target() -> None:
-    logarithm = torch.tensor(0.5, requires_grad=True)
-    loss = temperature_loss(logarithm, torch.tensor([1.0, -3.0]), -2.0)
-    assert loss.item() == pytest.approx(0.5 * ((1 + 2) + (-3 + 2)) / 2)
+    assert temperature_slope(torch.tensor([1.0, -3.0]), -2.0).item() == ((1 + 2) + (-3 + 2)) / 2
     own = agent(temperature_learning_rate=0.1)
     before = own.temperature.value.item()
     own.temperature.learn(torch.full((8,), own.temperature.target + 1.0))  # too random: a smaller weight
@@ -399,11 +397,11 @@ def test_periods_of_policy_and_targets() -> None:
     stream(own, 20, learn=False)
     moved = []
     for _ in range(6):
-        before = [weights.data.clone() for weights in (own.policy_weights, own._targets[0][1], own._targets[1][1])]
+        followed = own.policy_weights, *(target.weights for target in own.targets)
+        before = [weights.data.clone() for weights in followed]
         critics = own.weights.data.clone()
         own.learn()
-        after = own.policy_weights.data, own._targets[0][1].data, own._targets[1][1].data
-        moved.append([not torch.equal(one, other) for one, other in zip(before, after, strict=True)])
+        moved.append([not torch.equal(one, now.data) for one, now in zip(before, followed, strict=True)])
         assert not torch.equal(critics, own.weights.data)
     assert moved == [[False] * 3, [True] * 3] * 3
 
@@ -411,9 +409,9 @@ def test_periods_of_policy_and_targets() -> None:
 def test_targets_follow_by_tau() -> None:
     own = agent(tau=0.25)
     stream(own, 20, learn=False)
-    before = own._targets[0][1].data.clone()
+    before = own.targets[0].weights.data.clone()
     own.learn()
-    torch.testing.assert_close(own._targets[0][1].data, before + 0.25 * (own.weights.data - before))
+    torch.testing.assert_close(own.targets[0].weights.data, before + 0.25 * (own.weights.data - before))
 
 
 def test_updates_per_train_and_metrics_of_the_last_policy_update() -> None:

@@ -13,6 +13,7 @@ from gymnast.agents.maths.actor_critic import (
     bootstrapped,
     critic_loss,
     quantile_critic_loss,
+    smallest,
     soft_value,
     truncated,
 )
@@ -104,15 +105,16 @@ class Losses:
         if self.config.values == "quantile":
             values = truncated(next_q[:, :, 0], self.config.drop_quantiles)
             return bootstrapped(batch.reward, batch.discount, values - temperature * choice.log_prob)
-        smallest = (next_q if subset is None else next_q.index_select(0, subset)).squeeze(3).amin(0)  # [B, A]
-        value = soft_value(smallest, choice.probability, choice.log_prob, temperature)
+        least = smallest((next_q if subset is None else next_q.index_select(0, subset)).squeeze(3))  # [B, A]
+        value = soft_value(least, choice.probability, choice.log_prob, temperature)
         return bootstrapped(batch.reward, batch.discount, value.unsqueeze(1))
 
     def policy_values(self, q: Tensor) -> Tensor:
         """The action values that the policy ascends, of critics' outputs [M, B, A, K]; [B, A]."""
+        values = q.squeeze(3) if q.shape[3] == 1 else q.mean(3)  # [M, B, A]
         if self.config.policy_value == "first":
-            return q[0].mean(2)
-        return q.mean((0, 3)) if self.config.policy_value == "mean" else q.mean(3).amin(0)
+            return values[0]
+        return values.mean(0) if self.config.policy_value == "mean" else smallest(values)
 
     def of_policy(self, batch: Batch, draws: Any) -> tuple[Tensor, Tensor, Metrics]:
         """Loss [], entropy of the policy in each observation [B], and metrics; gradients reach only the policy."""

@@ -23,6 +23,7 @@ from gymnast.agents.off_policy.losses import Draws, Losses
 from gymnast.agents.off_policy.networks import critic_network, policy_network
 from gymnast.agents.off_policy.off_policy_actor import OffPolicyActor
 from gymnast.agents.off_policy.policies import entropy_of, policy_of
+from gymnast.agents.off_policy.target import Target
 from gymnast.agents.off_policy.temperature import Temperature
 from gymnast.agents.optim import optimizers
 from gymnast.agents.optim.compiled import Captured
@@ -32,7 +33,7 @@ from gymnast.agents.prediction import Predicts
 from gymnast.agents.schedules import schedule
 from gymnast.envs.step import Obs, Step
 from gymnast.networks.build import Backbone, settled
-from gymnast.networks.fast.flat import FlatParameters, copy_buffers
+from gymnast.networks.fast.flat import FlatParameters
 from gymnast.networks.fast.numpy_policy import numpy_policy
 from gymnast.replay.device.ring import DeviceRing
 from gymnast.replay.ring import Ring
@@ -95,10 +96,12 @@ class OffPolicyActorCritic(DecidesOffPolicy, Predicts):
         self.target, self.target_policy = copy.deepcopy(self.online), copy.deepcopy(self.network)
         apart = (self.online.encoder,) if self.encoder_rate else ()
         self.weights, self.policy_weights = FlatParameters(self.online, apart=apart), FlatParameters(self.network)
-        self._targets = [
-            (self.target, FlatParameters(self.target).freeze(), self.online, self.weights),
-            (self.target_policy, FlatParameters(self.target_policy).freeze(), self.network, self.policy_weights),
-        ][: 0 if not config.target_network else 1 if config.policy == "stochastic" else 2]
+        self.targets: list[Target] = []
+        """The target networks in use: the critics', and a deterministic policy's."""
+        if config.target_network:
+            self.targets.append(Target(self.target, self.online, self.weights))
+        if config.policy == "deterministic":
+            self.targets.append(Target(self.target_policy, self.network, self.policy_weights))
         self.numpy_policy = numpy_policy(self.network, self.online.encoder)
         self.losses = Losses(
             config,
@@ -252,9 +255,8 @@ class OffPolicyActorCritic(DecidesOffPolicy, Predicts):
         return self.losses.policy_values(q)
 
     def _update_targets(self) -> None:
-        for target, target_weights, source, weights in self._targets:
-            target_weights.follow(weights, self.config.tau)
-            copy_buffers(source, target)
+        for target in self.targets:
+            target.follow(self.config.tau)
 
     def scheduled(self) -> dict[str, float]:
         """Learning rates and, where they have an effect, exploration noise and beta at the current env step."""
