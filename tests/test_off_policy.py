@@ -12,6 +12,7 @@ import torch
 from gymnasium import spaces
 
 from gymnast.agents import OffPolicyActorCritic, OffPolicyActorCriticConfig
+from gymnast.agents.base import Acted
 from gymnast.agents.maths.actor_critic import (
     critic_loss,
     quantile_critic_loss,
@@ -489,6 +490,61 @@ def test_discrete_actions_are_drawn_by_their_probability() -> None:
         torch.testing.assert_close(counts, expected, rtol=0, atol=0.03)
         assert acted.raw is not None
         assert torch.equal(acted.raw + 4, acted.action)
+
+
+# On a GPU.
+
+GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+
+
+def on_device(name: str, **changes: Any) -> OffPolicyActorCritic:
+    own = OffPolicyActorCritic(OBS, BOX, config(name, **changes), num_envs=3, device="cuda", seed=3)
+    no = torch.zeros(3, dtype=torch.bool, device="cuda")
+    for number in range(30):
+        obs, following = (normal(3, 3, seed=number + one).cuda() for one in (0, 1))
+        raw, reward = normal(3, 2, seed=number).tanh().cuda(), normal(3, seed=number).cuda()
+        own.store(
+            obs, Acted(raw, raw=raw), Step(following, no, following, reward, no, no, num_active=3, num_ended=None)
+        )
+    return own
+
+
+@pytest.mark.gpu
+@GPU
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "droq"])
+def test_captured_equals_eager(name: str) -> None:
+    """Two graphs, with and without an update of the policy; the state moves to the other kind in the middle."""
+    few = {"critics": 3} if name in ("tqc", "redq") else {}
+    eager, captured = on_device(name, **few), on_device(name, **few, cuda_graphs=True)
+    for _ in range(2):
+        for _ in range(8 * eager.config.policy_period):
+            torch.testing.assert_close(captured.learn(), eager.learn(), rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(captured.weights.data, eager.weights.data, rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(captured.policy_weights.data, eager.policy_weights.data, rtol=1e-3, atol=1e-3)
+        one, other = captured.state_dict(), eager.state_dict()
+        eager.load_state_dict(one)
+        captured.load_state_dict(other)
+
+
+@pytest.mark.gpu
+@GPU
+@pytest.mark.parametrize("cuda_graphs", [False, True])
+@pytest.mark.parametrize("name", ["sac", "td3"])
+def test_nothing_waits_for_the_device(name: str, cuda_graphs: bool) -> None:
+    own = on_device(name, cuda_graphs=cuda_graphs)
+    actor = own.actor(3, explore=True, seed=0)
+    for _ in range(12):
+        own.learn()
+    obs, no = torch.rand((3, 3), device="cuda"), torch.zeros(3, dtype=torch.bool, device="cuda")
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(5):
+            acted = actor.act(obs, no)
+            own.store(obs, acted, Step(obs, no, obs, obs[:, 0], no, no, num_active=3, num_ended=None))
+            own.learn()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 # Spaces and settings.
