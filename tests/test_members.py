@@ -77,6 +77,7 @@ def test_frozen_weights_get_no_gradient_and_features_the_same(changes: dict[str,
     features = torch.randn(6, 5, generator=generator(1), requires_grad=True)
     network(features).square().sum().backward()
     whole = features.grad
+    torch.testing.assert_close(network(features, first=True), network(features)[:1])
     assert all(parameter.grad is not None for parameter in network.parameters())
     network.zero_grad(set_to_none=True)
     features.grad = None

@@ -492,6 +492,37 @@ def test_discrete_actions_are_drawn_by_their_probability() -> None:
         assert torch.equal(acted.raw + 4, acted.action)
 
 
+# Images.
+
+
+def test_images_are_read_by_an_encoder_that_only_the_critics_train() -> None:
+    """Shifted images (DrQ) in updates; the policy's loss leaves the encoder as it is."""
+    space = spaces.Box(0, 255, (4, 36, 36), np.uint8)
+    chosen = config(batch_size=8, augment="shift", network="efficient-cnn")
+    own = OffPolicyActorCritic(space, BOX, chosen, num_envs=2, seed=0)
+    actor = own.actor(2, explore=True, seed=0)
+    generator, no = torch.Generator().manual_seed(0), torch.zeros(2, dtype=torch.bool)
+    obs = torch.randint(0, 256, (2, 4, 36, 36), generator=generator, dtype=torch.uint8)
+    for _ in range(20):
+        frame = torch.randint(0, 256, (2, 1, 36, 36), generator=generator, dtype=torch.uint8)
+        following = torch.cat([obs[:, 1:], frame], 1)
+        acted = actor.act(obs, no)
+        reward = frame.float().mean((1, 2, 3))
+        own.store(obs, acted, Step(following, no, following, reward, no, no, num_active=2, num_ended=0))
+        obs = following
+    encoder = next(own.online.encoder.parameters())
+    before = encoder.detach().clone()
+    own.learn()
+    assert not torch.equal(before, encoder)
+    batch = own.allocate().sample()
+    assert own.augmentation is not None
+    assert not torch.equal(own.augmentation.batch(batch).obs, batch.obs)
+    own.weights.grad.zero_()
+    own.losses.of_policy(batch, own._draw(8))[0].backward()
+    assert not own.weights.grad.any()
+    assert own.policy_weights.grad.any()
+
+
 # On a GPU.
 
 GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

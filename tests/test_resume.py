@@ -95,9 +95,7 @@ CASES = [
         {**BBF, **SMALL_DQN, "hidden_sizes": (16, 16), "updates_per_train": 2, "reset_period": 70, "anneal_steps": 30},
     ),
     ("sac", "Pendulum-v1", 2, SMALL_SAC),
-    ("sac", "Pendulum-v1", 1, {**SMALL_SAC, **TD3, "exploration": "ornstein-uhlenbeck", "prioritized": True}),
     ("sac", "Pendulum-v1", 1, {**SMALL_SAC, "critic_norm": "layer", "dropout": 0.1, "n_step": 3, "policy_period": 3}),
-    ("sac", "gymnast/Catch-v0", 2, {**SMALL_SAC, "target_network": False, "critic_norm": "batch-renorm"}),
     ("q-learning", "FrozenLake-v1", 1, {}),
     ("q-learning", "Blackjack-v1", 2, {}),
     ("sarsa", "Taxi-v4", 1, {}),
@@ -129,6 +127,8 @@ CASES = [
     ("world-models", "CartPole-v1", 2, {**SMALL_WORLD, "epsilon": 0.3}),
 ]
 MORE = [
+    ("sac", "Pendulum-v1", 1, {**SMALL_SAC, **TD3, "exploration": "ornstein-uhlenbeck", "prioritized": True}),
+    ("sac", "gymnast/Catch-v0", 2, {**SMALL_SAC, "target_network": False, "critic_norm": "batch-renorm"}),
     ("dreamer", "Pendulum-v1", 3, {**SMALL_DREAMER, "train_ratio": 1}),
     ("world-models", "Pendulum-v1", 1, {**SMALL_WORLD, "latent": "vae", "latent_size": 2, "vae_updates": 6}),
 ]

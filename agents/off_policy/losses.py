@@ -123,7 +123,8 @@ class Losses:
         noise = None if self.config.policy == "deterministic" else draws.action
         choice = self.policy.choose(self.network(features), noise, batch.mask)
         with with_dropout(self.online) if self.config.dropout else nullcontext():
-            q = self.policy_values(self.online(features, choice.action, frozen=True))
+            first = self.config.policy_value == "first"
+            q = self.policy_values(self.online(features, choice.action, frozen=True, first=first))
         loss = -soft_value(q, choice.probability, choice.log_prob, self.temperature).mean()
         metrics = {"policy_loss": loss.detach()}
         entropy = choice.entropy.detach()

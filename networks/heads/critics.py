@@ -21,10 +21,13 @@ class CriticNetwork(nn.Module):
         features: Tensor = self.encoder(obs)
         return features
 
-    def forward(self, features: Tensor, action: Tensor | None, *, frozen: bool = False) -> Tensor:
-        """Features [B, F], and actions [B, D] or None, to [M, B, A, K]; `frozen` stops gradients to the weights."""
+    def forward(self, features: Tensor, action: Tensor | None, *, frozen: bool = False, first: bool = False) -> Tensor:
+        """Features [B, F], and actions [B, D] or None, to [M, B, A, K].
+
+        `frozen` stops gradients to the weights; `first` asks the first critic only.
+        """
         seen = features if action is None else torch.cat([features, action], 1)
-        output: Tensor = self.critics(seen, frozen=frozen)
+        output: Tensor = self.critics(seen, frozen=frozen, first=first)
         return output.view(output.shape[0], output.shape[1], self.choices, self.outputs)
 
 

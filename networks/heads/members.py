@@ -68,10 +68,15 @@ class Members(nn.Module):
         self.norms = _norms(norm, in_features, hidden, members)
         self._fast = has_onednn() and activation == "relu" and norm == "none" and not dropout and len(hidden) > 0
 
-    def forward(self, features: Tensor, *, frozen: bool = False) -> Tensor:
-        """`frozen` lets gradients through to the features, and none into the weights."""
+    def forward(self, features: Tensor, *, frozen: bool = False, first: bool = False) -> Tensor:
+        """`frozen` lets gradients through to the features, and none into the weights; `first` gives that member only."""
         if self._fast and features.is_cpu and not torch.compiler.is_compiling():
-            return members_mlp(features, self._pairs, frozen=frozen)
+            pairs = [(weight[:1], bias[:1]) for weight, bias in self._pairs] if first else self._pairs
+            return members_mlp(features, pairs, frozen=frozen)
+        output = self._plain(features, frozen)
+        return output[:1] if first else output
+
+    def _plain(self, features: Tensor, frozen: bool) -> Tensor:
         layers = [
             (weight.detach(), bias.detach()) if frozen else (weight, bias)
             for weight, bias in zip(self.weights, self.biases, strict=True)
