@@ -69,7 +69,7 @@ class Members(nn.Module):
         self._fast = has_onednn() and activation == "relu" and norm == "none" and not dropout and len(hidden) > 0
 
     def forward(self, features: Tensor, *, frozen: bool = False, first: bool = False) -> Tensor:
-        """`frozen` lets gradients through to the features only, not into the weights; `first` gives that member only."""
+        """`frozen` lets gradients through to the features, not into weights; `first` gives that member only."""
         if self._fast and features.is_cpu and not torch.compiler.is_compiling():
             pairs = [(weight[:1], bias[:1]) for weight, bias in self._pairs] if first else self._pairs
             return members_mlp(features, pairs, frozen=frozen)
