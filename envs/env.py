@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gymnast.envs.step import Obs, Step, TransitionTable
+from gymnast.envs.step import GoalRewards, Obs, Step, TransitionTable
 
 
 class Env(ABC):
@@ -98,6 +98,10 @@ class Env(ABC):
 
     def transition_table(self) -> TransitionTable | None:
         """The environment's known dynamics (`unwrapped.P`), or None."""
+        return None
+
+    def goal_rewards(self) -> GoalRewards | None:
+        """Its own rewards for any goals (`compute_reward` of Gymnasium-Robotics), or None if it has no goals."""
         return None
 
     def render(self, row: int = 0) -> np.ndarray:

@@ -17,6 +17,7 @@ OWN: dict[str, tuple[str, int | None]] = {
     "gymnast/DynaMaze-v0": ("gymnast.envs.small.dyna_maze:DynaMaze", 5_000),
     "gymnast/Memory-v0": ("gymnast.envs.small.memory:Memory", None),
     "gymnast/Bandit-v0": ("gymnast.envs.small.bandit:Bandit", 1000),
+    "gymnast/Reach-v0": ("gymnast.envs.small.reach:Reach", 50),
 }
 """Entry point and time limit of each id."""
 NATIVE: dict[str, tuple[str, int | None]] = {
@@ -36,6 +37,7 @@ NATIVE: dict[str, tuple[str, int | None]] = {
     "gymnast/Chain-v0": ("gymnast.envs.native.chain:Chain", 100),
     "gymnast/DeepSea-v0": ("gymnast.envs.native.deep_sea:DeepSea", None),
     "gymnast/Maze-v0": ("gymnast.envs.native.maze:Maze", 500),
+    "gymnast/Reach-v0": ("gymnast.envs.native.reach:Reach", 50),
     "gymnast/MinAtar-Breakout-v1": ("gymnast.envs.native.minatar_breakout:Breakout", None),
     "gymnast/MinAtar-Freeway-v1": ("gymnast.envs.native.minatar_freeway:Freeway", None),
     "gymnast/MinAtar-SpaceInvaders-v1": ("gymnast.envs.native.minatar_space_invaders:SpaceInvaders", None),

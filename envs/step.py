@@ -24,6 +24,10 @@ A Gymnasium `Tuple` space becomes a dict with the keys "0", "1", …; a `Discret
 the space's own numbers (its `start` included).
 """
 
+GoalRewards: TypeAlias = "Callable[[Tensor, Tensor], tuple[Tensor, Tensor | None]]"
+"""What an environment says of goals achieved and desired, both [B, ...]: rewards, float32 [B], and whether the episode
+ends there, bool [B], or None if ends do not depend on the goals."""
+
 TENSOR_DTYPES: dict[Any, np.dtype[Any]] = {
     np.dtype(np.float64): np.dtype(np.float32),
     np.dtype(np.longdouble): np.dtype(np.float32),

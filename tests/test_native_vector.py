@@ -380,7 +380,7 @@ def test_actions_outside_their_space_are_refused_where_that_is_asked_for(id: str
         assert "row 1" in str(error.value)
         assert "\n" not in str(error.value)
     with pytest.raises(EnvError, match="takes actions of shape"):
-        env.step(np.zeros((2, 2)))
+        env.step(np.zeros((2, 5)))
     if isinstance(space, gym.spaces.Discrete):
         for value in (space.start - 1, space.start + space.n):
             with pytest.raises(EnvError, match="which is outside"):

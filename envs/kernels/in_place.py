@@ -33,8 +33,7 @@ class InPlace:
     def __init__(self, game: Game, rules: RowRules, rows: int, *, keep_final: bool) -> None:
         self.shapes = _shapes(game, masked=rules.allow is not None)
         self.device, self._rows = game.device, rows
-        space = game.observation_space
-        self._parts = [name for name, _, _ in children(space)] if _is_composite(space) else None
+        self._parts = _parts(game.observation_space)
         self._begun = torch.zeros(1, dtype=torch.int64, device=self.device)
         self._state, state = structs(rules.fields, rows, self.device)
         self._book, book = structs(BOOKED, rows, self.device)
@@ -97,7 +96,7 @@ class InPlace:
     def _split(self, obs: Tensor) -> Obs:
         if self._parts is None:
             return obs
-        return {name: obs[:, at].contiguous() for at, name in enumerate(self._parts)}
+        return {name: obs[:, at].reshape(len(obs), *shape).contiguous() for name, at, shape in self._parts}
 
 
 def structs(fields: tuple[Field, ...], rows: int, device: torch.device) -> tuple[Tensor, dict[str, Tensor]]:
@@ -117,17 +116,32 @@ def _view(memory: Tensor, rows: int, layout: np.dtype[Any], name: str, kind: np.
 
 
 def _shapes(game: Game, *, masked: bool) -> Shapes:
-    """Of one row; the parts of a Dict or Tuple space must be integers, which are one array in the rules."""
-    space, dtype = game.observation_space, np.dtype(np.int64)
-    if _is_composite(space):
-        parts = children(space)
-        assert all(isinstance(part, spaces.Discrete) for _, _, part in parts), space
-        obs: tuple[int, ...] = (len(parts),)
-    else:
+    """Of one row; the parts of a Dict or Tuple space must be of one dtype, because they are one array in the rules."""
+    space = game.observation_space
+    parts = _parts(space)
+    if parts is None:
         obs, dtype = space.shape or (), tensor_dtype(space)
+    else:
+        assert _is_composite(space)
+        kinds = {tensor_dtype(part) for _, _, part in children(space)}
+        assert len(kinds) == 1, space
+        obs, dtype = (parts[-1][1].stop,), kinds.pop()
     action: gym.Space[Any] = game.action_space
     box = isinstance(action, spaces.Box)
     return Shapes(obs, dtype, action.shape or (1,) if box else (), int(action.n) if masked else 0)  # type: ignore[attr-defined]
+
+
+def _parts(space: gym.Space[Any]) -> list[tuple[str, slice, tuple[int, ...]]] | None:
+    """Name, place in the array of the rules, and shape of each part of a Dict or Tuple space, else None."""
+    if not _is_composite(space):
+        return None
+    parts, start = [], 0
+    for name, _, part in children(space):
+        shape = part.shape or ()
+        stop = start + int(np.prod(shape, dtype=np.int64))
+        parts.append((name, slice(start, stop), shape))
+        start = stop
+    return parts
 
 
 def _is_composite(space: gym.Space[Any]) -> TypeGuard[spaces.Dict | spaces.Tuple[Any]]:

@@ -14,7 +14,7 @@ from gymnast.envs.env import Env
 from gymnast.envs.native.vector import NativeVectorEnv
 from gymnast.envs.native.world import Moved, World
 from gymnast.envs.rows import tensors
-from gymnast.envs.step import Obs, Step, TransitionTable
+from gymnast.envs.step import GoalRewards, Obs, Step, TransitionTable
 
 
 class NativeEnv(Env):
@@ -92,6 +92,9 @@ class NativeEnv(Env):
     def transition_table(self) -> TransitionTable | None:
         table = self.env.game.transition_table()
         return None if table is None else replace(table, max_episode_steps=self.env.limit)
+
+    def goal_rewards(self) -> GoalRewards | None:
+        return self.env.game.goal_rewards()
 
     def render(self, row: int = 0) -> np.ndarray:
         return super().render(row) if self.env.render_mode is None else self.env.picture(row, final=True)

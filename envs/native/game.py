@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gymnast.envs.kernels.rules import RowRules
 from gymnast.envs.native.draws import Draws
-from gymnast.envs.step import Obs, TransitionTable
+from gymnast.envs.step import GoalRewards, Obs, TransitionTable
 
 State: TypeAlias = "dict[str, Tensor]"
 """All that the future of N rows depends on; every tensor [N, ...] on one device, of a fixed dtype."""
@@ -66,4 +66,8 @@ class Game(ABC):
 
     def transition_table(self) -> TransitionTable | None:
         """The known dynamics of a finite game, or None."""
+        return None
+
+    def goal_rewards(self) -> GoalRewards | None:
+        """Its rewards for any goals, as a function of tensors, or None if it has no goals."""
         return None

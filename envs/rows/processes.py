@@ -17,12 +17,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gymnast.envs import goals
 from gymnast.envs.errors import EnvError
 from gymnast.envs.rows import process as worker
 from gymnast.envs.rows.base import RowsEnv
 from gymnast.envs.rows.row import Begun, Restored
 from gymnast.envs.rows.spawned import exit_cause, leave_if_imported
-from gymnast.envs.step import Step
+from gymnast.envs.step import GoalRewards, Step
 
 ANSWER_TIMEOUT = 120.0
 """Seconds after which a live worker that does not answer counts as hung."""
@@ -56,7 +57,8 @@ class WorkersEnv(RowsEnv):
         timeout: float = ANSWER_TIMEOUT,
     ) -> None:
         self.id = id
-        self._timeout = timeout
+        self._build, self._timeout = build, timeout
+        self._twin: gym.Env[Any, Any] | None = None
         self._processes: list[BaseProcess] = []
         self._connections: list[Connection] = []
         shares = np.array_split(np.arange(num_envs), min(num_envs, _cores()))
@@ -191,6 +193,13 @@ class WorkersEnv(RowsEnv):
     def impose_limit(self, limit: int | None) -> bool:
         return any(self._all_answer("impose_limit", [limit] * len(self._shares)))
 
+    def goal_rewards(self) -> GoalRewards | None:
+        """Those of one more environment, in this process."""
+        if not goals.has_goals(self.single_observation_space):
+            return None
+        self._twin = self._twin or self._build()
+        return goals.goal_rewards(self._twin, self.single_observation_space, id=self.id, device=self.device)
+
     def _frame(self, row: int) -> np.ndarray:
         index = next(index for index, share in enumerate(self._shares) if row in share)
         self._send(index, "render", row - self._shares[index].start)
@@ -198,6 +207,9 @@ class WorkersEnv(RowsEnv):
         return frame
 
     def close(self) -> None:
+        if self._twin is not None:
+            self._twin.close()
+            self._twin = None
         if self._sent:  # an unread answer would keep its worker from ending
             self._sent = False
             with suppress(WorkerError):

@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gymnast.envs import goals
 from gymnast.envs.rows import transition_table as tables
 from gymnast.envs.rows.base import RowsEnv
 from gymnast.envs.rows.row import Begun, Restored, Row
-from gymnast.envs.step import Step, TransitionTable
+from gymnast.envs.step import GoalRewards, Step, TransitionTable
 
 
 class SerialEnv(RowsEnv):
@@ -78,6 +79,9 @@ class SerialEnv(RowsEnv):
 
     def transition_table(self) -> TransitionTable | None:
         return tables.transition_table(self.rows[0].env, self.rows[0].limit)
+
+    def goal_rewards(self) -> GoalRewards | None:
+        return goals.goal_rewards(self.rows[0].env, self.single_observation_space, id=self.id, device=self.device)
 
     def _frame(self, row: int) -> np.ndarray:
         return self.rows[row].render()

@@ -12,6 +12,7 @@ import torch
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from torch import Tensor
 
+from gymnast.envs import goals
 from gymnast.envs.env import Env
 from gymnast.envs.errors import EnvError, EnvWarning, cause
 from gymnast.envs.rows import incoming, lasting, tensors
@@ -22,7 +23,7 @@ from gymnast.envs.rows.incoming import BadValue
 from gymnast.envs.rows.infos import Infos
 from gymnast.envs.rows.pictures import picture
 from gymnast.envs.rows.snapshot import has_state, put_back, take
-from gymnast.envs.step import Obs, Step, batched, map_obs, to_tensor
+from gymnast.envs.step import GoalRewards, Obs, Step, batched, map_obs, to_tensor
 
 VectorEnv = gym.vector.VectorEnv[Any, Any, Any]
 SEEDS = 2**31
@@ -295,6 +296,12 @@ class VectorAdapter(Env):
     def put_lasting(self, kept: dict[str, Any]) -> None:
         lasting.put_vector_back(self.env, tensors.tensors_to_arrays(kept))
         self._resets = kept["resets"]
+
+    def goal_rewards(self) -> GoalRewards | None:
+        """Those of the vector environment itself, or of its first row if that is in this process."""
+        base = self.env.unwrapped
+        source = base.envs[0] if isinstance(base, SyncVectorEnv) else self.env
+        return goals.goal_rewards(source, self.single_observation_space, id=self.id, device=self.device)
 
     def render(self, row: int = 0) -> np.ndarray:
         if self.env.render_mode != "rgb_array":
