@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gymnast.envs.step import Obs, Step, TransitionTable
+from gymnast.envs.step import GoalRewards, Obs, Step, TransitionTable
 
 Metrics: TypeAlias = dict[str, Tensor]
 """Named 0-d tensors; reading one synchronises with the device, so only logged ones are read."""
@@ -240,6 +240,20 @@ class CuttableAgent(Protocol):
 
         Pending steps bootstrap from the last stored observation; without one they are dropped.
         """
+        ...
+
+
+@runtime_checkable
+class GoalAgent(Protocol):
+    """An agent that can learn of goals other than the desired one, by the environment's own rewards for them."""
+
+    @property
+    def needs_goal_rewards(self) -> bool:
+        """Whether it does, as configured; it cannot train without them then."""
+        ...
+
+    def set_goal_rewards(self, rewards: GoalRewards) -> None:
+        """Take the rewards: before the first actor that explores, and those of an environment that replaces another."""
         ...
 
 

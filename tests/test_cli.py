@@ -183,6 +183,7 @@ SWITCHED_ON: dict[str, Any] = {
     "anneal_steps": 100,
     "auxiliary": "reward",
     "bootstrap_heads": 3,
+    "hindsight": "final",
     "intrinsic": "rnd",
     "recurrent": "gru",
     "reset_period": 100,

@@ -19,6 +19,7 @@ from gymnast.networks.build import BackboneName, named
 from gymnast.networks.heads.members import MemberNorm
 from gymnast.networks.layers.activations import FUNCTIONS
 from gymnast.networks.layers.init import INITS, Init
+from gymnast.replay.hindsight import Strategy
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,11 @@ class OffPolicyActorCriticConfig(EncoderConfig, PrecisionConfig):
     """Exponent of the importance weights, a number or a schedule over env steps; 1 corrects fully."""
     augment: Kind = "none"
     """Learn from images that are shifted at random (DrQ), with shift-intensity also brighter or darker ones."""
+    hindsight: Literal["none", "final", "future", "episode"] = "none"
+    """Goals that sampled transitions get in hindsight, in environments with goals (HER, Andrychowicz et al. 2017):
+    none, or what their episode reached last (final), later (future), or at any time (episode)."""
+    hindsight_ratio: float = 0.8
+    """Share of sampled transitions with such a goal."""
     batch_size: int = 256
     """Transitions per update."""
     replay_size: int = 1_000_000
@@ -174,6 +180,8 @@ class OffPolicyActorCriticConfig(EncoderConfig, PrecisionConfig):
             raise ValueError("policy_value min needs values scalar; use mean, over all quantiles, as TQC does")
         if self.policy == "deterministic" and not self.target_network:
             raise ValueError("target_network cannot be switched off with policy deterministic")
+        if self.cuda_graphs and self.hindsight != "none":
+            raise ValueError("cuda_graphs cannot be combined with hindsight, whose rewards the environment computes")
         if self.compile and self.dropout:
             raise ValueError("compile cannot be combined with dropout, which draws from torch's own generator")
 
@@ -206,7 +214,7 @@ RANGES: tuple[tuple[str, Callable[[Any], bool], tuple[str, ...]], ...] = (
     ("> 0", lambda value: 0.0 < value < math.inf, ("initial_temperature",)),
     ("> 0", lambda value: value is None or 0.0 < value < math.inf, OPTIONAL),
     ("> 0 and <= 1", lambda value: 0.0 < value <= 1.0, ("tau",)),
-    ("between 0 and 1", lambda value: 0.0 <= value <= 1.0, ("gamma", "priority_alpha")),
+    ("between 0 and 1", lambda value: 0.0 <= value <= 1.0, ("gamma", "priority_alpha", "hindsight_ratio")),
     (">= 0 and < 1", lambda value: value is None or 0.0 <= value < 1.0, ("dropout", "optimizer_beta1")),
     ("finite", lambda value: value is None or math.isfinite(value), ("target_entropy",)),
 )
@@ -222,4 +230,5 @@ CHOICES: dict[str, Collection[str]] = {
     "init": tuple(name for name in INITS if name != "lsuv"),
     "priority": ("proportional", "rank"),
     "augment": get_args(Kind),
+    "hindsight": ("none", *get_args(Strategy)),
 }

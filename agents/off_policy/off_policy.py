@@ -31,11 +31,12 @@ from gymnast.agents.optim.phases import Part
 from gymnast.agents.optim.update import Update
 from gymnast.agents.prediction import Predicts
 from gymnast.agents.schedules import schedule
-from gymnast.envs.step import Obs, Step
+from gymnast.envs.step import GoalRewards, Obs, Step
 from gymnast.networks.build import Backbone, settled
 from gymnast.networks.fast.flat import FlatParameters
 from gymnast.networks.fast.numpy_policy import numpy_policy
 from gymnast.replay.device.ring import DeviceRing
+from gymnast.replay.hindsight import Hindsight
 from gymnast.replay.ring import Ring
 from gymnast.replay.sequences import SequenceReplay
 
@@ -78,7 +79,9 @@ class OffPolicyActorCritic(DecidesOffPolicy, Predicts):
         own = config.augment, observation_space, self.online.encoder
         self.augmentation = build_augmentation(*own, device=self.device, seed=sequence)
         self._build_updates(noise_seed)
-        self.replay: Ring | DeviceRing | None = None
+        (self._goal_seed,) = self._replay_seed.spawn(1)
+        self._goal_rewards: GoalRewards | None = None
+        self.replay: Ring | DeviceRing | Hindsight | None = None
         """None until `allocate` makes it."""
         self.env_step = self.updates = 0
         self._learns_from = config.learns_from(num_envs)
@@ -137,7 +140,17 @@ class OffPolicyActorCritic(DecidesOffPolicy, Predicts):
         """Whether learning has not begun yet."""
         return self.env_step < self._learns_from
 
-    def allocate(self) -> Ring | DeviceRing:
+    @property
+    def needs_goal_rewards(self) -> bool:
+        return self.config.hindsight != "none"
+
+    def set_goal_rewards(self, rewards: GoalRewards) -> None:
+        """Take the environment's rewards for other goals (`Env.goal_rewards`), which hindsight needs."""
+        self._goal_rewards = rewards
+        if isinstance(self.replay, Hindsight):
+            self.replay.rewards = rewards
+
+    def allocate(self) -> Ring | DeviceRing | Hindsight:
         """The replay, made at the first call, with which training begins: an agent that only acts does not need it."""
         if self.replay is None:
             replay = build_replay(
@@ -150,8 +163,15 @@ class OffPolicyActorCritic(DecidesOffPolicy, Predicts):
                 action_size=self.policy.noise_size,
             )
             assert not isinstance(replay, SequenceReplay)
-            self.replay = replay
+            self.replay = replay if self.config.hindsight == "none" else self._in_hindsight(replay)
         return self.replay
+
+    def _in_hindsight(self, ring: Ring | DeviceRing) -> Hindsight:
+        if self._goal_rewards is None:
+            raise ValueError("hindsight needs rewards of other goals: set_goal_rewards(env.goal_rewards())")
+        generator = torch.Generator(self.device).manual_seed(torch_seed(self._goal_seed))
+        options: dict[str, Any] = {"strategy": self.config.hindsight, "ratio": self.config.hindsight_ratio}
+        return Hindsight(ring, self._goal_rewards, **options, generator=generator)
 
     def actor(self, num_envs: int, *, explore: bool, seed: int | np.random.SeedSequence) -> OffPolicyActor:
         """Random actions until learning begins, then the policy's with noise; with `explore` False its mode."""
@@ -180,7 +200,7 @@ class OffPolicyActorCritic(DecidesOffPolicy, Predicts):
                 next_mask=step.next_action_mask if acted.mask is not None else None,
                 active=step.active,
             )
-        except ValueError as error:  # observations that are not stacks of frames
+        except ValueError as error:  # observations that are not stacks of frames, rewards that are not of goals alone
             raise LearningError(str(error)) from error
         self.env_step += step.num_active
 

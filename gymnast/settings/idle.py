@@ -51,6 +51,7 @@ PARTS: dict[str, tuple[Part, ...]] = {
     "exploration_noise": (DETERMINISTIC,),
     "final_gamma": (ANNEALED,),
     "final_n_step": (ANNEALED,),
+    "hindsight_ratio": (Part("hindsight"),),
     "initial_temperature": (STOCHASTIC, LEARNED),
     "intrinsic_coef": (NOVELTY,),
     "intrinsic_gamma": (NOVELTY,),

@@ -19,6 +19,7 @@ from gymnast.agents.base import (
     AsynchronousConfig,
     CompiledConfig,
     CudaGraphsConfig,
+    GoalAgent,
     HostAgent,
     Planner,
     ReplayAgent,
@@ -192,6 +193,7 @@ class Parts:
             compile=isinstance(self.config, CompiledConfig) and self.config.compile,
         )
         stack.callback(self.env.close)
+        _give_goals(self.agent, self.env)
 
     def measured(self) -> dict[str, float]:
         """More numbers for the log, if the environment's true values are known: the regret of a bandit."""
@@ -293,7 +295,21 @@ def _agent(
             f"{name} plans on a known transition table, which {env.id} does not have; "
             "FrozenLake-v1, CliffWalking-v1, Taxi and gymnast/Chain-v0 do"
         )
+    _give_goals(made, env)
     return made
+
+
+def _give_goals(agent: Agent, env: Env) -> None:
+    """Hand an agent the environment's rewards for other goals, if it needs them; ValueError if there are none."""
+    if not isinstance(agent, GoalAgent) or not agent.needs_goal_rewards:
+        return
+    rewards = env.goal_rewards()
+    if rewards is None:
+        raise ValueError(
+            f"hindsight needs goals, which {env.id} does not have: observation, achieved_goal and desired_goal in "
+            "a Dict, and compute_reward; gymnast/Reach-v0 and those of Gymnasium-Robotics do"
+        )
+    agent.set_goal_rewards(rewards)
 
 
 def _with_threads(

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from gymnasium.vector.utils import batch_space
 
-from gymnast.agents.base import Agent, Planner
+from gymnast.agents.base import Agent, GoalAgent, Planner
 from gymnast.envs.env import Env
 from gymnast.envs.step import Step, batched
 from gymnast.machine import cache_folder, cores, limit_threads
@@ -123,22 +123,31 @@ def _medians(times: Mapping[int, Sequence[float]]) -> dict[int, float]:
 
 
 def _experience(agent: Agent, env: Env) -> Callable[[], int]:
-    """A function that acts on random observations and stores a random step; returns the transitions."""
+    """A function that acts on random observations and stores a random step; returns the transitions.
+
+    If the agent learns of other goals, rewards and ends are those of the goals.
+    """
     rows, device = env.num_envs, env.device
     actor = agent.actor(rows, explore=True, seed=1)
     space = batch_space(env.single_observation_space, rows)
     space.seed(0)
     seen = [batched(env.single_observation_space, space.sample(), device) for _ in range(8)]
-    rng, flags = np.random.default_rng(0), torch.zeros(rows, dtype=torch.bool)
-    now, start, number = seen[0], ~flags, 0
+    rng = np.random.default_rng(0)
+    goals = env.goal_rewards() if isinstance(agent, GoalAgent) and agent.needs_goal_rewards else None
+    now, start, number = seen[0], torch.ones(rows, dtype=torch.bool), 0
 
     def store() -> int:
         nonlocal now, start, number
         number += 1
         acted, following = actor.act(now, start, None), seen[number % len(seen)]
         ended = torch.from_numpy(rng.random(rows) < 0.02)
-        reward, count = torch.from_numpy(rng.normal(size=rows).astype(np.float32)), int(ended.sum())
-        agent.store(now, acted, Step(following, ended, following, reward, ended, flags, rows, count))
+        reward, terminated = torch.from_numpy(rng.normal(size=rows).astype(np.float32)), ended
+        if goals is not None and isinstance(following, dict):
+            reward, over = goals(following["achieved_goal"], following["desired_goal"])  # type: ignore[arg-type]
+            terminated = ended if over is None else over
+            ended = ended | terminated
+        count, truncated = int(ended.sum()), ended & ~terminated
+        agent.store(now, acted, Step(following, ended, following, reward, terminated, truncated, rows, count))
         now, start = following, ended
         return rows
 
