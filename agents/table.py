@@ -295,6 +295,7 @@ ALGORITHMS: dict[str, Algorithm] = {
         A2C | {"workers": 4, "max_grad_norm": 40.0},
         "ppo",
     ),
+    "sac": Algorithm(CLASSES["sac"].help, {}, "sac"),
     "ddpg": Algorithm("deep deterministic policy gradient (Lillicrap et al. 2016)", DDPG, "sac"),
     "td3": Algorithm(
         "DDPG with two critics, smoothed targets and a policy that follows later (Fujimoto et al. 2018)", TD3, "sac"

@@ -52,6 +52,8 @@ SAME_IN_BOTH = (
     nn.Sequential,
     nn.ModuleList,
     nn.ModuleDict,
+    nn.ParameterList,
+    nn.ParameterDict,
 )
 """torch's modules that compute the same in both modes; any other one is taken to depend on it."""
 

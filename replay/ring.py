@@ -16,12 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gymnast.replay.allocation import check_fits, map_file
+from gymnast.replay.allocation import check_fits, map_file, slots_for
 from gymnast.replay.buffers import Buffers
 from gymnast.replay.following import Following, following
 from gymnast.replay.layout import Layout, Obs, dense
 from gymnast.replay.one_stream import OneStream
-from gymnast.replay.ring_arrays import REACH, Arrays, Loops, Windows, allocate
+from gymnast.replay.ring_arrays import REACH, Arrays, Loops, Windows, allocate, windows_into
 from gymnast.replay.samplers import Sampler
 from gymnast.replay.transitions import Batch, NStep
 
@@ -141,11 +141,11 @@ class Ring:
         self.count, self.used, self.adds, _, changes, self._begins, _ = self._data.counts.tolist()
         for frames, old, new in zip(self._bytes, before, after, strict=True):
             self._loops.copy(frames, old, new)
+        rows = slice(None) if active is None else active.numpy()
         if self.vectors is not None:
-            rows = slice(None) if active is None else active.numpy()
             self.vectors[self.slot[rows] - self.num_envs] = action.numpy()[rows]
         if mask is not None or next_mask is not None or self.mask is not None:
-            self._store_masks(mask, next_mask, active)
+            self._store_masks(mask, next_mask, rows)
         self.sampler.changed(self._data.changed[:changes], self.ready)
 
     def _parts(self, obs: Obs, next_obs: Obs, active: Tensor | None) -> tuple[list[Tensor], list[Tensor]]:
@@ -171,12 +171,11 @@ class Ring:
             dense(part, leaf.dtype, rows * leaf.size) for part, leaf in zip(self.layout.split(obs), leaves, strict=True)
         ]
 
-    def _store_masks(self, mask: Tensor | None, next_mask: Tensor | None, active: Tensor | None) -> None:
+    def _store_masks(self, mask: Tensor | None, next_mask: Tensor | None, rows: Any) -> None:
         """Store the masks of the last step; everything stored before the first mask allowed every action."""
         given = next_mask if mask is None else mask
         if given is not None and self.mask is None:
             self._keep_masks(given.shape[1])
-        rows = slice(None) if active is None else active.numpy()
         if self.mask is not None:
             newest = self.slot[rows]
             if mask is not None:
@@ -264,9 +263,8 @@ class Ring:
 
     def _arrays(self) -> dict[str, np.ndarray]:
         frames = {f"frames{number}": array for number, array in enumerate(self.frames)}
-        scalars = {name: getattr(self, name) for name in ("action", "reward", "bootstrap", "stop", "ready")}
-        vectors = {} if self.vectors is None else {"vectors": self.vectors}
-        return {**frames, **scalars, **vectors, **({} if self.mask is None else {"mask": self.mask})}
+        names = ("action", "vectors", "reward", "bootstrap", "stop", "ready", "mask")
+        return frames | {name: array for name in names if (array := getattr(self, name)) is not None}
 
 
 def loops_for(arrays: Arrays) -> Loops:
@@ -276,17 +274,3 @@ def loops_for(arrays: Arrays) -> Loops:
     from gymnast.replay.ring_kernels import Compiled  # Numba
 
     return Compiled(arrays)
-
-
-def windows_into(action: Tensor, reward: Tensor, discount: Tensor) -> Windows:
-    """Windows in the memory of a batch's tensors."""
-    chosen = action.view(-1).numpy()
-    return Windows(chosen, reward.view(-1).numpy(), discount.view(-1).numpy(), np.zeros_like(chosen))
-
-
-def slots_for(size: int, num_envs: int, *, stack: int, n: int) -> int:
-    """Slots of a ring, a multiple of num_envs; ValueError if a stream could not hold one window."""
-    least = (2 * stack + n + 2) * num_envs
-    if size < least:
-        raise ValueError(f"replay_size must be >= {least} for {num_envs} environments, got {size}")
-    return size - size % num_envs

@@ -9,8 +9,8 @@ from typing import Any, Literal, get_args
 
 import torch
 
-from gymnast.agents.augmentation import Kind
 from gymnast.agents.encoder import EncoderConfig
+from gymnast.agents.experience.augmentation import Kind
 from gymnast.agents.optim import optimizers
 from gymnast.agents.optim.precision import PrecisionConfig
 from gymnast.agents.schedules import ScheduleLike, schedule

@@ -14,9 +14,10 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from gymnast.agents.augmentation import build_augmentation
 from gymnast.agents.base import Acted, LearningError, Metrics, restore_generator, seed_sequence, torch_seed
 from gymnast.agents.encoder import rates_at, set_rates
+from gymnast.agents.experience.augmentation import build_augmentation
+from gymnast.agents.experience.replay import build_replay
 from gymnast.agents.maths.actor_critic import (
     bootstrapped,
     critic_loss,
@@ -36,7 +37,6 @@ from gymnast.agents.optim.compiled import Captured
 from gymnast.agents.optim.phases import Part
 from gymnast.agents.optim.update import Update
 from gymnast.agents.prediction import Predicts
-from gymnast.agents.replay import build_replay
 from gymnast.agents.schedules import schedule
 from gymnast.envs.step import Obs, Step
 from gymnast.networks.build import Backbone, settled

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from gymnast.agents.base import Acted, Decision, LearningError, Metrics, restore_generator, seed_sequence, torch_seed
 from gymnast.agents.encoder import rates_at, set_rates
+from gymnast.agents.experience.replay import Replay, build_replay
 from gymnast.agents.lives import Lives
 from gymnast.agents.maths.td import chosen, weighted_mean
 from gymnast.agents.optim import optimizers, regularise
@@ -22,7 +23,6 @@ from gymnast.agents.optim.compiled import Captured
 from gymnast.agents.optim.phases import Part
 from gymnast.agents.optim.update import Update
 from gymnast.agents.prediction import Predicts
-from gymnast.agents.replay import Replay, build_replay
 from gymnast.agents.schedules import schedule
 from gymnast.agents.value.dqn_config import DQNConfig, check_device
 from gymnast.agents.value.ensemble_actor import EnsembleActor

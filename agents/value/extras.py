@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gymnast.agents.augmentation import Augmentation, build_augmentation
 from gymnast.agents.auxiliary import Auxiliary, build_auxiliary
 from gymnast.agents.base import Metrics
+from gymnast.agents.experience.augmentation import Augmentation, build_augmentation
+from gymnast.agents.experience.replay import Replay
 from gymnast.agents.optim.phases import Part
 from gymnast.agents.optim.update import Loss
-from gymnast.agents.replay import Replay
 from gymnast.agents.value.dqn_config import DQNConfig
 from gymnast.agents.value.horizon import horizon
 from gymnast.agents.value.intrinsic import IntrinsicReward, build_intrinsic_reward

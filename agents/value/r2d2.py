@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from gymnast.agents.base import Acted, Metrics
+from gymnast.agents.experience.replay import Sequences
 from gymnast.agents.maths.td import chosen
-from gymnast.agents.replay import Sequences
 from gymnast.agents.value.backup import Backup
 from gymnast.agents.value.dqn_config import DQNConfig
 from gymnast.agents.value.q_actor import OffPolicy, QActor

@@ -34,6 +34,8 @@ SPACES: Mapping[str, str] = {
     **dict.fromkeys(("a2c", "a3c"), "a2c"),
     **dict.fromkeys(("q-learning", "sarsa", "expected-sarsa"), "traces"),
     "double-q-learning": "table",
+    **dict.fromkeys(("ddpg", "td3"), "td3"),
+    **dict.fromkeys(("redq", "droq"), "redq"),
 }
 """The file in `spaces/` of agents that have none of their own name and do not take their base's."""
 

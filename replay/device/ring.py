@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gymnast.replay.allocation import check_fits
+from gymnast.replay.allocation import check_fits, slots_for
 from gymnast.replay.buffers import Buffers
 from gymnast.replay.device.samplers import DeviceSampler
 from gymnast.replay.following import Following, following
 from gymnast.replay.layout import Layout, Obs
-from gymnast.replay.ring import BLOCK, SCALAR_BYTES, STACK_CHECKS, slots_for
+from gymnast.replay.ring import BLOCK, SCALAR_BYTES, STACK_CHECKS
 from gymnast.replay.transitions import Batch, NStep
 
 
