@@ -124,6 +124,7 @@ def test_observations_are_rounded_to_float32() -> None:
     assert step.reward[0] == np.float32(reward)
 
 
+@pytest.mark.slow
 def test_a_run_of_sac_resumes_exactly(tmp_path: Any) -> None:
     small = {"hidden_sizes": (8,), "batch_size": 8, "replay_size": 400, "learning_starts": 40}
     chosen = config("sac", small)
