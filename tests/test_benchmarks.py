@@ -96,6 +96,10 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
         ),
     ),
     "gpu_minatar": ("--device cpu --agents pqn --steps 64", ("pqn Breakout seed 0: ", "IQM over seeds")),
+    "gpu_off_policy": (
+        "--device cpu --small --modes eager",
+        ("ok   SAC update: eager", "ok   Pendulum-v1, 1,200 steps of SAC"),
+    ),
     "gpu_population": ("--device cpu --members 2 --steps 512", ("no GPU: 2 members of 512 steps", "solved  ")),
     "imitation": (
         "--seeds 1 --episodes 5 --steps 256 --expert-steps 256 --jobs 1",

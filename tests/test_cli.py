@@ -254,7 +254,7 @@ def test_every_run_option_changes_the_resolved_options(field: str, trained: list
 
 
 @pytest.mark.parametrize(
-    "agent", [*(name for name in agents.AGENTS if name not in ALGORITHMS), "dqn", "rainbow", "ppo"]
+    "agent", [*(name for name in agents.AGENTS if name not in ALGORITHMS), "dqn", "rainbow", "ppo", "sac"]
 )
 def test_every_agent_option_changes_the_resolved_config(agent: str, trained: list[SimpleNamespace]) -> None:
     config_class = agents.config_class(agents.agent_class(agent))

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 import torch
+from gymnasium import spaces
 from torch import nn
 
+from gymnast import agents
 from gymnast.networks.fast.members_mlp import has_onednn, members_mlp
 from gymnast.networks.heads.members import Members
 from gymnast.networks.layers.renorm import EPS, BatchRenorm
@@ -61,6 +63,8 @@ def test_the_fast_form_has_the_plain_forms_output_and_gradients(outputs: int) ->
     fast_grads = torch.autograd.grad((fast * slopes).sum(), own)
     plain = torch.stack([one_by_one(network, member)(features) for member in range(2)])
     torch.testing.assert_close(fast, plain, rtol=1e-5, atol=1e-6)
+    (frozen,) = torch.autograd.grad((members_mlp(features, layers, frozen=True) * slopes).sum(), [features])
+    assert torch.equal(frozen, fast_grads[0])
     network._fast = False
     plain_grads = torch.autograd.grad((network(features) * slopes).sum(), own)
     for one, other in zip(fast_grads, plain_grads, strict=True):
@@ -73,6 +77,7 @@ def test_frozen_weights_get_no_gradient_and_features_the_same(changes: dict[str,
     features = torch.randn(6, 5, generator=generator(1), requires_grad=True)
     network(features).square().sum().backward()
     whole = features.grad
+    torch.testing.assert_close(network(features, first=True), network(features)[:1])
     assert all(parameter.grad is not None for parameter in network.parameters())
     network.zero_grad(set_to_none=True)
     features.grad = None
@@ -137,3 +142,12 @@ def test_batch_renorm_carries_no_gradient_through_r_and_d() -> None:
 def test_batch_renorm_is_known_to_depend_on_the_mode() -> None:
     assert depends_on_mode(members(norm="batch-renorm"))
     assert not depends_on_mode(members(norm="layer"))
+
+
+@pytest.mark.parametrize(("name", "depends"), [("SAC", False), ("TD3", False), ("CrossQ", True), ("DroQ", True)])
+def test_which_agents_depend_on_the_mode(name: str, depends: bool) -> None:
+    """Others need not be switched around each update."""
+    box = spaces.Box(-1.0, 1.0, (3,))
+    agent = getattr(agents, name)(box, box)
+    assert depends_on_mode(agent.online) == depends
+    assert depends_on_mode(agent.network) == (name == "CrossQ")

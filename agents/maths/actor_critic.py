@@ -63,9 +63,17 @@ def bootstrapped(reward: Tensor, discount: Tensor, value: Tensor) -> Tensor:
     return td_target(reward.unsqueeze(1), discount.unsqueeze(1), value)
 
 
-def temperature_loss(log_temperature: Tensor, entropy: Tensor, target: float) -> Tensor:
-    """log(temperature) times the excess of a policy's entropy [B] over its target; [].
+def temperature_slope(entropy: Tensor, target: float) -> Tensor:
+    """Gradient [] of the temperature's loss by its logarithm: the excess of a policy's entropy [B] over its target.
 
-    Haarnoja et al. 2018b, eq. 18, in the form that its authors published, by the logarithm.
+    The loss is Haarnoja et al. 2018b, eq. 18, in the form that its authors published, log(temperature) * excess.
     """
-    return (log_temperature * (entropy.detach() - target)).mean()
+    return entropy.mean() - target
+
+
+def smallest(values: Tensor) -> Tensor:
+    """The smallest of M values, [M, ...] to [...], faster than `amin` for few."""
+    first, *others = values.unbind()
+    for other in others:
+        first = torch.minimum(first, other)
+    return first

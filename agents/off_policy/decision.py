@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from gymnast.agents.base import Decision
 from gymnast.agents.off_policy.config import OffPolicyActorCriticConfig
-from gymnast.agents.off_policy.networks import CriticNetwork, PolicyNetwork
 from gymnast.agents.off_policy.policies import Policy
 from gymnast.agents.prediction import GreedyPolicy
 from gymnast.envs.step import Obs
 from gymnast.networks.distributions.bounds import Bounds
 from gymnast.networks.distributions.choices import BLOCKED
+from gymnast.networks.heads.critics import CriticNetwork, PolicyNetwork
 
 
 class _HasPolicy(Protocol):

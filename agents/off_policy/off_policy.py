@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -18,19 +17,13 @@ from gymnast.agents.base import Acted, LearningError, Metrics, restore_generator
 from gymnast.agents.encoder import rates_at, set_rates
 from gymnast.agents.experience.augmentation import build_augmentation
 from gymnast.agents.experience.replay import build_replay
-from gymnast.agents.maths.actor_critic import (
-    bootstrapped,
-    critic_loss,
-    quantile_critic_loss,
-    soft_value,
-    truncated,
-)
-from gymnast.agents.maths.td import weighted_mean
 from gymnast.agents.off_policy.config import OffPolicyActorCriticConfig, check_device
 from gymnast.agents.off_policy.decision import DecidesOffPolicy
-from gymnast.agents.off_policy.networks import critic_network, numpy_policy, policy_network, size_of
+from gymnast.agents.off_policy.losses import Draws, Losses
+from gymnast.agents.off_policy.networks import critic_network, policy_network
 from gymnast.agents.off_policy.off_policy_actor import OffPolicyActor
-from gymnast.agents.off_policy.policies import Choice, Deterministic, Policy, Softmax, SquashedNormal
+from gymnast.agents.off_policy.policies import entropy_of, policy_of
+from gymnast.agents.off_policy.target import Target
 from gymnast.agents.off_policy.temperature import Temperature
 from gymnast.agents.optim import optimizers
 from gymnast.agents.optim.compiled import Captured
@@ -40,24 +33,11 @@ from gymnast.agents.prediction import Predicts
 from gymnast.agents.schedules import schedule
 from gymnast.envs.step import Obs, Step
 from gymnast.networks.build import Backbone, settled
-from gymnast.networks.distributions.bounds import Bounds
-from gymnast.networks.fast.flat import FlatParameters, copy_buffers
-from gymnast.networks.modes import with_dropout
+from gymnast.networks.fast.flat import FlatParameters
+from gymnast.networks.fast.numpy_policy import numpy_policy
 from gymnast.replay.device.ring import DeviceRing
 from gymnast.replay.ring import Ring
 from gymnast.replay.sequences import SequenceReplay
-from gymnast.replay.transitions import Batch
-
-
-class Draws(NamedTuple):
-    """The random numbers of an update."""
-
-    next_action: Tensor | None
-    """Standard normal [B, D], for the next actions; None if actions are not drawn."""
-    action: Tensor | None
-    """Likewise, for the actions of the policy's loss."""
-    subset: Tensor | None
-    """int64 [m], the critics of the targets; None for all."""
 
 
 class OffPolicyActorCritic(DecidesOffPolicy, Predicts):
@@ -83,7 +63,9 @@ class OffPolicyActorCritic(DecidesOffPolicy, Predicts):
         config = self.config
         self.num_envs, self.device = num_envs, torch.device(device)
         check_device(config, self.device)
-        self._build_policy(action_space)
+        self.policy, self.bounds = policy_of(action_space, config, device=self.device)
+        self.first_action = int(action_space.start) if isinstance(action_space, spaces.Discrete) else 0
+        self.temperature = Temperature(config, target=entropy_of(action_space), device=self.device)
         self.exploration_noise = schedule(config.exploration_noise, name="exploration_noise")
         self.beta = schedule(config.priority_beta, name="priority_beta", high=1.0)
         self.learning_rate = schedule(config.learning_rate, name="learning_rate")
@@ -102,31 +84,6 @@ class OffPolicyActorCritic(DecidesOffPolicy, Predicts):
         self._learns_from = config.learns_from(num_envs)
         self._updates_before = 0  # updates done when the replay was last empty
 
-    def _build_policy(self, space: gym.Space[Any]) -> None:
-        """The meaning of the policy's outputs, and the bounds of a Box."""
-        config = self.config
-        self.bounds: Bounds | None = None
-        self.first_action = 0
-        self.policy: Policy
-        if isinstance(space, spaces.Box):
-            self.bounds = Bounds(space, device=self.device)
-            numbers, entropy = size_of(space), -float(size_of(space))
-            if config.policy == "stochastic":
-                self.policy = SquashedNormal(numbers)
-            else:
-                smooth = {"noise": config.target_noise, "noise_clip": config.target_noise_clip}
-                self.policy = Deterministic(numbers, **smooth)
-        elif isinstance(space, spaces.Discrete):
-            if config.policy == "deterministic":
-                raise ValueError(f"policy deterministic needs Box actions, got {space}; use sac or dqn")
-            if config.values == "quantile":
-                raise ValueError(f"values quantile needs Box actions here, got {space}; use sac, qr-dqn or iqn")
-            self.policy, self.first_action = Softmax(int(space.n)), int(space.start)
-            entropy = 0.98 * float(np.log(int(space.n)))
-        else:
-            raise ValueError(f"this agent needs Box or Discrete actions, got {space}; use ppo, or a wrapper")
-        self.temperature = Temperature(config, target=entropy, device=self.device)
-
     def _build_networks(self, backbone: Backbone, generator: torch.Generator) -> None:
         """Critics and policy, their target networks, and all parameters flat."""
         config, device = self.config, self.device
@@ -139,13 +96,22 @@ class OffPolicyActorCritic(DecidesOffPolicy, Predicts):
         self.target, self.target_policy = copy.deepcopy(self.online), copy.deepcopy(self.network)
         apart = (self.online.encoder,) if self.encoder_rate else ()
         self.weights, self.policy_weights = FlatParameters(self.online, apart=apart), FlatParameters(self.network)
-        self._targets = [
-            (self.target, FlatParameters(self.target).freeze(), self.online, self.weights),
-            (self.target_policy, FlatParameters(self.target_policy).freeze(), self.network, self.policy_weights),
-        ][: 0 if not config.target_network else 1 if config.policy == "stochastic" else 2]
+        self.targets: list[Target] = []
+        """The target networks in use: the critics', and a deterministic policy's."""
+        if config.target_network:
+            self.targets.append(Target(self.target, self.online, self.weights))
+        if config.policy == "deterministic":
+            self.targets.append(Target(self.target_policy, self.network, self.policy_weights))
         self.numpy_policy = numpy_policy(self.network, self.online.encoder)
-        midpoints = (torch.arange(config.quantiles, device=device) + 0.5) / config.quantiles
-        self._tau = midpoints.unsqueeze(0)  # [1, K]
+        self.losses = Losses(
+            config,
+            self.policy,
+            self.temperature.value,
+            online=self.online,
+            target=self.target,
+            network=self.network,
+            target_policy=self.target_policy,
+        )
 
     def _build_updates(self, noise_seed: np.random.SeedSequence) -> None:
         """The optimizers of critics and policy, their updates, and the noise of an update."""
@@ -155,8 +121,8 @@ class OffPolicyActorCritic(DecidesOffPolicy, Predicts):
         self.optimizer = build(groups=self.weights.groups, lr=self.learning_rate(0))
         self.policy_optimizer = build(groups=self.policy_weights.groups, lr=self.policy_rate(0))
         make = partial(Update, max_grad_norm=config.max_grad_norm, max_grad_value=None, compile=config.compile)
-        self._update = make(self.critic_loss, self.weights, self.optimizer)
-        self._policy_update = make(self.policy_loss, self.policy_weights, self.policy_optimizer)
+        self._update = make(self.losses.of_critics, self.weights, self.optimizer)
+        self._policy_update = make(self.losses.of_policy, self.policy_weights, self.policy_optimizer)
         self._generator = torch.Generator(self.device).manual_seed(torch_seed(noise_seed))
         self._captured = {with_policy: Captured(partial(self._learn, with_policy)) for with_policy in (False, True)}
         self._policy_metrics: Metrics = {}
@@ -284,84 +250,13 @@ class OffPolicyActorCritic(DecidesOffPolicy, Predicts):
         yield from self._update.update_parts()
         yield from self._policy_update.update_parts()
 
-    def critic_loss(self, batch: Batch, draws: Any) -> tuple[Tensor, Tensor, Metrics]:
-        """Loss [], error of each sample [B], and the mean value of the actions taken."""
-        config, online = self.config, self.online
-        features = online.features(batch.obs)
-        action = batch.action if self.bounds is not None else None
-        if config.target_network:
-            q = online(features, action)  # [M, B, A, K]
-            with torch.no_grad():
-                choice = self._next_choice(batch, draws)
-                with with_dropout(self.target) if config.dropout else nullcontext():
-                    next_q = self.target(self.target.features(batch.next_obs), choice.action)
-        else:
-            with torch.no_grad():
-                choice = self._next_choice(batch, draws)
-            q, next_q = self._both_ends(features, action, batch, choice)
-        with torch.no_grad():
-            target = self._target(batch, choice, next_q, draws.subset)  # [B, K']
-        prediction = q[:, :, 0] if action is not None else _of_choices(q, batch.action)  # [M, B, K]
-        if config.values == "quantile":
-            loss, error = quantile_critic_loss(prediction, target, self._tau)
-        else:
-            loss, error = critic_loss(prediction, target)
-        mean_loss = weighted_mean(loss, batch.weight)
-        return mean_loss, error, {"loss": mean_loss.detach(), "q": prediction.detach().mean()}
-
-    def _next_choice(self, batch: Batch, draws: Draws) -> Choice:
-        """The policy's actions in the next observations; a deterministic policy's are those of its target network."""
-        network = self.target_policy if self.config.policy == "deterministic" else self.network
-        output = network(self.online.features(batch.next_obs))
-        return self.policy.choose(output, draws.next_action, batch.next_mask)
-
-    def _both_ends(
-        self, features: Tensor, action: Tensor | None, batch: Batch, choice: Choice
-    ) -> tuple[Tensor, Tensor]:
-        """Values of both ends of a transition by the online critics, in one batch that they normalise together."""
-        next_features = self.online.features(batch.next_obs)
-        actions = None
-        if action is not None:
-            assert choice.action is not None
-            actions = torch.cat([action, choice.action])
-        q, next_q = self.online(torch.cat([features, next_features]), actions).chunk(2, 1)
-        return q, next_q.detach()
-
-    def _target(self, batch: Batch, choice: Choice, next_q: Tensor, subset: Tensor | None) -> Tensor:
-        """Targets [B, K'] from next values [M, B, A, K]."""
-        temperature = self.temperature.value
-        if self.config.values == "quantile":
-            values = truncated(next_q[:, :, 0], self.config.drop_quantiles)
-            return bootstrapped(batch.reward, batch.discount, values - temperature * choice.log_prob)
-        smallest = (next_q if subset is None else next_q.index_select(0, subset)).squeeze(3).amin(0)  # [B, A]
-        value = soft_value(smallest, choice.probability, choice.log_prob, temperature)
-        return bootstrapped(batch.reward, batch.discount, value.unsqueeze(1))
-
     def policy_values(self, q: Tensor) -> Tensor:
-        """The action values that the policy ascends, of critics' outputs [M, B, A, K]; [B, A]."""
-        if self.config.policy_value == "first":
-            return q[0].mean(2)
-        return q.mean((0, 3)) if self.config.policy_value == "mean" else q.mean(3).amin(0)
-
-    def policy_loss(self, batch: Batch, draws: Any) -> tuple[Tensor, Tensor, Metrics]:
-        """Loss [], entropy of the policy in each observation [B], and metrics; gradients reach only the policy."""
-        with torch.no_grad():
-            features = self.online.features(batch.obs)
-        noise = None if self.config.policy == "deterministic" else draws.action
-        choice = self.policy.choose(self.network(features), noise, batch.mask)
-        with with_dropout(self.online) if self.config.dropout else nullcontext():
-            q = self.policy_values(self.online(features, choice.action, frozen=True))
-        loss = -soft_value(q, choice.probability, choice.log_prob, self.temperature.value).mean()
-        metrics = {"policy_loss": loss.detach()}
-        entropy = choice.entropy.detach()
-        if self.config.policy == "stochastic":
-            metrics |= {"entropy": entropy.mean(), "temperature": self.temperature.value.clone()}
-        return loss, entropy, metrics
+        """The action values that the policy ascends; see `Losses`."""
+        return self.losses.policy_values(q)
 
     def _update_targets(self) -> None:
-        for target, target_weights, source, weights in self._targets:
-            target_weights.follow(weights, self.config.tau)
-            copy_buffers(source, target)
+        for target in self.targets:
+            target.follow(self.config.tau)
 
     def scheduled(self) -> dict[str, float]:
         """Learning rates and, where they have an effect, exploration noise and beta at the current env step."""
@@ -415,9 +310,3 @@ class OffPolicyActorCritic(DecidesOffPolicy, Predicts):
             self._updates_before = self.updates
         for captured in self._captured.values():
             captured.forget()
-
-
-def _of_choices(q: Tensor, action: Tensor) -> Tensor:
-    """The outputs of the actions taken: [M, B, A, K] and int64 [B] to [M, B, K]."""
-    index = action.view(1, -1, 1, 1).expand(q.shape[0], -1, 1, q.shape[3])
-    return q.gather(2, index).squeeze(2)

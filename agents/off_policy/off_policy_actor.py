@@ -6,16 +6,17 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gymnast.agents.base import Acted, restore_generator, seed_sequence, torch_seed
 from gymnast.agents.off_policy.config import OffPolicyActorCriticConfig
-from gymnast.agents.off_policy.networks import CriticNetwork, NumpyPolicy, PolicyNetwork
 from gymnast.agents.off_policy.policies import Policy
 from gymnast.agents.schedules import Schedule
 from gymnast.envs.step import Obs
 from gymnast.networks.distributions.bounds import Bounds
 from gymnast.networks.distributions.choices import BLOCKED
+from gymnast.networks.fast.numpy_policy import NumpyPolicy
+from gymnast.networks.heads.critics import CriticNetwork, PolicyNetwork
 
 PULL = 0.15
 """Share of an Ornstein-Uhlenbeck process that is lost at each step (theta of Lillicrap et al. 2016)."""
@@ -132,9 +133,3 @@ class OffPolicyActor:
         restore_generator(self.generator, state["generator"])
         if self.process is not None:
             self.process = state["process"].to(self.agent.device)
-
-
-def features_of(network: CriticNetwork) -> int:
-    """F, the width of what policy and critics read."""
-    encoder: nn.Module = network.encoder
-    return int(encoder.out_features)  # type: ignore[arg-type]

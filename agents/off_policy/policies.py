@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+import math
+from typing import Any, NamedTuple, Protocol
 
+import gymnasium as gym
 import torch
+from gymnasium import spaces
 from torch import Tensor
 
 from gymnast.agents.maths.actor_critic import squashed_log_prob
+from gymnast.agents.off_policy.config import OffPolicyActorCriticConfig
+from gymnast.networks.distributions.bounds import Bounds
 from gymnast.networks.distributions.choices import BLOCKED
 
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
@@ -88,3 +93,33 @@ class Softmax:
         logits = output if mask is None else output.masked_fill(~mask, BLOCKED)
         log_prob = logits.log_softmax(1)
         return Choice(None, log_prob.exp(), log_prob)
+
+
+def policy_of(
+    space: gym.Space[Any], config: OffPolicyActorCriticConfig, *, device: torch.device
+) -> tuple[Policy, Bounds | None]:
+    """The policy of an action space, and the bounds of a Box.
+
+    Raises:
+        ValueError: a space that the config's policy or critics do not support.
+    """
+    if isinstance(space, spaces.Box):
+        bounds = Bounds(space, device=device)
+        if config.policy == "stochastic":
+            return SquashedNormal(bounds.numbers), bounds
+        smooth = {"noise": config.target_noise, "noise_clip": config.target_noise_clip}
+        return Deterministic(bounds.numbers, **smooth), bounds
+    if not isinstance(space, spaces.Discrete):
+        raise ValueError(f"this agent needs Box or Discrete actions, got {space}; use ppo, or a wrapper")
+    if config.policy == "deterministic":
+        raise ValueError(f"policy deterministic needs Box actions, got {space}; use sac or dqn")
+    if config.values == "quantile":
+        raise ValueError(f"values quantile needs Box actions here, got {space}; use sac, qr-dqn or iqn")
+    return Softmax(int(space.n)), None
+
+
+def entropy_of(space: gym.Space[Any]) -> float:
+    """Default of `target_entropy` in nats: Haarnoja et al. 2018b, appendix D; Christodoulou 2019, appendix B."""
+    if isinstance(space, spaces.Discrete):
+        return 0.98 * math.log(int(space.n))
+    return -float(math.prod(space.shape or ()))

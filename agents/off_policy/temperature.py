@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gymnast.agents.maths.actor_critic import temperature_loss
+from gymnast.agents.maths.actor_critic import temperature_slope
 from gymnast.agents.off_policy.config import OffPolicyActorCriticConfig
 from gymnast.agents.optim import optimizers
 from gymnast.agents.schedules import schedule
@@ -45,8 +45,7 @@ class Temperature:
         if not self.learns:
             return
         assert self.logarithm.grad is not None
-        loss = temperature_loss(self.logarithm, entropy, self.target)
-        self.logarithm.grad.copy_(torch.autograd.grad(loss, self.logarithm)[0])
+        self.logarithm.grad.copy_(temperature_slope(entropy, self.target))
         self._step()
         self.value.copy_(self.logarithm.detach().exp())
 

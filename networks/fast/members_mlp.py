@@ -26,16 +26,19 @@ def has_onednn() -> bool:
     return hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
-def members_mlp(features: Tensor, layers: Parameters) -> Tensor:
-    """Features float32 [B, F] through M networks with ReLU between their layers; [M, B, out]."""
+def members_mlp(features: Tensor, layers: Parameters, *, frozen: bool = False) -> Tensor:
+    """Features float32 [B, F] through M networks with ReLU between their layers; [M, B, out].
+
+    `frozen` computes no gradients of the weights.
+    """
     flat = [tensor for layer in layers for tensor in layer]
-    output: Tensor = _MembersMLP.apply(features, *flat)  # type: ignore[no-untyped-call]
+    output: Tensor = _MembersMLP.apply(not frozen, features, *flat)  # type: ignore[no-untyped-call]
     return output
 
 
 class _MembersMLP(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, features: Tensor, *flat: Tensor) -> Tensor:
+    def forward(ctx: Any, learns: bool, features: Tensor, *flat: Tensor) -> Tensor:
         weights, biases = flat[::2], flat[1::2]
         members = [
             [(weight[member], bias[member]) for weight, bias in zip(weights, biases, strict=True)]
@@ -48,16 +51,17 @@ class _MembersMLP(torch.autograd.Function):
                 output = _linear(output, weight, bias, "relu")
                 hidden.append(output)
             outputs.append(_last(output, *layers[-1]))
+        ctx.learns = learns
         ctx.save_for_backward(features, *flat, *hidden)
         return torch.stack(outputs)
 
     @staticmethod
     def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
         features, *rest = ctx.saved_tensors
-        needed = ctx.needs_input_grad
-        parameters = len(needed) - 1
+        _, needed, *of_parameters = ctx.needs_input_grad
+        parameters, learns = len(of_parameters), ctx.learns and any(of_parameters)
         weights, hidden = rest[:parameters:2], rest[parameters:]
-        layers, learns = len(weights), any(needed[1:])
+        layers = len(weights)
         grads = [torch.empty_like(parameter) for parameter in rest[:parameters]] if learns else []
         total: Tensor | None = None
         for member, slope in enumerate(slopes[0].contiguous()):
@@ -66,13 +70,13 @@ class _MembersMLP(torch.autograd.Function):
                 if learns:
                     grads[2 * layer][member] = _product(slope.t(), seen[layer].t())
                     torch.sum(slope, 0, out=grads[2 * layer + 1][member])
-                if layer or needed[0]:
+                if layer or needed:
                     slope = _product(slope, weights[layer][member].t())
                 if layer:
                     slope = torch.ops.aten.threshold_backward(slope, seen[layer], 0.0)
-            if needed[0]:
+            if needed:
                 total = slope if total is None else total.add_(slope)
-        return total, *(grads if learns else (None,) * parameters)
+        return None, total, *(grads if learns else (None,) * parameters)
 
 
 def _linear(features: Tensor, weight: Tensor, bias: Tensor | None, activation: str) -> Tensor:

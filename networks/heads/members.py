@@ -63,18 +63,24 @@ class Members(nn.Module):
         layers = [[layer for layer in same if isinstance(layer, nn.Linear)] for same in zip(*made, strict=True)]
         self.weights = nn.ParameterList(torch.stack([layer.weight.detach() for layer in same]) for same in layers)
         self.biases = nn.ParameterList(torch.stack([layer.bias.detach() for layer in same]) for same in layers)
+        self._pairs = list(zip(self.weights, self.biases, strict=True))  # lists of parameters are slow to read
         self.dropout = nn.Dropout(dropout) if dropout else None
         self.norms = _norms(norm, in_features, hidden, members)
         self._fast = has_onednn() and activation == "relu" and norm == "none" and not dropout and len(hidden) > 0
 
-    def forward(self, features: Tensor, *, frozen: bool = False) -> Tensor:
-        """`frozen` lets gradients through to the features, and none into the weights."""
+    def forward(self, features: Tensor, *, frozen: bool = False, first: bool = False) -> Tensor:
+        """`frozen` lets gradients through to the features only, not into the weights; `first` gives that member only."""
+        if self._fast and features.is_cpu and not torch.compiler.is_compiling():
+            pairs = [(weight[:1], bias[:1]) for weight, bias in self._pairs] if first else self._pairs
+            return members_mlp(features, pairs, frozen=frozen)
+        output = self._plain(features, frozen)
+        return output[:1] if first else output
+
+    def _plain(self, features: Tensor, frozen: bool) -> Tensor:
         layers = [
             (weight.detach(), bias.detach()) if frozen else (weight, bias)
             for weight, bias in zip(self.weights, self.biases, strict=True)
         ]
-        if self._fast and features.is_cpu and not torch.compiler.is_compiling():
-            return members_mlp(features, layers)
         output = features.expand(self.members, -1, -1)  # [M, B, F]
         if self.norm == "batch-renorm":
             output = self._normalised(0, output, frozen)
