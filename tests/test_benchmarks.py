@@ -109,6 +109,10 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
         "frozenlake --seeds 1 --steps 500",
         ("'agent': 'double-q-learning', 'seed': 0",),
     ),
+    "off_policy": (
+        "--games Pendulum-v1 --only gymnast-td3 script-sac --rounds 1 --steps 5",
+        ("script-sac, Pendulum-v1, 1 threads, 1 envs: ", "gymnast-td3, ms/step: store", ", warm_up_s "),
+    ),
     "population": (
         "--agent pqn dqn --members 2 --singles 1 --steps 1200",
         ("pqn             2 members of 1,200 steps: ", "ratio"),

@@ -66,6 +66,10 @@ def test_the_fast_form_has_the_plain_forms_output_and_gradients(outputs: int) ->
     (frozen,) = torch.autograd.grad((members_mlp(features, layers, frozen=True) * slopes).sum(), [features])
     assert torch.equal(frozen, fast_grads[0])
     network._fast = False
+    by_layers = torch.autograd.grad((network(features) * slopes).sum(), own)
+    for one, other in zip(fast_grads, by_layers, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+    network._fast_products = False
     plain_grads = torch.autograd.grad((network(features) * slopes).sum(), own)
     for one, other in zip(fast_grads, plain_grads, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)

@@ -23,6 +23,7 @@ from gymnasium.wrappers import (
 from gymnast import envs
 from gymnast.cli.main import main
 from gymnast.envs.errors import EnvWarning
+from gymnast.envs.rows import lasting
 from gymnast.envs.rows import row as row_module
 from gymnast.errors import UsageError
 from gymnast.settings.options import TrainOptions
@@ -318,3 +319,22 @@ def test_a_run_whose_environment_failed_goes_on(tmp_path: Path, capsys: pytest.C
     steps = [row["env_step"] for row in metrics_log.read(first.path / "metrics.jsonl") if row["kind"] == "train"]
     assert steps == sorted(set(steps))
     assert checkpoint.read(first.path / "checkpoints" / "last.pt")[0].env_step == 800
+
+
+class Nameless(type):
+    @property
+    def __module__(cls) -> str:  # type: ignore[override]
+        raise AttributeError("__module__")
+
+
+class Foreign(metaclass=Nameless):
+    """As SWIG makes types, Box2D's among them: they do not say where they come from."""
+
+
+def test_objects_of_types_without_a_module_are_searched_too() -> None:
+    env = Walk()
+    env.body = Foreign()  # type: ignore[attr-defined]
+    env.laps = 3  # type: ignore[attr-defined]
+    (kept,) = lasting.take(env)
+    assert kept["laps"] == lasting.take(env)[0]["laps"]
+    assert "body" in kept

@@ -156,7 +156,7 @@ def _plain_parts(value: Any, depth: int) -> Any:
         return {"dict": [[_plain(key, depth), _plain(part, depth)] for key, part in value.items()]}
     if isinstance(value, (type, gym.Env, gym.vector.VectorEnv, gym.Space)) or callable(value):
         raise _Unkept
-    package = type(value).__module__.partition(".")[0]
+    package = str(getattr(type(value), "__module__", "")).partition(".")[0]  # SWIG's types, as in Box2D, have none
     if not hasattr(value, "__dict__") or (package in FOREIGN and type(value).__name__ != "RunningMeanStd"):
         raise _Unkept
     return {"object": {name: _plain(part, depth) for name, part in vars(value).items()}}

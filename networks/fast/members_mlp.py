@@ -36,6 +36,31 @@ def members_mlp(features: Tensor, layers: Parameters, *, frozen: bool = False) -
     return output
 
 
+def members_linear(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Features float32 [M, B, in] through one layer of M networks, as `torch.baddbmm`; [M, B, out]."""
+    output: Tensor = _MembersLinear.apply(features, weight, bias)  # type: ignore[no-untyped-call]
+    return output
+
+
+class _MembersLinear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(features, weight)
+        return torch.stack([_last(*member) for member in zip(features, weight, bias, strict=True)])
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
+        features, weight = ctx.saved_tensors
+        (slope,), (to_features, to_weight, to_bias) = slopes, ctx.needs_input_grad
+        by_features = [_product(one, own.t()) for one, own in zip(slope, weight, strict=True)] if to_features else []
+        by_weight = [_product(one.t(), own.t()) for one, own in zip(slope, features, strict=True)] if to_weight else []
+        return (
+            torch.stack(by_features) if by_features else None,
+            torch.stack(by_weight) if by_weight else None,
+            slope.sum(1) if to_bias else None,
+        )
+
+
 class _MembersMLP(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, learns: bool, features: Tensor, *flat: Tensor) -> Tensor:

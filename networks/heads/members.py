@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gymnast.networks.fast.members_mlp import has_onednn, members_mlp
+from gymnast.networks.fast.members_mlp import has_onednn, members_linear, members_mlp
 from gymnast.networks.layers.activations import FUNCTIONS
 from gymnast.networks.layers.init import initialise
 from gymnast.networks.layers.renorm import BatchRenorm
@@ -66,7 +66,8 @@ class Members(nn.Module):
         self._pairs = list(zip(self.weights, self.biases, strict=True))  # lists of parameters are slow to read
         self.dropout = nn.Dropout(dropout) if dropout else None
         self.norms = _norms(norm, in_features, hidden, members)
-        self._fast = has_onednn() and activation == "relu" and norm == "none" and not dropout and len(hidden) > 0
+        self._fast_products = has_onednn()
+        self._fast = self._fast_products and activation == "relu" and norm == "none" and not dropout and len(hidden) > 0
 
     def forward(self, features: Tensor, *, frozen: bool = False, first: bool = False) -> Tensor:
         """`frozen` lets gradients through to the features, not into weights; `first` gives that member only."""
@@ -84,9 +85,13 @@ class Members(nn.Module):
         output = features.expand(self.members, -1, -1)  # [M, B, F]
         if self.norm == "batch-renorm":
             output = self._normalised(0, output, frozen)
+        fast = self._fast_products and features.is_cpu and not torch.compiler.is_compiling()
         last = len(layers) - 1
         for number, (weight, bias) in enumerate(layers):
-            output = torch.baddbmm(bias.unsqueeze(1), output, weight.transpose(1, 2))
+            if fast:
+                output = members_linear(output, weight, bias)
+            else:
+                output = torch.baddbmm(bias.unsqueeze(1), output, weight.transpose(1, 2))
             if number == last:
                 break
             if self.dropout is not None:
