@@ -60,12 +60,14 @@ if TYPE_CHECKING:  # type checkers do not read the table; tests/test_public_name
     from gymnast.agents.variants import ES as ES
     from gymnast.agents.variants import GA as GA
     from gymnast.agents.variants import IQN as IQN
+    from gymnast.agents.variants import NPG as NPG
     from gymnast.agents.variants import PER as PER
     from gymnast.agents.variants import PPO as PPO
     from gymnast.agents.variants import QRDQN as QRDQN
     from gymnast.agents.variants import R2D2 as R2D2
     from gymnast.agents.variants import SPR as SPR
     from gymnast.agents.variants import SRSPR as SRSPR
+    from gymnast.agents.variants import TRPO as TRPO
     from gymnast.agents.variants import BootstrappedDQN as BootstrappedDQN
     from gymnast.agents.variants import DoubleDQN as DoubleDQN
     from gymnast.agents.variants import DuelingDQN as DuelingDQN

@@ -33,6 +33,8 @@ class Part(NamedTuple):
 
 PRIORITIES, NOISE, NOVELTY, MEMORY = Part("prioritized"), Part("noisy"), Part("intrinsic"), Part("recurrent")
 SOFT = Part("munchausen")
+NATURAL = Part("policy_loss", ("natural", "trust-region"))
+SEARCHED = Part("policy_loss", ("trust-region",))
 AHEAD, ANNEALED = Part("auxiliary", ("self-prediction",)), Part("anneal_steps")
 PARTS: dict[str, tuple[Part, ...]] = {
     "atoms": (Part("values", ("categorical",)),),
@@ -41,15 +43,22 @@ PARTS: dict[str, tuple[Part, ...]] = {
     "bootstrap_probability": (Part("bootstrap_heads"),),
     "bootstrap_vote": (Part("bootstrap_heads"),),
     "burn_in": (MEMORY,),
+    "cg_damping": (NATURAL,),
+    "cg_steps": (NATURAL,),
+    "cg_tolerance": (NATURAL,),
     "clip": (Part("policy_loss", ("clipped",)),),
     "dueling_aggregation": (Part("dueling"),),
     "epsilon": (Part("noisy", (False,)),),
+    "fisher_share": (NATURAL,),
     "final_gamma": (ANNEALED,),
     "final_n_step": (ANNEALED,),
     "intrinsic_coef": (NOVELTY,),
     "intrinsic_gamma": (NOVELTY,),
     "kappa": (Part("values", ("quantile", "implicit")),),
+    "line_search_shrink": (SEARCHED,),
+    "line_search_steps": (SEARCHED,),
     "loss": (Part("values", ("scalar", "rescaled")),),
+    "max_kl": (NATURAL,),
     "memory_size": (MEMORY,),
     "munchausen_alpha": (SOFT,),
     "munchausen_clip": (SOFT,),
@@ -68,6 +77,7 @@ PARTS: dict[str, tuple[Part, ...]] = {
     "reset_keep": (Part("reset_period"),),
     "sequence_length": (MEMORY,),
     "sequence_period": (MEMORY,),
+    "value_coef": (Part("policy_loss", ("clipped", "plain")),),
     "v_max": (Part("values", ("categorical",)),),
     "v_min": (Part("values", ("categorical",)),),
 }
