@@ -140,7 +140,7 @@ class ActorCritic(DecidesByPolicy, Predicts):
             own = self.network, self.weights, self.distribution
             self.trust_region = region = TrustRegion(*own, config, self._now, learning_rate=rate)
             self._optimized, self.optimizer, self._update = region.values, region.optimizer, region.fit
-            self._gathers = True
+            self._gathers = region.gathers
             return
         loss: Loss = self.loss
         if self.auxiliary is not None:

@@ -23,6 +23,7 @@ from gymnast.agents.optim import optimizers, regularise
 from gymnast.agents.optim.update import Update
 from gymnast.agents.policy.actor_critic_config import ActorCriticConfig
 from gymnast.agents.policy.loss import values_loss
+from gymnast.agents.policy.value_gradient import value_gradient
 from gymnast.agents.samples import Drawn, Samples
 from gymnast.networks.distributions.distributions import Distribution
 from gymnast.networks.fast.flat import FlatParameters
@@ -74,12 +75,16 @@ class TrustRegion:
         self.policy, self.values = weights.part(policy), weights.part(values)
         self.optimizer = optimizers.of_agent(config, self.values, learning_rate)
         """Of the values alone."""
+        gradient = None if config.value_clip is not None else value_gradient(network, self.values)
+        self.gathers = gradient is None
+        """Whether a minibatch is gathered before its update."""
         self.fit = Update(
             self.value_loss,
             self.values,
             self.optimizer,
             max_grad_norm=config.max_grad_norm,
             max_grad_value=config.max_grad_value,
+            gradient=gradient,
             regulariser=regularise.regulariser(config, self.values),
         )
 
