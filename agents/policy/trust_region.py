@@ -105,8 +105,10 @@ class TrustRegion:
         """Move the policy by all samples of a rollout; the generator draws those of the Fisher matrix.
 
         Raises:
-            LearningError: a natural gradient or its result is not finite; the policy is as before.
+            LearningError: advantages, a natural gradient or its result are not finite; the policy is as before.
         """
+        if not torch.where(samples.weight > 0, samples.old.advantage, 0.0).isfinite().all():
+            raise LearningError("the advantages of the rollout are not finite")
         samples = samples._replace(obs=self.network.seen(samples.obs))
         weight, output = shares(samples.weight), self._output(samples)
         old = output.detach()
@@ -127,8 +129,8 @@ class TrustRegion:
             "cg_residual": residual,
         }
         if self.config.policy_loss == "trust-region":
-            metrics["step_accepted"] = torch.tensor(float(found.scale > 0.0))
-            metrics["line_search_tries"] = torch.tensor(float(found.tries))
+            metrics["step_accepted"] = residual.new_tensor(found.scale > 0.0)
+            metrics["line_search_tries"] = residual.new_tensor(found.tries)
         return metrics
 
     def _output(self, samples: Samples) -> Tensor:
