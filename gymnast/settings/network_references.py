@@ -100,6 +100,12 @@ NETWORKS: dict[str, Reference] = {
     ),
     "a2c-cartpole": Reference("eight environments", "a2c", "CartPole-v1", 500.0, "RL Zoo, 500k", presets=("cartpole",)),
     "a3c-cartpole": Reference("four processes", "a3c", "CartPole-v1", 500.0, MAXIMUM, presets=("cartpole",)),
+    **{
+        f"{agent}-cartpole": Reference(
+            "one step for each rollout", agent, "CartPole-v1", 500.0, "RL Zoo's TRPO, 100k", presets=("cartpole",)
+        )
+        for agent in ("npg", "trpo")
+    },
     "pqn-cartpole": Reference("no replay", "pqn", "CartPole-v1", 500.0, MAXIMUM, presets=("cartpole",)),
     "dqn-cartpole": Reference("until it is solved", "dqn", "CartPole-v1", 500.0, MAXIMUM, presets=("cartpole",)),
     **{
