@@ -136,6 +136,7 @@ class ActorCritic(DecidesByPolicy, Predicts):
         config, gradient = self.config, None
         rate = self.schedules["learning_rate"](0)
         self._optimized, self.trust_region = self.weights, None
+        """The weights that the optimizer moves."""
         if config.natural:
             own = self.network, self.weights, self.distribution
             self.trust_region = region = TrustRegion(*own, config, self._now, learning_rate=rate)

@@ -144,6 +144,15 @@ LUNARLANDER: dict[str, dict[str, Any]] = {
         "normalise_rewards": True,
     },
 }
+NATURAL_PENDULUM: dict[str, Any] = {
+    "rollout_steps": 512,
+    "epochs": 15,
+    "max_kl": 0.03,
+    "cg_steps": 20,  # the more certain the policy, the worse conditioned is its Fisher matrix
+    "normalise_rewards": True,
+    "steps": 100_000,
+    "eval_every": 10_000,
+}
 PENDULUM: dict[str, dict[str, Any]] = {
     "ppo": {
         "num_envs": 4,
@@ -153,6 +162,7 @@ PENDULUM: dict[str, dict[str, Any]] = {
         "gamma": 0.9,
         "learning_rate": "linear:1e-3:0:200000",
     },
+    **dict.fromkeys(("npg", "trpo"), NATURAL_PENDULUM),
 }
 MOUNTAINCAR: dict[str, dict[str, Any]] = {
     # The reward carries no information until the agent reaches the top; novelty leads there.
