@@ -146,6 +146,7 @@ LUNARLANDER: dict[str, dict[str, Any]] = {
 }
 NATURAL_PENDULUM: dict[str, Any] = {
     "rollout_steps": 512,
+    "gamma": 0.95,
     "epochs": 15,
     "max_kl": 0.03,
     "cg_steps": 20,  # the more certain the policy, the worse conditioned is its Fisher matrix
