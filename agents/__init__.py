@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from gymnast.agents.table import ALGORITHMS, CLASSES, python_name
 
 if TYPE_CHECKING:  # type checkers do not read the table; tests/test_public_names.py holds these names equal to it
+    from gymnast.agents.off_policy.config import OffPolicyActorCriticConfig as OffPolicyActorCriticConfig
+    from gymnast.agents.off_policy.off_policy import OffPolicyActorCritic as OffPolicyActorCritic
     from gymnast.agents.policy.actor_critic import ActorCritic as ActorCritic
     from gymnast.agents.policy.actor_critic_config import ActorCriticConfig as ActorCriticConfig
     from gymnast.agents.policy.reinforce import Reinforce as Reinforce
@@ -56,6 +58,7 @@ if TYPE_CHECKING:  # type checkers do not read the table; tests/test_public_name
     from gymnast.agents.variants import BBF as BBF
     from gymnast.agents.variants import BTR as BTR
     from gymnast.agents.variants import C51 as C51
+    from gymnast.agents.variants import DDPG as DDPG
     from gymnast.agents.variants import DER as DER
     from gymnast.agents.variants import ES as ES
     from gymnast.agents.variants import GA as GA
@@ -65,11 +68,17 @@ if TYPE_CHECKING:  # type checkers do not read the table; tests/test_public_name
     from gymnast.agents.variants import PPO as PPO
     from gymnast.agents.variants import QRDQN as QRDQN
     from gymnast.agents.variants import R2D2 as R2D2
+    from gymnast.agents.variants import REDQ as REDQ
+    from gymnast.agents.variants import SAC as SAC
     from gymnast.agents.variants import SPR as SPR
     from gymnast.agents.variants import SRSPR as SRSPR
+    from gymnast.agents.variants import TD3 as TD3
+    from gymnast.agents.variants import TQC as TQC
     from gymnast.agents.variants import TRPO as TRPO
     from gymnast.agents.variants import BootstrappedDQN as BootstrappedDQN
+    from gymnast.agents.variants import CrossQ as CrossQ
     from gymnast.agents.variants import DoubleDQN as DoubleDQN
+    from gymnast.agents.variants import DroQ as DroQ
     from gymnast.agents.variants import DuelingDQN as DuelingDQN
     from gymnast.agents.variants import NoisyDQN as NoisyDQN
     from gymnast.agents.variants import NStepDQN as NStepDQN

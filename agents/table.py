@@ -76,6 +76,10 @@ CLASSES: dict[str, AgentEntry] = {
     "ppo": AgentEntry(
         "gymnast.agents.policy.actor_critic:ActorCritic", "proximal policy optimisation (Schulman et al. 2017)"
     ),
+    "sac": AgentEntry(
+        "gymnast.agents.off_policy.off_policy:OffPolicyActorCritic",
+        "soft actor-critic: entropy-regularised, from a replay (Haarnoja et al. 2018)",
+    ),
     "world-models": AgentEntry(
         "gymnast.agents.world_models.world_models:WorldModels",
         "a controller evolved in the dream of a learned model (Ha & Schmidhuber 2018)",
@@ -137,6 +141,62 @@ A2C = {
 
 TRUST_REGION = {"epochs": 10, "minibatches": 8, "learning_rate": 1e-3}
 """Of the values of NPG and TRPO, which are fitted to each rollout after the policy's step."""
+
+DDPG = {
+    "policy": "deterministic",
+    "critics": 1,
+    "policy_value": "first",
+    "exploration": "ornstein-uhlenbeck",
+    "exploration_noise": 0.2,
+    "learning_rate": 1e-3,
+    "policy_learning_rate": 1e-4,
+    "tau": 0.001,
+    "batch_size": 64,
+    "hidden_sizes": (400, 300),
+}
+"""Lillicrap et al. 2016, section 7."""
+
+TD3 = {
+    "policy": "deterministic",
+    "policy_value": "first",
+    "target_noise": 0.2,
+    "policy_period": 2,
+    "target_period": 2,
+}
+"""Fujimoto et al. 2018, algorithm 1; step sizes, layers and batches are those of the code that its authors keep."""
+
+TQC = {
+    "values": "quantile",
+    "policy_value": "mean",
+    "critics": 5,
+    "hidden_sizes": (512, 512, 512),
+    "policy_hidden_sizes": (256, 256),
+}
+"""Kuznetsov et al. 2020, table 3."""
+
+CROSSQ = {
+    "target_network": False,
+    "critic_norm": "batch-renorm",
+    "policy_norm": "batch-renorm",
+    "policy_period": 3,
+    "learning_rate": 1e-3,
+    "optimizer_beta1": 0.5,
+    "hidden_sizes": (2048, 2048),
+    "policy_hidden_sizes": (256, 256),
+}
+"""Bhatt et al. 2024, table 2."""
+
+REDQ = {"critics": 10, "target_subset": 2, "policy_value": "mean", "updates_per_train": 20, "policy_period": 20}
+"""Chen et al. 2021, algorithm 1."""
+
+DROQ = {
+    "critic_norm": "layer",
+    "dropout": 0.01,
+    "policy_value": "mean",
+    "updates_per_train": 20,
+    "policy_period": 20,
+}
+"""Hiraoka et al. 2022, algorithm 2."""
 
 BTR = {
     "munchausen": True,
@@ -250,6 +310,15 @@ ALGORITHMS: dict[str, Algorithm] = {
         "ppo",
         {"num_envs": 8},
     ),
+    "sac": Algorithm(CLASSES["sac"].help, {}, "sac"),
+    "ddpg": Algorithm("deep deterministic policy gradient (Lillicrap et al. 2016)", DDPG, "sac"),
+    "td3": Algorithm(
+        "DDPG with two critics, smoothed targets and a policy that follows later (Fujimoto et al. 2018)", TD3, "sac"
+    ),
+    "tqc": Algorithm("SAC with truncated quantiles of five critics (Kuznetsov et al. 2020)", TQC, "sac"),
+    "crossq": Algorithm("SAC with batch renormalisation in place of targets (Bhatt et al. 2024)", CROSSQ, "sac"),
+    "redq": Algorithm("SAC with ten critics and 20 updates per env step (Chen et al. 2021)", REDQ, "sac"),
+    "droq": Algorithm("SAC with dropout in two critics and 20 updates per env step (Hiraoka et al. 2022)", DROQ, "sac"),
 }
 
 ACRONYMS = (
@@ -274,12 +343,21 @@ ACRONYMS = (
     "ga",
     "td",
     "ucb",
+    "ddpg",
+    "td3",
+    "sac",
+    "tqc",
+    "redq",
 )
+
+SPELLED = {"crossq": "CrossQ", "droq": "DroQ"}
+"""Names that are spelled in their own way."""
 
 
 def python_name(name: str) -> str:
     """The name of an agent in `gymnast.agents`: `n-step-dqn` is NStepDQN."""
-    return "".join(word.upper() if word in ACRONYMS else word.capitalize() for word in name.split("-"))
+    own = SPELLED.get(name)
+    return own or "".join(word.upper() if word in ACRONYMS else word.capitalize() for word in name.split("-"))
 
 
 class Variant(Generic[A]):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from gymnast.agents.off_policy.config import OffPolicyActorCriticConfig
+from gymnast.agents.off_policy.off_policy import OffPolicyActorCritic
 from gymnast.agents.policy.actor_critic import ActorCritic
 from gymnast.agents.policy.actor_critic_config import ActorCriticConfig
 from gymnast.agents.search.evolution import EvolutionStrategies, GeneticAlgorithm
@@ -12,6 +14,7 @@ from gymnast.agents.value.dqn_config import DQNConfig
 PPO = ActorCritic
 ES = EvolutionStrategies
 GA = GeneticAlgorithm
+SAC = OffPolicyActorCritic
 
 DoubleDQN = Variant("double-dqn", DQN, DQNConfig)
 TunedDoubleDQN = Variant("tuned-double-dqn", DQN, DQNConfig)
@@ -35,3 +38,9 @@ A2C = Variant("a2c", ActorCritic, ActorCriticConfig)
 A3C = Variant("a3c", ActorCritic, ActorCriticConfig)
 NPG = Variant("npg", ActorCritic, ActorCriticConfig)
 TRPO = Variant("trpo", ActorCritic, ActorCriticConfig)
+DDPG = Variant("ddpg", OffPolicyActorCritic, OffPolicyActorCriticConfig)
+TD3 = Variant("td3", OffPolicyActorCritic, OffPolicyActorCriticConfig)
+TQC = Variant("tqc", OffPolicyActorCritic, OffPolicyActorCriticConfig)
+CrossQ = Variant("crossq", OffPolicyActorCritic, OffPolicyActorCriticConfig)
+REDQ = Variant("redq", OffPolicyActorCritic, OffPolicyActorCriticConfig)
+DroQ = Variant("droq", OffPolicyActorCritic, OffPolicyActorCriticConfig)

@@ -8,6 +8,7 @@
     envs          benchmarks/gpu_envs.py: steps per second of the environments themselves, in both forms
     minatar       benchmarks/gpu_minatar.py: PQN in the five games, one seed
     dreamer       benchmarks/gpu_dreamer.py: Dreamer's update, eager and recorded
+    off-policy    benchmarks/gpu_off_policy.py: updates of SAC and its relatives, and Pendulum on the device
     learner       benchmarks/gpu_learner.py: an update, sampling and the whole loop
     update        microseconds of one eager DQN update: MLP (batch 128) and Nature CNN (batch 32)
     train         DQN end to end on CartPole-v1, with its networks and replay on the device
@@ -32,6 +33,7 @@ from typing import Any
 import gpu_actor_critic
 import gpu_dreamer
 import gpu_learner
+import gpu_off_policy
 import numpy as np
 import torch
 from gpu_fill import fill_by_steps
@@ -188,10 +190,24 @@ def learner(device: torch.device) -> list[dict[str, Any]]:
     return rows
 
 
+def off_policy(device: torch.device) -> list[dict[str, Any]]:
+    """The measurements of `gpu_off_policy.py`, small without a GPU."""
+    return gpu_off_policy.measure(gpu_learner.Bench(device, small=device.type != "cuda"))
+
+
 def tests(device: torch.device) -> list[dict[str, Any]]:
     """`pytest -m gpu`; without a GPU every one is skipped."""
     root = Path(__file__).resolve().parent.parent
-    names = ("update", "dreamer", "device_loop", "population_parts", "native_devices", "cuda_rows", "envs")
+    names = (
+        "update",
+        "off_policy",
+        "dreamer",
+        "device_loop",
+        "population_parts",
+        "native_devices",
+        "cuda_rows",
+        "envs",
+    )
     command = [sys.executable, "-m", "pytest", "-m", "gpu", *(f"tests/test_{name}.py" for name in names)]
     return [run_command("tests that need a GPU", command, cwd=root)]
 
@@ -227,6 +243,7 @@ CHECKS: dict[str, Callable[[torch.device], list[dict[str, Any]]]] = {
     "envs": script("gpu_envs", "--rounds", "1", "--envs", "16384", "131072", "--jobs", "8"),
     "minatar": script("gpu_minatar", "--agents", "pqn", "--seeds", "1", "--compile"),
     "dreamer": gpu_dreamer.measure,
+    "off-policy": off_policy,
     "learner": learner,
     "update": update,
     "train": train,

@@ -4,7 +4,7 @@ A network is in evaluation mode from the moment it is built: acting, greedily or
 successors and everything else except updates. So an output does not depend on other rows of its batch, and
 evaluation changes nothing. Only `Update` switches to training mode, around a loss and its gradient, and only for a
 network that `depends_on_mode`; the others pay nothing. A loss may put a network that it learns against into training
-mode too (`opposing`). Of gymnast's own layers only `OWN_DROPOUT` depend on it (noise
+mode too (`opposing`). Of gymnast's own layers only `OWN_DROPOUT` and `BatchRenorm` depend on it (noise
 is an argument). A frozen part of a network stays in evaluation mode during updates too.
 """
 
@@ -18,6 +18,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from gymnast.networks.layers.cells import VariationalDropout, Zoneout
+from gymnast.networks.layers.renorm import BatchRenorm
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -51,6 +52,8 @@ SAME_IN_BOTH = (
     nn.Sequential,
     nn.ModuleList,
     nn.ModuleDict,
+    nn.ParameterList,
+    nn.ParameterDict,
 )
 """torch's modules that compute the same in both modes; any other one is taken to depend on it."""
 
@@ -153,6 +156,8 @@ def depends_on_mode(network: nn.Module) -> bool:
 def _depends(module: nn.Module) -> bool:
     """Of one module without its children. Hooks may look at the mode (`torch.nn.utils.spectral_norm`)."""
     if module._forward_hooks or module._forward_pre_hooks:
+        return True
+    if isinstance(module, BatchRenorm):
         return True
     if isinstance(module, OWN_DROPOUT):
         return module.share > 0

@@ -92,3 +92,11 @@ def _mapped(path: str, size: int) -> mmap.mmap:
     if sys.platform != "win32":
         mapped.madvise(mmap.MADV_RANDOM)  # frames are read at random places: reading ahead is not worthwhile
     return mapped
+
+
+def slots_for(size: int, num_envs: int, *, stack: int, n: int) -> int:
+    """Slots of a ring, a multiple of num_envs; ValueError if a stream could not hold one window."""
+    least = (2 * stack + n + 2) * num_envs
+    if size < least:
+        raise ValueError(f"replay_size must be >= {least} for {num_envs} environments, got {size}")
+    return size - size % num_envs

@@ -16,12 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gymnast.replay.allocation import check_fits, map_file
+from gymnast.replay.allocation import check_fits, map_file, slots_for
 from gymnast.replay.buffers import Buffers
 from gymnast.replay.following import Following, following
 from gymnast.replay.layout import Layout, Obs, dense
 from gymnast.replay.one_stream import OneStream
-from gymnast.replay.ring_arrays import REACH, Arrays, Loops, Windows, allocate
+from gymnast.replay.ring_arrays import REACH, Arrays, Loops, Windows, allocate, windows_into
 from gymnast.replay.samplers import Sampler
 from gymnast.replay.transitions import Batch, NStep
 
@@ -38,7 +38,8 @@ STACK_CHECKS = 100
 class Ring:
     """`size` slots in N streams; an episode takes one slot for each action and `stack` more.
 
-    With `path` the frames are in a file (`allocation.map_file`) and only the rest in memory.
+    With `path` the frames are in a file (`allocation.map_file`) and only the rest in memory. With an `action_size` D
+    actions are vectors float32 [D].
 
     Raises:
         ValueError: if it needs more memory or disk than is free, or has fewer slots than a window needs.
@@ -54,11 +55,12 @@ class Ring:
         num_envs: int,
         batch_size: int,
         path: str | None = None,
+        action_size: int = 0,
     ) -> None:
         self.layout, self.sampler, self.transitions = layout, sampler, transitions
         self.num_envs, self.stack, self.n = num_envs, layout.stack, transitions.n
         self.slots = slots = slots_for(size, num_envs, stack=self.stack, n=self.n)
-        slot_bytes = SCALAR_BYTES + sampler.slot_bytes + (0 if path else layout.frame_bytes)
+        slot_bytes = SCALAR_BYTES + 4 * action_size + sampler.slot_bytes + (0 if path else layout.frame_bytes)
         check_fits(slots * slot_bytes, CPU, replay_size=size)
         sampler.allocate(slots)
         self._allocate_frames(path, size)
@@ -70,6 +72,8 @@ class Ring:
         self.stop, self.ready, self.touched = data.stop, data.ready, data.touched
         self.slot, self.fresh, self.length, _ = data.streams  # `ring_arrays.py` describes them
         self.mask: np.ndarray | None = None  # bool [slots, A], actions allowed in the observation of a slot
+        self.vectors = np.zeros((slots, action_size), np.float32) if action_size else None  # actions of a Box
+        self._no_action = torch.zeros(num_envs, dtype=torch.int64)  # the place of an action that is a vector
         self.count = 0  # slots that are ready
         self.used = 0  # slots that have ever been written: [0, used)
         self.adds = 0
@@ -96,6 +100,8 @@ class Ring:
         batch = self._buffers.batch
         self._index, self._weight = batch.index.numpy(), batch.weight.numpy()
         self._windows = windows_into(batch.action, batch.reward, batch.discount)
+        if self.vectors is not None:
+            batch.action = torch.zeros((batch_size, self.vectors.shape[1]))
         self._gathers = []
         for leaf, frames in enumerate(self._bytes):
             outs = [np.zeros((batch_size, 0, frames.shape[1]), np.uint8)] * 2
@@ -121,21 +127,25 @@ class Ring:
     ) -> None:
         """Store one step of the N streams.
 
-        `action` int64 [N] counted from 0; `life_lost` bool [N] cuts the bootstrap as `terminated` does, but not the
-        episode; `next_mask` bool [N, A] are the actions allowed in `next_obs`, None if all are, `mask` those in `obs`,
-        None for those that the step before said; `following` are the observations to act on next (`step.obs`). Rows
-        that are not `active` are left out.
+        `action` int64 [N] counted from 0, or float32 [N, D]; `life_lost` bool [N] cuts the bootstrap as `terminated`
+        does, but not the episode; `next_mask` bool [N, A] are the actions allowed in `next_obs`, None if all are,
+        `mask` those in `obs`, None for those that the step before said; `following` are the observations to act on
+        next (`step.obs`). Rows that are not `active` are left out.
         """
         before, after = self._parts(obs, next_obs, active)
         self._expected = following
+        number = action if self.vectors is None else self._no_action
         self._loops.store(
-            action, reward, terminated=terminated, truncated=truncated, life_lost=life_lost, active=active
+            number, reward, terminated=terminated, truncated=truncated, life_lost=life_lost, active=active
         )
         self.count, self.used, self.adds, _, changes, self._begins, _ = self._data.counts.tolist()
         for frames, old, new in zip(self._bytes, before, after, strict=True):
             self._loops.copy(frames, old, new)
+        rows = slice(None) if active is None else active.numpy()
+        if self.vectors is not None:
+            self.vectors[self.slot[rows] - self.num_envs] = action.numpy()[rows]
         if mask is not None or next_mask is not None or self.mask is not None:
-            self._store_masks(mask, next_mask, active)
+            self._store_masks(mask, next_mask, rows)
         self.sampler.changed(self._data.changed[:changes], self.ready)
 
     def _parts(self, obs: Obs, next_obs: Obs, active: Tensor | None) -> tuple[list[Tensor], list[Tensor]]:
@@ -161,12 +171,11 @@ class Ring:
             dense(part, leaf.dtype, rows * leaf.size) for part, leaf in zip(self.layout.split(obs), leaves, strict=True)
         ]
 
-    def _store_masks(self, mask: Tensor | None, next_mask: Tensor | None, active: Tensor | None) -> None:
+    def _store_masks(self, mask: Tensor | None, next_mask: Tensor | None, rows: Any) -> None:
         """Store the masks of the last step; everything stored before the first mask allowed every action."""
         given = next_mask if mask is None else mask
         if given is not None and self.mask is None:
             self._keep_masks(given.shape[1])
-        rows = slice(None) if active is None else active.numpy()
         if self.mask is not None:
             newest = self.slot[rows]
             if mask is not None:
@@ -188,6 +197,8 @@ class Ring:
         self.sampler.sample(self.ready[: self.used], self.count, index, self._weight)
         self._loops.windows(index, self._windows)
         successor = self._windows.successor
+        if self.vectors is not None:
+            np.take(self.vectors, index, axis=0, out=batch.action.numpy(), mode="clip")
         if self.mask is not None and batch.mask is not None and batch.next_mask is not None:
             np.take(self.mask, index, axis=0, out=batch.mask.numpy(), mode="clip")
             np.take(self.mask, successor, axis=0, out=batch.next_mask.numpy(), mode="clip")
@@ -252,8 +263,8 @@ class Ring:
 
     def _arrays(self) -> dict[str, np.ndarray]:
         frames = {f"frames{number}": array for number, array in enumerate(self.frames)}
-        scalars = {name: getattr(self, name) for name in ("action", "reward", "bootstrap", "stop", "ready")}
-        return {**frames, **scalars, **({} if self.mask is None else {"mask": self.mask})}
+        names = ("action", "vectors", "reward", "bootstrap", "stop", "ready", "mask")
+        return frames | {name: array for name in names if (array := getattr(self, name)) is not None}
 
 
 def loops_for(arrays: Arrays) -> Loops:
@@ -263,17 +274,3 @@ def loops_for(arrays: Arrays) -> Loops:
     from gymnast.replay.ring_kernels import Compiled  # Numba
 
     return Compiled(arrays)
-
-
-def windows_into(action: Tensor, reward: Tensor, discount: Tensor) -> Windows:
-    """Windows in the memory of a batch's tensors."""
-    chosen = action.view(-1).numpy()
-    return Windows(chosen, reward.view(-1).numpy(), discount.view(-1).numpy(), np.zeros_like(chosen))
-
-
-def slots_for(size: int, num_envs: int, *, stack: int, n: int) -> int:
-    """Slots of a ring, a multiple of num_envs; ValueError if a stream could not hold one window."""
-    least = (2 * stack + n + 2) * num_envs
-    if size < least:
-        raise ValueError(f"replay_size must be >= {least} for {num_envs} environments, got {size}")
-    return size - size % num_envs

@@ -109,3 +109,9 @@ class Loops(Protocol):
         `frames` are bytes [S, size], `obs` bytes [B, frames, size] and `next_obs` bytes [B, frames or 0, size].
         """
         ...
+
+
+def windows_into(action: Tensor, reward: Tensor, discount: Tensor) -> Windows:
+    """Windows in the memory of a batch's tensors."""
+    chosen = action.view(-1).numpy()
+    return Windows(chosen, reward.view(-1).numpy(), discount.view(-1).numpy(), np.zeros_like(chosen))

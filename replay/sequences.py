@@ -17,7 +17,8 @@ from torch import Tensor
 
 from gymnast.replay.allocation import check_fits
 from gymnast.replay.layout import Layout, Obs
-from gymnast.replay.ring import SCALAR_BYTES, Ring, windows_into
+from gymnast.replay.ring import SCALAR_BYTES, Ring
+from gymnast.replay.ring_arrays import windows_into
 from gymnast.replay.samplers import Sampler, Uniform
 from gymnast.replay.transitions import NStep
 

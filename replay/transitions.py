@@ -15,7 +15,7 @@ class Batch:
     obs: Any
     """[B, ...], or a nested dict of these."""
     action: Tensor
-    """int64 [B], counted from 0."""
+    """int64 [B], counted from 0, or float32 [B, D], the numbers of a Box."""
     reward: Tensor
     """float32 [B], discounted sum over the n steps of the transition."""
     discount: Tensor

@@ -187,17 +187,31 @@ def make(kind: str, *, stack: int, n: int, sampler: Any = None, **sizes: Any) ->
     return DeviceRing(layout, sampler or Every(), transitions, **sizes, device=CPU)
 
 
+def as_vectors(action: torch.Tensor) -> torch.Tensor:
+    """Numbers [N] as actions of a Box, float32 [N, 2]."""
+    return torch.stack([action.float(), -0.5 * action.float()], 1)
+
+
+def numbered(action: np.ndarray) -> list[int]:
+    """The numbers of actions, [B] or those of `as_vectors`."""
+    if action.ndim == 1:
+        return [int(number) for number in action]
+    np.testing.assert_array_equal(action[:, 1], -0.5 * action[:, 0])
+    return [int(number) for number in action[:, 0]]
+
+
 def check(ring: Any, world: World) -> None:
     """What the ring says is exactly what the naive buffers say."""
     expected = world.transitions()
     ready = np.flatnonzero(np.asarray(ring.ready)[: ring.slots])
-    assert sorted(np.asarray(ring.action)[ready].tolist()) == sorted(expected)
+    stored = np.asarray(ring.action if getattr(ring, "vectors", None) is None else ring.vectors)[ready]
+    assert sorted(numbered(stored)) == sorted(expected)
     if isinstance(ring, Ring):
         assert ring.count == len(expected)
     if not expected:
         return
     batch = ring.sample()
-    for at, number in enumerate(batch.action.tolist()):
+    for at, number in enumerate(numbered(batch.action.numpy())):
         obs, total, discount, next_obs = expected[number]
         shown = [part[at].numpy() for part in (batch.obs, batch.next_obs)]
         np.testing.assert_array_equal(shown[0], obs if world.stack > 1 else obs[0])

@@ -40,15 +40,15 @@ WHO: dict[Any, set[str]] = {
     VisitCounts: TABLES | BANDITS,
     HostAgent: TABLES | PLANNERS | BANDITS,
     EpsilonGreedyAgent: {"dqn", "pqn"},
-    ReplayAgent: {"dqn", "dreamer", "iris", "world-models"},
+    ReplayAgent: {"dqn", "dreamer", "iris", "sac", "world-models"},
     WorldModel: {"dreamer", "iris", "world-models"},
     RolloutAgent: {"ppo", "pqn"},
     SharingAgent: ACTOR_CRITICS,
     ConfiguredAgent: set(CLASSES),
 }
 CONFIGS: dict[Any, set[str]] = {
-    CompiledConfig: {"dqn", "pqn", "ppo", "reinforce"},
-    CudaGraphsConfig: {"dreamer", "dqn", "pqn", "ppo"},
+    CompiledConfig: {"dqn", "pqn", "ppo", "reinforce", "sac"},
+    CudaGraphsConfig: {"dreamer", "dqn", "pqn", "ppo", "sac"},
     AsynchronousConfig: ACTOR_CRITICS,
 }
 

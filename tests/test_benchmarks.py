@@ -96,6 +96,10 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
         ),
     ),
     "gpu_minatar": ("--device cpu --agents pqn --steps 64", ("pqn Breakout seed 0: ", "IQM over seeds")),
+    "gpu_off_policy": (
+        "--device cpu --small --modes eager",
+        ("ok   SAC update: eager", "ok   Pendulum-v1, 1,200 steps of SAC"),
+    ),
     "gpu_population": ("--device cpu --members 2 --steps 512", ("no GPU: 2 members of 512 steps", "solved  ")),
     "imitation": (
         "--seeds 1 --episodes 5 --steps 256 --expert-steps 256 --jobs 1",
@@ -104,6 +108,10 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "learning": (
         "frozenlake --seeds 1 --steps 500",
         ("'agent': 'double-q-learning', 'seed': 0",),
+    ),
+    "off_policy": (
+        "--games Pendulum-v1 --only gymnast-td3 script-sac --rounds 1 --steps 5",
+        ("script-sac, Pendulum-v1, 1 threads, 1 envs: ", "gymnast-td3, ms/step: store", ", warm_up_s "),
     ),
     "population": (
         "--agent pqn dqn --members 2 --singles 1 --steps 1200",

@@ -136,6 +136,7 @@ RUN_CHANGES: dict[str, tuple[list[str], Any]] = {
 
 TOGETHER = {
     "policy_loss": {"epochs": 1},
+    **{name: {"policy_value": "mean"} for name in ("values", "quantiles", "drop_quantiles")},
     "keep_checkpoints": {"checkpoint_every": 100},
     "stop_return": {"eval_every": 1_000},
     "wandb_project": {"track": ("wandb",)},
@@ -154,7 +155,7 @@ TOGETHER = {
 
 AGENT_CHANGES: dict[str, tuple[list[str], Any]] = {
     "objective": (["average-reward"], "average-reward"),
-    "policy": (["greedy"], "greedy"),
+    "td policy": (["greedy"], "greedy"),
     "network": (["nature-cnn"], "nature-cnn"),
     "encoder": (["runs/a"], "runs/a"),
     "encoder_learning_rate": (["1e-5"], 1e-5),
@@ -185,6 +186,7 @@ SWITCHED_ON: dict[str, Any] = {
     "intrinsic": "rnd",
     "recurrent": "gru",
     "reset_period": 100,
+    "target_noise": 0.2,
     "weight_penalty": "l2",
 }
 """Values with which the parts of `idle` that are no switches are on."""
@@ -252,7 +254,7 @@ def test_every_run_option_changes_the_resolved_options(field: str, trained: list
 
 
 @pytest.mark.parametrize(
-    "agent", [*(name for name in agents.AGENTS if name not in ALGORITHMS), "dqn", "rainbow", "ppo"]
+    "agent", [*(name for name in agents.AGENTS if name not in ALGORITHMS), "dqn", "rainbow", "ppo", "sac"]
 )
 def test_every_agent_option_changes_the_resolved_config(agent: str, trained: list[SimpleNamespace]) -> None:
     config_class = agents.config_class(agents.agent_class(agent))
@@ -264,7 +266,12 @@ def test_every_agent_option_changes_the_resolved_config(agent: str, trained: lis
             continue  # its other value needs a horizon, which is tried with it
         if field.startswith(CONFLICTS.get(agent, ("-",))):
             continue
-        check_change(field, AGENT_CHANGES.get(field) or change(flag.type, default), agent, trained)
+        check_change(
+            field,
+            AGENT_CHANGES.get(field) or AGENT_CHANGES.get(f"{agent} {field}") or change(flag.type, default),
+            agent,
+            trained,
+        )
 
 
 @pytest.mark.parametrize("agent", agents.AGENTS)

@@ -29,7 +29,8 @@ from gymnast.agents import (
     ReinforceConfig,
 )
 from gymnast.envs import make
-from gymnast.replay.ring import Ring, windows_into
+from gymnast.replay.ring import Ring
+from gymnast.replay.ring_arrays import windows_into
 from gymnast.training.loop import Loop
 
 EPISODES = itertools.count()

@@ -50,6 +50,8 @@ def greedy(agent: Any, obs: torch.Tensor) -> Any:
 def test_every_agent_predicts_what_it_would_do(name: str) -> None:
     box = BOX if name not in TABLES else spaces.Discrete(7)
     space, actions = SPACES.get(name, (box, spaces.Discrete(3, start=1)))
+    if name in ("ddpg", "td3", "tqc"):
+        pytest.skip("acts in a Box only, as the tests of off-policy agents do")
     agent = getattr(agents, python_name(name))(space, actions, seed=1)
     space.seed(0)
     rows = np.stack([space.sample() for _ in range(5)])

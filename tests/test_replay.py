@@ -24,7 +24,7 @@ from gymnast.replay.ring_arrays import Arrays, Windows, allocate
 from gymnast.replay.ring_kernels import Compiled
 from gymnast.replay.samplers import Prioritized, Uniform
 from gymnast.replay.transitions import NStep
-from tests.replay_world import GAMMA, Every, World, check, make
+from tests.replay_world import GAMMA, Every, World, as_vectors, check, make
 
 
 @pytest.mark.parametrize("kind", ["numpy", "device"])
@@ -39,6 +39,7 @@ from tests.replay_world import GAMMA, Every, World, check, make
     waits=st.booleans(),
     resets=st.booleans(),
     masks=st.booleans(),
+    vectors=st.booleans(),
 )
 def test_ring_equals_naive_buffer(
     kind: str,
@@ -51,11 +52,13 @@ def test_ring_equals_naive_buffer(
     waits: bool,
     resets: bool,
     masks: bool,
+    vectors: bool,
 ) -> None:
     rng = np.random.default_rng(seed)
     capacity = 2 * stack + n + 2 + spare
     world = World(rng, num_envs=num_envs, stack=stack, n=n, capacity=capacity, masks=masks)
-    ring = make(kind, num_envs=num_envs, stack=stack, n=n, size=capacity * num_envs, batch_size=capacity * num_envs)
+    sizes = {"size": capacity * num_envs, "batch_size": capacity * num_envs, "action_size": 2 * vectors}
+    ring = make(kind, num_envs=num_envs, stack=stack, n=n, **sizes)
     kept = None  # the loop hands the very object back that the last step returned
     for time in range(steps):
         if resets and rng.random() < 0.05:
@@ -64,6 +67,8 @@ def test_ring_equals_naive_buffer(
         step = world.step(waits=waits)
         if kept is not None:
             step["obs"] = kept
+        if vectors:
+            step["action"] = as_vectors(step["action"])
         ring.add(**step)
         kept = step["following"]
         if time % 7 == 0:

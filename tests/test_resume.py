@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from gymnast.agents import DQN
-from gymnast.agents.table import A2C, BBF
+from gymnast.agents.table import A2C, BBF, TD3
 from gymnast.evaluation import play
 from gymnast.evaluation.play import evaluate
 from gymnast.settings import agents
@@ -81,6 +81,7 @@ SMALL_IRIS = {
     "train_period": 4,
     "learning_rate": 1e-3,
 }
+SMALL_SAC = {"hidden_sizes": (16,), "batch_size": 16, "learning_starts": 40, "replay_size": 500}
 CASES = [
     ("dqn", "CartPole-v1", 1, SMALL_DQN),
     ("dqn", "CartPole-v1", 3, SMALL_DQN),
@@ -93,6 +94,8 @@ CASES = [
         2,
         {**BBF, **SMALL_DQN, "hidden_sizes": (16, 16), "updates_per_train": 2, "reset_period": 70, "anneal_steps": 30},
     ),
+    ("sac", "Pendulum-v1", 2, SMALL_SAC),
+    ("sac", "Pendulum-v1", 1, {**SMALL_SAC, "critic_norm": "layer", "dropout": 0.1, "n_step": 3, "policy_period": 3}),
     ("q-learning", "FrozenLake-v1", 1, {}),
     ("q-learning", "Blackjack-v1", 2, {}),
     ("sarsa", "Taxi-v4", 1, {}),
@@ -126,6 +129,8 @@ CASES = [
     ("world-models", "CartPole-v1", 2, {**SMALL_WORLD, "epsilon": 0.3}),
 ]
 MORE = [
+    ("sac", "Pendulum-v1", 1, {**SMALL_SAC, **TD3, "exploration": "ornstein-uhlenbeck", "prioritized": True}),
+    ("sac", "gymnast/Catch-v0", 2, {**SMALL_SAC, "target_network": False, "critic_norm": "batch-renorm"}),
     ("dreamer", "Pendulum-v1", 3, {**SMALL_DREAMER, "train_ratio": 1}),
     ("world-models", "Pendulum-v1", 1, {**SMALL_WORLD, "latent": "vae", "latent_size": 2, "vae_updates": 6}),
 ]

@@ -14,8 +14,8 @@ from gymnasium import spaces
 from torch.nn import functional
 
 from gymnast.agents import BBF, DQN, DQNConfig
+from gymnast.agents.experience.augmentation import INTENSITY
 from gymnast.agents.maths.auxiliary import self_prediction_loss
-from gymnast.agents.value.augmentation import INTENSITY
 from gymnast.agents.value.horizon import horizon
 from gymnast.cli.main import main
 from gymnast.networks.heads.self_prediction import SelfPredictionHead, rescaled

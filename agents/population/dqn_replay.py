@@ -9,16 +9,16 @@ import gymnasium as gym
 import numpy as np
 import torch
 
+from gymnast.agents.experience.replay import layout_of
 from gymnast.agents.optim.compiled import Compiled
 from gymnast.agents.population.noise import MakeNoise, Noise
 from gymnast.agents.schedules import Schedule
 from gymnast.agents.value.dqn_config import DQNConfig
-from gymnast.agents.value.dqn_replay import layout_of
-from gymnast.replay.allocation import check_fits
+from gymnast.replay.allocation import check_fits, slots_for
 from gymnast.replay.device.members import DeviceMemberPrioritized, DeviceMemberUniform
 from gymnast.replay.device.ring import DeviceRing
 from gymnast.replay.members import MemberSampler
-from gymnast.replay.ring import SCALAR_BYTES, Ring, slots_for
+from gymnast.replay.ring import SCALAR_BYTES, Ring
 from gymnast.replay.samplers import Prioritized, Uniform
 from gymnast.replay.transitions import NStep
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from gymnast.agents.base import Acted, Decision, LearningError, Metrics, restore_generator, seed_sequence, torch_seed
 from gymnast.agents.encoder import rates_at, set_rates
+from gymnast.agents.experience.replay import Replay, build_replay
 from gymnast.agents.lives import Lives
 from gymnast.agents.maths.td import chosen, weighted_mean
 from gymnast.agents.optim import optimizers, regularise
@@ -24,13 +25,12 @@ from gymnast.agents.optim.update import Update
 from gymnast.agents.prediction import Predicts
 from gymnast.agents.schedules import schedule
 from gymnast.agents.value.dqn_config import DQNConfig, check_device
-from gymnast.agents.value.dqn_replay import Replay, build_replay
 from gymnast.agents.value.ensemble_actor import EnsembleActor
 from gymnast.agents.value.extras import Extras
 from gymnast.agents.value.q_actor import QActor
 from gymnast.agents.value.q_decision import GreedyQ, greedy_q, q_decision
 from gymnast.agents.value.q_network import build_backup, build_values, noise_buffer, q_network
-from gymnast.agents.value.r2d2 import RecurrentActor, sequence_loss
+from gymnast.agents.value.r2d2 import RecurrentActor, sequence_loss, sequences_of
 from gymnast.agents.value.resets import Resets, build_resets
 from gymnast.envs.step import Obs, Step
 from gymnast.networks.build import Backbone, settled
@@ -167,7 +167,7 @@ class DQN(Predicts):
                 device=self.device,
                 seed=self._replay_seed,
                 beta=self.beta,
-                memory_size=self.online.memory_size if isinstance(self.online, RecurrentQNetwork) else None,
+                sequences=sequences_of(self.config, self.online),
             )
         return self.replay
 

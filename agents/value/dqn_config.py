@@ -11,10 +11,10 @@ import torch
 
 from gymnast.agents.auxiliary import AuxiliaryConfig
 from gymnast.agents.encoder import EncoderConfig
+from gymnast.agents.experience.augmentation import Kind
 from gymnast.agents.optim import optimizers, regularise
 from gymnast.agents.optim.precision import PrecisionConfig
 from gymnast.agents.schedules import ScheduleLike, schedule
-from gymnast.agents.value.augmentation import Kind
 from gymnast.agents.value.horizon import check_horizon
 from gymnast.agents.value.intrinsic import IntrinsicConfig
 from gymnast.agents.value.resets import check_resets

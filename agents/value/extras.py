@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from gymnast.agents.auxiliary import Auxiliary, build_auxiliary
 from gymnast.agents.base import Metrics
+from gymnast.agents.experience.augmentation import Augmentation, build_augmentation
+from gymnast.agents.experience.replay import Replay
 from gymnast.agents.optim.phases import Part
 from gymnast.agents.optim.update import Loss
-from gymnast.agents.value.augmentation import Augmentation, build_augmentation
 from gymnast.agents.value.dqn_config import DQNConfig
-from gymnast.agents.value.dqn_replay import Replay
 from gymnast.agents.value.horizon import horizon
 from gymnast.agents.value.intrinsic import IntrinsicReward, build_intrinsic_reward
 from gymnast.agents.value.q_auxiliary import LossOf, beside

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from gymnast.agents.base import Acted, Metrics
+from gymnast.agents.experience.replay import Sequences
 from gymnast.agents.maths.td import chosen
 from gymnast.agents.value.backup import Backup
+from gymnast.agents.value.dqn_config import DQNConfig
 from gymnast.agents.value.q_actor import OffPolicy, QActor
 from gymnast.agents.value.values import Interpretation
 from gymnast.envs.step import Obs
@@ -19,7 +21,14 @@ from gymnast.networks.heads.q import QNetwork
 from gymnast.networks.heads.recurrent_q import RecurrentQNetwork
 from gymnast.networks.layers.noisy import draw_noise
 from gymnast.networks.layers.recurrent import reset
-from gymnast.replay.sequences import SequenceBatch
+from gymnast.replay.sequences import SequenceBatch, SequenceShape
+
+
+def sequences_of(config: DQNConfig, network: QNetwork) -> Sequences | None:
+    """What the replay of a recurrent network stores besides steps; None for another network."""
+    if not isinstance(network, RecurrentQNetwork):
+        return None
+    return Sequences(SequenceShape(config.burn_in, config.sequence_length, config.sequence_period), network.memory_size)
 
 
 def sequence_loss(

@@ -255,18 +255,20 @@ class Row:
 
     def restore(self, state: dict[str, Any]) -> Restored:
         """Restore a snapshot of an equally built environment, by replay if necessary; ValueError if it fails."""
-        if state["method"] != self.method:
+        # A snapshot of before a class was known here is replayed.
+        if state["method"] not in (self.method, "replay"):
             raise ValueError(
                 f"a snapshot made by {state['method']} cannot restore an environment that uses {self.method}"
             )
         self.reseeds = state["reseeds"]
         self.seed = state["seed"]
         self.extras = tuple(state["extras"])
-        if self.method == "replay" and state["actions"] is None:
+        replayed = state["method"] == "replay"
+        if replayed and state["actions"] is None:
             self.put_lasting(state["lasting"])
             observation, extras = self.reset(reseed=True)
             return observation, extras, True
-        if self.method == "replay":
+        if replayed:
             lasting.put_back(self.env, state.get("kept") or self._kept_of_none())
             observation = self._replay(state["seed"], self._actions.of(state["actions"]))
             if (self.length, _bits(self.episode_return)) != (state["length"], _bits(state["episode_return"])):

@@ -34,6 +34,8 @@ OTHER_APIS = {
     "observation_space": ": derive its class from gymnasium.Env (shimmy converts those of the older gym)",
 }
 """Attributes of environments of other libraries, and advice for each."""
+EXTRAS = {"gymnasium.envs.box2d": "box2d", "gymnasium.envs.mujoco": "mujoco"}
+"""Gymnasium's rooms that need a package more, and our extra of the same name that installs it."""
 
 
 @dataclass(frozen=True)
@@ -174,6 +176,10 @@ def _parameters(source: Callable[..., gym.Env[Any, Any]]) -> set[str]:
 
 def failure(source: Source, error: BaseException) -> str:
     """One line on why an environment could not be built: constructors raise anything for options they do not know."""
+    if isinstance(source, EnvSpec) and isinstance(error, gym.error.DependencyNotInstalled):
+        for room, extra in EXTRAS.items():
+            if str(source.entry_point).startswith(room):
+                return f'environment {source.id} needs {extra}: pip install "gymnast[{extra}]"'
     text = cause(error)
     return f"environment {name_of(source)} cannot be made: {text}{display_hint(text)}"
 

@@ -8,7 +8,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import wrappers as wrappers_module
 
-from gymnast.envs.rows import lasting
+from gymnast.envs.rows import lasting, mujoco_state
 
 Method = Literal["state", "replay", "none"]
 """By its state (own `snapshot`/`restore`, or a class known here), by seeded replay of the actions, or not at all."""
@@ -66,7 +66,8 @@ def method(env: gym.Env[Any, Any]) -> Method:
 
 def has_state(env: AnyEnv) -> bool:
     """Whether `take` and `put_back` know an unwrapped environment."""
-    return (hasattr(env, "snapshot") and hasattr(env, "restore")) or _name(env) in STATE
+    own = hasattr(env, "snapshot") and hasattr(env, "restore")
+    return own or _name(env) in STATE or mujoco_state.known(env)
 
 
 def wrappers(env: AnyEnv) -> list[gym.Wrapper[Any, Any, Any, Any]]:
@@ -83,6 +84,8 @@ def take(env: AnyEnv) -> dict[str, Any]:
     base: Any = env.unwrapped
     if hasattr(base, "snapshot"):
         state = base.snapshot()
+    elif mujoco_state.known(base):
+        state = mujoco_state.take(base)
     else:
         # older versions of Gymnasium lack some of them
         state = {name: _encode(getattr(base, name)) for name in STATE[_name(base)] if hasattr(base, name)}
@@ -98,6 +101,8 @@ def put_back(env: AnyEnv, taken: dict[str, Any]) -> None:
     base.np_random.bit_generator.state = taken["np_random"]
     if hasattr(base, "restore"):
         base.restore(taken["state"])
+    elif mujoco_state.known(base):
+        mujoco_state.put_back(base, taken["state"])
     else:
         for name, value in taken["state"].items():
             setattr(base, name, _decode(value))

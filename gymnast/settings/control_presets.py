@@ -155,6 +155,13 @@ NATURAL_PENDULUM: dict[str, Any] = {
     "eval_every": 10_000,
 }
 PENDULUM: dict[str, dict[str, Any]] = {
+    # A learned temperature has to fall fast enough for 10,000 steps, as the policy has to follow.
+    "sac": {"learning_rate": 1e-3, "steps": 10_000, "eval_every": 2_500, "eval_episodes": 100},
+    "ddpg": {"exploration": "normal"},
+    "tqc": {"hidden_sizes": (256, 256)},
+    "crossq": {"hidden_sizes": (256, 256), "norm_warm_up": 2_000},
+    "redq": {"steps": 4_000, "eval_every": 1_000},
+    "droq": {"steps": 4_000, "eval_every": 1_000},
     "ppo": {
         "num_envs": 4,
         "rollout_steps": 1024,

@@ -36,6 +36,8 @@ SOFT = Part("munchausen")
 NATURAL = Part("policy_loss", ("natural", "trust-region"))
 SEARCHED = Part("policy_loss", ("trust-region",))
 AHEAD, ANNEALED = Part("auxiliary", ("self-prediction",)), Part("anneal_steps")
+DETERMINISTIC, LEARNED = Part("policy", ("deterministic",)), Part("temperature", ("auto",))
+STOCHASTIC, TARGETS = Part("policy", ("stochastic",)), Part("target_network")
 PARTS: dict[str, tuple[Part, ...]] = {
     "atoms": (Part("values", ("categorical",)),),
     "auxiliary_weight": (Part("auxiliary"),),
@@ -47,11 +49,15 @@ PARTS: dict[str, tuple[Part, ...]] = {
     "cg_steps": (NATURAL,),
     "cg_tolerance": (NATURAL,),
     "clip": (Part("policy_loss", ("clipped",)),),
+    "drop_quantiles": (Part("values", ("quantile",)),),
     "dueling_aggregation": (Part("dueling"),),
     "epsilon": (Part("noisy", (False,)),),
+    "exploration": (DETERMINISTIC,),
+    "exploration_noise": (DETERMINISTIC,),
     "fisher_share": (NATURAL,),
     "final_gamma": (ANNEALED,),
     "final_n_step": (ANNEALED,),
+    "initial_temperature": (STOCHASTIC, LEARNED),
     "intrinsic_coef": (NOVELTY,),
     "intrinsic_gamma": (NOVELTY,),
     "kappa": (Part("values", ("quantile", "implicit")),),
@@ -66,6 +72,7 @@ PARTS: dict[str, tuple[Part, ...]] = {
     "noise": (NOISE,),
     "noisy_epsilon": (NOISE,),
     "noisy_sigma": (NOISE, Part("noise", ("factorised",))),
+    "norm_warm_up": (Part("critic_norm", ("batch-renorm",)),),
     "penalty_weight": (Part("weight_penalty"),),
     "prediction_momentum": (AHEAD,),
     "prediction_steps": (AHEAD,),
@@ -77,6 +84,13 @@ PARTS: dict[str, tuple[Part, ...]] = {
     "reset_keep": (Part("reset_period"),),
     "sequence_length": (MEMORY,),
     "sequence_period": (MEMORY,),
+    "target_entropy": (STOCHASTIC, LEARNED),
+    "target_noise": (DETERMINISTIC,),
+    "target_noise_clip": (DETERMINISTIC, Part("target_noise")),
+    "target_period": (TARGETS,),
+    "tau": (TARGETS,),
+    "temperature": (STOCHASTIC,),
+    "temperature_learning_rate": (STOCHASTIC, LEARNED),
     "value_coef": (Part("policy_loss", ("clipped", "plain")),),
     "v_max": (Part("values", ("categorical",)),),
     "v_min": (Part("values", ("categorical",)),),

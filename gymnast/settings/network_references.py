@@ -57,6 +57,13 @@ CATCHING: dict[str, dict[str, Any]] = {
 }
 """What each variant changes beside `CATCH`."""
 
+PENDULUM = {
+    "sac": (-157.0, "RL Zoo, 20k"),
+    "ddpg": (-152.1, "RL Zoo, 20k"),
+    "td3": (-151.9, "RL Zoo, 20k"),
+    **dict.fromkeys(("tqc", "crossq", "redq", "droq"), (-157.0, "RL Zoo's SAC, 20k")),
+}
+"""Off-policy agents and the figure to compare with."""
 NETWORKS: dict[str, Reference] = {
     "reinforce-cartpole": Reference(
         "whole episodes", "reinforce", "CartPole-v1", 500.0, MAXIMUM, presets=("cartpole",)
@@ -70,6 +77,12 @@ NETWORKS: dict[str, Reference] = {
     "ppo-pendulum": Reference(
         "continuous actions", "ppo", "Pendulum-v1", -172.2, "RL Zoo, 100k", presets=("pendulum",)
     ),
+    **{
+        f"{agent}-pendulum": Reference(
+            "continuous actions, from a replay", agent, "Pendulum-v1", figure, source, presets=("pendulum",)
+        )
+        for agent, (figure, source) in PENDULUM.items()
+    },
     "ppo-mountaincar": Reference(
         "explored by novelty", "ppo", "MountainCar-v0", -110.4, "RL Zoo, 1M", presets=("mountaincar",)
     ),

@@ -35,6 +35,8 @@ SPACES: Mapping[str, str] = {
     **dict.fromkeys(("npg", "trpo"), "trpo"),
     **dict.fromkeys(("q-learning", "sarsa", "expected-sarsa"), "traces"),
     "double-q-learning": "table",
+    **dict.fromkeys(("ddpg", "td3"), "td3"),
+    **dict.fromkeys(("redq", "droq"), "redq"),
 }
 """The file in `spaces/` of agents that have none of their own name and do not take their base's."""
 

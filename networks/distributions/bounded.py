@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
-import numpy as np
 import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from gymnast.networks.distributions.choices import reshaped, torch_dtype
+from gymnast.networks.distributions.bounds import Bounds
 from gymnast.networks.distributions.gaussians import HALF_LOG_2_PI
 
 STD_MIN, STD_MAX = 0.1, 1.0
@@ -30,15 +27,10 @@ class BoundedNormal:
     scales = 0
 
     def __init__(self, space: spaces.Box, *, device: torch.device) -> None:
-        if not np.issubdtype(space.dtype, np.floating):
-            raise ValueError(f"a policy cannot act in a Box of {space.dtype}; use a Box of floats or MultiDiscrete")
-        if not (np.isfinite(space.low) & np.isfinite(space.high) & (space.low < space.high)).all():
-            raise ValueError(f"actions need a Box with finite bounds, low < high, got {' '.join(str(space).split())}")
-        self.numbers = math.prod(space.shape)
+        self.bounds = Bounds(space, device=device)
+        self.numbers = self.bounds.numbers
         self.outputs = 2 * self.numbers
         self.shape: tuple[int, ...] = (self.numbers,)
-        self.env_shape, self.env_dtype = space.shape, torch_dtype(space)
-        self.low, self.high = (torch.from_numpy(bound.flatten()).to(device) for bound in (space.low, space.high))
 
     def sample(self, output: Tensor, generator: torch.Generator) -> Tensor:
         return self.act(output, generator)[0]
@@ -71,9 +63,7 @@ class BoundedNormal:
         return output
 
     def to_env(self, raw: Tensor) -> Tensor:
-        share = (raw.clamp(-1.0, 1.0) + 1.0) / 2.0
-        scaled = torch.lerp(self.low.float(), self.high.float(), share)
-        return reshaped(scaled.to(self.env_dtype).clamp(self.low, self.high), self.env_shape)
+        return self.bounds.to_env(raw)
 
     def _parameters(self, output: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation, [..., D]."""

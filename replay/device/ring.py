@@ -8,19 +8,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gymnast.replay.allocation import check_fits
+from gymnast.replay.allocation import check_fits, slots_for
 from gymnast.replay.buffers import Buffers
 from gymnast.replay.device.samplers import DeviceSampler
 from gymnast.replay.following import Following, following
 from gymnast.replay.layout import Layout, Obs
-from gymnast.replay.ring import BLOCK, SCALAR_BYTES, STACK_CHECKS, slots_for
+from gymnast.replay.ring import BLOCK, SCALAR_BYTES, STACK_CHECKS
 from gymnast.replay.transitions import Batch, NStep
 
 
 class DeviceRing:
     """`size` slots in N streams, resident on a device; `Ring` describes their order.
 
-    Rows that a mask leaves out write to one extra slot, which nothing reads.
+    Rows that a mask leaves out write to one extra slot, which nothing reads. With an `action_size` D actions are
+    vectors float32 [D].
 
     Raises:
         ValueError: if it needs more memory than is free, or has fewer slots than a window needs.
@@ -36,14 +37,18 @@ class DeviceRing:
         num_envs: int,
         batch_size: int,
         device: torch.device,
+        action_size: int = 0,
     ) -> None:
         self.layout, self.sampler, self.transitions = layout, sampler, transitions
         self.num_envs, self.stack, self.n = num_envs, layout.stack, transitions.n
         self.slots = slots = slots_for(size, num_envs, stack=self.stack, n=self.n)
-        check_fits(slots * (layout.frame_bytes + SCALAR_BYTES + sampler.slot_bytes), device, replay_size=size)
+        slot_bytes = layout.frame_bytes + SCALAR_BYTES + 4 * action_size + sampler.slot_bytes
+        check_fits(slots * slot_bytes, device, replay_size=size)
         sampler.allocate(slots, device)
         self.frames = [torch.zeros((slots + 1, *leaf.shape), dtype=leaf.dtype, device=device) for leaf in layout.leaves]
-        self.action = torch.zeros(slots + 1, dtype=torch.int64, device=device)
+        vector = (action_size,) if action_size else ()
+        dtype = torch.float32 if action_size else torch.int64
+        self.action = torch.zeros((slots + 1, *vector), dtype=dtype, device=device)  # a number, or a Box's vector
         self.reward = torch.zeros(slots + 1, device=device)
         self.bootstrap = torch.zeros(slots + 1, device=device)  # 1 - terminated
         self.stop = torch.zeros(slots + 1, dtype=torch.bool, device=device)  # a window ends with this step
@@ -58,6 +63,8 @@ class DeviceRing:
         self._expected: Obs = None  # the observation that the last step returned
         self._unchecked = STACK_CHECKS if self.stack > 1 else 0
         self._buffers = Buffers(layout, batch_size=batch_size, n=self.n, stride=num_envs, device=device)
+        if action_size:
+            self._buffers.batch.action = torch.zeros((batch_size, action_size), device=device)
         gammas = transitions.gammas
         self._gammas = torch.tensor(gammas, device=device) if len(gammas) > 1 else None
         self._reach: Tensor | None = None  # int64 [], how many of the n rewards a window sums; None: all

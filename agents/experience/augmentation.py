@@ -1,4 +1,4 @@
-"""Random changes of the images that a DQN learns from (DrQ, Yarats et al. 2021; SPR, Schwarzer et al. 2021)."""
+"""Random changes of the images that an agent learns from (DrQ, Yarats et al. 2021; SPR, Schwarzer et al. 2021)."""
 
 from __future__ import annotations
 

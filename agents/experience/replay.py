@@ -1,8 +1,8 @@
-"""The replay that a DQN learns from: a ring on the CPU, the same read as sequences, or a ring on the device."""
+"""The replay that an agent learns from: a ring on the CPU, the same read as sequences, or a ring on the device."""
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import gymnasium as gym
 import numpy as np
@@ -12,7 +12,6 @@ from gymnasium import spaces
 from gymnast.agents.base import torch_seed
 from gymnast.agents.optim.compiled import Compiled
 from gymnast.agents.schedules import Schedule
-from gymnast.agents.value.dqn_config import DQNConfig
 from gymnast.replay.device.ring import DeviceRing
 from gymnast.replay.device.samplers import DevicePrioritized, DeviceSampler, DeviceUniform
 from gymnast.replay.layout import Layout
@@ -24,17 +23,51 @@ from gymnast.replay.transitions import NStep
 Replay: TypeAlias = Ring | SequenceReplay | DeviceRing
 
 
+class ReplayConfig(Protocol):
+    """The settings of a replay."""
+
+    @property
+    def replay_size(self) -> int: ...
+    @property
+    def replay_path(self) -> str | None: ...
+    @property
+    def batch_size(self) -> int: ...
+    @property
+    def frame_stack(self) -> int: ...
+    @property
+    def n_step(self) -> int: ...
+    @property
+    def gamma(self) -> float: ...
+    @property
+    def prioritized(self) -> bool: ...
+    @property
+    def priority(self) -> str: ...
+    @property
+    def priority_alpha(self) -> float: ...
+    @property
+    def compile(self) -> bool: ...
+
+
+class Sequences(NamedTuple):
+    """What a replay of sequences stores besides steps."""
+
+    shape: SequenceShape
+    memory_size: int
+    """Numbers that a recurrent layer remembers."""
+
+
 def build_replay(
-    config: DQNConfig,
+    config: ReplayConfig,
     observation_space: gym.Space[Any],
     *,
     num_envs: int,
     device: torch.device,
     seed: np.random.SeedSequence,
     beta: Schedule,
-    memory_size: int | None,
+    sequences: Sequences | None = None,
+    action_size: int = 0,
 ) -> Replay:
-    """An empty replay; of sequences if a recurrent layer remembers `memory_size` numbers.
+    """An empty replay: of sequences if they are given, of actions with `action_size` numbers if that is not 0.
 
     Raises:
         ValueError: if it needs more memory or disk than is free, or its size is invalid.
@@ -50,9 +83,9 @@ def build_replay(
     if device.type == "cpu":
         rng, path = np.random.Generator(np.random.PCG64(seed)), config.replay_path
         sampler: Sampler = Prioritized(rng, **priorities) if config.prioritized else Uniform(rng)
-        if memory_size is None:
-            return Ring(layout, sampler, transitions, **sizes, path=path)
-        shape = SequenceShape(config.burn_in, config.sequence_length, config.sequence_period)
+        if sequences is None:
+            return Ring(layout, sampler, transitions, **sizes, path=path, action_size=action_size)
+        shape, memory_size = sequences
         return SequenceReplay(layout, sampler, transitions, shape, **sizes, memory_size=memory_size, path=path)
     if config.replay_path is not None:
         raise ValueError(
@@ -62,13 +95,13 @@ def build_replay(
     on_device: DeviceSampler = (
         DevicePrioritized(generator, **priorities) if config.prioritized else DeviceUniform(generator)
     )
-    ring = DeviceRing(layout, on_device, transitions, **sizes, device=device)
+    ring = DeviceRing(layout, on_device, transitions, **sizes, device=device, action_size=action_size)
     if config.compile:
         ring.compile(Compiled)
     return ring
 
 
-def layout_of(config: DQNConfig, observation_space: gym.Space[Any]) -> Layout:
+def layout_of(config: ReplayConfig, observation_space: gym.Space[Any]) -> Layout:
     """How a replay stores observations."""
     return Layout(observation_space, stack=config.frame_stack or _default_stack(observation_space))
 
