@@ -27,8 +27,8 @@ SHARED = tuple(INITIAL)
 NATURAL_REFUSES: dict[str, tuple[Any, str]] = {
     "target_kl": (None, "max_kl bounds its one step"),
     "advantage": ("gae", "its one step is at the acting policy"),
-    "recurrent": ("none", "recurrent layers have no second derivatives"),
-    "auxiliary": ("none", "it needs trunk separate"),
+    "recurrent": ("none", "not all recurrent layers have second derivatives"),
+    "auxiliary": ("none", "an auxiliary loss would move the policy"),
     "encoder_learning_rate": (None, "its steps have no learning rate"),
     "bf16": (False, "its products need float32"),
     "workers": (0, "its steps cannot be shared"),
