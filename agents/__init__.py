@@ -63,6 +63,7 @@ if TYPE_CHECKING:  # type checkers do not read the table; tests/test_public_name
     from gymnast.agents.variants import ES as ES
     from gymnast.agents.variants import GA as GA
     from gymnast.agents.variants import IQN as IQN
+    from gymnast.agents.variants import NPG as NPG
     from gymnast.agents.variants import PER as PER
     from gymnast.agents.variants import PPO as PPO
     from gymnast.agents.variants import QRDQN as QRDQN
@@ -73,6 +74,7 @@ if TYPE_CHECKING:  # type checkers do not read the table; tests/test_public_name
     from gymnast.agents.variants import SRSPR as SRSPR
     from gymnast.agents.variants import TD3 as TD3
     from gymnast.agents.variants import TQC as TQC
+    from gymnast.agents.variants import TRPO as TRPO
     from gymnast.agents.variants import BootstrappedDQN as BootstrappedDQN
     from gymnast.agents.variants import CrossQ as CrossQ
     from gymnast.agents.variants import DoubleDQN as DoubleDQN

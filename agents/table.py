@@ -139,6 +139,9 @@ A2C = {
 }
 """Mnih et al. 2016, algorithm S3 and section 8; the step size is that of the synchronous form (Wu et al. 2017)."""
 
+TRUST_REGION = {"epochs": 10, "minibatches": 8, "learning_rate": 1e-3}
+"""Of the values of NPG and TRPO, which are fitted to each rollout after the policy's step."""
+
 DDPG = {
     "policy": "deterministic",
     "critics": 1,
@@ -295,6 +298,18 @@ ALGORITHMS: dict[str, Algorithm] = {
         A2C | {"workers": 4, "max_grad_norm": 40.0},
         "ppo",
     ),
+    "npg": Algorithm(
+        "natural policy gradient with normalised steps (Kakade 2001; Rajeswaran et al. 2017)",
+        {"policy_loss": "natural", **TRUST_REGION},
+        "ppo",
+        {"num_envs": 8},
+    ),
+    "trpo": Algorithm(
+        "trust region policy optimisation (Schulman et al. 2015)",
+        {"policy_loss": "trust-region", **TRUST_REGION},
+        "ppo",
+        {"num_envs": 8},
+    ),
     "sac": Algorithm(CLASSES["sac"].help, {}, "sac"),
     "ddpg": Algorithm("deep deterministic policy gradient (Lillicrap et al. 2016)", DDPG, "sac"),
     "td3": Algorithm(
@@ -322,6 +337,8 @@ ACRONYMS = (
     "ppo",
     "a2c",
     "a3c",
+    "npg",
+    "trpo",
     "es",
     "ga",
     "td",

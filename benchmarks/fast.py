@@ -4,7 +4,8 @@
 
 Two agents with the same weights, one of them confined to autograd and to torch's forward pass, compute the gradient of
 the same batch (loss, backward pass and clipping, without the optimizer's step), or choose actions for the same
-observations. They take turns within a round, on one thread; the time is the process's own, so that a busy machine
+observations. Ten products with the Fisher matrix of TRPO's policy are compared with those by the second derivative of
+the KL divergence. They take turns within a round, on one thread; the time is the process's own, so that a busy machine
 disturbs it little. The forward and backward pass of a GRU layer and of a Dreamer's recurrent model, and draws of its
 latents, are compared with torch's in the same way. The ratio is the median over the rounds, with the lowest and the
 highest one. `difference` is the largest one between both gradients, relative to the largest entry.
@@ -18,12 +19,15 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from gymnasium import spaces
 
-from gymnast.agents import DQN, PQN, ActorCritic, ActorCriticConfig, DQNConfig, PQNConfig
+from gymnast.agents import DQN, PQN, TRPO, ActorCritic, ActorCriticConfig, DQNConfig, PQNConfig
+from gymnast.agents.maths.trust_region import fisher_product
 from gymnast.agents.samples import Drawn, as_steps
 from gymnast.agents.world_models.dreamer_config import SIZES
 from gymnast.agents.world_models.dreamer_model import BLOCKS, LATENTS
@@ -39,6 +43,7 @@ GRADIENTS: dict[str, tuple[Any, Any, str, int]] = {
     "PQN, normalised MLP": (PQN, PQNConfig(), "CartPole-v1", 32),
     "PPO, Categorical": (ActorCritic, ActorCriticConfig(), "CartPole-v1", 8),
     "PPO, Gaussian": (ActorCritic, ActorCriticConfig(), "Pendulum-v1", 8),
+    "TRPO, values": (ActorCritic, TRPO.config, "CartPole-v1", 8),
 }
 """Agent, config, environment and number of its rows."""
 ACTING: dict[str, tuple[Any, Any, str, int]] = {
@@ -46,6 +51,12 @@ ACTING: dict[str, tuple[Any, Any, str, int]] = {
     "DQN, MLP 120-84, 8 rows": (DQN, DQNConfig(epsilon=0.05), "CartPole-v1", 8),
     "PPO, 8 rows": (ActorCritic, ActorCriticConfig(), "CartPole-v1", 8),
 }
+PRODUCTS: dict[str, tuple[Any, int, int, tuple[int, ...]]] = {
+    "2 choices, 1,024 rows, 64-64": (spaces.Discrete(2), 4, 1_024, (64, 64)),
+    "6 numbers, 2,048 rows, 64-64": (spaces.Box(-1, 1, (6,)), 17, 2_048, (64, 64)),
+    "6 numbers, 4,096 rows, 256-256": (spaces.Box(-1, 1, (6,)), 17, 4_096, (256, 256)),
+}
+"""Actions, numbers of an observation, rows and hidden units."""
 
 LAYERS = {
     f"GRU, {rows} rows, {steps} steps, {units} units": (rows, steps, units)
@@ -71,7 +82,8 @@ def confine(agent: Any) -> None:
         agent._network = agent.network
     else:
         agent.plain, agent._gathers = None, True
-    agent.weights.added = agent.weights.grad
+    learned = agent._update.weights
+    learned.added = learned.grad
     agent._update._learn = agent._update._by_backward
 
 
@@ -129,6 +141,33 @@ def gradient(case: tuple[Any, Any, str, int], rounds: int, calls: int) -> dict[s
     result = compare((lambda: fast(batch, None), lambda: plain(gathered, None)), rounds, calls)
     grads = [agent.weights.grad for agent in agents]
     return {**result, "difference": float((grads[0] - grads[1]).abs().max() / grads[1].abs().max())}
+
+
+def products(case: tuple[Any, int, int, tuple[int, ...]], rounds: int, calls: int) -> dict[str, Any]:
+    """Ten products with a Fisher matrix, and what is computed once for all of them."""
+    actions, numbers, batch, sizes = case
+    agent = TRPO(spaces.Box(-1, 1, (numbers,)), actions, replace(TRPO.config, hidden_sizes=sizes), seed=0)
+    network, policy = agent.network, agent.trust_region.policy  # type: ignore[union-attr]
+    obs, vector = torch.randn(batch, numbers), torch.randn(len(policy.data))
+
+    def prepared() -> tuple[torch.Tensor, Callable[[torch.Tensor], torch.Tensor]]:
+        output = network.with_scales(network.policy(network.actor(obs)))
+        old = output.detach()
+        return output, lambda moved: agent.distribution.kl(old, moved).mean()
+
+    def fast() -> torch.Tensor:
+        output, divergence = prepared()
+        product = fisher_product(output, policy.learned, divergence, flatten=policy.flatten)
+        return [product(vector) for _ in range(10)][-1]
+
+    def plain() -> torch.Tensor:
+        output, divergence = prepared()
+        slope = policy.flatten(torch.autograd.grad(divergence(output), policy.learned, create_graph=True))
+        found = [torch.autograd.grad(slope, policy.learned, vector, retain_graph=True) for _ in range(10)]
+        return policy.flatten(found[-1])
+
+    difference = float((fast() - plain()).abs().max() / plain().abs().max())
+    return {**compare((fast, plain), rounds, max(calls // 50, 1)), "difference": difference}
 
 
 def layer(case: tuple[int, int, int], rounds: int, calls: int) -> dict[str, Any]:
@@ -197,6 +236,7 @@ def main() -> None:
     figures = []
     parts: tuple[tuple[str, dict[str, Any], Any], ...] = (
         ("gradient", GRADIENTS, gradient),
+        ("products", PRODUCTS, products),
         ("layer", LAYERS, layer),
         ("sequence", SEQUENCES, sequence),
         ("draws", DRAWS, draws),

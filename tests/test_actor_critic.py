@@ -295,7 +295,7 @@ def test_sizes_that_do_not_fit_are_refused(changes: dict[str, Any], message: str
     [
         ({"rollout_steps": 0}, "rollout_steps must be >= 1, got 0"),
         ({"gae_lambda": 1.5}, "gae_lambda must be between 0 and 1, got 1.5"),
-        ({"policy_loss": "clip"}, "policy_loss must be one of clipped, plain, got 'clip'"),
+        ({"policy_loss": "clip"}, "policy_loss must be one of clipped, plain, natural, trust-region, got 'clip'"),
         ({"policy_loss": "plain"}, "policy_loss plain needs epochs 1 or advantage vtrace, got epochs 4"),
         ({"recurrent": "lstm", "sequence_length": 7}, "sequence_length must divide rollout_steps 128, got 7"),
         ({"target_kl": 0.0}, "target_kl must be > 0, got 0.0"),

@@ -36,7 +36,9 @@ def play_plainly(loop: Loop) -> None:
         loop.agent.store(obs, acted, loop.env.step(acted.action))
 
 
-@pytest.mark.parametrize("config", [{}, {"activation": "relu", "trunk": "shared"}])
+@pytest.mark.parametrize(
+    "config", [{}, {"activation": "relu", "trunk": "shared"}, {"policy_loss": "trust-region"}], ids=str
+)
 def test_a_compiled_rollout_is_the_plain_one(config: dict[str, Any]) -> None:
     one, other = loop(**config), loop(**config)
     assert isinstance(one._rollout, CompiledRollout)

@@ -37,7 +37,7 @@ from gymnast.training.parts import Parts
 CARTPOLE = gym.make("CartPole-v1").observation_space
 TWO = spaces.Discrete(2)
 FRAMES = spaces.Box(0, 255, (4, 84, 84), np.uint8)
-DEEP = ("dqn", "rainbow", "r2d2", "pqn", "ppo", "a2c", "reinforce")
+DEEP = ("dqn", "rainbow", "r2d2", "pqn", "ppo", "a2c", "trpo", "reinforce")
 SMALL: dict[str, dict[str, Any]] = {
     "dqn": {"learning_starts": 50, "replay_size": 500},
     "rainbow": {"learning_starts": 50, "replay_size": 500},
@@ -45,6 +45,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "pqn": {"rollout_steps": 16, "minibatches": 2},
     "ppo": {"rollout_steps": 32},
     "a2c": {},
+    "trpo": {"rollout_steps": 32},
     "reinforce": {"episodes": 2},
 }
 STEPS = 320

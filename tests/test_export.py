@@ -84,6 +84,7 @@ MORE: dict[str, tuple[Any, Any, Callable[..., Any]]] = {
     "multi-binary": (VECTOR, spaces.MultiBinary(4), ppo()),
     "gaussian": (VECTOR, spaces.Box(np.array([-1.0, -np.inf]), np.array([0.5, np.inf]), dtype=np.float32), ppo()),
     "normalised": (spaces.Box(-np.inf, np.inf, (3, 2), np.float64), THREE, ppo(normalise_obs=True)),
+    "trpo": (VECTOR, spaces.Box(-1.0, 2.0, (3,), np.float32), ppo(policy_loss="trust-region", normalise_obs=True)),
     "recurrent-ppo": (VECTOR, THREE, ppo(recurrent="gru", memory_size=8, trunk="separate")),
     "parts": (PARTS, THREE, ppo(normalise_obs=True)),
     "recurrent-parts": (PARTS, spaces.MultiDiscrete([2, 2]), ppo(recurrent="lstm", memory_size=8)),

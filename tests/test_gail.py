@@ -454,13 +454,13 @@ def test_every_kind_of_spaces_is_imitated(cls: type, tmp_path: Path, capsys: pyt
     assert math.isfinite(json.loads(lines(run_of(tmp_path, "run"))[-1])["discriminator_loss"])
 
 
-def test_a2c_and_a_recurrent_policy_imitate_too(expert: EpisodeData, tmp_path: Path) -> None:
+def test_a2c_trpo_and_a_recurrent_policy_imitate_too(expert: EpisodeData, tmp_path: Path) -> None:
     more = ["--recurrent", "lstm", "--memory-size", "8"]
     assert main(words(tmp_path, "run", 128, *more)) == 0
-    a2c = [word if word != "ppo" else "a2c" for word in words(tmp_path, "run", 128)]
-    assert main(a2c) == 0
-    (run,) = tmp_path.glob("*/a2c/run")
-    assert "discriminator_loss" in json.loads(lines(run)[-1])
+    for agent in ("a2c", "trpo"):
+        assert main([word if word != "ppo" else agent for word in words(tmp_path, "run", 128)]) == 0
+        (run,) = tmp_path.glob(f"*/{agent}/run")
+        assert "discriminator_loss" in json.loads(lines(run)[-1])
 
 
 @pytest.mark.parametrize(

@@ -158,6 +158,13 @@ def test_a_backward_pass_is_known_by_its_forward_pass_and_inner_functions_are_no
     [
         ("dqn", "CartPole-v1", 400, SMALL_DQN, {"sample", "forward", "backward", "optimizer"}),
         ("ppo", "CartPole-v1", 400, SMALL_PPO, {"sample", "forward+backward", "optimizer"}),
+        (
+            "ppo",
+            "CartPole-v1",
+            400,
+            {**SMALL_PPO, "policy_loss": "trust-region"},
+            {"sample", "forward+backward", "optimizer"},
+        ),
         ("dreamer", "CartPole-v1", 120, {**SMALL_DREAMER, "train_ratio": 1}, {"sample", "forward", "backward"}),
         ("q-learning", "Blackjack-v1", 200, {}, set()),
     ],

@@ -113,6 +113,8 @@ CASES = [
     ("ppo", "CartPole-v1", 2, {**SMALL_PPO, "recurrent": "transformer", "memory_size": 8, "recurrent_steps": 6}),
     ("ppo", "CartPole-v1", 2, {**SMALL_PPO, "intrinsic": "rnd", "advantage": "vtrace"}),
     ("ppo", "CartPole-v1", 2, {**A2C, "recurrent": "gru", "memory_size": 8}),
+    ("ppo", "CartPole-v1", 2, {**SMALL_PPO, "policy_loss": "trust-region", "fisher_share": 0.5}),
+    ("ppo", "Pendulum-v1", 2, {**SMALL_PPO, "policy_loss": "natural", "normalise_obs": True}),
     ("pqn", "CartPole-v1", 3, SMALL_PQN),
     ("dqn", "CartPole-v1", 2, {**SMALL_DQN, "intrinsic": "episodic"}),
     ("pqn", "CartPole-v1", 2, {**SMALL_PQN, "intrinsic": "icm"}),

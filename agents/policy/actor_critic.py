@@ -1,8 +1,10 @@
-"""The actor-critic learner: PPO (Schulman et al. 2017) by default; A2C (Mnih et al. 2016) is a choice of settings."""
+"""The actor-critic learner: PPO (Schulman et al. 2017) by default; A2C (Mnih et al. 2016) is a choice of settings, as
+are NPG and TRPO, whose policy a part of its own moves."""
 
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -32,6 +34,7 @@ from gymnast.agents.policy.novelty import Experience
 from gymnast.agents.policy.policy_actor import PolicyActor
 from gymnast.agents.policy.policy_auxiliary import beside
 from gymnast.agents.policy.policy_decision import DecidesByPolicy
+from gymnast.agents.policy.trust_region import TrustRegion, halves
 from gymnast.agents.prediction import Predicts
 from gymnast.agents.rewards.base import replace
 from gymnast.agents.rewards.build import build_learned_reward
@@ -109,12 +112,13 @@ class ActorCritic(DecidesByPolicy, Predicts):
             backbone,
             self.observation_space,
             self.distribution,
-            config,
+            dataclasses.replace(config, trunk="separate") if config.natural else config,
             torch.Generator().manual_seed(torch_seed(seed)),
             num_values=1 if config.intrinsic == "none" else 2,  # one for rewards, and one for novelty
             joint=config.auxiliary != "none",
         ).to(self.device)
-        self.weights = FlatParameters(self.network, apart=self.network.backbones if self.encoder_rate else ())
+        module = halves(self.network) if config.natural else self.network
+        self.weights = FlatParameters(module, apart=self.network.backbones if self.encoder_rate else ())
         if config.workers:  # before any views of them exist
             self.weights.data.share_memory_()  # type: ignore[no-untyped-call]
         self.plain = None if config.compile else plain_policy(self.network, self.weights)
@@ -128,8 +132,17 @@ class ActorCritic(DecidesByPolicy, Predicts):
         return made
 
     def _build_update(self) -> None:
-        """The optimizer and its update."""
+        """The optimizer and its update; where the policy has steps of its own, they are of the values alone."""
         config, gradient = self.config, None
+        rate = self.schedules["learning_rate"](0)
+        self._optimized, self.trust_region = self.weights, None
+        """The weights that the optimizer moves."""
+        if config.natural:
+            own = self.network, self.weights, self.distribution
+            self.trust_region = region = TrustRegion(*own, config, self._now, learning_rate=rate)
+            self._optimized, self.optimizer, self._update = region.values, region.optimizer, region.fit
+            self._gathers = region.gathers
+            return
         loss: Loss = self.loss
         if self.auxiliary is not None:
             loss = beside(self.auxiliary, self.network, self.distribution, self._loss_of)
@@ -137,7 +150,7 @@ class ActorCritic(DecidesByPolicy, Predicts):
             gradient = closed_form(self.plain, self.distribution, config, self._now)
         self._gathers = gradient is None
         """Whether a minibatch is gathered before an update: compiled code gathers it itself."""
-        self.optimizer = optimizers.of_agent(config, self.weights, self.schedules["learning_rate"](0))
+        self.optimizer = optimizers.of_agent(config, self.weights, rate)
         self._update = Update(
             loss,
             self.weights,
@@ -269,7 +282,9 @@ class ActorCritic(DecidesByPolicy, Predicts):
         rollout, config, metrics = self.rollout, self.config, dict[str, Tensor]()
         replaced = {} if self.learned_reward is None else replace(rollout, self.learned_reward, self.distribution)
         self.estimates.see()
-        for batch in self._batches():
+        samples = self.estimates.samples(rollout.fields["value"])
+        natural = None if self.trust_region is None else self.trust_region.step(samples, self._generator)
+        for batch in self._batches(samples):
             log_ratio, metrics = self._update(as_steps(batch.gathered()) if self._gathers else batch, None)
             if self.auxiliary is not None:
                 self.auxiliary.step(self.schedules["learning_rate"](self._began))
@@ -277,10 +292,7 @@ class ActorCritic(DecidesByPolicy, Predicts):
                 self.updates += 1
             if config.target_kl is not None and self._approx_kl(batch, log_ratio) > config.target_kl:
                 break
-        share = shares(batch.weight)
-        metrics["approx_kl"] = policy_gradient.approx_kl(log_ratio, share)
-        metrics["clip_fraction"] = policy_gradient.clip_fraction(log_ratio, self._now["clip"], share)
-        metrics |= self.estimates.seen | replaced
+        metrics |= (self._apart(batch, log_ratio) if natural is None else natural) | self.estimates.seen | replaced
         if self.intrinsic is not None:
             fields = rollout.fields
             action = self.distribution.to_env(fields["raw"].flatten(0, 1))  # [T * N, ...]
@@ -291,14 +303,19 @@ class ActorCritic(DecidesByPolicy, Predicts):
             self.network.norm.update(rollout.fields["obs"], rollout.weight)
         return metrics
 
+    def _apart(self, batch: Drawn[Samples], log_ratio: Tensor) -> Metrics:
+        """How far a minibatch's policy is from the one that acted."""
+        share = shares(batch.weight)
+        clipped = policy_gradient.clip_fraction(log_ratio, self._now["clip"], share)
+        return {"approx_kl": policy_gradient.approx_kl(log_ratio, share), "clip_fraction": clipped}
+
     @staticmethod
     def _approx_kl(batch: Drawn[Samples], log_ratio: Tensor) -> Tensor:
         return policy_gradient.approx_kl(log_ratio, shares(batch.weight))
 
-    def _batches(self) -> Iterator[Drawn[Samples]]:
+    def _batches(self, samples: Samples) -> Iterator[Drawn[Samples]]:
         """The minibatches of all epochs."""
         config = self.config
-        samples = self.estimates.samples(self.rollout.fields["value"])
         for epoch in range(config.epochs):
             if epoch and config.advantage == "vtrace":
                 samples = self._corrected(samples)
@@ -307,6 +324,8 @@ class ActorCritic(DecidesByPolicy, Predicts):
     def update_parts(self) -> Iterator[Part]:
         yield Part(self, "_batches", "sample")
         yield Part(self, "_corrected", "forward")
+        if self.trust_region is not None:
+            yield Part(self.trust_region, "step", "forward+backward")
         yield Part(self.estimates, "samples", "learn")
         yield from self._update.update_parts()
         if self.plain is not None:
@@ -365,7 +384,7 @@ class ActorCritic(DecidesByPolicy, Predicts):
         """Network, optimizer, statistics and counts, with the current rollout under "replay"."""
         state: dict[str, Any] = {
             "network": copy.deepcopy(dict(self.network.state_dict())),
-            "optimizer": optimizers.state_of(self.optimizer, self.weights),
+            "optimizer": optimizers.state_of(self.optimizer, self._optimized),
             "generator": self._generator.get_state(),
             "estimates": self.estimates.state_dict(),
             "env_step": self.env_step,
@@ -388,7 +407,7 @@ class ActorCritic(DecidesByPolicy, Predicts):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Load a state; without a "replay" a new rollout begins."""
         self.network.load_state_dict(state["network"])
-        optimizers.load_state(self.optimizer, state["optimizer"], self.weights)
+        optimizers.load_state(self.optimizer, state["optimizer"], self._optimized)
         restore_generator(self._generator, state["generator"])
         self.env_step, self.updates, self._lives.left = state["env_step"], state["updates"], None
         self.estimates.load_state_dict(state["estimates"])

@@ -11,6 +11,7 @@ from gymnast.agents.optim import optimizers, regularise
 from gymnast.agents.optim.precision import PrecisionConfig
 from gymnast.agents.policy.hogwild import INITIAL
 from gymnast.agents.policy.intrinsic import INTRINSIC, IntrinsicName
+from gymnast.agents.policy.trust_region_config import TrustRegionConfig
 from gymnast.agents.rewards.config import LearnedRewardConfig
 from gymnast.agents.schedules import ScheduleLike, schedule
 from gymnast.networks.backbones.table import options_of
@@ -20,16 +21,31 @@ from gymnast.networks.layers.init import INITS, Init
 from gymnast.networks.layers.penalties import Penalty
 from gymnast.networks.layers.recurrent import Recurrent, check_recurrent
 
+PolicyLoss = Literal["clipped", "plain", "natural", "trust-region"]
 SHARED = tuple(INITIAL)
 """Optimizers that A3C's workers can share."""
+NATURAL_REFUSES: dict[str, tuple[Any, str]] = {
+    "target_kl": (None, "max_kl bounds its one step"),
+    "advantage": ("gae", "its one step is at the acting policy"),
+    "recurrent": ("none", "not all recurrent layers have second derivatives"),
+    "auxiliary": ("none", "an auxiliary loss would move the policy"),
+    "encoder_learning_rate": (None, "its steps have no learning rate"),
+    "bf16": (False, "its products need float32"),
+    "workers": (0, "its steps cannot be shared"),
+    "compile": (False, "the host decides its steps"),
+    "cuda_graphs": (False, "the host decides its steps"),
+}
+"""Options that natural-gradient steps cannot be combined with: their values when off, and why."""
 
 
 @dataclass(frozen=True)
-class ActorCriticConfig(EncoderConfig, AuxiliaryConfig, LearnedRewardConfig, PrecisionConfig):
-    """Proximal policy optimisation (Schulman et al. 2017); A2C and A3C (Mnih et al. 2016) are variations of it."""
+class ActorCriticConfig(EncoderConfig, AuxiliaryConfig, LearnedRewardConfig, PrecisionConfig, TrustRegionConfig):
+    """Proximal policy optimisation (Schulman et al. 2017); A2C, A3C (Mnih et al. 2016), NPG (Kakade 2001) and TRPO
+    (Schulman et al. 2015) are variations of it."""
 
-    policy_loss: Literal["clipped", "plain"] = "clipped"
-    """PPO's clipped surrogate, or the plain policy gradient."""
+    policy_loss: PolicyLoss = "clipped"
+    """PPO's clipped surrogate, or the plain policy gradient; or one step on each whole rollout: along the natural
+    gradient (NPG), or within a trust-region (TRPO), where epochs, minibatches and the optimizer are the values'."""
     rollout_steps: int = 128
     """Steps of each environment per rollout (A3C's t_max)."""
     epochs: int = 4
@@ -85,7 +101,7 @@ class ActorCriticConfig(EncoderConfig, AuxiliaryConfig, LearnedRewardConfig, Pre
     init: Init = "orthogonal"
     """Initial weights; the policy's last layer is scaled by 0.01."""
     trunk: Literal["auto", "shared", "separate"] = "auto"
-    """Whether policy and value share all layers but the last; auto shares them for image observations."""
+    """Whether policy and value share all layers but the last; auto shares them for images (never in NPG and TRPO)."""
     recurrent: Literal["none"] | Recurrent = "none"
     """Memory of the episode after the backbone: a recurrent layer, or a transformer that attends to recent steps."""
     memory_size: int = 128
@@ -139,6 +155,7 @@ class ActorCriticConfig(EncoderConfig, AuxiliaryConfig, LearnedRewardConfig, Pre
                 "auxiliary self-prediction needs a replay, from which it reads several steps: use dqn or spr"
             )
         self.check_learned_reward()
+        self.check_trust_region()
         for name in ("rollout_steps", "epochs", "minibatches", "memory_size", "sequence_length"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -167,7 +184,7 @@ class ActorCriticConfig(EncoderConfig, AuxiliaryConfig, LearnedRewardConfig, Pre
 
     def _check_choices(self) -> None:
         choices: dict[str, tuple[str, ...]] = {
-            "policy_loss": ("clipped", "plain"),
+            "policy_loss": get_args(PolicyLoss),
             "advantage": ("gae", "vtrace"),
             "init": INITS,
             "trunk": ("auto", "shared", "separate"),
@@ -178,8 +195,26 @@ class ActorCriticConfig(EncoderConfig, AuxiliaryConfig, LearnedRewardConfig, Pre
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
 
+    @property
+    def natural(self) -> bool:
+        """Whether the policy learns by natural-gradient steps, and not by the optimizer."""
+        return self.policy_loss in ("natural", "trust-region")
+
+    def _check_natural(self) -> None:
+        for name, (off, why) in NATURAL_REFUSES.items():
+            if (value := getattr(self, name)) != off:
+                given = name if value is True else f"{name} {value}"
+                raise ValueError(f"{given} cannot be combined with policy_loss {self.policy_loss}: {why}")
+        if self.trunk == "shared":
+            raise ValueError(
+                f"policy_loss {self.policy_loss} needs trunk separate, got shared: the optimizer of the values would "
+                "move the policy"
+            )
+
     def _check_together(self) -> None:
         check_recurrent(self)
+        if self.natural:
+            self._check_natural()
         if self.auxiliary != "none" and self.trunk == "separate":
             raise ValueError(f"auxiliary {self.auxiliary} needs trunk shared, got separate: it trains one backbone")
         if self.recurrent != "none":

@@ -50,18 +50,23 @@ def actor_critic_loss(
         policy = policy_gradient.policy_gradient_loss(log_prob, advantage, weight)
     else:
         policy = policy_gradient.clipped_surrogate(log_prob, old.log_prob, advantage, clip, weight)
+    value_loss = values_loss(value, old=old, weight=weight, value_clip=value_clip)
+    spread = policy_gradient.entropy_loss(entropy, weight)
+    loss = policy + value_coef * value_loss + entropy_coef * spread
+    metrics = {"loss": loss, "policy_loss": policy, "value_loss": value_loss, "entropy": -spread}
+    metrics = {name: number.detach() for name, number in metrics.items()}
+    return loss, log_prob.detach() - old.log_prob, metrics
+
+
+def values_loss(value: Tensor, *, old: Behaviour, weight: Tensor, value_clip: Tensor | None) -> Tensor:
+    """Loss [] of values [B, V], the sum over V; a `value_clip` of None means the squared error, halved."""
     losses = []
     for now, before, target in zip(value.unbind(1), old.value.unbind(1), old.target.unbind(1), strict=True):
         if value_clip is None:
             losses.append(policy_gradient.value_loss(now, target, weight))
         else:
             losses.append(policy_gradient.clipped_value_loss(now, before, target, value_clip, weight))
-    value_loss = reduce(torch.add, losses)
-    spread = policy_gradient.entropy_loss(entropy, weight)
-    loss = policy + value_coef * value_loss + entropy_coef * spread
-    metrics = {"loss": loss, "policy_loss": policy, "value_loss": value_loss, "entropy": -spread}
-    metrics = {name: number.detach() for name, number in metrics.items()}
-    return loss, log_prob.detach() - old.log_prob, metrics
+    return reduce(torch.add, losses)
 
 
 class Coefficients(NamedTuple):

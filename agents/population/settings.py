@@ -64,6 +64,10 @@ def check_config(config: Any) -> None:
         if getattr(config, name) != off:
             supported = "" if off == "" else f", which supports only {name} {off}"
             raise ValueError(f"{name} {getattr(config, name)} cannot be used in a population{supported}")
+    if isinstance(config, ActorCriticConfig) and config.natural:
+        raise ValueError(
+            f"policy_loss {config.policy_loss} cannot be used in a population, which supports only clipped and plain"
+        )
     if isinstance(config, DQNConfig) and config.target_period == 0:
         raise ValueError("target_period 0 cannot be used in a population, which needs a number of env steps")
 

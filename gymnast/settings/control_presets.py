@@ -4,6 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+NATURAL_CARTPOLE: dict[str, Any] = {
+    "rollout_steps": 128,
+    "gae_lambda": 0.95,
+    "gamma": 0.99,
+    "clip": 0.2,
+    "steps": 50_000,
+    "stop_return": 500.0,
+}
+"""One step of the policy for each rollout: longer rollouts than PPO's."""
 CARTPOLE: dict[str, dict[str, Any]] = {
     "dqn": {
         "batch_size": 64,
@@ -33,6 +42,7 @@ CARTPOLE: dict[str, dict[str, Any]] = {
     | {"learning_rate": "linear:2e-3:0:300000", "entropy_coef": 0.0},
     "a3c": {"gae_lambda": 1.0, "gamma": 0.99, "steps": 300_000, "eval_every": 10_000}
     | {"learning_rate": "linear:2e-3:0:300000", "entropy_coef": 0.0},
+    **dict.fromkeys(("npg", "trpo"), NATURAL_CARTPOLE),
     "reinforce": {"num_envs": 8, "learning_rate": "linear:3e-3:3e-4:100000", "steps": 100_000},
     "pqn": {
         "rollout_steps": 32,
@@ -134,6 +144,16 @@ LUNARLANDER: dict[str, dict[str, Any]] = {
         "normalise_rewards": True,
     },
 }
+NATURAL_PENDULUM: dict[str, Any] = {
+    "rollout_steps": 512,
+    "gamma": 0.95,
+    "epochs": 15,
+    "max_kl": 0.03,
+    "cg_steps": 20,  # the more certain the policy, the worse conditioned is its Fisher matrix
+    "normalise_rewards": True,
+    "steps": 100_000,
+    "eval_every": 10_000,
+}
 PENDULUM: dict[str, dict[str, Any]] = {
     # A learned temperature has to fall fast enough for 10,000 steps, as the policy has to follow.
     "sac": {"learning_rate": 1e-3, "steps": 10_000, "eval_every": 2_500, "eval_episodes": 100},
@@ -150,6 +170,7 @@ PENDULUM: dict[str, dict[str, Any]] = {
         "gamma": 0.9,
         "learning_rate": "linear:1e-3:0:200000",
     },
+    **dict.fromkeys(("npg", "trpo"), NATURAL_PENDULUM),
 }
 MOUNTAINCAR: dict[str, dict[str, Any]] = {
     # The reward carries no information until the agent reaches the top; novelty leads there.

@@ -33,6 +33,8 @@ class Part(NamedTuple):
 
 PRIORITIES, NOISE, NOVELTY, MEMORY = Part("prioritized"), Part("noisy"), Part("intrinsic"), Part("recurrent")
 SOFT = Part("munchausen")
+NATURAL = Part("policy_loss", ("natural", "trust-region"))
+SEARCHED = Part("policy_loss", ("trust-region",))
 AHEAD, ANNEALED = Part("auxiliary", ("self-prediction",)), Part("anneal_steps")
 DETERMINISTIC, LEARNED = Part("policy", ("deterministic",)), Part("temperature", ("auto",))
 STOCHASTIC, TARGETS = Part("policy", ("stochastic",)), Part("target_network")
@@ -43,12 +45,16 @@ PARTS: dict[str, tuple[Part, ...]] = {
     "bootstrap_probability": (Part("bootstrap_heads"),),
     "bootstrap_vote": (Part("bootstrap_heads"),),
     "burn_in": (MEMORY,),
+    "cg_damping": (NATURAL,),
+    "cg_steps": (NATURAL,),
+    "cg_tolerance": (NATURAL,),
     "clip": (Part("policy_loss", ("clipped",)),),
     "drop_quantiles": (Part("values", ("quantile",)),),
     "dueling_aggregation": (Part("dueling"),),
     "epsilon": (Part("noisy", (False,)),),
     "exploration": (DETERMINISTIC,),
     "exploration_noise": (DETERMINISTIC,),
+    "fisher_share": (NATURAL,),
     "final_gamma": (ANNEALED,),
     "final_n_step": (ANNEALED,),
     "hindsight_ratio": (Part("hindsight"),),
@@ -56,7 +62,10 @@ PARTS: dict[str, tuple[Part, ...]] = {
     "intrinsic_coef": (NOVELTY,),
     "intrinsic_gamma": (NOVELTY,),
     "kappa": (Part("values", ("quantile", "implicit")),),
+    "line_search_shrink": (SEARCHED,),
+    "line_search_steps": (SEARCHED,),
     "loss": (Part("values", ("scalar", "rescaled")),),
+    "max_kl": (NATURAL,),
     "memory_size": (MEMORY,),
     "munchausen_alpha": (SOFT,),
     "munchausen_clip": (SOFT,),
@@ -83,6 +92,7 @@ PARTS: dict[str, tuple[Part, ...]] = {
     "tau": (TARGETS,),
     "temperature": (STOCHASTIC,),
     "temperature_learning_rate": (STOCHASTIC, LEARNED),
+    "value_coef": (Part("policy_loss", ("clipped", "plain")),),
     "v_max": (Part("values", ("categorical",)),),
     "v_min": (Part("values", ("categorical",)),),
 }

@@ -113,6 +113,13 @@ NETWORKS: dict[str, Reference] = {
     ),
     "a2c-cartpole": Reference("eight environments", "a2c", "CartPole-v1", 500.0, "RL Zoo, 500k", presets=("cartpole",)),
     "a3c-cartpole": Reference("four processes", "a3c", "CartPole-v1", 500.0, MAXIMUM, presets=("cartpole",)),
+    "npg-cartpole": Reference("one step for each rollout", "npg", "CartPole-v1", 500.0, MAXIMUM, presets=("cartpole",)),
+    "trpo-cartpole": Reference(
+        "one step for each rollout", "trpo", "CartPole-v1", 500.0, "RL Zoo, 100k", presets=("cartpole",)
+    ),
+    "trpo-pendulum": Reference(
+        "continuous actions", "trpo", "Pendulum-v1", -174.6, "RL Zoo, 100k", presets=("pendulum",)
+    ),
     "pqn-cartpole": Reference("no replay", "pqn", "CartPole-v1", 500.0, MAXIMUM, presets=("cartpole",)),
     "dqn-cartpole": Reference("until it is solved", "dqn", "CartPole-v1", 500.0, MAXIMUM, presets=("cartpole",)),
     **{

@@ -32,6 +32,7 @@ SPACES: Mapping[str, str] = {
     **dict.fromkeys(("noisy-dqn", "rainbow", "der", "spr", "btr"), "noisy-dqn"),
     **dict.fromkeys(("sr-spr", "bbf"), "resets"),
     **dict.fromkeys(("a2c", "a3c"), "a2c"),
+    **dict.fromkeys(("npg", "trpo"), "trpo"),
     **dict.fromkeys(("q-learning", "sarsa", "expected-sarsa"), "traces"),
     "double-q-learning": "table",
     **dict.fromkeys(("ddpg", "td3"), "td3"),

@@ -17,23 +17,29 @@ class FlatParameters:
     parameters keeps sharing them.
 
     The parameters of the modules `apart` are a second group for an optimizer, with a learning rate of their own.
+    `memory` are the two flat tensors, if they exist already.
 
     Raises:
         ValueError: no parameters, or parameters of several dtypes or devices.
     """
 
-    def __init__(self, module: nn.Module, *, apart: Sequence[nn.Module] = ()) -> None:
+    def __init__(
+        self, module: nn.Module, *, apart: Sequence[nn.Module] = (), memory: tuple[Tensor, Tensor] | None = None
+    ) -> None:
         self.module = module
         named = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
         parameters = list(named.values())
         if len({(parameter.dtype, parameter.device) for parameter in parameters}) != 1:
             raise ValueError("a network needs trainable parameters, all of one dtype and on one device")
-        self._learned = parameters
+        self.learned = parameters
+        """The parameters, in the order of `data`."""
         self.layout = [[name, parameter.numel()] for name, parameter in named.items()]
         """Name and size of each parameter, in the order of `data`."""
-        size = sum(parameter.numel() for parameter in parameters)
-        self.data = torch.empty(size, dtype=parameters[0].dtype, device=parameters[0].device)
-        self.grad = torch.zeros_like(self.data)
+        if memory is None:
+            size = sum(parameter.numel() for parameter in parameters)
+            data = torch.empty(size, dtype=parameters[0].dtype, device=parameters[0].device)
+            memory = data, torch.zeros_like(data)
+        self.data, self.grad = memory
         self.added = self.grad
         """The part of `grad` that a backward pass adds to, so that it is zeroed before; the rest is overwritten."""
         self.parameter = nn.Parameter(self.data)
@@ -67,6 +73,18 @@ class FlatParameters:
                 part.grad = self.grad[start:end]
         return groups
 
+    def part(self, module: nn.Module) -> FlatParameters:
+        """The parameters of a module inside this one, in the same memory, where they must follow each other.
+
+        Raises:
+            ValueError: they are not neighbours.
+        """
+        spans = _spans(self.learned, {id(one) for one in module.parameters()})
+        if len(spans) == 1 or len(spans[1]) != 1:
+            raise ValueError("the parameters of a part must follow each other")
+        ((start, end),) = spans[1]
+        return FlatParameters(module, memory=(self.data[start:end], self.grad[start:end]))
+
     def gradient(self, parameter: Tensor) -> Tensor:
         """The view of `grad` that belongs to a parameter of the module."""
         assert parameter.grad is not None
@@ -74,7 +92,7 @@ class FlatParameters:
 
     def flatten(self, values: Iterable[Tensor]) -> Tensor:
         """One tensor for each learned parameter as one flat tensor [P], in the order of `data`."""
-        return torch.cat([_in_memory_order(value, like) for value, like in zip(values, self._learned, strict=True)])
+        return torch.cat([_in_memory_order(value, like) for value, like in zip(values, self.learned, strict=True)])
 
     def freeze(self) -> FlatParameters:
         """Stop requiring gradients."""
