@@ -10,7 +10,7 @@ from gymnasium import spaces
 from torch import nn
 
 from gymnast import agents
-from gymnast.networks.fast.members_mlp import has_onednn, members_mlp
+from gymnast.networks.fast.members_mlp import has_onednn, members_mlp, views_of
 from gymnast.networks.heads.members import Members
 from gymnast.networks.layers.renorm import EPS, BatchRenorm
 from gymnast.networks.modes import depends_on_mode, learning
@@ -58,12 +58,13 @@ def test_the_fast_form_has_the_plain_forms_output_and_gradients(outputs: int) ->
     features = torch.randn(64, 5, generator=generator(1), requires_grad=True)
     slopes = torch.randn(2, 64, outputs, generator=generator(2))
     layers = list(zip(network.weights, network.biases, strict=True))
-    fast = members_mlp(features, layers)
+    views = views_of(layers)
+    fast = members_mlp(features, layers, views)
     own = [features, *network.parameters()]
     fast_grads = torch.autograd.grad((fast * slopes).sum(), own)
     plain = torch.stack([one_by_one(network, member)(features) for member in range(2)])
     torch.testing.assert_close(fast, plain, rtol=1e-5, atol=1e-6)
-    (frozen,) = torch.autograd.grad((members_mlp(features, layers, frozen=True) * slopes).sum(), [features])
+    (frozen,) = torch.autograd.grad((members_mlp(features, layers, views, frozen=True) * slopes).sum(), [features])
     assert torch.equal(frozen, fast_grads[0])
     network._fast = False
     by_layers = torch.autograd.grad((network(features) * slopes).sum(), own)

@@ -14,9 +14,19 @@ import torch
 from torch import Tensor
 
 SMALL = 32
-"""Outputs up to which a layer is left to `torch.mm`, whose call costs less."""
+"""Rows or columns up to which a product is left to `torch.mm`, whose call costs less."""
+NARROW = 12
+"""Inputs up to which a layer is left to it too."""
 Parameters = Sequence[tuple[Tensor, Tensor]]
 """Weights [M, out, in] and biases [M, out] of each layer."""
+Views = Sequence[Sequence[tuple[Tensor, Tensor]]]
+"""Of each member its layers' weights [out, in] and biases [out], without gradients."""
+
+
+def views_of(layers: Parameters) -> Views:
+    """The members' layers as views of their parameters, which follow every change of them."""
+    members = range(len(layers[0][0]))
+    return [[(weight.detach()[member], bias.detach()[member]) for weight, bias in layers] for member in members]
 
 
 def has_onednn() -> bool:
@@ -26,13 +36,13 @@ def has_onednn() -> bool:
     return hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
-def members_mlp(features: Tensor, layers: Parameters, *, frozen: bool = False) -> Tensor:
+def members_mlp(features: Tensor, layers: Parameters, views: Views, *, frozen: bool = False) -> Tensor:
     """Features float32 [B, F] through M networks with ReLU between their layers; [M, B, out].
 
-    `frozen` computes no gradients of the weights.
+    `views` are those of the layers' first M members. `frozen` computes no gradients of the weights.
     """
-    flat = [tensor for layer in layers for tensor in layer]
-    output: Tensor = _MembersMLP.apply(not frozen, features, *flat)  # type: ignore[no-untyped-call]
+    flat = () if frozen else tuple(tensor for layer in layers for tensor in layer)
+    output: Tensor = _MembersMLP.apply(views, features, *flat)  # type: ignore[no-untyped-call]
     return output
 
 
@@ -63,45 +73,44 @@ class _MembersLinear(torch.autograd.Function):
 
 class _MembersMLP(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, learns: bool, features: Tensor, *flat: Tensor) -> Tensor:
-        weights, biases = flat[::2], flat[1::2]
-        members = [
-            [(weight[member], bias[member]) for weight, bias in zip(weights, biases, strict=True)]
-            for member in range(len(weights[0]))
-        ]
+    def forward(ctx: Any, views: Views, features: Tensor, *flat: Tensor) -> Tensor:
         outputs, hidden = [], []
-        for layers in members:
+        for layers in views:
             output = features
             for weight, bias in layers[:-1]:
-                output = _linear(output, weight, bias, "relu")
+                output = _rectified(output, weight, bias)
                 hidden.append(output)
             outputs.append(_last(output, *layers[-1]))
-        ctx.learns = learns
-        ctx.save_for_backward(features, *flat, *hidden)
+        ctx.views, ctx.shapes = views, [tensor.shape for tensor in flat]
+        ctx.save_for_backward(features, *hidden)
         return torch.stack(outputs)
 
     @staticmethod
     def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
-        features, *rest = ctx.saved_tensors
+        features, *hidden = ctx.saved_tensors
         _, needed, *of_parameters = ctx.needs_input_grad
-        parameters, learns = len(of_parameters), ctx.learns and any(of_parameters)
-        weights, hidden = rest[:parameters:2], rest[parameters:]
-        layers = len(weights)
-        grads = [torch.empty_like(parameter) for parameter in rest[:parameters]] if learns else []
+        learns, last = any(of_parameters), len(ctx.views[0]) - 1
+        grads = [features.new_empty(shape) for shape in ctx.shapes] if learns else []
         total: Tensor | None = None
-        for member, slope in enumerate(slopes[0].contiguous()):
-            seen = [features, *hidden[member * (layers - 1) : (member + 1) * (layers - 1)]]
-            for layer in reversed(range(layers)):
+        for member, slope in enumerate(slopes[0]):
+            seen = [features, *hidden[member * last : (member + 1) * last]]
+            for layer in range(last, -1, -1):
                 if learns:
                     grads[2 * layer][member] = _product(slope.t(), seen[layer].t())
                     torch.sum(slope, 0, out=grads[2 * layer + 1][member])
                 if layer or needed:
-                    slope = _product(slope, weights[layer][member].t())
+                    slope = _product(slope, ctx.views[member][layer][0].t())
                 if layer:
                     slope = torch.ops.aten.threshold_backward(slope, seen[layer], 0.0)
             if needed:
-                total = slope if total is None else total.add_(slope)
-        return None, total, *(grads if learns else (None,) * parameters)
+                total = slope if total is None else total + slope
+        return None, total, *(grads if learns else (None,) * len(of_parameters))
+
+
+def _rectified(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    if features.shape[1] <= NARROW:
+        return torch.addmm(bias, features, weight.t()).relu_()
+    return _linear(features, weight, bias, "relu")
 
 
 def _linear(features: Tensor, weight: Tensor, bias: Tensor | None, activation: str) -> Tensor:
@@ -119,6 +128,8 @@ def _product(left: Tensor, right: Tensor) -> Tensor:
     """`left` @ `right` transposed, both of which may be transposed views."""
     if left.shape[1] == 1:
         return left * right.t()  # an outer product
-    if min(left.shape[0], left.shape[1], right.shape[0]) <= SMALL:
+    if right.shape[0] <= SMALL < left.shape[0]:
+        return (right @ left.t()).t()  # several times as fast as the other way round
+    if min(left.shape[0], left.shape[1]) <= SMALL:
         return left @ right.t()
     return _linear(left, right, None, "none")

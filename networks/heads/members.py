@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gymnast.networks.fast.members_mlp import has_onednn, members_linear, members_mlp
+from gymnast.networks.fast.members_mlp import Views, has_onednn, members_linear, members_mlp, views_of
 from gymnast.networks.layers.activations import FUNCTIONS
 from gymnast.networks.layers.init import initialise
 from gymnast.networks.layers.renorm import BatchRenorm
@@ -64,6 +64,7 @@ class Members(nn.Module):
         self.weights = nn.ParameterList(torch.stack([layer.weight.detach() for layer in same]) for same in layers)
         self.biases = nn.ParameterList(torch.stack([layer.bias.detach() for layer in same]) for same in layers)
         self._pairs = list(zip(self.weights, self.biases, strict=True))  # lists of parameters are slow to read
+        self._views: tuple[int, Views] | None = None
         self.dropout = nn.Dropout(dropout) if dropout else None
         self.norms = _norms(norm, in_features, hidden, members)
         self._fast_products = has_onednn()
@@ -72,10 +73,20 @@ class Members(nn.Module):
     def forward(self, features: Tensor, *, frozen: bool = False, first: bool = False) -> Tensor:
         """`frozen` lets gradients through to the features, not into weights; `first` gives that member only."""
         if self._fast and features.is_cpu and not torch.compiler.is_compiling():
-            pairs = [(weight[:1], bias[:1]) for weight, bias in self._pairs] if first else self._pairs
-            return members_mlp(features, pairs, frozen=frozen)
+            views = self._member_views()
+            if not first:
+                return members_mlp(features, self._pairs, views, frozen=frozen)
+            pairs = [] if frozen else [(weight[:1], bias[:1]) for weight, bias in self._pairs]
+            return members_mlp(features, pairs, views[:1], frozen=frozen)
         output = self._plain(features, frozen)
         return output[:1] if first else output
+
+    def _member_views(self) -> Views:
+        """The members' layers, made again if the parameters lie elsewhere."""
+        place = self.weights[0].data_ptr()
+        if self._views is None or self._views[0] != place:
+            self._views = place, views_of(self._pairs)
+        return self._views[1]
 
     def _plain(self, features: Tensor, frozen: bool) -> Tensor:
         layers = [
