@@ -94,18 +94,13 @@ class OffPolicyActor:
         agent = self.agent
         if agent.bounds is None:
             logits = output if mask is None else output.masked_fill(~mask, BLOCKED)
-            return self._drawn(logits) if self.draws else logits.argmax(1)
-        if agent.config.policy == "deterministic":
-            action = agent.policy.choose(output, None).action
-            assert action is not None
-            if not self.draws:
-                return action
-            scale = agent.exploration_noise(agent.env_step)
-            return (action + scale * self._noise(action, start)).clamp_(-1.0, 1.0)
-        noise = self._normal(output.shape[0]) if self.draws else None
-        action = agent.policy.choose(output, noise).action
-        assert action is not None
-        return action
+            return self._drawn(logits) if self.draws else agent.policy.act(logits, None)
+        if not self.draws:
+            return agent.policy.act(output, None)
+        if agent.config.policy == "stochastic":
+            return agent.policy.act(output, self._normal(len(output)))
+        action, scale = agent.policy.act(output, None), agent.exploration_noise(agent.env_step)
+        return (action + scale * self._noise(action, start)).clamp_(-1.0, 1.0)
 
     def _drawn(self, logits: Tensor) -> Tensor:
         """Actions drawn by their logits [N, A]: the largest after Gumbel noise."""

@@ -47,12 +47,22 @@ class Policy(Protocol):
         """The action of outputs [B, P], differentiable; `noise` [B, D] is standard normal, None for the mode."""
         ...
 
+    def act(self, output: Tensor, noise: Tensor | None) -> Tensor:
+        """The action [B, D] that `choose` gives, or int64 [B], the most probable choice."""
+        ...
+
 
 class SquashedNormal:
     """tanh of normal numbers, whose means and log standard deviations are the outputs (SAC, Haarnoja et al. 2018)."""
 
     def __init__(self, numbers: int) -> None:
         self.outputs, self.noise_size = 2 * numbers, numbers
+
+    def act(self, output: Tensor, noise: Tensor | None) -> Tensor:
+        mean, log_std = output.chunk(2, 1)
+        if noise is None:
+            return mean.tanh()
+        return torch.addcmul(mean, log_std.clamp(LOG_STD_MIN, LOG_STD_MAX).exp(), noise).tanh()
 
     def choose(self, output: Tensor, noise: Tensor | None, mask: Tensor | None = None) -> Choice:
         mean, log_std = output.chunk(2, 1)
@@ -73,10 +83,14 @@ class Deterministic:
         self.outputs = self.noise_size = numbers
         self.noise, self.noise_clip = noise, noise_clip
 
-    def choose(self, output: Tensor, noise: Tensor | None, mask: Tensor | None = None) -> Choice:
+    def act(self, output: Tensor, noise: Tensor | None) -> Tensor:
         action = output.tanh()
-        if noise is not None and self.noise:
-            action = (action + (self.noise * noise).clamp(-self.noise_clip, self.noise_clip)).clamp(-1.0, 1.0)
+        if noise is None or not self.noise:
+            return action
+        return (action + (self.noise * noise).clamp(-self.noise_clip, self.noise_clip)).clamp(-1.0, 1.0)
+
+    def choose(self, output: Tensor, noise: Tensor | None, mask: Tensor | None = None) -> Choice:
+        action = self.act(output, noise)
         nothing = output.new_zeros(len(output), 1)
         return Choice(action, nothing + 1.0, nothing)
 
@@ -88,6 +102,9 @@ class Softmax:
 
     def __init__(self, actions: int) -> None:
         self.outputs = actions
+
+    def act(self, output: Tensor, noise: Tensor | None) -> Tensor:
+        return output.argmax(1)
 
     def choose(self, output: Tensor, noise: Tensor | None, mask: Tensor | None = None) -> Choice:
         logits = output if mask is None else output.masked_fill(~mask, BLOCKED)
