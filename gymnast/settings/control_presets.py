@@ -157,7 +157,9 @@ NATURAL_PENDULUM: dict[str, Any] = {
 PENDULUM: dict[str, dict[str, Any]] = {
     # A learned temperature has to fall fast enough for 10,000 steps, as the policy has to follow.
     "sac": {"learning_rate": 1e-3, "steps": 10_000, "eval_every": 2_500, "eval_episodes": 100},
-    "ddpg": {"exploration": "normal"},
+    # The paper's slow targets and policy need more steps than these.
+    "ddpg": {"exploration": "normal", "exploration_noise": 0.1, "policy_learning_rate": 1e-3, "tau": 0.005}
+    | {"batch_size": 256, "hidden_sizes": (256, 256)},
     "tqc": {"hidden_sizes": (256, 256)},
     "crossq": {"hidden_sizes": (256, 256), "norm_warm_up": 2_000},
     "redq": {"steps": 4_000, "eval_every": 1_000},
