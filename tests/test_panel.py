@@ -199,8 +199,13 @@ def test_on_a_terminal_the_panel_is_live_and_stdout_still_only_the_result(term: 
     assert ("step 1/2 (50%)" in terminal) is not live
 
 
-def test_a_reader_that_leaves_does_not_end_the_run() -> None:
-    script = SCRIPT.replace("a message", "x" * 100_000)
+BUFFERED = 'import sys, time; sys.stderr = open(2, "w", closefd=False); time.sleep(0.3)'
+"""Leaves text in a buffer when writing it fails, which Python flushes when it ends."""
+
+
+@pytest.mark.parametrize("before", ["", BUFFERED], ids=["plain", "buffered"])
+def test_a_reader_that_leaves_does_not_end_the_run(before: str) -> None:
+    script = before + SCRIPT.replace("a message", "x" * 100_000)
     command = f"{sys.executable} -c '{script}' 2>&1 >&3 | true"
     done = subprocess.run(["bash", "-c", f"set -o pipefail; exec 3>&1; {command}"], capture_output=True)
     assert (done.returncode, done.stdout) == (0, b"the result\n")

@@ -6,11 +6,14 @@ Everything goes to stderr, so that stdout stays free for results (`--json`, pipe
 from __future__ import annotations
 
 import math
+import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
 from time import perf_counter
 from types import TracebackType
 from typing import Protocol
@@ -100,6 +103,9 @@ class ProgressConsole(Console):
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
+        # What is still buffered goes nowhere: Python flushes it when it ends, and would exit with code 120 if it failed.
+        with suppress(OSError, ValueError), Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), self.file.fileno())
 
 
 class Panel:
