@@ -103,7 +103,7 @@ class ProgressConsole(Console):
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
-        # What is still buffered goes nowhere: Python flushes it when it ends, and would exit with code 120 if it failed.
+        # What is still buffered goes nowhere: Python flushes it at its end, and exits with code 120 if that fails.
         with suppress(OSError, ValueError), Path(os.devnull).open("wb") as nowhere:
             os.dup2(nowhere.fileno(), self.file.fileno())
 
