@@ -19,10 +19,7 @@ KEYS = {"observation", "achieved_goal", "desired_goal"}
 
 def has_goals(space: gym.Space[Any]) -> bool:
     """Whether observations are Dicts with an achieved and a desired goal of the same form."""
-    if (
-        not isinstance(space, spaces.Dict)
-        or not {"observation", "achieved_goal", "desired_goal"} <= space.spaces.keys()
-    ):
+    if not isinstance(space, spaces.Dict) or not space.spaces.keys() >= KEYS:
         return False
     achieved, desired = space["achieved_goal"], space["desired_goal"]
     boxes = isinstance(achieved, spaces.Box) and isinstance(desired, spaces.Box)

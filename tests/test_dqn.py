@@ -169,7 +169,7 @@ def history(num_envs: int, *, reload: bool = False) -> list[tuple[int, int, floa
     for number in range(feed_steps):
         feed(learner, 1, seed=number)
         for _ in range(learner.updates_due(learner.env_step)):
-            due = learner._due_at(learner.updates)
+            due = learner.pace.step_of(learner.updates)
             learner.learn()
             seen.append((due, learner._target_updates, learner.optimizer.param_groups[0]["lr"]))
         if reload and number == feed_steps // 2:
@@ -207,7 +207,7 @@ def test_soft_targets_count_every_period_passed() -> None:
     learner = agent(dataclasses.replace(SMALL, target_period=2, tau=0.25, train_period=6))
     feed(learner, 16)
     before = learner.target_weights.data.clone()
-    learner._target_updates = learner._due_at(0) // 2 - 3
+    learner._target_updates = learner.pace.step_of(0) // 2 - 3
     learner.learn()
     expected = before
     for _ in range(3):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gymnast.agents.base import LearningError
-from gymnast.agents.lives import Lives
+from gymnast.agents.experience.lives import Lives
 from gymnast.envs.step import Step
 
 

@@ -459,7 +459,7 @@ def test_evaluations_take_the_mode_and_repeat() -> None:
 
 def test_deterministic_policies_explore_with_noise_that_starts_anew() -> None:
     own = agent("ddpg", num_envs=2_000, replay_size=40_000, exploration_noise=0.1, learning_starts=0)
-    own.env_step = own._learns_from
+    own.env_step = own.pace.begins
     actor, obs = own.actor(2_000, explore=True, seed=0), torch.zeros(2_000, 3)
     mean = own.network(obs).tanh()
     start = torch.ones(2_000, dtype=torch.bool)
@@ -478,7 +478,7 @@ def test_deterministic_policies_explore_with_noise_that_starts_anew() -> None:
 
 def test_discrete_actions_are_drawn_by_their_probability() -> None:
     own = agent(space=spaces.Discrete(3, start=4), num_envs=6_000, replay_size=40_000, learning_starts=0)
-    own.env_step = own._learns_from
+    own.env_step = own.pace.begins
     obs, start = torch.zeros(6_000, 3), torch.ones(6_000, dtype=torch.bool)
     mask = torch.tensor([True, False, True]).expand(6_000, -1)
     actor = own.actor(6_000, explore=True, seed=0)

@@ -474,7 +474,7 @@ def test_updates_are_counted_by_env_steps(num_envs: int) -> None:
     assert agent.updates_due(starts + 40) == 20
     agent.updates = 15
     assert agent.updates_due(starts + 40) == 5
-    assert [agent._due_at(update) - starts for update in (0, 1, 2, 19)] == [4, 4, 8, 40]
+    assert [agent.pace.step_of(update) - starts for update in (0, 1, 2, 19)] == [4, 4, 8, 40]
 
 
 def test_a_state_without_its_replay_acts_dreams_and_learns_on() -> None:

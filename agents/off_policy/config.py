@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 import torch
 
+from gymnast.agents.checks import Range, check_choices, check_ranges
 from gymnast.agents.encoder import EncoderConfig
 from gymnast.agents.experience.augmentation import Kind
 from gymnast.agents.optim import optimizers
@@ -144,13 +145,8 @@ class OffPolicyActorCriticConfig(EncoderConfig, PrecisionConfig):
         object.__setattr__(self, "network", named(self.network))
         options_of(named(self.network), self.network_options)
         self.check_encoder()
-        for words, fits, names in RANGES:
-            for name in names:
-                if not fits(getattr(self, name)):
-                    raise ValueError(f"{name} must be {words}, got {getattr(self, name)}")
-        for name, known in CHOICES.items():
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
+        check_ranges(self, RANGES)
+        check_choices(self, CHOICES)
         for name in ("hidden_sizes", "policy_hidden_sizes"):
             sizes = getattr(self, name)
             if sizes is not None and (not sizes or min(sizes) < 1):
@@ -206,7 +202,7 @@ def check_device(config: OffPolicyActorCriticConfig, device: torch.device) -> No
 COUNTS = ("batch_size", "replay_size", "train_period", "updates_per_train", "n_step", "critics", "quantiles")
 PERIODS = ("policy_period", "target_period")
 OPTIONAL = ("max_grad_norm", "optimizer_eps")
-RANGES: tuple[tuple[str, Callable[[Any], bool], tuple[str, ...]], ...] = (
+RANGES: tuple[Range, ...] = (
     (">= 1", lambda value: value >= 1, COUNTS + PERIODS),
     (">= 1", lambda value: value is None or value >= 1, ("target_subset",)),
     (">= 0", lambda value: value >= 0, ("learning_starts", "frame_stack", "drop_quantiles", "norm_warm_up")),
@@ -218,7 +214,6 @@ RANGES: tuple[tuple[str, Callable[[Any], bool], tuple[str, ...]], ...] = (
     (">= 0 and < 1", lambda value: value is None or 0.0 <= value < 1.0, ("dropout", "optimizer_beta1")),
     ("finite", lambda value: value is None or math.isfinite(value), ("target_entropy",)),
 )
-"""The allowed values of options that are numbers: in words, as a test, and the options that they apply to."""
 CHOICES: dict[str, Collection[str]] = {
     "policy": ("stochastic", "deterministic"),
     "exploration": ("normal", "ornstein-uhlenbeck"),

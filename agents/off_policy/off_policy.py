@@ -16,6 +16,7 @@ from torch import Tensor
 from gymnast.agents.base import Acted, LearningError, Metrics, restore_generator, seed_sequence, torch_seed
 from gymnast.agents.encoder import rates_at, set_rates
 from gymnast.agents.experience.augmentation import build_augmentation
+from gymnast.agents.experience.pace import Pace
 from gymnast.agents.experience.replay import build_replay
 from gymnast.agents.off_policy.config import OffPolicyActorCriticConfig, check_device
 from gymnast.agents.off_policy.decision import DecidesOffPolicy
@@ -84,8 +85,7 @@ class OffPolicyActorCritic(DecidesOffPolicy, Predicts):
         self.replay: Ring | DeviceRing | Hindsight | None = None
         """None until `allocate` makes it."""
         self.env_step = self.updates = 0
-        self._learns_from = config.learns_from(num_envs)
-        self._updates_before = 0  # updates done when the replay was last empty
+        self.pace = Pace(config.learns_from(num_envs), period=config.train_period, updates=config.updates_per_train)
 
     def _build_networks(self, backbone: Backbone, generator: torch.Generator) -> None:
         """Critics and policy, their target networks, and all parameters flat."""
@@ -138,7 +138,7 @@ class OffPolicyActorCritic(DecidesOffPolicy, Predicts):
     @property
     def acts_at_random(self) -> bool:
         """Whether learning has not begun yet."""
-        return self.env_step < self._learns_from
+        return self.env_step < self.pace.begins
 
     @property
     def needs_goal_rewards(self) -> bool:
@@ -206,20 +206,11 @@ class OffPolicyActorCritic(DecidesOffPolicy, Predicts):
 
     def updates_due(self, env_step: int) -> int:
         """Exactly `updates_per_train` for every `train_period` env steps since learning began, for any num_envs."""
-        config = self.config
-        if env_step < self._learns_from:
-            return 0
-        periods = (env_step - self._learns_from) // config.train_period
-        return periods * config.updates_per_train - (self.updates - self._updates_before)
-
-    def _due_at(self, update: int) -> int:
-        """The env step at which an update is due, the argument of its schedules for any num_envs."""
-        periods = (update - self._updates_before) // self.config.updates_per_train + 1
-        return self._learns_from + periods * self.config.train_period
+        return self.pace.due(env_step, self.updates)
 
     def learn(self) -> Metrics:
         """One update of the critics from a batch of the replay, and of the policy when that is due."""
-        due_at = self._due_at(self.updates)
+        due_at = self.pace.step_of(self.updates)
         self.allocate().sampler.anneal(due_at)
         set_rates(self.optimizer, due_at, self.learning_rate, self.encoder_rate)
         optimizers.set_learning_rate(self.policy_optimizer, self.policy_rate(due_at))
@@ -298,8 +289,7 @@ class OffPolicyActorCritic(DecidesOffPolicy, Predicts):
             "temperature": self.temperature.state_dict(),
             "env_step": self.env_step,
             "updates": self.updates,
-            "learns_from": self._learns_from,
-            "updates_before": self._updates_before,
+            **self.pace.state_dict(),
             "generator": self._generator.get_state(),
             "policy_metrics": {name: value.clone() for name, value in self._policy_metrics.items()},
         }
@@ -323,10 +313,9 @@ class OffPolicyActorCritic(DecidesOffPolicy, Predicts):
             self.augmentation.load_state_dict(state["augmentation"])
         if "replay" in state:
             self.allocate().load_state_dict(state["replay"])
-            self._learns_from, self._updates_before = state["learns_from"], state["updates_before"]
+            self.pace.load_state_dict(state)
         else:
             self.replay = None
-            self._learns_from = self.env_step + self.config.learns_from(self.num_envs)
-            self._updates_before = self.updates
+            self.pace.restart(self.env_step + self.config.learns_from(self.num_envs), self.updates)
         for captured in self._captured.values():
             captured.forget()

@@ -16,7 +16,7 @@ from torch import Tensor
 from gymnast.agents.auxiliary import Auxiliary, build_auxiliary
 from gymnast.agents.base import Acted, Metrics, restore_generator, seed_sequence, torch_seed
 from gymnast.agents.encoder import rates_at, set_rates
-from gymnast.agents.lives import Lives
+from gymnast.agents.experience.lives import Lives
 from gymnast.agents.maths import policy_gradient
 from gymnast.agents.maths.means import shares
 from gymnast.agents.optim import optimizers, regularise

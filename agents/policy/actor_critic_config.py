@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from gymnast.agents.auxiliary import AuxiliaryConfig
+from gymnast.agents.checks import check_choices
 from gymnast.agents.encoder import EncoderConfig
 from gymnast.agents.optim import optimizers, regularise
 from gymnast.agents.optim.precision import PrecisionConfig
@@ -191,9 +192,7 @@ class ActorCriticConfig(EncoderConfig, AuxiliaryConfig, LearnedRewardConfig, Pre
             "recurrent": ("none", *get_args(Recurrent)),
             "intrinsic": INTRINSIC,
         }
-        for name, known in choices.items():
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
+        check_choices(self, choices)
 
     @property
     def natural(self) -> bool:

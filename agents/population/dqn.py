@@ -11,6 +11,7 @@ from gymnasium import spaces
 from torch import Tensor
 
 from gymnast.agents.base import Acted, LearningError, Metrics, torch_seed
+from gymnast.agents.experience.pace import Pace
 from gymnast.agents.maths.td import chosen
 from gymnast.agents.optim.compiled import Captured, Compiled
 from gymnast.agents.population.base import Population, Seed, Weights
@@ -53,8 +54,9 @@ class DQNPopulation(Population):
         self.replay: Ring | DeviceRing | None = None
         """None until `allocate` makes it."""
         self._captured = Captured(self._learn) if self.config.cuda_graphs else None
-        self._learns_from = max(self.config.learning_starts, (self.config.n_step - 1) * self.num_envs + 1)
-        self._updates_before = 0  # updates of a member when the replay was last empty
+        begins, config = self.config.learns_from(self.num_envs), self.config
+        self.pace = Pace(begins, period=config.train_period, updates=config.updates_per_train)
+        """Of each member, by its own env steps."""
         self._target_updates = [0] * self.members
         self._rates = list[float](), torch.zeros(0)  # of the last step of the targets, and the same [M, 1]
 
@@ -156,20 +158,11 @@ class DQNPopulation(Population):
 
     def updates_due(self, env_step: int) -> int:
         """`updates_per_train` for every `train_period` env steps of each member since learning began."""
-        config, member_step = self.config, env_step // self.members
-        if member_step < self._learns_from:
-            return 0
-        periods = (member_step - self._learns_from) // config.train_period
-        return int(periods * config.updates_per_train - (self.updates - self._updates_before))
-
-    def _due_at(self, update: int) -> int:
-        """The env step of each member at which an update is due, the argument of its schedules."""
-        periods = (update - self._updates_before) // self.config.updates_per_train + 1
-        return int(self._learns_from + periods * self.config.train_period)
+        return self.pace.due(env_step // self.members, self.updates)
 
     def learn(self) -> Metrics:
         """One update of each member from its own batch of the replay; metrics are [M]."""
-        replay, due_at = self.allocate(), self._due_at(self.updates)
+        replay, due_at = self.allocate(), self.pace.step_of(self.updates)
         replay.sampler.anneal(due_at)
         self._set_settings(due_at)
         if self._captured is None:
@@ -255,8 +248,7 @@ class DQNPopulation(Population):
             "target": self.target.clone(),
             "layers": None if self._noise is None else self._layers.state_dict(),
             "target_updates": list(self._target_updates),
-            "learns_from": self._learns_from,
-            "updates_before": self._updates_before,
+            **self.pace.state_dict(),
         }
         return state if self.replay is None else {**state, "replay": self.replay.state_dict()}
 
@@ -270,9 +262,7 @@ class DQNPopulation(Population):
         self._target_updates = list(state["target_updates"])
         if "replay" in state:
             self.allocate().load_state_dict(state["replay"])
-            self._learns_from, self._updates_before = state["learns_from"], state["updates_before"]
+            self.pace.load_state_dict(state)
         else:
             self.replay = None
-            first = (self.config.n_step - 1) * self.num_envs + 1
-            self._learns_from = self.member_step + max(self.config.learning_starts, first)
-            self._updates_before = self.updates
+            self.pace.restart(self.member_step + self.config.learns_from(self.num_envs), self.updates)

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from gymnast.agents.base import Acted, Decision, LearningError, Metrics, restore_generator, seed_sequence, torch_seed
 from gymnast.agents.encoder import rates_at, set_rates
+from gymnast.agents.experience.lives import Lives
+from gymnast.agents.experience.pace import Pace
 from gymnast.agents.experience.replay import Replay, build_replay
-from gymnast.agents.lives import Lives
 from gymnast.agents.maths.td import chosen, weighted_mean
 from gymnast.agents.optim import optimizers, regularise
 from gymnast.agents.optim.compiled import Captured
@@ -84,8 +85,7 @@ class DQN(Predicts):
         self.replay: Replay | None = None
         """None until `allocate` makes it."""
         self.env_step = self.updates = 0
-        self._learns_from = config.learns_from(num_envs)
-        self._updates_before = 0  # updates done when the replay was last empty
+        self.pace = Pace(config.learns_from(num_envs), period=config.train_period, updates=config.updates_per_train)
         self._target_updates = 0
         self._lives = Lives()
 
@@ -217,22 +217,13 @@ class DQN(Predicts):
 
     def updates_due(self, env_step: int) -> int:
         """Exactly `updates_per_train` for every `train_period` env steps since learning began, for any num_envs."""
-        config = self.config
-        if env_step < self._learns_from:
-            return 0
-        periods = (env_step - self._learns_from) // config.train_period
-        return periods * config.updates_per_train - (self.updates - self._updates_before)
-
-    def _due_at(self, update: int) -> int:
-        """The env step at which an update is due, the argument of its schedules for any num_envs."""
-        periods = (update - self._updates_before) // self.config.updates_per_train + 1
-        return self._learns_from + periods * self.config.train_period
+        return self.pace.due(env_step, self.updates)
 
     def learn(self) -> Metrics:
         """One update from a batch of the replay (algorithm 1's inner part)."""
-        replay, due_at = self.allocate(), self._due_at(self.updates)
+        replay, due_at = self.allocate(), self.pace.step_of(self.updates)
         replay.sampler.anneal(due_at)
-        self.extras.look_ahead(replay, due_at, self._learns_from)
+        self.extras.look_ahead(replay, due_at, self.pace.begins)
         set_rates(self.optimizer, due_at, self.learning_rate, self.encoder_rate)
         metrics = self._learn() if self._captured is None else self._captured_learn(self._captured)
         self.updates += 1
@@ -310,7 +301,7 @@ class DQN(Predicts):
         """Epsilon, learning rate and, if replay is prioritized, beta at the current env step."""
         rates = rates_at(self.env_step, self.learning_rate, self.encoder_rate)
         scheduled = {"epsilon": self.epsilon(self.env_step), **rates}
-        scheduled |= self.extras.scheduled(self.env_step, self._learns_from)
+        scheduled |= self.extras.scheduled(self.env_step, self.pace.begins)
         return scheduled | ({"priority_beta": self.beta(self.env_step)} if self.config.prioritized else {})
 
     def state_dict(self) -> dict[str, Any]:
@@ -322,8 +313,7 @@ class DQN(Predicts):
             "env_step": self.env_step,
             "updates": self.updates,
             "target_updates": self._target_updates,
-            "learns_from": self._learns_from,
-            "updates_before": self._updates_before,
+            **self.pace.state_dict(),
             "lives": self._lives.left,
             "noise_generator": self._noise_generator.get_state(),
             **self.extras.state_dict(),
@@ -341,11 +331,11 @@ class DQN(Predicts):
         self.extras.load_state_dict(state)
         if "replay" in state:
             self.allocate().load_state_dict(state["replay"])
-            self._learns_from, self._updates_before = state["learns_from"], state["updates_before"]
+            self.pace.load_state_dict(state)
         else:
             self.replay = None
-            self._learns_from = self.env_step + self.config.learns_from(self.num_envs)
-            self._updates_before, self._lives.left = self.updates, None
+            self.pace.restart(self.env_step + self.config.learns_from(self.num_envs), self.updates)
+            self._lives.left = None
             self.extras.cut_off(range(self.num_envs))
         if self._captured is not None:
             self._captured.forget()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 import torch
 
 from gymnast.agents.auxiliary import AuxiliaryConfig
+from gymnast.agents.checks import Range, check_choices, check_ranges
 from gymnast.agents.encoder import EncoderConfig
 from gymnast.agents.experience.augmentation import Kind
 from gymnast.agents.optim import optimizers, regularise
@@ -200,14 +201,9 @@ class DQNConfig(EncoderConfig, AuxiliaryConfig, IntrinsicConfig, PrecisionConfig
         self.check_encoder()
         self.check_auxiliary()
         self.check_intrinsic()
-        for words, fits, names in RANGES:
-            for name in names:
-                if not fits(getattr(self, name)):
-                    raise ValueError(f"{name} must be {words}, got {getattr(self, name)}")
+        check_ranges(self, RANGES)
         check_activation(self.activation)
-        for name, known in CHOICES.items():
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
+        check_choices(self, CHOICES)
         if self.hidden_sizes is not None and (not self.hidden_sizes or min(self.hidden_sizes) < 1):
             raise ValueError(f"hidden_sizes must be at least one number >= 1, got {self.hidden_sizes}")
         if self.sequence_period > self.sequence_length:
@@ -273,7 +269,7 @@ SHARES = (
     "prediction_momentum",
 )
 OPTIONAL = ("max_grad_norm", "max_grad_value", "optimizer_eps")
-RANGES: tuple[tuple[str, Callable[[Any], bool], tuple[str, ...]], ...] = (
+RANGES: tuple[Range, ...] = (
     (">= 1", lambda value: value >= 1, COUNTS + SEQUENCES),
     (">= 1", lambda value: value is None or value >= 1, ("final_n_step",)),
     (">= 2", lambda value: value >= 2, ("atoms",)),
@@ -286,7 +282,6 @@ RANGES: tuple[tuple[str, Callable[[Any], bool], tuple[str, ...]], ...] = (
     ("> 0 and <= 1", lambda value: 0.0 < value <= 1.0, ("tau", "bootstrap_probability")),
     ("between 0 and 1", lambda value: 0.0 <= value <= 1.0, (*SHARES, "reset_keep", "prediction_momentum")),
 )
-"""The allowed values of options that are numbers: in words, as a test, and the options that they apply to."""
 CHOICES: dict[str, Collection[str]] = {
     "loss": LOSSES,
     "augment": get_args(Kind),

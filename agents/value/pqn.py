@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from gymnast.agents.base import Acted, Decision, Metrics, restore_generator, seed_sequence, torch_seed
 from gymnast.agents.encoder import rates_at, set_rates
-from gymnast.agents.lives import Lives
+from gymnast.agents.experience.lives import Lives
 from gymnast.agents.maths import means, policy_gradient, returns
 from gymnast.agents.maths.td import allowed, chosen
 from gymnast.agents.optim import optimizers, regularise

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from gymnast.agents.base import Acted, Imagined, Metrics, restore_generator, seed_sequence, torch_seed
+from gymnast.agents.experience.pace import Pace
 from gymnast.agents.optim import optimizers
 from gymnast.agents.optim.phases import Part
 from gymnast.agents.prediction import Predicts
@@ -65,8 +66,7 @@ class Iris(Predicts, DecidesByCodes):
         """None until `allocate` makes it."""
         self.env_step = self.updates = 0
         self._starts = dict(zip(PARTS, (0, config.model_starts, config.policy_starts), strict=True))
-        self._learns_from = config.learns_from(num_envs)
-        self._updates_before = 0  # updates done when the replay was last empty
+        self.pace = Pace(config.learns_from(num_envs), period=config.train_period, updates=1)
         self._records = Records(action_space, num_envs, device=self.device)
         self._context = Context(
             steps=config.sequence_length - 1, places=self.model.places, action_size=self.model.actions.size
@@ -108,9 +108,9 @@ class Iris(Predicts, DecidesByCodes):
 
     def updates_due(self, env_step: int) -> int:
         """A round of updates for every `train_period` env steps since learning began, for any num_envs."""
-        if env_step < self._learns_from or self.replay is None or self.replay.count == 0:
+        if self.replay is None or self.replay.count == 0:
             return 0
-        return (env_step - self._learns_from) // self.config.train_period - (self.updates - self._updates_before)
+        return self.pace.due(env_step, self.updates)
 
     def learn(self) -> Metrics:
         """A round: one update of each part whose time has come."""
@@ -207,8 +207,7 @@ class Iris(Predicts, DecidesByCodes):
             "optimizers": {name: learner.state() for name, learner in self.learners.items()},
             "env_step": self.env_step,
             "updates": self.updates,
-            "learns_from": self._learns_from,
-            "updates_before": self._updates_before,
+            **self.pace.state_dict(),
             "generator": self._generator.get_state(),
             "arrived": self._records.state(),
         }
@@ -223,12 +222,11 @@ class Iris(Predicts, DecidesByCodes):
         self.env_step, self.updates = state["env_step"], state["updates"]
         if "replay" in state:
             self.allocate().load_state_dict(state["replay"])
-            self._learns_from, self._updates_before = state["learns_from"], state["updates_before"]
+            self.pace.load_state_dict(state)
             self._records.load(state["arrived"])
         else:
             self.replay = None
-            self._learns_from = self.env_step + self.config.learns_from(self.num_envs)
-            self._updates_before = self.updates
+            self.pace.restart(self.env_step + self.config.learns_from(self.num_envs), self.updates)
             self._records = Records(self.action_space, self.num_envs, device=self.device)
 
 

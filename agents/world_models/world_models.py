@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from gymnast.agents.base import Acted, Imagined, Metrics, restore_generator, seed_sequence, torch_seed
+from gymnast.agents.experience.pace import Pace
 from gymnast.agents.optim.phases import Part
 from gymnast.agents.prediction import Predicts
 from gymnast.agents.schedules import schedule
@@ -82,7 +83,8 @@ class WorldModels(Predicts, DecidesByController):
         self._begins = torch.ones(num_envs, dtype=torch.bool, device=self.device)
         self._records = Records(action_space, num_envs, device=self.device)
         self.env_step = self.updates = self.generations = 0
-        self._learns_from, self._updates_before = config.learns_from(num_envs), 0
+        begins = config.learns_from(num_envs)
+        self.pace = Pace(begins, period=config.train_period, updates=config.updates_per_train)
         self._latest: Metrics = {}
 
     def allocate(self) -> SequenceReplay:
@@ -130,15 +132,7 @@ class WorldModels(Predicts, DecidesByController):
 
     def updates_due(self, env_step: int) -> int:
         """Exactly `updates_per_train` for every `train_period` env steps since learning began, for any num_envs."""
-        if env_step < self._learns_from:
-            return 0
-        periods = (env_step - self._learns_from) // self.config.train_period
-        return periods * self.config.updates_per_train - (self.updates - self._updates_before)
-
-    def _due_at(self, update: int) -> int:
-        """The env step at which an update is due, the argument of its schedules for any num_envs."""
-        periods = (update - self._updates_before) // self.config.updates_per_train
-        return self._learns_from + (periods + 1) * self.config.train_period
+        return self.pace.due(env_step, self.updates)
 
     def learn(self) -> Metrics:
         """One update of the autoencoder or the LSTM, or one generation; returns the latest metrics of each."""
@@ -149,9 +143,9 @@ class WorldModels(Predicts, DecidesByController):
             if not self.updates:
                 self.model.start_at(batch)
             if place < vae_updates:
-                self._latest |= self.model.learn_latents(batch, self.vae_learning_rate(self._due_at(self.updates)))
+                self._latest |= self.model.learn_latents(batch, self.vae_learning_rate(self.pace.step_of(self.updates)))
             else:
-                self._latest |= self.model.learn_dynamics(batch, self.learning_rate(self._due_at(self.updates)))
+                self._latest |= self.model.learn_dynamics(batch, self.learning_rate(self.pace.step_of(self.updates)))
         else:
             if place == vae_updates + model_updates:
                 self.search.begin()
@@ -240,8 +234,7 @@ class WorldModels(Predicts, DecidesByController):
             "generator": self._generator.get_state(),
             "beginnings": self.beginnings.state_dict(),
             "counts": [self.env_step, self.updates, self.generations],
-            "learns_from": self._learns_from,
-            "updates_before": self._updates_before,
+            **self.pace.state_dict(),
             "begins": self._begins.clone(),
             "arrived": self._records.state(),
             "latest": {name: float(value) for name, value in self._latest.items()},
@@ -259,12 +252,11 @@ class WorldModels(Predicts, DecidesByController):
         self._latest = {name: torch.tensor(value) for name, value in state["latest"].items()}
         if "replay" in state:
             self.allocate().load_state_dict(state["replay"])
-            self._learns_from, self._updates_before = state["learns_from"], state["updates_before"]
+            self.pace.load_state_dict(state)
             self._begins = state["begins"].to(self.device, copy=True)
             self._records.load(state["arrived"])
         else:
             self.replay = None
-            self._learns_from = self.env_step + self.config.learns_from(self.num_envs)
-            self._updates_before = self.updates
+            self.pace.restart(self.env_step + self.config.learns_from(self.num_envs), self.updates)
             self._begins = torch.ones_like(self._begins)
             self._records = Records(self.action_space, self.num_envs, device=self.device)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+from gymnast.agents.checks import check_choices, check_ranges
 from gymnast.agents.schedules import ScheduleLike, schedule
 from gymnast.networks.backbones.table import options_of
 from gymnast.networks.build import BackboneName, named
@@ -93,13 +94,8 @@ class WorldModelsConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "network", named(self.network))
         options_of(named(self.network), self.network_options)
-        for words, fits, names in RANGES:
-            for name in names:
-                if not fits(getattr(self, name)):
-                    raise ValueError(f"{name} must be {words}, got {getattr(self, name)}")
-        for name, known in (("latent", get_args(Latent)), ("init", INITS)):
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
+        check_ranges(self, RANGES)
+        check_choices(self, {"latent": get_args(Latent), "init": INITS})
         for name in ("hidden_sizes", "decoder_sizes"):
             if min(getattr(self, name) or (), default=1) < 1:
                 raise ValueError(f"{name} must be numbers >= 1, got {getattr(self, name)}")
