@@ -10,7 +10,8 @@ from gymnasium import spaces
 from torch import nn
 
 from gymnast import agents
-from gymnast.networks.fast.members_mlp import has_onednn, members_mlp, views_of
+from gymnast.networks.fast import products
+from gymnast.networks.fast.members_mlp import members_mlp, views_of
 from gymnast.networks.heads.members import Members
 from gymnast.networks.layers.renorm import EPS, BatchRenorm
 from gymnast.networks.modes import depends_on_mode, learning
@@ -51,9 +52,14 @@ def test_each_member_is_a_network_of_its_own(norm: Any) -> None:
     assert not torch.equal(output[0], output[1])  # other initial weights
 
 
-@pytest.mark.skipif(not has_onednn(), reason="this build of torch has no oneDNN")
 @pytest.mark.parametrize("outputs", [1, 3, 40])
-def test_the_fast_form_has_the_plain_forms_output_and_gradients(outputs: int) -> None:
+@pytest.mark.parametrize("onednn", [False, True])
+def test_the_fast_form_has_the_plain_forms_output_and_gradients(
+    outputs: int, onednn: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if onednn and not products.has_onednn():
+        pytest.skip("this build of torch has no oneDNN")
+    monkeypatch.setattr(products, "uses_onednn", lambda: onednn)
     network = Members(5, (48, 40), outputs, members=2, generator=generator())
     features = torch.randn(64, 5, generator=generator(1), requires_grad=True)
     slopes = torch.randn(2, 64, outputs, generator=generator(2))
@@ -70,7 +76,7 @@ def test_the_fast_form_has_the_plain_forms_output_and_gradients(outputs: int) ->
     by_layers = torch.autograd.grad((network(features) * slopes).sum(), own)
     for one, other in zip(fast_grads, by_layers, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
-    network._fast_products = False
+    network._fast_products = not network._fast_products
     plain_grads = torch.autograd.grad((network(features) * slopes).sum(), own)
     for one, other in zip(fast_grads, plain_grads, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)

@@ -124,8 +124,12 @@ class Losses:
         choice = self.policy.choose(self.network(features), noise, batch.mask)
         with with_dropout(self.online) if self.config.dropout else nullcontext():
             first = self.config.policy_value == "first"
-            q = self.policy_values(self.online(features, choice.action, frozen=True, first=first))
-        loss = -soft_value(q, choice.probability, choice.log_prob, self.temperature).mean()
+            q = self.online(features, choice.action, frozen=True, first=first)
+        return self.policy_loss(q, choice)
+
+    def policy_loss(self, q: Tensor, choice: Choice) -> tuple[Tensor, Tensor, Metrics]:
+        """The results of `of_policy`, given the critics' values [M, B, A, K] of a choice."""
+        loss = -soft_value(self.policy_values(q), choice.probability, choice.log_prob, self.temperature).mean()
         metrics = {"policy_loss": loss.detach()}
         entropy = choice.entropy.detach()
         if self.config.policy == "stochastic":

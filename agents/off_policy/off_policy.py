@@ -18,6 +18,7 @@ from gymnast.agents.encoder import rates_at, set_rates
 from gymnast.agents.experience.augmentation import build_augmentation
 from gymnast.agents.experience.pace import Pace
 from gymnast.agents.experience.replay import build_replay
+from gymnast.agents.off_policy.closed_form import closed_form
 from gymnast.agents.off_policy.config import OffPolicyActorCriticConfig, check_device
 from gymnast.agents.off_policy.decision import DecidesOffPolicy
 from gymnast.agents.off_policy.losses import Draws, Losses
@@ -124,8 +125,12 @@ class OffPolicyActorCritic(DecidesOffPolicy, Predicts):
         self.optimizer = build(groups=self.weights.groups, lr=self.learning_rate(0))
         self.policy_optimizer = build(groups=self.policy_weights.groups, lr=self.policy_rate(0))
         make = partial(Update, max_grad_norm=config.max_grad_norm, max_grad_value=None, compile=config.compile)
-        self._update = make(self.losses.of_critics, self.weights, self.optimizer)
-        self._policy_update = make(self.losses.of_policy, self.policy_weights, self.policy_optimizer)
+        closed = closed_form(self.losses)
+        by_critics, by_policy = (closed.of_critics, closed.of_policy) if closed else (None, None)
+        self._update = make(self.losses.of_critics, self.weights, self.optimizer, gradient=by_critics)
+        self._policy_update = make(
+            self.losses.of_policy, self.policy_weights, self.policy_optimizer, gradient=by_policy
+        )
         self._generator = torch.Generator(self.device).manual_seed(torch_seed(noise_seed))
         self._captured = {with_policy: Captured(partial(self._learn, with_policy)) for with_policy in (False, True)}
         self._policy_metrics: Metrics = {}

@@ -1,22 +1,19 @@
-"""ReLU layers of several networks side by side on the CPU, as one node of autograd whose products oneDNN computes.
+"""ReLU layers of several networks side by side on the CPU, as one node of autograd.
 
-Both passes of two critics, batch 256 and 256-256, take half the time of batched products and autograd on a Zen 5, where
-the library behind `torch.mm` reaches half of oneDNN's speed. `benchmarks/off_policy.py` measures the whole.
+Both passes of two critics, batch 256 and 256-256, take half the time of batched products and autograd on a Zen 5.
+`benchmarks/off_policy.py` measures the whole.
 """
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-SMALL = 32
-"""Rows or columns up to which a product is left to `torch.mm`, whose call costs less."""
-NARROW = 12
-"""Inputs up to which a layer is left to it too."""
+from gymnast.networks.fast.products import linear, product, rectified
+
 Parameters = Sequence[tuple[Tensor, Tensor]]
 """Weights [M, out, in] and biases [M, out] of each layer."""
 Views = Sequence[Sequence[tuple[Tensor, Tensor]]]
@@ -27,13 +24,6 @@ def views_of(layers: Parameters) -> Views:
     """The members' layers as views of their parameters, which follow every change of them."""
     members = range(len(layers[0][0]))
     return [[(weight.detach()[member], bias.detach()[member]) for weight, bias in layers] for member in members]
-
-
-def has_onednn() -> bool:
-    """Whether this build of torch has oneDNN's linear layer with its activation, on a processor that it is made for."""
-    if not torch._C._has_mkldnn or platform.machine().lower() not in ("x86_64", "amd64"):
-        return False
-    return hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
 def members_mlp(features: Tensor, layers: Parameters, views: Views, *, frozen: bool = False) -> Tensor:
@@ -56,14 +46,14 @@ class _MembersLinear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         ctx.save_for_backward(features, weight)
-        return torch.stack([_last(*member) for member in zip(features, weight, bias, strict=True)])
+        return torch.stack([linear(*member) for member in zip(features, weight, bias, strict=True)])
 
     @staticmethod
     def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
         features, weight = ctx.saved_tensors
         (slope,), (to_features, to_weight, to_bias) = slopes, ctx.needs_input_grad
-        by_features = [_product(one, own.t()) for one, own in zip(slope, weight, strict=True)] if to_features else []
-        by_weight = [_product(one.t(), own.t()) for one, own in zip(slope, features, strict=True)] if to_weight else []
+        by_features = [product(one, own.t()) for one, own in zip(slope, weight, strict=True)] if to_features else []
+        by_weight = [product(one.t(), own.t()) for one, own in zip(slope, features, strict=True)] if to_weight else []
         return (
             torch.stack(by_features) if by_features else None,
             torch.stack(by_weight) if by_weight else None,
@@ -78,9 +68,9 @@ class _MembersMLP(torch.autograd.Function):
         for layers in views:
             output = features
             for weight, bias in layers[:-1]:
-                output = _rectified(output, weight, bias)
+                output = rectified(output, weight, bias)
                 hidden.append(output)
-            outputs.append(_last(output, *layers[-1]))
+            outputs.append(linear(output, *layers[-1]))
         ctx.views, ctx.shapes = views, [tensor.shape for tensor in flat]
         ctx.save_for_backward(features, *hidden)
         return torch.stack(outputs)
@@ -96,40 +86,12 @@ class _MembersMLP(torch.autograd.Function):
             seen = [features, *hidden[member * last : (member + 1) * last]]
             for layer in range(last, -1, -1):
                 if learns:
-                    grads[2 * layer][member] = _product(slope.t(), seen[layer].t())
+                    grads[2 * layer][member] = product(slope.t(), seen[layer].t())
                     torch.sum(slope, 0, out=grads[2 * layer + 1][member])
                 if layer or needed:
-                    slope = _product(slope, ctx.views[member][layer][0].t())
+                    slope = product(slope, ctx.views[member][layer][0].t())
                 if layer:
                     slope = torch.ops.aten.threshold_backward(slope, seen[layer], 0.0)
             if needed:
                 total = slope if total is None else total + slope
         return None, total, *(grads if learns else (None,) * len(of_parameters))
-
-
-def _rectified(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    if features.shape[1] <= NARROW:
-        return torch.addmm(bias, features, weight.t()).relu_()
-    return _linear(features, weight, bias, "relu")
-
-
-def _linear(features: Tensor, weight: Tensor, bias: Tensor | None, activation: str) -> Tensor:
-    output: Tensor = torch.ops.mkldnn._linear_pointwise(features, weight, bias, activation, [], "")
-    return output
-
-
-def _last(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    if len(weight) <= SMALL:
-        return torch.addmm(bias, features, weight.t())
-    return _linear(features, weight, bias, "none")
-
-
-def _product(left: Tensor, right: Tensor) -> Tensor:
-    """`left` @ `right` transposed, both of which may be transposed views."""
-    if left.shape[1] == 1:
-        return left * right.t()  # an outer product
-    if right.shape[0] <= SMALL < left.shape[0]:
-        return (right @ left.t()).t()  # several times as fast as the other way round
-    if min(left.shape[0], left.shape[1]) <= SMALL:
-        return left @ right.t()
-    return _linear(left, right, None, "none")

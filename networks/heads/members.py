@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gymnast.networks.fast.members_mlp import Views, has_onednn, members_linear, members_mlp, views_of
+from gymnast.networks.fast.members_mlp import Views, members_linear, members_mlp, views_of
+from gymnast.networks.fast.products import uses_onednn
 from gymnast.networks.layers.activations import FUNCTIONS
 from gymnast.networks.layers.init import initialise
 from gymnast.networks.layers.renorm import BatchRenorm
@@ -67,13 +68,15 @@ class Members(nn.Module):
         self._views: tuple[int, Views] | None = None
         self.dropout = nn.Dropout(dropout) if dropout else None
         self.norms = _norms(norm, in_features, hidden, members)
-        self._fast_products = has_onednn()
-        self._fast = self._fast_products and activation == "relu" and norm == "none" and not dropout and len(hidden) > 0
+        self.is_relu = activation == "relu" and norm == "none" and not dropout and len(hidden) > 0
+        """Whether it is ReLU layers and nothing else."""
+        self._fast = self.is_relu
+        self._fast_products = uses_onednn()
 
     def forward(self, features: Tensor, *, frozen: bool = False, first: bool = False) -> Tensor:
         """`frozen` lets gradients through to the features, not into weights; `first` gives that member only."""
         if self._fast and features.is_cpu and not torch.compiler.is_compiling():
-            views = self._member_views()
+            views = self.member_views()
             if not first:
                 return members_mlp(features, self._pairs, views, frozen=frozen)
             pairs = [] if frozen else [(weight[:1], bias[:1]) for weight, bias in self._pairs]
@@ -81,7 +84,7 @@ class Members(nn.Module):
         output = self._plain(features, frozen)
         return output[:1] if first else output
 
-    def _member_views(self) -> Views:
+    def member_views(self) -> Views:
         """The members' layers, made again if the parameters lie elsewhere."""
         place = self.weights[0].data_ptr()
         if self._views is None or self._views[0] != place:
