@@ -125,7 +125,7 @@ class OffPolicyActorCritic(DecidesOffPolicy, Predicts):
         self.optimizer = build(groups=self.weights.groups, lr=self.learning_rate(0))
         self.policy_optimizer = build(groups=self.policy_weights.groups, lr=self.policy_rate(0))
         make = partial(Update, max_grad_norm=config.max_grad_norm, max_grad_value=None, compile=config.compile)
-        closed = closed_form(self.losses)
+        closed = closed_form(self.losses, self.weights, self.policy_weights, self.targets)
         by_critics, by_policy = (closed.of_critics, closed.of_policy) if closed else (None, None)
         self._update = make(self.losses.of_critics, self.weights, self.optimizer, gradient=by_critics)
         self._policy_update = make(

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from gymnast.networks.fast.columns_norm import normalise, normalise_backward
 from gymnast.networks.fast.compiled_mlp import (
+    ABSENT,
     ACTIVATION,
     BIASES,
     COLUMNS,
@@ -32,7 +33,7 @@ from gymnast.networks.fast.compiled_mlp import (
     tanh,
 )
 from gymnast.networks.fast.compiling import part, vectorized
-from gymnast.networks.fast.tiles import LANES, ROWS, outer_tile, product_tile
+from gymnast.networks.fast.tiles import LANES, ROWS, WIDE_ROWS, WIDE_VECTORS, outer_tile, product_tile
 from gymnast.pointer import call, pointer
 
 Array = NDArray[Any]
@@ -54,7 +55,9 @@ NET = np.dtype(
     ]
 )
 """Layers that learn, and memory for a batch; several chains of layers may follow each other."""
-_rows, _row, _block, _entry = product_tile(ROWS), product_tile(1), outer_tile(4), outer_tile(1)
+_rows, _row, _block, _entry = product_tile(ROWS, 1), product_tile(1, 1), outer_tile(4), outer_tile(1)
+_wide_rows, _wide_row = product_tile(WIDE_ROWS, WIDE_VECTORS), product_tile(1, WIDE_VECTORS)
+WIDE = LANES * WIDE_VECTORS
 
 
 @part
@@ -110,7 +113,18 @@ def backward(net: int, first: int, stop: int, inputs: int, slopes: int, spare: i
     they are left out if layer 0 is the first.
     """
     record = carray(pointer(net), 1, NET)[0]
-    call(record.backward, (net, first, stop, inputs, slopes, spare, other, samples))
+    call(record.backward, (net, first, stop, inputs, slopes, spare, other, samples, ABSENT))
+
+
+@part
+def backward_to(net: int, wanted: int, slopes: int, spare: int, other: int, samples: int) -> int:
+    """Slopes of the inputs from number `wanted` on, without gradients of weights; returns the row that they begin at.
+
+    Not for normalised layers. Otherwise as `backward` of all layers.
+    """
+    record = carray(pointer(net), 1, NET)[0]
+    call(record.backward, (net, 0, record.layers, 0, slopes, spare, other, samples, wanted))
+    return spare if record.layers % 2 else other
 
 
 def _forward(net: int, first: int, stop: int, inputs: int, samples: int) -> None:
@@ -130,7 +144,9 @@ def _forward(net: int, first: int, stop: int, inputs: int, samples: int) -> None
         x = y
 
 
-def _backward(net: int, first: int, stop: int, inputs: int, slopes: int, spare: int, other: int, samples: int) -> None:
+def _backward(
+    net: int, first: int, stop: int, inputs: int, slopes: int, spare: int, other: int, samples: int, wanted: int
+) -> None:
     record = carray(pointer(net), 1, NET)[0]
     table = carray(pointer(record.table), (record.layers, COLUMNS), np.int64)
     places = carray(pointer(record.places), record.layers, np.int64)
@@ -141,15 +157,17 @@ def _backward(net: int, first: int, stop: int, inputs: int, slopes: int, spare: 
     for number in range(stop - 1, first - 1, -1):
         layer, y = table[number], memory_of(net, places[number], samples)
         size, units, slope = layer[INPUTS], layer[OUTPUTS], memory_of(net, slopes, samples)
-        x = memory_of(net, inputs if number == first else places[number - 1], samples)
         _derive(y[: units * stride], slope[: units * stride], layer[ACTIVATION])
-        if layer[SCALE] >= 0:
-            normalise_backward(weights, gradient, layer, y, slope, columns, stride)
-        row_sums(slope, gradient[layer[BIASES] :], units, columns, stride)
-        _outer(slope, x, gradient[layer[WEIGHTS] :], units, size, columns, stride)
-        if number > 0:
-            below = memory_of(net, spare, samples)
-            _multiply(weights, layer[WEIGHTS], 1, size, zeros, slope, below, size, units, columns, stride)
+        if wanted == ABSENT:  # gradients of weights are
+            x = memory_of(net, inputs if number == first else places[number - 1], samples)
+            if layer[SCALE] >= 0:
+                normalise_backward(weights, gradient, layer, y, slope, columns, stride)
+            row_sums(slope, gradient[layer[BIASES] :], units, columns, stride)
+            _outer(slope, x, gradient[layer[WEIGHTS] :], units, size, columns, stride)
+        skipped = wanted if number == 0 else 0
+        if skipped != ABSENT:
+            below, start, rows = memory_of(net, spare, samples), layer[WEIGHTS] + skipped, size - skipped
+            _multiply(weights, start, 1, size, zeros, slope, below, rows, units, columns, stride)
             slopes, spare, other = spare, other, spare
 
 
@@ -180,7 +198,18 @@ def _multiply(
     stride: int,
 ) -> None:
     """y = bias + w x, for weights [rows, depth] with these strides and x [depth, columns]."""
-    for column in range(0, columns, LANES):
+    wide = columns // WIDE * WIDE
+    for column in range(0, wide, WIDE):
+        row = 0
+        while row < rows:
+            at, to = start + row * row_stride, row * stride + column
+            if row + WIDE_ROWS <= rows:
+                _wide_rows(w, at, row_stride, column_stride, x, column, y, to, stride, bias, row, depth)
+                row += WIDE_ROWS
+            else:
+                _wide_row(w, at, row_stride, column_stride, x, column, y, to, stride, bias, row, depth)
+                row += 1
+    for column in range(wide, columns, LANES):
         row = 0
         while row < rows:
             at, to = start + row * row_stride, row * stride + column

@@ -22,10 +22,25 @@ COLUMNS = 7
 ABSENT = -1
 
 
+class Affine(NamedTuple):
+    """The weights [out, in] and biases [out] of a linear layer that is part of something larger."""
+
+    weight: Tensor
+    bias: Tensor
+
+    @property
+    def in_features(self) -> int:
+        return self.weight.shape[1]
+
+    @property
+    def out_features(self) -> int:
+        return self.weight.shape[0]
+
+
 class Layer(NamedTuple):
     """A linear layer, an optional normalisation of its output, and an activation."""
 
-    linear: nn.Linear
+    linear: nn.Linear | Affine
     activation: int
     norm: nn.LayerNorm | None = None
 
