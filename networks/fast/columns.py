@@ -58,6 +58,9 @@ NET = np.dtype(
 _rows, _row, _block, _entry = product_tile(ROWS, 1), product_tile(1, 1), outer_tile(4), outer_tile(1)
 _wide_rows, _wide_row = product_tile(WIDE_ROWS, WIDE_VECTORS), product_tile(1, WIDE_VECTORS)
 WIDE = LANES * WIDE_VECTORS
+"""Samples of a wide tile."""
+NEAR = 16
+"""Units of a batch whose rows stay in the nearest cache while a gradient of weights is computed."""
 
 
 @part
@@ -224,18 +227,19 @@ def _multiply(
 @part
 def _outer(d: Array, x: Array, g: Array, rows: int, depth: int, columns: int, stride: int) -> None:
     """g = d x^T, [rows, depth], for d [rows, columns] and x [depth, columns]."""
-    row = 0
-    while row < rows:
-        column, step = 0, 4 if row + 4 <= rows else 1
-        while column < depth:
-            if step == 4 and column + 4 <= depth:
-                _block(d, row * stride, x, column * stride, stride, g, row * depth + column, depth, columns)
-                column += 4
-            else:
-                for line in range(row, row + step):
-                    _entry(d, line * stride, x, column * stride, stride, g, line * depth + column, depth, columns)
-                column += 1
-        row += step
+    for start in range(0, depth, NEAR):
+        stop, row = min(start + NEAR, depth), 0
+        while row < rows:
+            column, step = start, 4 if row + 4 <= rows else 1
+            while column < stop:
+                if step == 4 and column + 4 <= stop:
+                    _block(d, row * stride, x, column * stride, stride, g, row * depth + column, depth, columns)
+                    column += 4
+                else:
+                    for line in range(row, row + step):
+                        _entry(d, line * stride, x, column * stride, stride, g, line * depth + column, depth, columns)
+                    column += 1
+            row += step
 
 
 @vectorized
