@@ -11,6 +11,7 @@ from gymnasium import spaces
 
 from gymnast.agents import OffPolicyActorCritic
 from gymnast.agents.off_policy.closed_form import ClosedForm, closed_form
+from gymnast.replay.transitions import Batch
 from tests.test_off_policy import ROWS, a_batch, agent
 
 CASES: list[tuple[str, dict[str, Any]]] = [
@@ -56,6 +57,29 @@ def test_the_closed_form_equals_autograd(name: str, changes: dict[str, Any]) -> 
         torch.testing.assert_close(found, expected.detach())
         torch.testing.assert_close(own_metrics, metrics)
         assert by_autograd.any()
+
+
+@pytest.mark.parametrize(("rows", "units"), [(100, 70), (256, 256)])
+def test_it_equals_autograd_for_batches_of_many_columns(rows: int, units: int) -> None:
+    """Where products are made of wide tiles, and of what is left beside them."""
+    own = agent(hidden_sizes=(units, units), policy_hidden_sizes=(units, units))
+    drawn, closed = torch.Generator().manual_seed(0), found_for(own)
+    assert closed is not None
+    obs, action, reward, next_obs = (torch.randn(rows, n, generator=drawn) for n in (3, 2, 1, 3))
+    rest = {"discount": torch.full((rows,), 0.9), "weight": torch.ones(rows), "index": torch.arange(rows)}
+    batch = Batch(obs=obs, action=action.tanh(), reward=reward[:, 0], next_obs=next_obs, next_mask=None, **rest)
+    draws = own._draw(rows)
+    pairs = (
+        (own.losses.of_critics, closed.of_critics, own.weights),
+        (own.losses.of_policy, closed.of_policy, own.policy_weights),
+    )
+    for loss_of, gradient_of, weights in pairs:
+        loss, _, _ = loss_of(batch, draws)
+        weights.grad.zero_()
+        loss.backward()  # type: ignore[no-untyped-call]
+        by_autograd = weights.grad.clone()
+        gradient_of(batch, draws)
+        torch.testing.assert_close(weights.grad, by_autograd, rtol=1e-4, atol=1e-6)
 
 
 def test_an_update_uses_it_and_learns_the_same() -> None:
