@@ -73,13 +73,16 @@ class Losses:
             q, next_q = self._both_ends(features, action, batch, choice)
         with torch.no_grad():
             target = self.target_of(batch, choice, next_q, draws.subset)  # [B, K']
-        prediction = q[:, :, 0] if action is not None else _of_choices(q, batch.action)  # [M, B, K]
-        if config.values == "quantile":
-            loss, error = quantile_critic_loss(prediction, target, self.midpoints)
-        else:
-            loss, error = critic_loss(prediction, target)
+        loss, error, prediction = self.errors(q, batch.action, target)
         mean_loss = weighted_mean(loss, batch.weight)
         return mean_loss, error, {"loss": mean_loss.detach(), "q": prediction.detach().mean()}
+
+    def errors(self, q: Tensor, action: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Loss and error [B] of values [M, B, A, K] by their targets [B, K'], and those of the actions [M, B, K]."""
+        prediction = q[:, :, 0] if self.boxed else _of_choices(q, action)
+        if self.config.values == "quantile":
+            return *quantile_critic_loss(prediction, target, self.midpoints), prediction
+        return *critic_loss(prediction, target), prediction
 
     def _next_choice(self, batch: Batch, draws: Draws) -> Choice:
         """The policy's actions in the next observations; a deterministic policy's are those of its target network."""
@@ -122,15 +125,23 @@ class Losses:
             features = self.online.features(batch.obs)
         noise = None if self.config.policy == "deterministic" else draws.action
         choice = self.policy.choose(self.network(features), noise, batch.mask)
+        loss = -self.ascended(features, choice).mean()
+        entropy = choice.entropy.detach()
+        return loss, entropy, self.policy_metrics(loss, entropy.mean())
+
+    def ascended(self, features: Tensor, choice: Choice) -> Tensor:
+        """What the policy ascends, [B]: the critics' soft values of its choices."""
         with with_dropout(self.online) if self.config.dropout else nullcontext():
             first = self.config.policy_value == "first"
             q = self.policy_values(self.online(features, choice.action, frozen=True, first=first))
-        loss = -soft_value(q, choice.probability, choice.log_prob, self.temperature).mean()
+        return soft_value(q, choice.probability, choice.log_prob, self.temperature)
+
+    def policy_metrics(self, loss: Tensor, entropy: Tensor) -> Metrics:
+        """Of a loss and a mean entropy, []."""
         metrics = {"policy_loss": loss.detach()}
-        entropy = choice.entropy.detach()
         if self.config.policy == "stochastic":
-            metrics |= {"entropy": entropy.mean(), "temperature": self.temperature.clone()}
-        return loss, entropy, metrics
+            metrics |= {"entropy": entropy, "temperature": self.temperature.clone()}
+        return metrics
 
 
 def _of_choices(q: Tensor, action: Tensor) -> Tensor:
