@@ -505,7 +505,6 @@ LEARNING: dict[str, Any] = {
     "hidden_sizes": (32, 32),
     "learning_rate": 3e-3,
     "learning_starts": 200,
-    "train_period": 2,
     "tau": 0.02,
     "gamma": 0.9,
     "replay_size": 10_000,
@@ -522,11 +521,16 @@ def recalls(name: str, cell: str, steps: int, **changes: Any) -> float:
     return evaluate(loop.agent, env, episodes=100, seed=3, name=name, interrupted=lambda: False).mean_return
 
 
-@pytest.mark.parametrize(("name", "cell"), [("sac", "gru"), ("td3", "lstm"), ("ddpg", "gru")])
-def test_a_memory_recalls_what_was_seen(name: str, cell: str) -> None:
-    changes = {"target_entropy": -2.0, "initial_temperature": 0.1} if name == "sac" else {}
-    assert recalls(name, cell, 2_000, **changes) > 0.9
+SOFT = {"target_entropy": -2.0, "initial_temperature": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("name", "cell", "steps", "changes"),
+    [("sac", "gru", 1_200, SOFT | {"train_period": 4}), ("td3", "lstm", 800, {"train_period": 2})],
+)
+def test_a_memory_recalls_what_was_seen(name: str, cell: str, steps: int, changes: dict[str, Any]) -> None:
+    assert recalls(name, cell, steps, **changes) > 0.9
 
 
 def test_without_a_memory_nothing_is_recalled() -> None:
-    assert abs(recalls("sac", "none", 2_000, target_entropy=-2.0, initial_temperature=0.1)) < 0.5
+    assert abs(recalls("sac", "none", 1_200, **SOFT, train_period=4)) < 0.5
