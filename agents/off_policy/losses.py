@@ -58,6 +58,12 @@ class Losses:
 
     def of_critics(self, batch: Batch, draws: Any) -> tuple[Tensor, Tensor, Metrics]:
         """Loss [], error of each sample [B], and the mean value of the actions taken."""
+        loss, error, prediction = self.rows_of_critics(batch, draws)
+        mean_loss = weighted_mean(loss, batch.weight)
+        return mean_loss, error, {"loss": mean_loss.detach(), "q": prediction.detach().mean()}
+
+    def rows_of_critics(self, batch: Batch, draws: Draws) -> tuple[Tensor, Tensor, Tensor]:
+        """Loss and error of each sample [B], and the values of the actions taken, [M, B, K]."""
         config, online = self.config, self.online
         features = online.features(batch.obs)
         action = batch.action if self.boxed else None
@@ -73,9 +79,7 @@ class Losses:
             q, next_q = self._both_ends(features, action, batch, choice)
         with torch.no_grad():
             target = self.target_of(batch, choice, next_q, draws.subset)  # [B, K']
-        loss, error, prediction = self.errors(q, batch.action, target)
-        mean_loss = weighted_mean(loss, batch.weight)
-        return mean_loss, error, {"loss": mean_loss.detach(), "q": prediction.detach().mean()}
+        return self.errors(q, batch.action, target)
 
     def errors(self, q: Tensor, action: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Loss and error [B] of values [M, B, A, K] by their targets [B, K'], and those of the actions [M, B, K]."""
@@ -121,13 +125,17 @@ class Losses:
 
     def of_policy(self, batch: Batch, draws: Any) -> tuple[Tensor, Tensor, Metrics]:
         """Loss [], entropy of the policy in each observation [B], and metrics; gradients reach only the policy."""
+        value, entropy = self.rows_of_policy(batch, draws)
+        loss = -value.mean()
+        return loss, entropy, self.policy_metrics(loss, entropy.mean())
+
+    def rows_of_policy(self, batch: Batch, draws: Draws) -> tuple[Tensor, Tensor]:
+        """What the policy ascends and its entropy, in each observation [B]."""
         with torch.no_grad():
             features = self.online.features(batch.obs)
         noise = None if self.config.policy == "deterministic" else draws.action
         choice = self.policy.choose(self.network(features), noise, batch.mask)
-        loss = -self.ascended(features, choice).mean()
-        entropy = choice.entropy.detach()
-        return loss, entropy, self.policy_metrics(loss, entropy.mean())
+        return self.ascended(features, choice), choice.entropy.detach()
 
     def ascended(self, features: Tensor, choice: Choice) -> Tensor:
         """What the policy ascends, [B]: the critics' soft values of its choices."""
