@@ -11,7 +11,7 @@ from gymnast.networks.heads.critics import CriticNetwork, PolicyNetwork
 from gymnast.networks.heads.members import Members
 from gymnast.networks.layers.activations import FUNCTIONS
 from gymnast.networks.layers.inputs import Obs
-from gymnast.networks.stacked.layers import Parts, StackedParameters
+from gymnast.networks.stacked.layers import Parts, StackedParameters, check_plain
 
 
 class StackedCritics(StackedParameters):
@@ -26,6 +26,7 @@ class StackedCritics(StackedParameters):
     def __init__(self, network: CriticNetwork) -> None:
         if type(network.encoder) is not MLP or any(True for _ in network.encoder.parameters()):
             raise ValueError("a population needs a fully connected network: use network mlp")
+        check_plain(network.encoder)
         super().__init__(network)
         self.vector: nn.Module = network.encoder.vector
         self.critics, self.choices, self.outputs = network.critics, network.choices, network.outputs
