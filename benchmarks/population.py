@@ -1,7 +1,8 @@
 """Speedup of a population over the same single runs one after another.
 
     python benchmarks/population.py [--agent dqn pqn ppo a2c] [--env gymnast/CartPole-v1] [--members 32] [--steps 5000]
-        [--envs N] [--singles 4] [--device cpu] [--graphs] [--compile] [--json FILE]
+        [--envs N] [--singles 4] [--hidden-sizes 64 64] [--batch-size 64] [--device cpu] [--graphs] [--compile]
+        [--json FILE]
 
 M members with seeds 0 to M - 1 take S env steps each in their own N environments, at once and as single runs; the
 algorithm's own settings and number of environments unless `--envs` sets another. Only the first `--singles` of the
@@ -111,6 +112,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=5_000, help="env steps of each member")
     parser.add_argument("--envs", type=int, help="environments of each member; the algorithm's own number")
     parser.add_argument("--singles", type=int, default=4, help="single runs that are made")
+    parser.add_argument("--hidden-sizes", type=int, nargs="+", help="units of the hidden layers; the agent's own")
+    parser.add_argument("--batch-size", type=int, help="of agents with a replay; their own")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--graphs", action="store_true", help="CUDA graphs")
@@ -124,7 +127,10 @@ def main() -> None:
         envs = arguments.envs or ALGORITHMS[agent].run.get("num_envs", 1)
         options = TrainOptions(env=arguments.env, steps=arguments.steps, num_envs=envs, device=arguments.device)
         config = agents.default_config(agent)
-        config = dataclasses.replace(config, cuda_graphs=arguments.graphs, compile=arguments.compile)
+        changes: dict[str, Any] = {"cuda_graphs": arguments.graphs, "compile": arguments.compile}
+        changes |= {"hidden_sizes": tuple(arguments.hidden_sizes)} if arguments.hidden_sizes else {}
+        changes |= {"batch_size": arguments.batch_size} if arguments.batch_size else {}
+        config = dataclasses.replace(config, **changes)
         row = measure(agent, options, config, members=arguments.members, singles=arguments.singles)
         rows.append(row)
         print(

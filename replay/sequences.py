@@ -50,7 +50,7 @@ class SequenceBatch:
     start: Tensor
     """bool [B, L + n]."""
     action: Tensor
-    """int64 [B, L], counted from 0."""
+    """int64 [B, L], counted from 0, or float32 [B, L, D]."""
     reward: Tensor
     """float32 [B, L], discounted sums over the n steps of each transition."""
     discount: Tensor
@@ -67,6 +67,9 @@ class SequenceBatch:
     """int64 [B], the sequences' indices, for the sampler."""
     mask: Tensor | None = None
     """bool [B, L, A], actions allowed in each step, likewise."""
+    taken: Tensor | None = None
+    """int64 [B, P + L + n], or float32 [B, P + L + n, D]: the action of each step, of no meaning where a step holds no
+    transition."""
 
 
 class SequenceReplay:
@@ -88,6 +91,7 @@ class SequenceReplay:
         batch_size: int,
         memory_size: int,
         path: str | None = None,
+        action_size: int = 0,
     ) -> None:
         self.shape, self.sampler = shape, sampler
         self.steps = shape.burn_in + shape.length + transitions.n
@@ -98,11 +102,13 @@ class SequenceReplay:
                 f"got {size}"
             )
         sequences = -(-(size // num_envs) // shape.period) * num_envs
-        needed = (size - size % num_envs) * ((0 if path else layout.frame_bytes) + SCALAR_BYTES + 2)
+        slot_bytes = (0 if path else layout.frame_bytes) + SCALAR_BYTES + 4 * action_size + 2
+        needed = (size - size % num_envs) * slot_bytes
         needed += sequences * (4 * memory_size + sampler.slot_bytes + 1)
         check_fits(needed, torch.device("cpu"), replay_size=size)
         unused = Uniform(np.random.Generator(np.random.PCG64(0)))  # single transitions are not sampled
-        self.ring = ring = Ring(layout, unused, transitions, size=size, num_envs=num_envs, batch_size=1, path=path)
+        sizes = {"size": size, "num_envs": num_envs, "batch_size": 1, "action_size": action_size}
+        self.ring = ring = Ring(layout, unused, transitions, **sizes, path=path)
         self.valid = np.zeros(ring.slots, np.bool_)  # the slot holds a transition
         self.start = np.zeros(ring.slots, np.bool_)  # its observation is the first of an episode
         # Of sequence s, which begins at the slot `_begin(s)`:
@@ -200,6 +206,9 @@ class SequenceReplay:
         learned = slots[:, shape.burn_in : shape.burn_in + shape.length]  # [B, L]
         ring.windows(learned.ravel(), buffers.windows)
         following = buffers.windows.successor.reshape(learned.shape)
+        batch.taken = torch.from_numpy((ring.action if ring.vectors is None else ring.vectors)[slots])
+        if ring.vectors is not None:
+            batch.action = batch.taken[:, shape.burn_in : shape.burn_in + shape.length]
         _fill(batch.memory, self.memory[index])
         _fill(batch.successor, (following - begin[:, None]) % ring.slots // ring.num_envs - shape.burn_in)
         _fill(batch.valid, self.valid[learned])

@@ -17,6 +17,8 @@ from PIL import Image
 from torch import Tensor
 
 from gymnast.agents.base import DecidingAgent
+from gymnast.agents.off_policy.config import OffPolicyActorCriticConfig
+from gymnast.agents.off_policy.off_policy import OffPolicyActorCritic
 from gymnast.agents.policy.actor_critic import ActorCritic
 from gymnast.agents.policy.actor_critic_config import ActorCriticConfig
 from gymnast.agents.policy.reinforce import Reinforce
@@ -60,6 +62,9 @@ AGENTS: dict[str, Any] = {
     "ppo": lambda space: ActorCritic(space, FEW, ActorCriticConfig(normalise_obs=True, activation="tanh")),
     "recurrent-ppo": lambda space: ActorCritic(
         space, FEW, ActorCriticConfig(recurrent="gru", activation="tanh"), num_envs=8
+    ),
+    "recurrent-sac": lambda space: OffPolicyActorCritic(
+        space, FEW, OffPolicyActorCriticConfig(recurrent="gru", activation="tanh", hidden_sizes=(16,))
     ),
     "reinforce": lambda space: Reinforce(space, FEW, ReinforceConfig(activation="tanh", baseline="none")),
 }

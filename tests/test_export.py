@@ -47,6 +47,11 @@ def ppo(**changes: Any) -> Callable[..., Any]:
     return lambda obs, action: agents.ActorCritic(obs, action, agents.ActorCriticConfig(**{**POLICY, **changes}))
 
 
+def sac(**changes: Any) -> Callable[..., Any]:
+    settings = {**SIZES, "memory_size": 8, **changes}
+    return lambda obs, action: agents.OffPolicyActorCritic(obs, action, agents.OffPolicyActorCriticConfig(**settings))
+
+
 FAMILIES: dict[str, tuple[Any, Any, Callable[..., Any]]] = {
     "q-learning": (spaces.Discrete(16, start=2), THREE, agents.QLearning),
     "rainbow": (VECTOR, THREE, dqn(dueling=True, noisy=True, values="categorical")),
@@ -87,6 +92,8 @@ MORE: dict[str, tuple[Any, Any, Callable[..., Any]]] = {
     "trpo": (VECTOR, spaces.Box(-1.0, 2.0, (3,), np.float32), ppo(policy_loss="trust-region", normalise_obs=True)),
     "recurrent-ppo": (VECTOR, THREE, ppo(recurrent="gru", memory_size=8, trunk="separate")),
     "parts": (PARTS, THREE, ppo(normalise_obs=True)),
+    "recurrent-sac": (VECTOR, THREE, sac(recurrent="lstm")),
+    "recurrent-td3": (VECTOR, spaces.Box(-2.0, 3.0, (2,), np.float32), sac(recurrent="gru", policy="deterministic")),
     "recurrent-parts": (PARTS, spaces.MultiDiscrete([2, 2]), ppo(recurrent="lstm", memory_size=8)),
     "reinforce": (VECTOR, THREE, lambda obs, action: agents.Reinforce(obs, action)),
     "es": (VECTOR, spaces.Box(-1.0, 2.0, (3,), np.float32), agents.EvolutionStrategies),

@@ -38,6 +38,8 @@ ROLLOUT = {
     "a2c": "--rollout-steps 16",
     "pqn": "--rollout-steps 16 --minibatches 2",
     "dqn": SMALL_REPLAY,
+    "sac": SMALL_REPLAY,
+    "ddpg": SMALL_REPLAY,
     "rainbow": f"{SMALL_REPLAY} --atoms 5",
 }
 SMALL = "--hidden-sizes 8 8 --eval-episodes 2 --device cpu --name run"
@@ -66,6 +68,12 @@ def logs(path: Path) -> list[bytes]:
         ("pqn", CARTPOLE, "--seeds 0:2 --num-envs 2 --log-every 40 --eval-every 100 --vary td-lambda=0.3,0.9"),
         ("dqn", CARTPOLE, f"{WORDS} --double --n-step 3"),
         ("dqn", CARTPOLE, "--seeds 0:2 --num-envs 1 --log-every 40 --vary tau=0.5,1 --checkpoint-every 60"),
+        (
+            "sac",
+            "gymnast/Pendulum-v1",
+            "--seeds 0:2 --num-envs 2 --log-every 50 --eval-every 120 --vary gamma=0.9,0.99",
+        ),
+        ("ddpg", "gymnast/Pendulum-v1", "--seeds 0:2 --num-envs 1 --log-every 50 --checkpoint-every 60"),
         ("rainbow", "gymnast/Catch-v0", "--seeds 0:2 --num-envs 2 --log-every 50 --eval-every 120"),
     ],
 )

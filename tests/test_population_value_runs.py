@@ -59,7 +59,10 @@ def test_a_population_of_dqn_from_python(tmp_path: Path) -> None:
     assert (result.exit_code, result.env_step, len(result.returns)) == (0, 64, 2)
 
 
-@pytest.mark.parametrize(("agent", "there"), [("dqn", True), ("rainbow", True), ("pqn", True), ("r2d2", False)])
+@pytest.mark.parametrize(
+    ("agent", "there"),
+    [("dqn", True), ("rainbow", True), ("pqn", True), ("r2d2", False), ("sac", True), ("td3", True), ("redq", False)],
+)
 def test_help_has_seeds_where_they_work(agent: str, there: bool, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", agent, "--help"]) == 0
     assert ("--seeds A:B" in capsys.readouterr().out) is there

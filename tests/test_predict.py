@@ -17,6 +17,8 @@ from gymnast.agents import (
     ActorCriticConfig,
     DQNConfig,
     EvolutionStrategies,
+    OffPolicyActorCritic,
+    OffPolicyActorCriticConfig,
     Predictor,
     QLearning,
     QLearningConfig,
@@ -26,6 +28,7 @@ from gymnast.agents import (
     predict,
 )
 from gymnast.agents.base import Acted
+from gymnast.agents.prediction import predicting_actor
 from gymnast.agents.table import ALGORITHMS, CLASSES, python_name
 
 BOX = spaces.Box(-1.0, 1.0, (4,))
@@ -170,6 +173,9 @@ def test_a_start_of_another_shape_is_one_line() -> None:
 RECURRENT = [
     lambda: DQN(BOX, spaces.Discrete(6), DQNConfig(recurrent="lstm", memory_size=8, init="xavier"), seed=5),
     lambda: ActorCritic(BOX, spaces.Box(-1, 1, (2,)), ActorCriticConfig(recurrent="gru", minibatches=1), seed=5),
+    lambda: OffPolicyActorCritic(
+        BOX, spaces.Box(-1, 1, (2,)), OffPolicyActorCriticConfig(recurrent="gru", memory_size=8), seed=5
+    ),
 ]
 
 
@@ -183,9 +189,10 @@ def test_memory_goes_on_until_an_episode_begins(make: Any) -> None:
     found = [agent.predict(obs[i].numpy(), start=None if i == 0 else starts[i]) for i in range(12)]
     assert all(np.allclose(one, two.numpy()) for one, two in zip(found, expected, strict=True))
     agent.predict(obs[0].numpy(), deterministic=False)  # the same episode, in another way
-    memory = agent._predictor._actor.memory.clone()
-    actor.act(obs[:1], torch.tensor([False]))
-    assert torch.equal(memory, actor.memory)
+    drawing = predicting_actor(other, 1, deterministic=False)
+    drawing.load_state_dict(actor.state_dict())
+    drawing.act(obs[:1], torch.tensor([False]))
+    assert torch.equal(agent._predictor._actor.memory, drawing.memory)
 
 
 def test_rows_begin_episodes_of_their_own() -> None:

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from gymnast import envs
 from gymnast.agents import DQN, DQNConfig
-from gymnast.agents.value.r2d2 import mixed, warmed
+from gymnast.agents.experience.sequences import mixed
+from gymnast.agents.value.r2d2 import warmed
 from gymnast.evaluation.play import evaluate
 from gymnast.networks.layers.init import initialise
 from gymnast.networks.layers.recurrent import Core

@@ -86,7 +86,8 @@ def build_replay(
         if sequences is None:
             return Ring(layout, sampler, transitions, **sizes, path=path, action_size=action_size)
         shape, memory_size = sequences
-        return SequenceReplay(layout, sampler, transitions, shape, **sizes, memory_size=memory_size, path=path)
+        widths = {"memory_size": memory_size, "action_size": action_size}
+        return SequenceReplay(layout, sampler, transitions, shape, **sizes, **widths, path=path)
     if config.replay_path is not None:
         raise ValueError(
             f"replay_path needs device cpu, got {device}: on other devices the replay is kept in device memory"

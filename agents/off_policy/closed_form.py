@@ -94,10 +94,7 @@ class ClosedForm:
         nets = self.policy.reserve(len(obs), 3), self.critics.reserve(len(obs), 2, asked)
         entropy, numbers = policy_gradient(*nets, obs, draws.action.numpy(), asked, form)
         loss, mean_entropy = torch.from_numpy(numbers).unbind()
-        metrics = {"policy_loss": loss}
-        if form.stochastic:
-            metrics |= {"entropy": mean_entropy, "temperature": self.losses.temperature.clone()}
-        return torch.from_numpy(entropy), metrics
+        return torch.from_numpy(entropy), self.losses.policy_metrics(loss, mean_entropy)
 
     def _vector(self, obs: Any) -> Array:
         vector: Array = self.losses.online.features(obs).contiguous().numpy()
@@ -258,7 +255,7 @@ def closed_form(
 ) -> ClosedForm | None:
     """The closed form of these losses; None where autograd has to find the gradients."""
     config, online = losses.config, losses.online
-    if not losses.boxed or config.values != "scalar" or not config.target_network:
+    if not losses.boxed or config.values != "scalar" or not config.target_network or config.recurrent != "none":
         return None
     if config.compile or losses.temperature.device.type != "cpu" or next(online.encoder.parameters(), None) is not None:
         return None

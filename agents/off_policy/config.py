@@ -20,6 +20,7 @@ from gymnast.networks.build import BackboneName, named
 from gymnast.networks.heads.members import MemberNorm
 from gymnast.networks.layers.activations import FUNCTIONS
 from gymnast.networks.layers.init import INITS, Init
+from gymnast.networks.layers.recurrent import Cell
 from gymnast.replay.hindsight import Strategy
 
 
@@ -75,6 +76,19 @@ class OffPolicyActorCriticConfig(EncoderConfig, PrecisionConfig):
     """Batches in which batch-renorm is plain batch normalisation."""
     dropout: float = 0.0
     """Share of the critics' hidden outputs that is dropped in updates (DroQ, Hiraoka et al. 2022)."""
+    recurrent: Literal["none"] | Cell = "none"
+    """Let policy and critics remember the episode, each with a recurrent layer above the encoder that also sees the
+    action before, and learn from sequences."""
+    memory_size: int = 128
+    """Units of each recurrent layer."""
+    sequence_length: int = 20
+    """Steps of a sequence that the losses cover."""
+    burn_in: int = 10
+    """Steps before these that only warm up the recurrent state."""
+    sequence_period: int = 10
+    """Steps between the starts of consecutive sequences."""
+    priority_eta: float = 0.9
+    """Weight of the largest error in a sequence's priority; the mean error has the rest."""
     action_masks: bool = True
     """Act and bootstrap only with allowed actions, if the environment provides action masks."""
     network: BackboneName = "auto"
@@ -122,7 +136,7 @@ class OffPolicyActorCriticConfig(EncoderConfig, PrecisionConfig):
     hindsight_ratio: float = 0.8
     """Share of sampled transitions with such a goal."""
     batch_size: int = 256
-    """Transitions per update."""
+    """Transitions per update; sequences per update with a recurrent layer."""
     replay_size: int = 1_000_000
     """Slots of the replay; an episode takes one per action plus frame_stack."""
     replay_path: str | None = None
@@ -179,8 +193,29 @@ class OffPolicyActorCriticConfig(EncoderConfig, PrecisionConfig):
             raise ValueError("target_network cannot be switched off with policy deterministic")
         if self.cuda_graphs and self.hindsight != "none":
             raise ValueError("cuda_graphs cannot be combined with hindsight, whose rewards the environment computes")
+        if self.recurrent != "none":
+            self._check_memory()
         if self.compile and self.dropout:
             raise ValueError("compile cannot be combined with dropout, which draws from torch's own generator")
+
+    def _check_memory(self) -> None:
+        """Raise ValueError for what cannot be combined with a recurrent layer."""
+        if self.sequence_period > self.sequence_length:
+            raise ValueError(
+                f"sequence_period must be <= sequence_length {self.sequence_length}, got {self.sequence_period}"
+            )
+        for name in ("augment", "hindsight"):
+            if getattr(self, name) != "none":
+                raise ValueError(f"{name} needs recurrent none, got {self.recurrent}")
+        if self.compile:
+            raise ValueError(
+                f"compile needs recurrent none, got {self.recurrent}: every step would be compiled separately"
+            )
+        if "batch-renorm" in (self.critic_norm, self.policy_norm) or not self.target_network:
+            raise ValueError(
+                f"recurrent {self.recurrent} needs target_network and no batch-renorm: the steps of a sequence are no "
+                "independent batch, and some hold no transition"
+            )
 
     @property
     def optimizer_more(self) -> dict[str, Any]:
@@ -188,12 +223,17 @@ class OffPolicyActorCriticConfig(EncoderConfig, PrecisionConfig):
         return {} if self.optimizer_beta1 is None else {"betas": (self.optimizer_beta1, 0.999)}
 
     def learns_from(self, num_envs: int) -> int:
-        """Env steps before the first update: at least one stream then has n steps."""
-        return max(self.learning_starts, (self.n_step - 1) * num_envs + 1)
+        """Env steps before the first update: at least one stream then has n steps, or a sequence."""
+        window = self.n_step
+        if self.recurrent != "none":
+            window += self.burn_in + self.sequence_length - 1
+        return max(self.learning_starts, (window - 1) * num_envs + 1)
 
 
 def check_device(config: OffPolicyActorCriticConfig, device: torch.device) -> None:
     """Raise ValueError if the config cannot be used on a device."""
+    if config.recurrent != "none" and device.type != "cpu":
+        raise ValueError(f"recurrent {config.recurrent} needs device cpu, where sequences are stored, got {device}")
     if config.cuda_graphs and device.type != "cuda":
         raise ValueError(f"cuda_graphs needs device cuda, got {device}")
     if config.cuda_graphs and config.dropout:
@@ -201,17 +241,22 @@ def check_device(config: OffPolicyActorCriticConfig, device: torch.device) -> No
 
 
 COUNTS = ("batch_size", "replay_size", "train_period", "updates_per_train", "n_step", "critics", "quantiles")
-PERIODS = ("policy_period", "target_period")
+PERIODS = ("policy_period", "target_period", "sequence_period")
+SEQUENCES = ("sequence_length", "memory_size")
 OPTIONAL = ("max_grad_norm", "optimizer_eps")
 RANGES: tuple[Range, ...] = (
-    (">= 1", lambda value: value >= 1, COUNTS + PERIODS),
+    (">= 1", lambda value: value >= 1, COUNTS + PERIODS + SEQUENCES),
     (">= 1", lambda value: value is None or value >= 1, ("target_subset",)),
-    (">= 0", lambda value: value >= 0, ("learning_starts", "frame_stack", "drop_quantiles", "norm_warm_up")),
+    (">= 0", lambda value: value >= 0, ("learning_starts", "frame_stack", "drop_quantiles", "norm_warm_up", "burn_in")),
     (">= 0", lambda value: 0.0 <= value < math.inf, ("target_noise", "target_noise_clip")),
     ("> 0", lambda value: 0.0 < value < math.inf, ("initial_temperature",)),
     ("> 0", lambda value: value is None or 0.0 < value < math.inf, OPTIONAL),
     ("> 0 and <= 1", lambda value: 0.0 < value <= 1.0, ("tau",)),
-    ("between 0 and 1", lambda value: 0.0 <= value <= 1.0, ("gamma", "priority_alpha", "hindsight_ratio")),
+    (
+        "between 0 and 1",
+        lambda value: 0.0 <= value <= 1.0,
+        ("gamma", "priority_alpha", "priority_eta", "hindsight_ratio"),
+    ),
     (">= 0 and < 1", lambda value: value is None or 0.0 <= value < 1.0, ("dropout", "optimizer_beta1")),
     ("finite", lambda value: value is None or math.isfinite(value), ("target_entropy",)),
 )
@@ -220,6 +265,7 @@ CHOICES: dict[str, Collection[str]] = {
     "exploration": ("normal", "ornstein-uhlenbeck"),
     "policy_value": ("min", "mean", "first"),
     "values": ("scalar", "quantile"),
+    "recurrent": ("none", *get_args(Cell)),
     "critic_norm": get_args(MemberNorm),
     "policy_norm": get_args(MemberNorm),
     "activation": tuple(name for name in FUNCTIONS if name != "identity"),

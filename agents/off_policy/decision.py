@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from gymnast.agents.base import Decision
 from gymnast.agents.off_policy.config import OffPolicyActorCriticConfig
+from gymnast.agents.off_policy.memory import Histories, Memory
 from gymnast.agents.off_policy.policies import Policy
 from gymnast.agents.prediction import GreedyPolicy
 from gymnast.envs.step import Obs
@@ -24,6 +25,7 @@ class _HasPolicy(Protocol):
     policy: Policy
     bounds: Bounds | None
     first_action: int
+    histories: Histories | None
 
     def policy_values(self, q: Tensor) -> Tensor: ...
     @property
@@ -33,8 +35,11 @@ class _HasPolicy(Protocol):
 class DecidesOffPolicy:
     """Gives an off-policy actor-critic the members of `DecidingAgent` and `ExportableAgent`."""
 
-    decision_memory = 0
     _decides: nn.Module | None = None
+
+    @property
+    def decision_memory(self: _HasPolicy) -> int:
+        return 0 if self.histories is None else self.histories.memory_size
 
     @property
     def decision_network(self: _HasPolicy) -> nn.Module:
@@ -50,19 +55,27 @@ class DecidesOffPolicy:
 
     def decide(self: _HasPolicy, obs: Obs, memory: Tensor | None = None, action_mask: Tensor | None = None) -> Decision:
         """Logits, or the means of a Box's numbers before tanh; the value is that of the greedy action."""
-        features = self.online.features(obs)
-        output: Tensor = self.network(features)
+        after: Memory | None = None
+        if self.histories is None:
+            features = read = self.online.features(obs)
+        else:
+            read, features, after = self.histories.step(obs, memory)
+        output: Tensor = self.network(read)
         mask = action_mask if self.config.action_masks and self.bounds is None else None
         choice = self.policy.choose(output, None, mask)
         value = self.policy_values(self.online(features, choice.action))  # [N, A]
         preference = output[:, : numbers_of(self.policy)]
         if mask is not None:
             preference = preference.masked_fill(~mask, BLOCKED)
-        return Decision(preference, (choice.probability * value).sum(1), features, None)
+        remembered = None
+        if self.histories is not None and after is not None:
+            greedy = preference.argmax(1) if choice.action is None else choice.action
+            remembered = self.histories.after(after, greedy)
+        return Decision(preference, (choice.probability * value).sum(1), read, remembered)
 
     def greedy_policy(self: _HasPolicy) -> GreedyAction:
         """The policy's mode as a module; see `ExportableAgent`."""
-        return GreedyAction(self)
+        return GreedyAction(self) if self.histories is None else RecurrentGreedyAction(self, self.histories)
 
 
 def numbers_of(policy: Policy) -> int:
@@ -83,10 +96,34 @@ class GreedyAction(GreedyPolicy):
     def forward(
         self, obs: Obs, memory: Tensor | None, action_mask: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        output: Tensor = self.network(self.encoder(obs))
+        return *self.act(self.encoder(obs), action_mask), None
+
+    def act(self, features: Tensor, action_mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Actions of what the policy's layers read, and their preferences."""
+        output: Tensor = self.network(features)
         preference = output[:, : numbers_of(self.policy)]
         if self.bounds is None:
             if action_mask is not None and self.takes_masks:
                 preference = preference.masked_fill(~action_mask, BLOCKED)
-            return preference.argmax(1) + self.first_action, preference, None
-        return self.bounds.to_env(torch.tanh(preference)), preference, None
+            return preference.argmax(1) + self.first_action, preference
+        return self.bounds.to_env(torch.tanh(preference)), preference
+
+
+class RecurrentGreedyAction(GreedyAction):
+    """`GreedyAction` with a memory: the policy's, and the action before, which is all that acting needs."""
+
+    def __init__(self, agent: _HasPolicy, histories: Histories) -> None:
+        super().__init__(agent)
+        self.history, self.as_input = histories.network.history, histories.as_input
+        self._sizes = [self.history.memory_size, histories.actions]
+        self.memory_size = sum(self._sizes)
+
+    def forward(
+        self, obs: Obs, memory: Tensor | None, action_mask: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        assert memory is not None
+        policy, before = memory.split(self._sizes, 1)
+        features, policy = self.history.step(self.encoder(obs), before, policy)
+        action, preference = self.act(features, action_mask)
+        taken = preference.argmax(1) if self.bounds is None else torch.tanh(preference)
+        return action, preference, torch.cat([policy, self.as_input(taken)], 1)

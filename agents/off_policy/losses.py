@@ -58,6 +58,12 @@ class Losses:
 
     def of_critics(self, batch: Batch, draws: Any) -> tuple[Tensor, Tensor, Metrics]:
         """Loss [], error of each sample [B], and the mean value of the actions taken."""
+        loss, error, prediction = self.rows_of_critics(batch, draws)
+        mean_loss = weighted_mean(loss, batch.weight)
+        return mean_loss, error, {"loss": mean_loss.detach(), "q": prediction.detach().mean()}
+
+    def rows_of_critics(self, batch: Batch, draws: Draws) -> tuple[Tensor, Tensor, Tensor]:
+        """Loss and error of each sample [B], and the values of the actions taken, [M, B, K]."""
         config, online = self.config, self.online
         features = online.features(batch.obs)
         action = batch.action if self.boxed else None
@@ -73,13 +79,14 @@ class Losses:
             q, next_q = self._both_ends(features, action, batch, choice)
         with torch.no_grad():
             target = self.target_of(batch, choice, next_q, draws.subset)  # [B, K']
-        prediction = q[:, :, 0] if action is not None else _of_choices(q, batch.action)  # [M, B, K]
-        if config.values == "quantile":
-            loss, error = quantile_critic_loss(prediction, target, self.midpoints)
-        else:
-            loss, error = critic_loss(prediction, target)
-        mean_loss = weighted_mean(loss, batch.weight)
-        return mean_loss, error, {"loss": mean_loss.detach(), "q": prediction.detach().mean()}
+        return self.errors(q, batch.action, target)
+
+    def errors(self, q: Tensor, action: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Loss and error [B] of values [M, B, A, K] by their targets [B, K'], and those of the actions [M, B, K]."""
+        prediction = q[:, :, 0] if self.boxed else _of_choices(q, action)
+        if self.config.values == "quantile":
+            return *quantile_critic_loss(prediction, target, self.midpoints), prediction
+        return *critic_loss(prediction, target), prediction
 
     def _next_choice(self, batch: Batch, draws: Draws) -> Choice:
         """The policy's actions in the next observations; a deterministic policy's are those of its target network."""
@@ -118,23 +125,31 @@ class Losses:
 
     def of_policy(self, batch: Batch, draws: Any) -> tuple[Tensor, Tensor, Metrics]:
         """Loss [], entropy of the policy in each observation [B], and metrics; gradients reach only the policy."""
+        value, entropy = self.rows_of_policy(batch, draws)
+        loss = -value.mean()
+        return loss, entropy, self.policy_metrics(loss, entropy.mean())
+
+    def rows_of_policy(self, batch: Batch, draws: Draws) -> tuple[Tensor, Tensor]:
+        """What the policy ascends and its entropy, in each observation [B]."""
         with torch.no_grad():
             features = self.online.features(batch.obs)
         noise = None if self.config.policy == "deterministic" else draws.action
         choice = self.policy.choose(self.network(features), noise, batch.mask)
+        return self.ascended(features, choice), choice.entropy.detach()
+
+    def ascended(self, features: Tensor, choice: Choice) -> Tensor:
+        """What the policy ascends, [B]: the critics' soft values of its choices."""
         with with_dropout(self.online) if self.config.dropout else nullcontext():
             first = self.config.policy_value == "first"
-            q = self.online(features, choice.action, frozen=True, first=first)
-        return self.policy_loss(q, choice)
+            q = self.policy_values(self.online(features, choice.action, frozen=True, first=first))
+        return soft_value(q, choice.probability, choice.log_prob, self.temperature)
 
-    def policy_loss(self, q: Tensor, choice: Choice) -> tuple[Tensor, Tensor, Metrics]:
-        """The results of `of_policy`, given the critics' values [M, B, A, K] of a choice."""
-        loss = -soft_value(self.policy_values(q), choice.probability, choice.log_prob, self.temperature).mean()
+    def policy_metrics(self, loss: Tensor, entropy: Tensor) -> Metrics:
+        """Of a loss and a mean entropy, []."""
         metrics = {"policy_loss": loss.detach()}
-        entropy = choice.entropy.detach()
         if self.config.policy == "stochastic":
-            metrics |= {"entropy": entropy.mean(), "temperature": self.temperature.clone()}
-        return loss, entropy, metrics
+            metrics |= {"entropy": entropy, "temperature": self.temperature.clone()}
+        return metrics
 
 
 def _of_choices(q: Tensor, action: Tensor) -> Tensor:

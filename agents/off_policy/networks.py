@@ -13,6 +13,9 @@ from gymnast.agents.off_policy.policies import Policy
 from gymnast.networks.build import Backbone, chosen_name
 from gymnast.networks.heads.critics import CriticNetwork, PolicyNetwork
 from gymnast.networks.heads.members import Members
+from gymnast.networks.heads.recurrent_critics import History, RecurrentCriticNetwork, RecurrentPolicyNetwork
+from gymnast.networks.layers.init import initialise
+from gymnast.networks.layers.recurrent import Core
 from gymnast.networks.layers.renorm import BatchRenorm
 
 
@@ -30,8 +33,10 @@ def critic_network(
     layers = Layers(() if plain else None, config.activation)
     encoder = make_backbone(backbone, observation_space, config, layers, generator=generator)
     outputs = config.quantiles if config.values == "quantile" else 1
+    features = int(encoder.out_features)  # type: ignore[arg-type]
+    history = _history(features, action_size or choices, config, generator)
     critics = Members(
-        int(encoder.out_features) + action_size,  # type: ignore[arg-type]
+        (history.out_features if history else features) + action_size,
         config.hidden_sizes,
         choices * outputs,
         members=config.critics,
@@ -41,15 +46,19 @@ def critic_network(
         init=config.init,
         generator=generator,
     )
-    return CriticNetwork(encoder, _warmed(critics, config), choices=choices, outputs=outputs)
+    _warmed(critics, config)
+    if history is None:
+        return CriticNetwork(encoder, critics, choices=choices, outputs=outputs)
+    return RecurrentCriticNetwork(encoder, history, critics, choices=choices, outputs=outputs)
 
 
 def policy_network(
     features: int, policy: Policy, config: OffPolicyActorCriticConfig, *, generator: torch.Generator
 ) -> PolicyNetwork:
-    """A policy on `features` numbers."""
+    """A policy on `features` numbers of an encoder."""
+    history = _history(features, policy.noise_size or policy.outputs, config, generator)
     layers = Members(
-        features,
+        history.out_features if history else features,
         config.policy_hidden_sizes or config.hidden_sizes,
         policy.outputs,
         members=1,
@@ -58,11 +67,22 @@ def policy_network(
         init=config.init,
         generator=generator,
     )
-    return PolicyNetwork(_warmed(layers, config))
+    _warmed(layers, config)
+    return PolicyNetwork(layers) if history is None else RecurrentPolicyNetwork(history, layers)
 
 
-def _warmed(layers: Members, config: OffPolicyActorCriticConfig) -> Members:
+def _history(
+    features: int, actions: int, config: OffPolicyActorCriticConfig, generator: torch.Generator
+) -> History | None:
+    """The memory between an encoder and the layers above it, None without one."""
+    if config.recurrent == "none":
+        return None
+    core = Core(config.recurrent, features + actions, config.memory_size)
+    initialise(core, config.init, activation=None, generator=generator)
+    return History(core, features)
+
+
+def _warmed(layers: Members, config: OffPolicyActorCriticConfig) -> None:
     for module in layers.modules():
         if isinstance(module, BatchRenorm):
             module.warm_up = config.norm_warm_up
-    return layers

@@ -17,14 +17,17 @@ from gymnast.agents.base import Acted, LearningError, Metrics, restore_generator
 from gymnast.agents.encoder import rates_at, set_rates
 from gymnast.agents.experience.augmentation import build_augmentation
 from gymnast.agents.experience.pace import Pace
-from gymnast.agents.experience.replay import build_replay
+from gymnast.agents.experience.replay import Replay, build_replay
 from gymnast.agents.off_policy.closed_form import closed_form
 from gymnast.agents.off_policy.config import OffPolicyActorCriticConfig, check_device
 from gymnast.agents.off_policy.decision import DecidesOffPolicy
 from gymnast.agents.off_policy.losses import Draws, Losses
+from gymnast.agents.off_policy.memory import Histories, sequences_of
 from gymnast.agents.off_policy.networks import critic_network, policy_network
 from gymnast.agents.off_policy.off_policy_actor import OffPolicyActor
 from gymnast.agents.off_policy.policies import entropy_of, policy_of
+from gymnast.agents.off_policy.recurrent_actor import RecurrentOffPolicyActor
+from gymnast.agents.off_policy.sequence_losses import SequenceLosses
 from gymnast.agents.off_policy.target import Target
 from gymnast.agents.off_policy.temperature import Temperature
 from gymnast.agents.optim import optimizers
@@ -39,7 +42,6 @@ from gymnast.networks.fast.flat import FlatParameters
 from gymnast.networks.fast.numpy_policy import numpy_policy
 from gymnast.replay.device.ring import DeviceRing
 from gymnast.replay.hindsight import Hindsight
-from gymnast.replay.ring import Ring
 from gymnast.replay.sequences import SequenceReplay
 
 
@@ -83,7 +85,7 @@ class OffPolicyActorCritic(DecidesOffPolicy, Predicts):
         self._build_updates(noise_seed)
         (self._goal_seed,) = self._replay_seed.spawn(1)
         self._goal_rewards: GoalRewards | None = None
-        self.replay: Ring | DeviceRing | Hindsight | None = None
+        self.replay: Replay | Hindsight | None = None
         """None until `allocate` makes it."""
         self.env_step = self.updates = 0
         self.pace = Pace(config.learns_from(num_envs), period=config.train_period, updates=config.updates_per_train)
@@ -107,7 +109,10 @@ class OffPolicyActorCritic(DecidesOffPolicy, Predicts):
         if config.policy == "deterministic":
             self.targets.append(Target(self.target_policy, self.network, self.policy_weights))
         self.numpy_policy = numpy_policy(self.network, self.online.encoder)
-        self.losses = Losses(
+        self.histories = Histories.of(self.online, self.network, actions=self.policy.noise_size or self.policy.outputs)
+        recurrent = self.histories is not None
+        losses = partial(SequenceLosses, histories=self.histories) if recurrent else Losses
+        self.losses = losses(
             config,
             self.policy,
             self.temperature.value,
@@ -155,7 +160,7 @@ class OffPolicyActorCritic(DecidesOffPolicy, Predicts):
         if isinstance(self.replay, Hindsight):
             self.replay.rewards = rewards
 
-    def allocate(self) -> Ring | DeviceRing | Hindsight:
+    def allocate(self) -> Replay | Hindsight:
         """The replay, made at the first call, with which training begins: an agent that only acts does not need it."""
         if self.replay is None:
             replay = build_replay(
@@ -165,13 +170,14 @@ class OffPolicyActorCritic(DecidesOffPolicy, Predicts):
                 device=self.device,
                 seed=self._replay_seed,
                 beta=self.beta,
+                sequences=sequences_of(self.config, self.histories),
                 action_size=self.policy.noise_size,
             )
-            assert not isinstance(replay, SequenceReplay)
             self.replay = replay if self.config.hindsight == "none" else self._in_hindsight(replay)
         return self.replay
 
-    def _in_hindsight(self, ring: Ring | DeviceRing) -> Hindsight:
+    def _in_hindsight(self, ring: Replay) -> Hindsight:
+        assert not isinstance(ring, SequenceReplay)  # as the config has checked
         if self._goal_rewards is None:
             raise ValueError("hindsight needs rewards of other goals: set_goal_rewards(env.goal_rewards())")
         generator = torch.Generator(self.device).manual_seed(torch_seed(self._goal_seed))
@@ -182,16 +188,21 @@ class OffPolicyActorCritic(DecidesOffPolicy, Predicts):
         """Random actions until learning begins, then the policy's with noise; with `explore` False its mode."""
         if explore:
             self.allocate()  # a replay that is too large is reported before training begins
-        return OffPolicyActor(self, num_envs, draws=explore, warms_up=explore, seed=seed)
+        return self._actor_class(self, num_envs, draws=explore, warms_up=explore, seed=seed)
 
     def predicting_actor(
         self, num_envs: int, *, deterministic: bool, seed: int | np.random.SeedSequence
     ) -> OffPolicyActor:
         """The policy's mode, or actions drawn from it; no replay is made."""
-        return OffPolicyActor(self, num_envs, draws=not deterministic, warms_up=False, seed=seed)
+        return self._actor_class(self, num_envs, draws=not deterministic, warms_up=False, seed=seed)
+
+    @property
+    def _actor_class(self) -> type[OffPolicyActor]:
+        return OffPolicyActor if self.histories is None else RecurrentOffPolicyActor
 
     def store(self, obs: Obs, acted: Acted, step: Step) -> None:
         assert acted.raw is not None
+        remembered: dict[str, Any] = {} if acted.memory is None else {"memory": acted.memory}
         try:
             self.allocate().add(
                 obs,
@@ -204,6 +215,7 @@ class OffPolicyActorCritic(DecidesOffPolicy, Predicts):
                 mask=acted.mask,
                 next_mask=step.next_action_mask if acted.mask is not None else None,
                 active=step.active,
+                **remembered,
             )
         except ValueError as error:  # observations that are not stacks of frames, rewards that are not of goals alone
             raise LearningError(str(error)) from error
@@ -233,7 +245,7 @@ class OffPolicyActorCritic(DecidesOffPolicy, Predicts):
         batch = replay.sample()
         if self.augmentation is not None:
             batch = self.augmentation.batch(batch)
-        draws: Any = self._draw(len(batch.index))
+        draws: Any = self._draw(batch.reward.numel())
         error, metrics = self._update(batch, draws)
         replay.sampler.update(batch.index, error)
         if with_policy:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gymnast.agents.base import Acted, restore_generator, seed_sequence, torch_seed
 from gymnast.agents.off_policy.config import OffPolicyActorCriticConfig
+from gymnast.agents.off_policy.memory import Histories
 from gymnast.agents.off_policy.policies import Policy
 from gymnast.agents.schedules import Schedule
 from gymnast.envs.step import Obs
@@ -33,6 +34,7 @@ class OffPolicyAgent(Protocol):
     policy: Policy
     bounds: Bounds | None
     first_action: int
+    histories: Histories | None
     exploration_noise: Schedule
     env_step: int
 

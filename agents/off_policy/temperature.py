@@ -41,8 +41,8 @@ class Temperature:
             self.value.fill_(self.schedule(env_step))
 
     def learn(self, entropy: Tensor) -> None:
-        """One step by the entropies [B] of the policy."""
-        if not self.learns:
+        """One step by the entropies [B] of the policy; none by none."""
+        if not self.learns or not len(entropy):
             return
         assert self.logarithm.grad is not None
         self.logarithm.grad.copy_(temperature_slope(entropy, self.target))

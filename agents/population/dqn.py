@@ -15,8 +15,8 @@ from gymnast.agents.experience.pace import Pace
 from gymnast.agents.maths.td import chosen
 from gymnast.agents.optim.compiled import Captured, Compiled
 from gymnast.agents.population.base import Population, Seed, Weights
-from gymnast.agents.population.dqn_replay import build_replay
 from gymnast.agents.population.q_actor import MemberQActor
+from gymnast.agents.population.replay import build_replay
 from gymnast.agents.schedules import ScheduleLike, schedule
 from gymnast.agents.value.dqn_config import DQNConfig
 from gymnast.agents.value.q_network import build_backup, build_values, q_network

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gymnast.agents.off_policy.config import OffPolicyActorCriticConfig
 from gymnast.agents.policy.actor_critic_config import ActorCriticConfig
 from gymnast.agents.schedules import ScheduleLike, schedule
 from gymnast.agents.value.dqn_config import DQNConfig
@@ -50,6 +51,19 @@ REFUSED: dict[type[Any], dict[str, Any]] = {
         **ENCODER,
         **WEIGHTS,
     },
+    OffPolicyActorCriticConfig: {
+        "recurrent": "none",
+        "target_network": True,
+        "target_subset": None,
+        "dropout": 0.0,
+        "augment": "none",
+        "hindsight": "none",
+        "optimizer_beta1": None,
+        "compile": False,
+        "cuda_graphs": False,
+        "bf16": False,
+        **ENCODER,
+    },
 }
 """Settings that a population does not support, by the class of its config, and their values when off."""
 WHOLE = ("target_period",)
@@ -68,6 +82,8 @@ def check_config(config: Any) -> None:
         raise ValueError(
             f"policy_loss {config.policy_loss} cannot be used in a population, which supports only clipped and plain"
         )
+    if isinstance(config, OffPolicyActorCriticConfig) and "batch-renorm" in (config.critic_norm, config.policy_norm):
+        raise ValueError("batch-renorm cannot be used in a population, whose networks have no running statistics")
     if isinstance(config, DQNConfig) and config.target_period == 0:
         raise ValueError("target_period 0 cannot be used in a population, which needs a number of env steps")
 

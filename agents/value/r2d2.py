@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from gymnast.agents.base import Acted, Metrics
 from gymnast.agents.experience.replay import Sequences
+from gymnast.agents.experience.sequences import Steps, following, learned, mixed
 from gymnast.agents.maths.td import chosen
 from gymnast.agents.value.backup import Backup
 from gymnast.agents.value.dqn_config import DQNConfig
@@ -51,17 +51,17 @@ def sequence_loss(
     assert isinstance(target, RecurrentQNetwork)
     noise_online, noise_target, noise_choice = (None, None, None) if noise is None else noise
     features = online.features(batch.obs, batch.start, warmed(online, batch))  # [B, L + n, H]
-    output = chosen(_learned(online.read(features, noise_online), batch), batch.action.flatten())  # [B * L, K]
+    output = chosen(learned(online.read(features, noise_online), batch), batch.action.flatten())  # [B * L, K]
     with torch.no_grad():
         target_features = target.features(batch.obs, batch.start, warmed(target, batch))
         target_output = target.read(target_features, noise_target)  # [B, L + n, A, K]
-        next_output = _following(target_output, batch)  # [B * L, A, K]
+        next_output = following(target_output, batch)  # [B * L, A, K]
         steps = Steps.of(batch)
         reward, next_output = backup(
             steps,
             next_output,
-            choice=lambda: _following(online.read(features, noise_choice), batch),
-            before=lambda: _learned(target_output, batch),
+            choice=lambda: following(online.read(features, noise_choice), batch),
+            before=lambda: learned(target_output, batch),
         )
     loss, error = values.td_loss(output, reward, steps.discount, next_output)
     valid, count = batch.valid, batch.valid.sum().clamp(min=1.0)
@@ -70,48 +70,12 @@ def sequence_loss(
     return mean_loss, mixed(error.view_as(valid), valid, eta=eta), {"loss": mean_loss.detach(), "q": q}
 
 
-@dataclass(slots=True)
-class Steps:
-    """The B * L transitions of a batch of sequences, one after the other."""
-
-    action: Tensor
-    reward: Tensor
-    discount: Tensor
-    mask: Tensor | None
-    next_mask: Tensor | None
-    index: Tensor
-
-    @classmethod
-    def of(cls, batch: SequenceBatch) -> Steps:
-        mask, next_mask = (None if mask is None else mask.flatten(0, 1) for mask in (batch.mask, batch.next_mask))
-        index = batch.index.repeat_interleave(batch.action.shape[1])
-        return cls(batch.action.flatten(), batch.reward.flatten(), batch.discount.flatten(), mask, next_mask, index)
-
-
 @torch.no_grad()
 def warmed(network: RecurrentQNetwork, batch: SequenceBatch) -> Tensor:
     """The memory [B, M] after the prefix, without gradient (burn-in, section 3 of the paper)."""
     if batch.prefix_start.shape[1] == 0:
         return batch.memory
     return network.after(batch.prefix_obs, batch.prefix_start, batch.memory)
-
-
-def mixed(error: Tensor, valid: Tensor, *, eta: float) -> Tensor:
-    """Priority of each sequence [B]: eta times the largest error of its transitions [B, L], 1 - eta times the mean."""
-    counted = error * valid
-    mean = counted.sum(1) / valid.sum(1).clamp(min=1.0)
-    return eta * counted.amax(1) + (1.0 - eta) * mean
-
-
-def _learned(output: Tensor, batch: SequenceBatch) -> Tensor:
-    """The steps that are learned from: [B, L + n, A, K] to [B * L, A, K]."""
-    return output[:, : batch.action.shape[1]].flatten(0, 1)
-
-
-def _following(output: Tensor, batch: SequenceBatch) -> Tensor:
-    """The steps that targets bootstrap from: [B, L + n, A, K] to [B * L, A, K]."""
-    index = batch.successor[:, :, None, None].expand(-1, -1, *output.shape[2:])
-    return output.gather(1, index).flatten(0, 1)
 
 
 class RecurrentActor(QActor):

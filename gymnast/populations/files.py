@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from gymnast.agents.off_policy.off_policy import OffPolicyActorCritic
 from gymnast.agents.population.base import Population, Weights
 from gymnast.agents.value.dqn import DQN
 from gymnast.errors import UsageError
@@ -96,6 +97,10 @@ def _state_of(agent: Any, weights: Weights, member: int, *, updates: int, env_st
     agent.weights.data.copy_(weights["parameters"][member])
     if isinstance(agent, DQN):
         agent.target_weights.follow(agent.weights)
+    if isinstance(agent, OffPolicyActorCritic):
+        agent.policy_weights.data.copy_(weights["policy"][member])
+        for target in agent.targets:
+            target.follow(1.0)
     buffers = dict(agent.weights.module.named_buffers())
     for name in weights.keys() & buffers.keys():  # of a normalisation
         buffers[name].copy_(weights[name][member])

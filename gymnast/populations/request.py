@@ -15,7 +15,7 @@ from gymnast.settings import agents, flags, request
 from gymnast.settings.options import PopulationOptions
 from gymnast.settings.request import Request
 
-BASES = ("ppo", "pqn", "dqn")
+BASES = ("ppo", "pqn", "dqn", "sac")
 """The agents that train as a population, and the bases of all algorithms that do."""
 POPULATION = tuple(field.name for field in dataclasses.fields(PopulationOptions))
 NOT_HERE = (

@@ -10,6 +10,7 @@ from torch import nn
 
 from gymnast.networks.fast.numpy_forward import ZERO
 from gymnast.networks.heads.critics import PolicyNetwork
+from gymnast.networks.heads.recurrent_critics import RecurrentPolicyNetwork
 
 Array = NDArray[Any]
 
@@ -41,5 +42,10 @@ def numpy_policy(network: PolicyNetwork, encoder: nn.Module) -> NumpyPolicy | No
     """The NumPy form of ReLU layers on a flat float Box on the CPU, None for another network."""
     layers, vector = network.layers, getattr(encoder, "vector", None)
     plain = vector is not None and vector.is_identity and not any(True for _ in encoder.parameters())
-    plain = plain and layers.activation == "relu" and layers.norm == "none"
+    plain = (
+        plain
+        and not isinstance(network, RecurrentPolicyNetwork)
+        and layers.activation == "relu"
+        and layers.norm == "none"
+    )
     return NumpyPolicy(network) if plain and all(one.is_cpu for one in network.parameters()) else None

@@ -60,7 +60,7 @@ class RecurrentQNetwork(QNetwork):
 
     def _seen(self, obs: Obs, start: Tensor) -> Tensor:
         """What the backbone makes of them, [B, T, F]."""
-        seen: Tensor = self.backbone(_merged(obs))
+        seen: Tensor = self.backbone(merged(obs))
         return seen.view(*start.shape, -1)
 
     def read(self, features: Tensor, noise: Tensor | None = None) -> Tensor:
@@ -69,8 +69,8 @@ class RecurrentQNetwork(QNetwork):
         return output.view(*features.shape[:2], *output.shape[1:])
 
 
-def _merged(obs: Obs) -> Obs:
+def merged(obs: Obs) -> Obs:
     """Observations [B, T, ...] as [B * T, ...]."""
     if isinstance(obs, dict):
-        return {key: _merged(part) for key, part in obs.items()}
+        return {key: merged(part) for key, part in obs.items()}
     return obs.flatten(0, 1)

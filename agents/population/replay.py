@@ -1,4 +1,4 @@
-"""The replay of a population of DQN: one ring for all members, of which each samples only its own rows."""
+"""The replay of a population: one ring for all members, of which each samples only its own rows."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ import gymnasium as gym
 import numpy as np
 import torch
 
-from gymnast.agents.experience.replay import layout_of
+from gymnast.agents.experience.replay import ReplayConfig, layout_of
 from gymnast.agents.optim.compiled import Compiled
 from gymnast.agents.population.noise import MakeNoise, Noise
 from gymnast.agents.schedules import Schedule
-from gymnast.agents.value.dqn_config import DQNConfig
 from gymnast.replay.allocation import check_fits, slots_for
 from gymnast.replay.device.members import DeviceMemberPrioritized, DeviceMemberUniform
 from gymnast.replay.device.ring import DeviceRing
@@ -24,7 +23,7 @@ from gymnast.replay.transitions import NStep
 
 
 def build_replay(
-    config: DQNConfig,
+    config: ReplayConfig,
     observation_space: gym.Space[Any],
     *,
     num_envs: int,
@@ -33,11 +32,12 @@ def build_replay(
     gammas: Sequence[float],
     beta: Schedule,
     noise: MakeNoise,
+    action_size: int = 0,
 ) -> Ring | DeviceRing:
     """An empty replay of `config.replay_size` slots for each member, whose batches have `config.batch_size` of each.
 
-    `seeds` are those of the members' replays. On the CPU a member draws the same as in its single run, elsewhere
-    by `noise`.
+    Actions are choices, or vectors with `action_size` numbers. `seeds` are those of the members' replays. On the CPU a
+    member draws the same as in its single run, elsewhere by `noise`.
 
     Raises:
         ValueError: if it needs more memory or disk than is free, or its size is invalid.
@@ -46,12 +46,12 @@ def build_replay(
     own = slots_for(config.replay_size, num_envs, stack=layout.stack, n=config.n_step)
     transitions = NStep(config.n_step, tuple(gammas) if len(set(gammas)) > 1 else gammas[0])
     sizes = {"size": members * own, "num_envs": members * num_envs, "batch_size": members * config.batch_size}
-    slot_bytes = SCALAR_BYTES + (0 if config.replay_path else layout.frame_bytes)
+    slot_bytes = SCALAR_BYTES + 4 * action_size + (0 if config.replay_path else layout.frame_bytes)
     if device.type == "cpu":
         sampler = _sampler(config, seeds, beta)
         slot_bytes += sampler.slot_bytes
         check_fits(members * own * slot_bytes, device, replay_size=config.replay_size)  # the numbers of one member
-        ring = Ring(layout, sampler, transitions, **sizes, path=config.replay_path)
+        ring = Ring(layout, sampler, transitions, **sizes, path=config.replay_path, action_size=action_size)
         sampler.watch(ring)
         return ring
     if config.replay_path is not None:
@@ -61,13 +61,13 @@ def build_replay(
     on_device = _device_sampler(config, noise(seeds, device), beta, members=members, num_envs=num_envs)
     slot_bytes += on_device.slot_bytes
     check_fits(members * own * slot_bytes, device, replay_size=config.replay_size)
-    resident = DeviceRing(layout, on_device, transitions, **sizes, device=device)
+    resident = DeviceRing(layout, on_device, transitions, **sizes, device=device, action_size=action_size)
     if config.compile:
         resident.compile(Compiled)
     return resident
 
 
-def _sampler(config: DQNConfig, seeds: Sequence[np.random.SeedSequence], beta: Schedule) -> MemberSampler:
+def _sampler(config: ReplayConfig, seeds: Sequence[np.random.SeedSequence], beta: Schedule) -> MemberSampler:
     rngs = [np.random.Generator(np.random.PCG64(seed)) for seed in seeds]
     if not config.prioritized:
         return MemberSampler([Uniform(rng) for rng in rngs])
@@ -76,7 +76,7 @@ def _sampler(config: DQNConfig, seeds: Sequence[np.random.SeedSequence], beta: S
 
 
 def _device_sampler(
-    config: DQNConfig, numbers: Noise, beta: Schedule, *, members: int, num_envs: int
+    config: ReplayConfig, numbers: Noise, beta: Schedule, *, members: int, num_envs: int
 ) -> DeviceMemberUniform:
     if not config.prioritized:
         return DeviceMemberUniform(numbers, members=members, num_envs=num_envs)
