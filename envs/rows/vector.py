@@ -63,6 +63,7 @@ class VectorAdapter(Env):
         """Maximum steps of an episode, if the environment declares it."""
         self._same_step = mode is AutoresetMode.SAME_STEP
         self._masked_reset = mode is AutoresetMode.DISABLED or (mode is AutoresetMode.NEXT_STEP and _clears(env))
+        self.skips_rows = not (self._same_step or self._masked_reset)
         self._batch = tensors.batcher(self.single_observation_space, device)
         tensors.check_observations(self.single_observation_space, id)
         tensors.check_actions(env.single_action_space, id)
