@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from gymnast import envs
 from gymnast.agents.optim.together import Together
 
 WAIT = 60.0
-"""Seconds after which a test fails because a thread does not come."""
+"""Seconds after which a test fails because another thread does not come."""
 
 
 class Threads(Together):
@@ -37,7 +36,6 @@ class Threads(Together):
 
 def play(cls: Any, config: Any, env: Any, *, rollouts: int, together: Together | None) -> tuple[Any, list[Any]]:
     """An agent that has learned from so many rollouts, and the metrics of each."""
-    torch.manual_seed(0)
     spaces = env.single_observation_space, env.single_action_space
     agent = cls(*spaces, config, num_envs=env.num_envs, seed=1)
     actor = agent.actor(env.num_envs, explore=True, seed=np.random.SeedSequence(2))
@@ -46,7 +44,7 @@ def play(cls: Any, config: Any, env: Any, *, rollouts: int, together: Together |
         actor.rows = together.rows
     env.reset()
     obs, start, mask = env.obs, env.start, env.action_mask
-    found = []
+    found: list[Any] = []
     while len(found) < rollouts:
         acted = actor.act(obs, start, mask)
         step = env.step(acted.action)
@@ -57,39 +55,36 @@ def play(cls: Any, config: Any, env: Any, *, rollouts: int, together: Together |
     return agent, found
 
 
-def both(
-    cls: Any,
-    config: Any,
-    id: str,
-    *,
-    rows: int,
-    learners: int,
-    rollouts: int = 3,
-    change: Callable[[Any], Any] | None = None,
-) -> tuple[list[Any], list[list[Any]]]:
-    """One agent with all rows, and then as many with their shares; and the metrics of each."""
+def at_once(count: int, run: Any) -> list[Any]:
+    """The results of `run(number, table, barrier)` in as many threads, in the order of their numbers."""
+    results: list[Any] = [None] * count
+    table, barrier = [None] * count, threading.Barrier(count)
 
-    def make(count: int, first: int) -> Any:
-        env = envs.make(id, count, seed=3, first_row=first)
-        return env if change is None else change(env)
-
-    results: list[Any] = [play(cls, config, make(rows, 0), rollouts=rollouts, together=None)]
-    table, barrier = [None] * learners, threading.Barrier(learners)
-    results += [None] * learners
-    share = rows // learners
-
-    def run(number: int) -> None:
+    def one(number: int) -> None:
         try:
-            together = Threads(number, learners, share, table, barrier)
-            env = make(share, number * share)
-            results[number + 1] = play(cls, config, env, rollouts=rollouts, together=together)
+            results[number] = run(number, table, barrier)
         except BaseException:
             barrier.abort()
             raise
 
-    threads = [threading.Thread(target=run, args=(number,)) for number in range(learners)]
+    threads = [threading.Thread(target=one, args=(number,)) for number in range(count)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return [agent for agent, _ in results], [found for _, found in results]
+    return results
+
+
+def alone_and_together(
+    cls: Any, config: Any, id: str, *, rows: int = 4, learners: int = 2, rollouts: int = 3
+) -> tuple[tuple[Any, list[Any]], list[tuple[Any, list[Any]]]]:
+    """`play` of one agent with all rows, and of as many agents as learners with their shares."""
+    share = rows // learners
+
+    def learner(number: int, table: list[Any], barrier: threading.Barrier) -> tuple[Any, list[Any]]:
+        env = envs.make(id, share, seed=3, first_row=number * share)
+        together = Threads(number, learners, share, table, barrier)
+        return play(cls, config, env, rollouts=rollouts, together=together)
+
+    alone = play(cls, config, envs.make(id, rows, seed=3), rollouts=rollouts, together=None)
+    return alone, at_once(learners, learner)

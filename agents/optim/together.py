@@ -206,16 +206,19 @@ COMMON = ("network", "optimizer", "generator", "env_step", "updates")
 """The parts of an agent's state that are the same in all learners."""
 
 
-def check(name: str, agent: Agent, config: Any) -> None:
-    """Raise ValueError if an agent cannot learn together with others as it is configured."""
-    if not isinstance(agent, LearnsTogether):
+def check(name: str, cls: type[Any], config: Any) -> None:
+    """Raise ValueError if an agent of this name and class cannot learn together with others as it is configured."""
+    if not hasattr(cls, "join"):
         raise ValueError(f"learners train ppo, a2c, pqn and their variants, not {name}")
     for field, (allowed, why) in REFUSES.items():
         value = getattr(config, field, allowed[0])
         if value not in allowed:
             given = field if value is True else f"{field} {value}"
             raise ValueError(f"{given} cannot be combined with learners: {why}")
-    network = agent.network
+
+
+def check_network(network: nn.Module) -> None:
+    """Raise ValueError for a network that computes something else of a share of a minibatch than of the whole."""
     if has_batch_norm(network) or any(isinstance(part, BatchRenorm) for part in network.modules()):
         raise ValueError("learners cannot train a network with batch normalisation: its statistics are of one process")
     if has_dropout(network):

@@ -87,7 +87,9 @@ class Parts:
         options, config = under_protocol.resolve(_for_env(options, env_like), config)
         if options.init_from is not None and not resumed:
             config = warm_start.with_network_of(config, options.init_from, cls)
-        check_share(options, env_like)
+        if options.learners > 1:
+            check_share(options, env_like)
+            together.check(name, cls, config)
         seeds, rows = Seeds.of(options.seed), options.rows // options.learners
         device = own_device(_device(cls, config, wanted=options.device), options, learner)
         limit_threads(1 if options.threads == "auto" else options.threads)
@@ -124,8 +126,8 @@ class Parts:
         options, why = _with_threads(options, name, config, made_env, partial(build, seed=np.random.SeedSequence(0)))
         torch.manual_seed(seeds.torch)
         made = build(config, seeds.agent)
-        if options.learners > 1:
-            together.check(name, made, config)
+        if options.learners > 1 and isinstance(made, together.LearnsTogether):
+            together.check_network(made.network)
         # Made here because it allocates memory: a replay that is too large is reported before anything starts.
         actor = made.actor(rows, explore=True, seed=seeds.actor)
         return Parts(name, options, config, seeds, made_env, made, actor, env_like, why, learner)

@@ -13,8 +13,6 @@ from gymnast.settings.options import TrainOptions
 def check_share(options: TrainOptions, env_like: EnvLike) -> None:
     """Raise ValueError for options that several learners cannot share."""
     learners = options.learners
-    if learners == 1:
-        return
     if isinstance(env_like, gym.vector.VectorEnv):
         raise ValueError(
             "learners need an environment that each of them can build (an id or a function), not a VectorEnv"
