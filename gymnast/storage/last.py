@@ -103,7 +103,7 @@ class RunState:
     @staticmethod
     def of(content: dict[str, Any]) -> RunState:
         """The state in a file's content; KeyError or TypeError if a part is missing or unknown."""
-        later = {"lasting": {}, "population": {}, "learners": []}  # missing in files of earlier builds
+        later: dict[str, Any] = {"lasting": {}, "population": {}, "learners": []}  # missing in files of earlier builds
         parts = {part.name: content[part.name] for part in fields(RunState) if part.name not in later}
         parts |= {name: content.get(name, empty) for name, empty in later.items()}
         return RunState(**{**parts, "session": SessionState(**content["session"])})

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed import FileStore, Store, TCPStore  # type: ignore[attr-defined]
 
 from gymnast.agents.optim.together import LearnerLostError, Together
 from gymnast.errors import first_line
@@ -35,11 +36,11 @@ class Meeting:
     host: str = ""
     port: int = 0
 
-    def store(self) -> dist.Store:
+    def store(self) -> Store:
         """What learners read that others have written."""
         if self.file is not None:
-            return dist.FileStore(self.file, self.count)
-        return dist.TCPStore(self.host, self.port, is_master=False, timeout=PATIENCE)
+            return FileStore(self.file, self.count)
+        return TCPStore(self.host, self.port, is_master=False, timeout=PATIENCE)
 
 
 def backend(device: str, *, learners: int) -> str:
@@ -59,10 +60,10 @@ class Group(Together):
     Numbers on a GPU that gloo exchanges are copied to the host for that.
     """
 
-    def __init__(self, meeting: Meeting, store: dist.Store, number: int, num_envs: int) -> None:
+    def __init__(self, meeting: Meeting, store: Store, number: int, num_envs: int) -> None:
         super().__init__(number, meeting.count, num_envs)
         self._on_host = meeting.backend == "gloo"
-        how = {"rank": number, "world_size": meeting.count, "timeout": PATIENCE}
+        how: dict[str, Any] = {"rank": number, "world_size": meeting.count, "timeout": PATIENCE}
         with _lost(), _on_loopback() if meeting.file is not None else nullcontext():
             dist.init_process_group(meeting.backend, store=store, **how)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch.distributed as dist
 from torch import multiprocessing as torch_multiprocessing
+from torch.distributed import Store, TCPStore  # type: ignore[attr-defined]
 
 from gymnast.agents.optim.together import COMMON
 from gymnast.envs.rows.spawned import exit_cause
@@ -50,7 +51,7 @@ def learners_loop(parts: Parts, stack: ExitStack, state: RunState | None) -> tup
     return loop, loop.start(_states(parts, state))
 
 
-def _here(parts: Parts, stack: ExitStack) -> tuple[Meeting, dist.Store]:
+def _here(parts: Parts, stack: ExitStack) -> tuple[Meeting, Store]:
     """A meeting on this machine, in a folder that only this user reads."""
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="gymnast-"))
     learners, file = parts.options.learners, str(Path(folder) / "meeting")
@@ -58,7 +59,7 @@ def _here(parts: Parts, stack: ExitStack) -> tuple[Meeting, dist.Store]:
     return meeting, meeting.store()
 
 
-def _on_ray(address: str, parts: Parts, stack: ExitStack) -> tuple[Followers, Meeting, dist.Store]:
+def _on_ray(address: str, parts: Parts, stack: ExitStack) -> tuple[Followers, Meeting, Store]:
     """Actors of a cluster, and a meeting at this node's address, unless all of the cluster is this machine."""
     from gymnast.training.learner_actors import Actors
     from gymnast.training.ray_connection import RayConnection
@@ -69,12 +70,12 @@ def _on_ray(address: str, parts: Parts, stack: ExitStack) -> tuple[Followers, Me
     if address == "local":
         return actors, *_here(parts, stack)
     host: str = connection.ray.util.get_node_ip_address()
-    store = dist.TCPStore(host, 0, is_master=True, wait_for_workers=False, timeout=PATIENCE)
+    store = TCPStore(host, 0, is_master=True, wait_for_workers=False, timeout=PATIENCE)
     chosen = backend(str(parts.env.device), learners=1)  # Ray gives each actor a GPU of its own
     return actors, Meeting(learners, chosen, host=host, port=store.port), store
 
 
-def _wait(followers: Followers, store: dist.Store, learners: int) -> None:
+def _wait(followers: Followers, store: Store, learners: int) -> None:
     """Wait until all have built everything; ValueError says why one cannot."""
     over = time.monotonic() + START_TIMEOUT
     keys = [said_ready(number) for number in range(1, learners)]

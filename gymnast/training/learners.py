@@ -92,8 +92,8 @@ class SharedEpisodes(EpisodeStatistics):
     def pool(self, found: list[tuple[int, list[tuple[int, float, int]]]]) -> None:
         """Add all learners' `untold`: by env step, and then by row."""
         self.count = self._known + sum(unknown for unknown, _ in found)
-        ended = [(env_step, number, *one) for number, (_, told) in enumerate(found) for env_step, *one in told]
-        for env_step, _, episode_return, length in sorted(ended, key=lambda one: one[:2]):
+        ended = [one for _, told in found for one in told]
+        for env_step, episode_return, length in sorted(ended, key=lambda one: one[0]):  # a stable order
             super().add(episode_return, length, env_step=env_step)
         self._known = self.count
 
@@ -187,7 +187,7 @@ class LearnersLoop(Loop):
             stopped = any(wants for wants, _ in told)
             episodes.pool([ended for _, ended in told])
             self._count_exchange()
-        digests = group.share(zlib.crc32(agent.weights.data.cpu().numpy()))
+        digests = group.share(zlib.crc32(agent.weights.data.cpu().numpy().data))
         if len(set(digests)) > 1:
             raise WorkerError("the learners' weights differ: their machines compute different numbers")
 
