@@ -5,13 +5,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from gymnast.cli.main import main
+from gymnast.errors import UsageError
 from gymnast.storage import checkpoint
-from gymnast.training.train import resume, train
+from gymnast.training.learner_actors import Actors
+from gymnast.training.train import train
 from tests.test_learner_runs import PPO, options, records
 from tests.test_ray import cluster
 
@@ -29,20 +32,19 @@ def test_without_ray_the_extra_is_named(
 
 
 @pytest.mark.slow
-def test_actors_learn_what_processes_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_actors_learn_what_processes_do(tmp_path: Path) -> None:
     runs = [
         train("ppo", options(tmp_path / str(ray), learners=2, ray=ray, checkpoint_every=500), PPO)
         for ray in (None, "local")
     ]
     assert [run.exit_code for run in runs] == [0, 0]
     assert records(runs[0].path, "train") == records(runs[1].path, "train")
-    assert resume(runs[1].path, steps=1_200).env_step == 1_200
-    capsys.readouterr()
-    words = ["200" if word in ("2", "4") else word for word in WORDS]
-    assert main([*words, "--out", str(tmp_path / "more"), "--ray", "local"]) == 2
-    said = capsys.readouterr().err
-    assert "of 199 more learners, each with a CPU" in said
-    assert said.count("\n") == 1
+
+
+def test_a_cluster_without_room_is_refused() -> None:
+    connection = SimpleNamespace(ray=None, room_for=lambda needs: 1)
+    with pytest.raises(UsageError, match="room for 1 of 3 more learners, each with a CPU and GPU"):
+        Actors(connection, count=3, gpu=True)  # type: ignore[arg-type]
 
 
 def wait_for(path: Path, driver: "subprocess.Popen[Any]") -> None:

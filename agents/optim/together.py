@@ -86,6 +86,7 @@ class Together(ABC):
         """Learner `number` of `count`, each with `num_envs` rows."""
         self.number, self.count = number, count
         self.rows = Rows(number * num_envs, num_envs, count * num_envs)
+        self._buffers: dict[int, Tensor] = {}
         self.seconds = 0.0
         """Time spent in gradients' sums, including the time that other learners were waited for."""
 
@@ -104,13 +105,20 @@ class Together(ABC):
         """
         began = perf_counter()
         count, size = weight.sum(), len(grad)
-        numbers = torch.stack([*metrics.values(), torch.ones_like(count)])
-        sums = torch.cat([grad, numbers.to(grad.dtype)]).mul_(count)
+        sums = self._buffer(size + len(metrics) + 1, grad)
+        torch.mul(grad, count, out=sums[:size])
+        torch.mul(torch.stack([*metrics.values(), torch.ones_like(count)]), count, out=sums[size:])
         self.add(sums)
-        sums /= sums[-1].clamp(min=1.0)
-        grad.copy_(sums[:size])
-        metrics.update(zip(list(metrics), sums[size:-1].unbind(), strict=True))
+        share = 1.0 / sums[-1].clamp(min=1.0)
+        torch.mul(sums[:size], share, out=grad)
+        metrics.update(zip(list(metrics), (sums[size:-1] * share).unbind(), strict=True))
         self.seconds += perf_counter() - began
+
+    def _buffer(self, size: int, like: Tensor) -> Tensor:
+        """Memory for so many numbers, the same each time: pages that are new take as long as the sums."""
+        if size not in self._buffers:
+            self._buffers[size] = torch.empty(size, dtype=like.dtype, device=like.device)
+        return self._buffers[size]
 
     def mean(self, metrics: Metrics, weight: Tensor) -> Metrics:
         """Means over all learners' shares of a minibatch, of means over this one's; `weight` as in `average`."""
