@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import tempfile
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -36,7 +36,7 @@ def learners_loop(parts: Parts, stack: ExitStack, state: RunState | None) -> tup
     if dist.is_initialized():
         raise ValueError("learners use torch.distributed, whose default group this process has made already")
     options = parts.options
-    content = pickled(type(parts.agent), options, parts.config, parts.env_like)
+    content = pickled(type(parts.agent), options, parts.config, parts.env_like, of="learners")
     if options.ray is None:
         followers: Followers = Processes()
         meeting, store = _here(parts, stack)
@@ -156,4 +156,5 @@ def _process(task: Task, number: int, connection: Connection) -> None:
         signal.signal(name, signal.SIG_IGN)
     cause = work(task, number)
     if cause is not None:
-        connection.send(cause)
+        with suppress(BrokenPipeError, ConnectionResetError):  # learner 0 has ended
+            connection.send(cause)
