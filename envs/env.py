@@ -47,6 +47,8 @@ class Env(ABC):
     """Whether `reset(episode_seeds=...)` is supported."""
     overlaps: bool = False
     """Whether the rows step in the background between `send` and `receive`."""
+    skips_rows: bool = False
+    """Whether a step may leave out rows, which it only resets (`Step.active`)."""
     exact_resume: bool = False
     """Whether `snapshot` and `restore` reproduce exactly the same future."""
 

@@ -53,6 +53,7 @@ def make(
     compile: bool = False,
     check_actions: bool = False,
     frame_stack: int = 1,
+    first_row: int = 0,
 ) -> Env:
     """Build N environments as one `Env`.
 
@@ -65,7 +66,9 @@ def make(
     played in it: by default on any device but the CPU. With `compile` a step of a device-native environment is one
     compiled function; with `check_actions` it refuses actions outside its space, by an EnvError; other environments
     ignore both. `frame_stack` makes each observation the last frames of an image environment (`rows/frames.py`), which
-    device-native environments, Atari games (they have an option `stack`) and vector environments do not take.
+    device-native environments, Atari games (they have an option `stack`) and vector environments do not take. The rows
+    are those from number `first_row` on of more rows with the same seed, which learners divide among themselves; a
+    vector environment that exists and a dream have no others.
     Raises a one-line ValueError for anything that cannot be built.
     """
     registration.register()
@@ -79,6 +82,7 @@ def make(
         max_episode_steps,
         render=render,
         frame_stack=frame_stack,
+        first_row=first_row,
     )
     return _made(id, wanted, native=native, compile=compile, check_actions=check_actions)
 
@@ -123,6 +127,7 @@ class _Wanted:
     max_episode_steps: int | None
     render: bool
     frame_stack: int
+    first_row: int
 
     def __post_init__(self) -> None:
         for name, value in (("num_envs", self.num_envs), ("max_episode_steps", self.max_episode_steps)):
@@ -132,6 +137,8 @@ class _Wanted:
             raise ValueError(f"vectorization must be one of {', '.join(VECTORIZATIONS)}, got {self.vectorization!r}")
         if self.frame_stack < 1:
             raise ValueError(f"frame_stack must be >= 1, got {self.frame_stack}")
+        if self.first_row < 0:
+            raise ValueError(f"first_row must be >= 0, got {self.first_row}")
 
     def refuse_stack(self, what: str) -> None:
         """ValueError if frames cannot be stacked."""
@@ -142,6 +149,8 @@ class _Wanted:
 def _adapted(env: gym.vector.VectorEnv[Any, Any, Any], wanted: _Wanted, *, check_actions: bool) -> Env:
     """An existing vector environment."""
     wanted.refuse_stack("a VectorEnv: wrap the environments that it is made of")
+    if wanted.first_row:
+        raise ValueError("first_row cannot be set for a VectorEnv, which has all its rows")
     if isinstance(env, NativeVectorEnv):
         env.check_actions |= check_actions
         return NativeEnv(env, id=_vector_name(env), seed=wanted.seed)
@@ -175,6 +184,7 @@ def _atari(id: str, wanted: _Wanted) -> Env:
         options=wanted.options,
         max_episode_steps=wanted.max_episode_steps,
         render=wanted.render,
+        first_row=wanted.first_row,
     )
 
 
@@ -188,7 +198,8 @@ def _in_rows(source: single.Source, wanted: _Wanted) -> Env:
         raise ValueError(f"wrapper {wanted.wrappers[0]} needs vectorization serial or async, got native")
     if kind == "native":
         wanted.refuse_stack("an id's own vector version: use vectorization serial or async")
-        return VectorAdapter(_native(source, wanted), id=name, seed=seed, device=device)
+        own = _native(source, wanted)
+        return VectorAdapter(own, id=name, seed=seed, device=device, first_row=wanted.first_row)
     build = partial(
         single.build,
         source,
@@ -200,9 +211,10 @@ def _in_rows(source: single.Source, wanted: _Wanted) -> Env:
     )
     made: Env
     if kind == "async":
-        made = WorkersEnv(name, build, wanted.num_envs, seed=seed, device=device)
+        made = WorkersEnv(name, build, wanted.num_envs, seed=seed, device=device, first_row=wanted.first_row)
     else:
-        made = SerialEnv(name, [build() for _ in range(wanted.num_envs)], seed=seed, device=device)
+        rows = [build() for _ in range(wanted.num_envs)]
+        made = SerialEnv(name, rows, seed=seed, device=device, first_row=wanted.first_row)
     made.frame_stack = wanted.frame_stack
     return made
 
@@ -301,7 +313,7 @@ def _device_native(id: str, wanted: _Wanted, *, compile: bool, check_actions: bo
     except Exception as error:
         raise ValueError(single.failure(spec, error)) from error
     env.spec = spec
-    return NativeEnv(env, id=id, seed=wanted.seed)
+    return NativeEnv(env, id=id, seed=wanted.seed, first_row=wanted.first_row)
 
 
 def _sequence(seed: int | np.random.SeedSequence) -> np.random.SeedSequence:

@@ -105,6 +105,10 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
         "--seeds 1 --episodes 5 --steps 256 --expert-steps 256 --jobs 1",
         ("expert: return ", "behaviour cloning", "GAIL, positive", "of 1 reach 475", "256 env steps for each seed"),
     ),
+    "learners": (
+        "--learners 1 --num-envs 2 --rollout-steps 4 --rollouts 1 --rounds 1",
+        ("1 learners: ", "ALE/Pong-v5, 2 rows; medians (lowest, highest round)"),
+    ),
     "learning": (
         "frozenlake --seeds 1 --steps 500",
         ("'agent': 'double-q-learning', 'seed': 0",),

@@ -98,6 +98,8 @@ RUN_CHANGES: dict[str, tuple[list[str], Any]] = {
     "env": (["Taxi-v4"], "Taxi-v4"),
     "steps": (["5_000"], 5_000),
     "num_envs": (["4"], 4),
+    "learners": (["2"], 2),
+    "ray": (["local"], "local"),
     "seed": (["7"], 7),
     "init_from": (["runs/other"], "runs/other"),
     "device": (["cuda:1"], "cuda:1"),
@@ -139,6 +141,7 @@ TOGETHER = {
     **{name: {"policy_value": "mean"} for name in ("values", "quantiles", "drop_quantiles")},
     "keep_checkpoints": {"checkpoint_every": 100},
     "stop_return": {"eval_every": 1_000},
+    "ray": {"learners": 2},
     "wandb_project": {"track": ("wandb",)},
     "wandb_mode": {"track": ("wandb",)},
     "wandb_entity": {"track": ("wandb",)},
@@ -329,11 +332,23 @@ def test_resume_hands_its_options_on(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
     result = SimpleNamespace(exit_code=130, as_text=str)
     monkeypatch.setattr(populations, "resume", lambda path, **rest: seen.append((path, rest)) or result)
-    words = ["--steps", "500", "runs/a", "--device", "cpu", "--trust", "--no-exact-resume", "--profile"]
+    words = [
+        "--steps",
+        "500",
+        "runs/a",
+        "--device",
+        "cpu",
+        "--trust",
+        "--no-exact-resume",
+        "--profile",
+        "--ray",
+        "local",
+    ]
     assert main(["resume", *words]) == 130
     assert main(["resume", "runs/a"]) == 130
     given = {"steps": 500, "device": "cpu", "trust": True, "exact_resume": False, "profile": True}
     plain = {"steps": None, "device": None, "trust": False, "exact_resume": None, "profile": None}
+    given["ray"], plain["ray"] = "local", None
     given["command"], plain["command"] = ["gymnast", "resume", *words], ["gymnast", "resume", "runs/a"]
     assert seen == [(Path("runs/a"), given), (Path("runs/a"), plain)]
 

@@ -66,6 +66,8 @@ class Update:
             if parameter.requires_grad
         }
         self._gradient = gradient
+        self.average: Callable[[Tensor, Metrics, Tensor], None] | None = None
+        """Makes the gradient and the metrics of a share of a minibatch, with its weights [B], those of the whole."""
         self._learn = self._by_backward if gradient is None else self._by_gradient
         if compile:
             self._learn = Compiled(self._by_transform, otherwise=self._by_backward)
@@ -97,13 +99,13 @@ class Update:
         loss, error, metrics = self.loss(batch, noise)
         self.weights.added.zero_()
         loss.backward()  # type: ignore[no-untyped-call]
-        self._finish(metrics)
+        self._finish(batch, metrics)
         return error, metrics
 
     def _by_gradient(self, batch: Any, noise: Tensor | None) -> tuple[Tensor, Metrics]:
         assert self._gradient is not None
         error, metrics = self._gradient(batch, noise)
-        self._finish(metrics)
+        self._finish(batch, metrics)
         return error, metrics
 
     def _by_transform(self, batch: Any, noise: Tensor | None) -> tuple[Tensor, Metrics]:
@@ -113,7 +115,7 @@ class Update:
 
         grads, (_, (error, metrics)) = torch.func.grad_and_value(objective, has_aux=True)(self._parameters)
         self.weights.grad.copy_(self.weights.flatten(grads.values()))
-        self._finish(metrics)
+        self._finish(batch, metrics)
         return error, metrics
 
     def _in_training_mode(self, batch: Any, noise: Tensor | None) -> tuple[Tensor, Metrics]:
@@ -128,9 +130,11 @@ class Update:
         finally:
             network.eval()
 
-    def _finish(self, metrics: Metrics) -> None:
-        """Add the penalty's gradient, and clip the whole."""
+    def _finish(self, batch: Any, metrics: Metrics) -> None:
+        """Average the gradient of shares, add the penalty's, and clip the whole."""
         grad = self.weights.grad
+        if self.average is not None:
+            self.average(grad, metrics, batch.weight)
         if self._penalty is not None:
             metrics["penalty"] = self._penalty.add_gradient()
         if self.max_grad_value is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -22,10 +22,11 @@ from gymnast.agents.maths.means import shares
 from gymnast.agents.optim import optimizers, regularise
 from gymnast.agents.optim.compiled import Captured
 from gymnast.agents.optim.phases import Divided, Part
+from gymnast.agents.optim.together import Together
 from gymnast.agents.optim.update import Loss, Update
 from gymnast.agents.policy.actor_critic_config import ActorCriticConfig
 from gymnast.agents.policy.actor_critic_network import actor_critic_network
-from gymnast.agents.policy.closed_form import closed_form
+from gymnast.agents.policy.closed_form import ClosedForm, closed_form
 from gymnast.agents.policy.estimates import Estimates
 from gymnast.agents.policy.hogwild import Follower, Shared
 from gymnast.agents.policy.intrinsic import build_intrinsic
@@ -104,6 +105,7 @@ class ActorCritic(DecidesByPolicy, Predicts):
         self._needs_successors = any(part is not None and part.needs_successors for part in parts)
         self._began = 0  # env step at which the rollout began
         self._lives = Lives()
+        self.together: Together | None = None
 
     def _build_network(self, backbone: Backbone, seed: np.random.SeedSequence) -> None:
         """The network and its fastest form."""
@@ -134,6 +136,9 @@ class ActorCritic(DecidesByPolicy, Predicts):
     def _build_update(self) -> None:
         """The optimizer and its update; where the policy has steps of its own, they are of the values alone."""
         config, gradient = self.config, None
+        self._closed_form: ClosedForm | None = None
+        self._normalises = config.normalise_advantages
+        """Whether the loss normalises advantages."""
         rate = self.schedules["learning_rate"](0)
         self._optimized, self.trust_region = self.weights, None
         """The weights that the optimizer moves."""
@@ -147,7 +152,7 @@ class ActorCritic(DecidesByPolicy, Predicts):
         if self.auxiliary is not None:
             loss = beside(self.auxiliary, self.network, self.distribution, self._loss_of)
         elif self.plain is not None:
-            gradient = closed_form(self.plain, self.distribution, config, self._now)
+            gradient = self._closed_form = closed_form(self.plain, self.distribution, config, self._now)
         self._gathers = gradient is None
         """Whether a minibatch is gathered before an update: compiled code gathers it itself."""
         self.optimizer = optimizers.of_agent(config, self.weights, rate)
@@ -174,6 +179,16 @@ class ActorCritic(DecidesByPolicy, Predicts):
         self.follower = Follower(self.weights, shared, optimizer=config.optimizer, eps=config.optimizer_eps)
         self.optimizer = self.follower.optimizer
         self._update.step_by(self.follower.step)
+
+    def join(self, together: Together) -> None:
+        """Learn together with other learners; see `LearnsTogether`."""
+        self.together = self.estimates.together = together
+        self._update.average = together.average
+        self._normalises = False  # minibatches come normalised
+        if self._closed_form is not None:
+            self._closed_form.normalises = False
+        scale = self.estimates.scale
+        together.share_statistics(self.network, None if scale is None else scale.statistics)
 
     def actor(self, num_envs: int, *, explore: bool, seed: int | np.random.SeedSequence) -> PolicyActor:
         """Draws actions with `explore`, else takes the most probable ones (or draws, with `eval_sample`)."""
@@ -219,7 +234,11 @@ class ActorCritic(DecidesByPolicy, Predicts):
                 memory = None if acted.next_memory is None else reset(acted.next_memory, step.start)
                 value = torch.cat([value[:, :1], self._next_value(step.obs, memory)[:, 1:]], 1)
             self.estimates.last_value.copy_(value)  # in place, for recorded graphs
-        self.env_step += step.num_active
+        self.env_step += step.num_active * self._learners
+
+    @property
+    def _learners(self) -> int:
+        return 1 if self.together is None else self.together.count
 
     def plain_layers(self) -> tuple[Layers, Layers] | None:
         """Of the policy's logits and of the values; None if acting or storing needs more than these."""
@@ -233,7 +252,7 @@ class ActorCritic(DecidesByPolicy, Predicts):
         """Take a rollout that compiled code has filled, with the values [N, V] of its last successors."""
         self.rollout.filled()
         self.estimates.last_value.copy_(last_value)
-        self.env_step += self.config.rollout_steps * self.num_envs
+        self.env_step += self.config.rollout_steps * self.num_envs * self._learners
 
     def cut_off(self, rows: Sequence[int]) -> None:
         """The last step is left out, because its successor is not stored; the one before bootstraps from it."""
@@ -290,7 +309,7 @@ class ActorCritic(DecidesByPolicy, Predicts):
                 self.auxiliary.step(self.schedules["learning_rate"](self._began))
             if self._captured is None:
                 self.updates += 1
-            if config.target_kl is not None and self._approx_kl(batch, log_ratio) > config.target_kl:
+            if config.target_kl is not None and self._apart(batch, log_ratio)["approx_kl"] > config.target_kl:
                 break
         metrics |= (self._apart(batch, log_ratio) if natural is None else natural) | self.estimates.seen | replaced
         if self.intrinsic is not None:
@@ -307,11 +326,8 @@ class ActorCritic(DecidesByPolicy, Predicts):
         """How far a minibatch's policy is from the one that acted."""
         share = shares(batch.weight)
         clipped = policy_gradient.clip_fraction(log_ratio, self._now["clip"], share)
-        return {"approx_kl": policy_gradient.approx_kl(log_ratio, share), "clip_fraction": clipped}
-
-    @staticmethod
-    def _approx_kl(batch: Drawn[Samples], log_ratio: Tensor) -> Tensor:
-        return policy_gradient.approx_kl(log_ratio, shares(batch.weight))
+        found = {"approx_kl": policy_gradient.approx_kl(log_ratio, share), "clip_fraction": clipped}
+        return found if self.together is None else self.together.mean(found, batch.weight)
 
     def _batches(self, samples: Samples) -> Iterator[Drawn[Samples]]:
         """The minibatches of all epochs."""
@@ -319,7 +335,15 @@ class ActorCritic(DecidesByPolicy, Predicts):
         for epoch in range(config.epochs):
             if epoch and config.advantage == "vtrace":
                 samples = self._corrected(samples)
-            yield from minibatches(samples, config.minibatches, self._generator)
+            yield from self._epoch(samples)
+
+    def _epoch(self, samples: Samples) -> Iterable[Drawn[Samples]]:
+        """The minibatches of one epoch, or this learner's share of them."""
+        count, together = self.config.minibatches, self.together
+        if together is None:
+            return minibatches(samples, count, self._generator)
+        own = together.minibatches(samples, count, self._generator)
+        return together.normalised(list(own)) if self.config.normalise_advantages else own
 
     def update_parts(self) -> Iterator[Part]:
         yield Part(self, "_batches", "sample")
@@ -372,7 +396,7 @@ class ActorCritic(DecidesByPolicy, Predicts):
             value_clip=None if config.value_clip is None else now["value_clip"],
             value_coef=config.value_coef,
             entropy_coef=now["entropy_coef"],
-            normalise=config.normalise_advantages,
+            normalise=self._normalises,
         )
 
     def scheduled(self) -> dict[str, float]:

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gymnast.agents.base import Metrics
-from gymnast.agents.optim.update import Gradient
 from gymnast.agents.policy.loss import Coefficients, Slopes, loss_of
 from gymnast.agents.samples import Behaviour, Drawn, Samples
 from gymnast.networks.distributions.choices import BLOCKED
@@ -47,6 +46,7 @@ class ClosedForm:
 
     def __init__(self, plain: PlainActorCritic, config: ActorCriticConfig, now: Mapping[str, Tensor]) -> None:
         self.plain, self.config, self.now = plain, config, now
+        self.normalises = config.normalise_advantages
         self._samples: Samples | None = None
 
     def __call__(self, batch: Drawn[Samples], noise: Tensor | None) -> tuple[Tensor, Metrics]:
@@ -76,7 +76,7 @@ class ClosedForm:
             value_clip=-1.0 if config.value_clip is None else float(now["value_clip"]),
             value_coef=config.value_coef,
             entropy_coef=float(now["entropy_coef"]),
-            normalise=config.normalise_advantages,
+            normalise=self.normalises,
         )
 
 
@@ -130,7 +130,7 @@ def _block(output: Array, mask: Array, index: Array) -> None:
 
 def closed_form(
     plain: PlainActorCritic, distribution: Distribution, config: ActorCriticConfig, now: Mapping[str, Tensor]
-) -> Gradient | None:
+) -> ClosedForm | None:
     """A `ClosedForm` if the distribution has one and there is one value; None if autograd is needed."""
     fits = type(distribution) in (Categorical, Gaussian) and plain.network.value.out_features == 1
     return ClosedForm(plain, config, now) if fits else None

@@ -13,6 +13,7 @@ from torch import Tensor
 from gymnast.agents.base import Metrics
 from gymnast.agents.maths import means, returns
 from gymnast.agents.maths.moments import moments
+from gymnast.agents.optim.together import Together
 from gymnast.agents.policy.reward_scale import RewardScale
 from gymnast.agents.samples import Behaviour, Samples, cut
 from gymnast.replay.rollout import Rollout
@@ -41,6 +42,7 @@ class Estimates:
             self.novelty_scale = RewardScale(gamma, rollout.num_envs, device=device, episodic=False)
         self.last_value = torch.zeros((rollout.num_envs, 1 if self.novelty_scale is None else 2), device=device)
         """[N, V], of the successors of the last step."""
+        self.together: Together | None = None
         self.seen: Metrics = {}
         """Metrics of rewards and values."""
 
@@ -68,6 +70,9 @@ class Estimates:
             advantage, target = self._compiled()
         else:
             advantage, target = self._by_torch(value, log_ratio)
+        if self.together is not None:
+            explained = self.together.explained_variance(value[..., 0], target[..., 0], weight)
+            self.seen["explained_variance"] = explained
         old = Behaviour(fields["log_prob"], advantage, fields["value"], target)
         mask, start, memory = (fields.get(name) for name in ("mask", "start", "memory"))
         samples = Samples(fields["obs"], fields["raw"], old, weight, mask, start, memory)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gymnast.agents.base import Acted, restore_generator, seed_sequence, torch_seed
+from gymnast.agents.optim.together import Rows
 from gymnast.envs.step import Obs
 from gymnast.networks.distributions.distributions import Distribution
 from gymnast.networks.fast.policy_backward import PlainActorCritic
@@ -49,7 +50,9 @@ class PolicyActor:
         seed: int | np.random.SeedSequence,
     ) -> None:
         self.agent, self.draws = agent, draws
+        self.rows: Rows | None = None
         self.generator = torch.Generator(agent.device).manual_seed(torch_seed(seed_sequence(seed)))
+        self.num_envs = num_envs
         size = agent.network.memory_size
         self.memory = torch.zeros((num_envs, size), device=agent.device) if size else None
         """[N, M], of the observations acted on so far."""
@@ -74,9 +77,24 @@ class PolicyActor:
             output = agent.distribution.masked(output, mask)
         if not self.draws:
             return Acted(agent.distribution.to_env(agent.distribution.mode(output)))
-        raw, log_prob = agent.distribution.act(output, self.generator)
+        raw, log_prob = self._drawn(output)
         action = agent.distribution.to_env(raw)
         return Acted(action, log_prob, value, before, self.memory, raw, mask)
+
+    def _drawn(self, output: Tensor) -> tuple[Tensor, Tensor]:
+        """Actions and their log-probabilities; of several learners, each draws for all and takes its own."""
+        rows, act = self.rows, self.agent.distribution.act
+        if rows is None:
+            return act(output, self.generator)
+        raw, log_prob = act(rows.among_all(output), self.generator)
+        return rows.of(raw), rows.of(log_prob)
+
+    def uniform(self, steps: int) -> Tensor:
+        """The uniform numbers [T, N] of which the actions of `steps` steps are drawn, for compiled code."""
+        rows = self.rows
+        if rows is None:
+            return torch.rand((steps, self.num_envs), generator=self.generator)
+        return rows.of(torch.rand((steps, rows.total), generator=self.generator).T).T.contiguous()
 
     def state_dict(self) -> dict[str, Any]:
         memory = {} if self.memory is None else {"memory": self.memory.clone()}

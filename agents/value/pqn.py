@@ -24,6 +24,7 @@ from gymnast.agents.maths.td import allowed, chosen
 from gymnast.agents.optim import optimizers, regularise
 from gymnast.agents.optim.compiled import Captured
 from gymnast.agents.optim.phases import Part
+from gymnast.agents.optim.together import Together
 from gymnast.agents.optim.update import Update
 from gymnast.agents.prediction import Predicts
 from gymnast.agents.samples import Drawn, ValueSamples, minibatches
@@ -85,6 +86,7 @@ class PQN(Predicts):
         self.exploration = torch.zeros((), device=self.device)
         """Epsilon of the current rollout, []."""
         self._lives = Lives()
+        self.together: Together | None = None
         self._begin()
 
     def _build_network(self, backbone: Backbone, seed: np.random.SeedSequence) -> None:
@@ -125,6 +127,11 @@ class PQN(Predicts):
     def _begin_at(self, env_step: int) -> None:
         self._began = env_step
         self.exploration.fill_(self.epsilon(env_step))
+
+    def join(self, together: Together) -> None:
+        """Learn together with other learners; see `LearnsTogether`."""
+        self.together = together
+        self._update.average = together.average
 
     def actor(self, num_envs: int, *, explore: bool, seed: int | np.random.SeedSequence) -> PQNActor:
         """Epsilon-greedy actions: by the schedule with `explore`, else with `eval_epsilon`."""
@@ -195,7 +202,7 @@ class PQN(Predicts):
             next_mask=step.next_action_mask if self.config.action_masks else None,
             active=step.active,
         )
-        self.env_step += step.num_active
+        self.env_step += step.num_active * (1 if self.together is None else self.together.count)
 
     def cut_off(self, rows: Sequence[int]) -> None:
         """Their last step bootstraps from its successor."""
@@ -234,7 +241,8 @@ class PQN(Predicts):
             weight=_flat(self.rollout.weight),
         )
         for _ in range(config.epochs):
-            yield from minibatches(samples, config.minibatches, self._generator)
+            draw = minibatches if self.together is None else self.together.minibatches
+            yield from draw(samples, config.minibatches, self._generator)
 
     def update_parts(self) -> Iterator[Part]:
         yield Part(self, "_batches", "sample")

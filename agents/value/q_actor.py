@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gymnast.agents.base import Acted, restore_generator, seed_sequence, torch_seed
 from gymnast.agents.maths.td import allowed as allowed_only
+from gymnast.agents.optim.together import Rows
 from gymnast.agents.schedules import Schedule
 from gymnast.agents.value.dqn_config import DQNConfig
 from gymnast.agents.value.pqn_config import PQNConfig
@@ -173,6 +174,7 @@ class PQNActor:
         self, agent: OnPolicy, *, explore: bool, seed: int | np.random.SeedSequence, eval_epsilon: float = 0.0
     ) -> None:
         self.agent, self.explore, self.eval_epsilon = agent, explore, eval_epsilon
+        self.rows: Rows | None = None
         self.generator = torch.Generator(agent.device).manual_seed(torch_seed(seed_sequence(seed)))
 
     @property
@@ -187,9 +189,17 @@ class PQNActor:
         value, action = agent.best(obs, mask)
         epsilon = agent.exploration if self.explore else self.eval_epsilon
         if self.explore or self.eval_epsilon > 0.0:
-            action = explored(action, agent.actions, mask, epsilon, self.generator)
+            action = self._explored(action, mask, epsilon)
         told = value.unsqueeze(1) if agent.device.type == "cpu" else None
         return Acted(action + agent.first_action if agent.first_action else action, value=told, raw=action)
+
+    def _explored(self, greedy: Tensor, mask: Tensor | None, epsilon: float | Tensor) -> Tensor:
+        """`explored`; of several learners, each draws for all and takes its own."""
+        rows, actions = self.rows, self.agent.actions
+        if rows is None:
+            return explored(greedy, actions, mask, epsilon, self.generator)
+        mask = None if mask is None else rows.among_all(mask)
+        return rows.of(explored(rows.among_all(greedy), actions, mask, epsilon, self.generator))
 
     def state_dict(self) -> dict[str, Any]:
         return {"generator": self.generator.get_state()}

@@ -37,11 +37,12 @@ def make_atari(
     options: dict[str, Any] | None = None,
     max_episode_steps: int | None = None,
     render: bool = False,
+    first_row: int = 0,
 ) -> Env:
     """Build N environments of one game; `options` are the fields of `AtariOptions`.
 
-    `max_episode_steps` cuts episodes off earlier than `max_frames` does. Raises ValueError in one line for an unknown
-    game, an id that already skips frames, and wrong options.
+    `max_episode_steps` cuts episodes off earlier than `max_frames` does; `first_row` is that of `envs.make`. Raises
+    ValueError in one line for an unknown game, an id that already skips frames, and wrong options.
     """
     name, chosen = atari_name(id), AtariOptions.from_dict(options or {})
     chosen = replace(chosen, sticky=name.sticky) if chosen.sticky is None else chosen
@@ -58,6 +59,7 @@ def make_atari(
         seed=seed,
         max_episode_steps=limit,
         render=render,
+        first_row=first_row,
     )
 
 
@@ -110,6 +112,7 @@ class Atari(Env):
         seed: int | np.random.SeedSequence,
         max_episode_steps: int,
         render: bool,
+        first_row: int = 0,
     ) -> None:
         self.id, self.num_envs, self.device, self.options = name.id, num_envs, device, options
         self.can_render = render
@@ -124,6 +127,8 @@ class Atari(Env):
         self._num_actions = len(self._native.ale.get_action_set())
         self.single_action_space = spaces.Discrete(self._num_actions)
         self._rng = np.random.default_rng(seed)  # draws the emulators' seeds
+        self._first_row = first_row
+        """0 after the first reset, whose seeds begin with this row's."""
         self._history = History(num_envs)
         self._screens: dict[int, Screen] = {}
         self._length = np.zeros(num_envs, np.int64)
@@ -139,7 +144,7 @@ class Atari(Env):
         self._episodes_begun = 0
         self._just_ended = np.zeros(self.num_envs, np.bool_)
         rows = np.ones(self.num_envs, np.bool_)
-        seeds = [self._next_seed(row, always=True) for row in range(self.num_envs)]
+        seeds = self._first_seeds()
         self.obs = self._tensor(self._begin(rows, np.array(seeds, np.int64)))
         self.start = torch.ones_like(self._no_start)
         return self.obs
@@ -278,6 +283,16 @@ class Atari(Env):
         self._length[rows] = 0
         self._return[rows] = 0.0
         return self._channels(obs)
+
+    def _first_seeds(self) -> list[int]:
+        """A seed for every row; those of the first reset do not depend on which rows are here."""
+        first, self._first_row = self._first_row, 0
+        for _ in range(first):
+            self._rng.integers(2**31)
+        seeds = [self._next_seed(row, always=True) for row in range(self.num_envs)]
+        if first:  # or later seeds would be those of the rows that follow
+            self._rng = np.random.Generator(self._rng.bit_generator.jumped(first))  # type: ignore[attr-defined]
+        return seeds
 
     def _next_seed(self, row: int, *, always: bool = False) -> int:
         """Number the row's next episode and choose its seed, -1 to let the emulator's generator continue."""

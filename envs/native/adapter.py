@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from gymnast.envs.env import Env
+from gymnast.envs.native.draws import row_keys
 from gymnast.envs.native.vector import NativeVectorEnv
 from gymnast.envs.native.world import Moved, World
 from gymnast.envs.rows import tensors
@@ -23,7 +24,7 @@ class NativeEnv(Env):
     exact_resume = True
     seeds_episodes = True
 
-    def __init__(self, env: NativeVectorEnv, *, id: str, seed: np.random.SeedSequence) -> None:
+    def __init__(self, env: NativeVectorEnv, *, id: str, seed: np.random.SeedSequence, first_row: int = 0) -> None:
         tensors.check_actions(env.single_action_space, id)
         self.id, self.env = id, env
         self.num_envs, self.device = env.num_envs, env.device
@@ -31,7 +32,7 @@ class NativeEnv(Env):
         self.single_action_space = env.single_action_space
         self.render_fps = float(env.game.render_fps)
         self._on_host = self.device.type == "cpu"
-        env.reset(seed=seed_of(seed))
+        env.reset_keys(row_keys(seed_of(seed), first_row + env.num_envs, device=env.device)[first_row:])
         self._began = False
         self._all = torch.ones(self.num_envs, dtype=torch.bool, device=self.device)
         self._see(self._all)

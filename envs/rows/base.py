@@ -330,3 +330,8 @@ class RowsEnv(Env):
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         return to_tensor(array, self.device)
+
+
+def row_seeds(seed: np.random.SeedSequence, num_envs: int, first_row: int) -> list[np.random.SeedSequence]:
+    """The seeds of `num_envs` rows from number `first_row` on: that of a row does not depend on how many there are."""
+    return seed.spawn(first_row + num_envs)[first_row:]

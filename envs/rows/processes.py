@@ -20,7 +20,7 @@ from torch import Tensor
 from gymnast.envs import goals
 from gymnast.envs.errors import EnvError
 from gymnast.envs.rows import process as worker
-from gymnast.envs.rows.base import RowsEnv
+from gymnast.envs.rows.base import RowsEnv, row_seeds
 from gymnast.envs.rows.row import Begun, Restored
 from gymnast.envs.rows.spawned import exit_cause, leave_if_imported
 from gymnast.envs.step import GoalRewards, Step
@@ -54,6 +54,7 @@ class WorkersEnv(RowsEnv):
         *,
         seed: np.random.SeedSequence,
         device: torch.device,
+        first_row: int = 0,
         timeout: float = ANSWER_TIMEOUT,
     ) -> None:
         self.id = id
@@ -63,7 +64,7 @@ class WorkersEnv(RowsEnv):
         self._connections: list[Connection] = []
         shares = np.array_split(np.arange(num_envs), min(num_envs, _cores()))
         self._shares = [range(int(share[0]), int(share[-1]) + 1) for share in shares]
-        self._start(cloudpickle.dumps(build), seed.spawn(num_envs))
+        self._start(cloudpickle.dumps(build), row_seeds(seed, num_envs, first_row))
         try:
             answers = [self._receive(index, timeout=START_TIMEOUT) for index in range(len(self._shares))]
         except WorkerError as error:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gymnast.envs import goals
 from gymnast.envs.rows import transition_table as tables
-from gymnast.envs.rows.base import RowsEnv
+from gymnast.envs.rows.base import RowsEnv, row_seeds
 from gymnast.envs.rows.row import Begun, Restored, Row
 from gymnast.envs.step import GoalRewards, Step, TransitionTable
 
@@ -27,10 +27,11 @@ class SerialEnv(RowsEnv):
         *,
         seed: np.random.SeedSequence,
         device: torch.device,
+        first_row: int = 0,
     ) -> None:
         self.rows = [
             Row(env, name=id, seeds=seeds, number=number if len(envs) > 1 else None)
-            for number, (env, seeds) in enumerate(zip(envs, seed.spawn(len(envs)), strict=True))
+            for number, (env, seeds) in enumerate(zip(envs, row_seeds(seed, len(envs), first_row), strict=True))
         ]
         self._steps = [row.step for row in self.rows]
         env = envs[0]

@@ -40,7 +40,9 @@ class VectorAdapter(Env):
     `envs/rows/infos.py` describes the sources of action masks.
     """
 
-    def __init__(self, env: VectorEnv, *, id: str, seed: np.random.SeedSequence, device: torch.device) -> None:
+    def __init__(
+        self, env: VectorEnv, *, id: str, seed: np.random.SeedSequence, device: torch.device, first_row: int = 0
+    ) -> None:
         mode = env.metadata.get("autoreset_mode")
         if not isinstance(mode, AutoresetMode):
             raise ValueError(
@@ -61,11 +63,12 @@ class VectorAdapter(Env):
         """Maximum steps of an episode, if the environment declares it."""
         self._same_step = mode is AutoresetMode.SAME_STEP
         self._masked_reset = mode is AutoresetMode.DISABLED or (mode is AutoresetMode.NEXT_STEP and _clears(env))
+        self.skips_rows = not (self._same_step or self._masked_reset)
         self._batch = tensors.batcher(self.single_observation_space, device)
         tensors.check_observations(self.single_observation_space, id)
         tensors.check_actions(env.single_action_space, id)
         self._spaces = [(f"single_{name}", getattr(env, f"single_{name}")) for name in incoming.SPACES]
-        self._seeds = seed
+        self._seeds, self._first_row = seed, first_row
         self._resets = 0
         self._obeys_mask = False
         self._is_foreign = not type(env.unwrapped).__module__.startswith("gymnasium.")
@@ -99,6 +102,7 @@ class VectorAdapter(Env):
         """Reset all rows with the next seed, and warn if an environment that is not Gymnasium's ignores it."""
         key = (*self._seeds.spawn_key, self._resets)
         seed = int(np.random.SeedSequence(self._seeds.entropy, spawn_key=key).generate_state(1)[0])
+        seed += self._first_row  # Gymnasium adds a row's number
         first, self._resets = self._resets == 0, self._resets + 1
         if not self._is_foreign:
             return self.env.reset(seed=seed)

@@ -43,8 +43,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "reward_model",
     ),
     "speed": (
-        *("num_envs", "vectorization", "native", "threads", "workers", "compile", "cuda_graphs", "bf16", "overlap"),
-        "profile",
+        *("num_envs", "vectorization", "native", "threads", "workers", "learners", "ray", "compile", "cuda_graphs"),
+        *("bf16", "overlap", "profile"),
     ),
 }
 """Names of options by heading. All others are under "learning"."""

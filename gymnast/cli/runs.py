@@ -37,6 +37,7 @@ def resume(words: list[str]) -> int:
         trust=options.trust,
         exact_resume=options.exact_resume,
         profile=options.profile,
+        ray=options.ray,
         command=["gymnast", "resume", *words],
     )
     print(result.as_text())

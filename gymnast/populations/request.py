@@ -25,6 +25,8 @@ NOT_HERE = (
     "vectorization",
     "wrapper",
     "protocol",
+    "learners",
+    "ray",
     "overlap",
     "profile",
     "frame_stack",

@@ -151,6 +151,7 @@ def resume(
     trust: bool = False,
     exact_resume: bool | None = None,
     profile: bool | None = None,
+    ray: str | None = None,
     on_evaluation: OnEvaluation | None = None,
     on_step: OnStep | None = None,
     command: Sequence[str] = (),
@@ -161,8 +162,8 @@ def resume(
     outside gymnast that the run's config names. If the environment cannot be restored, the run starts new episodes and
     reports it, or with `exact_resume` (by default the run's own) refuses. A run of one agent takes `agent`, its
     class if that is not one of gymnast's; `env`, the function or the VectorEnv that it was trained in, then
-    required; `profile` (by default the run's own); and `on_evaluation` and `on_step`, which are those of `train`.
-    Raises UsageError.
+    required; `profile` and `ray` (by default the run's own); and `on_evaluation` and `on_step`, which are those of
+    `train`. Raises UsageError.
     """
     path = Path(path)
     if folder.read_config(path).get("population") is None:
@@ -175,11 +176,13 @@ def resume(
             trust=trust,
             exact_resume=exact_resume,
             profile=profile,
+            ray=ray,
             on_evaluation=on_evaluation,
             on_step=on_step,
             command=command,
         )
     single_only = {"agent": agent, "env": env, "on_evaluation": on_evaluation, "on_step": on_step, "profile": profile}
+    single_only["ray"] = ray
     for name, value in single_only.items():
         if value is not None:
             raise UsageError(f"{name} cannot be given for the run of a population, {path}")

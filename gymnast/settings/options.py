@@ -33,6 +33,10 @@ class TrainOptions:
     """Env steps to train for."""
     num_envs: int | None = None
     """Number of environments stepped together. Default: 1, or the rows of a VectorEnv."""
+    learners: int = 1
+    """Processes that learn together, each acting in its share of the environments (ppo, a2c, pqn)."""
+    ray: str | None = field(default=None, metadata={"metavar": "local|ADDRESS"})
+    """Run the other learners on a Ray cluster: one of this machine (local), or the one at an address."""
     seed: int = 0
     """Seed of all random numbers of the run."""
     init_from: str | None = field(default=None, metadata={"metavar": "RUN"})
@@ -102,7 +106,7 @@ class TrainOptions:
             raise ValueError("env must be an id, got ''")
         if self.num_envs is not None:
             at_least("num_envs", self.num_envs, 1)
-        for name in ("steps", "frame_stack", "eval_episodes", "eval_envs", "keep_checkpoints", "log_every"):
+        for name in ("steps", "learners", "frame_stack", "eval_episodes", "eval_envs", "keep_checkpoints", "log_every"):
             at_least(name, getattr(self, name), 1)
         if self.threads != "auto":
             at_least("threads", self.threads, 1)
@@ -118,6 +122,7 @@ class TrainOptions:
         check_wrappers(self.wrapper)
         if not self.out:
             raise ValueError("out must be a folder, got ''")
+        check_ray(self.ray)
         if len(set(self.track)) < len(self.track):
             raise ValueError(f"track takes each name once, got {' '.join(self.track)}")
         self._check_stop()
@@ -144,6 +149,8 @@ class TrainOptions:
                 if item.name.startswith("wandb_") and value != item.default:
                     written = " ".join(value) if isinstance(value, tuple) else value
                     raise ValueError(f"{item.name} {written} has no effect without wandb in track")
+        if self.ray is not None and self.learners == 1:
+            raise ValueError(f"ray {self.ray} has no effect with learners 1")
         if self.checkpoint_every == 0 and self.keep_checkpoints != KEEP_CHECKPOINTS:
             raise ValueError(f"keep_checkpoints {self.keep_checkpoints} has no effect while checkpoint_every is 0")
 
@@ -178,8 +185,11 @@ class ResumeOptions:
     """Refuse to start new episodes if the environment cannot be restored. Default: the run's own."""
     profile: bool | None = None
     """Print where the time goes from here on, and write profile.json. Default: the run's own."""
+    ray: str | None = field(default=None, metadata={"metavar": "local|ADDRESS"})
+    """Ray cluster for the other learners of the run. Default: the run's own."""
 
     def __post_init__(self) -> None:
+        check_ray(self.ray)
         for name in ("steps", "epochs"):
             if getattr(self, name) is not None:
                 at_least(name, getattr(self, name), 1)
@@ -296,6 +306,11 @@ def check_device(device: str) -> None:
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
         hint = nearest(device, ("auto", "cpu", "cuda", "mps"))
         raise ValueError(f"device must be auto, cpu, cuda, cuda:N or mps, got {device}{hint}")
+
+
+def check_ray(address: str | None) -> None:
+    if address == "":
+        raise ValueError("ray must be local or the address of a cluster, got ''")
 
 
 def check_folder_name(name: str | None) -> None:

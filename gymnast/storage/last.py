@@ -34,6 +34,21 @@ class SessionState:
 
 
 @dataclass(frozen=True)
+class LearnerState:
+    """What a learner other than the first one needs to continue besides what is the same in all of them."""
+
+    agent: dict[str, Any]
+    """The parts of its state that are its own: what it keeps of its rows."""
+    actor: dict[str, Any]
+    env: dict[str, Any] | None
+    """A snapshot; None if the environment cannot be restored."""
+    lasting: dict[str, Any] | None
+    """The environment's state that persists across episodes."""
+    env_step: int
+    """Of all learners."""
+
+
+@dataclass(frozen=True)
 class RunState:
     """Everything that a resumed run needs besides its config. The field names are the keys of the file."""
 
@@ -50,6 +65,8 @@ class RunState:
     """The environment's state that persists across episodes; empty in files of earlier builds."""
     population: dict[str, Any] = field(default_factory=dict)
     """The members of a population, and the kept state of each; empty, and not in the file, for a single agent."""
+    learners: list[dict[str, Any]] = field(default_factory=list)
+    """Of each learner but the first, a `LearnerState`; empty, and not in the file, for a single one."""
 
     @staticmethod
     def taken(
@@ -61,6 +78,7 @@ class RunState:
         session: SessionState,
         lasting: dict[str, Any] | None = None,
         population: dict[str, Any] | None = None,
+        learners: list[dict[str, Any]] | None = None,
     ) -> RunState:
         """The state including that of torch's own generators."""
         return RunState(
@@ -73,6 +91,7 @@ class RunState:
             session=session,
             lasting=lasting or {},
             population=population or {},
+            learners=learners or [],
         )
 
     def restore_generators(self) -> None:
@@ -84,14 +103,14 @@ class RunState:
     @staticmethod
     def of(content: dict[str, Any]) -> RunState:
         """The state in a file's content; KeyError or TypeError if a part is missing or unknown."""
-        later = ("lasting", "population")  # missing in files of earlier builds
+        later: dict[str, Any] = {"lasting": {}, "population": {}, "learners": []}  # missing in files of earlier builds
         parts = {part.name: content[part.name] for part in fields(RunState) if part.name not in later}
-        parts |= {name: content.get(name, {}) for name in later}
+        parts |= {name: content.get(name, empty) for name, empty in later.items()}
         return RunState(**{**parts, "session": SessionState(**content["session"])})
 
     def content(self) -> dict[str, Any]:
         parts = {**vars(self), "session": dict(vars(self.session))}
-        return parts if self.population else {name: parts[name] for name in parts if name != "population"}
+        return {name: part for name, part in parts.items() if name not in ("population", "learners") or part}
 
 
 class LastCheckpoint:

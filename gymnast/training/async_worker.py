@@ -123,9 +123,9 @@ class _Reporter:
         self.connection.send({"episodes": ended, "skipped": skipped, "metrics": metrics, "seconds": seconds})
 
 
-def pickled(cls: type[Any], options: Any, config: Any, env_like: Any) -> bytes:
-    """The content of `Task.pickled`; ValueError if the environment cannot be sent to another process."""
+def pickled(cls: type[Any], options: Any, config: Any, env_like: Any, *, of: str = "workers") -> bytes:
+    """The content of `Task.pickled`; ValueError, which names `of`, if the environment cannot be sent to a process."""
     try:
         return cloudpickle.dumps((cls, options, config, env_like))  # type: ignore[no-any-return]
     except (TypeError, AttributeError, pickle.PicklingError) as error:
-        raise ValueError(f"workers: the environment cannot be sent to another process ({first_line(error)})") from None
+        raise ValueError(f"{of}: the environment cannot be sent to another process ({first_line(error)})") from None

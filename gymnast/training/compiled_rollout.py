@@ -127,7 +127,7 @@ class CompiledRollout:
         if not rollout.fields:
             rollout.allocate(_fields(env.obs))
         stored, following = self._stored(env.obs)
-        uniform = torch.rand((rollout.steps, rollout.num_envs), generator=self.actor.generator).numpy()
+        uniform = self.actor.uniform(rollout.steps).numpy()
         fixed = self.engine.fixed(env.env.limit, env.env.seeds)
         self._ended = self._play(fixed, self._policy, stored, uniform, self._width)
         env.obs, env.start = following, rollout.fields["ended"][-1].clone()

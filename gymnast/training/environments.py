@@ -29,8 +29,9 @@ def make_env(
     device: str,
     compile: bool = False,
     check_actions: bool = False,
+    learner: int = 0,
 ) -> Env:
-    """The environments to train in; `compile` and `check_actions` are those of `envs.make`."""
+    """The environments to train in, or a learner's share; `compile` and `check_actions` are those of `envs.make`."""
     if is_dream(env):
         assert isinstance(env, str)
         vector = dream_of(
@@ -45,9 +46,11 @@ def make_env(
             frame_stack=options.frame_stack,
         )
         return envs.make(vector, options.rows, device=device, seed=seed, check_actions=check_actions)
+    rows = options.rows // options.learners
     return envs.make(
         env,
-        options.rows,
+        rows,
+        first_row=learner * rows,
         device=device,
         seed=seed,
         vectorization=options.vectorization,

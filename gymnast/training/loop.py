@@ -45,6 +45,11 @@ class Loop:
     done when the loop continues.
     """
 
+    learners = 1
+    """Processes that take as many steps as this one, all of which `env_step` counts."""
+    whole = True
+    """Whether the whole state can be read; not after a process that held a part of it is lost."""
+
     def __init__(self, agent: Agent, actor: Actor, env: Env, *, overlap: bool = False) -> None:
         self.agent = agent
         self.actor = actor
@@ -93,7 +98,7 @@ class Loop:
             step = env_step(acted.action)
             stepped_at = perf_counter()
             agent.store(obs, acted, step)
-            self.env_step += step.num_active
+            self.env_step += step.num_active * self.learners
             if not self.overlap:
                 self._learn()
             if step.num_ended:
@@ -118,7 +123,8 @@ class Loop:
         """Whole rollouts, so that `until` may be exceeded by less than one; a partial one is filled step by step."""
         rollout = play.rollout
         if rollout.length and self.env_step < until:
-            self._advance(self.env_step + (rollout.steps - rollout.length) * self.env.num_envs, pulse)
+            left = (rollout.steps - rollout.length) * self.env.num_envs * self.learners
+            self._advance(self.env_step + left, pulse)
         next_pulse = perf_counter() + PULSE
         while self.env_step < until and rollout.length == 0:
             began = perf_counter()
@@ -136,8 +142,12 @@ class Loop:
 
     def fill(self, play: DeviceRollout | CompiledRollout) -> None:
         """Play a whole rollout."""
-        self.env_step += play()
+        self.env_step += play() * self.learners
         self.episodes.add_all(*play.ended_episodes(), env_step=self.env_step)
+
+    def others(self) -> list[dict[str, Any]]:
+        """The states of the other learners, `LearnerState`s as dicts."""
+        return []
 
     def close(self) -> None:
         """Stop everything outside this process; calling it twice is harmless."""

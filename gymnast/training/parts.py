@@ -24,6 +24,7 @@ from gymnast.agents.base import (
     Planner,
     ReplayAgent,
 )
+from gymnast.agents.optim import together
 from gymnast.agents.table import Variant
 from gymnast.atari import protocols
 from gymnast.atari.protocols import Protocol
@@ -42,6 +43,7 @@ from gymnast.storage import checkpoint, folder
 from gymnast.storage.checkpoint import About
 from gymnast.tabular.optimal import bandit_regret
 from gymnast.training import encoding, environments, learned_rewards, warm_start
+from gymnast.training.shares import check_share, own_device
 from gymnast.training.threads import Choice, choose
 
 
@@ -59,6 +61,8 @@ class Parts:
     env_like: EnvLike
     threads: str | None = None
     """Why the run has its number of threads, if that was chosen automatically."""
+    learner: int = 0
+    """The number of this process among the learners."""
 
     @staticmethod
     def make(
@@ -70,11 +74,12 @@ class Parts:
         stack: ExitStack,
         name: str | None = None,
         resumed: bool = False,
+        learner: int = 0,
     ) -> Parts:
         """Build all parts; raises a one-line ValueError for anything that does not match.
 
         `env` replaces `options.env`, and `name` the agent's own; `stack` closes the environment. The config of a
-        resumed run is taken as it is.
+        resumed run is taken as it is. Of several learners each has its share of the rows.
         """
         cls, name = _named(agent, name)
         config = agents.default_config(name) if config is None else config
@@ -82,8 +87,11 @@ class Parts:
         options, config = under_protocol.resolve(_for_env(options, env_like), config)
         if options.init_from is not None and not resumed:
             config = warm_start.with_network_of(config, options.init_from, cls)
-        seeds, rows = Seeds.of(options.seed), options.rows
-        device = _device(cls, config, wanted=options.device)
+        if options.learners > 1:
+            check_share(options, env_like)
+            together.check(name, cls, config)
+        seeds, rows = Seeds.of(options.seed), options.rows // options.learners
+        device = own_device(_device(cls, config, wanted=options.device), options, learner)
         limit_threads(1 if options.threads == "auto" else options.threads)
         compiled = isinstance(config, CompiledConfig) and config.compile
         recorded = isinstance(config, CudaGraphsConfig) and config.cuda_graphs  # needed before it can be checked
@@ -94,6 +102,7 @@ class Parts:
             device=device,
             compile=compiled,
             check_actions=_is_tried(cls, env_like) and not recorded,
+            learner=learner,
         )
         stack.callback(made_env.close)
         _check_env(made_env, env_like, options=options, config=config)
@@ -117,14 +126,16 @@ class Parts:
         options, why = _with_threads(options, name, config, made_env, partial(build, seed=np.random.SeedSequence(0)))
         torch.manual_seed(seeds.torch)
         made = build(config, seeds.agent)
+        if options.learners > 1 and isinstance(made, together.LearnsTogether):
+            together.check_network(made.network)
         # Made here because it allocates memory: a replay that is too large is reported before anything starts.
         actor = made.actor(rows, explore=True, seed=seeds.actor)
-        return Parts(name, options, config, seeds, made_env, made, actor, env_like, why)
+        return Parts(name, options, config, seeds, made_env, made, actor, env_like, why, learner)
 
     def checkpoint_bytes(self) -> int:
         """Bytes of a checkpoint to resume from, including the files of a full replay."""
         replay = self.agent.replay if isinstance(self.agent, ReplayAgent) else None
-        return tensor_bytes(self.agent.state_dict()) + (0 if replay is None else replay.nbytes)
+        return self.options.learners * tensor_bytes(self.agent.state_dict()) + (0 if replay is None else replay.nbytes)
 
     def protocol(self) -> Protocol | None:
         """The protocol actually used; None if it is not an Atari game."""
@@ -191,6 +202,7 @@ class Parts:
             seed=Seeds.of(self.options.seed).env,
             device=str(self.env.device),
             compile=isinstance(self.config, CompiledConfig) and self.config.compile,
+            learner=self.learner,
         )
         stack.callback(self.env.close)
         _give_goals(self.agent, self.env)
@@ -264,6 +276,10 @@ def _check_env(made_env: Env, env_like: EnvLike, *, options: TrainOptions, confi
         raise ValueError(f"{word} cannot be combined with workers, whose steps have no order")
     if options.exact_resume and not made_env.exact_resume:
         raise ValueError(f"exact_resume: {made_env.id} cannot be restored exactly; resuming would start new episodes")
+    if options.learners > 1 and made_env.skips_rows:
+        raise ValueError(
+            f"learners need an environment whose rows all step, and {made_env.id} leaves out rows that it resets"
+        )
     if options.overlap and not made_env.overlaps:
         raise ValueError(f"overlap: {made_env.id} steps in this process; use vectorization async, or an Atari game")
 
@@ -318,8 +334,9 @@ def _with_threads(
     """The options with the number of threads that `auto` means for this run, now in use, and why."""
     if options.threads != "auto":
         return options, None
-    workers = Choice(1, "threads auto is 1: each worker has one")
-    choice = workers if _workers(config) else choose(name, config, env, build)
+    others = "worker" if _workers(config) else "learner" if options.learners > 1 else None
+    one = Choice(1, f"threads auto is 1: each {others} has one")
+    choice = one if others else choose(name, config, env, build)
     limit_threads(choice.threads)
     return dataclasses.replace(options, threads=choice.threads), choice.note
 

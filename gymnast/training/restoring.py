@@ -24,7 +24,7 @@ from gymnast.errors import UsageError, first_line
 from gymnast.settings.options import TrainOptions
 from gymnast.storage import space_json
 from gymnast.storage.checkpoint import About
-from gymnast.storage.last import RunState
+from gymnast.storage.last import LearnerState, RunState
 from gymnast.training.environments import env_options
 from gymnast.training.parts import Parts
 
@@ -86,7 +86,7 @@ def check_spaces(about: About, env: Env) -> None:
             raise UsageError(f"{env.id} has {kind} {space}, but the run was trained with {space_json.decode(trained)}")
 
 
-def restore_env(parts: EnvOwner, state: RunState, stack: ExitStack) -> Restored:
+def restore_env(parts: EnvOwner, state: RunState | LearnerState, stack: ExitStack) -> Restored:
     """Restore the environment, or else only its persistent state; UsageError with exact_resume."""
     why = "its state is not in the checkpoint"
     if state.env is not None:

@@ -41,6 +41,9 @@ class Resumed:
         options = _options_of(config["run"], path, changes)
         last = LastCheckpoint(path / "checkpoints")
         about, state = last.read()
+        learners = len(state.learners) + 1
+        if learners != options.learners:
+            raise UsageError(f"learners must be {learners}, with which {path} was trained, got {options.learners}")
         if about.env_step >= options.steps and _has_final(path):  # otherwise its final evaluation is missing
             raise UsageError(f"steps must be more than the {options.steps:,} that {path} has finished")
         if not trust and is_foreign(options.env, options.env_options):

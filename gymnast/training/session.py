@@ -107,15 +107,24 @@ class Session:
             self._env_failed = True
             raise
 
-    def save_after_failure(self) -> None:
-        """Write a checkpoint after an EnvError in training; keeps the agent if it is finite."""
-        if self.trained:
-            return  # it failed in the final evaluation, before which everything was saved
-        self.loop.close()
-        try:
+    def save_after_failure(self) -> bool:
+        """Write a checkpoint after an EnvError in training; keeps the agent if it is finite.
+
+        Returns whether there is a checkpoint, this or an earlier one.
+        """
+        if not self.trained:  # or it failed in the final evaluation, before which everything was saved
+            if self._env_failed:
+                self.loop.close()
+            try:
+                self._save_whole()
+            except (RunError, EnvError) as error:
+                self.panel.message(str(error))
+        return self._last.path.is_file()
+
+    def _save_whole(self) -> None:
+        """Write a checkpoint, unless a part of the run is lost: then the previous one is kept."""
+        if self.loop.whole:
             self.save_last()
-        except RunError as error:
-            self.panel.message(str(error))
 
     def _pulse(self) -> bool:
         """Show and record time-based output; returns whether a signal arrived."""
@@ -223,6 +232,7 @@ class Session:
             actor=loop.actor.state_dict(),
             env=self._env_state(loop.env.snapshot) if loop.exact_resume and not self._env_failed else None,
             lasting=self._env_state(loop.env.lasting),
+            learners=loop.others(),
             loop=loop.state_dict(),
             session=SessionState(
                 next=self._events.state(),

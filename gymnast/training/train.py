@@ -71,14 +71,17 @@ def train(
             parts = Parts.make(agent, options, config, env=env, stack=stack)
             check_profile(parts)
             lost = restoring.tried(parts)
+            loop, notes = _loop(parts, stack, None)
             path = _new_folder(parts, stack, command=command, presets=presets, reference=reference)
         started()
         return _run(
             parts,
             path,
+            loop,
             last=LastCheckpoint(path / "checkpoints"),
             state=None,
             restored=Restored(False, lost),
+            notes=notes,
             callbacks=Callbacks(on_evaluation, on_step),
             stack=stack,
         )
@@ -107,6 +110,7 @@ def resume(
     trust: bool = False,
     exact_resume: bool | None = None,
     profile: bool | None = None,
+    ray: str | None = None,
     on_evaluation: OnEvaluation | None = None,
     on_step: OnStep | None = None,
     command: Sequence[str] = (),
@@ -116,14 +120,15 @@ def resume(
     `steps` is the new total, by default the run's own. `env` is the function or the VectorEnv that the run was trained
     in, and required in that case. `trust` allows an agent or environment of code outside gymnast that the run's config
     names. If the environment cannot be restored, the run starts new episodes and reports it, or with `exact_resume` (by
-    default the run's own) refuses. `profile` is by default the run's own. `on_evaluation` and `on_step` are those of
-    `train`. Raises UsageError.
+    default the run's own) refuses. `profile`, and `ray`, the cluster of other learners, are by default the run's own.
+    `on_evaluation` and `on_step` are those of `train`. Raises UsageError.
     """
     leave_if_imported()
     path = Path(path)
     with ExitStack() as stack:
         with usage_errors():
             changes = {"steps": steps, "device": device, "exact_resume": exact_resume, "profile": profile}
+            changes["ray"] = ray
             kept = Resumed.read(path, stack, changes=changes, trust=trust)
             about, state, last = kept.about, kept.state, kept.last
             if state.population:
@@ -137,18 +142,31 @@ def resume(
             rebuild.load_agent(parts.agent, state.agent, last.path, replay=True)
             parts.actor.load_state_dict(state.actor)
             restored = restoring.restore_env(parts, state, stack)
+            loop, notes = _loop(parts, stack, state)
             kept.write_config(command)
         callbacks = Callbacks(on_evaluation, on_step)
-        return _run(parts, path, last=last, state=state, restored=restored, callbacks=callbacks, stack=stack)
+        return _run(
+            parts,
+            path,
+            loop,
+            last=last,
+            state=state,
+            restored=restored,
+            notes=notes,
+            callbacks=callbacks,
+            stack=stack,
+        )
 
 
 def _run(
     parts: Parts,
     path: Path,
+    loop: Loop,
     *,
     last: LastCheckpoint,
     state: RunState | None,
     restored: Restored,
+    notes: Sequence[str],
     callbacks: Callbacks,
     stack: ExitStack,
 ) -> RunResult:
@@ -156,9 +174,10 @@ def _run(
     panel = stack.enter_context(Panel(f"{parts.name} on {parts.env.id}  ({path})"))
     stack.enter_context(told(EnvWarning, panel.message))
     _announce(parts, panel)
-    if restored.note is not None:
-        panel.message(restored.note)
-    session = _session(parts, path, last=last, state=state, callbacks=callbacks, panel=panel, stack=stack)
+    for note in (restored.note, *notes):
+        if note is not None:
+            panel.message(note)
+    session = _session(parts, path, loop, last=last, state=state, callbacks=callbacks, panel=panel, stack=stack)
     exit_code, final, outside, profile, files = 1, None, None, None, {"run": path}
     try:
         with session.interrupts:
@@ -177,8 +196,8 @@ def _run(
                 panel.message(f"stopped at env step {session.env_step:,}; to continue: gymnast resume {path}")
     except EnvError as error:
         panel.message(str(error))
-        session.save_after_failure()
-        panel.message(f"training stopped at env step {session.env_step:,}; to continue: gymnast resume {path}")
+        again = f"; to continue: gymnast resume {path}" if session.save_after_failure() else ""
+        panel.message(f"training stopped at env step {session.env_step:,}{again}")
     except (RunError, LearningError, UsageError) as error:  # a UsageError if best.pt was damaged meanwhile
         panel.message(str(error))
     except KeyboardInterrupt:
@@ -227,6 +246,7 @@ def _announce(parts: Parts, panel: Panel) -> None:
 def _session(
     parts: Parts,
     path: Path,
+    loop: Loop,
     *,
     last: LastCheckpoint,
     state: RunState | None,
@@ -235,7 +255,6 @@ def _session(
     stack: ExitStack,
 ) -> Session:
     """The session that trains the parts, from the start or from `state`."""
-    loop = _loop(parts, stack)
     if state is not None:
         loop.load_state_dict(state.loop)
     writers = tracking.writers(
@@ -253,15 +272,22 @@ def _session(
     return session
 
 
-def _loop(parts: Parts, stack: ExitStack) -> Loop:
-    """The loop in this process, or one whose steps worker processes take."""
+def _loop(parts: Parts, stack: ExitStack, state: RunState | None) -> tuple[Loop, Sequence[str]]:
+    """The loop in this process, or one of which other processes take all steps or some; and what to report.
+
+    `state` is what a resumed run continues from. ValueError or UsageError if other processes cannot start.
+    """
+    if parts.options.learners > 1:
+        from gymnast.training.learner_start import learners_loop
+
+        return learners_loop(parts, stack, state)
     if not (isinstance(parts.config, AsynchronousConfig) and parts.config.workers):
-        return Loop(parts.agent, parts.actor, parts.env, overlap=parts.options.overlap)
+        return Loop(parts.agent, parts.actor, parts.env, overlap=parts.options.overlap), ()
     from gymnast.training.async_loop import AsyncLoop
 
     loop = AsyncLoop(parts)
     stack.callback(loop.close)
-    return loop
+    return loop, ()
 
 
 def _plan(agent: Planner, env: Env, session: Session) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
@@ -20,7 +21,10 @@ class Moments(nn.Module):
     """Count, mean and variance (divided by the count) of all values of one shape seen so far, in float64.
 
     They are float32 on a device without float64 (Apple's). Before any value the mean is 0 and the variance 1.
+    `gather` gives the numbers [...] of all processes that see a share of the values, [L, ...].
     """
+
+    gather: Callable[[Tensor], Tensor] | None = None
 
     count: Tensor
     mean: Tensor
@@ -41,7 +45,6 @@ class Moments(nn.Module):
         the same statistics. Rows of weight 0 may hold anything, and a batch of them changes nothing.
         """
         rows = values.reshape(-1, self.mean.numel()).to(self.mean.dtype)  # [R, D]
-        mean, var = self.mean.flatten(), self.var.flatten()
         if weight is None:
             size = torch.full_like(self.count, len(rows))
             batch_mean = rows.sum(0) / _positive(size)
@@ -52,6 +55,15 @@ class Moments(nn.Module):
             size = counts.sum()
             batch_mean = (counts * rows).sum(0) / _positive(size)
             squares = (counts * (rows - batch_mean).square()).sum(0)
+        if self.gather is None:
+            self._merge(size, batch_mean, squares)
+            return
+        for told in self.gather(torch.cat([size.view(1), batch_mean, squares])):
+            self._merge(told[0], *told[1:].chunk(2))
+
+    def _merge(self, size: Tensor, batch_mean: Tensor, squares: Tensor) -> None:
+        """Count `size` [] more rows, by their mean and summed squared deviations [D]."""
+        mean, var = self.mean.flatten(), self.var.flatten()
         total = self.count + size
         share, delta = size / _positive(total), batch_mean - mean
         merged = (self.count * var + squares) / _positive(total) + delta.square() * share * (1.0 - share)
