@@ -122,7 +122,7 @@ class RecurrentGreedyAction(GreedyAction):
         self, obs: Obs, memory: Tensor | None, action_mask: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         assert memory is not None
-        policy, before = memory.split(self._sizes, 1)
+        policy, before = torch.split(memory, self._sizes, 1)
         features, policy = self.history.step(self.encoder(obs), before, policy)
         action, preference = self.act(features, action_mask)
         taken = preference.argmax(1) if self.bounds is None else torch.tanh(preference)

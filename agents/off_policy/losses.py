@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -34,6 +34,15 @@ class Draws(NamedTuple):
     """Likewise, for the actions of the policy's loss."""
     subset: Tensor | None
     """int64 [m], the critics of the targets; None for all."""
+
+
+class Rewarded(Protocol):
+    """The part of transitions that targets are made of."""
+
+    reward: Tensor
+    """[B]."""
+    discount: Tensor
+    """[B]."""
 
 
 class Losses:
@@ -106,7 +115,7 @@ class Losses:
         q, next_q = self.online(torch.cat([features, next_features]), actions).chunk(2, 1)
         return q, next_q.detach()
 
-    def target_of(self, batch: Batch, choice: Choice, next_q: Tensor, subset: Tensor | None) -> Tensor:
+    def target_of(self, batch: Rewarded, choice: Choice, next_q: Tensor, subset: Tensor | None) -> Tensor:
         """Targets [B, K'] from next values [M, B, A, K]."""
         temperature = self.temperature
         if self.config.values == "quantile":

@@ -49,7 +49,7 @@ class Histories:
 
     def parts(self, memory: Tensor) -> Memory:
         """The parts of memories [N, M]."""
-        return Memory(*memory.split(self._sizes, 1))
+        return Memory(*torch.split(memory, self._sizes, 1))
 
     def step(self, obs: Obs, memory: Tensor | None) -> tuple[Tensor, Tensor, Memory]:
         """What policy and critics read, [N, F] each, and the memory after `obs`, with the action before still.

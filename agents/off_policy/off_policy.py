@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -42,7 +42,7 @@ from gymnast.networks.fast.flat import FlatParameters
 from gymnast.networks.fast.numpy_policy import numpy_policy
 from gymnast.replay.device.ring import DeviceRing
 from gymnast.replay.hindsight import Hindsight
-from gymnast.replay.sequences import SequenceReplay
+from gymnast.replay.sequences import SequenceBatch, SequenceReplay
 
 
 class OffPolicyActorCritic(DecidesOffPolicy, Predicts):
@@ -110,17 +110,12 @@ class OffPolicyActorCritic(DecidesOffPolicy, Predicts):
             self.targets.append(Target(self.target_policy, self.network, self.policy_weights))
         self.numpy_policy = numpy_policy(self.network, self.online.encoder)
         self.histories = Histories.of(self.online, self.network, actions=self.policy.noise_size or self.policy.outputs)
-        recurrent = self.histories is not None
-        losses = partial(SequenceLosses, histories=self.histories) if recurrent else Losses
-        self.losses = losses(
-            config,
-            self.policy,
-            self.temperature.value,
-            online=self.online,
-            target=self.target,
-            network=self.network,
-            target_policy=self.target_policy,
-        )
+        networks: dict[str, Any] = {"online": self.online, "target": self.target}
+        networks |= {"network": self.network, "target_policy": self.target_policy}
+        losses: Callable[..., Losses] = Losses
+        if self.histories is not None:
+            losses = partial(SequenceLosses, histories=self.histories)
+        self.losses = losses(config, self.policy, self.temperature.value, **networks)
 
     def _build_updates(self, noise_seed: np.random.SeedSequence) -> None:
         """The optimizers of critics and policy, their updates, and the noise of an update."""
@@ -244,6 +239,7 @@ class OffPolicyActorCritic(DecidesOffPolicy, Predicts):
         replay = self.allocate()
         batch = replay.sample()
         if self.augmentation is not None:
+            assert not isinstance(batch, SequenceBatch)  # as the config has checked
             batch = self.augmentation.batch(batch)
         draws: Any = self._draw(batch.reward.numel())
         error, metrics = self._update(batch, draws)
