@@ -139,6 +139,10 @@ class Loop:
         self.env_step += play()
         self.episodes.add_all(*play.ended_episodes(), env_step=self.env_step)
 
+    def counts(self) -> dict[str, float]:
+        """More numbers for the log, of the processes that act or learn."""
+        return {}
+
     def close(self) -> None:
         """Stop everything outside this process; calling it twice is harmless."""
 

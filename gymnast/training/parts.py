@@ -16,7 +16,6 @@ import torch
 from gymnast.agents.base import (
     Actor,
     Agent,
-    AsynchronousConfig,
     CompiledConfig,
     CudaGraphsConfig,
     GoalAgent,
@@ -41,7 +40,7 @@ from gymnast.settings.seeds import Seeds
 from gymnast.storage import checkpoint, folder
 from gymnast.storage.checkpoint import About
 from gymnast.tabular.optimal import bandit_regret
-from gymnast.training import encoding, environments, learned_rewards, warm_start
+from gymnast.training import encoding, environments, learned_rewards, processes, warm_start
 from gymnast.training.threads import Choice, choose
 
 
@@ -82,7 +81,7 @@ class Parts:
         options, config = under_protocol.resolve(_for_env(options, env_like), config)
         if options.init_from is not None and not resumed:
             config = warm_start.with_network_of(config, options.init_from, cls)
-        seeds, rows = Seeds.of(options.seed), options.rows
+        seeds, streams = Seeds.of(options.seed), processes.streams_of(config, options.rows)
         device = _device(cls, config, wanted=options.device)
         limit_threads(1 if options.threads == "auto" else options.threads)
         compiled = isinstance(config, CompiledConfig) and config.compile
@@ -105,7 +104,7 @@ class Parts:
         config, rewards = learned_rewards.resolve(config, made_env, resumed=resumed)
 
         def build(config: Any, seed: np.random.SeedSequence) -> Agent:
-            made = _agent(cls, config, name=name, env=made_env, num_envs=rows, device=device, seed=seed)
+            made = _agent(cls, config, name=name, env=made_env, num_envs=streams, device=device, seed=seed)
             if options.init_from is not None and not resumed:
                 warm_start.start_from(made, options.init_from)
             if encoder is not None:
@@ -118,7 +117,7 @@ class Parts:
         torch.manual_seed(seeds.torch)
         made = build(config, seeds.agent)
         # Made here because it allocates memory: a replay that is too large is reported before anything starts.
-        actor = made.actor(rows, explore=True, seed=seeds.actor)
+        actor = made.actor(streams, explore=True, seed=seeds.actor)
         return Parts(name, options, config, seeds, made_env, made, actor, env_like, why)
 
     def checkpoint_bytes(self) -> int:
@@ -169,9 +168,9 @@ class Parts:
         )
 
     @property
-    def workers(self) -> int:
-        """Processes that train on shared weights, each with its own episodes; 0 without."""
-        return _workers(self.config)
+    def processes(self) -> str | None:
+        """What the run calls the processes that act or learn for it, each with its own episodes; None without."""
+        return processes.name_of(self.config)
 
     def own_env(self) -> dict[str, str] | None:
         """A description of the environment, if it came from Python code and not from an id."""
@@ -242,26 +241,17 @@ def _is_tried(cls: type[Any], env_like: EnvLike) -> bool:
 
 def _device(cls: type[Any], config: Any, *, wanted: str) -> str:
     """The device on which the agent learns; ValueError if it cannot."""
-    workers = _workers(config)
-    on_host = workers or issubclass(cls, HostAgent)
+    on_host = processes.workers_of(config) or issubclass(cls, HostAgent)
     device = pick_device("cpu" if on_host and wanted == "auto" else wanted)
-    if workers and device != "cpu":
-        raise ValueError(f"device {device} cannot be combined with workers, which share weights in CPU memory")
+    processes.check_device(config, device)
     return device
 
 
 def _check_env(made_env: Env, env_like: EnvLike, *, options: TrainOptions, config: Any) -> None:
     """Raise ValueError if the environment does not support the options."""
-    workers = _workers(config)
-    if workers and isinstance(env_like, gym.vector.VectorEnv):
-        raise ValueError(
-            "workers need an environment that each of them can build (an id or a function), not a VectorEnv"
-        )
+    processes.check(config, options, env_like)
     if isinstance(env_like, gym.vector.VectorEnv):
         _check_evaluations(made_env, options)
-    if workers and (options.exact_resume or options.overlap):
-        word = "exact_resume" if options.exact_resume else "overlap"
-        raise ValueError(f"{word} cannot be combined with workers, whose steps have no order")
     if options.exact_resume and not made_env.exact_resume:
         raise ValueError(f"exact_resume: {made_env.id} cannot be restored exactly; resuming would start new episodes")
     if options.overlap and not made_env.overlaps:
@@ -318,15 +308,11 @@ def _with_threads(
     """The options with the number of threads that `auto` means for this run, now in use, and why."""
     if options.threads != "auto":
         return options, None
-    workers = Choice(1, "threads auto is 1: each worker has one")
-    choice = workers if _workers(config) else choose(name, config, env, build)
+    several = processes.name_of(config)
+    alone = Choice(1, f"threads auto is 1: each of the {several} has one")
+    choice = alone if several else choose(name, config, env, build)
     limit_threads(choice.threads)
     return dataclasses.replace(options, threads=choice.threads), choice.note
-
-
-def _workers(config: Any) -> int:
-    """Processes that train on shared weights; 0 if this process trains."""
-    return config.workers if isinstance(config, AsynchronousConfig) else 0
 
 
 def tensor_bytes(state: Any) -> int:

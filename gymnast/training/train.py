@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from gymnast.agents.base import AsynchronousConfig, LearningError, Planner, ReplayAgent
+from gymnast.agents.base import LearningError, Planner, ReplayAgent
 from gymnast.agents.table import Variant
 from gymnast.envs.env import Env
 from gymnast.envs.errors import EnvError, EnvWarning
@@ -255,11 +255,18 @@ def _session(
 
 def _loop(parts: Parts, stack: ExitStack) -> Loop:
     """The loop in this process, or one whose steps worker processes take."""
-    if not (isinstance(parts.config, AsynchronousConfig) and parts.config.workers):
+    if parts.processes is None:
         return Loop(parts.agent, parts.actor, parts.env, overlap=parts.options.overlap)
-    from gymnast.training.async_loop import AsyncLoop
+    loop: Loop
+    if parts.processes == "actors":
+        from gymnast.training.ape_x_loop import ApeXLoop
+        from gymnast.training.crew import LocalCrew
 
-    loop = AsyncLoop(parts)
+        loop = ApeXLoop(parts, LocalCrew(f"{parts.name} actor"))
+    else:
+        from gymnast.training.async_loop import AsyncLoop
+
+        loop = AsyncLoop(parts)
     stack.callback(loop.close)
     return loop
 
