@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -173,7 +173,11 @@ class ActorCritic(DecidesByPolicy, Predicts):
         config = self.config
         self.follower = Follower(self.weights, shared, optimizer=config.optimizer, eps=config.optimizer_eps)
         self.optimizer = self.follower.optimizer
-        self._update.step_by(self.follower.step)
+        self.step_by(self.follower.step)
+
+    def step_by(self, step: Callable[[], None]) -> None:
+        """Call this, once the gradient is computed, in place of the optimizer's step."""
+        self._update.step_by(step)
 
     def actor(self, num_envs: int, *, explore: bool, seed: int | np.random.SeedSequence) -> PolicyActor:
         """Draws actions with `explore`, else takes the most probable ones (or draws, with `eval_sample`)."""

@@ -79,6 +79,8 @@ class TrainOptions:
     """CPU threads of torch and NumPy; auto: one or all cores, whichever an update is faster with."""
     overlap: bool = False
     """Learn while environments step (async, Atari); the pending action was chosen before these updates."""
+    ray: str | None = field(default=None, metadata={"metavar": "local|ADDRESS"})
+    """Have the actors or workers on a Ray cluster: one of this machine (local), or the one at an address."""
     profile: bool = False
     """Print where the time goes, and write profile.json; each part is timed, on a GPU by waiting for its work."""
     exact_resume: bool = False
@@ -118,6 +120,8 @@ class TrainOptions:
         check_wrappers(self.wrapper)
         if not self.out:
             raise ValueError("out must be a folder, got ''")
+        if self.ray == "":
+            raise ValueError("ray must be local or the address of a cluster, got ''")
         if len(set(self.track)) < len(self.track):
             raise ValueError(f"track takes each name once, got {' '.join(self.track)}")
         self._check_stop()

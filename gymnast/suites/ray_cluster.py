@@ -1,4 +1,4 @@
-"""Carries out runs as tasks of a Ray cluster. Only this file imports Ray.
+"""Carries out runs as tasks of a Ray cluster.
 
 A run's folder lies on storage that all nodes see, and holds everything that is known of the run: a task that Ray starts
 again, because its node was lost, finds there whether to start, to resume, or that nothing is left to do.
@@ -6,20 +6,13 @@ again, because its node was lost, finds there whether to start, to resume, or th
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
-import threading
 import time
-from importlib import import_module
 from types import ModuleType, TracebackType
 from typing import Any
 
-from gymnast.errors import UsageError, first_line, require
+from gymnast.errors import UsageError, first_line
 from gymnast.suites.jobs import POLL, Ended, Process, Task, stop
-
-CONNECT_SECONDS = 5.0
-"""Seconds to wait for an answer at the cluster's address."""
+from gymnast.training.ray_connection import RayConnection
 
 
 class RayCluster:
@@ -30,20 +23,12 @@ class RayCluster:
 
         Raises UsageError without Ray, without a cluster at the address, and if no node has room for a run.
         """
-        require("ray", of="--ray", extra="ray")
-        self._ray: ModuleType = import_module("ray")
-        self._on_sigterm = signal.getsignal(signal.SIGTERM)  # Ray puts a handler of its own there, and leaves it
+        self._connection = RayConnection(address, send_code=send_code)
+        self._ray = self._connection.ray
         self._needs = {"CPU": cpus, "GPU": gpus}
-        settings: dict[str, Any] = {"working_dir": os.getcwd()} if send_code else {}
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported unless the user wants it
-        try:
-            _reach(address)
-            context = self._ray.init(address, runtime_env=settings, log_to_driver=False, logging_level="error")
-        except (OSError, RuntimeError, ValueError, self._ray.exceptions.RayError) as error:
-            raise UsageError(f"--ray {address}: {first_line(error)}") from None
-        self.dashboard: str | None = context.dashboard_url or None
+        self.dashboard = self._connection.dashboard
         if not self.room():
-            self._close()
+            self._connection.close()
             wanted = f"{cpus:g} CPUs" + (f" and {gpus:g} GPUs" if gpus else "")
             raise UsageError(
                 f"--ray {address}: no node has the {wanted} that --cpus-per-run and --gpus-per-run ask for"
@@ -57,18 +42,11 @@ class RayCluster:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._close()
-
-    def _close(self) -> None:
-        self._ray.shutdown()
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, self._on_sigterm)
+        self._connection.close()
 
     def room(self) -> int:
         """How many runs fit on the nodes that are alive."""
-        alive = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
-        needs = [(name, amount) for name, amount in self._needs.items() if amount]
-        return sum(min(int(node.get(name, 0.0) / amount) for name, amount in needs) for node in alive)
+        return self._connection.room(self._needs)
 
     def start(self, task: Task) -> Attempt:
         return Attempt(self._ray, self._carry_out.remote(task))
@@ -115,13 +93,3 @@ def carry_out(task: Task) -> Ended:
         return process.poll() or Ended(1, "killed: its last checkpoint took too long")
     finally:
         process.kill()
-
-
-def _reach(address: str) -> None:
-    """Raise OSError if nobody answers at HOST:PORT; Ray itself would try for minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if host and port.isdigit():
-        try:
-            socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
-        except OSError as error:
-            raise OSError(f"no cluster answers there: {error.strerror or error}") from None

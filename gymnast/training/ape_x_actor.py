@@ -99,7 +99,7 @@ class ApeXActor:
 
     def _load(self, version: int, weights: dict[str, np.ndarray]) -> None:
         """The acting network's weights, for the target network too: an actor has one network (section 3)."""
-        state = {name: torch.from_numpy(array) for name, array in weights.items()}
+        state = {name: torch.from_numpy(np.array(array)) for name, array in weights.items()}
         for network in (self.agent.online, self.agent.target):
             network.load_state_dict(state)
         self.version = version

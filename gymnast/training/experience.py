@@ -135,7 +135,7 @@ class Streams:
         self.obs = map_obs(lambda part: torch.zeros((num, *part.shape[1:]), dtype=part.dtype), obs)
         """What each stream acts on next, [N, ...], on the CPU."""
         self._on_device = self._moved(self.obs)
-        self._kept: dict[str, Tensor] = {}  # lives of all streams, masks
+        self._lives: np.ndarray | None = None  # of all streams, int64 [N]
 
     def begin(self, rows: slice, obs: Arrays) -> None:
         """New episodes begin in these streams: of a new actor, or of one in place of a lost one."""
@@ -164,25 +164,23 @@ class Streams:
 
     def _fields(self, parts: Sequence[tuple[slice, Experience, int]]) -> dict[str, Tensor]:
         """Each field for all streams: those that take no step are not active, and keep their lives."""
-        found: dict[str, Tensor] = {"active": torch.zeros(self.num, dtype=torch.bool)}
+        found: dict[str, np.ndarray] = {"active": np.zeros(self.num, np.bool_)}
         for rows, experience, index in parts:
             found["active"][rows] = True
             for name, array in experience.steps.items():
-                value = torch.from_numpy(array[index])
                 if name not in found:
-                    found[name] = self._blank(name, value)
-                found[name][rows] = value
+                    found[name] = self._blank(name, array)
+                found[name][rows] = array[index]
         if "lives" in found:
-            self._kept["lives"] = torch.where(found["terminated"] | found["truncated"], 0, found["lives"])
-        return found
+            self._lives = np.where(found["terminated"] | found["truncated"], 0, found["lives"])
+        return {name: torch.from_numpy(array) for name, array in found.items()}
 
-    def _blank(self, name: str, value: Tensor) -> Tensor:
-        if name == "lives" and name in self._kept:
-            return self._kept[name].clone()
-        shape = (self.num, *value.shape[1:])
-        if name in ("mask", "next_action_mask"):
-            return torch.ones(shape, dtype=value.dtype)
-        return torch.zeros(shape, dtype=value.dtype)
+    def _blank(self, name: str, like: np.ndarray) -> np.ndarray:
+        """A field [N, ...] before any stream has taken a step, from one [T, R, ...] of it."""
+        if name == "lives" and self._lives is not None:
+            return self._lives.copy()
+        allowed = name in ("mask", "next_action_mask")
+        return np.full((self.num, *like.shape[2:]), 1 if allowed else 0, like.dtype)
 
     def _moved(self, obs: Any) -> Any:
         return map_obs(lambda part: part.to(self.device), obs)
@@ -204,5 +202,5 @@ def _with(obs: Obs, rows: slice, values: Arrays, *, copy: bool = True) -> Obs:
         return {key: _with(part, rows, values[key], copy=copy) for key, part in obs.items()}
     assert isinstance(values, np.ndarray)
     changed = obs.clone() if copy else obs
-    changed[rows] = torch.from_numpy(values)
+    changed.numpy()[rows] = values
     return changed

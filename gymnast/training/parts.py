@@ -41,6 +41,7 @@ from gymnast.storage import checkpoint, folder
 from gymnast.storage.checkpoint import About
 from gymnast.tabular.optimal import bandit_regret
 from gymnast.training import encoding, environments, learned_rewards, processes, warm_start
+from gymnast.training.crew import Crew
 from gymnast.training.threads import Choice, choose
 
 
@@ -58,6 +59,8 @@ class Parts:
     env_like: EnvLike
     threads: str | None = None
     """Why the run has its number of threads, if that was chosen automatically."""
+    crew: Crew | None = None
+    """The processes that act or play for this one."""
 
     @staticmethod
     def make(
@@ -118,7 +121,10 @@ class Parts:
         made = build(config, seeds.agent)
         # Made here because it allocates memory: a replay that is too large is reported before anything starts.
         actor = made.actor(streams, explore=True, seed=seeds.actor)
-        return Parts(name, options, config, seeds, made_env, made, actor, env_like, why)
+        crew = processes.crew_of(config, options, name)
+        if crew is not None:
+            stack.callback(crew.close)
+        return Parts(name, options, config, seeds, made_env, made, actor, env_like, why, crew)
 
     def checkpoint_bytes(self) -> int:
         """Bytes of a checkpoint to resume from, including the files of a full replay."""
@@ -249,7 +255,7 @@ def _device(cls: type[Any], config: Any, *, wanted: str) -> str:
 
 def _check_env(made_env: Env, env_like: EnvLike, *, options: TrainOptions, config: Any) -> None:
     """Raise ValueError if the environment does not support the options."""
-    processes.check(config, options, env_like)
+    processes.check(config, options, env_like, made_env)
     if isinstance(env_like, gym.vector.VectorEnv):
         _check_evaluations(made_env, options)
     if options.exact_resume and not made_env.exact_resume:

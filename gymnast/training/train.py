@@ -24,8 +24,9 @@ from gymnast.settings import agents, under_protocol
 from gymnast.settings.options import TrainOptions
 from gymnast.storage import folder, rebuild
 from gymnast.storage.last import LastCheckpoint, RunState
-from gymnast.training import restoring, tracking
+from gymnast.training import processes, restoring, tracking
 from gymnast.training.callbacks import Callbacks, OnEvaluation, OnStep
+from gymnast.training.crew import Crew
 from gymnast.training.finish import RunResult, evaluate_kept, leave_files
 from gymnast.training.loop import Loop
 from gymnast.training.parts import Parts
@@ -257,18 +258,31 @@ def _loop(parts: Parts, stack: ExitStack) -> Loop:
     """The loop in this process, or one whose steps worker processes take."""
     if parts.processes is None:
         return Loop(parts.agent, parts.actor, parts.env, overlap=parts.options.overlap)
-    loop: Loop
-    if parts.processes == "actors":
-        from gymnast.training.ape_x_loop import ApeXLoop
-        from gymnast.training.crew import LocalCrew
-
-        loop = ApeXLoop(parts, LocalCrew(f"{parts.name} actor"))
-    else:
-        from gymnast.training.async_loop import AsyncLoop
-
-        loop = AsyncLoop(parts)
+    loop = _asynchronous(parts) if parts.crew is None else _with_crew(parts, parts.crew)
     stack.callback(loop.close)
     return loop
+
+
+def _asynchronous(parts: Parts) -> Loop:
+    """The loop of workers that share this process's memory."""
+    from gymnast.training.async_loop import AsyncLoop
+
+    return AsyncLoop(parts)
+
+
+def _with_crew(parts: Parts, crew: Crew) -> Loop:
+    """The loop of processes that are asked for experience, gradients or returns."""
+    if parts.processes == "actors":
+        from gymnast.training.ape_x_loop import ApeXLoop
+
+        return ApeXLoop(parts, crew)
+    if processes.is_search(parts.config):
+        from gymnast.training.search_loop import SearchLoop
+
+        return SearchLoop(parts, crew)
+    from gymnast.training.gradient_loop import GradientLoop
+
+    return GradientLoop(parts, crew)
 
 
 def _plan(agent: Planner, env: Env, session: Session) -> None:
