@@ -124,6 +124,7 @@ RUN_CHANGES: dict[str, tuple[list[str], Any]] = {
     "video": ([], False),
     "threads": (["2"], 2),
     "overlap": ([], True),
+    "ray": (["local"], "local"),
     "profile": ([], True),
     "exact_resume": ([], True),
     "wandb_project": (["mine"], "mine"),
@@ -180,6 +181,7 @@ AGENT_CHANGES: dict[str, tuple[list[str], Any]] = {
 
 
 SWITCHED_ON: dict[str, Any] = {
+    "actors": 2,
     "anneal_steps": 100,
     "auxiliary": "reward",
     "bootstrap_heads": 3,

@@ -125,8 +125,8 @@ class Priorities:
         self.agent, self._fresh = agent, Fresh()
         slots = 2 * (steps * (layout.stack + 1) + config.n_step + layout.stack + 1)  # no window of an answer is lost
         transitions = NStep(config.n_step, config.gamma)
-        sizes = {"size": slots * rows, "num_envs": rows, "batch_size": BATCH}
-        self.ring = agent.replay = Ring(layout, self._fresh, transitions, **sizes)
+        ring = Ring(layout, self._fresh, transitions, size=slots * rows, num_envs=rows, batch_size=BATCH)
+        self.ring = agent.replay = ring
         self._number = np.zeros(self.ring.slots, np.int64)  # of the step in each slot
         self._taken = np.zeros(rows, np.int64)  # steps of each row
 
@@ -148,7 +148,8 @@ class Priorities:
     def _errors(self, slots: np.ndarray) -> np.ndarray:
         self._fresh.asked = slots
         _, error, _ = self.agent.loss(self.ring.sample(), None)
-        return error[: len(slots)].float().numpy().copy()
+        errors: np.ndarray = error[: len(slots)].float().numpy().copy()
+        return errors
 
 
 class Fresh:
@@ -174,7 +175,8 @@ class Fresh:
         """The slots, int64 [K], that have become ready since the last call and still are."""
         changed, self._changed = self._changed, []
         slots = np.unique(np.concatenate([np.zeros(0, np.int64), *changed]))
-        return slots[ready[slots]]
+        still: np.ndarray = slots[ready[slots]]
+        return still
 
     def sample(self, ready: np.ndarray, count: int, index: np.ndarray, weight: np.ndarray) -> None:
         index[:] = self.asked[0]

@@ -30,15 +30,16 @@ class ApeXLoop(CrewLoop):
     """A loop whose steps are taken by actors; the agent's replay has a stream for each of their rows."""
 
     def __init__(self, parts: Parts, crew: Crew) -> None:
-        assert isinstance(parts.agent, DQN)
         super().__init__(parts, crew, size=parts.config.actors, most=STEPS)
-        self.agent: DQN = parts.agent
-        self._placed = Placed(self.agent, STEPS)
+        agent: Any = parts.agent
+        assert isinstance(agent, DQN)  # like every agent whose config has actors
+        self._dqn: DQN = agent
+        self._placed = Placed(agent, STEPS)
         self._published: tuple[int, Any] | None = None
 
     def begin(self) -> None:
-        self._streams = Streams(self.env.obs, self.agent.num_envs, device=self.agent.device)
-        self._epsilons = exploration(self.parts.config, self.agent.num_envs).reshape(self.size, self.rows)
+        self._streams = Streams(self.env.obs, self._dqn.num_envs, device=self._dqn.device)
+        self._epsilons = exploration(self.parts.config, self._dqn.num_envs).reshape(self.size, self.rows)
 
     def maker(self, number: int, seed: np.random.SeedSequence) -> ApeXActorMaker:
         parts = self.parts
@@ -52,9 +53,9 @@ class ApeXLoop(CrewLoop):
 
     def _weights(self) -> Any:
         """The newest weights with their version, published."""
-        if self._published is None or self._published[0] != self.agent.updates:
-            version = self.agent.updates
-            self._published = version, self.crew.publish((version, weights_of(self.agent)))
+        if self._published is None or self._published[0] != self._dqn.updates:
+            version = self._dqn.updates
+            self._published = version, self.crew.publish((version, weights_of(self._dqn)))
         return self._published[1]
 
     def take(self, arrived: Sequence[tuple[int, Experience]]) -> None:
@@ -68,7 +69,7 @@ class ApeXLoop(CrewLoop):
         for index in range(max(experience.length for _, experience in parts)):
             taking = [(among, experience, index) for among, experience in parts if index < experience.length]
             obs, acted, step = streams.step(taking)
-            self.agent.store(obs, acted, step)
+            self._dqn.store(obs, acted, step)
             self.env_step += step.num_active
             self._placed.add(step.active)
         for among, experience in parts:
@@ -105,6 +106,6 @@ class Placed:
         """Tell the sampler the errors of an actor's transitions, whose rows are these streams."""
         if self._ring is None or not len(errors.row):
             return
-        row, number = torch.from_numpy(errors.row + rows.start), torch.from_numpy(errors.number)
+        row, number = torch.from_numpy(errors.row + rows.start), torch.from_numpy(np.array(errors.number))
         index = self._slot[row, number % self._slot.shape[1]]
         self._ring.sampler.update(index, torch.from_numpy(np.array(errors.error)).to(index.device))

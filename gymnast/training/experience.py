@@ -180,7 +180,8 @@ class Streams:
         if name == "lives" and self._lives is not None:
             return self._lives.copy()
         allowed = name in ("mask", "next_action_mask")
-        return np.full((self.num, *like.shape[2:]), 1 if allowed else 0, like.dtype)
+        blank: np.ndarray = np.full((self.num, *like.shape[2:]), 1 if allowed else 0, like.dtype)
+        return blank
 
     def _moved(self, obs: Any) -> Any:
         return map_obs(lambda part: part.to(self.device), obs)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
@@ -41,8 +41,10 @@ from gymnast.storage import checkpoint, folder
 from gymnast.storage.checkpoint import About
 from gymnast.tabular.optimal import bandit_regret
 from gymnast.training import encoding, environments, learned_rewards, processes, warm_start
-from gymnast.training.crew import Crew
 from gymnast.training.threads import Choice, choose
+
+if TYPE_CHECKING:
+    from gymnast.training.crew import Crew
 
 
 @dataclass

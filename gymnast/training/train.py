@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gymnast.agents.base import LearningError, Planner, ReplayAgent
 from gymnast.agents.table import Variant
@@ -26,7 +26,6 @@ from gymnast.storage import folder, rebuild
 from gymnast.storage.last import LastCheckpoint, RunState
 from gymnast.training import processes, restoring, tracking
 from gymnast.training.callbacks import Callbacks, OnEvaluation, OnStep
-from gymnast.training.crew import Crew
 from gymnast.training.finish import RunResult, evaluate_kept, leave_files
 from gymnast.training.loop import Loop
 from gymnast.training.parts import Parts
@@ -36,6 +35,9 @@ from gymnast.training.restoring import Restored
 from gymnast.training.resumed import Resumed, usage_errors
 from gymnast.training.run_log import RunLog
 from gymnast.training.session import Session
+
+if TYPE_CHECKING:
+    from gymnast.training.crew import Crew
 
 
 def train(
