@@ -29,7 +29,7 @@ from tests.test_async import FAST
 def test_a_gradient_of_a_worker_is_a_step_of_the_learner() -> None:
     """The first step of SGD is minus the learning rate times the gradient of the first rollout."""
     with ExitStack() as stack:
-        config = replace(FAST, workers=1, optimizer="sgd", learning_rate=0.1)
+        config = replace(FAST, workers=1, optimizer="sgd", optimizer_eps=None, learning_rate=0.1)
         parts = Parts.make("a3c", TrainOptions(env="gymnast/Catch-v0"), config, env=None, stack=stack)
         parts.env.reset()
         loop = GradientLoop(parts, InlineCrew())
