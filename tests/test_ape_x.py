@@ -19,11 +19,15 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from gymnast.agents import DQN, DQNConfig
+from gymnast.agents.experience.replay import layout_of
 from gymnast.agents.value.actors import exploration
 from gymnast.cli.main import main
 from gymnast.envs.errors import EnvWarning
 from gymnast.envs.factory import EnvLike
 from gymnast.envs.rows.processes import WorkerError
+from gymnast.replay.device.ring import DeviceRing
+from gymnast.replay.device.samplers import DevicePrioritized
+from gymnast.replay.transitions import NStep
 from gymnast.settings import agents
 from gymnast.settings.options import TrainOptions
 from gymnast.training.ape_x_loop import STEPS, ApeXLoop
@@ -158,6 +162,28 @@ def test_first_priorities_are_those_of_the_learner(made: Callable[..., Parts], c
         expected.append((float(error) + 1e-6) ** config.priority_alpha)
     np.testing.assert_allclose(found, expected, rtol=1e-4)
     assert len(set(np.round(found, 6))) > 20
+
+
+def test_first_priorities_reach_a_replay_on_the_device(made: Callable[..., Parts]) -> None:
+    """The ring of a GPU, here on the CPU, gets the same transitions with the same priorities."""
+    config = replace(SMALL, n_step=3, prioritized=True, learning_starts=10_000)
+    loops = []
+    for on_device in (False, True):
+        parts = made(Counting, config, num_envs=2)
+        agent: Any = parts.agent
+        if on_device:
+            sampler = DevicePrioritized(torch.Generator(), alpha=config.priority_alpha, beta=agent.beta)
+            shape = {"size": config.replay_size, "num_envs": 4, "batch_size": config.batch_size}
+            layout = layout_of(config, agent.observation_space)
+            agent.replay = DeviceRing(layout, sampler, NStep(3, config.gamma), device=agent.device, **shape)
+        loops.append(ApeXLoop(parts, InlineCrew()))
+        loops[-1].advance(400, lambda: False)
+    ring, other = (loop.agent.replay for loop in loops)  # type: ignore[attr-defined]
+    ready = np.flatnonzero(ring.ready)
+    assert np.array_equal(ready, np.flatnonzero(other.ready.numpy()[: ring.slots]))
+    np.testing.assert_array_equal(ring.action[ready], other.action.numpy()[ready])
+    masses = other.sampler.state_dict()["priority"].numpy()
+    np.testing.assert_allclose(ring.sampler._order.masses[ready], masses[ready], rtol=1e-5)
 
 
 def test_a_lost_actor_is_replaced_and_nothing_is_stored_twice(made: Callable[..., Parts]) -> None:

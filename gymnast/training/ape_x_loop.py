@@ -66,9 +66,7 @@ class ApeXLoop(CrewLoop):
             if experience.began is not None:
                 streams.begin(among, experience.began)
                 self._placed.begin(among)
-        for index in range(max(experience.length for _, experience in parts)):
-            taking = [(among, experience, index) for among, experience in parts if index < experience.length]
-            obs, acted, step = streams.step(taking)
+        for obs, acted, step in streams.steps(parts):
             self._dqn.store(obs, acted, step)
             self.env_step += step.num_active
             self._placed.add(step.active)
@@ -85,8 +83,10 @@ class Placed:
         """For errors that come with no more than `steps` further steps."""
         replay = agent.allocate()
         self._ring = replay if agent.config.prioritized and isinstance(replay, Ring | DeviceRing) else None
-        self._slot = torch.zeros((agent.num_envs, steps + agent.config.n_step), dtype=torch.int64, device=agent.device)
-        self._taken = torch.zeros(agent.num_envs, dtype=torch.int64)  # steps of each stream
+        self._device = agent.device
+        self._slot = np.zeros((agent.num_envs, steps + agent.config.n_step), np.int64)
+        self._taken = np.zeros(agent.num_envs, np.int64)  # steps of each stream
+        self._all = np.arange(agent.num_envs)
 
     def begin(self, rows: slice) -> None:
         """The steps of these streams are counted from 0 again."""
@@ -94,18 +94,18 @@ class Placed:
 
     def add(self, active: Tensor | None) -> None:
         """The replay has stored a step of the streams, or of those that are active."""
-        if self._ring is None:
-            return
         ring = self._ring
-        rows = torch.arange(len(self._taken)) if active is None else active.cpu().nonzero().flatten()
-        slot = (torch.as_tensor(ring.slot, device=self._slot.device)[rows] - ring.num_envs) % ring.slots
-        self._slot[rows, self._taken[rows] % self._slot.shape[1]] = slot
+        if ring is None:
+            return
+        slot = ring.slot if isinstance(ring, Ring) else ring.slot.cpu().numpy()
+        rows = self._all if active is None else np.flatnonzero(active.cpu().numpy())
+        self._slot[rows, self._taken[rows] % self._slot.shape[1]] = (slot[rows] - ring.num_envs) % ring.slots
         self._taken[rows] += 1
 
     def prioritize(self, rows: slice, errors: Errors) -> None:
         """Tell the sampler the errors of an actor's transitions, whose rows are these streams."""
         if self._ring is None or not len(errors.row):
             return
-        row, number = torch.from_numpy(errors.row + rows.start), torch.from_numpy(np.array(errors.number))
-        index = self._slot[row, number % self._slot.shape[1]]
-        self._ring.sampler.update(index, torch.from_numpy(np.array(errors.error)).to(index.device))
+        index = self._slot[errors.row + rows.start, errors.number % self._slot.shape[1]]
+        error = np.array(errors.error)  # what comes from a cluster cannot be written to
+        self._ring.sampler.update(*(torch.from_numpy(array).to(self._device) for array in (index, error)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -132,76 +132,100 @@ class Streams:
     def __init__(self, obs: Obs, num: int, *, device: torch.device) -> None:
         """`obs` are observations of any number of rows."""
         self.num, self.device = num, device
-        self.obs = map_obs(lambda part: torch.zeros((num, *part.shape[1:]), dtype=part.dtype), obs)
-        """What each stream acts on next, [N, ...], on the CPU."""
-        self._on_device = self._moved(self.obs)
-        self._lives: np.ndarray | None = None  # of all streams, int64 [N]
+        self._obs = map_obs(lambda part: torch.zeros((num, *part.shape[1:]), dtype=part.dtype), obs)  # on the CPU
+        self._before: Obs = self._moved(self._obs)  # the same on the device
+        self._lives: np.ndarray | None = None  # int64 [N]
 
     def begin(self, rows: slice, obs: Arrays) -> None:
         """New episodes begin in these streams: of a new actor, or of one in place of a lost one."""
-        self.obs = _with(self.obs, rows, obs)
-        self._on_device = self._moved(self.obs)
+        self._obs = _with(self._obs, rows, obs)
+        self._before = self._moved(self._obs)
 
-    def step(self, parts: Sequence[tuple[slice, Experience, int]]) -> tuple[Obs, Acted, Step]:
-        """One step of the streams of each part, which is step number `int` of its experience."""
-        before, obs = self._on_device, self.obs
-        for rows, experience, index in parts:
-            obs = _with(obs, rows, _at(experience.obs, index), copy=obs is self.obs)
-        self.obs = after = obs
-        for rows, experience, index in parts:
-            if index in experience.final:
-                after = _with(after, rows, experience.final[index], copy=after is obs)
-        self._on_device = on_device = self._moved(obs)
-        after_on_device = on_device if after is obs else self._moved(after)
-        got = {name: self._moved(part) for name, part in self._fields(parts).items()}
-        action, mask, memory = got.pop("action"), got.pop("mask", None), got.pop("memory", None)
-        acted = Acted(action, mask=mask, memory=memory)
-        ended = int((got["terminated"] | got["truncated"]).sum()) if self.device.type == "cpu" else None
-        active = sum(_active(experience, index) for _, experience, index in parts)
-        whole = active == self.num
-        given: dict[str, Any] = got if not whole else {**got, "active": None}
-        return before, acted, Step(on_device, next_obs=after_on_device, num_active=active, num_ended=ended, **given)
+    def steps(self, parts: Sequence[tuple[slice, Experience]]) -> Iterator[tuple[Obs, Acted, Step]]:
+        """The steps of these streams, those of several parts together; a part that has ended is not active."""
+        length = max(experience.length for _, experience in parts)
+        host = self._fields(parts, length)
+        active, ended = (array.sum(1).tolist() for array in (host["active"], host["terminated"] | host["truncated"]))
+        fields = {name: torch.from_numpy(array).to(self.device) for name, array in host.items()}
+        obs = _spread(self._obs, [(rows, experience.obs) for rows, experience in parts], length)  # [T, N, ...]
+        on_device = self._moved(obs)
+        for index in range(length):
+            before, self._obs, self._before = self._before, _row(obs, index), _row(on_device, index)
+            following = self._before
+            given = {name: field[index] for name, field in fields.items()}
+            action, mask, memory = given.pop("action"), given.pop("mask", None), given.pop("memory", None)
+            acted = Acted(action, mask=mask, memory=memory)
+            known: dict[str, Any] = {**given, "num_active": active[index], "num_ended": ended[index]}
+            if active[index] == self.num:
+                known["active"] = None
+            yield before, acted, Step(following, next_obs=self._successor(parts, index), **known)
 
-    def _fields(self, parts: Sequence[tuple[slice, Experience, int]]) -> dict[str, Tensor]:
-        """Each field for all streams: those that take no step are not active, and keep their lives."""
-        found: dict[str, np.ndarray] = {"active": np.zeros(self.num, np.bool_)}
-        for rows, experience, index in parts:
-            found["active"][rows] = True
+    def _successor(self, parts: Sequence[tuple[slice, Experience]], index: int) -> Obs:
+        """The true successors after a step: the observations now, but for episodes that ended."""
+        final = [(rows, experience.final[index]) for rows, experience in parts if index in experience.final]
+        if not final:
+            return self._before
+        obs = self._obs
+        for rows, values in final:
+            obs = _with(obs, rows, values)
+        moved: Obs = self._moved(obs)
+        return moved
+
+    def _fields(self, parts: Sequence[tuple[slice, Experience]], length: int) -> dict[str, np.ndarray]:
+        """Each field of all steps, [T, N, ...]; streams that take no step are not active, and keep their lives."""
+        found: dict[str, np.ndarray] = {"active": np.zeros((length, self.num), np.bool_)}
+        for rows, experience in parts:
+            found["active"][: experience.length, rows] = True
             for name, array in experience.steps.items():
                 if name not in found:
-                    found[name] = self._blank(name, array)
-                found[name][rows] = array[index]
+                    found[name] = self._blank(name, array, length)
+                found[name][: experience.length, rows] = array
         if "lives" in found:
-            self._lives = np.where(found["terminated"] | found["truncated"], 0, found["lives"])
-        return {name: torch.from_numpy(array) for name, array in found.items()}
+            self._keep_lives(found, parts)
+        return found
 
-    def _blank(self, name: str, like: np.ndarray) -> np.ndarray:
-        """A field [N, ...] before any stream has taken a step, from one [T, R, ...] of it."""
+    def _blank(self, name: str, like: np.ndarray, length: int) -> np.ndarray:
+        """A field [T, N, ...] before any stream has taken a step, from one of another shape of it."""
         if name == "lives" and self._lives is not None:
-            return self._lives.copy()
+            return np.tile(self._lives, (length, 1))
         allowed = name in ("mask", "next_action_mask")
-        blank: np.ndarray = np.full((self.num, *like.shape[2:]), 1 if allowed else 0, like.dtype)
-        return blank
+        return np.full((length, self.num, *like.shape[2:]), 1 if allowed else 0, like.dtype)
+
+    def _keep_lives(self, fields: dict[str, np.ndarray], parts: Sequence[tuple[slice, Experience]]) -> None:
+        """Lives stay as they are after the last step of a part: 0 if its episode ended."""
+        lives, ended = fields["lives"], fields["terminated"] | fields["truncated"]
+        for rows, experience in parts:
+            last = experience.length - 1
+            lives[last + 1 :, rows] = np.where(ended[last, rows], 0, lives[last, rows])
+        self._lives = np.where(ended[-1], 0, lives[-1])
 
     def _moved(self, obs: Any) -> Any:
         return map_obs(lambda part: part.to(self.device), obs)
 
 
-def _active(experience: Experience, index: int) -> int:
-    active = experience.steps.get("active")
-    return int(experience.steps["reward"][index].size if active is None else active[index].sum())
+def _spread(now: Obs, parts: Sequence[tuple[slice, Arrays]], length: int) -> Obs:
+    """Observations [T, N, ...] from those [T', R, ...] of some rows; all others, and after the last one, stay."""
+    if isinstance(now, dict):
+        inside = {key: [(rows, values[key]) for rows, values in parts if isinstance(values, dict)] for key in now}
+        return {key: _spread(part, inside[key], length) for key, part in now.items()}
+    whole = now.unsqueeze(0).repeat(length, *[1] * now.dim())
+    array = whole.numpy()
+    for rows, values in parts:
+        assert isinstance(values, np.ndarray)
+        array[: len(values), rows], array[len(values) :, rows] = values, values[-1]
+    return whole
 
 
-def _at(tree: Arrays, index: int) -> Arrays:
-    return {key: _at(part, index) for key, part in tree.items()} if isinstance(tree, dict) else tree[index]
+def _row(obs: Obs, index: int) -> Obs:
+    return map_obs(lambda part: part[index], obs)
 
 
-def _with(obs: Obs, rows: slice, values: Arrays, *, copy: bool = True) -> Obs:
-    """The observations with other ones in these rows; in place without `copy`."""
+def _with(obs: Obs, rows: slice, values: Arrays) -> Obs:
+    """The observations with other ones in these rows."""
     if isinstance(obs, dict):
         assert isinstance(values, dict)
-        return {key: _with(part, rows, values[key], copy=copy) for key, part in obs.items()}
+        return {key: _with(part, rows, values[key]) for key, part in obs.items()}
     assert isinstance(values, np.ndarray)
-    changed = obs.clone() if copy else obs
+    changed = obs.clone()
     changed.numpy()[rows] = values
     return changed
