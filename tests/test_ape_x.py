@@ -292,6 +292,7 @@ def test_dictionaries_and_masks_arrive(made: Callable[..., Parts]) -> None:
         ("rainbow --actors 2 --actor-epsilon 0.1", "--actor-epsilon 0.1 has no effect with --noisy"),
         ("dqn --actors 2 --intrinsic rnd", "intrinsic rnd cannot be combined with actors"),
         ("dqn --actors 2 --overlap", "overlap cannot be combined with actors"),
+        ("dqn --actors 2 --vectorization async", "vectorization async cannot be combined with actors"),
         ("dqn --actors 2 --exact-resume", "exact_resume cannot be combined with actors"),
         ("dqn --actors 2 --profile", "profile cannot be combined with actors, which act in other processes"),
         ("dqn --actors 2 --seeds 0:2", "actors 2 cannot be used in a population"),

@@ -89,10 +89,10 @@ def test_a_member_of_a_cluster(crew: Any) -> None:
     assert (total, before != os.getpid()) == (1_000.0, True)
     lost = answer(crew, 0, "end")
     assert isinstance(lost, Lost)
-    assert lost.cause.startswith("a a3c worker on the cluster is lost (")
+    assert lost.cause.startswith("a3c worker 0 on the cluster is lost (")
     crew.start(0, Member)
     assert answer(crew, 0, "sum")[0] not in (before, os.getpid())
-    with pytest.raises(WorkerError, match=r"a a3c worker on the cluster stopped by ValueError: no such thing$"):
+    with pytest.raises(WorkerError, match=r"a3c worker 0 on the cluster stopped by ValueError: no such thing$"):
         answer(crew, 0, "fail")
 
 

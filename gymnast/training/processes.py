@@ -60,6 +60,8 @@ def check(config: Any, options: TrainOptions, env_like: EnvLike, env: Env) -> No
         raise ValueError(
             f"{what} need an environment that each of them can build (an id or a function), not a VectorEnv"
         )
+    if options.vectorization == "async":
+        raise ValueError(f"vectorization async cannot be combined with {what}, which are processes already")
     if options.overlap:
         raise ValueError(f"overlap cannot be combined with {what}, whose steps have no order")
     if is_search(config):

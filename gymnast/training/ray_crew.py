@@ -48,20 +48,18 @@ class RayCrew:
         asked = list(self._asked)
         if asked and self._ray.wait(asked, timeout=timeout)[0]:
             ready, _ = self._ray.wait(asked, num_returns=len(asked), timeout=0)
-            return [(self._asked.pop(reference), self._hear(reference)) for reference in ready]
+            return [self._hear(self._asked.pop(reference), reference) for reference in ready]
         return []
 
-    def _hear(self, reference: Any) -> Any:
-        errors = self._ray.exceptions
+    def _hear(self, number: int, reference: Any) -> tuple[int, Any]:
+        errors, called = self._ray.exceptions, f"{self._name} {number} on the cluster"
         try:
-            return self._ray.get(reference)
+            return number, self._ray.get(reference)
         except errors.RayTaskError as error:  # the member's own code
             cause = error.cause
-            raise WorkerError(
-                f"a {self._name} on the cluster stopped by {type(cause).__name__}: {first_line(cause)}"
-            ) from None
+            raise WorkerError(f"{called} stopped by {type(cause).__name__}: {first_line(cause)}") from None
         except errors.RayError as error:
-            return Lost(f"a {self._name} on the cluster is lost ({first_line(error).rstrip('.')})")
+            return number, Lost(f"{called} is lost ({first_line(error).rstrip('.')})")
 
     def close(self) -> None:
         for member in self._members.values():
