@@ -102,6 +102,7 @@ def words(agent: str, out: Path, name: str, *more: str) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_es_is_the_same_run_on_a_cluster(tmp_path: Path) -> None:
     changes = ["--steps", "900", "--population-size", "6", "--hidden-sizes", "4", "--workers", "2"]
     assert main(words("es", tmp_path, "here", *changes)) == 0
@@ -125,6 +126,7 @@ def test_a_run_on_a_cluster(agent: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_no_room(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = words("es", tmp_path, "run", "--workers", "1000", "--ray", "local")
     assert main(given) == 2
