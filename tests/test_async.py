@@ -100,13 +100,15 @@ def test_it_learns_to_catch(tmp_path: Path) -> None:
     assert result.final.mean_return > 0.9
 
 
-def started(tmp_path: Path, *more: str) -> tuple[subprocess.Popen[str], Path]:
+def started(
+    tmp_path: Path, *more: str, agent: str = "a3c", processes: str = "workers"
+) -> tuple[subprocess.Popen[str], Path]:
     """A run without an end, once it has logged something."""
-    command = [sys.executable, "-m", "gymnast", "train", "a3c", "--env", "CartPole-v1", "--steps", "100000000"]
-    command += ["--workers", "2", "--out", str(tmp_path), "--name", "run", "--no-video", "--log-every", "500"]
+    command = [sys.executable, "-m", "gymnast", "train", agent, "--env", "CartPole-v1", "--steps", "100000000"]
+    command += [f"--{processes}", "2", "--out", str(tmp_path), "--name", "run", "--no-video", "--log-every", "500"]
     command += ["--eval-episodes", "2", *more]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    metrics = tmp_path / "CartPole-v1" / "a3c" / "run" / "metrics.jsonl"
+    metrics = tmp_path / "CartPole-v1" / agent / "run" / "metrics.jsonl"
     eventually(lambda: metrics.exists() and metrics.stat().st_size > 0)
     return process, metrics.parent
 

@@ -34,6 +34,10 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
         "--only gymnast-ppo --threads 1 --envs 2 --rounds 1 --steps 10",
         ("gymnast-ppo, 1 threads, 2 envs: ", "gymnast-ppo, ms/step: act"),
     ),
+    "actors": (
+        "--actors 1 --rounds 1 --steps 1600",
+        ("DQN on CartPole-v1, 1,600 env steps; medians", "--actors 1 / one process: x"),
+    ),
     "atari_dqn": (
         "--only gymnast-dqn --threads 1 --envs 2 --rounds 1 --steps 8 --learning-starts 40 --warm-up 8",
         ("gymnast-dqn, 1 threads, 2 envs: ", "gymnast-dqn, ms/step: act", "each at its best"),

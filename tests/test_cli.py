@@ -183,6 +183,7 @@ AGENT_CHANGES: dict[str, tuple[list[str], Any]] = {
 
 
 SWITCHED_ON: dict[str, Any] = {
+    "actors": 2,
     "anneal_steps": 100,
     "auxiliary": "reward",
     "bootstrap_heads": 3,

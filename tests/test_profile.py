@@ -286,7 +286,7 @@ def test_what_cannot_be_profiled(words: str, message: str, tmp_path: Path, capsy
 
 def test_recorded_updates_are_refused() -> None:
     parts: Any = SimpleNamespace(
-        options=TrainOptions(env="CartPole-v1", profile=True), workers=0, config=SimpleNamespace(cuda_graphs=True)
+        options=TrainOptions(env="CartPole-v1", profile=True), processes=None, config=SimpleNamespace(cuda_graphs=True)
     )
     with pytest.raises(ValueError, match="profile cannot be combined with cuda_graphs"):
         check_profile(parts)

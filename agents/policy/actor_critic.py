@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -178,7 +178,11 @@ class ActorCritic(DecidesByPolicy, Predicts):
         config = self.config
         self.follower = Follower(self.weights, shared, optimizer=config.optimizer, eps=config.optimizer_eps)
         self.optimizer = self.follower.optimizer
-        self._update.step_by(self.follower.step)
+        self.step_by(self.follower.step)
+
+    def step_by(self, step: Callable[[], None]) -> None:
+        """Call this, once the gradient is computed, in place of the optimizer's step."""
+        self._update.step_by(step)
 
     def join(self, together: Together) -> None:
         """Learn together with other learners; see `LearnsTogether`."""

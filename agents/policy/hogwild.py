@@ -39,7 +39,7 @@ class Shared:
             for key, initial in INITIAL[name].items():
                 state[key] = state.get(key, initial(parameter.data)).share_memory_()
             statistics.append({key: state[key] for key in INITIAL[name]})
-        rest = tuple(part.share_memory_() for part in _rest(weights.module))  # type: ignore[no-untyped-call]
+        rest = tuple(part.share_memory_() for part in rest_of(weights.module))  # type: ignore[no-untyped-call]
         return Shared(weights.data, statistics, rest)
 
 
@@ -54,6 +54,10 @@ class SharingAgent(Protocol):
         """Send all further updates to the shared weights."""
         ...
 
+    def step_by(self, step: Callable[[], None]) -> None:
+        """Call this, once the gradient is computed, in place of the optimizer's step."""
+        ...
+
 
 class Follower:
     """Sends an agent's updates to shared parameters, with gradients at its own copy of them.
@@ -63,7 +67,7 @@ class Follower:
 
     def __init__(self, weights: FlatParameters, shared: Shared, *, optimizer: str, eps: float | None) -> None:
         self.weights, self.shared = weights, shared
-        for mine, theirs in zip(_rest(weights.module), shared.rest, strict=True):
+        for mine, theirs in zip(rest_of(weights.module), shared.rest, strict=True):
             mine.data = theirs.data  # buffers are written by every worker's forward pass
         self.optimizer = optimizers.build_groups(optimizer, weights.views(shared.parameters), lr=0.0, eps=eps)
         for parameter, state in zip(_parameters(self.optimizer), shared.statistics, strict=True):
@@ -84,6 +88,6 @@ def _parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
-def _rest(module: nn.Module) -> list[Tensor]:
+def rest_of(module: nn.Module) -> list[Tensor]:
     """The parts of a network that its optimizer does not move."""
     return [*module.buffers(), *(parameter for parameter in module.parameters() if not parameter.requires_grad)]

@@ -44,6 +44,7 @@ REFUSED: dict[type[Any], dict[str, Any]] = {
         "anneal_steps": 0,
         "augment": "none",
         "act_by_target": False,
+        "actors": 0,
         "intrinsic": "none",
         "life_loss": False,
         "bf16": False,

@@ -46,11 +46,15 @@ class PolicySearchConfig:
     """Factor of the output layer's initial weights; with a small one only the noise decides at first."""
     action_masks: bool = True
     """Act only with allowed Discrete actions, if the environment provides action masks."""
+    workers: int = 0
+    """Processes that play the candidates' episodes, each in num_envs environments; 0 plays them here. Any number of
+    them gives the same run."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "network", named(self.network))
         options_of(named(self.network), self.network_options)
         at_least(self, 1, "episodes")
+        at_least(self, 0, "workers")
         if not 0.0 <= self.output_scale < math.inf:
             raise ValueError(f"output_scale must be >= 0, got {self.output_scale}")
         if self.hidden_sizes is not None and min(self.hidden_sizes, default=1) < 1:
@@ -196,6 +200,28 @@ class PolicySearch(Predicts, ABC):
             if index is not None:
                 self.rows[row] = self.candidate(index)
 
+    def played(self, episode_return: float, length: int) -> None:
+        """Record the next episode of the round, which another process has played; the agent has one row."""
+        self.env_step += length
+        index = self.trials.end(0, episode_return)
+        if index is not None:
+            self.rows[0] = self.candidate(index)
+
+    def repeat(self, returns: list[float], *, env_step: int) -> None:
+        """Learn from the returns of a round, as the agent did that has seen its episodes."""
+        self.env_step = env_step
+        self.trials.returns, self.trials.waiting = list(returns), {0}
+        self.learn()
+
+    def candidate_of(self, episode: int) -> Tensor:
+        """The parameters [P] that play an episode of the round."""
+        return self.candidate(self.trials.candidates[episode // self.trials.episodes])
+
+    def action(self, parameters: Tensor, obs: Obs, action_mask: Tensor | None) -> Tensor:
+        """The actions of policies [N, P], one for each row, or of a single one [P]."""
+        output = self.network(parameters, obs)
+        return self.choose(output, action_mask if self.config.action_masks else None)
+
     def updates_due(self, env_step: int) -> int:
         """1 once all episodes of the candidates have ended."""
         return int(self.trials.complete)
@@ -301,8 +327,7 @@ class PolicyActor:
             parameters = agent.rows if agent.num_envs > 1 else agent.rows[0]
         else:
             parameters = agent.parameters
-        output = agent.network(parameters, obs)
-        return Acted(agent.choose(output, action_mask if agent.config.action_masks else None))
+        return Acted(agent.action(parameters, obs, action_mask))
 
     def state_dict(self) -> dict[str, Any]:
         return {}

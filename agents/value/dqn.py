@@ -71,8 +71,7 @@ class DQN(Predicts):
         self.num_envs, self.device = num_envs, torch.device(device)
         check_device(config, self.device)
         self.first_action = int(action_space.start)
-        exploration = config.noisy_epsilon if config.noisy else config.epsilon
-        self.epsilon = schedule(exploration, name="epsilon", high=1.0)
+        self.epsilon = schedule(config.exploration(num_envs), name="epsilon", high=1.0)
         self.beta = schedule(config.priority_beta, name="priority_beta", high=1.0)
         self.learning_rate = schedule(config.learning_rate, name="learning_rate")
         self.encoder_rate = config.encoder_schedule

@@ -16,6 +16,7 @@ from gymnast.agents.experience.augmentation import Kind
 from gymnast.agents.optim import optimizers, regularise
 from gymnast.agents.optim.precision import PrecisionConfig
 from gymnast.agents.schedules import ScheduleLike, schedule
+from gymnast.agents.value.actors import ActorsConfig, exploration
 from gymnast.agents.value.horizon import check_horizon
 from gymnast.agents.value.intrinsic import IntrinsicConfig
 from gymnast.agents.value.resets import check_resets
@@ -31,7 +32,7 @@ from gymnast.networks.layers.recurrent import Recurrent, check_recurrent
 
 
 @dataclass(frozen=True)
-class DQNConfig(EncoderConfig, AuxiliaryConfig, IntrinsicConfig, PrecisionConfig):
+class DQNConfig(EncoderConfig, AuxiliaryConfig, IntrinsicConfig, PrecisionConfig, ActorsConfig):
     """Deep Q-network (Mnih et al. 2015); the flags add Rainbow's parts (Hessel et al. 2018)."""
 
     double: bool = False
@@ -201,6 +202,9 @@ class DQNConfig(EncoderConfig, AuxiliaryConfig, IntrinsicConfig, PrecisionConfig
         self.check_encoder()
         self.check_auxiliary()
         self.check_intrinsic()
+        self.check_actors()
+        if self.actors and self.intrinsic != "none":
+            raise ValueError(f"intrinsic {self.intrinsic} cannot be combined with actors, which act in other processes")
         check_ranges(self, RANGES)
         check_activation(self.activation)
         check_choices(self, CHOICES)
@@ -240,6 +244,12 @@ class DQNConfig(EncoderConfig, AuxiliaryConfig, IntrinsicConfig, PrecisionConfig
             raise ValueError("prior_scale cannot be combined with values categorical, whose outputs are not values")
         if self.bootstrap_heads and self.recurrent != "none":
             raise ValueError(f"bootstrap_heads needs recurrent none, got {self.recurrent}")
+
+    def exploration(self, num_envs: int) -> ScheduleLike:
+        """The probability of a random action: with actors the mean of their rows, which `num_envs` counts."""
+        if self.noisy:
+            return self.noisy_epsilon
+        return float(exploration(self, num_envs).mean()) if self.actors else self.epsilon
 
     def learns_from(self, num_envs: int) -> int:
         """Env steps before the first update: at least one stream then has n steps, or a sequence."""

@@ -90,6 +90,8 @@ class QActor:
         eval_epsilon: float = 0.0,
     ) -> None:
         self.agent, self.num_envs, self.explore, self.eval_epsilon = agent, num_envs, explore, eval_epsilon
+        self.row_epsilon: np.ndarray | None = None
+        """Of each row, [N], in place of the agent's schedule while exploring on the CPU."""
         sequence = seed_sequence(seed)
         self.rng = np.random.Generator(np.random.PCG64(sequence))
         self._actions = int(agent.action_space.n)
@@ -101,7 +103,9 @@ class QActor:
 
     def act(self, obs: Obs, start: Tensor, action_mask: Tensor | None = None) -> Acted:
         agent = self.agent
-        epsilon = agent.epsilon(agent.env_step) if self.explore else self.eval_epsilon
+        epsilon: Any = agent.epsilon(agent.env_step) if self.explore else self.eval_epsilon
+        if self.explore and self.row_epsilon is not None:
+            epsilon = self.row_epsilon
         mask = action_mask if agent.config.action_masks else None
         if agent.device.type != "cpu":
             return Acted(self.act_on_device(obs, mask, epsilon), mask=mask)

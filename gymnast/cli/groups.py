@@ -22,8 +22,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
         *("exploration", "epsilon", "temperature", "ties", "bootstrap_bonus", "initial_q", "c", "posterior"),
         *("reward_std", "prior_std", "noisy", "noise", "noisy_sigma", "noisy_epsilon", "entropy_coef"),
         *("bootstrap_heads", "bootstrap_probability", "bootstrap_vote", "prior_scale"),
-        *("intrinsic", "intrinsic_coef", "intrinsic_gamma", "sigma", "noise_scale", "min_noise_scale"),
-        *("max_noise_scale", "noise_shrink", "noise_growth"),
+        *("actor_epsilon", "actor_alpha", "intrinsic", "intrinsic_coef", "intrinsic_gamma", "sigma", "noise_scale"),
+        *("min_noise_scale", "max_noise_scale", "noise_shrink", "noise_growth"),
     ),
     "replay": (
         *("replay_size", "replay_path", "batch_size", "frame_stack", "learning_starts", "prioritized", "priority"),
@@ -43,8 +43,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "reward_model",
     ),
     "speed": (
-        *("num_envs", "vectorization", "native", "threads", "workers", "learners", "ray", "compile", "cuda_graphs"),
-        *("bf16", "overlap", "profile"),
+        *("num_envs", "vectorization", "native", "threads", "learners", "workers", "actors", "actor_sync", "ray"),
+        *("compile", "cuda_graphs", "bf16", "overlap", "profile"),
     ),
 }
 """Names of options by heading. All others are under "learning"."""

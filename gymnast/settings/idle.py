@@ -26,19 +26,23 @@ class Part(NamedTuple):
     def missing(self) -> str:
         """What to add to switch the part on, or to drop."""
         flag = "--" + self.option.replace("_", "-")
-        if self.values == (False,):
+        if self.values in ((False,), (0,)):
             return f"with {flag}"
         return f"without {flag}" + (f" {' or '.join(self.values)}" if self.values else "")
 
 
 PRIORITIES, NOISE, NOVELTY, MEMORY = Part("prioritized"), Part("noisy"), Part("intrinsic"), Part("recurrent")
 SOFT = Part("munchausen")
+ACTORS, BY_CHANCE = Part("actors"), Part("noisy", (False,))
 NATURAL = Part("policy_loss", ("natural", "trust-region"))
 SEARCHED = Part("policy_loss", ("trust-region",))
 AHEAD, ANNEALED = Part("auxiliary", ("self-prediction",)), Part("anneal_steps")
 DETERMINISTIC, LEARNED = Part("policy", ("deterministic",)), Part("temperature", ("auto",))
 STOCHASTIC, TARGETS = Part("policy", ("stochastic",)), Part("target_network")
 PARTS: dict[str, tuple[Part, ...]] = {
+    "actor_alpha": (ACTORS, BY_CHANCE),
+    "actor_epsilon": (ACTORS, BY_CHANCE),
+    "actor_sync": (ACTORS,),
     "atoms": (Part("values", ("categorical",)),),
     "auxiliary_weight": (Part("auxiliary"),),
     "barlow_coef": (Part("decoder", ("none",)),),
@@ -51,7 +55,7 @@ PARTS: dict[str, tuple[Part, ...]] = {
     "clip": (Part("policy_loss", ("clipped",)),),
     "drop_quantiles": (Part("values", ("quantile",)),),
     "dueling_aggregation": (Part("dueling"),),
-    "epsilon": (Part("noisy", (False,)),),
+    "epsilon": (BY_CHANCE, Part("actors", (0,))),
     "exploration": (DETERMINISTIC,),
     "exploration_noise": (DETERMINISTIC,),
     "fisher_share": (NATURAL,),

@@ -35,8 +35,6 @@ class TrainOptions:
     """Number of environments stepped together. Default: 1, or the rows of a VectorEnv."""
     learners: int = 1
     """Processes that learn together, each acting in its share of the environments (ppo, a2c, pqn)."""
-    ray: str | None = field(default=None, metadata={"metavar": "local|ADDRESS"})
-    """Run the other learners on a Ray cluster: one of this machine (local), or the one at an address."""
     seed: int = 0
     """Seed of all random numbers of the run."""
     init_from: str | None = field(default=None, metadata={"metavar": "RUN"})
@@ -83,6 +81,8 @@ class TrainOptions:
     """CPU threads of torch and NumPy; auto: one or all cores, whichever an update is faster with."""
     overlap: bool = False
     """Learn while environments step (async, Atari); the pending action was chosen before these updates."""
+    ray: str | None = field(default=None, metadata={"metavar": "local|ADDRESS"})
+    """Have the learners, actors or workers on a Ray cluster: one of this machine (local), or the one at an address."""
     profile: bool = False
     """Print where the time goes, and write profile.json; each part is timed, on a GPU by waiting for its work."""
     exact_resume: bool = False
@@ -149,8 +149,6 @@ class TrainOptions:
                 if item.name.startswith("wandb_") and value != item.default:
                     written = " ".join(value) if isinstance(value, tuple) else value
                     raise ValueError(f"{item.name} {written} has no effect without wandb in track")
-        if self.ray is not None and self.learners == 1:
-            raise ValueError(f"ray {self.ray} has no effect with learners 1")
         if self.checkpoint_every == 0 and self.keep_checkpoints != KEEP_CHECKPOINTS:
             raise ValueError(f"keep_checkpoints {self.keep_checkpoints} has no effect while checkpoint_every is 0")
 

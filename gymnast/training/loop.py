@@ -149,6 +149,10 @@ class Loop:
         """The states of the other learners, `LearnerState`s as dicts."""
         return []
 
+    def counts(self) -> dict[str, float]:
+        """More numbers for the log, of the processes that act or learn."""
+        return {}
+
     def close(self) -> None:
         """Stop everything outside this process; calling it twice is harmless."""
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
@@ -16,7 +16,6 @@ import torch
 from gymnast.agents.base import (
     Actor,
     Agent,
-    AsynchronousConfig,
     CompiledConfig,
     CudaGraphsConfig,
     GoalAgent,
@@ -42,9 +41,12 @@ from gymnast.settings.seeds import Seeds
 from gymnast.storage import checkpoint, folder
 from gymnast.storage.checkpoint import About
 from gymnast.tabular.optimal import bandit_regret
-from gymnast.training import encoding, environments, learned_rewards, warm_start
+from gymnast.training import encoding, environments, learned_rewards, processes, warm_start
 from gymnast.training.shares import check_share, own_device
 from gymnast.training.threads import Choice, choose
+
+if TYPE_CHECKING:
+    from gymnast.training.crew import Crew
 
 
 @dataclass
@@ -63,6 +65,8 @@ class Parts:
     """Why the run has its number of threads, if that was chosen automatically."""
     learner: int = 0
     """The number of this process among the learners."""
+    crew: Crew | None = None
+    """The processes that act or play for this one."""
 
     @staticmethod
     def make(
@@ -90,7 +94,7 @@ class Parts:
         if options.learners > 1:
             check_share(options, env_like)
             together.check(name, cls, config)
-        seeds, rows = Seeds.of(options.seed), options.rows // options.learners
+        seeds, streams = Seeds.of(options.seed), processes.streams_of(config, options.rows // options.learners)
         device = own_device(_device(cls, config, wanted=options.device), options, learner)
         limit_threads(1 if options.threads == "auto" else options.threads)
         compiled = isinstance(config, CompiledConfig) and config.compile
@@ -114,7 +118,7 @@ class Parts:
         config, rewards = learned_rewards.resolve(config, made_env, resumed=resumed)
 
         def build(config: Any, seed: np.random.SeedSequence) -> Agent:
-            made = _agent(cls, config, name=name, env=made_env, num_envs=rows, device=device, seed=seed)
+            made = _agent(cls, config, name=name, env=made_env, num_envs=streams, device=device, seed=seed)
             if options.init_from is not None and not resumed:
                 warm_start.start_from(made, options.init_from)
             if encoder is not None:
@@ -129,8 +133,11 @@ class Parts:
         if options.learners > 1 and isinstance(made, together.LearnsTogether):
             together.check_network(made.network)
         # Made here because it allocates memory: a replay that is too large is reported before anything starts.
-        actor = made.actor(rows, explore=True, seed=seeds.actor)
-        return Parts(name, options, config, seeds, made_env, made, actor, env_like, why, learner)
+        actor = made.actor(streams, explore=True, seed=seeds.actor)
+        crew = processes.crew_of(config, options, name)
+        if crew is not None:
+            stack.callback(crew.close)
+        return Parts(name, options, config, seeds, made_env, made, actor, env_like, why, learner, crew)
 
     def checkpoint_bytes(self) -> int:
         """Bytes of a checkpoint to resume from, including the files of a full replay."""
@@ -180,9 +187,9 @@ class Parts:
         )
 
     @property
-    def workers(self) -> int:
-        """Processes that train on shared weights, each with its own episodes; 0 without."""
-        return _workers(self.config)
+    def processes(self) -> str | None:
+        """What the run calls the processes that act or learn for it, each with its own episodes; None without."""
+        return processes.name_of(self.config)
 
     def own_env(self) -> dict[str, str] | None:
         """A description of the environment, if it came from Python code and not from an id."""
@@ -254,26 +261,17 @@ def _is_tried(cls: type[Any], env_like: EnvLike) -> bool:
 
 def _device(cls: type[Any], config: Any, *, wanted: str) -> str:
     """The device on which the agent learns; ValueError if it cannot."""
-    workers = _workers(config)
-    on_host = workers or issubclass(cls, HostAgent)
+    on_host = processes.workers_of(config) or issubclass(cls, HostAgent)
     device = pick_device("cpu" if on_host and wanted == "auto" else wanted)
-    if workers and device != "cpu":
-        raise ValueError(f"device {device} cannot be combined with workers, which share weights in CPU memory")
+    processes.check_device(config, device)
     return device
 
 
 def _check_env(made_env: Env, env_like: EnvLike, *, options: TrainOptions, config: Any) -> None:
     """Raise ValueError if the environment does not support the options."""
-    workers = _workers(config)
-    if workers and isinstance(env_like, gym.vector.VectorEnv):
-        raise ValueError(
-            "workers need an environment that each of them can build (an id or a function), not a VectorEnv"
-        )
+    processes.check(config, options, env_like, made_env)
     if isinstance(env_like, gym.vector.VectorEnv):
         _check_evaluations(made_env, options)
-    if workers and (options.exact_resume or options.overlap):
-        word = "exact_resume" if options.exact_resume else "overlap"
-        raise ValueError(f"{word} cannot be combined with workers, whose steps have no order")
     if options.exact_resume and not made_env.exact_resume:
         raise ValueError(f"exact_resume: {made_env.id} cannot be restored exactly; resuming would start new episodes")
     if options.learners > 1 and made_env.skips_rows:
@@ -334,16 +332,11 @@ def _with_threads(
     """The options with the number of threads that `auto` means for this run, now in use, and why."""
     if options.threads != "auto":
         return options, None
-    others = "worker" if _workers(config) else "learner" if options.learners > 1 else None
-    one = Choice(1, f"threads auto is 1: each {others} has one")
-    choice = one if others else choose(name, config, env, build)
+    several = processes.name_of(config) or ("learners" if options.learners > 1 else None)
+    alone = Choice(1, f"threads auto is 1: each of the {several} has one")
+    choice = alone if several else choose(name, config, env, build)
     limit_threads(choice.threads)
     return dataclasses.replace(options, threads=choice.threads), choice.note
-
-
-def _workers(config: Any) -> int:
-    """Processes that train on shared weights; 0 if this process trains."""
-    return config.workers if isinstance(config, AsynchronousConfig) else 0
 
 
 def tensor_bytes(state: Any) -> int:

@@ -27,8 +27,9 @@ def check_profile(parts: Parts) -> None:
     """Raise ValueError if the options ask for a profile of a run whose parts cannot be timed."""
     if not parts.options.profile:
         return
-    if parts.workers:
-        raise ValueError("profile cannot be combined with workers, which train in other processes")
+    if parts.processes is not None:
+        does = "act" if parts.processes == "actors" else "train"
+        raise ValueError(f"profile cannot be combined with {parts.processes}, which {does} in other processes")
     if isinstance(parts.config, CudaGraphsConfig) and parts.config.cuda_graphs:
         raise ValueError("profile cannot be combined with cuda_graphs: a recording has no parts that could be timed")
     if isinstance(parts.agent, Planner):

@@ -135,7 +135,7 @@ def tried(parts: Parts) -> str | None:
     why = None if env.exact_resume else "its state can be neither saved nor replayed"
     if env.exact_resume and _may_replay(env):
         why = _trial(parts)
-    if why is None or parts.workers:
+    if why is None or parts.processes:
         return None
     if parts.options.exact_resume:
         raise ValueError(f"exact_resume: {env.id} cannot be restored exactly: {why}")

@@ -140,7 +140,7 @@ class Session:
         loop = self.loop
         values = {**loop.episodes.means(), **self._losses(), **loop.agent.scheduled()}
         counts: dict[str, float] = {"updates": loop.agent.updates, "episodes": loop.episodes.count}
-        counts |= self._parts.measured()
+        counts |= self._parts.measured() | loop.counts()
         self.records.train(counts | values)
 
     def _losses(self) -> dict[str, float]:

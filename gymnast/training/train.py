@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gymnast.agents.base import AsynchronousConfig, LearningError, Planner, ReplayAgent
+from gymnast.agents.base import LearningError, Planner, ReplayAgent
 from gymnast.agents.table import Variant
 from gymnast.envs.env import Env
 from gymnast.envs.errors import EnvError, EnvWarning
@@ -24,7 +24,7 @@ from gymnast.settings import agents, under_protocol
 from gymnast.settings.options import TrainOptions
 from gymnast.storage import folder, rebuild
 from gymnast.storage.last import LastCheckpoint, RunState
-from gymnast.training import restoring, tracking
+from gymnast.training import processes, restoring, tracking
 from gymnast.training.callbacks import Callbacks, OnEvaluation, OnStep
 from gymnast.training.finish import RunResult, evaluate_kept, leave_files
 from gymnast.training.loop import Loop
@@ -35,6 +35,9 @@ from gymnast.training.restoring import Restored
 from gymnast.training.resumed import Resumed, usage_errors
 from gymnast.training.run_log import RunLog
 from gymnast.training.session import Session
+
+if TYPE_CHECKING:
+    from gymnast.training.crew import Crew
 
 
 def train(
@@ -281,13 +284,33 @@ def _loop(parts: Parts, stack: ExitStack, state: RunState | None) -> tuple[Loop,
         from gymnast.training.learner_start import learners_loop
 
         return learners_loop(parts, stack, state)
-    if not (isinstance(parts.config, AsynchronousConfig) and parts.config.workers):
+    if parts.processes is None:
         return Loop(parts.agent, parts.actor, parts.env, overlap=parts.options.overlap), ()
-    from gymnast.training.async_loop import AsyncLoop
-
-    loop = AsyncLoop(parts)
+    loop = _asynchronous(parts) if parts.crew is None else _with_crew(parts, parts.crew)
     stack.callback(loop.close)
     return loop, ()
+
+
+def _asynchronous(parts: Parts) -> Loop:
+    """The loop of workers that share this process's memory."""
+    from gymnast.training.async_loop import AsyncLoop
+
+    return AsyncLoop(parts)
+
+
+def _with_crew(parts: Parts, crew: Crew) -> Loop:
+    """The loop of processes that are asked for experience, gradients or returns."""
+    if parts.processes == "actors":
+        from gymnast.training.ape_x_loop import ApeXLoop
+
+        return ApeXLoop(parts, crew)
+    if processes.is_search(parts.config):
+        from gymnast.training.search_loop import SearchLoop
+
+        return SearchLoop(parts, crew)
+    from gymnast.training.gradient_loop import GradientLoop
+
+    return GradientLoop(parts, crew)
 
 
 def _plan(agent: Planner, env: Env, session: Session) -> None:
