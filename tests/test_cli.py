@@ -462,7 +462,7 @@ def test_help_shows_every_option_of_an_agent(capsys: pytest.CaptureFixture[str])
     assert "Clip the gradient to this Euclidean norm. (default: 10.0)" in " ".join(text.split())
     headings = [line for line in text.splitlines()[3:] if line and not line.startswith(" ")]
     assert headings == [
-        *("run", "population", "evaluation", "logs and checkpoints"),
+        *("run", "many seeds", "evaluation", "logs and checkpoints"),
         *("exploration", "replay", "network", "learning", "speed"),
     ]
     assert max(map(len, text.splitlines())) <= 100

@@ -149,15 +149,48 @@ class TrainOptions:
 
 
 @dataclass(frozen=True)
-class PopulationOptions:
-    """Train many agents in one process, each with its own seed, in device-native environments."""
+class SeedOptions:
+    """One agent for each of many seeds."""
 
     seeds: str = field(default="", metadata={"metavar": "A:B"})
-    """Train one agent for each seed from A to B - 1, all at once; --steps and --num-envs apply to each agent."""
+    """Train one agent for each seed from A to B - 1: as a population in this process, with --ray as runs of their own.
+    --steps and --num-envs apply to each agent."""
+
+
+@dataclass(frozen=True)
+class PopulationOptions(SeedOptions):
+    """Train many agents in one process, each with its own seed, in device-native environments."""
+
     vary: tuple[str, ...] = field(default=(), metadata={"metavar": "NAME=VALUES ..."})
     """Settings to cross: name=a,b,c, or name=low:high[:log] for a range. All combinations are trained."""
     vary_zip: tuple[str, ...] = field(default=(), metadata={"metavar": "NAME=VALUES ..."})
     """Settings that change together: the first value of each, then the second of each, and so on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RayOptions:
+    """Carry out many runs on a Ray cluster."""
+
+    ray: str | None = field(default=None, metadata={"metavar": "local|ADDRESS"})
+    """Carry out one run per seed on a Ray cluster: one of this machine (local), or the one at an address."""
+    cpus_per_run: float = 1.0
+    """CPUs that Ray reserves for each run."""
+    gpus_per_run: float = 0.0
+    """GPUs that Ray reserves for each run; 0.25 puts four on one."""
+    send_code: bool = False
+    """Send the current folder to Ray's nodes, instead of using what is installed there."""
+
+    def __post_init__(self) -> None:
+        if self.cpus_per_run <= 0:
+            raise ValueError(f"cpus_per_run must be > 0, got {self.cpus_per_run:g}")
+        if self.gpus_per_run < 0:
+            raise ValueError(f"gpus_per_run must be >= 0, got {self.gpus_per_run:g}")
+        if self.ray is None:
+            for item in fields(RayOptions):
+                if getattr(self, item.name) != item.default:
+                    raise ValueError(f"{item.name} has no effect without --ray")
+        elif not self.ray:
+            raise ValueError("ray must be local or the address of a cluster, got ''")
 
 
 @dataclass(frozen=True)

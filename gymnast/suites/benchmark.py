@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from gymnast.errors import UsageError
 from gymnast.reports.comparison import Comparison
@@ -24,6 +24,8 @@ from gymnast.suites.options import BenchmarkOptions, SuiteOptions
 from gymnast.suites.planned_run import Planned
 from gymnast.suites.ray_cluster import RayCluster
 from gymnast.suites.suites import Chosen
+
+S = TypeVar("S", bound=SuiteOptions)
 
 
 @dataclass(frozen=True)
@@ -61,9 +63,20 @@ def carry_out(
     `draw` are further figures of the report, by file name. Returns 0, 1 if a run failed, or 128 + the number of the
     signal that stopped it. After a signal, or if no run is finished, no report is written.
     """
-    if options.ray:  # its nodes work in other folders
-        options = replace(options, out=str(Path(options.out).absolute()))
+    options = on_all_nodes(options)
     runs = plan(options, chosen, variants, name=name, extra=extra)
+    return run_and_report(options, runs, name=name, order=[variant.label for variant in variants], draw=draw)
+
+
+def run_and_report(
+    options: SuiteOptions,
+    runs: Sequence[Planned],
+    *,
+    name: str,
+    order: Sequence[str],
+    draw: Mapping[str, Callable[[Comparison], Any]] | None = None,
+) -> int:
+    """Carry out planned runs as `carry_out` does; `order` is that of their labels in the report."""
     for item in runs:
         planned_run.check(item)
     report = Path(options.out) / "reports" / name
@@ -79,12 +92,16 @@ def carry_out(
     finished = [item for item in runs if planned_run.is_finished(item)]
     if finished:
         lacking = [item.title for item in runs if item not in finished]
-        order = [variant.label for variant in variants]  # even if the first variant's first run is missing
         labels = {item.path: item.label for item in sorted(finished, key=lambda item: order.index(item.label))}
         print(write(labels, report, title=name, missing=lacking, draw=draw).as_text())
     for title, line in outcome.failures.items():
         print(f"gymnast: {title} failed: {line}", file=sys.stderr)
     return 1 if outcome.failures else 0
+
+
+def on_all_nodes(options: S) -> S:
+    """The options with the folder as Ray's nodes, which work in other folders, find it."""
+    return replace(options, out=str(Path(options.out).absolute())) if options.ray else options
 
 
 def _run_missing(options: SuiteOptions, runs: Sequence[Planned]) -> Outcome:

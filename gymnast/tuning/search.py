@@ -21,7 +21,7 @@ from gymnast.settings import flags, idle
 from gymnast.settings.request import GROUPS, resolve, train_flags, with_backbone
 from gymnast.storage import folder as run
 from gymnast.suites import planned_run
-from gymnast.suites.benchmark import cluster, common_words
+from gymnast.suites.benchmark import cluster, common_words, on_all_nodes
 from gymnast.suites.board import Board
 from gymnast.suites.jobs import Processes
 from gymnast.suites.planned_run import FREE, Planned
@@ -44,8 +44,7 @@ def search(options: TuneOptions, extra: Sequence[str] = ()) -> Findings:
 
     `extra` are options of `gymnast train` for every run. Raises UsageError before anything starts.
     """
-    if options.ray:  # its nodes work in other folders
-        options = replace(options, out=str(Path(options.out).absolute()))
+    options = on_all_nodes(options)
     base = base_words(options, extra)
     space = searched(options, base)
     options = replace(options, trials=_number_of_trials(options, space))
