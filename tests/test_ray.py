@@ -163,10 +163,13 @@ def until(condition: Any, driver: "subprocess.Popen[Any]") -> None:
 
 @pytest.mark.slow
 @pytest.mark.long
-def test_a_lost_node_and_a_killed_driver_change_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kept", ["folder", "url"])
+def test_a_lost_node_and_a_killed_driver_change_nothing(kept: str, tmp_path: Path) -> None:
     whole, torn = tmp_path / "whole", tmp_path / "torn"
     assert main(four_runs(whole)) == 0
     words = four_runs(torn)
+    if kept == "url":
+        words[words.index(str(torn))] = f"file://{torn}"
     del words[words.index("--jobs") : words.index("--jobs") + 2]
     with cluster(nodes=2) as (address, nodes):
         assert nodes.stdin is not None

@@ -118,6 +118,8 @@ class TrainOptions:
         check_wrappers(self.wrapper)
         if not self.out:
             raise ValueError("out must be a folder, got ''")
+        if "://" in self.out:
+            raise ValueError(f"out must be a folder, got the URL {self.out}; runs with --seeds and --ray take one")
         if len(set(self.track)) < len(self.track):
             raise ValueError(f"track takes each name once, got {' '.join(self.track)}")
         self._check_stop()

@@ -34,8 +34,8 @@ class SuiteOptions(RayOptions):
     """Keep the replay memory of finished runs (gigabytes per run on Atari), so that they can be extended."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:N or mps."""
-    out: str = "runs"
-    """Folder for the runs (OUT/ENV/AGENT/NAME-seedN) and the report (OUT/reports/NAME)."""
+    out: str = field(default="runs", metadata={"metavar": "FOLDER"})
+    """Folder for the runs (OUT/ENV/AGENT/NAME-seedN) and the report (OUT/reports/NAME); with --ray also a URL."""
     name: str | None = None
     """Prefix of the runs' folder names. Default: the suite's name."""
 
@@ -52,6 +52,8 @@ class SuiteOptions(RayOptions):
         check_new_folder_name(self.name)
         if not self.out:
             raise ValueError("out must be a folder, got ''")
+        if "://" in self.out and self.ray is None:
+            raise ValueError(f"out must be a folder without --ray, got the URL {self.out}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -60,10 +60,10 @@ def train_seeds(agent: str, words: Sequence[str]) -> int:
 
 def _carry_out(agent: str, words: Sequence[str], seeds: range, options: SuiteOptions) -> int:
     from gymnast.suites import planned_run  # torch, and all that reports need
-    from gymnast.suites.benchmark import on_all_nodes, run_and_report
+    from gymnast.suites.benchmark import opened, run_and_report
 
-    options = on_all_nodes(options)
-    planned = planned_run.plan(agent, agent, words, options)
-    runs = [planned.at(seed, options.out, "-".join(filter(None, (options.name, f"seed{seed}")))) for seed in seeds]
-    name = options.name or f"{folder_name(agent)}-{folder_name(planned.env)}"
-    return run_and_report(options, runs, name=name, order=[agent])
+    with opened(options) as (options, remote):
+        planned = planned_run.plan(agent, agent, words, options)
+        runs = [planned.at(seed, options.out, "-".join(filter(None, (options.name, f"seed{seed}")))) for seed in seeds]
+        name = options.name or f"{folder_name(agent)}-{folder_name(planned.env)}"
+        return run_and_report(options, runs, remote, name=name, order=[agent])
