@@ -366,7 +366,8 @@ def test_a_study_is_known_at_its_url_alone(tmp_path: Path, monkeypatch: pytest.M
     found = gymnast.tune(given)
     assert Place.started == [f"trial-{trial:04}-seed{seed}" for trial in (0, 1, 2, 4) for seed in range(2)]
     assert tried(torn) == tried(whole)
-    assert (torn / "study" / "best.toml").read_bytes() == (whole / "study" / "best.toml").read_bytes()
+    best = [(out / "study" / "best.toml").read_text().splitlines()[1:] for out in (torn, whole)]  # without the trial
+    assert best[0] == best[1]
     assert found.path == f"file://{torn}/study"
     assert f"wrote file://{torn}/study/best.toml" in found.as_text()
 
