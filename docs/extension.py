@@ -37,6 +37,7 @@ from gymnast.settings.export_options import ExportOptions
 from gymnast.settings.fit_options import FitOptions
 from gymnast.settings.flags import Flag, flags_of
 from gymnast.settings.hopfield_options import HopfieldOptions
+from gymnast.settings.import_options import ImportOptions
 from gymnast.settings.presets import PRESETS
 from gymnast.settings.probe_options import ProbeOptions
 from gymnast.settings.record_options import RecordOptions
@@ -67,6 +68,7 @@ COMMANDS: dict[str, tuple[type[Any], ...]] = {
     "evaluate": (options.EvaluateOptions,),
     "record": (RecordOptions,),
     "export": (ExportOptions,),
+    "import": (ImportOptions,),
     "serve": (ServeOptions,),
     "fit": (FitOptions, FitConfig),
     "benchmark": (BenchmarkOptions,),
