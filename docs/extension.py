@@ -44,6 +44,7 @@ from gymnast.settings.record_options import RecordOptions
 from gymnast.settings.references import REFERENCES
 from gymnast.settings.sample_options import SampleOptions
 from gymnast.settings.serve_options import ServeOptions
+from gymnast.settings.watch_options import WatchOptions
 from gymnast.suites.options import AblateOptions, BenchmarkOptions
 from gymnast.tuning.options import TuneOptions
 
@@ -69,6 +70,7 @@ COMMANDS: dict[str, tuple[type[Any], ...]] = {
     "record": (RecordOptions,),
     "export": (ExportOptions,),
     "import": (ImportOptions,),
+    "watch": (WatchOptions,),
     "serve": (ServeOptions,),
     "fit": (FitOptions, FitConfig),
     "benchmark": (BenchmarkOptions,),

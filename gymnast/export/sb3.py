@@ -220,7 +220,7 @@ def _of_actor_critic(saved: Saved, file: str) -> Layout:
         )
     shared = bool(of_actor) and not actor and _equal(weights, of_actor, of_critic)
     network = _network(weights, of_actor, actor, _activation(saved, "tanh", file), file)
-    layers = {"actor.": [*of_actor, *actor], "policy": ["action_net"], "value": ["value_net"]}
+    layers: dict[str, Layers] = {"actor.": [*of_actor, *actor], "policy": ["action_net"], "value": ["value_net"]}
     if not shared and (of_critic or critic):
         layers["critic."] = [*of_critic, *critic]
     network["trunk"] = "shared" if shared else "separate"
@@ -292,10 +292,10 @@ def _weights(
             raise ValueError(f"{source} has no place in it")
     made = {}
     for name, value in here.items():
-        source = sources.get(name)
-        if source is None or source not in there:
+        found = there.get(sources.get(name, ""))
+        if found is None:
             raise ValueError(f"nothing in it is {name}")
-        if there[source].shape != value.shape:
-            raise ValueError(f"{source} is {list(there[source].shape)} where {list(value.shape)} is needed")
-        made[name] = there[source].detach().clone().contiguous()
+        if found.shape != value.shape:
+            raise ValueError(f"{sources[name]} is {list(found.shape)} where {list(value.shape)} is needed")
+        made[name] = found.detach().clone().contiguous()
     return made

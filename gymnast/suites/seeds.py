@@ -38,6 +38,11 @@ def train_seeds(agent: str, words: Sequence[str]) -> int:
 
     `words` are those after `gymnast train AGENT`. Raises UsageError before anything starts.
     """
+    return _carry_out(agent, *resolve(agent, words))
+
+
+def resolve(agent: str, words: Sequence[str]) -> tuple[list[str], range, SuiteOptions]:
+    """The words of each run, the seeds, and the options of all runs; UsageError."""
     of = f"train {agent}"
     known = train_flags(agent) | flags.flags_of(PopulationOptions, RayOptions)
     given = flags.parse(words, with_backbone(known, agent, words, of=of), of=of)
@@ -55,7 +60,7 @@ def train_seeds(agent: str, words: Sequence[str]) -> int:
         raise UsageError(f"--{first_line(error)}") from None
     own = {name: given[name] for name in OF_ALL if name in given}
     options = flags.build(SuiteOptions, {**dataclasses.asdict(ray), **own}, of=of)
-    return _carry_out(agent, flags.without_fields(words, ("seeds", *RAY, *OF_ALL)), seeds, options)
+    return flags.without_fields(words, ("seeds", *RAY, *OF_ALL)), seeds, options
 
 
 def _carry_out(agent: str, words: Sequence[str], seeds: range, options: SuiteOptions) -> int:
