@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Protocol
 
-import torch
 from torch import Tensor, nn
 
 from gymnast.agents.base import Decision
 from gymnast.agents.off_policy.config import OffPolicyActorCriticConfig
-from gymnast.agents.off_policy.policies import Policy
+from gymnast.agents.off_policy.policies import Deterministic, Policy
 from gymnast.agents.prediction import GreedyPolicy
 from gymnast.envs.step import Obs
+from gymnast.networks.distributions import counted
 from gymnast.networks.distributions.bounds import Bounds
 from gymnast.networks.distributions.choices import BLOCKED
 from gymnast.networks.heads.critics import CriticNetwork, PolicyNetwork
@@ -64,6 +64,12 @@ class DecidesOffPolicy:
         """The policy's mode as a module; see `ExportableAgent`."""
         return GreedyAction(self)
 
+    def sampled_policy(self: _HasPolicy) -> SampledAction:
+        """An action drawn by a seed as a module; see `SamplingAgent`."""
+        if isinstance(self.policy, Deterministic):
+            raise ValueError("its policy is deterministic")
+        return SampledAction(self)
+
 
 def numbers_of(policy: Policy) -> int:
     """The outputs of a policy that are preferences: all logits, or the means."""
@@ -81,12 +87,32 @@ class GreedyAction(GreedyPolicy):
         self.preferences = "logit" if agent.bounds is None else "mean of the action"
 
     def forward(
-        self, obs: Obs, memory: Tensor | None, action_mask: Tensor | None
+        self, obs: Obs, memory: Tensor | None, action_mask: Tensor | None, seed: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         output: Tensor = self.network(self.encoder(obs))
         preference = output[:, : numbers_of(self.policy)]
         if self.bounds is None:
             if action_mask is not None and self.takes_masks:
                 preference = preference.masked_fill(~action_mask, BLOCKED)
-            return preference.argmax(1) + self.first_action, preference, None
-        return self.bounds.to_env(torch.tanh(preference)), preference, None
+            return self._choice(preference, seed) + self.first_action, preference, None
+        return self.bounds.to_env(self.policy.act(output, self._noise(seed))), preference, None
+
+    def _choice(self, logits: Tensor, seed: Tensor | None) -> Tensor:
+        return logits.argmax(1)
+
+    def _noise(self, seed: Tensor | None) -> Tensor | None:
+        return None
+
+
+class SampledAction(GreedyAction):
+    """An action drawn from the policy by a seed, as the environment takes it."""
+
+    draws = True
+
+    def _choice(self, logits: Tensor, seed: Tensor | None) -> Tensor:
+        assert seed is not None
+        return (logits + counted.gumbel(counted.uniform(seed, self.policy.outputs))).argmax(1)
+
+    def _noise(self, seed: Tensor | None) -> Tensor | None:
+        assert seed is not None
+        return counted.normal(counted.uniform(seed, 2 * self.policy.noise_size))

@@ -88,7 +88,7 @@ def _leaves(values: Any) -> Any:
 def read_policy(path: str, *, device: str, trust: bool) -> Policy:
     """The policy of a run's best checkpoint, a checkpoint file or an exported folder; UsageError in one line."""
     if is_exported(path):
-        return exported_policy(ExportedPolicy(path), path=path, trust=trust)
+        return exported_policy(ExportedPolicy(path, trust=trust), path=path, trust=trust)
     file = checkpoint.find(path)
     about, state = checkpoint.read_agent(file)
     agent = rebuild.agent_of(file, about, state, device=device, trust=trust)
