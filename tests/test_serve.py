@@ -315,7 +315,7 @@ def test_sessions_that_wait_together_share_a_forward_pass(agents: dict[str, Any]
     own = {name: Predictor(agents["memory"]) for name in names}
 
     def body(place: int, step: int) -> dict[str, Any]:
-        start = step == 0 and place < 4 or (step == 3 and place == 1)
+        start = (step == 0 and place < 4) or (step == 3 and place == 1)
         return {"obs": cart(seed=10 * step + place).tolist(), "session": names[place], "start": start}
 
     async def script(client: httpx.AsyncClient) -> list[list[httpx.Response]]:
