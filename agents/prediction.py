@@ -114,6 +114,9 @@ class GreedyPolicy(nn.Module):
     """M, the numbers remembered per row."""
     takes_masks = False
     """Whether an action mask has an effect."""
+    draws = False
+    """Whether it draws its actions, as the agent does with `deterministic=False`; `forward` then takes seeds int64 [N]
+    too, as its last argument."""
     preferences = "action value"
     """What a preference is, in words."""
 
@@ -138,6 +141,15 @@ class ExportableAgent(Protocol):
 
     def greedy_policy(self) -> GreedyPolicy:
         """The function, with the agent's weights; ValueError if the agent draws its actions in evaluations too."""
+        ...
+
+
+@runtime_checkable
+class SamplingAgent(ExportableAgent, Protocol):
+    """An agent whose policy is a distribution, from which a seed can draw."""
+
+    def sampled_policy(self) -> GreedyPolicy:
+        """The drawn action as a function, with the agent's weights; ValueError if the policy is deterministic."""
         ...
 
 

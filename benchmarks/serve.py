@@ -1,11 +1,13 @@
-"""`gymnast serve` beside a naive FastAPI handler: actions per second and latency, over HTTP on this machine.
+"""`gymnast serve` beside a naive FastAPI handler and Ray Serve: actions per second and latency, over HTTP, here.
 
     python benchmarks/serve.py [--policies mlp cnn] [--connections 64] [--seconds 5] [--rounds 3]
 
 Policies are untrained: `mlp` is PPO's default network on four numbers, sent as JSON, `cnn` DQN's Nature CNN on uint8
 stacks of four 84x84 frames, sent as raw bytes. Each server is a process of its own, and this process sends: so many
 connections, each with one observation at a time, the next as soon as it has its action. The naive handler predicts once
-for each request; it runs on the same uvicorn, with the same thread of torch. Each round starts both anew, in turn.
+for each request; it runs on the same uvicorn, with the same thread of torch. Ray Serve (`pip install "ray[serve]"`, or
+its row is left out) stacks requests by `serve.batch`, in one replica of one CPU, behind its own proxy; its CPU time is
+that of all processes of its cluster. Each round starts all anew, in turn.
 The CPU time of a server's process for each action says less about latency, but little depends on what else runs.
 `--here` serves from a thread of this process, for a first look.
 """
@@ -25,7 +27,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,7 +35,9 @@ from typing import Any
 import numpy as np
 import psutil
 
-CONTENDERS = ("gymnast", "naive")
+CONTENDERS = ("gymnast", "naive", "ray")
+MAX_BATCH = 64
+"""Observations that Ray Serve stacks, as many as ours."""
 TARGETS = {"mlp": 5_000.0, "cnn": 300.0}
 """Actions per second that ours is to reach on two cores."""
 RATIO, TAIL = 3.0, 50.0
@@ -106,6 +110,58 @@ def naive(policy: str, path: str, threads: int) -> Any:
         act.__annotations__["request"] = Request
     app.post("/v1/models/model:act")(act)
     return app
+
+
+def ray_is_missing() -> bool:
+    """Whether Ray Serve cannot be imported."""
+    try:
+        import ray.serve  # noqa: F401
+    except ImportError:
+        return True
+    return False
+
+
+def serve_by_ray(policy: str, path: str, threads: int) -> None:
+    """Ray Serve on a free port, until the standard input is closed."""
+    import ray
+    from ray import serve
+    from starlette.requests import Request
+    from starlette.responses import JSONResponse
+
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
+    serve.start(http_options={"host": "127.0.0.1", "port": port}, proxy_location="HeadOnly")
+
+    @serve.deployment(ray_actor_options={"num_cpus": 1}, max_ongoing_requests=1_024)
+    class Served:
+        def __init__(self) -> None:
+            import gymnast
+            from gymnast.machine import limit_threads
+
+            limit_threads(threads)
+            self.agent = gymnast.load(path)
+
+        @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=0.0)  # type: ignore[untyped-decorator]
+        async def act(self, observations: list[np.ndarray]) -> list[int]:
+            found: list[int] = self.agent.predict(np.stack(observations), start=True).tolist()
+            return found
+
+        async def __call__(self, request: Request) -> JSONResponse:
+            sent = await request.body()
+            if policy == "mlp":
+                obs = np.array(json.loads(sent)["obs"], np.float32)
+            else:
+                obs = np.load(io.BytesIO(sent), allow_pickle=False)
+            return JSONResponse({"action": await self.act(obs)})
+
+    Served.__call__.__annotations__["request"] = Request
+    serve.run(Served.bind(), route_prefix="/v1/models/model:act")
+    print(f"{READY}{port}", flush=True)
+    sys.stdin.read()
+    serve.shutdown()
+    ray.shutdown()
 
 
 @contextmanager
@@ -231,14 +287,23 @@ def measure(contender: str, policy: str, path: str, options: argparse.Namespace)
 
 
 def cpu_of(pid: int) -> float:
-    times = psutil.Process(pid).cpu_times()
-    return float(times.user + times.system)
+    """Seconds of a process and of those that it has started."""
+    found = 0.0
+    for one in (parent := psutil.Process(pid), *parent.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):
+            times = one.cpu_times()
+            found += times.user + times.system
+    return found
 
 
 def compare(policy: str, path: str, options: argparse.Namespace) -> None:
-    found: dict[str, list[Measured]] = {contender: [] for contender in CONTENDERS}
+    contenders = CONTENDERS
+    if options.here or ray_is_missing():
+        contenders = CONTENDERS[:-1]
+        print("without Ray Serve: " + ("it is not a thread" if options.here else 'pip install "ray[serve]"'))
+    found: dict[str, list[Measured]] = {contender: [] for contender in contenders}
     for number in range(options.rounds):
-        for contender in CONTENDERS[:: 1 if number % 2 == 0 else -1]:
+        for contender in contenders[:: 1 if number % 2 == 0 else -1]:
             found[contender].append(measure(contender, policy, path, options))
     print(f"{policy}, {options.connections} connections, {options.rounds} rounds; medians (lowest, highest round)")
     for contender, rounds in found.items():
@@ -249,18 +314,21 @@ def compare(policy: str, path: str, options: argparse.Namespace) -> None:
         print(
             f"  {contender:<8} {spread}   p50 {half:.1f} ms   p99 {tail:.1f} ms   {cpu:,.0f} us of CPU for each action"
         )
-    ratios = [ours.rate / theirs.rate for ours, theirs in zip(found["gymnast"], found["naive"], strict=True)]
-    print(
-        f"  gymnast / naive: x{statistics.median(ratios):.2f} (target {RATIO:g}); "
-        f"targets {TARGETS[policy]:,.0f} actions/s, p99 {TAIL:g} ms"
-    )
+    for other in contenders[1:]:
+        ratios = [ours.rate / theirs.rate for ours, theirs in zip(found["gymnast"], found[other], strict=True)]
+        target = f" (target {RATIO:g})" if other == "naive" else ""
+        print(f"  gymnast / {other}: x{statistics.median(ratios):.2f}{target}")
+    print(f"  targets {TARGETS[policy]:,.0f} actions/s, p99 {TAIL:g} ms")
 
 
 def serve(contender: str, policy: str, path: str, threads: int) -> None:
     """The server's process: until its standard input is closed."""
+    if contender == "ray":
+        return serve_by_ray(policy, path, threads)
     with threaded(application(contender, policy, path, threads)) as (port, _):
         print(f"{READY}{port}", flush=True)
         sys.stdin.read()
+    return None
 
 
 def main() -> None:

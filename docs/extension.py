@@ -37,12 +37,14 @@ from gymnast.settings.export_options import ExportOptions
 from gymnast.settings.fit_options import FitOptions
 from gymnast.settings.flags import Flag, flags_of
 from gymnast.settings.hopfield_options import HopfieldOptions
+from gymnast.settings.import_options import ImportOptions
 from gymnast.settings.presets import PRESETS
 from gymnast.settings.probe_options import ProbeOptions
 from gymnast.settings.record_options import RecordOptions
 from gymnast.settings.references import REFERENCES
 from gymnast.settings.sample_options import SampleOptions
 from gymnast.settings.serve_options import ServeOptions
+from gymnast.settings.watch_options import WatchOptions
 from gymnast.suites.options import AblateOptions, BenchmarkOptions
 from gymnast.tuning.options import TuneOptions
 
@@ -67,6 +69,8 @@ COMMANDS: dict[str, tuple[type[Any], ...]] = {
     "evaluate": (options.EvaluateOptions,),
     "record": (RecordOptions,),
     "export": (ExportOptions,),
+    "import": (ImportOptions,),
+    "watch": (WatchOptions,),
     "serve": (ServeOptions,),
     "fit": (FitOptions, FitConfig),
     "benchmark": (BenchmarkOptions,),

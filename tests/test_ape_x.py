@@ -296,7 +296,7 @@ def test_dictionaries_and_masks_arrive(made: Callable[..., Parts]) -> None:
         ("dqn --actors 2 --exact-resume", "exact_resume cannot be combined with actors"),
         ("dqn --actors 2 --profile", "profile cannot be combined with actors, which act in other processes"),
         ("dqn --actors 2 --seeds 0:2", "actors 2 cannot be used in a population"),
-        ("dqn --ray local", "ray local has no effect without learners, actors or workers"),
+        ("dqn --ray local", "ray local has no effect without learners, actors, workers or seeds"),
         ("dqn --ray ", "--ray must be local or the address of a cluster, got ''"),
         ("ppo --actors 2", "train ppo has no option --actors"),
     ],

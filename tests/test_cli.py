@@ -24,7 +24,7 @@ from gymnast.errors import RunError, UsageError
 from gymnast.networks.layers.recurrent import TRANSFORMER
 from gymnast.populations import train as populations
 from gymnast.settings import agents, flags, idle, presets
-from gymnast.settings.options import EvaluateOptions, PopulationOptions, PresetOptions, TrainOptions
+from gymnast.settings.options import EvaluateOptions, PopulationOptions, PresetOptions, RayOptions, TrainOptions
 from gymnast.training import train as training
 
 MY_AGENT = '''
@@ -478,7 +478,7 @@ def test_help_shows_every_option_of_an_agent(capsys: pytest.CaptureFixture[str])
     assert "Clip the gradient to this Euclidean norm. (default: 10.0)" in " ".join(text.split())
     headings = [line for line in text.splitlines()[3:] if line and not line.startswith(" ")]
     assert headings == [
-        *("run", "population", "evaluation", "logs and checkpoints"),
+        *("run", "many seeds", "evaluation", "logs and checkpoints"),
         *("exploration", "replay", "network", "learning", "speed"),
     ]
     assert max(map(len, text.splitlines())) <= 100
@@ -513,7 +513,8 @@ def test_every_option_has_one_heading(agent: str) -> None:
 
 def test_a_heading_names_only_options_that_exist() -> None:
     configs = [agents.config_class(agents.agent_class(agent)) for agent in agents.AGENTS]
-    known = {name for cls in (PresetOptions, TrainOptions, PopulationOptions, *configs) for name in flags.flags_of(cls)}
+    classes = (PresetOptions, TrainOptions, PopulationOptions, RayOptions, *configs)
+    known = {name for cls in classes for name in flags.flags_of(cls)}
     assert {name for those in groups.GROUPS.values() for name in those} <= known
 
 

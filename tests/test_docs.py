@@ -20,6 +20,7 @@ from gymnast.populations import request as population
 from gymnast.settings import flags, request
 from gymnast.settings.agents import AGENTS
 from gymnast.storage.metrics_log import read
+from gymnast.suites import seeds
 from gymnast.suites.options import AblateOptions, BenchmarkOptions
 from gymnast.tuning.options import TuneOptions
 
@@ -110,7 +111,9 @@ def test_long_commands_are_understood(page: str) -> None:
     """The options of the commands that take too long to run are known and allowed."""
     for command in commands(page, "bash"):
         _, name, agent, *words = shlex.split(command)
-        if name == "train":
+        if name == "train" and seeds.is_asked(words):
+            seeds.resolve(agent, words)
+        elif name == "train":
             of = f"train {agent}"
             (population.resolve if population.is_asked(words) else request.resolve)(agent, words, of=of)
         elif name in ("benchmark", "ablate", "tune"):

@@ -483,3 +483,123 @@ def test_random_observations_lie_in_their_space() -> None:
         part = {"shape": ["N", *port.shape], "dtype": port.dtype, "space": space_json.encode(space)}
         made = random_obs(part, 20, rng)
         assert all(space.contains(np.asarray(value, space.dtype)) for value in made)
+
+
+def sampled(policy: Policy, obs: np.ndarray, rows: int, **more: Any) -> np.ndarray:
+    """Actions drawn for one observation by the seeds 0, 1, 2 and so on."""
+    actions: np.ndarray = policy(np.repeat(obs[None], rows, 0), seed=np.arange(rows), **more)
+    return actions
+
+
+def drawn(
+    name: str, saved: Callable[..., tuple[Any, Path]], folder: Path, *, masks: bool = False
+) -> tuple[Any, Policy]:
+    """An agent, and its policy exported with --sample."""
+    agent, path = saved(name, masks=masks)
+    made = export(ExportOptions(str(path), out=str(folder), observations=40, sample=True))
+    assert made.as_text().startswith("50 of 50 actions equal")
+    return agent, Policy(folder)
+
+
+OBS = np.array([0.3, -0.5, 0.9, 0.1], np.float32)
+DRAWS = 20_000
+
+
+def probabilities(agent: Any) -> list[np.ndarray]:
+    """Of the choices at `OBS`: softmax of each part's logits."""
+    with torch.no_grad():
+        output = agent.network(torch.from_numpy(OBS)[None])[0]
+    space = agent.action_space
+    sizes = [int(space.n)] if isinstance(space, spaces.Discrete) else space.nvec.tolist()
+    return [part.softmax(1)[0].numpy().astype(np.float64) for part in output.split(sizes, 1)]
+
+
+def chi_square(counts: np.ndarray, probability: np.ndarray) -> float:
+    expected = probability * counts.sum()
+    return float(((counts - expected) ** 2 / expected).sum())
+
+
+@pytest.mark.parametrize("name", ["ppo", "multi-discrete"])
+def test_sampled_choices_have_the_agents_probabilities(
+    name: str, saved: Callable[..., tuple[Any, Path]], tmp_path: Path
+) -> None:
+    agent, policy = drawn(name, saved, tmp_path / "out")
+    actions = sampled(policy, OBS, DRAWS).reshape(DRAWS, -1) - np.reshape(agent.action_space.start, (1, -1))
+    for part, probability in zip(actions.T, probabilities(agent), strict=True):
+        counts = np.bincount(part, minlength=len(probability))
+        assert chi_square(counts, probability) < 25  # p < 1e-4 with 3 degrees of freedom
+    assert (sampled(policy, OBS, 100) == sampled(policy, OBS, 100)).all()
+    assert (policy(np.repeat(OBS[None], 100, 0)) != policy(np.repeat(OBS[None], 100, 0))).any()
+
+
+def test_sampled_bits_have_the_agents_probabilities(saved: Callable[..., tuple[Any, Path]], tmp_path: Path) -> None:
+    agent, policy = drawn("multi-binary", saved, tmp_path / "out")
+    with torch.no_grad():
+        expected = agent.network(torch.from_numpy(OBS)[None])[0].sigmoid()[0].numpy()
+    np.testing.assert_allclose(sampled(policy, OBS, DRAWS).mean(0), expected, atol=5 * 0.5 / DRAWS**0.5)
+
+
+def test_sampled_masked_actions_are_never_taken(saved: Callable[..., tuple[Any, Path]], tmp_path: Path) -> None:
+    _, policy = drawn("ppo", saved, tmp_path / "out", masks=True)
+    actions = sampled(policy, OBS, 2_000, action_mask=np.array([1, 1, 0], bool))
+    assert set(actions.tolist()) == {1, 2}
+
+
+@pytest.mark.parametrize("name", ["gaussian", "squashed"])
+def test_sampled_numbers_have_the_agents_distribution(
+    name: str, saved: Callable[..., tuple[Any, Path]], tmp_path: Path
+) -> None:
+    """Kolmogorov-Smirnov against the agent's own draws; the parts of an action are independent."""
+    agent, policy = drawn(name, saved, tmp_path / "out")
+    actions = sampled(policy, OBS, DRAWS).reshape(DRAWS, -1)
+    own = np.concatenate([agent.predict(np.repeat(OBS[None], 4_000, 0), deterministic=False) for _ in range(5)])
+    own = own.reshape(DRAWS, -1)
+    for ours, theirs in zip(actions.T, own.T, strict=True):
+        points = np.sort(np.concatenate([ours, theirs]))
+        shares = [np.searchsorted(np.sort(values), points, "right") / DRAWS for values in (ours, theirs)]
+        assert np.abs(shares[0] - shares[1]).max() < 2.3 / (DRAWS / 2) ** 0.5  # p < 1e-4
+    inside = actions[:, 0] < actions[:, 0].max()  # not clipped
+    assert abs(np.corrcoef(actions[inside, 0], actions[inside, 1])[0, 1]) < 0.05
+
+
+def test_what_a_sampled_policy_is_given(saved: Callable[..., tuple[Any, Path]], tmp_path: Path) -> None:
+    _, policy = drawn("ppo", saved, tmp_path / "out")
+    with pytest.raises(ValueError, match="the seed must be an integer, or 2 of them"):
+        policy(np.stack([OBS, OBS]), seed=[1, 2, 3])
+    assert ExportedPolicy(tmp_path / "out").draws
+    other = tmp_path / "other"
+    export(ExportOptions(str(saved("ppo")[1]), out=str(other), observations=8))
+    with pytest.raises(ValueError, match="exported without --sample"):
+        Policy(other)(OBS, seed=1)
+    with pytest.raises(UsageError, match="dqn cannot be exported: it has no distribution to draw from"):
+        export(ExportOptions(str(saved("dqn")[1]), out=str(tmp_path / "dqn"), sample=True))
+
+
+def test_a_torch_program_is_played_when_it_is_trusted(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = run / "program"
+    path = run / "CartPole-v1" / "dqn" / "r"
+    assert main(["export", str(path), "--to", "torch-export", "--out", str(folder), "--observations", "20"]) == 0
+    assert main(["evaluate", str(folder), "--episodes", "5"]) == 2
+    assert capsys.readouterr().err == (
+        f"gymnast: {folder} is a program of torch.export, which may hold pickles; trust=True (--trust) runs it\n"
+    )
+    results = []
+    for place in (folder, path):
+        assert main(["evaluate", str(place), "--episodes", "5", "--json", "--trust"]) == 0
+        results.append(json.loads(capsys.readouterr().out))
+    assert results[0]["mean_return"] == results[1]["mean_return"]
+
+
+def test_a_member_of_a_population(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["train", "pqn", "--env", "gymnast/CartPole-v1", "--seeds", "3:5", "--steps", "256", "--name", "many"]
+    assert main([*words, "--out", str(tmp_path), "--hidden-sizes", "8"]) == 0
+    path, out = tmp_path / "gymnast-CartPole-v1" / "pqn" / "many", tmp_path / "member"
+    assert main(["export", str(path), "--member", "4", "--out", str(out), "--observations", "20"]) == 0
+    capsys.readouterr()
+    results = []
+    for command in ([str(out)], [str(path), "--member", "4"]):
+        assert main(["evaluate", *command, "--episodes", "5", "--json"]) == 0
+        results.append(json.loads(capsys.readouterr().out)["mean_return"])
+    assert results[0] == results[1]
+    assert main(["export", str(path), "--member", "7", "--out", str(tmp_path / "no")]) == 2
+    assert "--member must be a seed of" in capsys.readouterr().err

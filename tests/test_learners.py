@@ -202,7 +202,10 @@ REFUSED: dict[str, tuple[list[str], str]] = {
     "rows": (["--num-envs", "5"], "num_envs must be a multiple of learners 2, got 5"),
     "default rows": (["--num-envs", "1"], "num_envs must be a multiple of learners 2, got 1"),
     "no learner": (["--learners", "0"], "--learners must be >= 1, got 0"),
-    "ray": (["--learners", "1", "--ray", "local"], "ray local has no effect without learners, actors or workers"),
+    "ray": (
+        ["--learners", "1", "--ray", "local"],
+        "ray local has no effect without learners, actors, workers or seeds",
+    ),
     "no address": (["--ray", ""], "--ray must be local or the address of a cluster, got ''"),
     "overlap": (["--overlap"], "overlap cannot be combined with learners"),
     "profile": (["--profile"], "profile cannot be combined with learners"),

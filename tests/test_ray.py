@@ -55,6 +55,56 @@ def test_wrong_options(words: list[str], message: str, tmp_path: Path, capsys: p
     assert list(tmp_path.iterdir()) == []
 
 
+TRAIN = ["train", "q-learning", "--env", "gymnast/Chain-v0", "--steps", "300", "--eval-every", "100"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--ray", "local"], "ray local has no effect without learners, actors, workers or seeds"),
+        (["--no-send-code"], "--ray local|ADDRESS is missing, without which nothing runs on Ray"),
+        (["--seeds", "0:2", "--gpus-per-run", "1"], "--gpus-per-run has no effect without --ray"),
+        (["--seeds", "2", "--ray", "local"], "--seeds must be A:B, the seeds from A to B - 1, got '2'"),
+        (["--seeds", "0:2", "--ray", "local", "--seed", "1"], "--seed cannot be combined with --seeds --ray: "),
+        (["--seeds", "0:2", "--ray", "local", "--vary", "gamma=0,1"], "--vary cannot be combined with --seeds --ray: "),
+        (
+            ["--seeds", "0:2", "--ray", "local", "--stop-return=1"],
+            "--stop-return cannot be combined with --seeds --ray",
+        ),
+        (["--seeds", "0:2", "--ray", "local", "--num-envs", "0"], "--num-envs must be >= 1, got 0"),
+    ],
+)
+def test_wrong_options_of_train(
+    words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*TRAIN, "--out", str(tmp_path), *words]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"gymnast: {message}")
+    assert said.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_one_run_per_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The runs are those of `gymnast train --seed`; the same command again keeps them, and writes the same report."""
+    monkeypatch.setattr(figures, "draw_all", lambda found, out, *, more: [])
+    words = [*TRAIN, "--checkpoint-every", "100", "--out", str(tmp_path / "many"), "--name", "mine"]
+    assert main([*words, "--seeds", "3:5", "--ray", "local"]) == 0
+    runs = tmp_path / "many/gymnast-Chain-v0/q-learning"
+    assert sorted(path.name for path in runs.iterdir() if path.is_dir()) == ["mine-seed3", "mine-seed4"]
+    report = (tmp_path / "many/reports/mine/report.md").read_bytes()
+    before = finished(tmp_path / "many")
+    capsys.readouterr()
+    assert main([*words, "--seeds", "3:5", "--ray", "local"]) == 0
+    assert "started" not in capsys.readouterr().err
+    assert finished(tmp_path / "many") == before
+    assert (tmp_path / "many/reports/mine/report.md").read_bytes() == report
+    one = ["--seed", "4", "--name", "one", "--out", str(tmp_path), "--checkpoint-every", "100", "--no-video"]
+    assert main([*TRAIN, *one]) == 0
+    alone = tmp_path / "gymnast-Chain-v0/q-learning/one/metrics.jsonl"
+    assert alone.read_bytes() == (runs / "mine-seed4/metrics.jsonl").read_bytes()
+
+
 def test_without_ray_the_extra_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -113,10 +163,13 @@ def until(condition: Any, driver: "subprocess.Popen[Any]") -> None:
 
 @pytest.mark.slow
 @pytest.mark.long
-def test_a_lost_node_and_a_killed_driver_change_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kept", ["folder", "url"])
+def test_a_lost_node_and_a_killed_driver_change_nothing(kept: str, tmp_path: Path) -> None:
     whole, torn = tmp_path / "whole", tmp_path / "torn"
     assert main(four_runs(whole)) == 0
     words = four_runs(torn)
+    if kept == "url":
+        words[words.index(str(torn))] = f"file://{torn}"
     del words[words.index("--jobs") : words.index("--jobs") + 2]
     with cluster(nodes=2) as (address, nodes):
         assert nodes.stdin is not None

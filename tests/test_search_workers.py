@@ -200,7 +200,7 @@ def test_it_resumes_exactly(tmp_path: Path) -> None:
         ("es --workers -1", "--workers must be >= 0, got -1"),
         ("es --workers 2 --overlap", "overlap cannot be combined with workers"),
         ("ga --workers 2 --profile", "profile cannot be combined with workers, which train in other processes"),
-        ("es --ray local", "ray local has no effect without learners, actors or workers"),
+        ("es --ray local", "ray local has no effect without learners, actors, workers or seeds"),
         (
             "es --workers 2 --vectorization native",
             "workers need an environment with seeded episodes",

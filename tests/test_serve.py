@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import threading
 import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -17,6 +19,7 @@ from gymnasium import spaces
 from gymnast.agents import A2C, DQN, R2D2, Predictor, QLearning, QLearningConfig
 from gymnast.serving.served import policy_of
 from gymnast.serving.service import Service
+from gymnast.serving.sessions import Ask, Sessions
 from gymnast.serving.worker import Limits
 from tests.serving import RAW, Fake, asked, npy, npz, post, service_of
 
@@ -301,6 +304,63 @@ def test_rows_of_a_session_begin_episodes_apart(service: Service, agents: dict[s
         obs = cart(3, seed=step)
         answer = post(service, "memory", json={"obs": obs.tolist(), "session": "rows", "start": start})
         assert answer.json()["action"] == own.predict(obs, start=start).tolist()
+
+
+def test_sessions_that_wait_together_share_a_forward_pass(agents: dict[str, Any]) -> None:
+    """Each with its own memory; one of them asks twice, so that its second request needs another pass."""
+    service = service_of({"m": [policy_of(agents["memory"], kind="r2d2")]})
+    worker, batches, free = service.find("m", None).worker, [], threading.Event()
+    worker.on_batch = batches.append
+    names = ["a", "b", "c", "d", "a"]
+    own = {name: Predictor(agents["memory"]) for name in names}
+
+    def body(place: int, step: int) -> dict[str, Any]:
+        start = (step == 0 and place < 4) or (step == 3 and place == 1)
+        return {"obs": cart(seed=10 * step + place).tolist(), "session": names[place], "start": start}
+
+    async def script(client: httpx.AsyncClient) -> list[list[httpx.Response]]:
+        rounds = []
+        for step in range(5):
+            held = asyncio.ensure_future(worker.call(free.wait))
+            await asyncio.sleep(0)
+            asks = [asyncio.ensure_future(client.post("/v1/models/m:act", json=body(at, step))) for at in range(5)]
+            while worker.waiting < 6:
+                await asyncio.sleep(0.001)
+            free.set()
+            rounds.append(await asyncio.gather(*asks))
+            await held
+            free.clear()
+        return rounds
+
+    for step, answers in enumerate(asked(service, script)):
+        for place, answer in enumerate(answers):
+            sent = body(place, step)
+            wanted = own[names[place]].predict(np.array(sent["obs"], np.float32), start=sent["start"])
+            assert answer.json()["action"] == wanted
+    assert batches == [4, 1] * 5
+    service.close()
+
+
+def test_one_session_that_fails_does_not_stop_the_others(agents: dict[str, Any]) -> None:
+    policy = policy_of(agents["memory"], kind="r2d2")
+    assert policy.stepper is not None
+    step = policy.stepper.step
+
+    class Refusing:
+        memory_size = policy.stepper.memory_size
+
+        def step(self, obs: Any, *rest: Any) -> Any:
+            if (obs == 4.0).any():
+                raise ValueError("four is not for me")
+            return step(obs, *rest)
+
+    sessions = Sessions(replace(policy, stepper=Refusing()), most=10, seed=0)
+    values = {"a": 1.0, "b": 4.0}
+    asks = [Ask(name, np.full((1, 2), at, np.float32), None, True, None, True) for name, at in values.items()]
+    batches: list[int] = []
+    first, second = sessions.act_many(asks, batches)
+    assert first.tolist() == [agents["memory"].predict(np.ones(2, np.float32), start=True)]
+    assert (str(second), batches) == ("four is not for me", [1])
 
 
 def test_the_split(agents: dict[str, Any]) -> None:

@@ -155,7 +155,7 @@ def address() -> Iterator[Any]:
     def start(service: Service) -> tuple[str, server.Running]:
         sock = server.listening("127.0.0.1", 0)
         port = sock.__enter__()
-        run = server.running(build(service), port, service)
+        run = server.running(build(service), port, service.stop)
         stack.append((service, sock, run))
         return f"http://127.0.0.1:{port.getsockname()[1]}", run.__enter__()
 

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from gymnast import errors
 from gymnast.cli.main import main
 from gymnast.settings.request import resolve
 from gymnast.storage.metrics_log import read
+from gymnast.storage.mirror import READ_BY_REPORTS, Mirror
 from gymnast.suites.jobs import Ended, Task
 from gymnast.tuning import scores, search
 from gymnast.tuning.findings import Findings, preset
@@ -331,6 +333,43 @@ def test_a_cluster_takes_the_place_of_this_machine(tmp_path: Path, monkeypatch: 
     assert gymnast.tune(options(Path("here"), ray="local", trials=3)).exit_code == 0
     assert [Path(of.out) for of in asked] == [tmp_path / "here"]  # nodes work in other folders
     assert len(rows(tmp_path / "here")) == 3
+
+
+class Distant(Place):
+    """Leaves runs at their URLs, and copies what is read of them, as a cluster does."""
+
+    def start(self, task: Task) -> Played:
+        assert task.url is not None
+        played = super().start(replace(task, path=Path(task.url.removeprefix("file://"))))
+        Mirror(task.url, task.path).fetch(READ_BY_REPORTS)
+        return played
+
+
+def test_a_study_is_known_at_its_url_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its process ends in the middle, and another one, whose machine has nothing of it, goes on with it."""
+
+    @contextmanager
+    def cluster(of: TuneOptions) -> Iterator[Place]:
+        yield Distant()
+
+    monkeypatch.setattr(search, "cluster", cluster)
+    whole, torn = tmp_path / "whole", tmp_path / "torn"
+    assert gymnast.tune(options(whole, trials=4, sampler="random")).exit_code == 0
+    given = options(torn, trials=4, sampler="random", ray="local")
+    given = replace(given, out=f"file://{torn}")
+    monkeypatch.setattr(Place, "started", [])
+    monkeypatch.setattr(Place, "dies_at", 5)
+    with pytest.raises(KeyboardInterrupt):
+        gymnast.tune(given)
+    assert (torn / "study" / "study.db").is_file()
+    monkeypatch.setattr(Place, "dies_at", None)
+    found = gymnast.tune(given)
+    assert Place.started == [f"trial-{trial:04}-seed{seed}" for trial in (0, 1, 2, 4) for seed in range(2)]
+    assert tried(torn) == tried(whole)
+    best = [(out / "study" / "best.toml").read_text().splitlines()[1:] for out in (torn, whole)]  # without the trial
+    assert best[0] == best[1]
+    assert found.path == f"file://{torn}/study"
+    assert f"wrote file://{torn}/study/best.toml" in found.as_text()
 
 
 def test_given_options_are_not_searched(tmp_path: Path) -> None:

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from gymnast.agents.base import Decision
 from gymnast.agents.off_policy.config import OffPolicyActorCriticConfig
 from gymnast.agents.off_policy.memory import Histories, Memory
-from gymnast.agents.off_policy.policies import Policy
+from gymnast.agents.off_policy.policies import Deterministic, Policy
 from gymnast.agents.prediction import GreedyPolicy
 from gymnast.envs.step import Obs
+from gymnast.networks.distributions import counted
 from gymnast.networks.distributions.bounds import Bounds
 from gymnast.networks.distributions.choices import BLOCKED
 from gymnast.networks.heads.critics import CriticNetwork, PolicyNetwork
@@ -77,6 +78,12 @@ class DecidesOffPolicy:
         """The policy's mode as a module; see `ExportableAgent`."""
         return GreedyAction(self) if self.histories is None else RecurrentGreedyAction(self, self.histories)
 
+    def sampled_policy(self: _HasPolicy) -> SampledAction:
+        """An action drawn by a seed as a module; see `SamplingAgent`."""
+        if isinstance(self.policy, Deterministic):
+            raise ValueError("its policy is deterministic")
+        return SampledAction(self) if self.histories is None else RecurrentSampledAction(self, self.histories)
+
 
 def numbers_of(policy: Policy) -> int:
     """The outputs of a policy that are preferences: all logits, or the means."""
@@ -94,19 +101,42 @@ class GreedyAction(GreedyPolicy):
         self.preferences = "logit" if agent.bounds is None else "mean of the action"
 
     def forward(
-        self, obs: Obs, memory: Tensor | None, action_mask: Tensor | None
+        self, obs: Obs, memory: Tensor | None, action_mask: Tensor | None, seed: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        return *self.act(self.encoder(obs), action_mask), None
+        action, preference, _ = self.act(self.encoder(obs), action_mask, seed)
+        return action, preference, None
 
-    def act(self, features: Tensor, action_mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Actions of what the policy's layers read, and their preferences."""
+    def act(self, features: Tensor, action_mask: Tensor | None, seed: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Actions of what the policy's layers read, their preferences, and the actions as critics read them."""
         output: Tensor = self.network(features)
         preference = output[:, : numbers_of(self.policy)]
         if self.bounds is None:
             if action_mask is not None and self.takes_masks:
                 preference = preference.masked_fill(~action_mask, BLOCKED)
-            return preference.argmax(1) + self.first_action, preference
-        return self.bounds.to_env(torch.tanh(preference)), preference
+            taken = self._choice(preference, seed)
+            return taken + self.first_action, preference, taken
+        taken = self.policy.act(output, self._noise(seed))
+        return self.bounds.to_env(taken), preference, taken
+
+    def _choice(self, logits: Tensor, seed: Tensor | None) -> Tensor:
+        return logits.argmax(1)
+
+    def _noise(self, seed: Tensor | None) -> Tensor | None:
+        return None
+
+
+class SampledAction(GreedyAction):
+    """An action drawn from the policy by a seed, as the environment takes it."""
+
+    draws = True
+
+    def _choice(self, logits: Tensor, seed: Tensor | None) -> Tensor:
+        assert seed is not None
+        return (logits + counted.gumbel(counted.uniform(seed, self.policy.outputs))).argmax(1)
+
+    def _noise(self, seed: Tensor | None) -> Tensor | None:
+        assert seed is not None
+        return counted.normal(counted.uniform(seed, 2 * self.policy.noise_size))
 
 
 class RecurrentGreedyAction(GreedyAction):
@@ -119,11 +149,14 @@ class RecurrentGreedyAction(GreedyAction):
         self.memory_size = sum(self._sizes)
 
     def forward(
-        self, obs: Obs, memory: Tensor | None, action_mask: Tensor | None
+        self, obs: Obs, memory: Tensor | None, action_mask: Tensor | None, seed: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         assert memory is not None
         policy, before = torch.split(memory, self._sizes, 1)
         features, policy = self.history.step(self.encoder(obs), before, policy)
-        action, preference = self.act(features, action_mask)
-        taken = preference.argmax(1) if self.bounds is None else torch.tanh(preference)
+        action, preference, taken = self.act(features, action_mask, seed)
         return action, preference, torch.cat([policy, self.as_input(taken)], 1)
+
+
+class RecurrentSampledAction(SampledAction, RecurrentGreedyAction):
+    """`SampledAction` with that memory."""

@@ -10,7 +10,8 @@ from gymnast.agents.base import Decision
 from gymnast.agents.policy.policy_actor import PolicyConfig
 from gymnast.agents.prediction import GreedyPolicy
 from gymnast.envs.step import Obs
-from gymnast.networks.distributions.distributions import Distribution
+from gymnast.networks.distributions import counted
+from gymnast.networks.distributions.distributions import Distribution, DrawnByNumbers
 from gymnast.networks.heads.actor_critic import ActorCriticNetwork
 
 
@@ -54,6 +55,10 @@ class DecidesByPolicy:
         """The most probable action as a module; see `ExportableAgent`."""
         return MostProbable(self.network, self.distribution, takes_masks=self.config.action_masks)
 
+    def sampled_policy(self: _HasPolicy) -> Sampled:
+        """An action drawn by a seed as a module; see `SamplingAgent`."""
+        return Sampled(self.network, self.distribution, takes_masks=self.config.action_masks)
+
 
 class MostProbable(GreedyPolicy):
     """The mode of a policy, as the environment takes it: clipped, squashed, scaled, numbered."""
@@ -65,10 +70,28 @@ class MostProbable(GreedyPolicy):
         self.preferences, self.takes_masks = "mean of the action" if real else "logit", takes_masks and not real
 
     def forward(
-        self, obs: Obs, memory: Tensor | None, action_mask: Tensor | None
+        self, obs: Obs, memory: Tensor | None, action_mask: Tensor | None, seed: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         _, output, _, memory = self.network.decided(obs, memory)
         if action_mask is not None and self.takes_masks:
             output = self.distribution.masked(output, action_mask)
-        action = self.distribution.to_env(self.distribution.mode(output))
+        action = self.distribution.to_env(self._raw(output, seed))
         return action, output[:, : self.distribution.outputs], memory
+
+    def _raw(self, output: Tensor, seed: Tensor | None) -> Tensor:
+        return self.distribution.mode(output)
+
+
+class Sampled(MostProbable):
+    """An action drawn from a policy by a seed, as the environment takes it."""
+
+    draws = True
+
+    def __init__(self, network: ActorCriticNetwork, distribution: Distribution, *, takes_masks: bool) -> None:
+        super().__init__(network, distribution, takes_masks=takes_masks)
+        assert isinstance(distribution, DrawnByNumbers)
+        self.drawn: DrawnByNumbers = distribution
+
+    def _raw(self, output: Tensor, seed: Tensor | None) -> Tensor:
+        assert seed is not None
+        return self.drawn.drawn_by(output, counted.uniform(seed, self.drawn.uniforms))

@@ -115,7 +115,7 @@ def _exported(options: EvaluateOptions) -> ExportedPolicy | None:
     for name, value in (("member", options.member), ("picture", options.picture)):
         if value is not None:
             raise UsageError(f"{name} has no effect on {options.path}, an exported policy")
-    return ExportedPolicy(options.path)
+    return ExportedPolicy(options.path, trust=options.trust)
 
 
 def _read(options: EvaluateOptions) -> tuple[Path, About, dict[str, Any]]:

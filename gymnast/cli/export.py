@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from gymnast.cli.words import options_of
 from gymnast.errors import UsageError
 from gymnast.settings import agents, flags
@@ -15,10 +17,16 @@ def export(words: list[str]) -> int:
         return 0
     if options.trust:
         agents.search_here()
+    from gymnast.export.export import Source
     from gymnast.export.export import export as write
 
+    source = None
+    if options.member is not None:
+        from gymnast.populations.files import ALL, read_member
+
+        source = Source(Path(options.run) / ALL, *read_member(Path(options.run), options.member))
     try:
-        print(write(options).as_text())
+        print(write(options, source).as_text())
     except UsageError as error:
         raise UsageError(flags.with_flags(str(error), flags.flags_of(ExportOptions))) from error
     return 0

@@ -31,7 +31,9 @@ usage: gymnast COMMAND ...
   gymnast evaluate RUN_OR_CHECKPOINT           play episodes with the trained agent
   gymnast record RUN_OR_random --dataset NAME  play and write a data set
   gymnast export RUN --to FORMAT               write the policy for use without gymnast
+  gymnast import sb3 FILE.zip --env ID         read a policy of Stable-Baselines3 as a run
   gymnast serve RUN [NAME=RUN ...]             serve trained agents over HTTP, and show them playing
+  gymnast watch [RUN_OR_FOLDER]                show runs on a local page, as they go
   gymnast benchmark SUITE_OR_IDS --agents A B  train agents in many environments and report
   gymnast ablate AGENT --env ID [ID ...]       compare an agent with and without its parts
   gymnast tune AGENT --env ID [--trials N]     search for settings of an agent
@@ -59,7 +61,9 @@ COMMANDS = {
     "evaluate": ("runs", "evaluate"),
     "record": ("record", "record"),
     "export": ("export", "export"),
+    "import": ("imports", "import_policy"),
     "serve": ("serve", "serve"),
+    "watch": ("watch", "watch"),
     "benchmark": ("suites", "benchmark"),
     "ablate": ("suites", "ablate"),
     "tune": ("tune", "tune"),

@@ -10,8 +10,9 @@ from gymnast.cli.words import asks_help, print_resolved
 from gymnast.errors import UsageError
 from gymnast.populations import request
 from gymnast.settings import agents, flags, idle
-from gymnast.settings.options import PopulationOptions, PresetOptions, TrainOptions
+from gymnast.settings.options import PopulationOptions, PresetOptions, RayOptions, SeedOptions, TrainOptions
 from gymnast.settings.request import chosen, resolve, train_flags, with_backbone
+from gymnast.suites import seeds
 
 
 def train(words: list[str]) -> int:
@@ -28,12 +29,14 @@ def train(words: list[str]) -> int:
     every = train_flags(agent)
     if asks_help(words):
         config_class = agents.config_class(agents.agent_class(agent))
-        classes = [PresetOptions, TrainOptions, config_class]
-        classes += [PopulationOptions] if request.supports(agent) else []
+        many = PopulationOptions if request.supports(agent) else SeedOptions
+        classes = [PresetOptions, RayOptions, TrainOptions, config_class, many]
         given = _given_values(words[1:], every, agent)
         network = given.get("network")
         show_help(f"gymnast {of}", agents.help_of(agent), classes, defaults=given, headings=True, network=network)
         return 0
+    if seeds.is_asked(words):
+        return seeds.train_seeds(agent, words[1:])
     if request.is_asked(words):
         return _train_population(agent, words, of=of)
     asked = resolve(agent, words[1:], of=of)

@@ -1,1 +1,1 @@
-"""Taking a trained policy elsewhere: ONNX, torch.export and safetensors, with a contract that says how it is used."""
+"""Taking a trained policy elsewhere: ONNX, torch.export and safetensors, with a contract; or from Stable-Baselines3."""

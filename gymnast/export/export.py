@@ -7,10 +7,10 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from gymnast.agents.base import Agent
-from gymnast.agents.prediction import ExportableAgent
+from gymnast.agents.prediction import ExportableAgent, GreedyPolicy, SamplingAgent
 from gymnast.envs.env import Env
 from gymnast.errors import UsageError, first_line, require
 from gymnast.evaluation import trained
@@ -21,6 +21,14 @@ from gymnast.settings.export_options import ExportOptions
 from gymnast.storage import checkpoint, folder, rebuild
 from gymnast.storage.checkpoint import About
 from gymnast.storage.metrics_log import final_record, finite
+
+
+class Source(NamedTuple):
+    """A checkpoint that was read: its file, description, and agent state."""
+
+    file: Path
+    about: About
+    state: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -36,11 +44,16 @@ class Exported:
         return f"{compared}\n{self.path}: {', '.join(sorted(item.name for item in self.path.iterdir()))}"
 
 
-def export(options: ExportOptions) -> Exported:
-    """Write the folder; UsageError (one line) before anything starts, RunError if it does not act like the agent."""
+def export(options: ExportOptions, source: Source | None = None) -> Exported:
+    """Write the folder; UsageError (one line) before anything starts, RunError if it does not act like the agent.
+
+    `source` is the checkpoint, by default the run's.
+    """
     require(*contract.PACKAGES[options.to], of=f"export --to {options.to}", extra="export")
-    file = checkpoint.find(options.run)
-    about, state = checkpoint.read_agent(file)
+    if source is None:
+        file = checkpoint.find(options.run)
+        source = Source(file, *checkpoint.read_agent(file))
+    file, about, state = source
     target = _target(options, about)
     about = trained.outside(about)
     trained.check_trusted(about, file, trust=options.trust)
@@ -49,10 +62,7 @@ def export(options: ExportOptions) -> Exported:
         raise UsageError(
             f"{about.agent} cannot be exported: its decision is not a function of the observation and a memory alone"
         )
-    try:
-        greedy = agent.greedy_policy()
-    except ValueError as error:
-        raise UsageError(f"{about.agent} cannot be exported: {first_line(error)}") from None
+    policy = _policy(agent, about, sample=options.sample)
     try:
         env = trained.settings_of(about).make(about.env, ROWS, device="cpu")
     except (ValueError, OSError) as error:
@@ -60,11 +70,23 @@ def export(options: ExportOptions) -> Exported:
     try:
         env.reset()
         masked = env.action_mask is not None
-        module = PolicyModule(greedy, agent.observation_space, agent.action_space, masked=masked)
+        module = PolicyModule(policy, agent.observation_space, agent.action_space, masked=masked)
         home = _home(options.run)
         return _written(options, target, agent, about, module, env, home)
     finally:
         env.close()
+
+
+def _policy(agent: ExportableAgent, about: About, *, sample: bool) -> GreedyPolicy:
+    """The policy to export; UsageError if there is none."""
+    try:
+        if not sample:
+            return agent.greedy_policy()
+        if not isinstance(agent, SamplingAgent):
+            raise ValueError("it has no distribution to draw from; leave --sample out")
+        return agent.sampled_policy()
+    except ValueError as error:
+        raise UsageError(f"{about.agent} cannot be exported: {first_line(error)}") from None
 
 
 def _target(options: ExportOptions, about: About) -> Path:

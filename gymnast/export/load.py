@@ -33,4 +33,4 @@ def load(
     for name, is_given in given.items():
         if is_given:
             raise UsageError(f"{name} has no effect on {path}, an exported policy")
-    return ExportedPolicy(path)
+    return ExportedPolicy(path, trust=trust)

@@ -17,7 +17,7 @@ from gymnast.envs.rows.incoming import mask_sizes
 from gymnast.envs.step import Obs, children, tensor_dtype
 from gymnast.networks.layers.recurrent import reset
 
-OBS, MEMORY, START, MASK = "obs", "memory", "start", "action_mask"
+OBS, MEMORY, START, MASK, SEED = "obs", "memory", "start", "action_mask", "seed"
 ACTION, PREFERENCE, NEXT_MEMORY = "action", "preference", "next_memory"
 
 
@@ -68,6 +68,8 @@ class PolicyModule(nn.Module):
             self.inputs += [Port(MEMORY, (self.memory_size,), "float32"), Port(START, (), "bool")]
         if self.masked:
             self.inputs.append(Port(MASK, (sum(mask_sizes(action_space)),), "bool"))
+        if greedy.draws:
+            self.inputs.append(Port(SEED, (), "int64"))
         self.outputs = self._outputs(action_space)
 
     @torch.no_grad()
@@ -96,7 +98,8 @@ class PolicyModule(nn.Module):
     def forward(self, *arrays: Tensor) -> tuple[Tensor, ...]:
         named = dict(zip((port.name for port in self.inputs), arrays, strict=True))
         memory = reset(named[MEMORY], named[START]) if self.memory_size else None
-        action, preference, memory = self.greedy(self._obs(named), memory, named.get(MASK))
+        seed = (named[SEED],) if self.greedy.draws else ()
+        action, preference, memory = self.greedy(self._obs(named), memory, named.get(MASK), *seed)
         return (action, preference) if memory is None else (action, preference, memory)
 
     def _obs(self, named: dict[str, Tensor]) -> Obs:

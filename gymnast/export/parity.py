@@ -18,7 +18,7 @@ from gymnast.envs.step import Obs
 from gymnast.errors import RunError
 from gymnast.evaluation.play import episode_seeds
 from gymnast.export.formats import Run
-from gymnast.export.module import MASK, MEMORY, START, PolicyModule
+from gymnast.export.module import MASK, MEMORY, SEED, START, PolicyModule
 
 ROWS = 4
 """Rows of the environment: the batch. Row 0 is computed alone too."""
@@ -108,6 +108,7 @@ class Stream:
     def __init__(self, agent: Agent, module: PolicyModule, run: Run, rows: int) -> None:
         self.actor, self.module, self.run = predicting_actor(agent, rows), module, run
         self.counts_as_alone = rows == 1
+        self.seeds = np.random.default_rng(0)
         self.memory = [np.zeros((rows, module.memory_size), np.float32) for _ in range(2)]
 
     @torch.no_grad()
@@ -120,7 +121,11 @@ class Stream:
             arrays[MASK] = seen.mask.numpy()
         if self.module.memory_size:
             arrays[START] = seen.start.numpy()
+        if self.module.greedy.draws:
+            arrays[SEED] = self.seeds.integers(1 << 63, size=len(seen.start))
         ours, reference = (self._outputs(run, arrays, index) for index, run in enumerate((self.run, self._eager)))
+        if self.module.greedy.draws:  # the agent draws by its own generator
+            wanted = reference["action"]
         choice = wanted.dtype.kind in "iu"
         apart = _apart(ours["preference"], reference["preference"], _largest(reference["preference"]))
         difference = _apart(ours["action"], wanted, np.abs(wanted))  # [N], 0 for equal choices

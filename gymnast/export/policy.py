@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +19,7 @@ from gymnast.agents.given import as_argument, as_batch, as_given, rows_of
 from gymnast.agents.value.q_actor import mixed
 from gymnast.envs.step import Obs, masks
 from gymnast.errors import UsageError, require
-from gymnast.export.standalone import CONTRACT, Policy
+from gymnast.export.standalone import CONTRACT, Policy, read_contract
 from gymnast.storage import space_json
 
 
@@ -28,16 +29,16 @@ def is_exported(path: str | Path) -> bool:
 
 
 class ExportedPolicy:
-    """The policy in a folder of `gymnast export --to onnx`, without its agent: it acts and does not learn.
+    """The policy in a folder of `gymnast export`, ONNX or torch-export: it acts and does not learn.
 
-    `gymnast.evaluate` plays it like an agent. Raises UsageError (one line) for a folder that it cannot play, for a
-    file that does not match its digest, or without onnxruntime.
+    `gymnast.evaluate` plays it like an agent. One of torch-export is loaded only with `trust`, because such a file may
+    hold pickles. Raises UsageError (one line) for a folder that it cannot play, for a file that does not match its
+    digest, or without onnxruntime.
     """
 
-    def __init__(self, folder: str | Path, *, threads: int = 1) -> None:
+    def __init__(self, folder: str | Path, *, threads: int = 1, trust: bool = False) -> None:
         try:
-            require("onnxruntime", of="an exported policy", extra="export")
-            self._policy = Policy(folder, threads=threads)
+            self._policy = _opened(folder, threads, trust=trust)
             self.contract = self._policy.contract
             self.observation_space = space_json.decode(self.contract["observation_space"])
             self.action_space = space_json.decode(self.contract["action_space"])
@@ -50,6 +51,11 @@ class ExportedPolicy:
         """The learner's settings that a protocol names."""
         self.device = torch.device("cpu")
         self._actor: ExportedActor | None = None
+
+    @property
+    def draws(self) -> bool:
+        """Whether it draws its actions: it was exported with `--sample`."""
+        return self._policy.draws
 
     @property
     def takes_masks(self) -> bool:
@@ -128,13 +134,15 @@ class ExportedActor:
         """[N, M], of the observations acted on so far."""
 
     def choose(self, obs: Obs, start: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
-        """The greedy actions [N, ...] for observations on the CPU; `start` bool [N], `mask` bool [N, A]."""
+        """The actions [N, ...] for observations on the CPU; `start` bool [N], `mask` bool [N, A]."""
         inner = self.policy._policy
         arrays = {port["name"]: _at(obs, port["path"]).numpy() for port in inner.parts}
         if inner.memory_size:
             arrays |= {"memory": self.memory, "start": start}
         if inner.masked:
             arrays["action_mask"] = inner.mask(mask, len(start))
+        if inner.draws:
+            arrays["seed"] = self.rng.integers(1 << 63, size=len(start))
         found = inner.run(arrays)
         if inner.memory_size:
             self.memory = found["next_memory"]
@@ -155,6 +163,30 @@ class ExportedActor:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.rng.bit_generator.state, self.memory = state["rng"], state["memory"].numpy().copy()
+
+
+class TorchPolicy(Policy):
+    """The policy in a folder of `gymnast export --to torch-export`."""
+
+    format, reader = "torch-export", "torch"
+
+    def open(self, content: bytes, threads: int) -> Any:
+        return torch.export.load(io.BytesIO(content)).module()
+
+    def run(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        with torch.no_grad():
+            made = self.session(*(torch.from_numpy(arrays[port["name"]]) for port in self.inputs))
+        return {name: value.numpy() for name, value in zip(self.names, made, strict=True)}
+
+
+def _opened(folder: str | Path, threads: int, *, trust: bool) -> Policy:
+    """The policy by its format; ValueError or UsageError."""
+    if read_contract(folder)["format"] != "torch-export":
+        require("onnxruntime", of="an exported policy", extra="export")
+        return Policy(folder, threads=threads)
+    if not trust:
+        raise UsageError(f"{folder} is a program of torch.export, which may hold pickles; trust=True (--trust) runs it")
+    return TorchPolicy(folder, threads=threads)
 
 
 def _at(obs: Obs, path: list[str]) -> Tensor:

@@ -26,29 +26,40 @@ FORMAT = "gymnast policy 1"
 
 
 class Policy:
-    """The greedy actions of an exported policy, and the recurrent memory of the episodes that it plays.
+    """The actions of an exported policy, and the recurrent memory of the episodes that it plays.
+
+    A policy that was exported with `--sample` draws its actions by seeds, one for each observation. Without given ones
+    they come from a generator of its own, which `seed` starts.
 
     Raises:
         ValueError: the folder has no contract, another format, or a file that differs from its digest.
     """
 
-    def __init__(self, folder: str | Path = Path(__file__).parent, *, threads: int = 1) -> None:
-        self.contract = read_contract(folder)
-        if self.contract["format"] != "onnx":
-            raise ValueError(f"{folder} holds a policy for {self.contract['format']}, not for onnxruntime")
-        import onnxruntime  # here, because gymnast reads contracts without it
+    format, reader = "onnx", "onnxruntime"
 
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    def __init__(self, folder: str | Path = Path(__file__).parent, *, threads: int = 1, seed: int = 0) -> None:
+        self.contract = read_contract(folder)
+        if self.contract["format"] != self.format:
+            raise ValueError(f"{folder} holds a policy for {self.contract['format']}, not for {self.reader}")
         self.inputs: list[dict[str, Any]] = self.contract["inputs"]
         self.parts = [port for port in self.inputs if "path" in port]
         self.names = [port["name"] for port in self.contract["outputs"]]
         self.discrete = self.contract["action_space"]["type"] == "Discrete"
         content = read_checked(Path(folder) / self.contract["file"], self.contract["sha256"])
-        self.session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        self.session = self.open(content, threads)
+        self.draws = any(port["name"] == "seed" for port in self.inputs)
+        self.seeds = np.random.default_rng(seed)
         self.memory_size = next((port["shape"][1] for port in self.inputs if port["name"] == "memory"), 0)
         self.masked = any(port["name"] == "action_mask" for port in self.inputs)
         self.memory: np.ndarray | None = None
+
+    def open(self, content: bytes, threads: int) -> Any:
+        """What computes the policy of a file's content."""
+        import onnxruntime  # here, because gymnast reads contracts without it
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
     def reset(self) -> None:
         """Forget the episodes in progress: the next observations begin new ones."""
@@ -59,12 +70,13 @@ class Policy:
         made: list[np.ndarray] = self.session.run(self.names, arrays)
         return dict(zip(self.names, made, strict=True))
 
-    def __call__(self, obs: Any, *, start: Any = None, action_mask: Any = None) -> Any:
+    def __call__(self, obs: Any, *, start: Any = None, action_mask: Any = None, seed: Any = None) -> Any:
         """The action for one observation, or the actions [N, ...] for a batch of them.
 
         An observation is as Gymnasium has it: an array, or a dict or tuple of them; in a batch each has the leading
         axis N. `start` says which rows begin an episode, for policies with a memory; at first, and when N changes, all
-        do. `action_mask` has the allowed actions, [A] or [N, A]. ValueError if a shape or a dtype does not fit.
+        do. `action_mask` has the allowed actions, [A] or [N, A], and `seed` an integer, or [N] of them, by which a
+        policy draws: the same seed draws the same action. ValueError if a shape or a dtype does not fit.
         """
         arrays, single = self.arrays(obs)
         rows = len(next(iter(arrays.values())))
@@ -78,6 +90,10 @@ class Policy:
             arrays["action_mask"] = self.mask(action_mask, rows)
         elif action_mask is not None:
             raise ValueError("the policy was exported without action masks")
+        if self.draws:
+            arrays["seed"] = self.drawn_seeds(rows) if seed is None else _seeds(seed, rows)
+        elif seed is not None:
+            raise ValueError("the policy was exported without --sample, so it draws nothing")
         found = self.run(arrays)
         if self.memory_size:
             self.memory = found["next_memory"]
@@ -106,6 +122,10 @@ class Policy:
         if len({len(values) for values in found.values()}) != 1:
             raise ValueError("the parts of the observations have different numbers of rows")
         return found, single
+
+    def drawn_seeds(self, rows: int) -> np.ndarray:
+        """The next seeds [N] of the policy's own generator."""
+        return self.seeds.integers(1 << 63, size=rows)
 
     def mask(self, action_mask: Any, rows: int) -> np.ndarray:
         """Allowed actions as bool [N, A]; None allows all."""
@@ -156,6 +176,14 @@ def random_obs(part: dict[str, Any], rows: int, rng: np.random.Generator) -> np.
     return drawn.round().astype(dtype) if dtype.kind in "iu" else drawn.astype(dtype)
 
 
+def _seeds(seed: Any, rows: int) -> np.ndarray:
+    """Given seeds as int64 [N]."""
+    found = np.asarray(seed)
+    if found.dtype.kind not in "iu" or found.shape not in ((), (rows,)):
+        raise ValueError(f"the seed must be an integer, or {rows} of them")
+    return np.array(np.broadcast_to(found.astype(np.int64), (rows,)))
+
+
 def _part(values: Any, key: str) -> Any:
     """A part of a dict or a tuple."""
     for known in (key, int(key) if key.isdigit() else key):
@@ -199,6 +227,8 @@ def main() -> None:
             arrays |= {"memory": memory, "start": np.full(options.rows, step == 0)}
         if policy.masked:
             arrays["action_mask"] = policy.mask(None, options.rows)
+        if policy.draws:
+            arrays["seed"] = policy.drawn_seeds(options.rows)
         began = time.perf_counter()
         found = policy.run(arrays)
         spent += time.perf_counter() - began

@@ -14,6 +14,7 @@ from gymnast.populations import spread
 from gymnast.settings import agents, flags, request
 from gymnast.settings.options import PopulationOptions
 from gymnast.settings.request import Request
+from gymnast.settings.seeds import seed_range
 
 BASES = ("ppo", "pqn", "dqn", "sac")
 """The agents that train as a population, and the bases of all algorithms that do."""
@@ -68,7 +69,7 @@ def resolve(agent: str, words: Sequence[str], *, of: str) -> PopulationRequest:
     if agent not in ALGORITHMS or ALGORITHMS[agent].base not in BASES:
         raise UsageError(
             f"--seeds trains {', '.join(BASES)} and their variants as a population, not {agent}; "
-            "use gymnast benchmark --seeds"
+            "--seeds A:B --ray local trains one run per seed"
         )
     known = request.train_flags(agent) | flags.flags_of(PopulationOptions)
     given = flags.parse(words, request.with_backbone(known, agent, words, of=of), of=of)
@@ -84,7 +85,7 @@ def resolve(agent: str, words: Sequence[str], *, of: str) -> PopulationRequest:
     if given.get("video"):
         raise UsageError("--video cannot be combined with --seeds; run gymnast evaluate RUN --video FOLDER afterwards")
     try:
-        members = spread.seeds(options.seeds)
+        members = seed_range(options.seeds)
     except ValueError as error:
         raise UsageError(f"--{first_line(error)}") from None
     vary = _vary(options, len(members), given)

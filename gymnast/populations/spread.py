@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -34,17 +33,6 @@ class Setting:
 
 Axis = tuple[Setting, ...]
 """Settings that change together."""
-
-
-def seeds(text: str) -> range:
-    """Seeds A:B, from A to B - 1; ValueError in one line."""
-    found = re.fullmatch(r"(\d+):(\d+)", text)
-    if found is None:
-        raise ValueError(f"seeds must be A:B, the seeds from A to B - 1, got {text!r}")
-    first, end = int(found[1]), int(found[2])
-    if end <= first:
-        raise ValueError(f"seeds A:B needs A < B, got {text}")
-    return range(first, end)
 
 
 def spread(crossed: Sequence[str], together: Sequence[str], members: int) -> dict[str, Values]:

@@ -1,1 +1,1 @@
-"""Trained policies behind HTTP: requests in, actions out, and a page that shows the policies playing."""
+"""Trained policies behind HTTP: requests in, actions out, and pages that show policies playing and runs going on."""

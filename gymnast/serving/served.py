@@ -11,13 +11,15 @@ import numpy as np
 import torch
 
 from gymnast.agents.base import Agent, DecidingAgent
-from gymnast.agents.prediction import Predictor
+from gymnast.agents.given import as_batch, as_given
+from gymnast.agents.prediction import ExportableAgent, GreedyPolicy, Predictor
 from gymnast.envs.env import Env
-from gymnast.envs.step import batched
+from gymnast.envs.step import batched, masks
 from gymnast.errors import UsageError, first_line
 from gymnast.evaluation import trained
 from gymnast.export.contract import about_of
 from gymnast.export.policy import ExportedPolicy, is_exported
+from gymnast.networks.layers.recurrent import reset
 from gymnast.storage import checkpoint, rebuild
 from gymnast.storage.checkpoint import About
 
@@ -33,6 +35,20 @@ class Served(Protocol):
 
     def predict(self, obs: Any, *, start: Any = None, action_mask: Any = None) -> Any:
         """Actions [N, ...] for a batch of observations [N, ...]; `start` says which of them begin an episode."""
+        ...
+
+
+class Stepper(Protocol):
+    """The greedy actions of a policy with a memory that the caller keeps, so that episodes of many can be stacked."""
+
+    memory_size: int
+    """M, the numbers remembered per row."""
+
+    def step(self, obs: Any, memory: np.ndarray, start: np.ndarray, mask: np.ndarray | None) -> tuple[Any, np.ndarray]:
+        """Actions [N, ...] for observations [N, ...] after the memory float32 [N, M], and the memory after them.
+
+        Where `start`, bool [N], an episode begins, and the memory is not used.
+        """
         ...
 
 
@@ -53,6 +69,8 @@ class Policy:
     """Whether a stream may draw its actions."""
     stream: Callable[[bool, int], Served]
     """A new stream, deterministic or not, with a seed."""
+    stepper: Stepper | None = None
+    """Of a policy that remembers, if its memory can be kept by others."""
     make_env: Callable[[], Env] | None = None
     """Its environment with one row that renders, ValueError if it cannot be made; None without one."""
     value: Callable[[Any], float | None] = lambda obs: None
@@ -76,6 +94,50 @@ class AgentStream:
         return predictor.predict(obs, deterministic=self.deterministic, start=start, action_mask=action_mask)
 
 
+class AgentStepper:
+    """An agent's greedy policy, step by step."""
+
+    def __init__(self, agent: Any, greedy: GreedyPolicy, device: torch.device) -> None:
+        self.agent, self.greedy, self.device, self.memory_size = agent, greedy.eval(), device, greedy.memory_size
+
+    @torch.no_grad()
+    def step(self, obs: Any, memory: np.ndarray, start: np.ndarray, mask: np.ndarray | None) -> tuple[Any, np.ndarray]:
+        """See `Stepper`."""
+        space = self.agent.action_space
+        allowed = None if mask is None else masks(space, mask, len(start), self.device)
+        batch = as_batch(obs, self.agent.observation_space, self.device, single=False, of="predict")
+        before = reset(torch.from_numpy(memory).to(self.device), torch.from_numpy(start).to(self.device))
+        action, _, after = self.greedy(batch, before, allowed)
+        return as_given(action, space, single=False), after.cpu().numpy()
+
+
+def stepper_of(agent: Agent) -> AgentStepper | None:
+    """The stepper of an agent whose memory is a part of its greedy policy; None for others."""
+    if not isinstance(agent, ExportableAgent):
+        return None
+    try:
+        greedy = agent.greedy_policy()
+    except ValueError:
+        return None
+    device = getattr(agent, "device", torch.device("cpu"))
+    return AgentStepper(agent, greedy, device) if greedy.memory_size else None
+
+
+class ExportedStepper:
+    """An exported policy, step by step."""
+
+    def __init__(self, exported: ExportedPolicy) -> None:
+        self.exported, self.memory_size = exported, exported.memory_size
+
+    def step(self, obs: Any, memory: np.ndarray, start: np.ndarray, mask: np.ndarray | None) -> tuple[Any, np.ndarray]:
+        """See `Stepper`."""
+        actor = self.exported.actor(len(start))
+        actor.memory = memory
+        space = self.exported.observation_space
+        action = actor.choose(as_batch(obs, space, self.exported.device, single=False, of="predict"), start, mask)
+        return as_given(torch.from_numpy(action), self.exported.action_space, single=False), actor.memory
+
+
 def _leaves(values: Any) -> Any:
     """The arrays of an observation."""
     if isinstance(values, dict | tuple):
@@ -88,7 +150,7 @@ def _leaves(values: Any) -> Any:
 def read_policy(path: str, *, device: str, trust: bool) -> Policy:
     """The policy of a run's best checkpoint, a checkpoint file or an exported folder; UsageError in one line."""
     if is_exported(path):
-        return exported_policy(ExportedPolicy(path), path=path, trust=trust)
+        return exported_policy(ExportedPolicy(path, trust=trust), path=path, trust=trust)
     file = checkpoint.find(path)
     about, state = checkpoint.read_agent(file)
     agent = rebuild.agent_of(file, about, state, device=device, trust=trust)
@@ -121,6 +183,7 @@ def exported_policy(exported: ExportedPolicy, *, path: str, trust: bool) -> Poli
         action_space=exported.action_space,
         remembers=exported.memory_size > 0,
         draws=False,
+        stepper=ExportedStepper(exported) if exported.memory_size and not exported.draws else None,
         stream=lambda deterministic, seed: exported.stream(),
         make_env=_maker(about, path, device="cpu", trust=trust) if about.env else None,
     )
@@ -140,6 +203,7 @@ def policy_of(
         action_space=agent.action_space,
         remembers=remembers,
         draws=True,
+        stepper=stepper_of(agent) if remembers else None,
         stream=lambda deterministic, seed: AgentStream(agent, deterministic, seed),
         make_env=make_env,
         value=lambda obs: None if deciding is None else _value(deciding, obs),

@@ -7,7 +7,7 @@ import socket
 import string
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -46,16 +46,24 @@ def serve(options: ServeOptions) -> int:
             app = build(service, max_body=int(options.max_body * MEGABYTE), token=token, live=options.live)
             for line in _said(service, options):
                 print(line, file=sys.stderr)
-            with Interrupts() as interrupts, running(app, sock, service) as server:
-                print(f"serving on {_url(sock)}", flush=True)
-                while interrupts.received is None and server.thread.is_alive():
-                    server.thread.join(LOOK_EVERY)
-                if interrupts.received is None:
-                    raise RunError("the server has ended by itself")
-            print("stopped", file=sys.stderr)
-            return interrupts.exit_code
+            return until_interrupted(app, sock, service.stop, said=f"serving on {url_of(sock)}")
         finally:
             service.close()
+
+
+def until_interrupted(app: ASGIApp, sock: socket.socket, before: Callable[[], None], *, said: str) -> int:
+    """Serve until SIGINT or SIGTERM, and say so once it listens; returns 128 plus the signal's number.
+
+    At the end it calls `before` and stops. Raises RunError if the server ends by itself.
+    """
+    with Interrupts() as interrupts, running(app, sock, before) as server:
+        print(said, flush=True)
+        while interrupts.received is None and server.thread.is_alive():
+            server.thread.join(LOOK_EVERY)
+        if interrupts.received is None:
+            raise RunError("the server has ended by itself")
+    print("stopped", file=sys.stderr)
+    return interrupts.exit_code
 
 
 def read_token(path: Path) -> str:
@@ -144,8 +152,8 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
 class Running:
     """A uvicorn server in a thread: there it leaves signals, and so the exit code, to the main thread."""
 
-    def __init__(self, app: ASGIApp, sock: socket.socket, service: Service) -> None:
-        self.service = service
+    def __init__(self, app: ASGIApp, sock: socket.socket, before: Callable[[], None]) -> None:
+        self.before = before
         config = uvicorn.Config(
             app,
             access_log=False,
@@ -160,15 +168,15 @@ class Running:
 
     def stop(self) -> None:
         """Answer what is in flight, and end."""
-        self.service.stop()
+        self.before()
         self.server.should_exit = True
         self.thread.join()
 
 
 @contextmanager
-def running(app: ASGIApp, sock: socket.socket, service: Service) -> Iterator[Running]:
-    """A server of the application, listening; RunError if it does not start. At the end it stops."""
-    server = Running(app, sock, service)
+def running(app: ASGIApp, sock: socket.socket, before: Callable[[], None]) -> Iterator[Running]:
+    """A server of the application, listening; RunError if it does not start. At the end it calls `before` and stops."""
+    server = Running(app, sock, before)
     try:
         sock.listen(BACKLOG)
     except OSError as error:
@@ -184,7 +192,7 @@ def running(app: ASGIApp, sock: socket.socket, service: Service) -> Iterator[Run
         server.stop()
 
 
-def _url(sock: socket.socket) -> str:
+def url_of(sock: socket.socket) -> str:
     host, port = sock.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 

@@ -18,7 +18,7 @@ from gymnast.serving.live import Game
 from gymnast.serving.meters import Meters
 from gymnast.serving.refused import Refused
 from gymnast.serving.served import Policy
-from gymnast.serving.sessions import Sessions
+from gymnast.serving.sessions import Ask, Sessions
 from gymnast.serving.worker import Limits, Worker
 
 
@@ -42,8 +42,10 @@ class Version:
             self.form = Form(policy.observation_space, policy.action_space)
         except ValueError as error:
             raise UsageError(f"{policy.path or name}: {first_line(error)}") from error
-        self.worker = Worker(policy, limits, seed=seed, threads=threads, on_batch=meters.batch(name, version))
         self.sessions = Sessions(policy, most=max_sessions, seed=seed, on_drop=meters.dropped(name, version))
+        self.worker = Worker(
+            policy, limits, sessions=self.sessions, seed=seed, threads=threads, on_batch=meters.batch(name, version)
+        )
         self.game = Game(policy, self.worker, seed=seed)
         self.count_actions = meters.actions(name, version)
         meters.watch(
@@ -68,11 +70,7 @@ class Version:
         elif count > self.worker.limits.max_batch:
             raise Refused(413, f"a session may have {self.worker.limits.max_batch} observations, got {count}")
         else:
-            found = await self.worker.call(
-                lambda: self.sessions.act(session, obs, rows, start=start, mask=mask, deterministic=deterministic),
-                rows=count,
-            )
-            self.worker.on_batch(count)
+            found = await self.worker.ask(Ask(session, obs, rows, start, mask, deterministic))
         self.count_actions(count)
         return found
 

@@ -18,6 +18,7 @@ from gymnast.machine import limit_threads
 from gymnast.serving.form import rows_at, stacked
 from gymnast.serving.refused import Refused
 from gymnast.serving.served import Policy, Served
+from gymnast.serving.sessions import Ask, Sessions
 
 T = TypeVar("T")
 
@@ -32,6 +33,8 @@ class Job:
     mask: np.ndarray | None = None
     deterministic: bool = True
     call: Callable[[], Any] | None = None
+    ask: Ask | None = None
+    """Observations of a session, instead of `obs`."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +67,12 @@ class Worker:
         policy: Policy,
         limits: Limits,
         *,
+        sessions: Sessions,
         seed: int,
         threads: int,
         on_batch: Callable[[int], None] = lambda rows: None,
     ) -> None:
-        self.policy, self.limits, self.on_batch = policy, limits, on_batch
+        self.policy, self.limits, self.sessions, self.on_batch = policy, limits, sessions, on_batch
         self.waiting = 0
         """Observations that wait or are worked on."""
         self._streams: dict[bool, Served] = {}
@@ -81,6 +85,10 @@ class Worker:
         """Actions [N, ...] for observations [N, ...] that each begin an episode; Refused if too many wait."""
         job = Job(asyncio.get_running_loop().create_future(), rows, obs, mask, deterministic)
         return await self._put(job)
+
+    async def ask(self, ask: Ask) -> Any:
+        """Actions [N, ...] for the next observations of a session; Refused if too many wait, or as `Sessions` does."""
+        return await self._put(Job(asyncio.get_running_loop().create_future(), ask.rows or 1, ask=ask))
 
     async def call(self, function: Callable[[], T], *, rows: int = 1) -> T:
         """The result of a function that runs in the thread, between two forward passes."""
@@ -111,7 +119,7 @@ class Worker:
             jobs, kept, ended = [job], None, False
             if job.call is None:
                 kept, ended = self._gather(jobs)
-            outcome = self._called(job) if job.call is not None else self._acted(jobs)
+            outcome = self._called(job) if job.call is not None else self._asked(jobs) if job.ask else self._acted(jobs)
             job.future.get_loop().call_soon_threadsafe(self._deliver, outcome)
             if ended:
                 return
@@ -127,7 +135,8 @@ class Worker:
                 break
             if job is None:
                 return None, True
-            if job.call is not None or rows + job.rows > self.limits.max_batch:
+            alike = job.call is None and (job.ask is None) == (jobs[0].ask is None)
+            if not alike or rows + job.rows > self.limits.max_batch:
                 return job, False
             jobs.append(job)
             rows += job.rows
@@ -139,6 +148,11 @@ class Worker:
             return Outcome([job], [job.call()], [])
         except Exception as error:
             return Outcome([job], [_as_answer(error)], [])
+
+    def _asked(self, jobs: list[Job]) -> Outcome:
+        batches: list[int] = []
+        results = self.sessions.act_many([job.ask for job in jobs if job.ask is not None], batches)
+        return Outcome(jobs, [_as_answer(one) if isinstance(one, Exception) else one for one in results], batches)
 
     def _acted(self, jobs: list[Job]) -> Outcome:
         done = Outcome([])

@@ -19,6 +19,10 @@ class ExportOptions:
     """onnx runs with onnxruntime and NumPy alone, torch-export is a graph for torch, safetensors the weights only."""
     out: str | None = field(default=None, metadata={"metavar": "DIR"})
     """New folder to write. Default: ENV-AGENT-FORMAT in the current one."""
+    member: int | None = None
+    """Seed of the population member to export. Default: the best member."""
+    sample: bool = False
+    """Draw actions from the policy, by a seed that is one more input, instead of the greedy ones."""
     observations: int = 1_000
     """Observations of the environment on which the result must act like the agent; 0 does not compare them."""
     tolerance: float = 1e-4
@@ -30,6 +34,8 @@ class ExportOptions:
     """Import the code from outside gymnast that the checkpoint names."""
 
     def __post_init__(self) -> None:
+        if self.sample and self.to == "safetensors":
+            raise ValueError("sample has no effect on safetensors, which holds weights only")
         for name in ("observations", "seed"):
             at_least(name, getattr(self, name), 0)
         if not 0.0 <= self.tolerance < math.inf:

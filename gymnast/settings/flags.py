@@ -11,7 +11,7 @@ import math
 import re
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from enum import Enum
@@ -128,6 +128,24 @@ def without(words: Sequence[str], prefixes: tuple[str, ...]) -> list[str]:
     given = _split(words)
     kept = [[name, *texts] for name, texts in given.flags if not name.startswith(prefixes)]
     return [*given.loose, *(word for flag in kept for word in flag)]
+
+
+def has_field(words: Sequence[str], fields: Collection[str]) -> bool:
+    """Whether the words give a flag of one of these fields."""
+    return any(_field_in(name, fields) for name, _ in _split(words).flags)
+
+
+def without_fields(words: Sequence[str], fields: Collection[str]) -> list[str]:
+    """The words without the flags of these fields, and without their values."""
+    given = _split(words)
+    kept = [[name, *texts] for name, texts in given.flags if not _field_in(name, fields)]
+    return [*given.loose, *(word for flag in kept for word in flag)]
+
+
+def _field_in(name: str, fields: Collection[str]) -> bool:
+    """Whether a flag as written, negated or not, is that of one of these fields."""
+    field = name.lstrip("-").replace("-", "_")
+    return field in fields or field.removeprefix("no_") in fields
 
 
 def _split(words: Sequence[str]) -> Given:

@@ -82,7 +82,8 @@ class TrainOptions:
     overlap: bool = False
     """Learn while environments step (async, Atari); the pending action was chosen before these updates."""
     ray: str | None = field(default=None, metadata={"metavar": "local|ADDRESS"})
-    """Have the learners, actors or workers on a Ray cluster: one of this machine (local), or the one at an address."""
+    """Have the learners, actors or workers, or with --seeds one run per seed, on a Ray cluster: one of this machine
+    (local), or the one at an address."""
     profile: bool = False
     """Print where the time goes, and write profile.json; each part is timed, on a GPU by waiting for its work."""
     exact_resume: bool = False
@@ -122,6 +123,8 @@ class TrainOptions:
         check_wrappers(self.wrapper)
         if not self.out:
             raise ValueError("out must be a folder, got ''")
+        if "://" in self.out:
+            raise ValueError(f"out must be a folder, got the URL {self.out}; runs with --seeds and --ray take one")
         check_ray(self.ray)
         if len(set(self.track)) < len(self.track):
             raise ValueError(f"track takes each name once, got {' '.join(self.track)}")
@@ -154,15 +157,47 @@ class TrainOptions:
 
 
 @dataclass(frozen=True)
-class PopulationOptions:
-    """Train many agents in one process, each with its own seed, in device-native environments."""
+class SeedOptions:
+    """One agent for each of many seeds."""
 
     seeds: str = field(default="", metadata={"metavar": "A:B"})
-    """Train one agent for each seed from A to B - 1, all at once; --steps and --num-envs apply to each agent."""
+    """Train one agent for each seed from A to B - 1: as a population in this process, with --ray as runs of their own.
+    --steps and --num-envs apply to each agent."""
+
+
+@dataclass(frozen=True)
+class PopulationOptions(SeedOptions):
+    """Train many agents in one process, each with its own seed, in device-native environments."""
+
     vary: tuple[str, ...] = field(default=(), metadata={"metavar": "NAME=VALUES ..."})
     """Settings to cross: name=a,b,c, or name=low:high[:log] for a range. All combinations are trained."""
     vary_zip: tuple[str, ...] = field(default=(), metadata={"metavar": "NAME=VALUES ..."})
     """Settings that change together: the first value of each, then the second of each, and so on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RayOptions:
+    """Carry out many runs on a Ray cluster."""
+
+    ray: str | None = field(default=None, metadata={"metavar": "local|ADDRESS"})
+    """Carry out one run per seed on a Ray cluster: one of this machine (local), or the one at an address."""
+    cpus_per_run: float = 1.0
+    """CPUs that Ray reserves for each run."""
+    gpus_per_run: float = 0.0
+    """GPUs that Ray reserves for each run; 0.25 puts four on one."""
+    send_code: bool = False
+    """Send the current folder to Ray's nodes, instead of using what is installed there."""
+
+    def __post_init__(self) -> None:
+        if self.cpus_per_run <= 0:
+            raise ValueError(f"cpus_per_run must be > 0, got {self.cpus_per_run:g}")
+        if self.gpus_per_run < 0:
+            raise ValueError(f"gpus_per_run must be >= 0, got {self.gpus_per_run:g}")
+        if self.ray is None:
+            for item in fields(RayOptions):
+                if getattr(self, item.name) != item.default:
+                    raise ValueError(f"{item.name} has no effect without --ray")
+        check_ray(self.ray)
 
 
 @dataclass(frozen=True)

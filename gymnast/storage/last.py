@@ -135,6 +135,12 @@ class LastCheckpoint:
         with self._replay_files.saved(state.agent) as agent:
             checkpoint.save(self.path, about, replace(state, agent=agent).content())
 
+    def replay_names(self) -> list[str]:
+        """Names of the files in `checkpoints/replay` that the file refers to, without reading its tensors."""
+        content = torch.load(self.path, map_location="cpu", mmap=True, weights_only=True)
+        files = content["agent"].get("replay", {}).get("files", {})
+        return [block["name"] for block in files.get("blocks", ())]
+
     def discard(self) -> None:
         """Delete the file and those of its replay, if they exist."""
         self.path.unlink(missing_ok=True)

@@ -7,16 +7,19 @@ it keeps finished runs and resumes the others from their last checkpoint.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
 
-from gymnast.errors import UsageError
+from gymnast.errors import UsageError, first_line
 from gymnast.reports.comparison import Comparison
 from gymnast.reports.report import write
 from gymnast.storage import folder as run
+from gymnast.storage import mirror
+from gymnast.storage.mirror import Remote
 from gymnast.suites import jobs, planned_run, suites
 from gymnast.suites.board import Board
 from gymnast.suites.jobs import Outcome, Processes, Task
@@ -24,6 +27,8 @@ from gymnast.suites.options import BenchmarkOptions, SuiteOptions
 from gymnast.suites.planned_run import Planned
 from gymnast.suites.ray_cluster import RayCluster
 from gymnast.suites.suites import Chosen
+
+S = TypeVar("S", bound=SuiteOptions)
 
 
 @dataclass(frozen=True)
@@ -61,9 +66,23 @@ def carry_out(
     `draw` are further figures of the report, by file name. Returns 0, 1 if a run failed, or 128 + the number of the
     signal that stopped it. After a signal, or if no run is finished, no report is written.
     """
-    if options.ray:  # its nodes work in other folders
-        options = replace(options, out=str(Path(options.out).absolute()))
-    runs = plan(options, chosen, variants, name=name, extra=extra)
+    order = [variant.label for variant in variants]
+    with opened(options) as (options, remote):
+        runs = plan(options, chosen, variants, name=name, extra=extra)
+        return run_and_report(options, runs, remote, name=name, order=order, draw=draw)
+
+
+def run_and_report(
+    options: SuiteOptions,
+    runs: Sequence[Planned],
+    remote: Remote | None,
+    *,
+    name: str,
+    order: Sequence[str],
+    draw: Mapping[str, Callable[[Comparison], Any]] | None = None,
+) -> int:
+    """Carry out planned runs as `carry_out` does; `order` is that of their labels in the report."""
+    runs = fetched(runs, remote)
     for item in runs:
         planned_run.check(item)
     report = Path(options.out) / "reports" / name
@@ -79,12 +98,41 @@ def carry_out(
     finished = [item for item in runs if planned_run.is_finished(item)]
     if finished:
         lacking = [item.title for item in runs if item not in finished]
-        order = [variant.label for variant in variants]  # even if the first variant's first run is missing
         labels = {item.path: item.label for item in sorted(finished, key=lambda item: order.index(item.label))}
-        print(write(labels, report, title=name, missing=lacking, draw=draw).as_text())
+        text = write(labels, report, title=name, missing=lacking, draw=draw).as_text()
+        if remote is not None:
+            remote.mirror(report).send_surely()
+        print(text if remote is None else remote.shown(text))
     for title, line in outcome.failures.items():
         print(f"gymnast: {title} failed: {line}", file=sys.stderr)
     return 1 if outcome.failures else 0
+
+
+@contextmanager
+def opened(options: S) -> Iterator[tuple[S, Remote | None]]:
+    """The options with the folder in which this process finds the runs, and the URL that keeps it, if there is one.
+
+    Everything is known at the URL, so this process works with a copy that ends with it. Raises UsageError.
+    """
+    if not mirror.is_url(options.out):
+        # Ray's nodes work in other folders
+        yield (replace(options, out=str(Path(options.out).absolute())) if options.ray else options), None
+        return
+    mirror.check(options.out)
+    with TemporaryDirectory(prefix="gymnast-") as local:
+        yield replace(options, out=local), Remote(options.out, Path(local))
+
+
+def fetched(runs: Sequence[Planned], remote: Remote | None) -> list[Planned]:
+    """The runs with their URLs, of which this machine has copies of all that a report reads; UsageError."""
+    if remote is None:
+        return list(runs)
+    try:
+        for item in runs:
+            remote.mirror(item.path).fetch(mirror.READ_BY_REPORTS)
+    except OSError as error:
+        raise UsageError(f"--out {remote.url}: {first_line(error)}") from None
+    return [replace(item, url=remote.url_of(item.path)) for item in runs]
 
 
 def _run_missing(options: SuiteOptions, runs: Sequence[Planned]) -> Outcome:
@@ -92,7 +140,7 @@ def _run_missing(options: SuiteOptions, runs: Sequence[Planned]) -> Outcome:
 
     def tidy(done: Task | Planned) -> None:
         if not options.keep_replay:
-            planned_run.discard(done.path)
+            planned_run.discard(done)
 
     missing = [item for item in runs if not planned_run.is_finished(item)]
     with ExitStack() as stack:

@@ -33,8 +33,11 @@ class Task:
     path: Path
     """The run's folder; its output goes to a .log file next to it."""
     steps: int
-    again: Callable[[], Task | None] | None = None
-    """Decides anew, where the run is carried out, between starting and resuming; None if nothing is left to do."""
+    again: Callable[[Path], Task | None] | None = None
+    """Decides anew, where the run is carried out and in this folder, between starting and resuming; None if nothing is
+    left to do."""
+    url: str | None = None
+    """Where the run's folder is kept, if not at `path`, which is then this machine's copy."""
 
     @property
     def log(self) -> Path:

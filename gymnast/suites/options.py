@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from gymnast.settings.options import check_device, check_folder_name, check_new_folder_name
+from gymnast.settings.options import RayOptions, check_device, check_folder_name, check_new_folder_name
 
 ABLATED = ("rainbow", "spr", "bbf", "btr")
 """Agents whose parts `gymnast ablate` compares (`ablate.ABLATIONS`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class SuiteOptions:
+class SuiteOptions(RayOptions):
     """Many runs, and a report on them. Options of `gymnast train` for every run follow after `--`."""
 
     steps: int | None = None
@@ -20,14 +20,6 @@ class SuiteOptions:
     """Runs per agent and environment, with seeds 0, 1, 2 and so on."""
     jobs: int = 1
     """Runs in parallel, each a process with one torch thread."""
-    ray: str | None = field(default=None, metadata={"metavar": "local|ADDRESS"})
-    """Carry out the runs on a Ray cluster instead: one of this machine (local), or the one at an address."""
-    cpus_per_run: float = 1.0
-    """CPUs that Ray reserves for each run."""
-    gpus_per_run: float = 0.0
-    """GPUs that Ray reserves for each run; 0.25 puts four on one."""
-    send_code: bool = False
-    """Send the current folder to Ray's nodes, instead of using what is installed there."""
     preset: tuple[str, ...] | None = None
     """Presets of every run, applied from left to right. Default: the suite's."""
     protocol: str | None = None
@@ -42,8 +34,8 @@ class SuiteOptions:
     """Keep the replay memory of finished runs (gigabytes per run on Atari), so that they can be extended."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:N or mps."""
-    out: str = "runs"
-    """Folder for the runs (OUT/ENV/AGENT/NAME-seedN) and the report (OUT/reports/NAME)."""
+    out: str = field(default="runs", metadata={"metavar": "FOLDER"})
+    """Folder for the runs (OUT/ENV/AGENT/NAME-seedN) and the report (OUT/reports/NAME); with --ray also a URL."""
     name: str | None = None
     """Prefix of the runs' folder names. Default: the suite's name."""
 
@@ -52,26 +44,16 @@ class SuiteOptions:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be >= 1, got {value}")
-        self._check_ray()
+        super().__post_init__()
+        if self.ray is not None and self.jobs != 1:
+            raise ValueError("jobs has no effect with --ray: the cluster runs as many as it has room for")
         check_device(self.device)
         check_folder_name(self.name)
         check_new_folder_name(self.name)
         if not self.out:
             raise ValueError("out must be a folder, got ''")
-
-    def _check_ray(self) -> None:
-        if self.cpus_per_run <= 0:
-            raise ValueError(f"cpus_per_run must be > 0, got {self.cpus_per_run:g}")
-        if self.gpus_per_run < 0:
-            raise ValueError(f"gpus_per_run must be >= 0, got {self.gpus_per_run:g}")
-        if self.ray is None:
-            for name in ("cpus_per_run", "gpus_per_run", "send_code"):
-                if getattr(self, name) != SuiteOptions.__dataclass_fields__[name].default:
-                    raise ValueError(f"{name} has no effect without --ray")
-        elif self.jobs != 1:
-            raise ValueError("jobs has no effect with --ray: the cluster runs as many as it has room for")
-        elif not self.ray:
-            raise ValueError("ray must be local or the address of a cluster, got ''")
+        if "://" in self.out and self.ray is None:
+            raise ValueError(f"out must be a folder without --ray, got the URL {self.out}")
 
 
 @dataclass(frozen=True, kw_only=True)

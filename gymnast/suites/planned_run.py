@@ -19,6 +19,7 @@ from gymnast.settings.request import resolve, train_flags, with_backbone
 from gymnast.storage import folder
 from gymnast.storage.last import LastCheckpoint
 from gymnast.storage.metrics_log import final_record
+from gymnast.storage.mirror import Mirror
 from gymnast.suites.jobs import Task
 from gymnast.suites.options import SuiteOptions
 
@@ -47,6 +48,8 @@ class Planned:
     """Options chosen here because none were given."""
     seed: int = 0
     path: Path = Path()
+    url: str | None = None
+    """Where the folder is kept, if not at `path`, which is then a copy of what reports read."""
 
     def at(self, seed: int, out: str, name: str) -> Planned:
         """The same run with another seed, in its own folder."""
@@ -108,6 +111,8 @@ def check(item: Planned) -> None:
         raise UsageError(
             f"{path} is a run of {steps:,} env steps, but {item.steps:,} are requested; choose another --name"
         )
+    if item.url is not None:
+        return  # its checkpoint is not copied to here
     if steps < item.steps and not _last(item).is_file() and final_record(path / "metrics.jsonl") is not None:
         raise UsageError(f"{path} finished at {steps:,} env steps and has no checkpoint to resume from")
 
@@ -123,6 +128,8 @@ def prepare(item: Planned) -> None:
 
     Raises UsageError if another process is training in it.
     """
+    if item.url is not None:
+        return  # who carries it out makes way in a copy of its own
     stale = item.path.with_name(f".{item.path.name}.replaced")
     shutil.rmtree(stale, ignore_errors=True)
     if not item.path.exists():
@@ -141,20 +148,28 @@ def task(item: Planned) -> Task:
     else:
         words = ["train", item.agent, *item.words, "--seed", str(item.seed)]
         words += ["--out", str(item.path.parents[2]), "--name", item.path.name]
-    return Task(item.title, tuple(words), item.path, item.steps, again=partial(remaining, item))
+    return Task(item.title, tuple(words), item.path, item.steps, again=partial(remaining, item), url=item.url)
 
 
-def remaining(item: Planned) -> Task | None:
-    """What is left of the run, whoever was lost while working on it; UsageError if another process trains in it."""
+def remaining(item: Planned, path: Path) -> Task | None:
+    """What is left of the run in this folder, whoever was lost while working on it.
+
+    Raises UsageError if another process trains in it, or if it cannot be continued.
+    """
+    item = replace(item, path=path, url=None)
+    check(item)
     if is_finished(item):
         return None
     prepare(item)
     return task(item)
 
 
-def discard(path: Path) -> None:
+def discard(done: Planned | Task) -> None:
     """Remove the last checkpoint and replay memory of a finished run, which only more steps would need."""
-    LastCheckpoint(path / "checkpoints").discard()
+    if done.url is not None:
+        Mirror(done.url, done.path).discard()
+    else:
+        LastCheckpoint(done.path / "checkpoints").discard()
 
 
 def _last(item: Planned) -> Path:

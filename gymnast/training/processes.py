@@ -54,7 +54,7 @@ def check(config: Any, options: TrainOptions, env_like: EnvLike, env: Env) -> No
     what = name_of(config)
     if what is None:
         if options.ray is not None and options.learners == 1:
-            raise ValueError(f"ray {options.ray} has no effect without learners, actors or workers")
+            raise ValueError(f"ray {options.ray} has no effect without learners, actors, workers or seeds")
         return
     if isinstance(env_like, gym.vector.VectorEnv):
         raise ValueError(

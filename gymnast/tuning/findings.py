@@ -34,11 +34,11 @@ WIDTH = 160
 class Findings:
     """The outcome of `tune`."""
 
-    path: Path
-    """The study's folder."""
+    path: Path | str
+    """The study's folder, or its URL."""
     trials: tuple[FrozenTrial, ...]
     """Optuna's trials with a score, the best first."""
-    files: tuple[Path, ...]
+    files: tuple[Path | str, ...]
     """The preset, the table and the pictures that were written; none before a trial is complete."""
     exit_code: int
     """0, 1 if no trial has a score, or 128 + the number of the signal that stopped the study."""

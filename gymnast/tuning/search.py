@@ -20,8 +20,9 @@ from gymnast.errors import UsageError, first_line, nearest
 from gymnast.settings import flags, idle
 from gymnast.settings.request import GROUPS, resolve, train_flags, with_backbone
 from gymnast.storage import folder as run
+from gymnast.storage.mirror import Remote
 from gymnast.suites import planned_run
-from gymnast.suites.benchmark import cluster, common_words
+from gymnast.suites.benchmark import cluster, common_words, fetched, opened
 from gymnast.suites.board import Board
 from gymnast.suites.jobs import Processes
 from gymnast.suites.planned_run import FREE, Planned
@@ -29,6 +30,7 @@ from gymnast.suites.suites import Chosen
 from gymnast.tuning import space as spaces
 from gymnast.tuning import trials
 from gymnast.tuning.findings import Findings, conclude
+from gymnast.tuning.kept import Kept
 from gymnast.tuning.options import TRIALS, TuneOptions
 from gymnast.tuning.space import Setting, Space
 from gymnast.tuning.study import RUNS, Budget, Study
@@ -44,8 +46,11 @@ def search(options: TuneOptions, extra: Sequence[str] = ()) -> Findings:
 
     `extra` are options of `gymnast train` for every run. Raises UsageError before anything starts.
     """
-    if options.ray:  # its nodes work in other folders
-        options = replace(options, out=str(Path(options.out).absolute()))
+    with opened(options) as (options, remote):
+        return _search(options, extra, remote)
+
+
+def _search(options: TuneOptions, extra: Sequence[str], remote: Remote | None) -> Findings:
     base = base_words(options, extra)
     space = searched(options, base)
     options = replace(options, trials=_number_of_trials(options, space))
@@ -55,15 +60,27 @@ def search(options: TuneOptions, extra: Sequence[str] = ()) -> Findings:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"--out {options.out}: {error.strerror}") from None
+    kept = None if remote is None else Kept(remote, folder)
+    if kept is not None:
+        kept.fetch()
     with run.locked(folder):  # one process per study and folder
-        study = Study(options, space, folder=folder, budget=_budget(options, planned))
+        study = Study(options, space, folder=folder, budget=_budget(options, planned), kept=kept)
         if not study.trials and any(folder.glob("*/*/trial-*")):
             raise UsageError(f"{folder} has runs of another study; choose another --name")
         study.agree(_settings(options, planned, space))
         study.revive()
-        exit_code = _carry_out(study, options, partial(_runs, planned, space, options, folder))
+        exit_code = _carry_out(study, options, partial(_runs, planned, space, options, folder, remote))
         words = partial(_words, planned, space)
-        return conclude(study, folder, agent=options.agent, words=words, exit_code=exit_code)
+        found = conclude(study, folder, agent=options.agent, words=words, exit_code=exit_code)
+        return found if kept is None else _sent(found, kept)
+
+
+def _sent(found: Findings, kept: Kept) -> Findings:
+    """What was found, with its files at the URL of the study. Raises RunError."""
+    names = [Path(file).name for file in found.files]
+    if names:
+        kept.send(*names)
+    return replace(found, path=kept.url, files=tuple(f"{kept.url}/{name}" for name in names))
 
 
 def base_words(options: TuneOptions, extra: Sequence[str]) -> list[str]:
@@ -136,10 +153,12 @@ def _words(base: Planned, space: Space, values: Mapping[str, Any]) -> list[str]:
     return [*base.words, *space.words(values)]
 
 
-def _runs(base: Planned, space: Space, options: TuneOptions, folder: Path, trial: Trial) -> list[Planned]:
+def _runs(
+    base: Planned, space: Space, options: TuneOptions, folder: Path, remote: Remote | None, trial: Trial
+) -> list[Planned]:
     """The runs of a trial, one for each seed; a run whose settings do not go together fails when it starts."""
     item, name = replace(base, words=tuple(_words(base, space, trial.params))), trial.user_attrs[RUNS]
-    runs = [item.at(seed, str(folder), f"{name}-seed{seed}") for seed in range(options.seeds)]
+    runs = fetched([item.at(seed, str(folder), f"{name}-seed{seed}") for seed in range(options.seeds)], remote)
     for each in runs:
         planned_run.check(each)
     return runs

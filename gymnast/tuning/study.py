@@ -15,10 +15,10 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from gymnast.errors import UsageError, first_line
+from gymnast.tuning.kept import STUDY, Kept
 from gymnast.tuning.options import TuneOptions
 from gymnast.tuning.space import Space
 
-FILE = "study.db"
 SETTINGS = "settings"
 RUNS, DRIVER, LEFT = "runs", "driver", "left"
 """Attributes of a trial: the name of its runs, the process that carries it out, and whether that one died."""
@@ -43,12 +43,18 @@ class Budget:
 class Study:
     """The trials of one study, kept in a data base, so that it survives its process."""
 
-    def __init__(self, options: TuneOptions, space: Space, *, folder: Path, budget: Budget) -> None:
-        """Open the study, or make it. Raises UsageError for a storage that does not open."""
+    def __init__(
+        self, options: TuneOptions, space: Space, *, folder: Path, budget: Budget, kept: Kept | None = None
+    ) -> None:
+        """Open the study, or make it; `kept` is where its folder is kept, if at a URL.
+
+        Raises UsageError for a storage that does not open.
+        """
         self._options, self._space, self.budget = options, space, budget
-        self._driver = f"{platform.node()}:{folder.absolute()}"
-        url = options.storage or f"sqlite:///{(folder / FILE).absolute().as_posix()}"
+        self._driver = f"{platform.node()}:{folder.absolute()}" if kept is None else kept.url
+        url = options.storage or f"sqlite:///{(folder / STUDY).absolute().as_posix()}"
         self._own = options.storage is None
+        self._kept = kept if self._own else None
         with quiet():
             try:
                 self.inner = optuna.create_study(
@@ -126,6 +132,7 @@ class Study:
         trial.set_user_attr(DRIVER, self._driver)
         if RUNS not in trial.user_attrs:
             trial.set_user_attr(RUNS, f"trial-{trial.number:04}")
+        self._keep()  # before its runs begin, which carry its number
         return trial
 
     @property
@@ -138,6 +145,12 @@ class Study:
         """End a trial with its score; without one it was pruned or failed."""
         state = TrialState.PRUNED if pruned else TrialState.FAIL if value is None else TrialState.COMPLETE
         self.inner.tell(trial, value, state=state)
+        self._keep()
+
+    def _keep(self) -> None:
+        """Send the data base to where the study is kept; between two of this process's writes it is complete."""
+        if self._kept is not None:
+            self._kept.send(STUDY)
 
     def importances(self) -> dict[str, float]:
         """Optuna's importance of each setting, the largest first; empty if the scores do not differ."""

@@ -89,7 +89,7 @@ class Attempt:
     def _end(self) -> bool:
         if not self._keep_replay:
             for run in self._runs[: len(self._returns)]:
-                planned_run.discard(run.path)
+                planned_run.discard(run)
         return True
 
     def _report(self) -> None:

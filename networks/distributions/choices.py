@@ -12,6 +12,8 @@ from gymnasium import spaces
 from torch import Tensor
 from torch.nn import functional
 
+from gymnast.networks.distributions.counted import gumbel
+
 BLOCKED = -1e8
 """The logit of a choice that may not be taken: its probability is exactly 0, yet every number stays finite."""
 ABSENT = 2 * BLOCKED
@@ -33,6 +35,13 @@ class Categorical:
 
     def sample(self, output: Tensor, generator: torch.Generator) -> Tensor:
         return self.act(output, generator)[0]
+
+    @property
+    def uniforms(self) -> int:
+        return self.outputs
+
+    def drawn_by(self, output: Tensor, uniform: Tensor) -> Tensor:
+        return (output + gumbel(uniform)).argmax(-1)
 
     def mode(self, output: Tensor) -> Tensor:
         return output.argmax(-1)
@@ -79,7 +88,8 @@ class MultiCategorical:
         self.shape: tuple[int, ...] = (len(sizes),)
         self.env_shape, self.env_dtype = space.shape, torch_dtype(space)
         self.start = torch.from_numpy(np.asarray(space.start).flatten().astype(np.int64)).to(device)  # [n]
-        column = np.arange(sizes.max())
+        self.widest = int(sizes.max())
+        column = np.arange(self.widest)
         first = np.cumsum(sizes) - sizes
         index = np.where(column < sizes[:, None], first[:, None] + column, self.outputs)  # [n, C]
         self.index = torch.from_numpy(index.flatten()).to(device)  # columns of the padded outputs
@@ -95,6 +105,14 @@ class MultiCategorical:
 
     def sample(self, output: Tensor, generator: torch.Generator) -> Tensor:
         return _drawn(self._logits(output).log_softmax(-1), generator)
+
+    @property
+    def uniforms(self) -> int:
+        return self.shape[0] * self.widest
+
+    def drawn_by(self, output: Tensor, uniform: Tensor) -> Tensor:
+        logits = self._logits(output)
+        return (logits + gumbel(uniform).view(-1, self.shape[0], self.widest)).argmax(-1)
 
     def mode(self, output: Tensor) -> Tensor:
         return self._logits(output).argmax(-1)
@@ -138,6 +156,13 @@ class Bernoulli:
     def sample(self, output: Tensor, generator: torch.Generator) -> Tensor:
         drawn = torch.rand(output.shape, generator=generator, dtype=output.dtype, device=output.device)
         return (drawn < output.sigmoid()).long()
+
+    @property
+    def uniforms(self) -> int:
+        return self.outputs
+
+    def drawn_by(self, output: Tensor, uniform: Tensor) -> Tensor:
+        return (uniform < output.sigmoid()).long()
 
     def mode(self, output: Tensor) -> Tensor:
         return (output > 0).long()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import gymnasium as gym
 import numpy as np
@@ -17,11 +17,26 @@ __all__ = [
     "Bernoulli",
     "Categorical",
     "Distribution",
+    "DrawnByNumbers",
     "Gaussian",
     "MultiCategorical",
     "SquashedGaussian",
     "distribution",
 ]
+
+
+@runtime_checkable
+class DrawnByNumbers(Protocol):
+    """A distribution that can be drawn from without a generator."""
+
+    @property
+    def uniforms(self) -> int:
+        """Numbers of a row that `drawn_by` takes."""
+        ...
+
+    def drawn_by(self, output: Tensor, uniform: Tensor) -> Tensor:
+        """`sample`, of outputs [N, ...], by given numbers [N, uniforms] strictly between 0 and 1."""
+        ...
 
 
 class Distribution(Protocol):

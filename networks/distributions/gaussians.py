@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from gymnast.networks.distributions.choices import reshaped, torch_dtype
+from gymnast.networks.distributions.counted import normal
 
 HALF_LOG_2_PI = 0.5 * math.log(2 * math.pi)
 POINTS = 9
@@ -35,6 +36,14 @@ class Gaussian:
     def sample(self, output: Tensor, generator: torch.Generator) -> Tensor:
         mean, log_std = output.chunk(2, -1)
         return torch.addcmul(mean, log_std.exp(), _noise(mean, generator))
+
+    @property
+    def uniforms(self) -> int:
+        return 2 * self.outputs
+
+    def drawn_by(self, output: Tensor, uniform: Tensor) -> Tensor:
+        mean, log_std = output.chunk(2, -1)
+        return torch.addcmul(mean, log_std.exp(), normal(uniform))
 
     def mode(self, output: Tensor) -> Tensor:
         return output.chunk(2, -1)[0]
