@@ -1,0 +1,40 @@
+"""How the console's functions are compiled: plain Python functions of one machine, without objects or allocation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from numba import njit, types
+from numba.extending import intrinsic, register_jitable
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def rule(function: Function) -> Function:
+    """A function that kernels call: plain Python, and compiled where compiled code calls it."""
+    options = {"forceinline": False}  # else it were inlined wherever an inlined function calls it
+    return register_jitable(**options, no_cfunc_wrapper=True, error_model="numpy")(function)
+
+
+def inlined(function: Function) -> Function:
+    """As `rule`, compiled into each place that calls it: for the few short ones that run for every instruction."""
+    return register_jitable(forceinline=True, no_cfunc_wrapper=True, error_model="numpy")(function)
+
+
+def kernel(function: Function) -> Function:
+    """A function that Python calls: without the GIL, and read from the cache on disk from the second start on."""
+    return njit(cache=True, nogil=True, error_model="numpy")(function)  # type: ignore[no-any-return]
+
+
+def _stay_apart(typing_context: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        builder.function.attributes.add("noinline")
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+stay_apart: Any = intrinsic(_stay_apart)
+"""Called in a `rule`: it is never compiled into its callers. The slow side of a short function that is inlined in many
+places would otherwise multiply the time to compile."""
