@@ -9,7 +9,7 @@ import numpy as np
 
 from gymnast.envs.atari2600 import console
 from gymnast.envs.atari2600.games import Game, load_game
-from gymnast.envs.atari2600.machine import HEIGHT, WIDTH, machines
+from gymnast.envs.atari2600.machine import machines, screens
 
 
 class Emulator:
@@ -33,7 +33,7 @@ class Emulator:
 
     def screen(self) -> np.ndarray:
         """Palette indices, uint8 [210, 160]."""
-        picture: np.ndarray = self.m["screen"][self.m["buffer"]].reshape(HEIGHT, WIDTH)
+        picture: np.ndarray = screens(self._machines)[0, self.m["buffer"]]
         return picture
 
     def clone_state(self) -> bytes:

@@ -9,22 +9,23 @@ from numba import njit, types
 from numba.extending import intrinsic, register_jitable
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+OPTIONS: dict[str, Any] = {"error_model": "numpy", "_nrt": False, "no_cfunc_wrapper": True}
+"""Without Numba's runtime arrays are not counted, which would take most of the time; nothing here allocates any."""
 
 
 def rule(function: Function) -> Function:
     """A function that kernels call: plain Python, and compiled where compiled code calls it."""
-    options = {"forceinline": False}  # else it were inlined wherever an inlined function calls it
-    return register_jitable(**options, no_cfunc_wrapper=True, error_model="numpy")(function)
+    return register_jitable(forceinline=False, **OPTIONS)(function)  # else its inlined callers' option is its own
 
 
 def inlined(function: Function) -> Function:
     """As `rule`, compiled into each place that calls it: for the few short ones that run for every instruction."""
-    return register_jitable(forceinline=True, no_cfunc_wrapper=True, error_model="numpy")(function)
+    return register_jitable(forceinline=True, **OPTIONS)(function)
 
 
 def kernel(function: Function) -> Function:
     """A function that Python calls: without the GIL, and read from the cache on disk from the second start on."""
-    return njit(cache=True, nogil=True, error_model="numpy")(function)  # type: ignore[no-any-return]
+    return njit(cache=True, nogil=True, error_model="numpy", _nrt=False)(function)  # type: ignore[no-any-return]
 
 
 def _stay_apart(typing_context: Any) -> Any:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from gymnast.envs.atari2600.cartridge import reset_cartridge
 from gymnast.envs.atari2600.compiling import rule
-from gymnast.envs.atari2600.machine import HEIGHT, SYSTEM, WIDTH
+from gymnast.envs.atari2600.machine import GROUP, HEIGHT, PIXELS, SYSTEM, WIDTH
 from gymnast.envs.atari2600.mersenne import draw
 from gymnast.envs.atari2600.picture import LINE, draw_to
 from gymnast.envs.atari2600.processor import execute, reset_processor
 from gymnast.envs.atari2600.riot import reset_riot
 from gymnast.envs.atari2600.tia import NEVER, reset_tia
 
+
+GREYED = np.uint64(0x0707070707070707)
+"""Of each pixel of a group, bits 0 to 2."""
 
 
 @rule
@@ -63,5 +68,6 @@ def begin_frame(m: Any) -> None:
 def grey(m: Any) -> None:
     """What a frame that is not over shows where it was not drawn yet."""
     row = max((3 * m.cycle - m.frame_clock) // LINE - m.ystart, 0)
-    for pixel in range(row * WIDTH, HEIGHT * WIDTH):
-        m.screen[m.buffer, pixel] = (m.screen[m.buffer, pixel] & 0x0F) >> 1
+    first = m.buffer * PIXELS // GROUP
+    for group in range(first + row * WIDTH // GROUP, first + PIXELS // GROUP):
+        m.screen[group] = m.screen[group] >> np.uint64(1) & GREYED

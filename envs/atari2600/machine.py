@@ -6,6 +6,8 @@ import numpy as np
 
 WIDTH, HEIGHT = 160, 210
 PIXELS = WIDTH * HEIGHT
+GROUP = 8
+"""Pixels that are drawn at once, as the bytes of a word."""
 OBJECTS = 6
 P0, P1, M0, M1, BL, PF = range(OBJECTS)
 """The TIA's objects, in the order of the fields below."""
@@ -31,6 +33,7 @@ TIA_INSIDE = (
     *("old_GRP0", "old_GRP1", "old_ENABL"),  # what the vertical delays show
     *("x_P0", "x_P1", "x_M0", "x_M1", "x_BL"),
     *("suppressed_P0", "suppressed_P1"),  # the first copy is not shown until the line ends
+    *("stale", "shown"),  # bits of objects whose masks are to be made again, and of those that are not empty
     *("reflected", "comb", "collisions"),  # the playfield's right half, HMOVE's black bar, 15 latches as bits
     *("INPT4", "INPT5", "dump_cycle"),
     *("hmove_clock", "vsync_finish"),
@@ -52,12 +55,10 @@ MACHINE = np.dtype(
         ("sticky", np.float32),  # probability that a frame repeats the last action
         ("variables", np.int32, (VARIABLES,)),
         ("stack", np.int32, (16,)),  # of the rules' evaluation
-        ("stale", np.uint8, (OBJECTS,)),  # masks to be made again before they are read
-        ("shown", np.uint8, (OBJECTS,)),  # masks that are not empty
         ("mask", np.uint64, (OBJECTS, 3)),  # where in a line each object is, pixel x in bit x % 64 of word x // 64
         ("generators", np.uint32, (3, 625)),  # MT19937, with the position in the last word
         ("RAM", np.uint8, (128,)),
-        ("screen", np.uint8, (2, PIXELS)),  # palette indices of this frame and the one before
+        ("screen", np.uint64, (2 * PIXELS // GROUP,)),  # palette indices of two frames, in groups of pixels, first lowest
     ],
     align=True,
 )
@@ -66,3 +67,8 @@ MACHINE = np.dtype(
 def machines(count: int) -> np.ndarray:
     """Zeroed records, [count]."""
     return np.zeros(count, MACHINE)
+
+
+def screens(records: np.ndarray) -> np.ndarray:
+    """The pictures of machines [N] in the same memory, uint8 [N, 2, 210, 160]; `buffer` says which is the last frame's."""
+    return records["screen"].view(np.uint8).reshape(len(records), 2, HEIGHT, WIDTH)

@@ -57,9 +57,11 @@ def place_player(m: Any, player: int, clock: int, position: int) -> None:
     if inside:
         draw_to(m, clock + AFTER)
     if player:
-        m.x_P1, m.suppressed_P1, m.stale[P1] = new, 1 - starting, 1
+        m.x_P1, m.suppressed_P1 = new, 1 - starting
+        m.stale |= 1 << P1
     else:
-        m.x_P0, m.suppressed_P0, m.stale[P0] = new, 1 - starting, 1
+        m.x_P0, m.suppressed_P0 = new, 1 - starting
+        m.stale |= 1 << P0
 
 
 @rule
@@ -69,11 +71,13 @@ def place_missile(m: Any, missile: int, since_hmove: int, position: int) -> None
     if missile:
         if since_hmove == 9 and position == 18:
             new = 3
-        m.x_M1, m.stale[M1] = new, 1
+        m.x_M1 = new
+        m.stale |= 1 << M1
     else:
         if since_hmove == 60 and position == 69:
             new = 8
-        m.x_M0, m.stale[M0] = new, 1
+        m.x_M0 = new
+        m.stale |= 1 << M0
 
 
 @rule
@@ -88,7 +92,8 @@ def place_ball(m: Any, since_hmove: int, position: int) -> None:
         new = 6
     elif since_hmove == 18 and position == 27:
         new = 5
-    m.x_BL, m.stale[BL] = new, 1
+    m.x_BL = new
+    m.stale |= 1 << BL
 
 
 @rule
@@ -99,11 +104,13 @@ def release_missile(m: Any, missile: int, value: int) -> None:
     if missile:
         if m.RESMP1 and not locked:
             m.x_M1 = (m.x_P1 + CENTRE[m.NUSIZ1 & 7]) % WIDTH
-        m.RESMP1, m.stale[M1] = locked, 1
+        m.RESMP1 = locked
+        m.stale |= 1 << M1
     else:
         if m.RESMP0 and not locked:
             m.x_M0 = (m.x_P0 + CENTRE[m.NUSIZ0 & 7]) % WIDTH
-        m.RESMP0, m.stale[M0] = locked, 1
+        m.RESMP0 = locked
+        m.stale |= 1 << M0
 
 
 @rule
@@ -119,7 +126,7 @@ def move(m: Any, clock: int, cycle: int) -> None:
     m.x_BL = wrapped(m.x_BL + MOTION[cycle, m.HMBL])
     m.suppressed_P0 = m.suppressed_P1 = 0
     m.hmove_clock = clock
-    m.stale[P0] = m.stale[P1] = m.stale[M0] = m.stale[M1] = m.stale[BL] = 1
+    m.stale |= 1 << P0 | 1 << P1 | 1 << M0 | 1 << M1 | 1 << BL
 
 
 @rule

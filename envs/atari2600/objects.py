@@ -30,27 +30,28 @@ LOW_HALF = np.uint64(0xFFFFFFFF)
 def refresh(m: Any) -> None:
     """Make the masks again whose registers were written."""
     stay_apart()
-    if m.stale[P0]:
+    if m.stale >> P0 & 1:
         graphics = m.old_GRP0 if m.VDELP0 else m.GRP0
         make_player(m, P0, graphics, m.REFP0, m.NUSIZ0 & 7, m.x_P0, m.suppressed_P0)
-    if m.stale[P1]:
+    if m.stale >> P1 & 1:
         graphics = m.old_GRP1 if m.VDELP1 else m.GRP1
         make_player(m, P1, graphics, m.REFP1, m.NUSIZ1 & 7, m.x_P1, m.suppressed_P1)
-    if m.stale[M0]:
+    if m.stale >> M0 & 1:
         make_missile(m, M0, m.ENAM0 & ~m.RESMP0 & 2, m.NUSIZ0, m.x_M0)
-    if m.stale[M1]:
+    if m.stale >> M1 & 1:
         make_missile(m, M1, m.ENAM1 & ~m.RESMP1 & 2, m.NUSIZ1, m.x_M1)
-    if m.stale[BL]:
+    if m.stale >> BL & 1:
         clear(m, BL)
         if (m.old_ENABL if m.VDELBL else m.ENABL) & 2:
             put(m, BL, bar(m.CTRLPF >> 4 & 3), m.x_BL)
-    if m.stale[PF]:
+    if m.stale >> PF & 1:
         make_playfield(m)
+    m.stale = 0
 
 
 @rule
 def clear(m: Any, number: int) -> None:
-    m.stale[number] = m.shown[number] = 0
+    m.shown &= ~(1 << number)
     m.mask[number, 0] = m.mask[number, 1] = m.mask[number, 2] = np.uint64(0)
 
 
@@ -58,7 +59,7 @@ def clear(m: Any, number: int) -> None:
 def put(m: Any, number: int, pattern: Any, x: int) -> None:
     """Add a pattern of up to 32 bits to a mask at a position, around the line's end."""
     stay_apart()
-    m.shown[number] = 1
+    m.shown |= 1 << number
     word, shift = x >> 6, x & 63
     m.mask[number, word] |= pattern << np.uint64(shift)
     if shift > 32 and word < 2:
@@ -115,7 +116,7 @@ def make_playfield(m: Any) -> None:
     if m.reflected:
         right = np.int64(REVERSE[m.PF2]) | m.PF1 << 8 | (np.int64(REVERSE[m.PF0]) & 15) << 16
     cells = left | right << 20
-    m.shown[PF] = 1
+    m.shown |= 1 << PF
     m.mask[PF, 0] = FOUR_TIMES[cells & 0xFF] | FOUR_TIMES[cells >> 8 & 0xFF] << HALF
     m.mask[PF, 1] = FOUR_TIMES[cells >> 16 & 0xFF] | FOUR_TIMES[cells >> 24 & 0xFF] << HALF
     m.mask[PF, 2] = FOUR_TIMES[cells >> 32 & 0xFF]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gymnast.envs.atari2600.compiling import inlined, rule, stay_apart
-from gymnast.envs.atari2600.machine import BL, M0, M1, P0, P1, PF, WIDTH
+from gymnast.envs.atari2600.machine import BL, GROUP, M0, M1, P0, P1, PF, PIXELS, WIDTH
 from gymnast.envs.atari2600.objects import refresh
 
 LINE = 228
@@ -19,6 +19,10 @@ SCORE, PRIORITY = 2, 4
 """Bits of CTRLPF."""
 ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 NONE = np.uint64(0)
+ONE_EACH = np.uint64(0x0101010101010101)
+"""1 in every pixel of a group."""
+WIDE = ((np.arange(256)[:, None] >> np.arange(GROUP) & 1).astype(np.uint8) * 255).view("<u8")[:, 0]
+"""A group's bits as bytes: 255 for a pixel whose bit is set."""
 
 # Bits of `collisions`: register n has bit 7 in 2n + 1 and bit 6 in 2n.
 M0_P1, M0_P0, M1_P0, M1_P1 = 1 << 1, 1 << 0, 1 << 3, 1 << 2
@@ -37,7 +41,7 @@ def draw_to(m: Any, clock: int) -> None:
         first = max(m.drawn - m.row_clock - BLANK, 0)
         last = end - m.row_clock - BLANK
         if last > first:
-            draw_span(m, m.row * WIDTH, first, last)
+            draw_span(m, (m.buffer * PIXELS + m.row * WIDTH) // GROUP, first, last)
         m.drawn = end
         if end == m.row_clock + LINE:
             end_line(m)
@@ -49,28 +53,31 @@ def end_line(m: Any) -> None:
     m.row += 1
     m.row_clock += LINE
     if m.suppressed_P0:
-        m.suppressed_P0, m.stale[P0] = 0, 1
+        m.suppressed_P0 = 0
+        m.stale |= 1 << P0
     if m.suppressed_P1:
-        m.suppressed_P1, m.stale[P1] = 0, 1
+        m.suppressed_P1 = 0
+        m.stale |= 1 << P1
     if m.reflected != m.CTRLPF & 1:
-        m.reflected, m.stale[PF] = m.CTRLPF & 1, 1
+        m.reflected = m.CTRLPF & 1
+        m.stale |= 1 << PF
 
 
 @rule
 def draw_span(m: Any, base: int, first: int, last: int) -> None:
-    """Pixels `first` to `last` - 1 of the row whose pixels begin at `base`."""
+    """Pixels `first` to `last` - 1 of the row whose groups of pixels begin at `base`."""
     stay_apart()
     if m.VBLANK & 2:
         if m.draw:
             fill(m, base, first, last, 0)
     else:
-        refresh(m)
-        objects = m.shown[P0] + m.shown[P1] + m.shown[M0] + m.shown[M1] + m.shown[BL] + m.shown[PF]
-        if objects > 1:
+        if m.stale:
+            refresh(m)
+        if m.shown & (m.shown - 1):  # more than one object
             collide(m, first, last)
         if m.draw:
             fill(m, base, first, last, m.COLUBK)
-            if objects:
+            if m.shown:
                 paint(m, base, first, last)
     if m.comb and first < COMB:
         if m.draw:
@@ -124,7 +131,7 @@ def paint(m: Any, base: int, first: int, last: int) -> None:
         paint_object(m, P0, base, first, last, m.COLUP0)
         paint_object(m, M0, base, first, last, m.COLUP0)
         paint_object(m, BL, base, first, last, m.COLUPF)
-        paint_playfield(m, base, first, last, control & SCORE and is_alone(m))
+        paint_playfield(m, base, first, last, control & SCORE if m.shown == 1 << PF else 0)  # alone on the line
         return
     paint_object(m, BL, base, first, last, m.COLUPF)
     paint_playfield(m, base, first, last, control & SCORE)
@@ -134,12 +141,6 @@ def paint(m: Any, base: int, first: int, last: int) -> None:
         paint_under_score(m, base, first, min(last, WIDTH // 2))
     paint_object(m, P0, base, first, last, m.COLUP0)
     paint_object(m, M0, base, first, last, m.COLUP0)
-
-
-@rule
-def is_alone(m: Any) -> bool:
-    """Whether the playfield is the only object that is on; a playfield in front then has the score's colours too."""
-    return m.shown[P0] + m.shown[P1] + m.shown[M0] + m.shown[M1] + m.shown[BL] == 0  # type: ignore[no-any-return]
 
 
 @rule
@@ -159,33 +160,37 @@ def paint_under_score(m: Any, base: int, first: int, last: int) -> None:
         return
     for word in range(first >> 6, ((last - 1) >> 6) + 1):
         bits = (m.mask[P1, word] | m.mask[M1, word]) & m.mask[PF, word] & span(word, first, last)
-        paint_bits(m, bits, base + 64 * word, m.COLUP0)
+        paint_bits(m, bits, base + GROUP * word, m.COLUP0)
 
 
 @rule
 def paint_object(m: Any, number: int, base: int, first: int, last: int, colour: int) -> None:
     """The pixels of an object in a span."""
     stay_apart()
-    if m.shown[number] and first < last:
+    if m.shown >> number & 1 and first < last:
         for word in range(first >> 6, ((last - 1) >> 6) + 1):
-            paint_bits(m, m.mask[number, word] & span(word, first, last), base + 64 * word, colour)
+            paint_bits(m, m.mask[number, word] & span(word, first, last), base + GROUP * word, colour)
 
 
 @inlined
 def paint_bits(m: Any, bits: Any, at: int, colour: int) -> None:
-    """The pixels from `at` on whose bits are set."""
+    """The pixels whose bits are set, from group `at` on."""
+    colours = np.uint64(colour) * ONE_EACH
     while bits != NONE:
-        if bits & np.uint64(0xFF) == NONE:
-            bits >>= np.uint64(8)
-            at += 8
-            continue
-        if bits & np.uint64(1) != NONE:
-            m.screen[m.buffer, at] = colour
-        bits >>= np.uint64(1)
+        group = np.int64(bits & np.uint64(0xFF))
+        if group:
+            m.screen[at] = m.screen[at] & ~WIDE[group] | colours & WIDE[group]
+        bits >>= np.uint64(GROUP)
         at += 1
 
 
-@inlined
+@rule
 def fill(m: Any, base: int, first: int, last: int, colour: int) -> None:
-    for pixel in range(base + first, base + last):
-        m.screen[m.buffer, pixel] = colour
+    """All pixels of a span."""
+    if last - first == WIDTH:
+        colours = np.uint64(colour) * ONE_EACH
+        for group in range(base, base + WIDTH // GROUP):
+            m.screen[group] = colours
+        return
+    for word in range(first >> 6, ((last - 1) >> 6) + 1):
+        paint_bits(m, span(word, first, last), base + GROUP * word, colour)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from gymnast.envs.atari2600.compiling import rule, stay_apart
-from gymnast.envs.atari2600.machine import BL, M0, M1, P0, P1, PF
+from gymnast.envs.atari2600.machine import BL, M0, M1, OBJECTS, P0, P1, PF
 from gymnast.envs.atari2600.motion import move, place_ball, place_missile, place_player, release_missile
 from gymnast.envs.atari2600.picture import LINE, draw_to
 
@@ -96,10 +96,12 @@ def write_control_or_colour(m: Any, register: int, value: int, clock: int, seen:
         write_control(m, value, seen, position)
     elif register == NUSIZ0:
         draw_to(m, seen)
-        m.NUSIZ0, m.suppressed_P0, m.stale[P0], m.stale[M0] = value, 0, 1, 1
+        m.NUSIZ0, m.suppressed_P0 = value, 0
+        m.stale |= 1 << P0 | 1 << M0
     elif register == NUSIZ1:
         draw_to(m, seen)
-        m.NUSIZ1, m.suppressed_P1, m.stale[P1], m.stale[M1] = value, 0, 1, 1
+        m.NUSIZ1, m.suppressed_P1 = value, 0
+        m.stale |= 1 << P1 | 1 << M1
 
 
 @rule
@@ -123,9 +125,11 @@ def write_control(m: Any, value: int, seen: int, position: int) -> None:
     if m.CTRLPF == value and m.reflected == value & 1:
         return
     draw_to(m, seen)
-    m.CTRLPF, m.stale[BL] = value, 1
+    m.CTRLPF = value
+    m.stale |= 1 << BL
     if position < REFLECT_UNTIL:
-        m.reflected, m.stale[PF] = value & 1, 1
+        m.reflected = value & 1
+        m.stale |= 1 << PF
 
 
 @rule
@@ -134,22 +138,27 @@ def write_playfield(m: Any, register: int, value: int, seen: int) -> None:
     if register == REFP0:
         if (m.REFP0 ^ value) & 8:
             draw_to(m, seen)
-            m.REFP0, m.stale[P0] = value, 1
+            m.REFP0 = value
+            m.stale |= 1 << P0
     elif register == REFP1:
         if (m.REFP1 ^ value) & 8:
             draw_to(m, seen)
-            m.REFP1, m.stale[P1] = value, 1
+            m.REFP1 = value
+            m.stale |= 1 << P1
     elif register == PF0:
         if m.PF0 != value:
             draw_to(m, seen)
-            m.PF0, m.stale[PF] = value, 1
+            m.PF0 = value
+            m.stale |= 1 << PF
     elif register == PF1:
         if m.PF1 != value:
             draw_to(m, seen)
-            m.PF1, m.stale[PF] = value, 1
+            m.PF1 = value
+            m.stale |= 1 << PF
     elif m.PF2 != value:
         draw_to(m, seen)
-        m.PF2, m.stale[PF] = value, 1
+        m.PF2 = value
+        m.stale |= 1 << PF
 
 
 @rule
@@ -169,23 +178,27 @@ def write_graphics(m: Any, register: int, value: int, seen: int) -> None:
     if register == GRP0:
         if m.GRP0 != value or m.old_GRP1 != m.GRP1:
             draw_to(m, seen)
-            m.GRP0, m.old_GRP1, m.stale[P0], m.stale[P1] = value, m.GRP1, 1, 1
+            m.GRP0, m.old_GRP1 = value, m.GRP1
+            m.stale |= 1 << P0 | 1 << P1
     elif register == GRP1:
         if m.GRP1 != value or m.old_GRP0 != m.GRP0 or m.old_ENABL != m.ENABL:
             draw_to(m, seen)
             m.GRP1, m.old_GRP0, m.old_ENABL = value, m.GRP0, m.ENABL
-            m.stale[P0] = m.stale[P1] = m.stale[BL] = 1
+            m.stale |= 1 << P0 | 1 << P1 | 1 << BL
     elif register == ENAM0:
         if (m.ENAM0 ^ value) & 2:
             draw_to(m, seen)
-            m.ENAM0, m.stale[M0] = value, 1
+            m.ENAM0 = value
+            m.stale |= 1 << M0
     elif register == ENAM1:
         if (m.ENAM1 ^ value) & 2:
             draw_to(m, seen)
-            m.ENAM1, m.stale[M1] = value, 1
+            m.ENAM1 = value
+            m.stale |= 1 << M1
     elif register == ENABL and (m.ENABL ^ value) & 2:
         draw_to(m, seen)
-        m.ENABL, m.stale[BL] = value, 1
+        m.ENABL = value
+        m.stale |= 1 << BL
 
 
 @rule
@@ -206,11 +219,14 @@ def write_motion(m: Any, register: int, value: int, clock: int) -> None:
         return
     draw_to(m, clock)
     if register == VDELP0:
-        m.VDELP0, m.stale[P0] = value & 1, 1
+        m.VDELP0 = value & 1
+        m.stale |= 1 << P0
     elif register == VDELP1:
-        m.VDELP1, m.stale[P1] = value & 1, 1
+        m.VDELP1 = value & 1
+        m.stale |= 1 << P1
     elif register == VDELBL:
-        m.VDELBL, m.stale[BL] = value & 1, 1
+        m.VDELBL = value & 1
+        m.stale |= 1 << BL
     else:
         release_missile(m, register - RESMP0, value)
 
@@ -254,8 +270,6 @@ def reset_tia(m: Any) -> None:
     m.suppressed_P0 = m.suppressed_P1 = m.reflected = m.comb = m.collisions = 0
     m.dump_cycle = m.hmove_clock = m.frame_clock = 0
     m.vsync_finish = NEVER
-    for number in range(len(m.stale)):
-        m.stale[number] = 1
-    for buffer in range(2):
-        for pixel in range(m.screen.shape[1]):
-            m.screen[buffer, pixel] = 0
+    m.stale = (1 << OBJECTS) - 1
+    for group in range(len(m.screen)):
+        m.screen[group] = np.uint64(0)
