@@ -2,46 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from gymnast.envs.atari2600 import console
-from gymnast.envs.atari2600.games import Game, load_game
-from gymnast.envs.atari2600.machine import machines, screens
-
-
-class Emulator:
-    """One console of ours with the methods of ale-py's `ALEInterface` that a comparison needs."""
-
-    def __init__(self, game: Game, *, seed: int, sticky: float = 0.0) -> None:
-        self.game, self._machines = game, machines(1)
-        self.m = self._machines[0]
-        self.m["sticky"] = sticky
-        console.power_on_at(self._machines, game.record, game.rom, 0, seed)
-
-    def reset(self, *, mode: int | None = None, difficulty: int | None = None) -> None:
-        if mode is not None:
-            self.m["mode"] = mode
-        if difficulty is not None:
-            self.m["difficulty"] = difficulty
-        console.begin_episode_at(self._machines, self.game.record, self.game.rom, 0)
-
-    def act(self, action: int) -> int:
-        return int(console.act_at(self._machines, self.game.record, self.game.rom, 0, action))
-
-    def screen(self) -> np.ndarray:
-        """Palette indices, uint8 [210, 160]."""
-        picture: np.ndarray = screens(self._machines)[0, self.m["buffer"]]
-        return picture
-
-    def clone_state(self) -> bytes:
-        """All that the future depends on."""
-        return self._machines.tobytes()
-
-    def restore_state(self, state: bytes) -> None:
-        self._machines[:] = np.frombuffer(state, self._machines.dtype)
+from gymnast.envs.atari2600.emulator import Emulator
+from gymnast.envs.atari2600.games import load_game
 
 
 @dataclass(frozen=True)
@@ -125,3 +94,22 @@ def _difference(ale: Any, ours: Emulator, reward: int, our_reward: int, frame: i
         if theirs != own:
             return Difference(frame, f"{name} is {theirs} there, {own} here")
     return None
+
+
+def table(
+    names: Sequence[str], *, frames: int, seeds: Sequence[int], sticky: Sequence[float], reset_every: int | None
+) -> int:
+    """Print a line for each game; how many differ somewhere."""
+    width, different = max(map(len, names)), 0
+    for name in names:
+        found = None
+        for seed, probability in itertools.product(seeds, sticky):
+            found = compare(name, frames=frames, seed=seed, sticky=probability, reset_every=reset_every)
+            if found is not None:
+                break
+        different += found is not None
+        where = "equal" if found is None else f"seed {seed}, sticky {probability}, {found}"
+        print(f"{name:{width}}  {where}", flush=True)
+    runs = len(seeds) * len(sticky)
+    print(f"{len(names) - different} of {len(names)} games are equal in {frames} frames, {runs} times each")
+    return different

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 from numba import njit, types
@@ -11,6 +13,7 @@ from numba.extending import intrinsic, register_jitable
 Function = TypeVar("Function", bound=Callable[..., Any])
 OPTIONS: dict[str, Any] = {"error_model": "numpy", "_nrt": False, "no_cfunc_wrapper": True}
 """Without Numba's runtime arrays are not counted, which would take most of the time; nothing here allocates any."""
+SOURCES = zlib.crc32(b"".join(file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.py"))))
 
 
 def rule(function: Function) -> Function:
@@ -24,7 +27,12 @@ def inlined(function: Function) -> Function:
 
 
 def kernel(function: Function) -> Function:
-    """A function that Python calls: without the GIL, and read from the cache on disk from the second start on."""
+    """A function that Python calls: without the GIL, and read from the cache on disk from the second start on.
+
+    Numba's cache knows a function by its file and name, and notices changes in that file only: the name has a checksum
+    of the console's sources.
+    """
+    function.__qualname__ += f"_{SOURCES:08x}"
     return njit(cache=True, nogil=True, error_model="numpy", _nrt=False)(function)  # type: ignore[no-any-return]
 
 
