@@ -53,13 +53,13 @@ def compare(
     """
     ale, ours = reference(name, seed=seed, sticky=sticky), Emulator(load_game(name), seed=seed, sticky=sticky)
     found = _difference(ale, ours, 0, 0, -1)
-    if mode is not None:
-        ale.setMode(mode)
-    if difficulty is not None:
-        ale.setDifficulty(difficulty)
     if mode is not None or difficulty is not None:
+        for change, value in ((ale.setMode, mode), (ours.set_mode, mode)):
+            change(ours.game.default_mode if value is None else value)
+        for change, value in ((ale.setDifficulty, difficulty), (ours.set_difficulty, difficulty)):
+            change(value or 0)
         ale.reset_game()
-        ours.reset(mode=mode, difficulty=difficulty)
+        ours.reset()
         found = found or _difference(ale, ours, 0, 0, -1)
     actions = np.random.default_rng(seed).choice(ours.game.actions, frames)
     for frame, action in enumerate(actions.tolist()):

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gymnast.envs.atari2600.compiling import kernel, rule, stay_apart
+from gymnast.envs.atari2600.compiling import rule, stay_apart
 from gymnast.envs.atari2600.frame import reset_system, run_frame
 from gymnast.envs.atari2600.games import PRELUDES
 from gymnast.envs.atari2600.machine import STICKY, SYSTEM
@@ -74,6 +74,7 @@ def begin_episode(m: Any, game: Any, rom: Any) -> None:
     select_mode(m, game, rom)
     hold(m, game, rom, NOOP, RESET, RESET_FRAMES)
     hold(m, game, rom, game.start_action, NO_SWITCH, game.start_frames)
+    m.action = NOOP  # Double Dunk's menu has left another one
 
 
 @rule
@@ -170,21 +171,3 @@ def act(m: Any, game: Any, rom: Any, action: int) -> int:
     m.frames += 1
     m.episode_frames += 1
     return np.int64(m.reward)  # type: ignore[no-any-return]
-
-
-@kernel
-def power_on_at(machines: Any, game: Any, rom: Any, row: int, seed: int) -> None:
-    """`power_on` of one machine."""
-    power_on(machines[row], game[0], rom, seed)
-
-
-@kernel
-def begin_episode_at(machines: Any, game: Any, rom: Any, row: int) -> None:
-    """`begin_episode` of one machine."""
-    begin_episode(machines[row], game[0], rom)
-
-
-@kernel
-def act_at(machines: Any, game: Any, rom: Any, row: int, action: int) -> int:
-    """`act` of one machine."""
-    return act(machines[row], game[0], rom, action)

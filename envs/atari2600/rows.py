@@ -14,13 +14,16 @@ from gymnast.envs.atari2600.observation import brighten, brighter, gray_of, resi
 from gymnast.envs.atari2600.ports import FIRE, NOOP
 
 GROUPS = PIXELS // GROUP
+ACT, STEP, POWER_ON, RESET = range(4)
+GO_ON, SKIP = -1, -2
 STEPPED, BEGUN, NOTHING = range(3)
 """What happened to a row before it is observed."""
 KEPT = MACHINE.fields["screen"][1] // 8  # type: ignore[index]
 """Words of a machine before its screen."""
 
 SETTINGS = np.dtype(
-    [(name, np.int32) for name in ("frame_skip", "max_frames", "starts", "fire_reset", "seen")], align=True
+    [(name, np.int32) for name in ("frame_skip", "max_frames", "starts", "fire_reset", "seen", "mode", "difficulty")],
+    align=True,
 )
 """`starts`: no-op starts are fewer than this; `seen`: of an action's last frames, those that anyone may look at."""
 ROW = np.dtype(
@@ -36,32 +39,54 @@ later ones may show parts of them, and the results of the last step: whole frame
 
 
 @kernel
-def step_rows(
+def run_rows(
     machines: Any,
     words: Any,
     rows: Any,
     game: Any,
     rom: Any,
     settings: Any,
-    actions: Any,
+    command: int,
+    values: Any,
     first: int,
     stop: int,
     kept: Any,
 ) -> None:
-    """An action in each of the machines `first` to `stop` - 1; `words` is their memory, `kept` a thread's own."""
+    """A command in the machines `first` to `stop` - 1, each with its own value, int64 [N].
+
+    ACT: a frame of the action; STEP: an action; POWER_ON: a new console with the seed; RESET: an episode as agents begin
+    it, on a new console unless it is GO_ON, and nothing where it is SKIP. `words` is the machines' memory,
+    `kept` a thread's own. They are one function, because each that runs the console takes long to compile.
+    """
     for number in range(first, stop):
-        m, row = machines[number], rows[number]
-        elapsed, now = row.elapsed, words[number]
-        hides = row.draw_all == 0 and 0 < settings[0].seen < settings[0].frame_skip
-        if hides:
-            for word in range(KEPT):
-                kept[word] = now[word]
-        is_short = play(m, row, game[0], rom, settings[0], actions[number])
-        if hides and is_short:  # it shows parts of a frame that was not drawn: once more, with all frames drawn
-            for word in range(KEPT):
-                now[word] = kept[word]
-            row.elapsed, row.draw_all = elapsed, 1
-            play(m, row, game[0], rom, settings[0], actions[number])
+        m, row, value = machines[number], rows[number], values[number]
+        if command == STEP:
+            step(m, words[number], row, game[0], rom, settings[0], value, kept)
+        elif command == ACT:
+            row.reward = act(m, game[0], rom, value)
+        elif value != SKIP:
+            if value >= 0:
+                seed_generator(m.generators[STARTS], value)
+                power_on(m, game[0], rom, value)
+            if command == RESET:
+                begin(m, row, game[0], rom, settings[0])
+
+
+@rule
+def step(m: Any, words: Any, row: Any, game: Any, rom: Any, settings: Any, action: int, kept: Any) -> None:
+    """An action, of which only the last frames are drawn if those before cannot be seen in them."""
+    stay_apart()
+    elapsed = row.elapsed
+    hides = row.draw_all == 0 and 0 < settings.seen < settings.frame_skip
+    if hides:
+        for word in range(KEPT):
+            kept[word] = words[word]
+    is_short = play(m, row, game, rom, settings, action)
+    if hides and is_short:  # it shows parts of a frame that was not drawn: once more, with all frames drawn
+        for word in range(KEPT):
+            words[word] = kept[word]
+        row.elapsed, row.draw_all = elapsed, 1
+        play(m, row, game, rom, settings, action)
 
 
 @rule
@@ -142,34 +167,11 @@ def see(m: Any, row: Any, frames: int) -> None:
         brighten(m.screen, (1 - m.buffer) * GROUPS, row.picture)
 
 
-@kernel
-def reset_rows(
-    machines: Any,
-    rows: Any,
-    game: Any,
-    rom: Any,
-    settings: Any,
-    mask: Any,
-    seeds: Any,
-    mode: int,
-    difficulty: int,
-    first: int,
-    stop: int,
-) -> None:
-    """New episodes in the rows of a mask, with new consoles where a seed is not negative."""
-    for number in range(first, stop):
-        if mask[number]:
-            begin(machines[number], rows[number], game[0], rom, settings[0], seeds[number], mode, difficulty)
-
-
 @rule
-def begin(m: Any, row: Any, game: Any, rom: Any, settings: Any, seed: int, mode: int, difficulty: int) -> None:
+def begin(m: Any, row: Any, game: Any, rom: Any, settings: Any) -> None:
+    """An episode with FIRE, if the settings say so, and no-ops."""
     stay_apart()
-    m.draw = 1
-    if seed >= 0:
-        seed_generator(m.generators[STARTS], seed)
-        power_on(m, game, rom, seed)
-    m.mode, m.difficulty = mode, difficulty
+    m.draw, m.mode, m.difficulty = 1, settings.mode, settings.difficulty
     begin_episode(m, game, rom)
     if settings.fire_reset:
         act(m, game, rom, FIRE)

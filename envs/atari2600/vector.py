@@ -81,14 +81,16 @@ class AtariVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._machines, self._rows = machines(num_envs), np.zeros(num_envs, rows.ROW)
-        self._machines["sticky"], self._difficulty = sticky, difficulty
-        self._mode = self.game.default_mode if mode is None else mode
+        self._machines["sticky"] = sticky
         self._words = self._machines.view(np.uint64).reshape(num_envs, -1)
         self._settings = np.zeros(1, rows.SETTINGS)
         limit = min(max_frames, frame_skip * max_episode_steps if max_episode_steps else FOREVER)
         presses = fire_reset and FIRE in self.actions
         drawn = frame_skip if observation == "rgb" or render_mode else (2 if observation == "gray" else 0)
-        self._settings[0] = (frame_skip, limit, noop_max + 1, presses, drawn)
+        self._settings[0] = (
+            *(frame_skip, limit, noop_max + 1, presses, drawn),
+            *(self.game.default_mode if mode is None else mode, difficulty),
+        )
         self._columns, self._across = taps(WIDTH, screen)
         self._lines, self._down = taps(HEIGHT, screen)
         self._obs = np.zeros((num_envs, *shape), np.uint8)
@@ -112,24 +114,28 @@ class AtariVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         seeds = self._seeds(seed)
         if not self._begun and not mask.all():
             raise ValueError("the first reset must be of all rows")
-        self._each(lambda part: self._reset_part(mask, seeds, *part))
+        self._run(rows.RESET, np.where(mask, seeds, rows.SKIP))
         self._begun = True
         return self._observe(np.where(mask, rows.BEGUN, rows.NOTHING)), self._infos()
 
-    def _reset_part(self, mask: np.ndarray, seeds: np.ndarray, first: int, stop: int) -> None:
-        game, settings = self.game, self._settings
-        state = (self._machines, self._rows, game.record, game.rom, settings)
-        rows.reset_rows(*state, mask, seeds, self._mode, self._difficulty, first, stop)
+    def _run(self, command: int, values: np.ndarray) -> None:
+        """A command of `rows.run_rows` in all rows, with a value for each, int64 [N]."""
+        state = (self._machines, self._words, self._rows, self.game.record, self.game.rom, self._settings)
+
+        def run(part: tuple[int, int], kept: np.ndarray) -> None:
+            rows.run_rows(*state, command, values, *part, kept)
+
+        self._each(run, self._kept)
 
     def _seeds(self, seed: int | list[int | None] | None) -> np.ndarray:
-        """A seed for each row, int64 [N], -1 for those that go on; the first reset needs some."""
+        """A seed for each row, int64 [N], GO_ON for consoles that go on; the first reset needs some."""
         if seed is None:
             fresh = np.random.default_rng().integers(2**31, size=self.num_envs)
-            return np.full(self.num_envs, -1, np.int64) if self._begun else fresh
+            return np.full(self.num_envs, rows.GO_ON) if self._begun else fresh
         given = [seed + row for row in range(self.num_envs)] if isinstance(seed, int | np.integer) else list(seed)
         if len(given) != self.num_envs:
             raise ValueError(f"seed must be an integer or {self.num_envs} of them, got {len(given)}")
-        return np.array([-1 if one is None else int(one) % 2**31 for one in given], np.int64)
+        return np.array([rows.GO_ON if one is None else int(one) % 2**31 for one in given], np.int64)
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, Infos]:
         """Take an action, an index into the action set, in each row."""
@@ -138,13 +144,7 @@ class AtariVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             raise ValueError("step before the first reset")
         if actions.shape != (self.num_envs,) or actions.min() < 0 or actions.max() >= len(self.actions):
             raise ValueError(f"actions must be {self.num_envs} of 0..{len(self.actions) - 1}, got {actions.tolist()}")
-        chosen = self.actions[actions]
-
-        def run(part: tuple[int, int], kept: np.ndarray) -> None:
-            state = (self._machines, self._words, self._rows, self.game.record, self.game.rom, self._settings)
-            rows.step_rows(*state, chosen, *part, kept)
-
-        self._each(run, self._kept)
+        self._run(rows.STEP, self.actions[actions])
         results = (self._rows[name] for name in ("reward", "terminated", "truncated"))
         reward, terminated, truncated = results
         obs = self._observe(np.full(self.num_envs, rows.STEPPED))
