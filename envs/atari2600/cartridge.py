@@ -65,4 +65,3 @@ def switch_bank(m: Any, offset: int) -> None:
             show_bank(m, offset - 0xFF6)
     elif offset <= 0xFF7:  # E0
         show_slice(m, (offset - 0xFE0) >> 3, offset & 7)
-

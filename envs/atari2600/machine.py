@@ -58,7 +58,11 @@ MACHINE = np.dtype(
         ("mask", np.uint64, (OBJECTS, 3)),  # where in a line each object is, pixel x in bit x % 64 of word x // 64
         ("generators", np.uint32, (3, 625)),  # MT19937, with the position in the last word
         ("RAM", np.uint8, (128,)),
-        ("screen", np.uint64, (2 * PIXELS // GROUP,)),  # palette indices of two frames, in groups of pixels, first lowest
+        (
+            "screen",
+            np.uint64,
+            (2 * PIXELS // GROUP,),
+        ),  # palette indices of two frames, in groups of pixels, first lowest
     ],
     align=True,
 )
