@@ -28,6 +28,7 @@ def console(program: Sequence[int], *, once: Sequence[int] = ()) -> Emulator:
     image = np.zeros(4096, np.uint8)
     image[: len(code)] = code
     image[0xFFC:0xFFE] = ORIGIN & 0xFF, ORIGIN >> 8
+    image.setflags(write=False)  # as those of files, so that the console is compiled once
     return Emulator(Game("seaquest", image, record_of(table()["seaquest"]), (0,), (0,), (0,)), seed=1)
 
 

@@ -59,7 +59,8 @@ def test_the_instruction_set_has_all_opcodes() -> None:
     assert len(decode.OPERATION) == len(decode.MODE) == len(decode.CYCLES) == 256
     assert all(getattr(decode, name) == number for number, name in enumerate(decode.NAMES))
     assert all(getattr(decode, name.upper()) == number for number, name in enumerate(decode.MODES))
-    assert decode.NAMES[decode.OPERATION[0x20]] == "JSR" and decode.CYCLES[0x20] == 6
+    assert decode.NAMES[decode.OPERATION[0x20]] == "JSR"
+    assert decode.CYCLES[0x20] == 6
 
 
 @pytest.mark.parametrize(("op", "a", "operand", "carry", "result", "status"), DECIMAL)

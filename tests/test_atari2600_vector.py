@@ -68,32 +68,38 @@ def test_a_restored_snapshot_goes_on_equally() -> None:
 def test_a_masked_reset_leaves_other_rows() -> None:
     env = AtariVectorEnv("pong", 2)
     env.reset(seed=1)
-    before = played(env, 3)[-1]
+    played(env, 3)
+    before, *_, then = env.step(np.array([0, 0]))
     obs, info = env.reset(options={"reset_mask": np.array([True, False])})
     np.testing.assert_array_equal(obs[1], before[1])
-    assert not obs[0, :3].any() and info["episode_frame_number"].tolist() == [info["episode_frame_number"][0], 42]
+    assert info["episode_frame_number"][1] == then["episode_frame_number"][1]
+    assert not obs[0, :3].any()
 
 
 def test_other_observations_and_pictures() -> None:
     ram = AtariVectorEnv("pong", 2, observation="ram", noop_max=0)
     rgb = AtariVectorEnv("pong", 2, observation="rgb", noop_max=0, render_mode="rgb_array")
     gray = AtariVectorEnv("pong", 2, noop_max=0)
-    assert ram.reset(seed=1)[0].shape == (2, 128) and gray.reset(seed=1)[0].shape == (2, 4, 84, 84)
+    assert ram.reset(seed=1)[0].shape == (2, 128)
+    assert gray.reset(seed=1)[0].shape == (2, 4, 84, 84)
     np.testing.assert_array_equal(rgb.reset(seed=1)[0], np.stack(rgb.render()))
-    np.testing.assert_array_equal(played(ram, 5)[-1], rgb.ram() if played(rgb, 5) else None)
+    played(rgb, 5)
+    np.testing.assert_array_equal(played(ram, 5)[-1], rgb.ram())
     assert GRAY[0x0E] == RGB[0x0E, 0] == 236
 
 
 def test_an_area_is_averaged() -> None:
     where, weights = taps(210, 84)
-    assert where["first"][:3].tolist() == [0, 2, 5] and where["count"][:3].tolist() == [3, 3, 3]
+    assert where["first"][:3].tolist() == [0, 2, 5]
+    assert where["count"][:3].tolist() == [3, 3, 3]
     np.testing.assert_allclose(weights[0, :3], [0.4, 0.4, 0.2], rtol=1e-6)
     np.testing.assert_allclose(taps(160, 84)[1].sum(1), 1.0, rtol=1e-6)
 
 
 def test_the_adapter_resumes_exactly() -> None:
     env = envs.make("gymnast/Atari-v1", 2, seed=3, options={"game": "pong"})
-    assert env.exact_resume and env.single_observation_space.shape == (4, 84, 84)
+    assert env.exact_resume
+    assert env.single_observation_space.shape == (4, 84, 84)
     env.reset()
     env.step(torch.tensor([1, 2]))
     kept = env.snapshot()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gymnast.envs.atari2600.compiling import rule
+from gymnast.envs.atari2600.compiling import rule, stay_apart
 
 TYPES = ("2K", "4K", "F8", "F6", "E0", "FE")
 K2, K4, F8, F6, E0, FE = range(6)
@@ -16,6 +16,7 @@ NO_HOTSPOT = 0x1000
 @rule
 def reset_cartridge(m: Any) -> None:
     """The banks after power-on and each system reset."""
+    stay_apart()
     kind = m.cartridge
     m.hotspots = NO_HOTSPOT
     if kind == F8:
@@ -56,6 +57,7 @@ def show_slice(m: Any, part: int, number: int) -> None:
 @rule
 def switch_bank(m: Any, offset: int) -> None:
     """An access to a hotspot, `offset` from `m.hotspots` to 0xFFF, which reads and writes alike trigger."""
+    stay_apart()
     kind = m.cartridge
     if kind == F8:
         if offset <= 0xFF9:

@@ -35,7 +35,9 @@ def kernel(function: Function) -> Function:
     of the console's sources.
     """
     function.__qualname__ += f"_{SOURCES:08x}"
-    return njit(cache=True, nogil=True, error_model="numpy", _nrt=False)(function)  # type: ignore[no-any-return]
+    options: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy", "_nrt": False}
+    made: Function = njit(**options)(function)
+    return made
 
 
 def _stay_apart(typing_context: Any) -> Any:

@@ -88,6 +88,7 @@ def emulate(m: Any, game: Any, rom: Any, action: int, switch: int) -> None:
 
 @rule
 def hold(m: Any, game: Any, rom: Any, action: int, switch: int, frames: int) -> None:
+    stay_apart()
     for _ in range(frames):
         emulate(m, game, rom, action, switch)
 
@@ -119,6 +120,7 @@ def select_mode(m: Any, game: Any, rom: Any) -> None:
 @rule
 def press_select(m: Any, game: Any, rom: Any, frames: int) -> None:
     """Hold SELECT, which no rule looks at, and release it; it counts as one frame."""
+    stay_apart()
     for _ in range(frames):
         press(m, game.ports, NOOP, SELECT)
         run_frame(m, rom)
@@ -130,6 +132,7 @@ def press_select(m: Any, game: Any, rom: Any, frames: int) -> None:
 @rule
 def use_menu(m: Any, game: Any, rom: Any) -> None:
     """Double Dunk's menu: four lines, each of which a bit of the mode switches on or off."""
+    stay_apart()
     press_select(m, game, rom, 1)
     next_line(m, game, rom)
     for number in range(4):
@@ -149,6 +152,7 @@ def use_menu(m: Any, game: Any, rom: Any) -> None:
 @rule
 def next_line(m: Any, game: Any, rom: Any) -> None:
     """DOWN until the menu shows another line."""
+    stay_apart()
     line = m.RAM[48]
     for _ in range(PATIENCE):
         act(m, game, rom, DOWN)

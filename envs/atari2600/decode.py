@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-# Operations, in groups that the processor tells apart by their limits.
-READS = "LDA LDX LDY CMP CPX CPY BIT AND ORA EOR ADC SBC LAX NOP ANC ASR SBX ANE LXA ARR LAS".split()
-CHANGES = "INC DEC ASL LSR ROL ROR SLO RLA SRE RRA DCP ISB".split()
-STORES = "STA STX STY SAX SHA SHX SHY SHS".split()
-BRANCHES = "BPL BMI BVC BVS BCC BCS BNE BEQ".split()
-IMPLIED = "DEX DEY INX INY TAX TAY TXA TYA TSX TXS CLC SEC CLI SEI CLV CLD SED PASS PHA PHP PLA PLP".split()
-JUMPS = "JMP JSR RTS RTI BRK JAM".split()
-NAMES = (*READS, *CHANGES, *STORES, *BRANCHES, *IMPLIED, *JUMPS)
+# Operations, in groups that the processor tells apart by their limits: they read a byte, change one, store one, branch,
+# have no operand, use the stack, jump.
+_NAMES = """
+LDA LDX LDY CMP CPX CPY BIT AND ORA EOR ADC SBC LAX NOP ANC ASR SBX ANE LXA ARR LAS
+INC DEC ASL LSR ROL ROR SLO RLA SRE RRA DCP ISB
+STA STX STY SAX SHA SHX SHY SHS
+BPL BMI BVC BVS BCC BCS BNE BEQ
+DEX DEY INX INY TAX TAY TXA TYA TSX TXS CLC SEC CLI SEI CLV CLD SED PASS
+PHA PHP PLA PLP
+JMP JSR RTS RTI BRK JAM
+"""
+_MODES = "imp acc imm rel zp zpx zpy izx izy abs abx aby ind"
+NAMES, MODES = _NAMES.split(), _MODES.split()
 
 LDA, LDX, LDY, CMP, CPX, CPY, BIT, AND, ORA, EOR, ADC, SBC, LAX, NOP, ANC, ASR, SBX, ANE, LXA, ARR, LAS = range(21)
 INC, DEC, ASL, LSR, ROL, ROR, SLO, RLA, SRE, RRA, DCP, ISB = range(21, 33)
@@ -21,7 +26,6 @@ DEX, DEY, INX, INY, TAX, TAY, TXA, TYA, TSX, TXS, CLC, SEC, CLI, SEI, CLV, CLD, 
 PHA, PHP, PLA, PLP = range(67, 71)
 JMP, JSR, RTS, RTI, BRK, JAM = range(71, 77)
 
-MODES = "imp acc imm rel zp zpx zpy izx izy abs abx aby ind".split()
 IMP, ACC, IMM, REL, ZP, ZPX, ZPY, IZX, IZY, ABS, ABX, ABY, IND = range(13)
 
 _ROWS = """

@@ -76,9 +76,8 @@ def load_game(name: str, rom: Path | None = None) -> Game:
     """
     if name not in table():
         near = difflib.get_close_matches(name, names(), 1)
-        raise GameError(
-            f"game {name!r} is not one of the {len(names())} known" + (f"; did you mean {near[0]}?" if near else "")
-        )
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise GameError(f"game {name!r} is not one of the {len(names())} known{hint}")
     line = table()[name]
     image = _image(name, rom)
     checksum = hashlib.md5(image, usedforsecurity=False).hexdigest()

@@ -22,7 +22,7 @@ frame began; `bus` is the last byte on the data bus."""
 CARTRIDGE = ("cartridge", "hotspots")
 """The type, and the first offset in 4K that switches banks, 4096 without one."""
 RIOT = ("SWCHA", "SWCHB", "SWACNT", "timer", "timer_shift", "timer_set", "timer_latched", "timer_read")
-"""Ports and the timer: its value and interval (as a shift), the cycle it was set at, and its first read after the end."""
+"""Ports and the timer: its value and interval (as a shift), the cycle it was set at, its first read after the end."""
 TIA_WRITES = (
     *("VSYNC", "VBLANK", "NUSIZ0", "NUSIZ1", "COLUP0", "COLUP1", "COLUPF", "COLUBK", "CTRLPF", "REFP0", "REFP1"),
     *("PF0", "PF1", "PF2", "GRP0", "GRP1", "ENAM0", "ENAM1", "ENABL", "HMP0", "HMP1", "HMM0", "HMM1", "HMBL"),
@@ -62,7 +62,7 @@ MACHINE = np.dtype(
             "screen",
             np.uint64,
             (2 * PIXELS // GROUP,),
-        ),  # palette indices of two frames, in groups of pixels, first lowest
+        ),  # palette indices of two frames, in groups of pixels
     ],
     align=True,
 )
@@ -74,5 +74,5 @@ def machines(count: int) -> np.ndarray:
 
 
 def screens(records: np.ndarray) -> np.ndarray:
-    """The pictures of machines [N] in the same memory, uint8 [N, 2, 210, 160]; `buffer` says which is the last frame's."""
+    """The pictures of machines [N] in the same memory, uint8 [N, 2, 210, 160]; `buffer` is that of the last frame."""
     return records["screen"].view(np.uint8).reshape(len(records), 2, HEIGHT, WIDTH)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gymnast.envs.atari2600.compiling import rule
+from gymnast.envs.atari2600.compiling import rule, stay_apart
 
 SIZE, SHIFT = 624, 397
 ONE, UPPER, LOWER = np.uint32(1), np.uint32(0x80000000), np.uint32(0x7FFFFFFF)
@@ -18,6 +18,7 @@ S7, S11, S15, S18, S30 = (np.uint32(shift) for shift in (7, 11, 15, 18, 30))
 @rule
 def seed_generator(words: Any, seed: int) -> None:
     """Begin the sequence of a seed from 0 to 2**32 - 1."""
+    stay_apart()
     words[0] = np.uint32(seed)
     for at in range(1, SIZE):
         before = words[at - 1]

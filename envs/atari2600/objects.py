@@ -83,7 +83,7 @@ def make_player(m: Any, number: int, graphics: int, reflection: int, size: int, 
         return
     line = graphics if reflection & 8 else REVERSE[graphics]
     pattern = np.uint64(line)
-    if size == DOUBLE or size == QUAD:
+    if size in (DOUBLE, QUAD):
         pattern = TWICE[line] if size == DOUBLE else FOUR_TIMES[line]
         x += 1
     for copy in range(suppressed, 3):

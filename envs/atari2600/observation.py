@@ -116,7 +116,7 @@ def resize(picture: Any, columns: Any, across: Any, rows: Any, down: Any, scratc
 
 @inlined
 def differs(picture: Any, row: int, other: int) -> bool:
-    for group in range(GROUPS):
+    for group in range(GROUPS):  # noqa: SIM110 (compiled code has no `any`)
         if picture[row * GROUPS + group] != picture[other * GROUPS + group]:
             return True
     return False

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gymnast.envs.atari2600.compiling import rule
+from gymnast.envs.atari2600.compiling import rule, stay_apart
 
 NAMES = ("joysticks", "joysticks swapped", "paddles left", "paddles")
 """What a game uses: in both ports joysticks, of which the player has the left or the right; paddles in the left port,
@@ -47,6 +47,7 @@ def plug_in(m: Any, ports: int, paddle: int) -> None:
 @rule
 def press(m: Any, ports: int, action: int, switch: int) -> None:
     """Hold an action of the player, and a switch of the console, for a frame."""
+    stay_apart()
     m.SWCHB = IDLE | (m.difficulty & 3) << 6
     if switch != NO_SWITCH:
         m.SWCHB &= ~switch

@@ -24,6 +24,7 @@ STACK = 0x100
 @rule
 def reset_processor(m: Any, rom: Any) -> None:
     """The registers at power-on and system reset; execution begins at the reset vector."""
+    stay_apart()
     m.A = m.X = m.Y = m.V = m.C = m.D = m.I = m.N = m.cycle = m.jammed = 0
     m.Z, m.SP = 1, 0xFF
     m.PC = read_byte(m, rom, 0xFFFC, 0) | read_byte(m, rom, 0xFFFD, 0) << 8
@@ -32,12 +33,13 @@ def reset_processor(m: Any, rom: Any) -> None:
 @rule
 def execute(m: Any, rom: Any) -> None:
     """Instructions until something ends the frame (`m.stop`), or the budget is used up."""
+    stay_apart()
     a, x, y, sp, pc = m.A, m.X, m.Y, m.SP, m.PC
     n, z, v, c, decimal, i = m.N, m.Z, m.V, m.C, m.D, m.I
     cycle, count = m.cycle, BUDGET
     while count > 0 and m.stop == 0 and m.jammed == 0:
         count -= 1
-        opcode = read(m, rom, pc, cycle)
+        opcode = read(m, rom, pc, cycle) & 0xFF
         pc = (pc + 1) & 0xFFFF
         cycle += CYCLES[opcode]
         op, mode = OPERATION[opcode], MODE[opcode]

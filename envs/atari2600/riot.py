@@ -24,7 +24,7 @@ def read_riot(m: Any, address: int, cycle: int) -> int:
         return m.SWCHA  # type: ignore[no-any-return]
     if register == 1:
         return m.SWACNT  # type: ignore[no-any-return]
-    return m.SWCHB if register == 2 else 0  # type: ignore[no-any-return]
+    return m.SWCHB if register == 2 else 0
 
 
 @rule

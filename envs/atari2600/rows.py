@@ -54,9 +54,9 @@ def run_rows(
 ) -> None:
     """A command in the machines `first` to `stop` - 1, each with its own value, int64 [N].
 
-    ACT: a frame of the action; STEP: an action; POWER_ON: a new console with the seed; RESET: an episode as agents begin
-    it, on a new console unless it is GO_ON, and nothing where it is SKIP. `words` is the machines' memory,
-    `kept` a thread's own. They are one function, because each that runs the console takes long to compile.
+    ACT: a frame of the action; STEP: an action; POWER_ON: a new console with the seed; RESET: an episode as agents
+    begin it, on a new console unless it is GO_ON, and nothing where it is SKIP. `words` is the machines' memory, `kept`
+    a thread's own. They are one function, because each that runs the console takes long to compile.
     """
     for number in range(first, stop):
         m, row, value = machines[number], rows[number], values[number]

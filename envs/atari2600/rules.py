@@ -124,7 +124,7 @@ def of_one(operation: int, value: int) -> int:
             count += value & 1
             value >>= 1
         return count  # type: ignore[no-any-return]
-    nibble = value & 15 if operation == LOW or operation == LOW_SHOWN else value >> 4
+    nibble = value & 15 if operation in (LOW, LOW_SHOWN) else value >> 4
     return 0 if nibble == 10 and operation >= LOW_SHOWN else nibble
 
 
@@ -150,9 +150,9 @@ def of_two(operation: int, x: int, y: int) -> int:
         return np.int64(x == y)  # type: ignore[no-any-return]
     if operation == NE:
         return np.int64(x != y)  # type: ignore[no-any-return]
-    if operation == LT or operation == GT:
+    if operation in (LT, GT):
         return np.int64(x < y if operation == LT else x > y)  # type: ignore[no-any-return]
-    if operation == LE or operation == GE:
+    if operation in (LE, GE):
         return np.int64(x <= y if operation == LE else x >= y)  # type: ignore[no-any-return]
     if operation == BOTH:
         return np.int64(x != 0 and y != 0)  # type: ignore[no-any-return]

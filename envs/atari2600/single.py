@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -13,7 +13,7 @@ from gymnast.envs.atari2600.vector import AtariVectorEnv, Infos
 class AtariEnv(gym.Env[np.ndarray, np.int64]):
     """A console with a game; the options are those of `AtariVectorEnv`, and a seed gives the same episodes there."""
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 15}
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 15}
 
     def __init__(self, game: str = "pong", *, render_mode: str | None = None, **options: Any) -> None:
         self._rows = AtariVectorEnv(game, 1, render_mode=render_mode, **options)

@@ -76,18 +76,18 @@ def write_control_or_colour(m: Any, register: int, value: int, clock: int, seen:
     if COLUP0 <= register <= COLUBK:
         value &= 0xFE
         if register == COLUBK:
-            if m.COLUBK != value:
+            if value != m.COLUBK:
                 draw_to(m, seen)
                 m.COLUBK = value
         elif register == COLUPF:
-            if m.COLUPF != value:
+            if value != m.COLUPF:
                 draw_to(m, seen)
                 m.COLUPF = value
         elif register == COLUP0:
-            if m.COLUP0 != value:
+            if value != m.COLUP0:
                 draw_to(m, seen)
                 m.COLUP0 = value
-        elif m.COLUP1 != value:
+        elif value != m.COLUP1:
             draw_to(m, seen)
             m.COLUP1 = value
     elif register <= VBLANK:
@@ -122,7 +122,7 @@ def write_sync(m: Any, register: int, value: int, clock: int, seen: int) -> None
 @rule
 def write_control(m: Any, value: int, seen: int, position: int) -> None:
     """CTRLPF: the playfield's reflection, score colours and priority, and the ball's width."""
-    if m.CTRLPF == value and m.reflected == value & 1:
+    if value == m.CTRLPF and m.reflected == value & 1:
         return
     draw_to(m, seen)
     m.CTRLPF = value
@@ -146,16 +146,16 @@ def write_playfield(m: Any, register: int, value: int, seen: int) -> None:
             m.REFP1 = value
             m.stale |= 1 << P1
     elif register == PF0:
-        if m.PF0 != value:
+        if value != m.PF0:
             draw_to(m, seen)
             m.PF0 = value
             m.stale |= 1 << PF
     elif register == PF1:
-        if m.PF1 != value:
+        if value != m.PF1:
             draw_to(m, seen)
             m.PF1 = value
             m.stale |= 1 << PF
-    elif m.PF2 != value:
+    elif value != m.PF2:
         draw_to(m, seen)
         m.PF2 = value
         m.stale |= 1 << PF
@@ -176,12 +176,12 @@ def reset_position(m: Any, register: int, clock: int, position: int) -> None:
 def write_graphics(m: Any, register: int, value: int, seen: int) -> None:
     """GRP0 and GRP1, each of which also latches the other's delayed copy, and the enabling of missiles and ball."""
     if register == GRP0:
-        if m.GRP0 != value or m.old_GRP1 != m.GRP1:
+        if value != m.GRP0 or m.old_GRP1 != m.GRP1:
             draw_to(m, seen)
             m.GRP0, m.old_GRP1 = value, m.GRP1
             m.stale |= 1 << P0 | 1 << P1
     elif register == GRP1:
-        if m.GRP1 != value or m.old_GRP0 != m.GRP0 or m.old_ENABL != m.ENABL:
+        if value != m.GRP1 or m.old_GRP0 != m.GRP0 or m.old_ENABL != m.ENABL:
             draw_to(m, seen)
             m.GRP1, m.old_GRP0, m.old_ENABL = value, m.GRP0, m.ENABL
             m.stale |= 1 << P0 | 1 << P1 | 1 << BL
@@ -263,6 +263,7 @@ def is_charged(m: Any, port: int, cycle: int) -> bool:
 @rule
 def reset_tia(m: Any) -> None:
     """All registers, positions and latches 0, both pictures black."""
+    stay_apart()
     m.VSYNC = m.VBLANK = m.NUSIZ0 = m.NUSIZ1 = m.COLUP0 = m.COLUP1 = m.COLUPF = m.COLUBK = m.CTRLPF = 0
     m.REFP0 = m.REFP1 = m.PF0 = m.PF1 = m.PF2 = m.GRP0 = m.GRP1 = m.ENAM0 = m.ENAM1 = m.ENABL = 0
     m.HMP0 = m.HMP1 = m.HMM0 = m.HMM1 = m.HMBL = m.VDELP0 = m.VDELP1 = m.VDELBL = m.RESMP0 = m.RESMP1 = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -96,7 +97,7 @@ class AtariVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self._obs = np.zeros((num_envs, *shape), np.uint8)
         count = min(threads or os.cpu_count() or 1, num_envs)
         bounds = [num_envs * part // count for part in range(count + 1)]
-        self._parts = list(zip(bounds, bounds[1:], strict=False))
+        self._parts = list(itertools.pairwise(bounds))
         self._pool = ThreadPoolExecutor(count, thread_name_prefix="gymnast-atari") if count > 1 else None
         self._kept = [np.zeros(rows.KEPT, np.uint64) for _ in self._parts]
         self._scratch = [np.zeros((HEIGHT + 1, screen), np.float32) for _ in self._parts]
