@@ -28,8 +28,8 @@ from gymnast.envs.rows.serial import SerialEnv
 from gymnast.envs.rows.vector import VectorAdapter
 
 EnvLike: TypeAlias = "str | Callable[..., gym.Env[Any, Any]] | gym.vector.VectorEnv[Any, Any, Any]"
-NATIVE_FROM = {"CartPole-v1": 16}
-"""The number of rows from which an id's own vector entry point is faster.
+NATIVE_FROM = {"CartPole-v1": 16, registration.ATARI: 1}
+"""The number of rows from which an id's own vector entry point is faster; that of our console runs rows in threads.
 
 Measured with benchmarks/envs.py, env steps/s of random actions (median of 7 alternating rounds, two busy cores):
 serial 23,795 / 33,745 / 21,211 / 36,994 / 35,945 and native 3,413 / 26,445 / 23,773 / 44,602 / 81,500 for 1 / 8 / 12 /

@@ -64,6 +64,8 @@ NATIVE_OF = {
     "MinAtar/Seaquest-v1": "gymnast/MinAtar-Seaquest-v1",
 }
 """Device-native versions, by the id of the original."""
+ATARI = "gymnast/Atari-v1"
+"""Atari games on gymnast's own console; the option `game` names one."""
 MINATAR = ("asterix", "breakout", "freeway", "seaquest", "space_invaders")
 """The games of MinAtar (Young and Tian 2019), whose ids Gymnasium 1.0 and later do not find automatically."""
 
@@ -99,6 +101,10 @@ def register() -> None:
     for id, (game, limit) in NATIVE.items():
         if id not in gym.registry:
             register_native(id, game, limit, entry_point=OWN.get(id, (None, None))[0])
+    if ATARI not in gym.registry:
+        room = "gymnast.envs.atari2600"
+        entries = {"entry_point": f"{room}.single:AtariEnv", "vector_entry_point": f"{room}.vector:AtariVectorEnv"}
+        gym.register(ATARI, max_episode_steps=27_000, **entries)
     if find_spec("minatar") is None:
         return
     for game in MINATAR:

@@ -42,6 +42,10 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
         "--only gymnast-dqn --threads 1 --envs 2 --rounds 1 --steps 8 --learning-starts 40 --warm-up 8",
         ("gymnast-dqn, 1 threads, 2 envs: ", "gymnast-dqn, ms/step: act", "each at its best"),
     ),
+    "atari_env": (
+        "--games pong --envs 1 --threads 1 --rounds 1 --seconds 0.01",
+        ("1 threads,   1 envs, pong ", " ale-py ", "geometric mean of ratios"),
+    ),
     "checks": (
         "--rounds 1 --steps 20 --only dqn-10 ppo-16",
         ("dqn-10, 1 rounds; medians", "ppo-16, 1 rounds", "  without  ", "  loss ", "target 2 %"),

@@ -50,7 +50,12 @@ def test_sdist_and_wheel_hold_every_module(dist: Path) -> None:
     }
     packed = set(zipfile.ZipFile(wheel).namelist())
     assert {name for name in packed if name.endswith(".py")} == modules
-    assert {"gymnast/py.typed", "gymnast/atari/data/atari57.csv", "gymnast/tuning/spaces/dqn.toml"} <= packed
+    assert {
+        "gymnast/py.typed",
+        "gymnast/atari/data/atari57.csv",
+        "gymnast/envs/atari2600/games.csv",
+        "gymnast/tuning/spaces/dqn.toml",
+    } <= packed
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {"README.md", "LICENSE", "pyproject.toml", "agents/base.py"} <= names

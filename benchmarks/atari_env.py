@@ -1,0 +1,103 @@
+"""Agent steps per second of gymnast's console beside ale-py's native vector environment, in alternating rounds.
+
+Four frames an action, gray 84x84 stacks of four, random actions, episodes included: `python benchmarks/atari_env.py`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from ale_py.vector_env import AtariVectorEnv as AleVectorEnv
+
+from gymnast.envs.atari2600.vector import AtariVectorEnv
+
+GAMES = (
+    *("pong", "breakout", "seaquest", "ms_pacman", "space_invaders"),
+    *("qbert", "montezuma_revenge", "asteroids", "enduro", "beam_rider"),
+)
+Step = Callable[[], None]
+
+
+def ours(game: str, num_envs: int, threads: int) -> Step:
+    """A step of our environment with random actions."""
+    env = AtariVectorEnv(game, num_envs, threads=threads)
+    env.reset(seed=0)
+    rng = np.random.default_rng(0)
+
+    def step() -> None:
+        _, _, terminated, truncated, _ = env.step(rng.integers(env.single_action_space.n, size=num_envs))
+        ended = terminated | truncated
+        if ended.any():
+            env.reset(options={"reset_mask": ended})
+
+    return step
+
+
+def theirs(game: str, num_envs: int, threads: int) -> Step:
+    """A step of ale-py's with random actions; ended rows are reset at once, as ours are."""
+    options: dict[str, Any] = {"num_threads": threads, "reward_clipping": False, "use_fire_reset": False}
+    env = AleVectorEnv(game, num_envs, noop_max=31, **options)
+    env.reset(seed=0)
+    rng = np.random.default_rng(0)
+
+    def step() -> None:
+        _, _, terminated, truncated, _ = env.step(rng.integers(env.single_action_space.n, size=num_envs))
+        ended = terminated | truncated
+        if ended.any():
+            env.reset(seed=np.full(int(ended.sum()), -1), options={"reset_mask": ended})
+
+    return step
+
+
+def rate(step: Step, num_envs: int, seconds: float) -> float:
+    """Agent steps per second."""
+    count, start = 0, time.perf_counter()
+    while (elapsed := time.perf_counter() - start) < seconds or count == 0:
+        step()
+        count += num_envs
+    return count / elapsed
+
+
+def compare(game: str, num_envs: int, threads: int, *, rounds: int, seconds: float) -> tuple[float, float]:
+    """Median rates of both."""
+    steps = {"ours": ours(game, num_envs, threads), "theirs": theirs(game, num_envs, threads)}
+    rates: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(rounds):
+        for name, step in steps.items():
+            rates[name].append(rate(step, num_envs, seconds))
+    return statistics.median(rates["ours"]), statistics.median(rates["theirs"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--games", nargs="+", default=GAMES)
+    parser.add_argument("--envs", nargs="+", type=int, default=[1, 8, 64])
+    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=1.0)
+    given = parser.parse_args()
+    print(f"agent steps/s, medians of {given.rounds} alternating rounds")
+    for threads in given.threads:
+        for num_envs in given.envs:
+            if threads > num_envs:
+                continue
+            ratios = []
+            for game in given.games:
+                own, other = compare(game, num_envs, threads, rounds=given.rounds, seconds=given.seconds)
+                ratios.append(own / other)
+                print(
+                    f"{threads} threads, {num_envs:3} envs, {game:20} ours {own:8,.0f}  ale-py {other:8,.0f}  "
+                    f"ratio {own / other:.2f}",
+                    flush=True,
+                )
+            mean = statistics.geometric_mean(ratios)
+            print(f"{threads} threads, {num_envs:3} envs: geometric mean of ratios {mean:.2f}")
+
+
+if __name__ == "__main__":
+    main()
