@@ -9,7 +9,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         *("env", "steps", "seed", "preset", "reference", "protocol", "name", "out", "device"),
         *("env_options", "wrapper", "max_episode_steps", "stop_return", "exact_resume"),
     ),
-    "many seeds": ("seeds", "vary", "vary_zip", "ray", "cpus_per_run", "gpus_per_run", "send_code"),
+    "many seeds": ("seeds", "vary", "vary_zip", "cpus_per_run", "gpus_per_run", "send_code"),
     "evaluation": (
         *("eval_every", "eval_episodes", "eval_envs", "eval_epsilon", "eval_sample"),
         *("video", "reevaluate", "elite_candidates", "elite_episodes"),

@@ -199,3 +199,14 @@ MOUNTAINCAR_CONTINUOUS: dict[str, dict[str, Any]] = {
         "intrinsic_coef": 0.5,
     },
 }
+MUJOCO: dict[str, dict[str, Any]] = {
+    "ppo": {
+        "num_envs": 8,
+        "rollout_steps": 256,
+        "epochs": 10,
+        "minibatches": 32,
+        "learning_rate": "linear:3e-4:0:1000000",
+        "normalise_obs": True,
+        "normalise_rewards": True,
+    },
+}

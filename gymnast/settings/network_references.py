@@ -117,6 +117,9 @@ NETWORKS: dict[str, Reference] = {
     "trpo-cartpole": Reference(
         "one step for each rollout", "trpo", "CartPole-v1", 500.0, "RL Zoo, 100k", presets=("cartpole",)
     ),
+    "ppo-hopper": Reference(
+        "a robot that learns to hop", "ppo", "Hopper-v5", 2410.4, "RL Zoo, Hopper-v3, 1M", presets=("mujoco",)
+    ),
     "trpo-pendulum": Reference(
         "continuous actions", "trpo", "Pendulum-v1", -174.6, "RL Zoo, 100k", presets=("pendulum",)
     ),

@@ -56,6 +56,11 @@ PRESETS: dict[str, Preset] = {
         control_presets.MOUNTAINCAR_CONTINUOUS,
         run={"steps": 100_000, "eval_every": 10_000, "eval_episodes": 20},
     ),
+    "mujoco": Preset(
+        "MuJoCo's robots, such as Hopper-v5 and HalfCheetah-v5 (needs gymnast[mujoco])",
+        control_presets.MUJOCO,
+        run={"steps": 1_000_000, "eval_every": 100_000, "eval_episodes": 20},
+    ),
     "small": Preset("small networks for observations of few numbers or pixels, on one core", game_presets.SMALL),
     "minatar": Preset(
         "MinAtar (Young & Tian 2019), with the step size of Obando-Ceron & Castro 2021",
