@@ -33,7 +33,9 @@ def reference(name: str, *, seed: int, sticky: float) -> Any:
     ale = ALEInterface()
     ale.setInt("random_seed", seed)
     ale.setFloat("repeat_action_probability", sticky)
-    ale.loadROM(roms.get_rom_path(name))
+    path = roms.get_rom_path(name)
+    assert path is not None
+    ale.loadROM(path)
     return ale
 
 

@@ -97,8 +97,8 @@ def _image(name: str, rom: Path | None) -> bytes:
     if rom is None:
         from ale_py import roms  # only for its images
 
-        rom = Path(roms.get_rom_path(name))
-    if not rom.is_file():
+        rom = roms.get_rom_path(name)
+    if rom is None or not rom.is_file():
         raise GameError(f"{name}: there is no image {rom}")
     return rom.read_bytes()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -13,7 +13,7 @@ from gymnast.envs.atari2600.vector import AtariVectorEnv, Infos
 class AtariEnv(gym.Env[np.ndarray, np.int64]):
     """A console with a game; the options are those of `AtariVectorEnv`, and a seed gives the same episodes there."""
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 15}
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 15}  # noqa: RUF012
 
     def __init__(self, game: str = "pong", *, render_mode: str | None = None, **options: Any) -> None:
         self._rows = AtariVectorEnv(game, 1, render_mode=render_mode, **options)
@@ -32,7 +32,7 @@ class AtariEnv(gym.Env[np.ndarray, np.int64]):
         obs, reward, terminated, truncated, infos = self._rows.step(np.array([action]))
         return obs[0], float(reward[0]), bool(terminated[0]), bool(truncated[0]), _first(infos)
 
-    def render(self) -> np.ndarray:  # type: ignore[override]
+    def render(self) -> np.ndarray:
         """The last frame in true colours, uint8 [210, 160, 3]."""
         return self._rows.render()[0]
 

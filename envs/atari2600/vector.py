@@ -154,9 +154,10 @@ class AtariVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     def _observe(self, changes: np.ndarray) -> np.ndarray:
         """Observations of all rows in new memory, after what happened to each, int64 [N]."""
         if self.observation == "ram":
-            return self._machines["RAM"].copy()
+            return self.ram()
         if self.observation == "rgb":
-            return RGB[self._last_screens()]
+            colours: np.ndarray = RGB[self._last_screens()]
+            return colours
         before, self._obs = self._obs, np.empty_like(self._obs)
 
         def run(part: tuple[int, int], scratch: np.ndarray) -> None:
