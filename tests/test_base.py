@@ -49,7 +49,7 @@ WHO: dict[Any, set[str]] = {
 CONFIGS: dict[Any, set[str]] = {
     CompiledConfig: {"dqn", "pqn", "ppo", "reinforce", "sac"},
     CudaGraphsConfig: {"dreamer", "dqn", "pqn", "ppo", "sac"},
-    AsynchronousConfig: ACTOR_CRITICS,
+    AsynchronousConfig: ACTOR_CRITICS | {"es", "ga", "hill-climbing"},
 }
 
 

@@ -629,7 +629,7 @@ def test_python_m_gymnast() -> None:
     assert (failed.returncode, failed.stdout) == (2, "")
     assert failed.stderr == (
         "gymnast: unknown command 'lst'; choose from train, fit, pretrain, sample, probe, explain, dream, hopfield, "
-        "resume, evaluate, record, export, serve, benchmark, ablate, tune, report, list, check-env; "
+        "resume, evaluate, record, export, import, serve, watch, benchmark, ablate, tune, report, list, check-env; "
         "did you mean list?\n"
     )
 

@@ -47,7 +47,8 @@ UNKNOWN = [
     (
         ["trian"],
         "unknown command 'trian'; choose from train, fit, pretrain, sample, probe, explain, dream, hopfield, resume, "
-        "evaluate, record, export, serve, benchmark, ablate, tune, report, list, check-env; did you mean train?",
+        "evaluate, record, export, import, serve, watch, benchmark, ablate, tune, report, list, check-env; "
+        "did you mean train?",
     ),
     (["--verison"], "unknown option '--verison'"),
     (["train"], "train needs an agent first: gymnast train AGENT --env ID"),

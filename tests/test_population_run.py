@@ -237,7 +237,10 @@ def test_a_population_learns(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("train es --env {} --seeds 0:2", "--seeds trains ppo, pqn, dqn and their variants as a population, not es"),
+        (
+            "train es --env {} --seeds 0:2",
+            "--seeds trains ppo, pqn, dqn, sac and their variants as a population, not es",
+        ),
         (
             "train r2d2 --env {} --seeds 0:2",
             "recurrent lstm cannot be used in a population, which supports only recurrent none; train without --seeds",

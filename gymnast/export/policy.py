@@ -170,7 +170,7 @@ class TorchPolicy(Policy):
 
     format, reader = "torch-export", "torch"
 
-    def open(self, content: bytes, threads: int) -> Any:
+    def session_of(self, content: bytes, threads: int) -> Any:
         return torch.export.load(io.BytesIO(content)).module()
 
     def run(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

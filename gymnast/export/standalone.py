@@ -46,14 +46,14 @@ class Policy:
         self.names = [port["name"] for port in self.contract["outputs"]]
         self.discrete = self.contract["action_space"]["type"] == "Discrete"
         content = read_checked(Path(folder) / self.contract["file"], self.contract["sha256"])
-        self.session = self.open(content, threads)
+        self.session = self.session_of(content, threads)
         self.draws = any(port["name"] == "seed" for port in self.inputs)
         self.seeds = np.random.default_rng(seed)
         self.memory_size = next((port["shape"][1] for port in self.inputs if port["name"] == "memory"), 0)
         self.masked = any(port["name"] == "action_mask" for port in self.inputs)
         self.memory: np.ndarray | None = None
 
-    def open(self, content: bytes, threads: int) -> Any:
+    def session_of(self, content: bytes, threads: int) -> Any:
         """What computes the policy of a file's content."""
         import onnxruntime  # here, because gymnast reads contracts without it
 
