@@ -103,8 +103,8 @@ def register() -> None:
             register_native(id, game, limit, entry_point=OWN.get(id, (None, None))[0])
     if ATARI not in gym.registry:
         room = "gymnast.envs.atari2600"
-        entries = {"entry_point": f"{room}.single:AtariEnv", "vector_entry_point": f"{room}.vector:AtariVectorEnv"}
-        gym.register(ATARI, max_episode_steps=27_000, **entries)
+        vector = f"{room}.vector:AtariVectorEnv"
+        gym.register(ATARI, f"{room}.single:AtariEnv", max_episode_steps=27_000, vector_entry_point=vector)
     if find_spec("minatar") is None:
         return
     for game in MINATAR:

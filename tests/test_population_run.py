@@ -239,7 +239,7 @@ def test_a_population_learns(tmp_path: Path) -> None:
     [
         (
             "train es --env {} --seeds 0:2",
-            "--seeds trains ppo, pqn, dqn, sac and their variants as a population, not es",
+            "--seeds trains ppo, pqn, dqn, sac and their variants as a population",
         ),
         (
             "train r2d2 --env {} --seeds 0:2",

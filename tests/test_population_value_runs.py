@@ -63,9 +63,11 @@ def test_a_population_of_dqn_from_python(tmp_path: Path) -> None:
     ("agent", "there"),
     [("dqn", True), ("rainbow", True), ("pqn", True), ("r2d2", False), ("sac", True), ("td3", True), ("redq", False)],
 )
-def test_help_has_seeds_where_they_work(agent: str, there: bool, capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_has_populations_where_they_work(agent: str, there: bool, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", agent, "--help"]) == 0
-    assert ("--seeds A:B" in capsys.readouterr().out) is there
+    said = capsys.readouterr().out
+    assert "--seeds A:B" in said
+    assert ("--vary NAME=VALUES" in said) is there
 
 
 @pytest.mark.slow

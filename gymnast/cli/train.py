@@ -10,7 +10,7 @@ from gymnast.cli.words import asks_help, print_resolved
 from gymnast.errors import UsageError
 from gymnast.populations import request
 from gymnast.settings import agents, flags, idle
-from gymnast.settings.options import PopulationOptions, PresetOptions, RayOptions, SeedOptions, TrainOptions
+from gymnast.settings.options import PopulationOptions, PresetOptions, RayNeeds, SeedOptions, TrainOptions
 from gymnast.settings.request import chosen, resolve, train_flags, with_backbone
 from gymnast.suites import seeds
 
@@ -30,7 +30,7 @@ def train(words: list[str]) -> int:
     if asks_help(words):
         config_class = agents.config_class(agents.agent_class(agent))
         many = PopulationOptions if request.supports(agent) else SeedOptions
-        classes = [PresetOptions, RayOptions, TrainOptions, config_class, many]
+        classes = [PresetOptions, TrainOptions, config_class, many, RayNeeds]
         given = _given_values(words[1:], every, agent)
         network = given.get("network")
         show_help(f"gymnast {of}", agents.help_of(agent), classes, defaults=given, headings=True, network=network)

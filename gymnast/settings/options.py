@@ -176,17 +176,23 @@ class PopulationOptions(SeedOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RayOptions:
-    """Carry out many runs on a Ray cluster."""
+class RayNeeds:
+    """What many runs on a Ray cluster need there."""
 
-    ray: str | None = field(default=None, metadata={"metavar": "local|ADDRESS"})
-    """Carry out one run per seed on a Ray cluster: one of this machine (local), or the one at an address."""
     cpus_per_run: float = 1.0
     """CPUs that Ray reserves for each run."""
     gpus_per_run: float = 0.0
     """GPUs that Ray reserves for each run; 0.25 puts four on one."""
     send_code: bool = False
     """Send the current folder to Ray's nodes, instead of using what is installed there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RayOptions(RayNeeds):
+    """Carry out many runs on a Ray cluster."""
+
+    ray: str | None = field(default=None, metadata={"metavar": "local|ADDRESS"})
+    """Carry out the runs on a Ray cluster: one of this machine (local), or the one at an address."""
 
     def __post_init__(self) -> None:
         if self.cpus_per_run <= 0:
