@@ -1,6 +1,6 @@
 """The gradients of `Losses` as compiled functions: ReLU layers, Box actions, one value for each critic, on the CPU.
 
-On one core an update of SAC with two layers of 256 units takes about two thirds of autograd's time (RESULTS.md).
+`benchmarks/off_policy.py` measures the whole beside its peers (RESULTS.md).
 """
 
 from __future__ import annotations
