@@ -20,6 +20,7 @@ article { border: 1px solid var(--line); border-radius: 6px; padding: 1rem; }
 h2 { font-size: 1.15rem; margin: 0; }
 p { margin: 0.2rem 0; color: var(--soft); overflow-wrap: anywhere; }
 img { width: 100%; min-height: 8rem; image-rendering: pixelated; border-radius: 4px; background: #8882; }
+img:not([src]) { visibility: hidden; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 0 1rem; font-variant-numeric: tabular-nums; }
 dt { color: var(--soft); }
 dd { margin: 0; overflow-wrap: anywhere; }
