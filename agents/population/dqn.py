@@ -10,14 +10,13 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from gymnast.agents.base import Acted, LearningError, Metrics, torch_seed
-from gymnast.agents.experience.pace import Pace
+from gymnast.agents.base import Acted, Metrics, torch_seed
 from gymnast.agents.maths.td import chosen
 from gymnast.agents.optim.compiled import Captured, Compiled
-from gymnast.agents.population.base import Population, Seed, Weights
+from gymnast.agents.population.base import Seed, Weights
 from gymnast.agents.population.q_actor import MemberQActor
-from gymnast.agents.population.replay import build_replay
-from gymnast.agents.schedules import ScheduleLike, schedule
+from gymnast.agents.population.with_replay import ReplayPopulation
+from gymnast.agents.schedules import ScheduleLike
 from gymnast.agents.value.dqn_config import DQNConfig
 from gymnast.agents.value.q_network import build_backup, build_values, q_network
 from gymnast.envs.step import Obs, Step
@@ -25,15 +24,11 @@ from gymnast.networks.heads.q import QNetwork
 from gymnast.networks.stacked.layers import flat
 from gymnast.networks.stacked.q import StackedQNetwork
 from gymnast.replay.device.ring import DeviceRing
-from gymnast.replay.ring import Ring
 from gymnast.replay.transitions import Batch
 
 
-class DQNPopulation(Population):
-    """M DQN agents: a member learns and, with the default `noise`, draws the same as a `DQN`.
-
-    One replay keeps the transitions of all members, and each samples only its own.
-    """
+class DQNPopulation(ReplayPopulation):
+    """M DQN agents: a member learns and, with the default `noise`, draws the same as a `DQN`."""
 
     defaults = DQNConfig()
     varied = ("learning_rate", "gamma", "epsilon", "tau", "target_period")
@@ -46,17 +41,12 @@ class DQNPopulation(Population):
         self.first_action, self.actions = int(action_space.start), int(action_space.n)
         self.values = build_values(self.config, self.device)
         self._backup = build_backup(self.config, self.values, key=0)
-        self.beta = schedule(self.config.priority_beta, name="priority_beta", high=1.0)
-        init, self._replay_seeds, drawn = zip(*(seed.spawn(3) for seed in seeds), strict=True)  # as in `DQN`
+        init, replay, drawn = zip(*(seed.spawn(3) for seed in seeds), strict=True)  # as in `DQN`
         self._build_networks(init)
         self._layers = self._make_noise(drawn, self.device)
         self._noise = self._noise_buffer()
-        self.replay: Ring | DeviceRing | None = None
-        """None until `allocate` makes it."""
+        self._prepare_replay(replay)
         self._captured = Captured(self._learn) if self.config.cuda_graphs else None
-        begins, config = self.config.learns_from(self.num_envs), self.config
-        self.pace = Pace(begins, period=config.train_period, updates=config.updates_per_train)
-        """Of each member, by its own env steps."""
         self._target_updates = [0] * self.members
         self._rates = list[float](), torch.zeros(0)  # of the last step of the targets, and the same [M, 1]
 
@@ -86,25 +76,6 @@ class DQNPopulation(Population):
     def _network_of(self, seed: np.random.SeedSequence) -> QNetwork:
         generator, config = torch.Generator().manual_seed(torch_seed(seed)), self.config
         return q_network(config.network, self.observation_space, self.actions, config, self.values.outputs, generator)
-
-    def _each(self, name: str) -> tuple[Any, ...]:
-        """A setting's number of each member."""
-        return self.vary.get(name) or (getattr(self.config, name),) * self.members
-
-    def allocate(self) -> Ring | DeviceRing:
-        """The replay, made at the first call, with which training begins: a population that only acts needs none."""
-        if self.replay is None:
-            self.replay = build_replay(
-                self.config,
-                self.observation_space,
-                num_envs=self.num_envs,
-                device=self.device,
-                seeds=self._replay_seeds,
-                gammas=self._each("gamma"),
-                beta=self.beta,
-                noise=self._make_noise,
-            )
-        return self.replay
 
     def actor(
         self,
@@ -137,28 +108,11 @@ class DQNPopulation(Population):
             return self._settings.now["epsilon"]
         return self._settings.schedules["epsilon"](self.member_step)
 
-    @torch.no_grad()
     def store(self, obs: Obs, acted: Acted, step: Step) -> None:
-        try:
-            self.allocate().add(
-                obs,
-                acted.action - self.first_action if self.first_action else acted.action,
-                reward=step.reward.clamp(-1.0, 1.0) if self.config.clip_rewards else step.reward,
-                terminated=step.terminated,
-                truncated=step.truncated,
-                next_obs=step.next_obs,
-                following=step.obs,
-                mask=acted.mask,
-                next_mask=step.next_action_mask if self.config.action_masks else None,
-                active=step.active,
-            )
-        except ValueError as error:  # observations that are not stacks of frames
-            raise LearningError(str(error)) from error
-        self._count(step)
-
-    def updates_due(self, env_step: int) -> int:
-        """`updates_per_train` for every `train_period` env steps of each member since learning began."""
-        return self.pace.due(env_step // self.members, self.updates)
+        action = acted.action - self.first_action if self.first_action else acted.action
+        reward = step.reward.clamp(-1.0, 1.0) if self.config.clip_rewards else step.reward
+        next_mask = step.next_action_mask if self.config.action_masks else None
+        self._add(obs, action, step, reward=reward, mask=acted.mask, next_mask=next_mask)
 
     def learn(self) -> Metrics:
         """One update of each member from its own batch of the replay; metrics are [M]."""
@@ -236,21 +190,14 @@ class DQNPopulation(Population):
             self._rates = rates, torch.tensor(rates, device=self.device).unsqueeze(1)
         self.target.lerp_(self.parameters, self._rates[1])  # a rate of 1 copies them exactly
 
-    def scheduled(self) -> dict[str, float]:
-        """The settings that are the same for all members and, if replay is prioritized, beta."""
-        beta = {"priority_beta": self.beta(self.member_step)} if self.config.prioritized else {}
-        return super().scheduled() | beta
-
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to continue learning, with the replay under "replay", whose tensors are its own."""
-        state = {
+        return {
             **super().state_dict(),
             "target": self.target.clone(),
             "layers": None if self._noise is None else self._layers.state_dict(),
             "target_updates": list(self._target_updates),
-            **self.pace.state_dict(),
         }
-        return state if self.replay is None else {**state, "replay": self.replay.state_dict()}
 
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -260,9 +207,3 @@ class DQNPopulation(Population):
         if self._noise is not None:
             self._layers.load_state_dict(state["layers"])
         self._target_updates = list(state["target_updates"])
-        if "replay" in state:
-            self.allocate().load_state_dict(state["replay"])
-            self.pace.load_state_dict(state)
-        else:
-            self.replay = None
-            self.pace.restart(self.member_step + self.config.learns_from(self.num_envs), self.updates)

@@ -10,31 +10,28 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from gymnast.agents.base import Acted, LearningError, Metrics, torch_seed
-from gymnast.agents.experience.pace import Pace
+from gymnast.agents.base import Acted, Metrics, torch_seed
 from gymnast.agents.off_policy.config import OffPolicyActorCriticConfig
 from gymnast.agents.off_policy.losses import Draws, Losses
 from gymnast.agents.off_policy.networks import critic_network, policy_network
 from gymnast.agents.off_policy.policies import entropy_of, policy_of
-from gymnast.agents.population.base import Population, Seed, Weights
+from gymnast.agents.population.base import Seed, Weights
 from gymnast.agents.population.off_policy_actor import MemberOffPolicyActor
 from gymnast.agents.population.parameters import MemberParameters
-from gymnast.agents.population.replay import build_replay
 from gymnast.agents.population.temperature import MemberTemperature
-from gymnast.agents.schedules import ScheduleLike, schedule
+from gymnast.agents.population.with_replay import ReplayPopulation
+from gymnast.agents.schedules import ScheduleLike
 from gymnast.envs.step import Obs, Step
 from gymnast.networks.heads.critics import CriticNetwork, PolicyNetwork
 from gymnast.networks.stacked.critics import StackedCritics, StackedPolicies
 from gymnast.networks.stacked.layers import flat
-from gymnast.replay.device.ring import DeviceRing
-from gymnast.replay.ring import Ring
 from gymnast.replay.transitions import Batch
 
 
-class OffPolicyPopulation(Population):
+class OffPolicyPopulation(ReplayPopulation):
     """M off-policy actor-critics with Box actions: a member learns and draws the same as an `OffPolicyActorCritic`.
 
-    `parameters` are the critics'. One replay keeps the transitions of all members, and each samples only its own.
+    `parameters` are the critics'.
     """
 
     defaults = OffPolicyActorCriticConfig()
@@ -47,16 +44,12 @@ class OffPolicyPopulation(Population):
         if not isinstance(self.action_space, spaces.Box):
             raise ValueError(f"a population of this agent needs Box actions, got {self.action_space}; use ppo or dqn")
         self.policy, self.bounds = policy_of(self.action_space, config, device=self.device)
-        self.beta = schedule(config.priority_beta, name="priority_beta", high=1.0)
-        init, self._replay_seeds, noise = zip(*(seed.spawn(3) for seed in seeds), strict=True)  # as in the single agent
+        self.action_size = self.policy.noise_size
+        init, replay, noise = zip(*(seed.spawn(3) for seed in seeds), strict=True)  # as in the single agent
         self._build_networks(init)
         self._build_temperature()
         self._noise = self._make_noise(noise, self.device)
-        self.replay: Ring | DeviceRing | None = None
-        """None until `allocate` makes it."""
-        begins = config.learns_from(self.num_envs)
-        self.pace = Pace(begins, period=config.train_period, updates=config.updates_per_train)
-        """Of each member, by its own env steps."""
+        self._prepare_replay(replay)
         self._policy_metrics: Metrics = {}
         self._tau = torch.tensor(self._each("tau"), device=self.device).unsqueeze(1)  # [M, 1]
 
@@ -102,10 +95,6 @@ class OffPolicyPopulation(Population):
         rates = self.vary.get("learning_rate")
         self.temperature = MemberTemperature(config, targets=targets, rates=rates, device=self.device)
 
-    def _each(self, name: str) -> tuple[Any, ...]:
-        """A setting's number of each member."""
-        return self.vary.get(name) or (getattr(self.config, name),) * self.members
-
     def weights(self) -> Weights:
         return {**super().weights(), "policy": self.actors.rows.detach().clone()}
 
@@ -113,22 +102,6 @@ class OffPolicyPopulation(Population):
     def acts_at_random(self) -> bool:
         """Whether learning has not begun yet."""
         return self.member_step < self.pace.begins
-
-    def allocate(self) -> Ring | DeviceRing:
-        """The replay, made at the first call, with which training begins: a population that only acts needs none."""
-        if self.replay is None:
-            self.replay = build_replay(
-                self.config,
-                self.observation_space,
-                num_envs=self.num_envs,
-                device=self.device,
-                seeds=self._replay_seeds,
-                gammas=self._each("gamma"),
-                beta=self.beta,
-                noise=self._make_noise,
-                action_size=self.policy.noise_size,
-            )
-        return self.replay
 
     def actor(
         self,
@@ -160,27 +133,9 @@ class OffPolicyPopulation(Population):
             return self._settings.now["exploration_noise"].view(-1, 1, 1)
         return self._settings.schedules["exploration_noise"](self.member_step)
 
-    @torch.no_grad()
     def store(self, obs: Obs, acted: Acted, step: Step) -> None:
         assert acted.raw is not None
-        try:
-            self.allocate().add(
-                obs,
-                acted.raw,
-                reward=step.reward,
-                terminated=step.terminated,
-                truncated=step.truncated,
-                next_obs=step.next_obs,
-                following=step.obs,
-                active=step.active,
-            )
-        except ValueError as error:  # observations that are not stacks of frames
-            raise LearningError(str(error)) from error
-        self._count(step)
-
-    def updates_due(self, env_step: int) -> int:
-        """`updates_per_train` for every `train_period` env steps of each member since learning began."""
-        return self.pace.due(env_step // self.members, self.updates)
+        self._add(obs, acted.raw, step, reward=step.reward)
 
     def learn(self) -> Metrics:
         """One update of each member from its own batch of the replay; metrics are [M]."""
@@ -251,18 +206,18 @@ class OffPolicyPopulation(Population):
             self.target_policy.lerp_(self.actors.rows, self._tau)
 
     def scheduled(self) -> dict[str, float]:
-        """The settings that are the same for all members and, if replay is prioritized, beta."""
+        """As of any population with a replay, and the policies' learning rate and exploration noise."""
         rate, found = self.actors.rate(self.member_step), super().scheduled()
         if not isinstance(rate, Tensor):
             found["policy_learning_rate"] = rate
         noise = self._settings.schedules.get("exploration_noise")
         if self.config.policy == "deterministic" and noise is not None:
             found["exploration_noise"] = noise(self.member_step)
-        return found | ({"priority_beta": self.beta(self.member_step)} if self.config.prioritized else {})
+        return found
 
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to continue learning, with the replay under "replay", whose tensors are its own."""
-        state = {
+        return {
             **super().state_dict(),
             "actors": self.actors.state_dict(),
             "target": self.target.clone(),
@@ -270,9 +225,7 @@ class OffPolicyPopulation(Population):
             "temperature": self.temperature.state_dict(),
             "noise": self._noise.state_dict(),
             "policy_metrics": {name: value.clone() for name, value in self._policy_metrics.items()},
-            **self.pace.state_dict(),
         }
-        return state if self.replay is None else {**state, "replay": self.replay.state_dict()}
 
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -284,9 +237,3 @@ class OffPolicyPopulation(Population):
         self.temperature.load_state_dict(state["temperature"])
         self._noise.load_state_dict(state["noise"])
         self._policy_metrics = {name: value.to(self.device) for name, value in state["policy_metrics"].items()}
-        if "replay" in state:
-            self.allocate().load_state_dict(state["replay"])
-            self.pace.load_state_dict(state)
-        else:
-            self.replay = None
-            self.pace.restart(self.member_step + self.config.learns_from(self.num_envs), self.updates)
