@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
@@ -22,7 +21,7 @@ from gymnast.envs.errors import EnvError
 from gymnast.envs.rows import process as worker
 from gymnast.envs.rows.base import RowsEnv, row_seeds
 from gymnast.envs.rows.row import Begun, Restored
-from gymnast.envs.rows.spawned import exit_cause, leave_if_imported
+from gymnast.envs.rows.spawned import end, exit_cause, leave_if_imported
 from gymnast.envs.step import GoalRewards, Step
 
 ANSWER_TIMEOUT = 120.0
@@ -224,12 +223,8 @@ class WorkersEnv(RowsEnv):
 
     def _stop(self, *, wait_seconds: float) -> None:
         """End all workers."""
-        deadline = time.monotonic() + wait_seconds
+        end(self._processes, patience=wait_seconds)
         for process in self._processes:
-            process.join(max(deadline - time.monotonic(), 0.0))
-            if process.is_alive():
-                process.kill()
-                process.join()
             process.close()
         for connection in self._connections:
             connection.close()

@@ -1,9 +1,11 @@
-"""How spawned worker processes, which import the script that started them, end. No torch needed here."""
+"""How spawned worker processes, which import the script that started them, end, or are ended. No torch needed here."""
 
 from __future__ import annotations
 
 import multiprocessing
 import signal
+import time
+from collections.abc import Iterable
 from multiprocessing.process import BaseProcess
 
 UNGUARDED = 78
@@ -31,3 +33,13 @@ def exit_cause(process: BaseProcess) -> str:
     name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
     hint = " (out of memory?)" if name == "SIGKILL" else ""
     return f"was killed by {name}{hint}"
+
+
+def end(processes: Iterable[BaseProcess], *, patience: float) -> None:
+    """Wait so many seconds for processes that have been told to end, and kill those that have not."""
+    over = time.monotonic() + patience
+    for process in processes:
+        process.join(max(over - time.monotonic(), 0.0))
+        if process.is_alive():
+            process.kill()
+            process.join()

@@ -21,7 +21,7 @@ from torch import multiprocessing as torch_multiprocessing
 
 from gymnast.agents.policy.hogwild import Shared, SharingAgent
 from gymnast.envs.rows.processes import WorkerError
-from gymnast.envs.rows.spawned import exit_cause
+from gymnast.envs.rows.spawned import end, exit_cause
 from gymnast.training.async_worker import CLAIMED, DONE, LIMIT, UPDATES, Task, pickled, work
 from gymnast.training.loop import PULSE, Loop
 from gymnast.training.parts import Parts
@@ -139,12 +139,7 @@ class AsyncLoop(Loop):
                 connection.send("over")
             except OSError:
                 continue  # already gone
-        over = time.monotonic() + CLOSE_TIMEOUT
-        for process in self._processes:
-            process.join(max(over - time.monotonic(), 0.0))
-            if process.is_alive():
-                process.kill()
-                process.join()
+        end(self._processes, patience=CLOSE_TIMEOUT)
         for connection in self._connections:
             connection.close()
         self._processes, self._connections = [], []

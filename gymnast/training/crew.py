@@ -10,7 +10,6 @@ import multiprocessing
 import os
 import pickle
 import signal
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -21,7 +20,7 @@ import cloudpickle  # type: ignore[import-untyped]
 
 from gymnast.envs.errors import EnvError
 from gymnast.envs.rows.processes import WorkerError
-from gymnast.envs.rows.spawned import exit_cause
+from gymnast.envs.rows.spawned import end, exit_cause
 from gymnast.errors import first_line
 from gymnast.machine import limit_threads
 
@@ -137,12 +136,7 @@ class LocalCrew:
     def close(self) -> None:
         for _, line in self._members.values():
             line.close()  # their only sign that all is over
-        over = time.monotonic() + CLOSE_TIMEOUT
-        for process, _ in self._members.values():
-            process.join(max(over - time.monotonic(), 0.0))
-            if process.is_alive():
-                process.kill()
-                process.join()
+        end((process for process, _ in self._members.values()), patience=CLOSE_TIMEOUT)
         self._members, self._asked = {}, set()
 
 

@@ -15,7 +15,7 @@ from torch import multiprocessing as torch_multiprocessing
 from torch.distributed import Store, TCPStore  # type: ignore[attr-defined]
 
 from gymnast.agents.optim.together import COMMON
-from gymnast.envs.rows.spawned import exit_cause
+from gymnast.envs.rows.spawned import end, exit_cause
 from gymnast.storage.last import LearnerState, RunState
 from gymnast.training.async_worker import pickled
 from gymnast.training.learner_group import PATIENCE, Group, Meeting, backend, said_ready
@@ -128,12 +128,7 @@ class Processes:
             time.sleep(POLL)
 
     def close(self) -> None:
-        over = time.monotonic() + CLOSE_TIMEOUT
-        for process in self._processes:
-            process.join(max(over - time.monotonic(), 0.0))
-            if process.is_alive():
-                process.kill()
-                process.join()
+        end(self._processes, patience=CLOSE_TIMEOUT)
         for connection in self._connections:
             connection.close()
         self._processes, self._connections = [], []
