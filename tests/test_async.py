@@ -7,13 +7,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import torch
 from gymnasium import spaces
@@ -28,6 +25,7 @@ from gymnast.settings import agents
 from gymnast.settings.options import TrainOptions
 from gymnast.storage import checkpoint
 from gymnast.training.train import resume, train
+from tests.spawned import eventually, gone, spawned
 
 BOX = spaces.Box(-1, 1, (3,))
 A3C = agents.default_config("a3c")
@@ -113,27 +111,11 @@ def started(
     return process, metrics.parent
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 60.0) -> None:
-    over = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < over
-        time.sleep(0.05)
-
-
-def workers(process: subprocess.Popen[str]) -> list[psutil.Process]:
-    children = psutil.Process(process.pid).children(recursive=True)
-    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
-
-
-def gone(processes: list[psutil.Process]) -> bool:
-    return not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in processes)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.long), signal.SIGTERM])
 def test_a_signal_leaves_a_resumable_run_and_no_orphan(tmp_path: Path, number: int) -> None:
     process, path = started(tmp_path)
-    left = workers(process)
+    left = spawned(process)
     assert len(left) == 2
     if number == signal.SIGINT:  # a terminal sends it to all processes
         for worker in left:
@@ -151,7 +133,7 @@ def test_a_signal_leaves_a_resumable_run_and_no_orphan(tmp_path: Path, number: i
 @pytest.mark.long
 def test_a_worker_that_dies_is_named_and_the_run_stops(tmp_path: Path) -> None:
     process, _ = started(tmp_path)
-    left = workers(process)
+    left = spawned(process)
     left[0].kill()
     text, _ = process.communicate(timeout=60)
     assert process.returncode == 1
@@ -163,7 +145,7 @@ def test_a_worker_that_dies_is_named_and_the_run_stops(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_no_worker_outlives_a_killed_parent(tmp_path: Path) -> None:
     process, _ = started(tmp_path)
-    left = workers(process)
+    left = spawned(process)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     eventually(lambda: gone(left))

@@ -7,13 +7,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import torch
 
@@ -24,6 +21,7 @@ from gymnast.errors import UsageError
 from gymnast.settings.options import TrainOptions
 from gymnast.storage import checkpoint
 from gymnast.training.train import resume, train
+from tests.spawned import eventually, gone, spawned
 
 PPO = ActorCriticConfig(rollout_steps=32, minibatches=2, epochs=2, normalise_obs=True, normalise_rewards=True)
 FAILING = """
@@ -126,27 +124,11 @@ def started(tmp_path: Path, *more: str, env: str = "CartPole-v1") -> tuple[subpr
     return process, folder / env / "ppo" / "run"
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 90.0) -> None:
-    over = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < over
-        time.sleep(0.05)
-
-
-def others(process: subprocess.Popen[str]) -> list[psutil.Process]:
-    children = psutil.Process(process.pid).children(recursive=True)
-    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
-
-
-def gone(processes: list[psutil.Process]) -> bool:
-    return not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in processes)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.long), signal.SIGTERM])
 def test_a_signal_to_all_stops_them_after_the_same_update(tmp_path: Path, number: int) -> None:
     process, path = started(tmp_path, "--checkpoint-every", "1000")
-    left = others(process)
+    left = spawned(process)
     assert len(left) == 1
     os.killpg(process.pid, number)  # as a terminal or a job scheduler does
     text, _ = process.communicate(timeout=60)
@@ -163,7 +145,7 @@ def test_a_signal_to_all_stops_them_after_the_same_update(tmp_path: Path, number
 @pytest.mark.slow
 def test_a_lost_learner_is_named_and_the_last_checkpoint_kept(tmp_path: Path) -> None:
     process, path = started(tmp_path, "--checkpoint-every", "1000")
-    left = others(process)
+    left = spawned(process)
     left[0].kill()
     text, _ = process.communicate(timeout=60)
     assert process.returncode == 1
@@ -178,7 +160,7 @@ def test_a_lost_learner_is_named_and_the_last_checkpoint_kept(tmp_path: Path) ->
 @pytest.mark.long
 def test_no_learner_outlives_a_killed_command(tmp_path: Path) -> None:
     process, path = started(tmp_path, "--checkpoint-every", "1000")
-    left = others(process)
+    left = spawned(process)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     eventually(lambda: gone(left))
