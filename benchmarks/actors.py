@@ -15,8 +15,11 @@ import json
 import statistics
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import contest
 
 from gymnast.settings import request
 from gymnast.training.train import train
@@ -66,14 +69,10 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("words", nargs="*", metavar="OPTIONS")
     args = parser.parse_args()
-    contenders = {"one process": 0, f"--actors {args.actors}": args.actors}
-    found: dict[str, list[float]] = {name: [] for name in contenders}
-    for _ in range(args.rounds):
-        for name, actors in contenders.items():
-            found[name].append(steps_per_second(args.env, actors, args.steps, args.words))
     print(f"DQN on {args.env}, {args.steps:,} env steps; medians (lowest, highest of {args.rounds} rounds)")
-    for name, rates in found.items():
-        print(f"{name:14} {statistics.median(rates):8,.0f} steps/s ({min(rates):,.0f}, {max(rates):,.0f})")
+    measured = partial(steps_per_second, args.env, steps=args.steps, words=args.words)
+    contenders = {"one process": partial(measured, 0), f"--actors {args.actors}": partial(measured, args.actors)}
+    found = contest.side_by_side(contenders, rounds=args.rounds, unit="steps/s")
     alone, several = (statistics.median(rates) for rates in found.values())
     print(f"--actors {args.actors} / one process: x{several / alone:.2f}")
     if args.json:

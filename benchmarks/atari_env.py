@@ -25,31 +25,26 @@ Step = Callable[[], None]
 
 def ours(game: str, num_envs: int, threads: int) -> Step:
     """A step of our environment with random actions."""
-    env = AtariVectorEnv(game, num_envs, threads=threads)
-    env.reset(seed=0)
-    rng = np.random.default_rng(0)
-
-    def step() -> None:
-        _, _, terminated, truncated, _ = env.step(rng.integers(env.single_action_space.n, size=num_envs))
-        ended = terminated | truncated
-        if ended.any():
-            env.reset(options={"reset_mask": ended})
-
-    return step
+    return playing(AtariVectorEnv(game, num_envs, threads=threads), lambda ended: {})
 
 
 def theirs(game: str, num_envs: int, threads: int) -> Step:
-    """A step of ale-py's with random actions; ended rows are reset at once, as ours are."""
+    """A step of ale-py's."""
     options: dict[str, Any] = {"num_threads": threads, "reward_clipping": False, "use_fire_reset": False}
     env = AleVectorEnv(game, num_envs, noop_max=31, **options)
+    return playing(env, lambda ended: {"seed": np.full(int(ended.sum()), -1)})
+
+
+def playing(env: Any, reset: Callable[[np.ndarray], dict[str, Any]]) -> Step:
+    """A step with random actions; rows that have ended are reset at once, with further arguments."""
     env.reset(seed=0)
     rng = np.random.default_rng(0)
 
     def step() -> None:
-        _, _, terminated, truncated, _ = env.step(rng.integers(env.single_action_space.n, size=num_envs))
+        _, _, terminated, truncated, _ = env.step(rng.integers(env.single_action_space.n, size=env.num_envs))
         ended = terminated | truncated
         if ended.any():
-            env.reset(seed=np.full(int(ended.sum()), -1), options={"reset_mask": ended})
+            env.reset(options={"reset_mask": ended}, **reset(ended))
 
     return step
 

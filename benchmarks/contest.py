@@ -134,6 +134,17 @@ def table(title: str, rounds: dict[str, list[Result]]) -> Medians:
     return medians
 
 
+def side_by_side(contenders: Mapping[str, Callable[[], float]], *, rounds: int, unit: str) -> dict[str, list[float]]:
+    """Measure contenders in turns, and print the median of each with its lowest and highest round; all figures."""
+    found: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(rounds):
+        for name, measured in contenders.items():
+            found[name].append(measured())
+    for name, figures in found.items():
+        print(f"{name:14} {statistics.median(figures):8,.1f} {unit} ({min(figures):,.1f}, {max(figures):,.1f})")
+    return found
+
+
 def ratios(title: str, medians: Medians, targets: Targets) -> None:
     """Print how many times as fast we are as each peer, by wall and by processor time, and the target."""
     print(title)

@@ -15,7 +15,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
+
+import contest
 
 
 def seconds(place: list[str], runs: int, steps: int) -> float:
@@ -38,14 +41,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    contenders = {f"--jobs {args.jobs}": ["--jobs", str(args.jobs)], "--ray local": ["--ray", "local"]}
-    found: dict[str, list[float]] = {name: [] for name in contenders}
-    for _ in range(args.rounds):
-        for name, place in contenders.items():
-            found[name].append(seconds(place, args.runs, args.steps))
     print(f"{args.runs} runs of {args.steps:,} env steps; medians (lowest, highest of {args.rounds} rounds)")
-    for name, times in found.items():
-        print(f"{name:14} {statistics.median(times):6.1f} s ({min(times):.1f}, {max(times):.1f})")
+    places = {f"--jobs {args.jobs}": ["--jobs", str(args.jobs)], "--ray local": ["--ray", "local"]}
+    contenders = {name: partial(seconds, place, args.runs, args.steps) for name, place in places.items()}
+    found = contest.side_by_side(contenders, rounds=args.rounds, unit="s")
     processes, cluster = (statistics.median(times) for times in found.values())
     print(f"through Ray / processes: x{cluster / processes:.2f} (target at most 1.10)")
     if args.json:

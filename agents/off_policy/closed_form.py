@@ -17,6 +17,7 @@ from gymnast.agents.base import Metrics
 from gymnast.agents.off_policy.losses import Losses
 from gymnast.agents.off_policy.policies import LOG_STD_MAX, LOG_STD_MIN, Deterministic
 from gymnast.agents.off_policy.target import Target
+from gymnast.networks.fast.batch_net import FORWARD, LEARNING
 from gymnast.networks.fast.columns import backward, backward_to, forward, gather, matrix_of, memory_of, stride_of
 from gymnast.networks.fast.compiling import kernel, part
 from gymnast.networks.fast.flat import FlatParameters
@@ -27,6 +28,8 @@ Array = NDArray[Any]
 COMBINED = {"first": 0, "min": 1, "mean": 2}
 FIRST, MIN, _ = COMBINED.values()
 NONE = np.zeros((0, 0), np.float32)
+THROUGH = 2
+"""Products with each weight that a forward pass and the slopes by its inputs take."""
 LOG_TWO, HALF_LOG_TWO_PI = math.log(2.0), 0.5 * math.log(2.0 * math.pi)
 
 
@@ -80,9 +83,9 @@ class ClosedForm:
         )
         subset = self.every_critic if draws.subset is None else draws.subset.numpy()
         rows = len(own.reward)
-        critics, targets = self.critics.reserve(rows, 3), self.targets.reserve(rows, 1, len(subset))
+        critics, targets = self.critics.reserve(rows, LEARNING), self.targets.reserve(rows, FORWARD, len(subset))
         noise = NONE if draws.next_action is None else draws.next_action.numpy()
-        nets = self.next_policy.reserve(rows, 1), critics, targets
+        nets = self.next_policy.reserve(rows, FORWARD), critics, targets
         error, numbers = critic_gradient(*nets, own, noise, subset, self._form())
         loss, q = torch.from_numpy(numbers).unbind()
         return torch.from_numpy(error), {"loss": loss, "q": q}
@@ -91,7 +94,7 @@ class ClosedForm:
         """The entropy in each observation [B], and metrics; see `Losses.of_policy`."""
         obs, form = self._vector(batch.obs), self._form()._replace(noise=0.0)
         asked = 1 if form.combined == FIRST else len(self.every_critic)
-        nets = self.policy.reserve(len(obs), 3), self.critics.reserve(len(obs), 2, asked)
+        nets = self.policy.reserve(len(obs), LEARNING), self.critics.reserve(len(obs), THROUGH, asked)
         entropy, numbers = policy_gradient(*nets, obs, draws.action.numpy(), asked, form)
         loss, mean_entropy = torch.from_numpy(numbers).unbind()
         return torch.from_numpy(entropy), self.losses.policy_metrics(loss, mean_entropy)
