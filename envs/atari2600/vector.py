@@ -75,12 +75,7 @@ class AtariVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             "render_modes": ["rgb_array"],
             "render_fps": 60 / frame_skip,
         }
-        self.actions = np.array(range(18) if full_action_space else self.game.actions, np.int64)
-        shape = {"gray": (stack, screen, screen), "rgb": (HEIGHT, WIDTH, 3), "ram": (128,)}[observation]
-        self.single_observation_space = gym.spaces.Box(0, 255, shape, np.uint8)
-        self.single_action_space = gym.spaces.Discrete(len(self.actions))
-        self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._set_spaces(full_action_space, screen, stack)
         self._machines, self._rows = machines(num_envs), np.zeros(num_envs, rows.ROW)
         self._machines["sticky"] = sticky
         self._words = self._machines.view(np.uint64).reshape(num_envs, -1)
@@ -94,14 +89,26 @@ class AtariVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         )
         self._columns, self._across = taps(WIDTH, screen)
         self._lines, self._down = taps(HEIGHT, screen)
-        self._obs = np.zeros((num_envs, *shape), np.uint8)
-        count = min(threads or os.cpu_count() or 1, num_envs)
-        bounds = [num_envs * part // count for part in range(count + 1)]
+        self._obs = np.zeros((num_envs, *self.single_observation_space.shape), np.uint8)  # type: ignore[misc]
+        self._start_threads(threads, screen)
+        self._begun = False
+
+    def _set_spaces(self, full_action_space: bool, screen: int, stack: int) -> None:
+        self.actions = np.array(range(18) if full_action_space else self.game.actions, np.int64)
+        shape = {"gray": (stack, screen, screen), "rgb": (HEIGHT, WIDTH, 3), "ram": (128,)}[self.observation]
+        self.single_observation_space = gym.spaces.Box(0, 255, shape, np.uint8)
+        self.single_action_space = gym.spaces.Discrete(len(self.actions))
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+        self.action_space = batch_space(self.single_action_space, self.num_envs)
+
+    def _start_threads(self, threads: int, screen: int) -> None:
+        """Threads, 0 for one per core, and what each of them needs for its rows."""
+        count = min(threads or os.cpu_count() or 1, self.num_envs)
+        bounds = [self.num_envs * part // count for part in range(count + 1)]
         self._parts = list(itertools.pairwise(bounds))
         self._pool = ThreadPoolExecutor(count, thread_name_prefix="gymnast-atari") if count > 1 else None
         self._kept = [np.zeros(rows.KEPT, np.uint64) for _ in self._parts]
         self._scratch = [np.zeros((HEIGHT + 1, screen), np.float32) for _ in self._parts]
-        self._begun = False
 
     def reset(
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None

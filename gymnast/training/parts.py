@@ -110,21 +110,12 @@ class Parts:
         )
         stack.callback(made_env.close)
         _check_env(made_env, env_like, options=options, config=config)
-        if not resumed and getattr(config, "frame_stack", None) == 0:
-            config = dataclasses.replace(config, frame_stack=made_env.frame_stack)
-        encoder = None
-        if not resumed:
-            config, encoder = encoding.resolve(config, made_env.single_observation_space, env=made_env.id)
-        config, rewards = learned_rewards.resolve(config, made_env, resumed=resumed)
+        config, loads = _resolved(config, made_env, options, resumed=resumed)
 
         def build(config: Any, seed: np.random.SeedSequence) -> Agent:
             made = _agent(cls, config, name=name, env=made_env, num_envs=streams, device=device, seed=seed)
-            if options.init_from is not None and not resumed:
-                warm_start.start_from(made, options.init_from)
-            if encoder is not None:
-                encoding.load(made, encoder)
-            if rewards is not None:
-                learned_rewards.load(made, rewards)
+            for load in loads:
+                load(made)
             return made
 
         options, why = _with_threads(options, name, config, made_env, partial(build, seed=np.random.SeedSequence(0)))
@@ -236,6 +227,28 @@ def _named(agent: str | type[Any] | Variant[Any], name: str | None) -> tuple[typ
     agent = agent.name if isinstance(agent, Variant) else agent
     cls = agents.agent_class(agent) if isinstance(agent, str) else agent
     return cls, name or (agent if isinstance(agent, str) else agents.name_of(cls))
+
+
+def _resolved(
+    config: Any, env: Env, options: TrainOptions, *, resumed: bool
+) -> tuple[Any, list[Callable[[Agent], None]]]:
+    """The config for the environment, and what a new agent loads: weights to start from, an encoder, learned rewards.
+
+    A resumed agent loads only learned rewards, and its config is as it is.
+    """
+    loads: list[Callable[[Agent], None]] = []
+    if not resumed:
+        if getattr(config, "frame_stack", None) == 0:
+            config = dataclasses.replace(config, frame_stack=env.frame_stack)
+        if options.init_from is not None:
+            loads.append(partial(warm_start.start_from, path=options.init_from))
+        config, encoder = encoding.resolve(config, env.single_observation_space, env=env.id)
+        if encoder is not None:
+            loads.append(partial(encoding.load, encoder=encoder))
+    config, rewards = learned_rewards.resolve(config, env, resumed=resumed)
+    if rewards is not None:
+        loads.append(partial(learned_rewards.load, source=rewards))
+    return config, loads
 
 
 def _for_env(options: TrainOptions, env_like: EnvLike) -> TrainOptions:
