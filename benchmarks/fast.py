@@ -1,14 +1,15 @@
 """Hand-written forms compared with plain ones: CPU time of a gradient, and of choosing actions.
 
-    python benchmarks/fast.py [--rounds 15] [--calls 100] [--json FILE]
+    python benchmarks/fast.py [--only PART ...] [--rounds 15] [--calls 100] [--json FILE]
 
 Two agents with the same weights, one of them confined to autograd and to torch's forward pass, compute the gradient of
 the same batch (loss, backward pass and clipping, without the optimizer's step), or choose actions for the same
 observations. Ten products with the Fisher matrix of TRPO's policy are compared with those by the second derivative of
 the KL divergence. They take turns within a round, on one thread; the time is the process's own, so that a busy machine
-disturbs it little. The forward and backward pass of a GRU layer and of a Dreamer's recurrent model, and draws of its
-latents, are compared with torch's in the same way. The ratio is the median over the rounds, with the lowest and the
-highest one. `difference` is the largest one between both gradients, relative to the largest entry.
+disturbs it little. The forward and backward pass of a GRU layer and of a Dreamer's recurrent model, draws of its
+latents, linear layers, and the gradients of both losses of SAC and TD3 are compared with torch's in the same way. The
+ratio is the median over the rounds, with the lowest and the highest one. `difference` is the largest one between both
+gradients, relative to the largest entry.
 """
 
 from __future__ import annotations
@@ -20,22 +21,40 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from gymnasium import spaces
 
-from gymnast.agents import DQN, PQN, TRPO, ActorCritic, ActorCriticConfig, DQNConfig, PQNConfig
+from gymnast.agents import (
+    DQN,
+    PQN,
+    TRPO,
+    ActorCritic,
+    ActorCriticConfig,
+    DQNConfig,
+    OffPolicyActorCritic,
+    OffPolicyActorCriticConfig,
+    PQNConfig,
+)
 from gymnast.agents.maths.trust_region import fisher_product
 from gymnast.agents.samples import Drawn, as_steps
+from gymnast.agents.table import ALGORITHMS
 from gymnast.agents.world_models.dreamer_config import SIZES
 from gymnast.agents.world_models.dreamer_model import BLOCKS, LATENTS
 from gymnast.envs import make
+from gymnast.networks.fast.batch_net import BatchNet
+from gymnast.networks.fast.columns import forward
+from gymnast.networks.fast.compiled_mlp import LINEAR, Layer
+from gymnast.networks.fast.compiling import kernel
 from gymnast.networks.fast.draws import draw, plain_draw
+from gymnast.networks.fast.flat import FlatParameters
 from gymnast.networks.layers.recurrent import Core
 from gymnast.networks.world_models.layers import initialise
 from gymnast.networks.world_models.rssm import RSSM
+from gymnast.replay.transitions import Batch
 from gymnast.training.loop import Loop
 
 GRADIENTS: dict[str, tuple[Any, Any, str, int]] = {
@@ -51,6 +70,12 @@ ACTING: dict[str, tuple[Any, Any, str, int]] = {
     "DQN, MLP 120-84, 8 rows": (DQN, DQNConfig(epsilon=0.05), "CartPole-v1", 8),
     "PPO, 8 rows": (ActorCritic, ActorCriticConfig(), "CartPole-v1", 8),
 }
+OFF_POLICY = {f"{name}, 256-256, batch 256": name for name in ("sac", "td3")}
+MATRICES = {
+    f"{units} units, {inputs} inputs, batch {samples}": (units, inputs, samples)
+    for units, inputs, samples in ((64, 64, 64), (64, 64, 256), (256, 256, 256))
+}
+"""Units, inputs and samples of a linear layer."""
 PRODUCTS: dict[str, tuple[Any, int, int, tuple[int, ...]]] = {
     "2 choices, 1,024 rows, 64-64": (spaces.Discrete(2), 4, 1_024, (64, 64)),
     "6 numbers, 2,048 rows, 64-64": (spaces.Box(-1, 1, (6,)), 17, 2_048, (64, 64)),
@@ -143,6 +168,43 @@ def gradient(case: tuple[Any, Any, str, int], rounds: int, calls: int) -> dict[s
     return {**result, "difference": float((grads[0] - grads[1]).abs().max() / grads[1].abs().max())}
 
 
+def off_policy(name: str, rounds: int, calls: int) -> dict[str, Any]:
+    """The gradients of both losses of an off-policy actor-critic on six numbers of action and 17 of observation."""
+    obs, action = spaces.Box(-1, 1, (17,)), spaces.Box(-1, 1, (6,))
+    config = replace(OffPolicyActorCriticConfig(), **ALGORITHMS[name].changes, batch_size=256)
+    agent = OffPolicyActorCritic(obs, action, config, seed=0)
+    seen, taken, reward, following = (torch.randn(256, size) for size in (17, 6, 1, 17))
+    rest = {"weight": torch.ones(256), "next_mask": None, "index": torch.arange(256)}
+    batch = Batch(seen, taken.tanh(), reward[:, 0], torch.full((256,), 0.99), following, **rest)
+    updates, draws = (agent._update, agent._policy_update), agent._draw(256)
+
+    def gradients(by: str) -> torch.Tensor:
+        for update in updates:
+            getattr(update, by)(batch, draws)
+        return torch.cat([update.weights.grad for update in updates])
+
+    fast, plain = (partial(gradients, by) for by in ("_by_gradient", "_by_backward"))
+    found = [call().clone() for call in (fast, plain)]
+    difference = float((found[0] - found[1]).abs().max() / found[1].abs().max())
+    return {**compare((fast, plain), rounds, max(calls // 5, 1)), "difference": difference}
+
+
+@kernel
+def product(net: int, inputs: int, samples: int) -> None:
+    forward(net, 0, 1, inputs, samples)
+
+
+def matrix(case: tuple[int, int, int], rounds: int, calls: int) -> dict[str, Any]:
+    """A linear layer, compiled and by torch."""
+    units, inputs, samples = case
+    linear = torch.nn.Linear(inputs, units)
+    net = BatchNet([Layer(linear, LINEAR)], FlatParameters(linear), outputs=units)
+    net.reserve(samples)
+    features, weight, bias = torch.randn(samples, inputs), linear.weight.detach(), linear.bias.detach()
+    fast, plain = partial(product, net.address, net.inputs, samples), partial(torch.addmm, bias, features, weight.t())
+    return compare((fast, plain), rounds, calls)
+
+
 def products(case: tuple[Any, int, int, tuple[int, ...]], rounds: int, calls: int) -> dict[str, Any]:
     """Ten products with a Fisher matrix, and what is computed once for all of them."""
     actions, numbers, batch, sizes = case
@@ -231,18 +293,23 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--calls", type=int, default=100, help="gradients in a round; five times as many actions")
     parser.add_argument("--json", type=Path, help="write the figures here")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    figures = []
     parts: tuple[tuple[str, dict[str, Any], Any], ...] = (
         ("gradient", GRADIENTS, gradient),
+        ("gradients", OFF_POLICY, off_policy),
+        ("matrix", MATRICES, matrix),
         ("products", PRODUCTS, products),
         ("layer", LAYERS, layer),
         ("sequence", SEQUENCES, sequence),
         ("draws", DRAWS, draws),
         ("acting", ACTING, acting),
     )
+    parser.add_argument("--only", nargs="+", choices=[what for what, _, _ in parts], help="parts; default: all")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    figures = []
     for what, cases, measure in parts:
+        if arguments.only and what not in arguments.only:
+            continue
         for name, case in cases.items():
             result = {"what": what, "case": name, **measure(case, arguments.rounds, arguments.calls)}
             figures.append(result)

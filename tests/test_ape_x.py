@@ -34,7 +34,8 @@ from gymnast.training.ape_x_loop import STEPS, ApeXLoop
 from gymnast.training.parts import Parts
 from gymnast.training.train import resume, train
 from tests.inline_crew import InlineCrew
-from tests.test_async import eventually, gone, started, workers
+from tests.spawned import eventually, gone, spawned
+from tests.test_async import started
 
 SMALL = DQNConfig(actors=2, hidden_sizes=(16,), replay_size=4_000, learning_starts=100, actor_sync=64)
 
@@ -335,11 +336,11 @@ def test_it_learns_to_catch_and_resumes(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_killed_actor_is_replaced_and_a_signal_leaves_a_resumable_run(tmp_path: Path) -> None:
     process, path = started(tmp_path, agent="dqn", processes="actors")
-    first = workers(process)
+    first = spawned(process)
     assert len(first) == 2
     first[0].kill()
     eventually(lambda: (path / "metrics.jsonl").read_text().count('"actors_lost":1') > 1)
-    second = workers(process)
+    second = spawned(process)
     assert len(second) == 2
     process.send_signal(signal.SIGTERM)
     text, _ = process.communicate(timeout=60)
