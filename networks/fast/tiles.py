@@ -4,9 +4,7 @@ Matrices hold a batch in columns, one unit in each row, so that a vector is sixt
 much of a product as registers hold: its sums stay in them from the first term to the last. LLVM splits the vectors
 into those of the processor.
 
-On one core (Xeon with AVX-512, float32) products of 64x64 weights with 64 and 256 columns reach 157 and 167 to 183
-GFLOP/s, and those of 256x256 weights with 256 columns 197; torch's (MKL) reach 168 with these. Tiles of one vector and
-eight rows reach 134 to 172.
+`python benchmarks/fast.py --only matrix` compares a layer of them with torch's (RESULTS.md).
 """
 
 from __future__ import annotations
