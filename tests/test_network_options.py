@@ -69,7 +69,7 @@ def test_bounded_numbers_are_scaled() -> None:
 
 
 def test_scaled_numbers_are_those_of_another_observation() -> None:
-    """DQN acts and learns from them as from an observation that came scaled, without the forms that read it as it is."""
+    """DQN acts as on observations that came scaled, without the forms that read them as they are."""
     config = DQNConfig(network="mlp", network_options={"scale": True}, hidden_sizes=(8,))
     scaled = DQN(Box(-2, 6, (3,), np.float32), Discrete(2), config, seed=0)
     plain = DQN(Box(-1, 1, (3,), np.float32), Discrete(2), DQNConfig(hidden_sizes=(8,)), seed=0)
