@@ -4,10 +4,10 @@
                                 [--first-seed 0] [--steps N] [--out FOLDER] [--json FILE]
 
 Each agent and environment is one command, a population of all seeds without an early stop:
-`gymnast train AGENT --env ENV --preset PRESET --seeds A:B --stop-return None`. An evaluation is solved from the mean
-return that Gymnasium registers as the environment's threshold. Printed are, for each seed, the first solved evaluation,
-how many of the later ones are solved, and the last one's mean return. With --out finished populations are kept, and
-not run again.
+`gymnast train AGENT --env ENV --preset PRESET --seeds A:B --stop-return None`. LunarLander-v3 has no device-native
+version and is trained seed by seed. An evaluation is solved from the mean return that Gymnasium registers as the
+environment's threshold. Printed are, for each seed, the first solved evaluation, how many of the later ones are solved,
+and the last one's mean return. With --out, finished populations and runs are kept, and not run again.
 """
 
 from __future__ import annotations
@@ -23,6 +23,11 @@ from typing import Any
 import gymnasium as gym
 
 from gymnast.cli.main import main as gymnast
+from gymnast.envs.factory import native_version
+from gymnast.storage import metrics_log
+
+Curve = list[tuple[int, float]]
+"""Evaluations of a seed: env step and mean return."""
 
 PRESETS = {
     "CartPole-v1": "cartpole",
@@ -34,16 +39,45 @@ PRESETS = {
 
 def measure(agent: str, env: str, seeds: range, out: Path, *, steps: int | None) -> list[dict[str, Any]]:
     """One row for each seed."""
+    words = ["train", agent, "--env", env, "--preset", PRESETS[env], "--stop-return", "None", "--no-video"]
+    words += ["--out", str(out)] + ([] if steps is None else ["--steps", str(steps)])
+    if native_version(env) is not None:
+        curves = population(words, out, seeds)
+    else:
+        curves = [single(words, out, seed) for seed in seeds]
+    return [row(seed, curve, threshold(env)) for seed, curve in zip(seeds, curves, strict=True)]
+
+
+def population(words: list[str], out: Path, seeds: range) -> list[Curve]:
+    """The evaluations of each seed, all trained at once."""
+    _, agent, _, env, *_ = words
     name = f"{env}-seeds{seeds.start}-{seeds.stop}"
     if not list(out.glob(f"*/{agent}/{name}/members.csv")):  # which a finished population has
-        words = ["train", agent, "--env", env, "--preset", PRESETS[env], "--seeds", f"{seeds.start}:{seeds.stop}"]
-        words += ["--stop-return", "None", "--no-video", "--out", str(out), "--name", name]
-        with contextlib.redirect_stderr(io.StringIO()) as said, contextlib.redirect_stdout(io.StringIO()):
-            code = gymnast(words + ([] if steps is None else ["--steps", str(steps)]))
-        if code:
-            raise SystemExit(f"gymnast {' '.join(words)}: {said.getvalue().strip().splitlines()[-1]}")
+        train([*words, "--seeds", f"{seeds.start}:{seeds.stop}", "--name", name])
     (found,) = out.glob(f"*/{agent}/{name}/evaluations.jsonl")  # below the environment that a population steps
-    return rows_of(found, seeds, threshold(env))
+    evaluations = [json.loads(line) for line in found.read_text(encoding="utf-8").splitlines()]
+    return [
+        [(evaluation["env_step"], evaluation["returns"][member]) for evaluation in evaluations]
+        for member in range(len(seeds))
+    ]
+
+
+def single(words: list[str], out: Path, seed: int) -> Curve:
+    """The evaluations of a seed in a run of its own."""
+    _, agent, _, env, *_ = words
+    metrics = out / env / agent / f"{env}-seed{seed}" / "metrics.jsonl"
+    if metrics_log.final_record(metrics) is None:
+        train([*words, "--seed", str(seed), "--name", metrics.parent.name])
+    records = metrics_log.read(metrics)
+    return [(record["env_step"], record["mean_return"]) for record in records if record["kind"] == "eval"]
+
+
+def train(words: list[str]) -> None:
+    """Carry out a command of gymnast without its panel."""
+    with contextlib.redirect_stderr(io.StringIO()) as said, contextlib.redirect_stdout(io.StringIO()):
+        code = gymnast(words)
+    if code:
+        raise SystemExit(f"gymnast {' '.join(words)}: {said.getvalue().strip().splitlines()[-1]}")
 
 
 def threshold(env: str) -> float:
@@ -53,18 +87,13 @@ def threshold(env: str) -> float:
     return float(solved)
 
 
-def rows_of(file: Path, seeds: range, solved_from: float) -> list[dict[str, Any]]:
-    """What the evaluations of a population say about each seed."""
-    evaluations = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-    rows = []
-    for member, seed in enumerate(seeds):
-        returns = [evaluation["returns"][member] for evaluation in evaluations]
-        solved = [value >= solved_from for value in returns]
-        first = solved.index(True) if True in solved else None
-        later = [] if first is None else solved[first + 1 :]
-        at = None if first is None else evaluations[first]["env_step"]
-        rows.append({"seed": seed, "first": at, "stayed": sum(later), "later": len(later), "last": returns[-1]})
-    return rows
+def row(seed: int, curve: Curve, solved_from: float) -> dict[str, Any]:
+    """What the evaluations of a seed say."""
+    solved = [value >= solved_from for _, value in curve]
+    first = solved.index(True) if True in solved else None
+    later = [] if first is None else solved[first + 1 :]
+    at = None if first is None else curve[first][0]
+    return {"seed": seed, "first": at, "stayed": sum(later), "later": len(later), "last": curve[-1][1]}
 
 
 def summary(rows: list[dict[str, Any]], solved_from: float) -> str:

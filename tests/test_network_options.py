@@ -55,6 +55,31 @@ def test_shortcuts_by_hand() -> None:
     torch.testing.assert_close(network(obs), torch.cat([obs, one, two], 1))
 
 
+def test_bounded_numbers_are_scaled() -> None:
+    """From their bounds to [-1, 1], in the parts of a Dict too; numbers without two finite bounds stay as they are."""
+    low, high = np.array([-1.2, -0.07, 0.0, -np.inf, -3e38]), np.array([0.6, 0.07, np.inf, 5.0, 3e38])
+    space = Box(low.astype(np.float32), high.astype(np.float32))
+    obs = torch.tensor([[-1.2, 0.07, 3.0, 4.0, 5.0], [0.6, -0.035, 2.0, -4.0, 6.0]])
+    expected = torch.tensor([[-1.0, 1.0, 3.0, 4.0, 5.0], [1.0, -0.5, 2.0, -4.0, 6.0]])
+    torch.testing.assert_close(made("mlp", space, scale=True).read(obs), expected)
+    network = made("mlp", Dict({"car": space, "gear": Discrete(2)}), scale=True)
+    read = network.read({"car": obs, "gear": torch.tensor([1, 0])})
+    torch.testing.assert_close(read, torch.cat([expected, torch.tensor([[0.0, 1.0], [1.0, 0.0]])], 1))
+    assert torch.equal(made("mlp", space).read(obs), obs)
+
+
+def test_scaled_numbers_are_those_of_another_observation() -> None:
+    """DQN acts as on observations that came scaled, without the forms that read them as they are."""
+    config = DQNConfig(network="mlp", network_options={"scale": True}, hidden_sizes=(8,))
+    scaled = DQN(Box(-2, 6, (3,), np.float32), Discrete(2), config, seed=0)
+    plain = DQN(Box(-1, 1, (3,), np.float32), Discrete(2), DQNConfig(hidden_sizes=(8,)), seed=0)
+    assert scaled.numpy_q is None
+    obs = torch.rand(20, 3, generator=generator()) * 2 - 1
+    own = obs * 4 + 2
+    assert np.array_equal(scaled.predict(own.numpy()), plain.predict(obs.numpy()))
+    torch.testing.assert_close(scaled.online(own), plain.online(obs))
+
+
 @pytest.mark.parametrize("name", NETS)
 @pytest.mark.parametrize("norm", NORMS)
 def test_norms(name: str, norm: str) -> None:
@@ -160,7 +185,7 @@ def test_minatar_reads_channels_first_by_its_option() -> None:
         ({"dropout": "much"}, "network mlp: dropout must be a number, got 'much'"),
         ({"norm": "bach"}, "network mlp: norm must be one of none, batch,"),
         ({"shortcuts": 1}, "network mlp: shortcuts must be true or false, got 1"),
-        ({"shortcut": True}, "network mlp has no option shortcut; its options are shortcuts, norm, dropout"),
+        ({"shortcut": True}, "network mlp has no option shortcut; its options are shortcuts, norm, dropout, scale"),
     ],
 )
 def test_mistakes(options: dict[str, Any], said: str) -> None:

@@ -107,19 +107,22 @@ CLASSIC: dict[str, dict[str, Any]] = {
     "es": {},
 }
 ACROBOT: dict[str, dict[str, Any]] = {
-    # A slow target network: copied every 100 env steps, as in `classic`, greedy policies forget the way up at times.
+    # As for CartPole: long returns and a decaying step size, so that the policy does not forget the way up.
     "dqn": {
-        "batch_size": 128,
-        "learning_rate": 5e-4,
+        "batch_size": 64,
+        "hidden_sizes": (64, 64),
+        "learning_rate": "linear:1e-3:1e-5:50000",
+        "n_step": 10,
         "train_period": 2,
         "target_period": 2,
         "tau": 0.01,
-        "epsilon": "linear:1:0.05:5000",
-        "replay_size": 50_000,
+        "epsilon": "linear:1:0.02:5000",
+        "replay_size": 10_000,
         "v_min": -100.0,
         "v_max": 0.0,
         "steps": 50_000,
         "eval_every": 2_500,
+        "eval_episodes": 100,
     },
     "ppo": {
         "num_envs": 16,

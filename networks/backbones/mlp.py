@@ -24,6 +24,8 @@ class MLPOptions:
     """Normalisation before each activation: none, batch, layer, group, rms, weight or spectral."""
     dropout: float = 0.0
     """Share of each layer's outputs that is dropped in training (Srivastava et al. 2014)."""
+    scale: bool = False
+    """Scale numbers of an observation from their bounds to [-1, 1], if the space has finite ones."""
 
     def __post_init__(self) -> None:
         if self.norm not in NORMS:
@@ -46,13 +48,14 @@ class MLP(Backbone):
 
     def prepare(self, space: gym.Space[Any]) -> int:
         options = self.options
-        given = [field.name for field in fields(options) if getattr(options, field.name) != field.default]
+        of_layers = [field for field in fields(options) if field.name != "scale"]
+        given = [field.name for field in of_layers if getattr(options, field.name) != field.default]
         if given and not self.hidden_sizes:
             raise ValueError(f"network mlp: {given[0]} needs layers below the head, and hidden_sizes leaves none")
         self.norm, self.shortcuts = one_norm(self.name, options.norm, self.layer_norm), options.shortcuts
         if options.dropout:
             self.dropout = nn.Dropout(options.dropout)
-        self.vector = Vector(space)
+        self.vector = Vector(space, scale=options.scale)
         return self.vector.out_features
 
     @property
