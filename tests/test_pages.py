@@ -68,7 +68,10 @@ def test_an_agent_plays_before_the_viewers_eyes(page: browser.Page, monkeypatch:
                 page.value("1")
             page.value(f"{BUTTON}.click()")
             assert page.value("location.search") == "?watch=cart%20pole%402"  # the address is of what is watched
-            assert page.value("[...document.querySelectorAll('article button')].map((one) => one.hidden)") == [True, False]
+            assert page.value("[...document.querySelectorAll('article button')].map((one) => one.hidden)") == [
+                True,
+                False,
+            ]
     finally:
         service.close()
 
@@ -84,7 +87,9 @@ def test_the_page_of_runs_shows_them_as_they_go_on(page: browser.Page, tmp_path:
         assert page.value("document.querySelector('#status').textContent") == "2 runs, 1 running"
         before = page.value("document.querySelectorAll('#chart path')[1].getAttribute('d')")
         with open(folder / "Env" / "dqn" / "seed1" / "metrics.jsonl", "a", encoding="utf-8") as file:
-            file.write('{"kind":"eval","env_step":150,"mean_return":7.0}\n{"kind":"final","env_step":150,"mean_return":6.5}\n')
+            file.write(
+                '{"kind":"eval","env_step":150,"mean_return":7.0}\n{"kind":"final","env_step":150,"mean_return":6.5}\n'
+            )
         assert "final 6.5" in page.until("(text => text.includes('final 6.5') && text)(document.body.innerText)")
         page.until(f"document.querySelectorAll('#chart path')[1].getAttribute('d') !== '{before}'")
         page.value("document.querySelectorAll('#runs button')[1].click()")
