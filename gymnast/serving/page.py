@@ -48,7 +48,7 @@ dd { margin: 0; overflow-wrap: anywhere; }
 const watching = new Set(new URLSearchParams(location.search).getAll("watch"));
 const shown = (value) => typeof value === "number" ? String(+value.toPrecision(6)) : JSON.stringify(value);
 
-// The address names the games that are watched, so that it can be sent to somebody.
+/* The address names the games that are watched, so that it can be sent to somebody. */
 function keep(key, on) {
   on ? watching.add(key) : watching.delete(key);
   const names = [...watching].map((name) => "watch=" + encodeURIComponent(name));
@@ -96,7 +96,7 @@ function card(model, version) {
   return made;
 }
 
-// A model without a version stands for the one that answers most of its requests.
+/* A model without a version stands for the one that answers most of its requests. */
 function resolve(models) {
   for (const key of [...watching]) {
     const model = models.find((one) => one.name === key);
