@@ -168,7 +168,7 @@ class Mirror:
             self._files.invalidate_cache()
             found = self._files.find(self._root, detail=True)
         named = {PurePosixPath(path).relative_to(self._root).as_posix(): about for path, about in found.items()}
-        return {name: about for name, about in named.items() if not _is_hidden(name)}
+        return {name: about for name, about in named.items() if name != "." and not _is_hidden(name)}
 
     def _here(self) -> Iterator[str]:
         """Names of the files that may be sent at any moment and in any order."""
