@@ -36,7 +36,7 @@ class Page:
         self._session: str | None = None
         self.complaints: list[str] = []
         """Errors of scripts, and what the browser says of requests that it refuses."""
-        target = self._call("Target.createTarget", url="about:blank", width=1280, height=900)
+        target = self._call("Target.createTarget", url="about:blank")
         self._session = self._call("Target.attachToTarget", targetId=target["targetId"], flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log"):
             self._call(f"{domain}.enable")

@@ -16,12 +16,13 @@ PAGE = """<!doctype html>
 :root { color-scheme: light dark; --line: #8884; --soft: #888; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 68rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.6rem; }
-#models { display: grid; grid-template-columns: repeat(auto-fill, minmax(20rem, 1fr)); gap: 1.5rem; }
+#models { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(20rem, 100%), 32rem)); gap: 1.5rem; align-items: start; }
 article { border: 1px solid var(--line); border-radius: 6px; padding: 1rem; }
 h2 { font-size: 1.15rem; margin: 0; }
 p { margin: 0.2rem 0; color: var(--soft); overflow-wrap: anywhere; }
 img { width: 100%; min-height: 8rem; image-rendering: pixelated; border-radius: 4px; background: #8882; }
-img:not([src]) { visibility: hidden; }
+img:not([src]), img:not([src]) + dl { display: none; }
+button { font: inherit; padding: 0.2rem 0.8rem; margin-top: 0.5rem; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 0 1rem; font-variant-numeric: tabular-nums; }
 dt { color: var(--soft); }
 dd { margin: 0; overflow-wrap: anywhere; }
@@ -63,7 +64,9 @@ function card(model, version) {
   let source = null;
   made.querySelector("h2").textContent = model.name + ", version " + version.version;
   made.querySelector(".about").textContent = version.agent + (version.env ? " in " + version.env : "");
-  made.querySelector(".share").textContent = Math.round(100 * version.share) + "% of requests without a version";
+  if (model.versions.length > 1) {
+    made.querySelector(".share").textContent = Math.round(100 * version.share) + "% of requests without a version";
+  }
   image.alt = "the game of " + model.name;
   button.hidden = !version.env;
   const stop = (text) => {
