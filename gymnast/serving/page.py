@@ -16,7 +16,8 @@ PAGE = """<!doctype html>
 :root { color-scheme: light dark; --line: #8884; --soft: #888; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 68rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.6rem; }
-#models { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(20rem, 100%), 32rem)); gap: 1.5rem; align-items: start; }
+#models { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(20rem, 100%), 32rem)); gap: 1.5rem; }
+#models { align-items: start; }
 article { border: 1px solid var(--line); border-radius: 6px; padding: 1rem; }
 h2 { font-size: 1.15rem; margin: 0; }
 p { margin: 0.2rem 0; color: var(--soft); overflow-wrap: anywhere; }
