@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -22,7 +21,7 @@ from gymnast.suites.ray_cluster import carry_out
 
 pytestmark = [pytest.mark.long]
 pytest.importorskip("s3fs")
-pytest.importorskip("moto.server")
+moto = pytest.importorskip("moto.server")
 KEYS = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "us-east-1"}
 ATTEMPT = "import sys; from tests.test_object_store import URL, attempt; sys.exit(attempt(sys.argv[1], URL).code)"
 URL = "s3://bucket/runs/CartPole-v1/dqn/mine-seed3"
@@ -33,16 +32,15 @@ WORDS = ["--env", "CartPole-v1", "--preset", "cartpole", "--checkpoint-every", "
 def store() -> Iterator[Any]:
     """The file system of a server with one bucket; what is started here finds it through the environment."""
     with pytest.MonkeyPatch.context() as patch:
-        command = [sys.executable, "-m", "moto.server", "-p", "0"]
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, encoding="utf-8") as server:
-            assert server.stderr is not None
-            address = next(found[0] for line in server.stderr if (found := re.search(r"http://127\S+\d", line)))
-            for name, value in (KEYS | {"AWS_ENDPOINT_URL": address, "NO_PROXY": "127.0.0.1"}).items():
-                patch.setenv(name, value)
-            files = fsspec.filesystem("s3", skip_instance_cache=True)
-            files.mkdir("bucket")
-            yield files
-            server.kill()
+        server = moto.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+        server.start()
+        address = "http://{}:{}".format(*server.get_host_and_port())
+        for name, value in (KEYS | {"AWS_ENDPOINT_URL": address, "NO_PROXY": "127.0.0.1"}).items():
+            patch.setenv(name, value)
+        files = fsspec.filesystem("s3", skip_instance_cache=True)
+        files.mkdir("bucket")
+        yield files
+        server.stop()
 
 
 def attempt(driver: str, url: str | None) -> Any:
