@@ -7,7 +7,7 @@ stacks of four 84x84 frames, sent as raw bytes. Each server is a process of its 
 connections, each with one observation at a time, the next as soon as it has its action. The naive handler predicts once
 for each request; it runs on the same uvicorn, with the same thread of torch. Ray Serve (`pip install "ray[serve]"`, or
 its row is left out) stacks requests by `serve.batch`, in one replica of one CPU, behind its own proxy; its CPU time is
-that of all processes of its cluster. Each round starts all anew, in turn.
+that of all processes of its cluster. All servers stay up, and take turns in each round.
 The CPU time of a server's process for each action says less about latency, but little depends on what else runs.
 `--here` serves from a thread of this process, for a first look.
 """
@@ -27,7 +27,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -71,14 +71,15 @@ def body(policy: str) -> bytes:
     return stream.getvalue()
 
 
-def application(contender: str, policy: str, path: str, threads: int) -> Any:
-    """The ASGI application of a contender."""
-    if contender == "naive":
-        return naive(policy, path, threads)
+@contextmanager
+def ours(path: str, threads: int) -> Iterator[tuple[int, int]]:
+    """Serve from a thread as `gymnast serve` does; the port and the process."""
     from gymnast.serving import app, server
     from gymnast.settings.serve_options import ServeOptions
 
-    return app.build(server.load(ServeOptions(runs=(f"model={path}",), threads=threads)))
+    service = server.load(ServeOptions(runs=(f"model={path}",), threads=threads))
+    with server.listening("127.0.0.1", 0) as sock, server.running(app.build(service), sock, service.stop):
+        yield sock.getsockname()[1], os.getpid()
 
 
 def naive(policy: str, path: str, threads: int) -> Any:
@@ -210,6 +211,11 @@ class Measured:
     def rate(self) -> float:
         return len(self.latencies) / self.seconds
 
+    @property
+    def each(self) -> float:
+        """Seconds of CPU for each action."""
+        return self.cpu / len(self.latencies)
+
     def tail(self, share: float) -> float:
         """Milliseconds that this share of the requests stays below."""
         return float(np.quantile(self.latencies, share)) * 1000.0
@@ -269,21 +275,29 @@ async def load(port: int, request: bytes, connections: int, seconds: float) -> M
     return measured
 
 
-def measure(contender: str, policy: str, path: str, options: argparse.Namespace) -> Measured:
-    """Start a server and send to it."""
+def measure(server: tuple[int, int], policy: str, options: argparse.Namespace) -> Measured:
+    """Send to a server of this port and process."""
     sent = body(policy)
     head = f"POST /v1/models/model:act HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: {KINDS[policy]}\r\n"
     request = f"{head}content-length: {len(sent)}\r\n\r\n".encode() + sent
-    if options.here:
-        started = threaded(application(contender, policy, path, options.threads))
-    else:
-        started = process(contender, policy, path, options.threads)
-    with started as (port, pid):
-        asyncio.run(load(port, request, options.connections, min(WARM_UP, options.seconds)))
-        before = cpu_of(pid)
-        measured = asyncio.run(load(port, request, options.connections, options.seconds))
-        measured.cpu = cpu_of(pid) - before
-        return measured
+    port, pid = server
+    asyncio.run(load(port, request, options.connections, min(WARM_UP, options.seconds)))
+    before = cpu_of(pid)
+    measured = asyncio.run(load(port, request, options.connections, options.seconds))
+    measured.cpu = cpu_of(pid) - before
+    return measured
+
+
+def started(contender: str, policy: str, path: str, options: argparse.Namespace) -> Any:
+    """A context of the port and the process of a server."""
+    if not options.here:
+        return process(contender, policy, path, options.threads)
+    return in_thread(contender, policy, path, options.threads)
+
+
+def in_thread(contender: str, policy: str, path: str, threads: int) -> Any:
+    """`started` in this process."""
+    return ours(path, threads) if contender == "gymnast" else threaded(naive(policy, path, threads))
 
 
 def cpu_of(pid: int) -> float:
@@ -302,22 +316,28 @@ def compare(policy: str, path: str, options: argparse.Namespace) -> None:
         contenders = CONTENDERS[:-1]
         print("without Ray Serve: " + ("it is not a thread" if options.here else 'pip install "ray[serve]"'))
     found: dict[str, list[Measured]] = {contender: [] for contender in contenders}
-    for number in range(options.rounds):
-        for contender in contenders[:: 1 if number % 2 == 0 else -1]:
-            found[contender].append(measure(contender, policy, path, options))
+    with ExitStack() as stack:
+        servers = {one: stack.enter_context(started(one, policy, path, options)) for one in contenders}
+        for number in range(options.rounds):
+            for contender in contenders[:: 1 if number % 2 == 0 else -1]:
+                found[contender].append(measure(servers[contender], policy, options))
     print(f"{policy}, {options.connections} connections, {options.rounds} rounds; medians (lowest, highest round)")
     for contender, rounds in found.items():
         rates = [one.rate for one in rounds]
         spread = f"{statistics.median(rates):>9,.1f} ({min(rates):,.1f}, {max(rates):,.1f}) actions/s"
         half, tail = (statistics.median(one.tail(share) for one in rounds) for share in (0.5, 0.99))
-        cpu = statistics.median(1e6 * one.cpu / len(one.latencies) for one in rounds)
+        cpu = 1e6 * statistics.median(one.each for one in rounds)
         print(
             f"  {contender:<8} {spread}   p50 {half:.1f} ms   p99 {tail:.1f} ms   {cpu:,.0f} us of CPU for each action"
         )
     for other in contenders[1:]:
         ratios = [ours.rate / theirs.rate for ours, theirs in zip(found["gymnast"], found[other], strict=True)]
         target = f" (target {RATIO:g})" if other == "naive" else ""
-        print(f"  gymnast / {other}: x{statistics.median(ratios):.2f}{target}")
+        work = [theirs.each / ours.each for ours, theirs in zip(found["gymnast"], found[other], strict=True)]
+        print(
+            f"  gymnast / {other}: x{statistics.median(ratios):.2f}{target}; CPU time of an action, {other} / gymnast: "
+            f"x{statistics.median(work):.2f} ({min(work):.2f}, {max(work):.2f})"
+        )
     print(f"  targets {TARGETS[policy]:,.0f} actions/s, p99 {TAIL:g} ms")
 
 
@@ -325,7 +345,7 @@ def serve(contender: str, policy: str, path: str, threads: int) -> None:
     """The server's process: until its standard input is closed."""
     if contender == "ray":
         return serve_by_ray(policy, path, threads)
-    with threaded(application(contender, policy, path, threads)) as (port, _):
+    with in_thread(contender, policy, path, threads) as (port, _):
         print(f"{READY}{port}", flush=True)
         sys.stdin.read()
     return None

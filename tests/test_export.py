@@ -99,6 +99,18 @@ MORE: dict[str, tuple[Any, Any, Callable[..., Any]]] = {
     "es": (VECTOR, spaces.Box(-1.0, 2.0, (3,), np.float32), agents.EvolutionStrategies),
     "ga-masks": (VECTOR, THREE, agents.GeneticAlgorithm),
 }
+RELATIVES: dict[str, tuple[Any, Any, Callable[..., Any]]] = {
+    "c51": (VECTOR, THREE, dqn(values="categorical")),
+    "dqn-parts": (PARTS, THREE, dqn()),
+    "sac": (VECTOR, spaces.Box(-2.0, 3.0, (2,), np.float32), sac()),
+    "td3": (VECTOR, spaces.Box(-2.0, 3.0, (2,), np.float32), sac(policy="deterministic")),
+    "crossq": (
+        VECTOR,
+        spaces.Box(-2.0, 3.0, (2,), np.float32),
+        sac(target_network=False, critic_norm="batch-renorm", policy_norm="batch-renorm"),
+    ),
+}
+"""Each a part of one of the others, or close to one."""
 
 
 class Random(gym.Env[Any, Any]):
@@ -129,7 +141,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[Any, 
     root = tmp_path_factory.mktemp("saved")
 
     def save(name: str, *, masks: bool = False) -> tuple[Any, Path]:
-        obs, action, make = {**FAMILIES, **MORE}[name]
+        obs, action, make = {**FAMILIES, **MORE, **RELATIVES}[name]
         env = f"exported/{name}{'-masked' if masks else ''}-v0"
         if env not in gym.registry:
             gym.register(env, lambda: Random(obs, action, masks), disable_env_checker=True)
@@ -222,6 +234,12 @@ def test_a_family(name: str, saved: Callable[..., tuple[Any, Path]], tmp_path: P
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MORE)
 def test_another_family(name: str, saved: Callable[..., tuple[Any, Path]], tmp_path: Path) -> None:
+    check_family(name, saved, tmp_path)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", RELATIVES)
+def test_a_relative(name: str, saved: Callable[..., tuple[Any, Path]], tmp_path: Path) -> None:
     check_family(name, saved, tmp_path)
 
 

@@ -65,7 +65,7 @@ def test_what_is_fetched_is_what_was_sent(tmp_path: Path) -> None:
     Mirror(url, here).send(ended=True)
     Mirror(url, there).fetch()
     assert files(there) == {name: content for name, content in files(here).items() if name != ".lock"}
-    Mirror(url, tmp_path / "light").fetch(mirror.READ_BY_REPORTS)
+    Mirror(url, tmp_path / "light").fetch(mirror.read_by_reports)
     assert files(tmp_path / "light").keys() == set(mirror.READ_BY_REPORTS)
 
 

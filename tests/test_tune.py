@@ -23,7 +23,7 @@ from gymnast import errors
 from gymnast.cli.main import main
 from gymnast.settings.request import resolve
 from gymnast.storage.metrics_log import read
-from gymnast.storage.mirror import READ_BY_REPORTS, Mirror
+from gymnast.storage.mirror import Mirror, read_by_reports
 from gymnast.suites.jobs import Ended, Task
 from gymnast.tuning import scores, search
 from gymnast.tuning.findings import Findings, preset
@@ -341,7 +341,7 @@ class Distant(Place):
     def start(self, task: Task) -> Played:
         assert task.url is not None
         played = super().start(replace(task, path=Path(task.url.removeprefix("file://"))))
-        Mirror(task.url, task.path).fetch(READ_BY_REPORTS)
+        Mirror(task.url, task.path).fetch(read_by_reports)
         return played
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from gymnast.cli.words import options_of
@@ -13,6 +14,7 @@ from gymnast.settings import agents
 from gymnast.settings.options import EvaluateOptions, ResumeOptions
 from gymnast.storage.fitted import is_fitted, is_network
 from gymnast.storage.metrics_log import finite
+from gymnast.storage.near import near
 
 
 def resume(words: list[str]) -> int:
@@ -51,14 +53,16 @@ def evaluate(words: list[str]) -> int:
         return 0
     if options.trust:
         agents.search_here()
-    if is_network(options.path):
-        from gymnast.cli import fit
+    with near(options.path) as copy:
+        options = replace(options, path=copy.path)
+        if is_network(options.path):
+            from gymnast.cli import fit
 
-        return fit.evaluate(options)
-    from gymnast.cli.evaluate import evaluate_path
-    from gymnast.output.warned import told
+            return fit.evaluate(options)
+        from gymnast.cli.evaluate import evaluate_path
+        from gymnast.output.warned import told
 
-    with told(EnvWarning, lambda text: print(f"gymnast: {text}", file=sys.stderr)):
-        found = evaluate_path(options)
-    print(json.dumps(finite(found.as_json())) if options.json else found.as_text())
+        with told(EnvWarning, lambda text: print(f"gymnast: {copy.shown(text)}", file=sys.stderr)):
+            found = evaluate_path(options)
+        print(copy.shown(json.dumps(finite(found.as_json())) if options.json else found.as_text()))
     return 0

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 from gymnast.cli.words import asks_help, options_of
 from gymnast.reports import report as reports
 from gymnast.reports.report import ReportOptions
 from gymnast.settings import agents
+from gymnast.storage.mirror import read_by_reports
+from gymnast.storage.near import near
 from gymnast.suites.options import AblateOptions, BenchmarkOptions
 
 
@@ -36,7 +40,12 @@ def report(words: list[str]) -> int:
     options = options_of(words, ReportOptions, of="report")
     if options is None:
         return 0
-    print(reports.report(options).as_text())
+    with ExitStack() as stack:
+        copies = [stack.enter_context(near(path, read_by_reports)) for path in options.paths]
+        text = reports.report(replace(options, paths=tuple(copy.path for copy in copies))).as_text()
+    for copy in copies:
+        text = copy.shown(text)
+    print(text)
     return 0
 
 

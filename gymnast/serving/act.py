@@ -8,6 +8,7 @@ import sys
 import time
 import traceback
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -25,6 +26,7 @@ PATH = re.compile(r"/v1/models/(?P<model>[^/]+?)(/versions/(?P<version>[^/]+))?:
 KEYS = ("obs", "action_mask", "deterministic", "session", "start")
 SESSION = 128
 """Characters of a session's name."""
+ENCODER = json.JSONEncoder(allow_nan=False)
 FLAGS = {"true": True, "false": False, "1": True, "0": False}
 
 
@@ -46,7 +48,7 @@ class Act:
     def __init__(self, service: Service, *, max_body: int) -> None:
         self.service, self.max_body = service, max_body
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send, *, model: str, named: str | None) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send, model: str, named: str | None) -> None:
         """Answer a request for a model and, if it is named, a version of it."""
         began, names = time.perf_counter(), ("", "")
         status, kind, headers = 200, JSON, {}
@@ -100,9 +102,16 @@ class Act:
         raise Refused(415, "content-type must be application/json, or application/octet-stream for .npy and .npz")
 
 
+@lru_cache(maxsize=1024)
+def asked_of(path: str) -> tuple[str, str | None] | None:
+    """The model of a path that asks for actions, and its version if one is named; None for other paths."""
+    found = PATH.fullmatch(path)
+    return None if found is None else (found["model"], found["version"])
+
+
 def _json(body: bytes) -> dict[str, Any]:
     try:
-        values = json.loads(body)
+        values = json.loads(body.decode())
     except (ValueError, RecursionError):
         raise Refused(400, "the body is not JSON") from None
     if not isinstance(values, dict):
@@ -154,7 +163,7 @@ async def _answer(version: Version, asked: Asked) -> bytes:
     if asked.raw:
         return write_arrays(actions if rows is not None else _single(actions))
     found = as_json(actions if rows is not None else _single(actions))
-    return json.dumps({"action": found, "model": version.name, "version": version.version}, allow_nan=False).encode()
+    return b'{"action": %b, %b' % (ENCODER.encode(found).encode(), version.signature)
 
 
 def _single(actions: Any) -> Any:

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gymnast.serving.act import PATH, Act
+from gymnast.serving.act import Act, asked_of
 from gymnast.serving.api import PATHS
 from gymnast.serving.guard import HEALTH, Guard
 from gymnast.serving.page import PAGE, POLICY
@@ -31,11 +31,11 @@ class Paths:
         self.act, self.others = act, others
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        found = PATH.fullmatch(scope["path"]) if scope["type"] == "http" else None
-        if found is None:
+        asked = asked_of(scope["path"]) if scope["type"] == "http" else None
+        if asked is None:
             await self.others(scope, receive, send)
         else:
-            await self.act(scope, receive, send, model=found["model"], named=found["version"])
+            await self.act(scope, receive, send, *asked)
 
 
 def build(service: Service, *, max_body: int = 16_000_000, token: str | None = None, live: bool = True) -> ASGIApp:

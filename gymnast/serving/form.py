@@ -26,6 +26,7 @@ class Leaf:
         self.space, self.place, self.shape = space, place, tuple(space.shape)
         self.dtype = np.dtype(space.dtype)
         self.low, self.high = _bounds(space, self.dtype)
+        self._least, self._most = _finite_bounds(space, self.low, self.high)
 
     def read(self, values: Any) -> tuple[np.ndarray, int | None]:
         """The values as an array [N, ...] of the space's dtype, and N; None for a single observation."""
@@ -45,6 +46,8 @@ class Leaf:
         return self._checked(array), rows
 
     def _checked(self, array: np.ndarray) -> np.ndarray:
+        if self._is_fine(array):
+            return array.astype(self.dtype, copy=False)
         try:
             batch = incoming.fitted(array, self.space)
             incoming.check_range(batch, self.space)
@@ -62,6 +65,12 @@ class Leaf:
                 raise Refused(400, f"{self.place}: {batch[place]:g}{at} is outside {low:g} to {high:g}")
         return batch
 
+    def _is_fine(self, array: np.ndarray) -> bool:
+        """Whether nothing can be wrong with floats, by one look at them; what may be wrong is looked for otherwise."""
+        if self._least is None or array.dtype.kind != "f":
+            return False
+        return bool(((array >= self._least) & (array <= self._most)).all())
+
 
 def _bounds(space: gym.Space[Any], dtype: np.dtype[Any]) -> tuple[np.ndarray | None, np.ndarray | None]:
     """The bounds of a Box with some room for rounding; None where every number of its dtype lies within them."""
@@ -76,6 +85,19 @@ def _bounds(space: gym.Space[Any], dtype: np.dtype[Any]) -> tuple[np.ndarray | N
         return (low - room[0]).astype(dtype), (high + room[1]).astype(dtype)
     limits = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
     return (None, None) if (low == limits[0]).all() and (high == limits[1]).all() else (low, high)
+
+
+def _finite_bounds(
+    space: gym.Space[Any], low: np.ndarray | None, high: np.ndarray | None
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Bounds of a Box of floats that no infinity lies within, in float64; None for other spaces."""
+    dtype = np.dtype(space.dtype)
+    if not isinstance(space, spaces.Box) or dtype.kind != "f":
+        return None, None
+    most = float(np.finfo(dtype).max)
+    if low is None or high is None:
+        return np.full(space.shape, -most), np.full(space.shape, most)
+    return np.maximum(low.astype(np.float64), -most), np.minimum(high.astype(np.float64), most)
 
 
 class Form:

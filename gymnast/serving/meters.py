@@ -39,12 +39,13 @@ class Meters:
             "gymnast_sessions_dropped", "Sessions that made room for others.", LABELS, registry=self.registry
         )
         self._viewers = Gauge("gymnast_viewers", "Viewers of live games.", LABELS, registry=self.registry)
-        self._answered = lru_cache(maxsize=1024)(self._requests.labels)
+        self._answered = lru_cache(maxsize=1024)(self._requests.labels)  # which cost more than what they count
+        self._took = lru_cache(maxsize=1024)(self._seconds.labels)
 
     def answered(self, model: str, version: str, *, status: int, seconds: float) -> None:
         """Count a request for actions."""
         self._answered(model, version, str(status)).inc()
-        self._seconds.labels(model, version).observe(seconds)
+        self._took(model, version).observe(seconds)
 
     def actions(self, model: str, version: str) -> Callable[[float], None]:
         return self._actions.labels(model, version).inc

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import gymnasium as gym
@@ -22,6 +22,7 @@ from gymnast.export.policy import ExportedPolicy, is_exported
 from gymnast.networks.layers.recurrent import reset
 from gymnast.storage import checkpoint, rebuild
 from gymnast.storage.checkpoint import About
+from gymnast.storage.near import near
 
 
 class Served(Protocol):
@@ -148,7 +149,15 @@ def _leaves(values: Any) -> Any:
 
 
 def read_policy(path: str, *, device: str, trust: bool) -> Policy:
-    """The policy of a run's best checkpoint, a checkpoint file or an exported folder; UsageError in one line."""
+    """The policy of a run's best checkpoint, a checkpoint file or an exported folder, also at a URL.
+
+    Raises UsageError in one line.
+    """
+    with near(path) as copy:
+        return replace(_read(copy.path, device=device, trust=trust), path=path)
+
+
+def _read(path: str, *, device: str, trust: bool) -> Policy:
     if is_exported(path):
         return exported_policy(ExportedPolicy(path, trust=trust), path=path, trust=trust)
     file = checkpoint.find(path)

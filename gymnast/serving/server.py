@@ -159,6 +159,8 @@ class Running:
             access_log=False,
             log_level="warning",
             lifespan="on",
+            ws="none",
+            proxy_headers=False,  # nothing asks for the client's address
             server_header=False,
             backlog=BACKLOG,
             timeout_graceful_shutdown=GRACE,

@@ -6,6 +6,7 @@ import asyncio
 import bisect
 import hashlib
 import itertools
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -38,6 +39,8 @@ class Version:
         threads: int,
     ) -> None:
         self.name, self.version, self.policy = name, version, policy
+        self.signature = json.dumps({"model": name, "version": version})[1:].encode()
+        """The end of each answer in JSON."""
         try:
             self.form = Form(policy.observation_space, policy.action_space)
         except ValueError as error:

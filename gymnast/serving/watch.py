@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib import resources
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import quote
 
@@ -13,12 +16,14 @@ from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp
 
-from gymnast.errors import UsageError
+from gymnast.errors import UsageError, first_line
 from gymnast.serving.guard import Guard
 from gymnast.serving.server import listening, read_token, until_interrupted, url_of
 from gymnast.serving.watched_runs import WatchedRuns
 from gymnast.settings.serve_options import is_loopback
 from gymnast.settings.watch_options import WatchOptions
+from gymnast.storage.mirror import Mirror, is_url
+from gymnast.storage.near import local_path
 from gymnast.version import __version__
 
 POLICY = "; ".join(
@@ -34,24 +39,52 @@ POLICY = "; ".join(
 )
 """What the browser lets the page do: nothing is loaded from elsewhere."""
 HEADERS = {"content-security-policy": POLICY, "x-content-type-options": "nosniff", "referrer-policy": "no-referrer"}
+SHOWN = ("config.json", "metrics.jsonl", "timing.jsonl")
 KINDS = {".mp4": "video/mp4", ".gif": "image/gif"}
 
 
 def watch(options: WatchOptions) -> int:
     """Serve the page until SIGINT or SIGTERM; returns the exit code. Raises UsageError."""
     token = None if options.token_file is None else read_token(Path(options.token_file))
-    root = Path(options.path)
-    if not root.is_dir():
-        raise UsageError(f"no folder {root}; runs are written to runs, or to what --out names")
-    with listening(options.host, options.port) as sock:
+    with opened(options.path) as runs, listening(options.host, options.port) as sock:
         if not is_loopback(options.host):
             print(
                 f"{options.host} is reached by other machines, and the token is sent in clear: put TLS in front",
                 file=sys.stderr,
             )
         secret = "" if token is None else f"?token={quote(token)}"
-        app = build(WatchedRuns(root), token=token)
-        return until_interrupted(app, sock, lambda: None, said=f"watching {root} on {url_of(sock)}/{secret}")
+        app = build(runs, token=token)
+        return until_interrupted(app, sock, lambda: None, said=f"watching {runs.name} on {url_of(sock)}/{secret}")
+
+
+@contextmanager
+def opened(path: str) -> Iterator[WatchedRuns]:
+    """The runs of a folder, or of a URL, of which what the page shows is copied as it changes. Raises UsageError."""
+    if not is_url(path):
+        if not Path(path).is_dir():
+            raise UsageError(f"no folder {path}; runs are written to runs, or to what --out names")
+        yield WatchedRuns(Path(path))
+        return
+    with TemporaryDirectory(prefix="gymnast-") as scratch:
+        folder = local_path(path, Path(scratch))
+        folder.mkdir(parents=True)
+        try:
+            mirror = Mirror(path, folder)
+            mirror.fetch(is_shown)
+        except (OSError, ValueError, ImportError) as error:
+            raise UsageError(f"{path}: {first_line(error)}") from None
+
+        def fetch() -> None:
+            with suppress(OSError):  # what is missing now comes with the next search
+                mirror.fetch(is_shown)
+
+        yield WatchedRuns(folder, name=path, fetch=fetch)
+
+
+def is_shown(name: str) -> bool:
+    """Whether the page shows anything of a run's file."""
+    file = PurePosixPath(name)
+    return file.name in SHOWN or file.suffix in KINDS
 
 
 def build(runs: WatchedRuns, *, token: str | None = None) -> ASGIApp:
@@ -65,7 +98,7 @@ def build(runs: WatchedRuns, *, token: str | None = None) -> ASGIApp:
 
     @app.get("/api/runs")
     async def all_runs() -> dict[str, Any]:
-        return {"folder": str(runs.root), "runs": await run_in_threadpool(runs.refreshed)}
+        return {"folder": runs.name, "runs": await run_in_threadpool(runs.refreshed)}
 
     @app.get("/api/curves")
     async def curves(request: Request, env: str, name: str) -> Response:

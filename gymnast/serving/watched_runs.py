@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -157,8 +158,9 @@ class Watched:
 class WatchedRuns:
     """All runs of a folder, by their path in it."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, *, name: str | None = None, fetch: Callable[[], None] = lambda: None) -> None:
+        """`name` is what the page calls the folder; `fetch` is called before each search, if the folder is a copy."""
+        self.root, self.name, self._fetch = root, name or str(root), fetch
         self.runs: dict[str, Watched] = {}
         self._labels: dict[str, str] = {}
         self._looked = -LOOK_SECONDS
@@ -179,6 +181,7 @@ class WatchedRuns:
             run.log.read()
 
     def _look(self) -> None:
+        self._fetch()
         try:
             paths = gather.find([str(self.root)])
         except UsageError:  # none yet

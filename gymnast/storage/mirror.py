@@ -11,8 +11,8 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -26,12 +26,30 @@ RECORDS = "metrics.jsonl"
 READ_BY_REPORTS = ("config.json", RECORDS)
 LAST = "checkpoints/last.pt"
 REPLAY = "checkpoints/replay/"
+STAMPS = ("mtime", "ino", "LastModified", "last_modified", "ETag", "etag", "updated", "generation", "modify")
+"""Names under which storages say when a file was changed, or what identifies its content."""
 RETRY_SECONDS = (1.0, 5.0, 25.0)
 """Pauses before what must arrive is sent again."""
 
 
 def is_url(out: str) -> bool:
     return "://" in out
+
+
+def read_by_reports(name: str) -> bool:
+    """Whether a file, in whatever folder, is one that reports read."""
+    return PurePosixPath(name).name in READ_BY_REPORTS
+
+
+@contextmanager
+def storage_errors() -> Iterator[None]:
+    """Raises OSError for whatever a storage raises: lost connections are errors of botocore's or aiohttp's own."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        raise OSError(f"{type(error).__name__}: {first_line(error)}") from error
 
 
 @dataclass(frozen=True)
@@ -57,10 +75,16 @@ def check(url: str) -> None:
     """Raise UsageError if nothing can be written at the URL."""
     if url.startswith("memory://"):
         raise UsageError(f"--out {url}: the memory of one process is not seen by the others")
+    tried = f".tried-{os.getpid()}"
     try:
         files, root = fsspec.url_to_fs(url)
-        files.makedirs(root, exist_ok=True)
-    except (OSError, ValueError, ImportError, NotImplementedError) as error:
+        with storage_errors():
+            files.makedirs(root, exist_ok=True)
+            files.pipe_file(
+                f"{root.rstrip('/')}/{tried}", b""
+            )  # where folders are only parts of names, the first error
+            files.rm_file(f"{root.rstrip('/')}/{tried}")
+    except (OSError, ValueError, ImportError) as error:
         raise UsageError(f"--out {url}: {first_line(error)}") from None
 
 
@@ -73,17 +97,22 @@ class Mirror:
         self._files, self._root = fsspec.url_to_fs(url)
         self._sent: dict[str, tuple[int, ...]] = {}
         """What identifies the version of each file that is at the URL."""
+        self._fetched: dict[str, str | None] = {}
+        """What the storage says of the version of each file that was copied from there."""
 
-    def fetch(self, names: tuple[str, ...] | None = None) -> None:
-        """Copy the files of these names, or all, to this machine, each completely or not at all. Raises OSError."""
-        there = self._there()
-        for name in sorted(there if names is None else there & set(names)):
+    def fetch(self, wanted: Callable[[str], bool] = lambda name: True) -> None:
+        """Copy the wanted files to this machine if they have changed, each completely or not at all. Raises OSError."""
+        there = {name: _stamp(about) for name, about in self._there().items()}
+        for name in sorted(filter(wanted, there)):
             target = self.folder / name
+            if there[name] is not None and self._fetched.get(name) == there[name] and target.is_file():
+                continue
             target.parent.mkdir(parents=True, exist_ok=True)
             temporary = target.with_name(f".{target.name}.fetched")
-            self._files.get_file(self._at(name), str(temporary))
+            with storage_errors():
+                self._files.get_file(self._at(name), str(temporary))
             os.replace(temporary, target)
-            self._sent[name] = _version(target)
+            self._fetched[name], self._sent[name] = there[name], _version(target)
 
     def send(self, *, ended: bool) -> None:
         """Copy what has changed to the URL; `ended` if nothing writes into the folder any more. Raises OSError."""
@@ -133,11 +162,13 @@ class Mirror:
     def _at(self, name: str) -> str:
         return f"{self._root.rstrip('/')}/{name}"
 
-    def _there(self) -> set[str]:
-        """Names of the complete files at the URL, relative to the folder."""
-        self._files.invalidate_cache()
-        names = (PurePosixPath(path).relative_to(self._root).as_posix() for path in self._files.find(self._root))
-        return {name for name in names if not _is_hidden(name)}
+    def _there(self) -> dict[str, dict[str, Any]]:
+        """The complete files at the URL by their names relative to the folder, and what the storage says of each."""
+        with storage_errors():
+            self._files.invalidate_cache()
+            found = self._files.find(self._root, detail=True)
+        named = {PurePosixPath(path).relative_to(self._root).as_posix(): about for path, about in found.items()}
+        return {name: about for name, about in named.items() if name != "." and not _is_hidden(name)}
 
     def _here(self) -> Iterator[str]:
         """Names of the files that may be sent at any moment and in any order."""
@@ -198,17 +229,18 @@ class Mirror:
         """Send a file under another name, and give it its own when it is complete."""
         target = PurePosixPath(self._at(name))
         temporary = str(target.with_name(f".{target.name}.part"))
-        self._files.makedirs(str(target.parent), exist_ok=True)
-        self._files.put_file(str(path), temporary)
-        self._files.mv(temporary, str(target))
+        with storage_errors():
+            self._files.makedirs(str(target.parent), exist_ok=True)
+            self._files.put_file(str(path), temporary)
+            self._files.mv(temporary, str(target))
 
     def _delete_all_but(self, names: set[str]) -> None:
-        self._delete(sorted(self._there() - names))
+        self._delete(sorted(self._there().keys() - names))
 
     def _delete(self, names: list[str]) -> None:
         for name in names:
             self._sent.pop(name, None)
-            with suppress(FileNotFoundError):
+            with suppress(FileNotFoundError), storage_errors():
                 self._files.rm_file(self._at(name))
 
 
@@ -216,6 +248,12 @@ def _version(path: Path) -> tuple[int, ...]:
     """What differs between two versions of a file."""
     found = path.stat()
     return (found.st_size, found.st_mtime_ns, found.st_ino)
+
+
+def _stamp(about: dict[str, Any]) -> str | None:
+    """What differs between two versions of a file at a URL; None if the storage does not say."""
+    said = {name: str(about[name]) for name in STAMPS if about.get(name) is not None}
+    return f"{about.get('size')} {said}" if said else None
 
 
 def _is_hidden(name: str) -> bool:

@@ -129,7 +129,7 @@ def fetched(runs: Sequence[Planned], remote: Remote | None) -> list[Planned]:
         return list(runs)
     try:
         for item in runs:
-            remote.mirror(item.path).fetch(mirror.READ_BY_REPORTS)
+            remote.mirror(item.path).fetch(mirror.read_by_reports)
     except OSError as error:
         raise UsageError(f"--out {remote.url}: {first_line(error)}") from None
     return [replace(item, url=remote.url_of(item.path)) for item in runs]

@@ -20,7 +20,7 @@ from typing import Any
 import psutil
 
 from gymnast.errors import UsageError, first_line
-from gymnast.storage.mirror import READ_BY_REPORTS, Mirror
+from gymnast.storage.mirror import Mirror, read_by_reports
 from gymnast.suites.jobs import POLL, Ended, Process, Task, stop
 from gymnast.training.ray_connection import RayConnection
 
@@ -67,7 +67,7 @@ class Attempt:
         ready = bool(self._ray.wait([self._result], timeout=0)[0])
         if self._mirror is not None and (ready or time.monotonic() - self._fetched > RECORDS_SECONDS):
             with suppress(OSError):  # what is missing now comes with the next start of the command
-                self._mirror.fetch(READ_BY_REPORTS)
+                self._mirror.fetch(read_by_reports)
             self._fetched = time.monotonic()
         if not ready:
             return None

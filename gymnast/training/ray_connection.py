@@ -36,7 +36,7 @@ class RayConnection:
         try:
             _reach(address)
             context = self.ray.init(address, runtime_env=settings, log_to_driver=False, logging_level="error")
-        except (OSError, RuntimeError, ValueError, self.ray.exceptions.RayError) as error:
+        except Exception as error:  # Ray raises the bare class where a busy machine starts a cluster too slowly
             raise UsageError(f"--ray {address}: {first_line(error)}") from None
         self.dashboard: str | None = context.dashboard_url or None
 

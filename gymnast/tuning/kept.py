@@ -21,7 +21,7 @@ class Kept:
     def fetch(self) -> None:
         """Copy the data base to this machine, if there is one. Raises UsageError."""
         try:
-            self._mirror.fetch((STUDY,))
+            self._mirror.fetch(lambda name: name == STUDY)
         except OSError as error:
             raise UsageError(f"{self.url}: {first_line(error)}") from None
 
