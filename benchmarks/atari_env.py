@@ -1,6 +1,7 @@
 """Agent steps per second of gymnast's console beside ale-py's native vector environment, in alternating rounds.
 
 Four frames an action, gray 84x84 stacks of four, random actions, episodes included: `python benchmarks/atari_env.py`.
+With `--resume ACTIONS` instead: seconds to restore a snapshot after so many actions, and its size.
 """
 
 from __future__ import annotations
@@ -8,12 +9,15 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 from ale_py.vector_env import AtariVectorEnv as AleVectorEnv
 
+from gymnast.envs.atari.games import make_atari
 from gymnast.envs.atari2600.vector import AtariVectorEnv
 
 GAMES = (
@@ -68,6 +72,32 @@ def compare(game: str, num_envs: int, threads: int, *, rounds: int, seconds: flo
     return statistics.median(rates["ours"]), statistics.median(rates["theirs"])
 
 
+def resume(game: str, emulator: str, num_envs: int, actions: int) -> tuple[float, int]:
+    """Seconds to restore an environment after random actions in each row, and the bytes of what it restores."""
+    made = partial(make_atari, game.title().replace("_", ""), num_envs, options={"emulator": emulator})
+    env, other, rng = made(), made(), np.random.default_rng(0)
+    env.reset()
+    for _ in range(actions):
+        env.step(torch.from_numpy(rng.integers(env.single_action_space.n, size=num_envs)))  # type: ignore[attr-defined]
+    kept = env.snapshot()
+    start = time.perf_counter()
+    other.restore(kept)
+    seconds = time.perf_counter() - start
+    return seconds, sum(value.nbytes for value in kept.values() if isinstance(value, torch.Tensor))
+
+
+def print_resumes(games: Sequence[str], envs: Sequence[int], actions: int) -> None:
+    print(f"restoring a snapshot after {actions:,} actions in each row")
+    for num_envs in envs:
+        for game in games:
+            for emulator in ("ours", "ale"):
+                seconds, size = resume(game, emulator, num_envs, actions)
+                print(
+                    f"{num_envs:3} envs, {game:20} {emulator:4} {1000 * seconds:10,.1f} ms {size / 1e6:8.2f} MB",
+                    flush=True,
+                )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--games", nargs="+", default=GAMES)
@@ -75,7 +105,11 @@ def main() -> None:
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0)
+    parser.add_argument("--resume", type=int, metavar="ACTIONS", help="measure snapshots instead")
     given = parser.parse_args()
+    if given.resume is not None:
+        print_resumes(given.games, given.envs, given.resume)
+        return
     print(f"agent steps/s, medians of {given.rounds} alternating rounds")
     for threads in given.threads:
         for num_envs in given.envs:

@@ -18,6 +18,7 @@ GYMNASIUM_NAMES = {
     "num_threads": "threads",
     "grayscale_obs": "grayscale",
 }
+EMULATORS = ("ours", "ale")
 NOT_HERE = {
     "reward_clipping": "rewards are never clipped by the environment; clip them in the agent's config",
     "episodic_life": "an episode is a whole game; set life_loss in the agent's config to end targets at lost lives",
@@ -48,6 +49,8 @@ class AtariOptions:
     """One channel per frame; RGB has three, and stacks are [3 stack, height, width]."""
     threads: int = 0
     """Emulator threads; 0: one per core, but no more than environments."""
+    emulator: str | None = None
+    """ale, or ours: gymnast's own console, which plays the same steps; None: ale."""
 
     def __post_init__(self) -> None:
         smallest = {"frame_skip": 1, "noop_max": 0, "max_frames": 1, "screen": 1, "stack": 1, "threads": 0}
@@ -60,6 +63,8 @@ class AtariOptions:
                 raise ValueError(f"{name} must be true or false, got {getattr(self, name)!r}")
         if self.sticky is not None and not (isinstance(self.sticky, int | float) and 0 <= self.sticky < 1):
             raise ValueError(f"sticky must be at least 0 and below 1, got {self.sticky!r}")
+        if self.emulator not in (None, *EMULATORS):
+            raise ValueError(f"emulator must be {' or '.join(EMULATORS)}, got {self.emulator!r}")
 
     @classmethod
     def from_dict(cls, options: dict[str, Any]) -> AtariOptions:
@@ -73,3 +78,16 @@ class AtariOptions:
                 hint = f"; did you mean {near[0]}?" if near else ""
                 raise ValueError(f"Atari has no option {name}{hint} (allowed: {', '.join(known)})")
         return cls(**options)
+
+
+def emulator_of(rom: str, options: AtariOptions) -> str:
+    """Which emulator plays a game; ValueError if the one that is asked for cannot."""
+    if options.emulator != "ours":
+        return "ale"
+    from gymnast.envs.atari2600.games import names  # Numba, which only the console needs
+
+    if rom not in names():
+        raise ValueError(f"emulator ours does not know the game {rom}; use ale")
+    if not options.grayscale:
+        raise ValueError("emulator ours has no stacks in colour (grayscale false); use ale")
+    return "ours"

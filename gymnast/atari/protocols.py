@@ -88,8 +88,8 @@ class Protocol:
         return ", ".join(parts)
 
 
-PLAYED = tuple(field.name for field in dataclasses.fields(AtariOptions) if field.name != "threads")
-"""The options of an Atari environment that a protocol fixes: all but the number of threads."""
+PLAYED = tuple(field.name for field in dataclasses.fields(AtariOptions) if field.name not in ("threads", "emulator"))
+"""The options of an Atari environment that a protocol fixes: all that change what is played."""
 LEARNER = ("clip_rewards", "life_loss", "eval_epsilon")
 """The fields of an agent's config that a protocol fixes, if the config has them."""
 
@@ -152,7 +152,7 @@ def of(env: Env, config: Any, *, eval_epsilon: float | None = None) -> Protocol 
     """
     if not is_atari(env.id):
         return None
-    from gymnast.envs.atari.games import Atari  # imports ale-py and torch, which names of protocols do not need
+    from gymnast.envs.atari.base import Atari  # imports torch, which names of protocols do not need
 
     if not isinstance(env, Atari):
         return None
