@@ -16,6 +16,8 @@ from gymnast.envs.atari2600.search import search
 LAST_RESETS = 3
 """Resets in a row that random play ends with."""
 
+NUMBERS = ("reward", "terminal", "lives", "frame number", "episode frame number")
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -76,36 +78,28 @@ class Pair:
 
     def _compare(self, reward: int, our_reward: int) -> None:
         """Keep the first difference; `reward` is ale-py's."""
-        if self.difference is not None:
+        ale, m = self.ale, self.ours.m
+        ale.getRAM(self._ram)
+        ale.getScreen(self._screen)
+        theirs = reward, ale.game_over(), ale.lives(), ale.getFrameNumber(), ale.getEpisodeFrameNumber()
+        own = our_reward, m["terminal"] != 0, m["lives"], m["frames"], m["episode_frames"]
+        screen = self.ours.screen()
+        is_equal = theirs == own and self._ram.tobytes() == m["RAM"].tobytes()
+        if self.difference is not None or (is_equal and self._screen.tobytes() == screen.tobytes()):
             return
-        self.ale.getRAM(self._ram)
-        self.ale.getScreen(self._screen)
-        m = self.ours.m
-        numbers = {
-            "reward": (reward, our_reward),
-            "terminal": (self.ale.game_over(), m["terminal"] != 0),
-            "lives": (self.ale.lives(), m["lives"]),
-            "frame number": (self.ale.getFrameNumber(), m["frames"]),
-            "episode frame number": (self.ale.getEpisodeFrameNumber(), m["episode_frames"]),
-            "RAM": (self._ram, m["RAM"]),
-            "screen": (self._screen, self.ours.screen()),
-        }
-        for name, (theirs, own) in numbers.items():
-            if isinstance(theirs, np.ndarray):
-                if (theirs.view(np.uint64) != own.view(np.uint64)).any():
-                    self._keep(_where(name, theirs, own))
-                    return
-            elif theirs != own:
-                self._keep(f"{name} is {theirs} there, {own} here")
-                return
-
-    def _keep(self, what: str) -> None:
-        self.difference = f"frame {self.frames} after {self.resets} resets: {what}"
+        values = [
+            *zip(NUMBERS, theirs, own, strict=True),
+            *_differing("RAM", self._ram, m["RAM"]),
+            *_differing("screen", self._screen, screen),
+        ]
+        name, expected, given = next(value for value in values if value[1] != value[2])
+        self.difference = f"frame {self.frames} after {self.resets} resets: {name} is {expected} there, {given} here"
 
 
-def _where(name: str, theirs: np.ndarray, own: np.ndarray) -> str:
-    at = tuple(int(index) for index in np.argwhere(theirs != own)[0])
-    return f"{name} at {', '.join(map(str, at))} is {theirs[at]} there, {own[at]} here"
+def _differing(name: str, theirs: np.ndarray, own: np.ndarray) -> list[tuple[str, int, int]]:
+    """The first element that differs."""
+    places = [tuple(place) for place in np.argwhere(theirs != own)[:1].tolist()]
+    return [(f"{name} at {', '.join(map(str, at))}", int(theirs[at]), int(own[at])) for at in places]
 
 
 def reference(name: str, *, seed: int, sticky: float) -> Any:
