@@ -185,9 +185,9 @@ def test_a_restored_state_goes_on_equally() -> None:
 
 
 def test_the_way_to_a_score_is_that_of_ale_py() -> None:
-    outcome = play_well("pong", frames=2_000, seed=1, sticky=0.25)
+    outcome = play_well("ms_pacman", frames=1_000, seed=1, sticky=0.25)
     assert outcome.difference is None
-    assert outcome.score == 1
+    assert outcome.score > 0
 
 
 @pytest.mark.parametrize(
