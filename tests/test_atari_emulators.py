@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from gymnast.atari import protocols
 from gymnast.envs.atari import base
 from gymnast.envs.atari.base import Atari
 from gymnast.envs.atari.games import make_atari
+from gymnast.envs.atari2600.check import Pair
 from gymnast.envs.step import Step
 from gymnast.settings import emulators
 from gymnast.settings.options import TrainOptions
@@ -83,6 +85,22 @@ def test_a_run_on_our_console_resumes_without_a_replay(monkeypatch: pytest.Monke
         game("ale").restore(kept)
     with pytest.raises(ValueError, match="the snapshot is of another version of the console"):
         copy.restore({**kept, "layout": 0})
+
+
+def test_a_mode_and_a_difficulty_are_played_by_our_console() -> None:
+    env = make_atari("PongNoFrameskip-v4", 1, options={"mode": 1, "difficulty": 3, "noop_max": 0})
+    pair = Pair("pong")
+    env.reset()
+    pair.select(1, 3)
+    for _ in range(10):
+        env.step(torch.tensor([2]))
+        for _ in range(4):
+            pair.act(pair.ours.game.actions[2])
+    assert pair.difference is None
+    assert np.array_equal(env.ram(), pair.ale.getRAM())
+    played_under = protocols.of(env, None)
+    assert played_under is not None
+    assert (played_under.label, "mode 1, difficulty 3" in played_under.as_text()) == ("custom", True)
 
 
 @pytest.mark.parametrize(

@@ -47,13 +47,18 @@ class AtariOptions:
     """Number of stacked observations; after a reset the older ones are black."""
     grayscale: bool = True
     """One channel per frame; RGB has three, and stacks are [3 stack, height, width]."""
+    mode: int | None = None
+    """Variant of the game, by its number in ale-py; None: the game's own. Only our console has modes."""
+    difficulty: int = 0
+    """Bit 0 is the left player's switch, bit 1 the right one's; only our console has them."""
     threads: int = 0
     """Emulator threads; 0: one per core, but no more than environments."""
     emulator: str | None = None
-    """ale, or ours: gymnast's own console, which plays the same steps; None: ale."""
+    """ale, or ours: gymnast's own console, which plays the same steps; None: ale, which has no modes, where it can."""
 
     def __post_init__(self) -> None:
         smallest = {"frame_skip": 1, "noop_max": 0, "max_frames": 1, "screen": 1, "stack": 1, "threads": 0}
+        smallest |= {"difficulty": 0, **({} if self.mode is None else {"mode": 0})}
         for name, low in smallest.items():
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < low:
@@ -82,7 +87,10 @@ class AtariOptions:
 
 def emulator_of(rom: str, options: AtariOptions) -> str:
     """Which emulator plays a game; ValueError if the one that is asked for cannot."""
-    if options.emulator != "ours":
+    selects = options.mode is not None or options.difficulty != 0
+    if options.emulator == "ale" and selects:
+        raise ValueError("emulator ale has neither mode nor difficulty; use ours")
+    if options.emulator != "ours" and not selects:
         return "ale"
     from gymnast.envs.atari2600.games import names  # Numba, which only the console needs
 

@@ -22,6 +22,8 @@ class OwnAtari(Atari):
         self._env = AtariVectorEnv(
             name.rom,
             num_envs,
+            mode=options.mode,
+            difficulty=options.difficulty,
             frame_skip=options.frame_skip,
             sticky=options.sticky or 0.0,
             noop_max=options.noop_max,

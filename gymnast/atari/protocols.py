@@ -42,6 +42,10 @@ class Protocol:
     """Number of stacked observations."""
     grayscale: bool = True
     """One channel per frame."""
+    mode: int | None = None
+    """Variant of the game; None: its own."""
+    difficulty: int = 0
+    """The console's difficulty switches."""
     clip_rewards: bool | None = True
     """The learner sees rewards clipped to [-1, 1]; scores never are. None: the agent has no such setting."""
     life_loss: bool | None
@@ -80,6 +84,8 @@ class Protocol:
             "all 18 actions" if self.full_action_space else "minimal actions",
             f"at most {self.max_frames:,} frames",
             f"{self.stack} {'grey' if self.grayscale else 'RGB'} screens of {self.screen}x{self.screen}",
+            *([] if self.mode is None else [f"mode {self.mode}"]),
+            *([f"difficulty {self.difficulty}"] if self.difficulty else []),
             lives.get(self.life_loss, "the learner ignores lives"),
             clipping.get(self.clip_rewards, "true rewards for the learner"),
             f"evaluated {'greedily' if self.by_mode else 'by sampling'}"
