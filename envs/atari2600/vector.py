@@ -17,7 +17,7 @@ from gymnasium.vector.utils import batch_space
 from gymnast.envs.atari2600 import rows
 from gymnast.envs.atari2600.games import load_game
 from gymnast.envs.atari2600.machine import HEIGHT, MACHINE, WIDTH, machines, screens
-from gymnast.envs.atari2600.observation import taps
+from gymnast.envs.atari2600.observation import edges, taps
 from gymnast.envs.atari2600.palette import RGB
 from gymnast.envs.atari2600.ports import FIRE
 
@@ -91,6 +91,7 @@ class AtariVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             *(self.game.default_mode if mode is None else mode, difficulty),
         )
         self._columns, self._across = taps(WIDTH, screen)
+        self._edges = edges(self._columns)
         self._lines, self._down = taps(HEIGHT, screen)
         self._obs = np.zeros((num_envs, *self.single_observation_space.shape), np.uint8)  # type: ignore[misc]
         self._start_threads(threads, screen)
@@ -171,7 +172,7 @@ class AtariVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         before, self._obs = self._obs, np.empty_like(self._obs)
 
         def run(part: tuple[int, int], scratch: np.ndarray) -> None:
-            maps = (self._columns, self._across, self._lines, self._down)
+            maps = (self._columns, self._across, self._edges, self._lines, self._down)
             rows.observe_rows(
                 self._machines, self._rows, self._settings, changes, *maps, scratch, before, self._obs, *part
             )
