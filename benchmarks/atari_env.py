@@ -1,7 +1,7 @@
 """Agent steps per second of gymnast's console beside ale-py's native vector environment, in alternating rounds.
 
 Four frames an action, gray 84x84 stacks of four, random actions, episodes included: `python benchmarks/atari_env.py`.
-With `--resume ACTIONS` instead: seconds to restore a snapshot after so many actions, and its size.
+With `--resume ACTIONS` instead: CPU time to restore a snapshot after so many actions, and its size.
 """
 
 from __future__ import annotations
@@ -73,21 +73,21 @@ def compare(game: str, num_envs: int, threads: int, *, rounds: int, seconds: flo
 
 
 def resume(game: str, emulator: str, num_envs: int, actions: int) -> tuple[float, int]:
-    """Seconds to restore an environment after random actions in each row, and the bytes of what it restores."""
+    """CPU seconds to restore an environment after random actions in each row, and the bytes of what it restores."""
     made = partial(make_atari, game.title().replace("_", ""), num_envs, options={"emulator": emulator})
     env, other, rng = made(), made(), np.random.default_rng(0)
     env.reset()
     for _ in range(actions):
         env.step(torch.from_numpy(rng.integers(env.single_action_space.n, size=num_envs)))  # type: ignore[attr-defined]
     kept = env.snapshot()
-    start = time.perf_counter()
+    start = time.process_time()
     other.restore(kept)
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     return seconds, sum(value.nbytes for value in kept.values() if isinstance(value, torch.Tensor))
 
 
 def print_resumes(games: Sequence[str], envs: Sequence[int], actions: int) -> None:
-    print(f"restoring a snapshot after {actions:,} actions in each row")
+    print(f"restoring a snapshot after {actions:,} actions in each row, CPU time of all threads")
     for num_envs in envs:
         for game in games:
             for emulator in ("ours", "ale"):

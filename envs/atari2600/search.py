@@ -61,7 +61,7 @@ class Cell:
 
 
 def search(name: str, *, frames: int, seed: int = 0, sticky: float = 0.0) -> Place:
-    """The place with the highest score, the latest of several, that so many frames find in one episode."""
+    """The place with the highest score that so many frames find in one episode: of several, or without any, the latest."""
     emulator, rng = Emulator(load_game(name), seed=seed, sticky=sticky), np.random.default_rng(seed)
     best = Place(0, 0, None, ())
     cells, played = {_look(emulator): Cell(best, emulator.clone_state())}, 0
@@ -73,12 +73,15 @@ def search(name: str, *, frames: int, seed: int = 0, sticky: float = 0.0) -> Pla
         for _ in range(ACTIONS):
             place = _hold(emulator, place, int(rng.choice(emulator.game.actions)), int(rng.integers(1, HELD + 1)))
             played += len(place.actions)
-            if best.frames == 0 or (place.score, place.frames) > (best.score, best.frames):
-                best = place
+            best = max(best, place, key=_rank)
             if emulator.m["terminal"]:
                 break
             _keep(cells, emulator, place)
     return best
+
+
+def _rank(place: Place) -> tuple[int, int]:
+    return max(place.score, 0), place.frames
 
 
 def _hold(emulator: Emulator, place: Place, action: int, frames: int) -> Place:
