@@ -61,7 +61,7 @@ class Cell:
 
 
 def search(name: str, *, frames: int, seed: int = 0, sticky: float = 0.0) -> Place:
-    """The place with the highest score that so many frames find in one episode: of several, or without any, the latest."""
+    """The place with the highest score that so many frames find in one episode: the latest of equal ones."""
     emulator, rng = Emulator(load_game(name), seed=seed, sticky=sticky), np.random.default_rng(seed)
     best = Place(0, 0, None, ())
     cells, played = {_look(emulator): Cell(best, emulator.clone_state())}, 0
