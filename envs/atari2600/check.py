@@ -117,10 +117,11 @@ def reference(name: str, *, seed: int, sticky: float) -> Any:
 
 
 def play(name: str, *, frames: int, seed: int = 0, sticky: float = 0.0, reset_every: int | None = None) -> Outcome:
-    """Random play; a new episode after the end of a game and every `reset_every` frames, and three at the end."""
+    """Random play with new episodes after the end of a game; with `reset_every` also after so many frames, and three
+    in a row at the end."""
     pair = Pair(name, seed=seed, sticky=sticky)
     _play_randomly(pair, frames, np.random.default_rng(seed), reset_every)
-    for _ in range(LAST_RESETS):
+    for _ in range(LAST_RESETS if reset_every else 0):
         pair.reset()
     return pair.outcome()
 
