@@ -11,7 +11,7 @@ from gymnast.envs.atari2600.check import Outcome
 from gymnast.envs.atari2600.vector import AtariVectorEnv
 
 NOOP_MAX = 29
-MAX_FRAMES = 3_001
+MAX_FRAMES = 601
 """Episodes are truncated after so many frames, within an action."""
 NAMES = ("observations", "rewards", "terminated", "truncated")
 COUNTS = ("lives", "episode_frame_number")
