@@ -1,6 +1,8 @@
 """Agent steps per second of gymnast's console beside ale-py's native vector environment, in alternating rounds.
 
 Four frames an action, gray 84x84 stacks of four, random actions, episodes included: `python benchmarks/atari_env.py`.
+On a machine that does other work, `--cpu` counts seconds in which a core worked for this process. `--resume ACTIONS`
+instead measures restoring a snapshot after so many actions, and its size.
 """
 
 from __future__ import annotations
@@ -8,12 +10,15 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 from ale_py.vector_env import AtariVectorEnv as AleVectorEnv
 
+from gymnast.envs.atari.games import make_atari
 from gymnast.envs.atari2600.vector import AtariVectorEnv
 
 GAMES = (
@@ -21,6 +26,7 @@ GAMES = (
     *("qbert", "montezuma_revenge", "asteroids", "enduro", "beam_rider"),
 )
 Step = Callable[[], None]
+Clock = Callable[[], float]
 
 
 def ours(game: str, num_envs: int, threads: int) -> Step:
@@ -49,23 +55,51 @@ def playing(env: Any, reset: Callable[[np.ndarray], dict[str, Any]]) -> Step:
     return step
 
 
-def rate(step: Step, num_envs: int, seconds: float) -> float:
+def rate(step: Step, num_envs: int, seconds: float, clock: Clock) -> float:
     """Agent steps per second."""
-    count, start = 0, time.perf_counter()
-    while (elapsed := time.perf_counter() - start) < seconds or count == 0:
+    count, start = 0, clock()
+    while (elapsed := clock() - start) < seconds or count == 0:
         step()
         count += num_envs
     return count / elapsed
 
 
-def compare(game: str, num_envs: int, threads: int, *, rounds: int, seconds: float) -> tuple[float, float]:
+def compare(
+    game: str, num_envs: int, threads: int, *, rounds: int, seconds: float, clock: Clock
+) -> tuple[float, float]:
     """Median rates of both."""
     steps = {"ours": ours(game, num_envs, threads), "theirs": theirs(game, num_envs, threads)}
     rates: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(rounds):
         for name, step in steps.items():
-            rates[name].append(rate(step, num_envs, seconds))
+            rates[name].append(rate(step, num_envs, seconds, clock))
     return statistics.median(rates["ours"]), statistics.median(rates["theirs"])
+
+
+def resume(game: str, emulator: str, num_envs: int, actions: int, clock: Clock) -> tuple[float, int]:
+    """Seconds to restore an environment after random actions in each row, and the bytes of what it restores."""
+    made = partial(make_atari, game.title().replace("_", ""), num_envs, options={"emulator": emulator})
+    env, other, rng = made(), made(), np.random.default_rng(0)
+    env.reset()
+    for _ in range(actions):
+        env.step(torch.from_numpy(rng.integers(env.single_action_space.n, size=num_envs)))  # type: ignore[attr-defined]
+    kept = env.snapshot()
+    start = clock()
+    other.restore(kept)
+    seconds = clock() - start
+    return seconds, sum(value.nbytes for value in kept.values() if isinstance(value, torch.Tensor))
+
+
+def print_resumes(games: Sequence[str], envs: Sequence[int], actions: int, clock: Clock) -> None:
+    print(f"restoring a snapshot after {actions:,} actions in each row")
+    for num_envs in envs:
+        for game in games:
+            for emulator in ("ours", "ale"):
+                seconds, size = resume(game, emulator, num_envs, actions, clock)
+                print(
+                    f"{num_envs:3} envs, {game:20} {emulator:4} {1000 * seconds:10,.1f} ms {size / 1e6:8.2f} MB",
+                    flush=True,
+                )
 
 
 def main() -> None:
@@ -75,15 +109,22 @@ def main() -> None:
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0)
+    parser.add_argument("--cpu", action="store_true", help="steps per second of a core's work, not of the clock")
+    parser.add_argument("--resume", type=int, metavar="ACTIONS", help="measure restoring instead")
     given = parser.parse_args()
-    print(f"agent steps/s, medians of {given.rounds} alternating rounds")
+    settings = {"rounds": given.rounds, "seconds": given.seconds}
+    clock = time.process_time if given.cpu else time.perf_counter
+    if given.resume is not None:
+        print_resumes(given.games, given.envs, given.resume, clock)
+        return
+    print(f"agent steps per {'CPU second' if given.cpu else 'second'}, medians of {given.rounds} alternating rounds")
     for threads in given.threads:
         for num_envs in given.envs:
             if threads > num_envs:
                 continue
             ratios = []
             for game in given.games:
-                own, other = compare(game, num_envs, threads, rounds=given.rounds, seconds=given.seconds)
+                own, other = compare(game, num_envs, threads, **settings, clock=clock)
                 ratios.append(own / other)
                 print(
                     f"{threads} threads, {num_envs:3} envs, {game:20} ours {own:8,.0f}  ale-py {other:8,.0f}  "

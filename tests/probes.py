@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from gymnast.envs.atari2600.emulator import Emulator
-from gymnast.envs.atari2600.games import Game, record_of, table
+from gymnast.envs.atari2600.games import Game, instructions_of, record_of, table
 
 ORIGIN = 0xF000
 SEI, CLD, SED, CLC, SEC, CLV, PHP, PLA, TXS, NOP, TAX = 0x78, 0xD8, 0xF8, 0x18, 0x38, 0xB8, 0x08, 0x68, 0x9A, 0xEA, 0xAA
@@ -28,8 +28,8 @@ def console(program: Sequence[int], *, once: Sequence[int] = ()) -> Emulator:
     image = np.zeros(4096, np.uint8)
     image[: len(code)] = code
     image[0xFFC:0xFFE] = ORIGIN & 0xFF, ORIGIN >> 8
-    image.setflags(write=False)  # as those of files, so that the console is compiled once
-    return Emulator(Game("seaquest", image, record_of(table()["seaquest"]), (0,), (0,), (0,)), seed=1)
+    record = record_of(table()["seaquest"])
+    return Emulator(Game("seaquest", instructions_of(image, record), record, (0,), (0,), (0,)), seed=1)
 
 
 def memory(program: Sequence[int], *, count: int) -> list[int]:

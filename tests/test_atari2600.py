@@ -11,7 +11,7 @@ from numba import njit
 
 from gymnast.envs.atari2600 import decode, rules
 from gymnast.envs.atari2600.__main__ import main
-from gymnast.envs.atari2600.check import compare
+from gymnast.envs.atari2600.check import Pair, play, play_well
 from gymnast.envs.atari2600.emulator import Emulator
 from gymnast.envs.atari2600.games import GameError, load_game, names, record_of, table
 from gymnast.envs.atari2600.mersenne import below, draw, seed_generator
@@ -155,17 +155,23 @@ def test_a_game_has_the_checksums_of_ale_py(game: str) -> None:
 
 @pytest.mark.parametrize("game", SOME)
 def test_games_are_those_of_ale_py(game: str) -> None:
-    assert compare(game, frames=120, seed=3, sticky=0.25, reset_every=50) is None
+    outcome = play(game, frames=120, seed=3, sticky=0.25, reset_every=50)
+    assert (outcome.difference, outcome.frames) == (None, 120)
+    assert outcome.resets >= 5
 
 
 def test_all_games_are_those_of_ale_py() -> None:
-    differences = {game: compare(game, frames=100, seed=2) for game in names()}
-    assert {game: str(found) for game, found in differences.items() if found} == {}
+    differences = {game: play(game, frames=100, seed=2).difference for game in names()}
+    assert {game: found for game, found in differences.items() if found} == {}
 
 
 @pytest.mark.parametrize(("game", "mode", "difficulty"), [("pong", 1, 3), ("breakout", 36, 1), ("ms_pacman", 2, 0)])
 def test_modes_and_difficulties_are_those_of_ale_py(game: str, mode: int, difficulty: int) -> None:
-    assert compare(game, frames=60, mode=mode, difficulty=difficulty) is None
+    pair = Pair(game)
+    pair.select(mode, difficulty)
+    for frame in range(60):
+        pair.act(pair.ours.game.actions[frame // 4 % len(pair.ours.game.actions)])
+    assert (pair.difference, pair.frames) == (None, 60)
 
 
 def test_a_restored_state_goes_on_equally() -> None:
@@ -178,9 +184,49 @@ def test_a_restored_state_goes_on_equally() -> None:
     assert [(emulator.act(action % 18), crc(emulator.screen())) for action in range(60)] == first
 
 
-def test_the_check_prints_a_line_for_each_game(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["check", "--games", "pong", "--frames", "5"]) == 0
-    assert capsys.readouterr().out.splitlines()[0].split() == ["pong", "equal"]
+def test_the_way_to_a_score_is_that_of_ale_py() -> None:
+    outcome = play_well("ms_pacman", frames=1_000, seed=1, sticky=0.25)
+    assert outcome.difference is None
+    assert outcome.score > 0
+
+
+@pytest.mark.parametrize(
+    ("words", "frames"),
+    [
+        (["--frames", "5"], 5),
+        (["--modes", "--frames", "2"], 2 * 2 * 4),
+        (["--search", "--frames", "20"], None),
+        (["--vector", "--steps", "3", "--envs", "2"], 3 * 2 * 4),
+    ],
+)
+def test_the_check_prints_a_line_for_each_game(
+    words: list[str], frames: int | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check", "--games", "pong", *words]) == 0
+    line, total = capsys.readouterr().out.splitlines()
+    assert line.split()[:3] == ["pong", "equal", "in"]
+    assert frames is None or line.split()[3] == str(frames)
+    assert total.startswith("1 of 1 games are equal in ")
+
+
+def test_the_check_finds_a_difference(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    act = Emulator.act
+
+    def with_a_fault(self: Emulator, action: int) -> int:
+        reward = act(self, action)
+        self.m["RAM"][7] ^= int(self.m["frames"]) == 3
+        return reward
+
+    monkeypatch.setattr(Emulator, "act", with_a_fault)
+    assert main(["check", "--games", "pong", "--sticky", "0.25", "--frames", "5"]) == 1
+    line, total = capsys.readouterr().out.splitlines()
+    assert "pong  seed 0, sticky 0.25, frame 2 after 0 resets: RAM at 7 is " in line
+    assert total == "0 of 1 games are equal in 3 frames"
+
+
+def test_amounts_of_other_kinds_of_play_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "--vector", "--frames", "5"]) == 2
+    assert capsys.readouterr().err == "error: --frames has no effect on play of the kind vector\n"
 
 
 def test_games_that_cannot_be_played_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -58,10 +58,6 @@ class History:
         """The time of the oldest seeded reset that a row still depends on."""
         return min(begins[0].time for begins in self.begins)
 
-    def age(self, row: int) -> int:
-        """Actions since the row's last seeded reset."""
-        return self.time - self.begins[row][0].time
-
     def _make_room(self) -> None:
         kept = self.since(self.oldest)
         rows = len(self._actions) * (2 if len(kept) > len(self._actions) // 2 else 1)

@@ -18,6 +18,7 @@ GYMNASIUM_NAMES = {
     "num_threads": "threads",
     "grayscale_obs": "grayscale",
 }
+EMULATORS = ("ours", "ale")
 NOT_HERE = {
     "reward_clipping": "rewards are never clipped by the environment; clip them in the agent's config",
     "episodic_life": "an episode is a whole game; set life_loss in the agent's config to end targets at lost lives",
@@ -46,11 +47,18 @@ class AtariOptions:
     """Number of stacked observations; after a reset the older ones are black."""
     grayscale: bool = True
     """One channel per frame; RGB has three, and stacks are [3 stack, height, width]."""
+    mode: int | None = None
+    """Variant of the game, by its number in ale-py; None: the game's own. Only our console has modes."""
+    difficulty: int = 0
+    """Bit 0 is the left player's switch, bit 1 the right one's; only our console has them."""
     threads: int = 0
     """Emulator threads; 0: one per core, but no more than environments."""
+    emulator: str | None = None
+    """ale, or ours: gymnast's own console, which plays the same steps; None: ale, which has no modes, where it can."""
 
     def __post_init__(self) -> None:
         smallest = {"frame_skip": 1, "noop_max": 0, "max_frames": 1, "screen": 1, "stack": 1, "threads": 0}
+        smallest |= {"difficulty": 0, **({} if self.mode is None else {"mode": 0})}
         for name, low in smallest.items():
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < low:
@@ -60,6 +68,8 @@ class AtariOptions:
                 raise ValueError(f"{name} must be true or false, got {getattr(self, name)!r}")
         if self.sticky is not None and not (isinstance(self.sticky, int | float) and 0 <= self.sticky < 1):
             raise ValueError(f"sticky must be at least 0 and below 1, got {self.sticky!r}")
+        if self.emulator not in (None, *EMULATORS):
+            raise ValueError(f"emulator must be {' or '.join(EMULATORS)}, got {self.emulator!r}")
 
     @classmethod
     def from_dict(cls, options: dict[str, Any]) -> AtariOptions:
@@ -73,3 +83,19 @@ class AtariOptions:
                 hint = f"; did you mean {near[0]}?" if near else ""
                 raise ValueError(f"Atari has no option {name}{hint} (allowed: {', '.join(known)})")
         return cls(**options)
+
+
+def emulator_of(rom: str, options: AtariOptions) -> str:
+    """Which emulator plays a game; ValueError if the one that is asked for cannot."""
+    selects = options.mode is not None or options.difficulty != 0
+    if options.emulator == "ale" and selects:
+        raise ValueError("emulator ale has neither mode nor difficulty; use ours")
+    if options.emulator != "ours" and not selects:
+        return "ale"
+    from gymnast.envs.atari2600.games import names  # Numba, which only the console needs
+
+    if rom not in names():
+        raise ValueError(f"emulator ours does not know the game {rom}; use ale")
+    if not options.grayscale:
+        raise ValueError("emulator ours has no stacks in colour (grayscale false); use ale")
+    return "ours"

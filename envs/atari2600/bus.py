@@ -6,19 +6,25 @@ from typing import Any
 
 import numpy as np
 
-from gymnast.envs.atari2600.cartridge import switch_bank
+from gymnast.envs.atari2600.cartridge import KIB, PARTS, WITHIN_KIB, switch_bank
 from gymnast.envs.atari2600.compiling import inlined, rule, stay_apart
 from gymnast.envs.atari2600.riot import read_riot, write_riot
 from gymnast.envs.atari2600.tia import read_tia, write_tia
 
 
 @inlined
+def shown(m: Any, rom: Any, address: int) -> int:
+    """What the cartridge shows at an address: a byte and the instruction that begins there; 0 outside of it."""
+    return rom[m.window[address >> KIB & PARTS] + (address & WITHIN_KIB)]  # type: ignore[no-any-return]
+
+
+@inlined
 def read(m: Any, rom: Any, address: int, cycle: int) -> int:
     """The byte at an address, which the bus keeps; compiled into the places that run for most instructions."""
-    if address & 0x1000 and address & 0xFFF < m.hotspots:
-        value = np.int64(rom[m.window[address >> 11 & 4 | address >> 10 & 3] + (address & 0x3FF)])
-    elif address & 0x1280 == 0x80:
+    if address & 0x1280 == 0x80:
         value = np.int64(m.RAM[address & 0x7F])
+    elif address & 0x1000 and address & 0xFFF < m.hotspots:
+        value = shown(m, rom, address) & 0xFF
     else:
         value = read_other(m, rom, address, cycle)
     m.bus = value
@@ -38,7 +44,7 @@ def read_other(m: Any, rom: Any, address: int, cycle: int) -> int:
     stay_apart()
     if address & 0x1000:
         switch_bank(m, address & 0xFFF)
-        return np.int64(rom[m.window[address >> 11 & 4 | address >> 10 & 3] + (address & 0x3FF)])  # type: ignore[no-any-return]
+        return shown(m, rom, address) & 0xFF
     if address & 0x80:
         return np.int64(read_riot(m, address, cycle))  # type: ignore[no-any-return]
     return np.int64(read_tia(m, address & 0x0F, cycle))  # type: ignore[no-any-return]
@@ -65,11 +71,11 @@ def write_byte(m: Any, address: int, value: int, cycle: int, follows_write: int)
 def write_chip(m: Any, address: int, value: int, cycle: int, follows_write: int) -> int:
     """A register, or a hotspot of the cartridge."""
     stay_apart()
+    if address & 0x1080 == 0:
+        return write_tia(m, address & 0x3F, value, cycle, follows_write)
     if address & 0x1000:
         if address & 0xFFF >= m.hotspots:
             switch_bank(m, address & 0xFFF)
-    elif address & 0x80:
-        write_riot(m, address, value, cycle)
     else:
-        return write_tia(m, address & 0x3F, value, cycle, follows_write)
+        write_riot(m, address, value, cycle)
     return cycle

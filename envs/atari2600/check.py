@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,18 +10,96 @@ import numpy as np
 
 from gymnast.envs.atari2600.emulator import Emulator
 from gymnast.envs.atari2600.games import load_game
+from gymnast.envs.atari2600.machine import HEIGHT, WIDTH
+from gymnast.envs.atari2600.search import search
+
+LAST_RESETS = 3
+"""Resets in a row that random play ends with."""
+
+NUMBERS = ("reward", "terminal", "lives", "frame number", "episode frame number")
 
 
 @dataclass(frozen=True)
-class Difference:
-    """The first difference of two emulators."""
+class Outcome:
+    """What a comparison found, and how much it played."""
 
-    frame: int
-    """-1 for the state after power-on."""
-    what: str
+    difference: str | None
+    """The first one, None if there is none."""
+    frames: int
+    """Of every console on both sides, without those of resets."""
+    resets: int
+    score: int
+    """The highest of an episode."""
 
-    def __str__(self) -> str:
-        return f"frame {self.frame}: {self.what}"
+
+class Pair:
+    """Both consoles with a game, compared after power-on and after every frame and reset."""
+
+    def __init__(self, name: str, *, seed: int = 0, sticky: float = 0.0) -> None:
+        self.ale, self.ours = (
+            reference(name, seed=seed, sticky=sticky),
+            Emulator(load_game(name), seed=seed, sticky=sticky),
+        )
+        self.difference: str | None = None
+        self.frames = self.resets = self.score = self._return = 0
+        self._ram, self._screen = np.zeros(128, np.uint8), np.zeros((HEIGHT, WIDTH), np.uint8)
+        self._compare(0, 0)
+
+    def select(self, mode: int, difficulty: int) -> None:
+        """A new episode in another mode."""
+        self.ale.setMode(mode)
+        self.ours.set_mode(mode)
+        self.ale.setDifficulty(difficulty)
+        self.ours.set_difficulty(difficulty)
+        self.reset()
+
+    def reset(self) -> None:
+        """A new episode."""
+        self.ale.reset_game()
+        self.ours.reset()
+        self.resets += 1
+        self._return = 0
+        self._compare(0, 0)
+
+    def act(self, action: int) -> int:
+        """One frame, and a new episode if the game is over; the reward."""
+        reward = int(self.ale.act(action))
+        self._compare(reward, self.ours.act(action))
+        self.frames += 1
+        self._return += reward
+        self.score = max(self.score, self._return)
+        if self.difference is None and self.ours.m["terminal"]:
+            self.reset()
+        return reward
+
+    def outcome(self) -> Outcome:
+        """What was found so far."""
+        return Outcome(self.difference, self.frames, self.resets, self.score)
+
+    def _compare(self, reward: int, our_reward: int) -> None:
+        """Keep the first difference; `reward` is ale-py's."""
+        ale, m = self.ale, self.ours.m
+        ale.getRAM(self._ram)
+        ale.getScreen(self._screen)
+        theirs = reward, ale.game_over(), ale.lives(), ale.getFrameNumber(), ale.getEpisodeFrameNumber()
+        own = our_reward, m["terminal"] != 0, m["lives"], m["frames"], m["episode_frames"]
+        screen = self.ours.screen()
+        is_equal = theirs == own and self._ram.tobytes() == m["RAM"].tobytes()
+        if self.difference is not None or (is_equal and self._screen.tobytes() == screen.tobytes()):
+            return
+        values = [
+            *zip(NUMBERS, theirs, own, strict=True),
+            *_differing("RAM", self._ram, m["RAM"]),
+            *_differing("screen", self._screen, screen),
+        ]
+        name, expected, given = next(value for value in values if value[1] != value[2])
+        self.difference = f"frame {self.frames} after {self.resets} resets: {name} is {expected} there, {given} here"
+
+
+def _differing(name: str, theirs: np.ndarray, own: np.ndarray) -> list[tuple[str, int, int]]:
+    """The first element that differs."""
+    places = [tuple(place) for place in np.argwhere(theirs != own)[:1].tolist()]
+    return [(f"{name} at {', '.join(map(str, at))}", int(theirs[at]), int(own[at])) for at in places]
 
 
 def reference(name: str, *, seed: int, sticky: float) -> Any:
@@ -39,79 +116,44 @@ def reference(name: str, *, seed: int, sticky: float) -> Any:
     return ale
 
 
-def compare(
-    name: str,
-    *,
-    frames: int,
-    seed: int = 0,
-    sticky: float = 0.0,
-    mode: int | None = None,
-    difficulty: int | None = None,
-    reset_every: int | None = None,
-) -> Difference | None:
-    """The first difference in random play, None if there is none.
+def play(name: str, *, frames: int, seed: int = 0, sticky: float = 0.0, reset_every: int | None = None) -> Outcome:
+    """Random play with new episodes after the end of a game; with `reset_every` also after so many frames, and three
+    in a row at the end."""
+    pair = Pair(name, seed=seed, sticky=sticky)
+    _play_randomly(pair, frames, np.random.default_rng(seed), reset_every)
+    for _ in range(LAST_RESETS if reset_every else 0):
+        pair.reset()
+    return pair.outcome()
 
-    After the end of a game, and every `reset_every` frames, both begin a new episode.
-    """
-    ale, ours = reference(name, seed=seed, sticky=sticky), Emulator(load_game(name), seed=seed, sticky=sticky)
-    found = _difference(ale, ours, 0, 0, -1)
-    if mode is not None or difficulty is not None:
-        for change, value in ((ale.setMode, mode), (ours.set_mode, mode)):
-            change(ours.game.default_mode if value is None else value)
-        for change, value in ((ale.setDifficulty, difficulty), (ours.set_difficulty, difficulty)):
-            change(value or 0)
-        ale.reset_game()
-        ours.reset()
-        found = found or _difference(ale, ours, 0, 0, -1)
-    actions = np.random.default_rng(seed).choice(ours.game.actions, frames)
-    for frame, action in enumerate(actions.tolist()):
-        if found is not None:
-            break
-        found = _difference(ale, ours, ale.act(action), ours.act(action), frame)
-        if found is None and (ale.game_over() or (reset_every and frame % reset_every == reset_every - 1)):
-            ale.reset_game()
-            ours.reset()
-            found = _difference(ale, ours, 0, 0, frame)
+
+def play_modes(name: str, *, frames: int, seed: int = 0, sticky: float = 0.0) -> Outcome:
+    """Random play for as many frames in every mode with every difficulty."""
+    pair, rng = Pair(name, seed=seed, sticky=sticky), np.random.default_rng(seed)
+    for mode in pair.ours.game.modes:
+        for difficulty in pair.ours.game.difficulties:
+            pair.select(mode, difficulty)
+            _play_randomly(pair, frames, rng)
+            if pair.difference is not None:
+                where = f"mode {mode}, difficulty {difficulty}, {pair.difference}"
+                return Outcome(where, pair.frames, pair.resets, pair.score)
+    return pair.outcome()
+
+
+def play_well(name: str, *, frames: int, seed: int = 0, sticky: float = 0.0) -> Outcome:
+    """The way to the highest score that a search of so many frames finds; it draws few of them, both draw all here."""
+    place = search(name, frames=frames, seed=seed, sticky=sticky)
+    pair = Pair(name, seed=seed, sticky=sticky)
+    score = sum(pair.act(action) for action in place.path())
+    found = pair.outcome()
+    if found.difference is None and score != place.score:
+        found = dataclasses.replace(found, difference=f"the score is {score}, and was {place.score} in the search")
     return found
 
 
-def _difference(ale: Any, ours: Emulator, reward: int, our_reward: int, frame: int) -> Difference | None:
-    m = ours.m
-    numbers = {
-        "reward": (reward, our_reward),
-        "terminal": (int(ale.game_over()), int(m["terminal"])),
-        "lives": (ale.lives(), int(m["lives"])),
-        "frame number": (ale.getFrameNumber(), int(m["frames"])),
-        "episode frame number": (ale.getEpisodeFrameNumber(), int(m["episode_frames"])),
-    }
-    ram = ale.getRAM()
-    for byte in np.flatnonzero(ram != m["RAM"])[:1].tolist():
-        return Difference(frame, f"RAM byte {byte} is {ram[byte]} there, {m['RAM'][byte]} here")
-    screen = ale.getScreen()
-    for row, column in np.argwhere(screen != ours.screen())[:1].tolist():
-        return Difference(
-            frame, f"pixel {column} of row {row} is {screen[row, column]} there, {ours.screen()[row, column]} here"
-        )
-    for name, (theirs, own) in numbers.items():
-        if theirs != own:
-            return Difference(frame, f"{name} is {theirs} there, {own} here")
-    return None
-
-
-def table(
-    names: Sequence[str], *, frames: int, seeds: Sequence[int], sticky: Sequence[float], reset_every: int | None
-) -> int:
-    """Print a line for each game; how many differ somewhere."""
-    width, different = max(map(len, names)), 0
-    for name in names:
-        found = None
-        for seed, probability in itertools.product(seeds, sticky):
-            found = compare(name, frames=frames, seed=seed, sticky=probability, reset_every=reset_every)
-            if found is not None:
-                break
-        different += found is not None
-        where = "equal" if found is None else f"seed {seed}, sticky {probability}, {found}"
-        print(f"{name:{width}}  {where}", flush=True)
-    runs = len(seeds) * len(sticky)
-    print(f"{len(names) - different} of {len(names)} games are equal in {frames} frames, {runs} times each")
-    return different
+def _play_randomly(pair: Pair, frames: int, rng: np.random.Generator, reset_every: int | None = None) -> None:
+    for frame, action in enumerate(rng.choice(pair.ours.game.actions, frames).tolist(), 1):
+        pair.act(action)
+        if pair.difference is not None:
+            return
+        if reset_every and frame % reset_every == 0:
+            pair.reset()

@@ -13,7 +13,17 @@ from numba.extending import intrinsic, register_jitable
 Function = TypeVar("Function", bound=Callable[..., Any])
 OPTIONS: dict[str, Any] = {"error_model": "numpy", "_nrt": False, "no_cfunc_wrapper": True}
 """Without Numba's runtime arrays are not counted, which would take most of the time; nothing here allocates any."""
-NOT_COMPILED = ("__init__", "__main__", "check", "emulator", "single", "vector")
+NOT_COMPILED = (
+    "__init__",
+    "__main__",
+    "check",
+    "check_table",
+    "check_vector",
+    "emulator",
+    "search",
+    "single",
+    "vector",
+)
 _files = (file for file in sorted(Path(__file__).parent.glob("*.py")) if file.stem not in NOT_COMPILED)
 SOURCES = zlib.crc32(b"".join(file.read_bytes() for file in _files))
 

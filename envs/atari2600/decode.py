@@ -1,17 +1,30 @@
-"""The 6507's instruction set as tables: operation, addressing mode and cycles of each of the 256 opcodes."""
+"""The 6507's instruction set as tables: operation, addressing mode and cycles of each of the 256 opcodes.
+
+An instruction is one number with these fields, so that the processor fetches it at once wherever it can.
+
+| bits | |
+| --- | --- |
+| 0-7 | the opcode, or data |
+| 8-23 | the operand, its high byte 0 if it has one byte only |
+| 24-31 | the operation |
+| 32-35 | the addressing mode |
+| 36-39 | cycles |
+| 40-41 | bytes that are fetched; of JSR two, since it reads its last byte after its writes |
+| 42-49 | the byte that is fetched last, which the bus keeps |
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
-# Operations, in groups that the processor tells apart by their limits: they read a byte, change one, store one, branch,
-# have no operand, use the stack, jump.
+# Operations, in groups that the processor tells apart by their limits: they read a byte, store one, branch, have
+# no operand, change a byte, use the stack, jump.
 _NAMES = """
 LDA LDX LDY CMP CPX CPY BIT AND ORA EOR ADC SBC LAX NOP ANC ASR SBX ANE LXA ARR LAS
-INC DEC ASL LSR ROL ROR SLO RLA SRE RRA DCP ISB
 STA STX STY SAX SHA SHX SHY SHS
 BPL BMI BVC BVS BCC BCS BNE BEQ
 DEX DEY INX INY TAX TAY TXA TYA TSX TXS CLC SEC CLI SEI CLV CLD SED PASS
+INC DEC ASL LSR ROL ROR SLO RLA SRE RRA DCP ISB
 PHA PHP PLA PLP
 JMP JSR RTS RTI BRK JAM
 """
@@ -19,10 +32,10 @@ _MODES = "imp acc imm rel zp zpx zpy izx izy abs abx aby ind"
 NAMES, MODES = _NAMES.split(), _MODES.split()
 
 LDA, LDX, LDY, CMP, CPX, CPY, BIT, AND, ORA, EOR, ADC, SBC, LAX, NOP, ANC, ASR, SBX, ANE, LXA, ARR, LAS = range(21)
-INC, DEC, ASL, LSR, ROL, ROR, SLO, RLA, SRE, RRA, DCP, ISB = range(21, 33)
-STA, STX, STY, SAX, SHA, SHX, SHY, SHS = range(33, 41)
-BPL, BMI, BVC, BVS, BCC, BCS, BNE, BEQ = range(41, 49)
-DEX, DEY, INX, INY, TAX, TAY, TXA, TYA, TSX, TXS, CLC, SEC, CLI, SEI, CLV, CLD, SED, PASS = range(49, 67)
+STA, STX, STY, SAX, SHA, SHX, SHY, SHS = range(21, 29)
+BPL, BMI, BVC, BVS, BCC, BCS, BNE, BEQ = range(29, 37)
+DEX, DEY, INX, INY, TAX, TAY, TXA, TYA, TSX, TXS, CLC, SEC, CLI, SEI, CLV, CLD, SED, PASS = range(37, 55)
+INC, DEC, ASL, LSR, ROL, ROR, SLO, RLA, SRE, RRA, DCP, ISB = range(55, 67)
 PHA, PHP, PLA, PLP = range(67, 71)
 JMP, JSR, RTS, RTI, BRK, JAM = range(71, 77)
 
@@ -56,3 +69,31 @@ OPERATION = np.array([NAMES.index(name) for name, _ in _entries], np.uint8)
 MODE = np.array([MODES.index(mode) for _, mode in _entries], np.uint8)
 CYCLES = np.array([int(digit) for digit in "".join(_CYCLES.split())], np.uint8)
 """Of each instruction, without those of crossed pages and taken branches."""
+
+OPERAND_AT, OPERATION_AT, MODE_AT, CYCLES_AT, LENGTH_AT, LAST_AT = 8, 24, 32, 36, 40, 42
+_lengths = np.where(MODE <= ACC, 1, np.where(MODE < ABS, 2, 3))
+_lengths[OPERATION == JSR] = 2
+INSTRUCTION = np.arange(256) + sum(
+    field.astype(np.int64) << at
+    for field, at in ((OPERATION, OPERATION_AT), (MODE, MODE_AT), (CYCLES, CYCLES_AT), (_lengths, LENGTH_AT))
+)
+"""An instruction without its operand, by opcode."""
+
+
+def instructions(image: np.ndarray, part: int, hotspots: int) -> np.ndarray:
+    """The instruction that begins at each byte of a cartridge's image, int64 [bytes + 1024].
+
+    Only the byte is there where an instruction crosses the end of one of the parts that the cartridge shows, of `part`
+    bytes each, and where fetching it would switch banks: from the offset `hotspots` in 4 KiB on. The last KiB, all 0,
+    is for addresses outside the cartridge.
+    """
+    first = image.astype(np.int64)
+    second, third = np.roll(first, -1), np.roll(first, -2)
+    whole = INSTRUCTION[first]
+    length = whole >> LENGTH_AT & 3
+    last = np.choose(length - 1, (first, second, third))
+    operand = np.where(length > 1, second, 0) | np.where(length > 2, third, 0) << 8
+    whole |= operand << OPERAND_AT | last << LAST_AT
+    at = np.arange(len(image))
+    is_whole = (at % part + length <= part) & ((at & 0xFFF) + length <= hotspots)
+    return np.append(np.where(is_whole, whole, first), np.zeros(1024, np.int64))

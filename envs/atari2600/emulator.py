@@ -20,6 +20,7 @@ class Emulator:
         self._words, self._kept = self._machines.view(np.uint64).reshape(1, -1), np.zeros(rows.KEPT, np.uint64)
         self.m = self._machines[0]
         """The machine's registers by name."""
+        self._screens = screens(self._machines)[0]
         self.m["sticky"] = sticky
         self._run(rows.POWER_ON, seed)
 
@@ -46,7 +47,7 @@ class Emulator:
 
     def screen(self) -> np.ndarray:
         """Palette indices of the last frame, uint8 [210, 160]."""
-        picture: np.ndarray = screens(self._machines)[0, self.m["buffer"]]
+        picture: np.ndarray = self._screens[self.m["buffer"]]
         return picture
 
     def clone_state(self) -> bytes:

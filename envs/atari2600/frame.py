@@ -24,7 +24,7 @@ def reset_system(m: Any, rom: Any) -> None:
     """A reset of all chips; RAM and the switches keep their state."""
     stay_apart()
     m.cycle = 0
-    reset_cartridge(m)
+    reset_cartridge(m, rom)
     reset_riot(m, draw(m.generators[SYSTEM]))
     reset_tia(m)
     reset_processor(m, rom)

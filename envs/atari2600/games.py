@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from gymnast.envs.atari2600 import cartridge, ports, rules
+from gymnast.envs.atari2600 import cartridge, decode, ports, rules
 from gymnast.envs.atari2600.machine import VARIABLES
 
 PRELUDES = ("", "wait", "reset", "select", "menu")
@@ -43,7 +43,7 @@ class Game:
 
     name: str
     rom: np.ndarray
-    """uint8 [bytes]."""
+    """The image's bytes, and the instruction that begins at each: int64, as `decode.instructions` makes them."""
     record: np.ndarray
     """`GAME` [1]."""
     actions: tuple[int, ...]
@@ -83,14 +83,21 @@ def load_game(name: str, rom: Path | None = None) -> Game:
     checksum = hashlib.md5(image, usedforsecurity=False).hexdigest()
     if checksum != line["md5"]:
         raise GameError(f"{name}: the image has md5 {checksum}, expected {line['md5']}")
+    record = record_of(line)
     return Game(
         name,
-        np.frombuffer(image, np.uint8),
-        record_of(line),
+        instructions_of(np.frombuffer(image, np.uint8), record),
+        record,
         _numbers(line["actions"]),
         _numbers(line["modes"]),
         _numbers(line["difficulties"]),
     )
+
+
+def instructions_of(image: np.ndarray, record: np.ndarray) -> np.ndarray:
+    """The image of a game, decoded for its type of cartridge."""
+    kind = record["cartridge"][0]
+    return decode.instructions(image, cartridge.CONTIGUOUS[kind], cartridge.HOTSPOTS[kind])
 
 
 def _image(name: str, rom: Path | None) -> bytes:

@@ -34,6 +34,7 @@ TIA_INSIDE = (
     *("x_P0", "x_P1", "x_M0", "x_M1", "x_BL"),
     *("suppressed_P0", "suppressed_P1"),  # the first copy is not shown until the line ends
     *("stale", "shown"),  # bits of objects whose masks are to be made again, and of those that are not empty
+    "searched",  # a whole line of these masks was searched for collisions since the latches were cleared
     *("reflected", "comb", "collisions"),  # the playfield's right half, HMOVE's black bar, 15 latches as bits
     *("INPT4", "INPT5", "dump_cycle"),
     *("hmove_clock", "vsync_finish"),
@@ -51,7 +52,7 @@ MACHINE = np.dtype(
     [
         *((name, np.int32) for name in _numbers),
         ("resistance", np.int32, (4,)),  # of the paddles at INPT0-3, -1 for none
-        ("window", np.uint16, (8,)),  # where in the image each KiB of 4 begins, for address bit 13 clear and set
+        ("window", np.uint16, (16,)),  # where in the image each KiB of the processor's 16 begins
         ("sticky", np.float32),  # probability that a frame repeats the last action
         ("variables", np.int32, (VARIABLES,)),
         ("stack", np.int32, (16,)),  # of the rules' evaluation

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gymnast.envs.atari2600.compiling import rule, stay_apart
+from gymnast.envs.atari2600.compiling import inlined, rule, stay_apart
 from gymnast.envs.atari2600.machine import BL, M0, M1, P0, P1, WIDTH
 from gymnast.envs.atari2600.objects import COPIES
 from gymnast.envs.atari2600.picture import draw_to
@@ -119,14 +119,23 @@ def move(m: Any, clock: int, cycle: int) -> None:
     stay_apart()
     if m.hmove_blanks and (cycle <= COMB_UNTIL or cycle == COMB_AGAIN):
         m.comb = 1
-    m.x_P0 = wrapped(m.x_P0 + MOTION[cycle, m.HMP0])
-    m.x_P1 = wrapped(m.x_P1 + MOTION[cycle, m.HMP1])
-    m.x_M0 = wrapped(m.x_M0 + MOTION[cycle, m.HMM0])
-    m.x_M1 = wrapped(m.x_M1 + MOTION[cycle, m.HMM1])
-    m.x_BL = wrapped(m.x_BL + MOTION[cycle, m.HMBL])
+    m.x_P0 = moved(m, P0, m.x_P0, MOTION[cycle, m.HMP0])
+    m.x_P1 = moved(m, P1, m.x_P1, MOTION[cycle, m.HMP1])
+    m.x_M0 = moved(m, M0, m.x_M0, MOTION[cycle, m.HMM0])
+    m.x_M1 = moved(m, M1, m.x_M1, MOTION[cycle, m.HMM1])
+    m.x_BL = moved(m, BL, m.x_BL, MOTION[cycle, m.HMBL])
+    m.stale |= (1 << P0 if m.suppressed_P0 else 0) | (1 << P1 if m.suppressed_P1 else 0)
     m.suppressed_P0 = m.suppressed_P1 = 0
     m.hmove_clock = clock
-    m.stale |= 1 << P0 | 1 << P1 | 1 << M0 | 1 << M1 | 1 << BL
+
+
+@inlined
+def moved(m: Any, number: int, x: int, motion: int) -> int:
+    """An object's position after its motion."""
+    if motion == 0:
+        return x
+    m.stale |= 1 << number
+    return wrapped(x + motion)
 
 
 @rule

@@ -46,7 +46,7 @@ def refresh(m: Any) -> None:
             put(m, BL, bar(m.CTRLPF >> 4 & 3), m.x_BL)
     if m.stale >> PF & 1:
         make_playfield(m)
-    m.stale = 0
+    m.stale = m.searched = 0
 
 
 @rule

@@ -38,6 +38,13 @@ def taps(source: int, target: int) -> tuple[np.ndarray, np.ndarray]:
     return where, weights
 
 
+def edges(columns: np.ndarray) -> np.ndarray:
+    """The first column that a group of pixels is part of, and the one after its last, int32 [groups, 2]."""
+    starts, stops = columns["first"] // GROUP, (columns["first"] + columns["count"] - 1) // GROUP
+    groups = np.arange(GROUPS)
+    return np.stack([np.searchsorted(stops, groups), np.searchsorted(starts, groups, "right")], 1).astype(np.int32)
+
+
 @inlined
 def gray_group(group: Any) -> Any:
     """The gray levels of a group of palette indices."""
@@ -68,11 +75,31 @@ def brighter(one: Any, other: Any) -> Any:
 
 
 @rule
-def gray_of(screen: Any, base: int, picture: Any) -> None:
-    """A frame in gray; `base` is its first group on the screen."""
+def gray_of(screen: Any, first: int, second: int, picture: Any) -> None:
+    """The maximum of two frames in gray; `first` and `second` are their first groups on the screen."""
     stay_apart()
-    for group in range(HEIGHT * GROUPS):
-        picture[group] = gray_group(screen[base + group])
+    for row in range(HEIGHT):
+        at = row * GROUPS
+        one, other = screen[first + at : first + at + GROUPS], screen[second + at : second + at + GROUPS]
+        gray = picture[at : at + GROUPS]
+        if row and repeats(screen, first + at) and repeats(screen, second + at):
+            for group in range(GROUPS):
+                gray[group] = picture[at - GROUPS : at][group]
+        else:
+            for group in range(GROUPS):
+                gray[group] = gray_group(one[group])
+                if one[group] != other[group]:
+                    gray[group] = brighter(gray[group], gray_group(other[group]))
+
+
+@inlined
+def repeats(screen: Any, at: int) -> bool:
+    """Whether a row, from group `at` on, is the one above."""
+    row, above = screen[at : at + GROUPS], screen[at - GROUPS : at]
+    different = np.uint64(0)
+    for group in range(GROUPS):  # without an exit, so that it is a few wide instructions
+        different |= row[group] ^ above[group]
+    return different == np.uint64(0)  # type: ignore[no-any-return]
 
 
 @rule
@@ -86,54 +113,57 @@ def brighten(screen: Any, base: int, picture: Any) -> None:
 
 
 @rule
-def resize(picture: Any, columns: Any, across: Any, rows: Any, down: Any, scratch: Any, plane: Any) -> None:
+def resize(picture: Any, columns: Any, across: Any, edges: Any, rows: Any, down: Any, scratch: Any, plane: Any) -> None:
     """Average areas of a gray picture, uint64 [4200], into uint8 [height, width].
 
-    `scratch` is float32 [211, width]. Sums go from left to right, then from top to bottom, as the rounding needs.
+    `scratch` is float32 [211, width]. Sums go from left to right, then from top to bottom, as the rounding needs. Of a
+    row only what differs from the row above is computed.
     """
     stay_apart()
     height, width = plane.shape
-    same = 0  # the last row that was computed
-    for row in range(HEIGHT):
-        if row == 0 or differs(picture, row, same):
-            same = row
-            shrink_row(picture, row, columns, across, scratch[row])
-        else:
-            for x in range(width):
-                scratch[row, x] = scratch[same, x]
+    shrink_row(picture[:GROUPS], columns, across, 0, width, scratch[0])
+    for row in range(1, HEIGHT):
+        above, here = scratch[row - 1], scratch[row]
+        for x in range(width):
+            here[x] = above[x]
+        before, now = picture[(row - 1) * GROUPS : row * GROUPS], picture[row * GROUPS : (row + 1) * GROUPS]
+        for group in range(GROUPS):
+            if before[group] != now[group]:
+                shrink_row(now, columns, across, edges[group, 0], edges[group, 1], here)
     line = scratch[HEIGHT]
     for y in range(height):
-        first = rows[y].first
-        for x in range(width):
-            line[x] = down[y, 0] * scratch[first, x]
+        first, plane_row = rows[y].first, plane[y]
+        scale(line, down[y, 0], scratch[first])
         for tap in range(1, rows[y].count):
-            weight, at = down[y, tap], first + tap
-            for x in range(width):
-                line[x] = line[x] + weight * scratch[at, x]
+            accumulate(line, down[y, tap], scratch[first + tap])
         for x in range(width):
-            plane[y, x] = np.uint8(min(max(np.rint(line[x]), np.float32(0.0)), np.float32(255.0)))
+            plane_row[x] = np.uint8(min(max(np.rint(line[x]), np.float32(0.0)), np.float32(255.0)))
 
 
 @inlined
-def differs(picture: Any, row: int, other: int) -> bool:
-    for group in range(GROUPS):  # noqa: SIM110 (compiled code has no `any`)
-        if picture[row * GROUPS + group] != picture[other * GROUPS + group]:
-            return True
-    return False
+def scale(line: Any, weight: Any, row: Any) -> None:
+    for x in range(len(line)):
+        line[x] = weight * row[x]
+
+
+@inlined
+def accumulate(line: Any, weight: Any, row: Any) -> None:
+    for x in range(len(line)):
+        line[x] = line[x] + weight * row[x]
 
 
 @rule
-def shrink_row(picture: Any, row: int, columns: Any, across: Any, sums: Any) -> None:
-    """The weighted sums of a row."""
+def shrink_row(pixels: Any, columns: Any, across: Any, start: int, stop: int, sums: Any) -> None:
+    """The weighted sums of a row for the columns `start` to `stop` - 1."""
     stay_apart()
-    for x in range(len(sums)):
+    for x in range(start, stop):
         first = columns[x].first
-        total = across[x, 0] * pixel_of(picture, row, first)
+        total = across[x, 0] * pixel_of(pixels, first)
         for tap in range(1, columns[x].count):
-            total = total + across[x, tap] * pixel_of(picture, row, first + tap)
+            total = total + across[x, tap] * pixel_of(pixels, first + tap)
         sums[x] = total
 
 
 @inlined
-def pixel_of(picture: Any, row: int, x: int) -> Any:
-    return np.float32(picture[row * GROUPS + (x >> 3)] >> np.uint64(8 * (x & 7)) & BYTE)
+def pixel_of(pixels: Any, x: int) -> Any:
+    return np.float32(pixels[x >> 3] >> np.uint64(8 * (x & 7)) & BYTE)

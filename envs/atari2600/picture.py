@@ -29,6 +29,16 @@ M0_P1, M0_P0, M1_P0, M1_P1 = 1 << 1, 1 << 0, 1 << 3, 1 << 2
 P0_PF, P0_BL, P1_PF, P1_BL = 1 << 5, 1 << 4, 1 << 7, 1 << 6
 M0_PF, M0_BL, M1_PF, M1_BL = 1 << 9, 1 << 8, 1 << 11, 1 << 10
 BL_PF, P0_P1, M0_M1 = 1 << 13, 1 << 15, 1 << 14
+_PAIRS = (
+    *((P0, P1, P0_P1), (P0, M0, M0_P0), (P0, M1, M1_P0), (P0, BL, P0_BL), (P0, PF, P0_PF)),
+    *((P1, M0, M0_P1), (P1, M1, M1_P1), (P1, BL, P1_BL), (P1, PF, P1_PF), (M0, M1, M0_M1)),
+    *((M0, BL, M0_BL), (M0, PF, M0_PF), (M1, BL, M1_BL), (M1, PF, M1_PF), (BL, PF, BL_PF)),
+)
+LATCHES = np.array(
+    [sum(latch for one, other, latch in _PAIRS if objects >> one & objects >> other & 1) for objects in range(64)],
+    np.int32,
+)
+"""What objects can set if they overlap, by their bits."""
 
 
 @rule
@@ -36,15 +46,27 @@ def draw_to(m: Any, clock: int) -> None:
     """Draw what is between the last drawn clock and this one and inside the picture."""
     stay_apart()
     stop = min(clock, m.display_end)
+    is_same = False  # the row is that above, which was drawn whole just now
     while m.drawn < stop:
         end = min(stop, m.row_clock + LINE)
         first = max(m.drawn - m.row_clock - BLANK, 0)
         last = end - m.row_clock - BLANK
-        if last > first:
-            draw_span(m, (m.buffer * PIXELS + m.row * WIDTH) // GROUP, first, last)
+        base = (m.buffer * PIXELS + m.row * WIDTH) // GROUP
+        if is_same and last == WIDTH and m.stale == 0:
+            if m.draw:
+                copy_above(m, base)
+        elif last > first:
+            is_same = first == 0 and last == WIDTH and m.comb == 0
+            draw_span(m, base, first, last)
         m.drawn = end
         if end == m.row_clock + LINE:
             end_line(m)
+
+
+@inlined
+def copy_above(m: Any, base: int) -> None:
+    for group in range(base, base + WIDTH // GROUP):
+        m.screen[group] = m.screen[group - WIDTH // GROUP]
 
 
 @rule
@@ -71,10 +93,11 @@ def draw_span(m: Any, base: int, first: int, last: int) -> None:
         if m.draw:
             fill(m, base, first, last, 0)
     else:
-        if m.stale:
+        if m.stale and (m.draw or LATCHES[m.shown | m.stale] & ~m.collisions):
             refresh(m)
-        if m.shown & (m.shown - 1):  # more than one object
+        if m.searched == 0 and LATCHES[m.shown] & ~m.collisions:
             collide(m, first, last)
+            m.searched = 1 if last - first == WIDTH else 0
         if m.draw:
             fill(m, base, first, last, m.COLUBK)
             if m.shown:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from gymnast.envs.atari2600 import decode as d
 from gymnast.envs.atari2600.alu import add, change, compare, rotate_and, subtract
-from gymnast.envs.atari2600.bus import read, read_byte, write, write_byte
+from gymnast.envs.atari2600.bus import read, read_byte, shown, write, write_byte
 from gymnast.envs.atari2600.compiling import inlined, rule, stay_apart
-from gymnast.envs.atari2600.decode import CYCLES, MODE, OPERATION
+from gymnast.envs.atari2600.decode import INSTRUCTION, MODE, OPERATION
 
 BUDGET = 25_000
 """Instructions of a frame at most."""
@@ -39,37 +41,46 @@ def execute(m: Any, rom: Any) -> None:
     cycle, count = m.cycle, BUDGET
     while count > 0 and m.stop == 0 and m.jammed == 0:
         count -= 1
-        opcode = read(m, rom, pc, cycle) & 0xFF
-        pc = (pc + 1) & 0xFFFF
-        cycle += CYCLES[opcode]
-        op, mode = OPERATION[opcode], MODE[opcode]
-        address = value = 0
-        if mode > d.ACC:
-            address, pc, crossed = locate(m, rom, mode, pc, x, y, cycle)
-            if op <= d.ISB:
-                cycle += crossed if op <= d.LAS else 0
-                value = read(m, rom, address, cycle)
+        word = shown(m, rom, pc)
+        if word <= 0xFF:
+            word = fetch(m, rom, pc, cycle)
+        m.bus = word >> d.LAST_AT
+        pc = (pc + (word >> d.LENGTH_AT & 3)) & 0xFFFF
+        cycle += word >> d.CYCLES_AT & 15
+        op, mode, operand = word >> d.OPERATION_AT & 0xFF, word >> d.MODE_AT & 15, word >> d.OPERAND_AT & 0xFFFF
         if op <= d.LAS:
-            a, x, y, sp, n, z, v, c = absorb(op, value, a, x, y, sp, n, z, v, c, decimal)
-        elif op <= d.ISB:
-            if mode == d.ACC:
-                a, _, n, z, v, c = change(op, a, a, n, z, v, c, decimal)
+            if mode == d.IMM:
+                value = operand
+            elif mode == d.ZP and operand & 0x80:
+                value = np.int64(m.RAM[operand & 0x7F])
+                m.bus = value
             else:
-                value, a, n, z, v, c = change(op, value, a, n, z, v, c, decimal)
-                cycle = write(m, address, value, cycle, 0)
+                address, crossed = locate(m, rom, mode, operand, x, y, cycle)
+                cycle += crossed
+                value = read(m, rom, address, cycle)
+            a, x, y, sp, n, z, v, c = absorb(op, value, a, x, y, sp, n, z, v, c, decimal)
         elif op <= d.SHS:
+            address, _ = locate(m, rom, mode, operand, x, y, cycle)
             if op == d.SHS:
                 sp = a & x
             cycle = write(m, address, stored(op, address, a, x, y), cycle, 0)
         elif op <= d.BEQ:
             if taken(op, n, z, v, c):
-                target = (pc + (address ^ 0x80) - 0x80) & 0xFFFF
+                target = (pc + (operand ^ 0x80) - 0x80) & 0xFFFF
                 cycle += 1 if (target ^ pc) & 0xFF00 == 0 else 2
                 pc = target
-                if address == BACK_ONE:
+                if operand == BACK_ONE:
                     cycle, count = wait(m, rom, pc, a, x, y, sp, n, z, v, c, cycle, count)
         elif op <= d.PASS:
             a, x, y, sp, n, z, v, c, decimal, i = imply(op, a, x, y, sp, n, z, v, c, decimal, i)
+        elif op <= d.ISB:
+            if mode == d.ACC:
+                a, _, n, z, v, c = change(op, a, a, n, z, v, c, decimal)
+            else:
+                address, _ = locate(m, rom, mode, operand, x, y, cycle)
+                value = read(m, rom, address, cycle)
+                value, a, n, z, v, c = change(op, value, a, n, z, v, c, decimal)
+                cycle = write(m, address, value, cycle, 0)
         elif op <= d.PLP:
             if op == d.PHA or op == d.PHP:
                 value = a if op == d.PHA else flags(n, z, v, c, decimal, i)
@@ -82,13 +93,12 @@ def execute(m: Any, rom: Any) -> None:
                 else:
                     n, z, v, c, decimal, i = unpacked(value)
         elif op == d.JMP:
+            pc = operand
             if mode == d.IND:
-                low = read_byte(m, rom, address, cycle)
-                pc = low | read_byte(m, rom, address & 0xFF00 | (address + 1) & 0xFF, cycle) << 8
-            else:
-                pc = address
+                low = read_byte(m, rom, operand, cycle)
+                pc = low | read_byte(m, rom, operand & 0xFF00 | (operand + 1) & 0xFF, cycle) << 8
         elif op == d.JSR:
-            pc, sp, cycle = call(m, rom, pc, sp, cycle)
+            pc, sp, cycle = call(m, rom, pc, sp, cycle, operand)
         elif op == d.RTS or op == d.RTI:
             if op == d.RTI:
                 sp, value = pull(m, rom, sp, cycle)
@@ -107,28 +117,49 @@ def execute(m: Any, rom: Any) -> None:
     m.cycle = cycle
 
 
+@rule
+def fetch(m: Any, rom: Any, pc: int, cycle: int) -> int:
+    """The instruction at an address, byte by byte: where each byte may switch banks, and outside the cartridge."""
+    stay_apart()
+    last = read_byte(m, rom, pc, cycle)
+    word = INSTRUCTION[last]
+    cycle += word >> d.CYCLES_AT & 15
+    for byte in range(1, word >> d.LENGTH_AT & 3):
+        last = read_byte(m, rom, (pc + byte) & 0xFFFF, cycle)
+        word |= last << 8 * byte
+    return word | last << d.LAST_AT  # type: ignore[no-any-return]
+
+
 @inlined
-def locate(m: Any, rom: Any, mode: int, pc: int, x: int, y: int, cycle: int) -> tuple[int, int, int]:
-    """The address of an operand (a branch's offset), the program counter after it, and 1 if an index crossed a page."""
-    if mode == d.IMM:
-        return pc, (pc + 1) & 0xFFFF, 0
-    low = read(m, rom, pc, cycle)
-    pc = (pc + 1) & 0xFFFF
-    if mode <= d.ZP:
-        return low, pc, 0
-    if mode <= d.ZPY:
-        return (low + (x if mode == d.ZPX else y)) & 0xFF, pc, 0
-    if mode <= d.IZY:
-        pointer = (low + x) & 0xFF if mode == d.IZX else low
-        base = read_byte(m, rom, pointer, cycle)
-        base |= read_byte(m, rom, pointer + 1, cycle) << 8
-        index = 0 if mode == d.IZX else y
-    else:
-        base = low | read(m, rom, pc, cycle) << 8
-        pc = (pc + 1) & 0xFFFF
-        index = x if mode == d.ABX else (y if mode == d.ABY else 0)
+def locate(m: Any, rom: Any, mode: int, operand: int, x: int, y: int, cycle: int) -> tuple[int, int]:
+    """The address that an operand means, and 1 if an index crossed a page."""
+    if mode == d.ZP or mode == d.ABS:
+        return operand, 0
+    if mode == d.ZPX:
+        return (operand + x) & 0xFF, 0
+    if mode == d.ZPY:
+        return (operand + y) & 0xFF, 0
+    if mode == d.ABX:
+        return indexed(operand, x)
+    if mode == d.ABY:
+        return indexed(operand, y)
+    if mode == d.IZY:
+        return indexed(pointed(m, rom, operand, cycle), y)
+    return pointed(m, rom, (operand + x) & 0xFF, cycle), 0
+
+
+@inlined
+def indexed(base: int, index: int) -> tuple[int, int]:
+    """The sum, and 1 if it is in another page than the base."""
     address = (base + index) & 0xFFFF
-    return address, pc, 1 if (address ^ base) & 0xFF00 else 0
+    return address, 1 if (address ^ base) & 0xFF00 else 0
+
+
+@rule
+def pointed(m: Any, rom: Any, pointer: int, cycle: int) -> int:
+    """The address in two bytes of page zero."""
+    low = read_byte(m, rom, pointer, cycle)
+    return low | read_byte(m, rom, pointer + 1, cycle) << 8
 
 
 @inlined
@@ -142,8 +173,14 @@ def absorb(
         return a, value, y, sp, value, value, v, c
     if op == d.LDY:
         return a, x, value, sp, value, value, v, c
-    if op <= d.CPY:
-        n, c = compare(a if op == d.CMP else (x if op == d.CPX else y), value)
+    if op == d.CMP:
+        n, c = compare(a, value)
+        return a, x, y, sp, n, n, v, c
+    if op == d.CPX:
+        n, c = compare(x, value)
+        return a, x, y, sp, n, n, v, c
+    if op == d.CPY:
+        n, c = compare(y, value)
         return a, x, y, sp, n, n, v, c
     if op == d.BIT:
         return a, x, y, sp, value, a & value, value >> 6 & 1, c
@@ -277,11 +314,9 @@ def pull(m: Any, rom: Any, sp: int, cycle: int) -> tuple[int, int]:
 
 
 @rule
-def call(m: Any, rom: Any, pc: int, sp: int, cycle: int) -> tuple[int, int, int]:
+def call(m: Any, rom: Any, pc: int, sp: int, cycle: int, low: int) -> tuple[int, int, int]:
     """JSR: the program counter, stack pointer and cycle; what is pushed is the address of its own last byte."""
     stay_apart()
-    low = read_byte(m, rom, pc, cycle)
-    pc = (pc + 1) & 0xFFFF
     read_byte(m, rom, STACK + sp, cycle)
     cycle = write_byte(m, STACK + sp, pc >> 8, cycle, 0)
     sp = (sp - 1) & 0xFF

@@ -107,7 +107,7 @@ def play(m: Any, row: Any, game: Any, rom: Any, settings: Any, action: int) -> b
         row.played += 1
         if m.partial and settings.seen == 2 and row.played == frames - 1:
             row.held = 1
-            gray_of(m.screen, m.buffer * GROUPS, row.before)
+            gray_of(m.screen, m.buffer * GROUPS, m.buffer * GROUPS, row.before)
     m.draw = 1
     row.reward, row.terminated = reward, 1 if m.terminal else 0
     return is_short
@@ -121,6 +121,7 @@ def observe_rows(
     changes: Any,
     columns: Any,
     across: Any,
+    edges: Any,
     lines: Any,
     down: Any,
     scratch: Any,
@@ -137,12 +138,12 @@ def observe_rows(
             copy_planes(before[number], planes[number], 0, newest + 1)
             continue
         if change == BEGUN:
-            gray_of(m.screen, m.buffer * GROUPS, row.picture)
+            gray_of(m.screen, m.buffer * GROUPS, m.buffer * GROUPS, row.picture)
             planes[number] = 0
         else:
             see(m, row, settings[0].frame_skip)
             copy_planes(before[number], planes[number], 1, newest)
-        resize(row.picture, columns, across, lines, down, scratch, planes[number, newest])
+        resize(row.picture, columns, across, edges, lines, down, scratch, planes[number, newest])
 
 
 @rule
@@ -158,13 +159,14 @@ def copy_planes(source: Any, target: Any, skipped: int, count: int) -> None:
 def see(m: Any, row: Any, frames: int) -> None:
     """The maximum of an action's last two frames; an episode that ended before them shows its last picture."""
     stay_apart()
+    last, before = m.buffer * GROUPS, (1 - m.buffer) * GROUPS
     if row.played == frames:
-        gray_of(m.screen, m.buffer * GROUPS, row.picture)
+        gray_of(m.screen, last, last if row.held or frames == 1 else before, row.picture)
+    elif frames > 1 and row.played == frames - 1 and row.held == 0:
+        brighten(m.screen, before, row.picture)
     if row.held:
         for group in range(GROUPS):
             row.picture[group] = brighter(row.before[group], row.picture[group])
-    elif frames > 1 and row.played >= frames - 1:
-        brighten(m.screen, (1 - m.buffer) * GROUPS, row.picture)
 
 
 @rule

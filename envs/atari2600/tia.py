@@ -66,7 +66,7 @@ def write_tia(m: Any, register: int, value: int, cycle: int, follows_write: int)
         m.HMP0 = m.HMP1 = m.HMM0 = m.HMM1 = m.HMBL = 0
     elif register == CXCLR:
         draw_to(m, clock)
-        m.collisions = 0
+        m.collisions = m.searched = 0
     return cycle
 
 
@@ -95,10 +95,11 @@ def write_control_or_colour(m: Any, register: int, value: int, clock: int, seen:
     elif register == CTRLPF:
         write_control(m, value, seen, position)
     elif register == NUSIZ0:
-        draw_to(m, seen)
-        m.NUSIZ0, m.suppressed_P0 = value, 0
-        m.stale |= 1 << P0 | 1 << M0
-    elif register == NUSIZ1:
+        if value != m.NUSIZ0 or m.suppressed_P0:
+            draw_to(m, seen)
+            m.NUSIZ0, m.suppressed_P0 = value, 0
+            m.stale |= 1 << P0 | 1 << M0
+    elif register == NUSIZ1 and (value != m.NUSIZ1 or m.suppressed_P1):
         draw_to(m, seen)
         m.NUSIZ1, m.suppressed_P1 = value, 0
         m.stale |= 1 << P1 | 1 << M1
@@ -108,6 +109,8 @@ def write_control_or_colour(m: Any, register: int, value: int, clock: int, seen:
 def write_sync(m: Any, register: int, value: int, clock: int, seen: int) -> None:
     """VSYNC ends the frame if it was on for a line; VBLANK blanks the picture and discharges the paddles."""
     if register == VBLANK:
+        if value == m.VBLANK:
+            return
         draw_to(m, seen)
         if m.VBLANK & 0x80 and not value & 0x80:
             m.dump_cycle = clock // 3
@@ -268,7 +271,7 @@ def reset_tia(m: Any) -> None:
     m.REFP0 = m.REFP1 = m.PF0 = m.PF1 = m.PF2 = m.GRP0 = m.GRP1 = m.ENAM0 = m.ENAM1 = m.ENABL = 0
     m.HMP0 = m.HMP1 = m.HMM0 = m.HMM1 = m.HMBL = m.VDELP0 = m.VDELP1 = m.VDELBL = m.RESMP0 = m.RESMP1 = 0
     m.old_GRP0 = m.old_GRP1 = m.old_ENABL = m.x_P0 = m.x_P1 = m.x_M0 = m.x_M1 = m.x_BL = 0
-    m.suppressed_P0 = m.suppressed_P1 = m.reflected = m.comb = m.collisions = 0
+    m.suppressed_P0 = m.suppressed_P1 = m.reflected = m.comb = m.collisions = m.searched = 0
     m.dump_cycle = m.hmove_clock = m.frame_clock = 0
     m.vsync_finish = NEVER
     m.stale = (1 << OBJECTS) - 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,15 @@ from gymnasium.vector.utils import batch_space
 
 from gymnast.envs.atari2600 import rows
 from gymnast.envs.atari2600.games import load_game
-from gymnast.envs.atari2600.machine import HEIGHT, WIDTH, machines, screens
-from gymnast.envs.atari2600.observation import taps
+from gymnast.envs.atari2600.machine import HEIGHT, MACHINE, WIDTH, machines, screens
+from gymnast.envs.atari2600.observation import edges, taps
 from gymnast.envs.atari2600.palette import RGB
 from gymnast.envs.atari2600.ports import FIRE
 
 OBSERVATIONS = ("gray", "rgb", "ram")
 FOREVER = 2**31 - 1
+LAYOUT = zlib.crc32(repr((MACHINE.descr, rows.ROW.descr)).encode())
+"""Of the records in a snapshot."""
 Infos = dict[str, Any]
 
 
@@ -88,6 +91,7 @@ class AtariVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             *(self.game.default_mode if mode is None else mode, difficulty),
         )
         self._columns, self._across = taps(WIDTH, screen)
+        self._edges = edges(self._columns)
         self._lines, self._down = taps(HEIGHT, screen)
         self._obs = np.zeros((num_envs, *self.single_observation_space.shape), np.uint8)  # type: ignore[misc]
         self._start_threads(threads, screen)
@@ -168,7 +172,7 @@ class AtariVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         before, self._obs = self._obs, np.empty_like(self._obs)
 
         def run(part: tuple[int, int], scratch: np.ndarray) -> None:
-            maps = (self._columns, self._across, self._lines, self._down)
+            maps = (self._columns, self._across, self._edges, self._lines, self._down)
             rows.observe_rows(
                 self._machines, self._rows, self._settings, changes, *maps, scratch, before, self._obs, *part
             )
@@ -214,12 +218,15 @@ class AtariVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             **{name: array.view(np.uint8).copy() for name, array in state.items()},
             "obs": self._obs.copy(),
             "begun": self._begun,
+            "layout": LAYOUT,
         }
 
     def restore(self, snapshot: dict[str, Any]) -> None:
         """Go on from a snapshot of as many rows of the same game."""
         if len(snapshot["obs"]) != self.num_envs:
             raise ValueError(f"the snapshot has {len(snapshot['obs'])} rows, this environment {self.num_envs}")
+        if snapshot["layout"] != LAYOUT:
+            raise ValueError("the snapshot is of another version of the console")
         self._machines.view(np.uint8)[:] = snapshot["machines"]
         self._rows.view(np.uint8)[:] = snapshot["rows"]
         self._obs, self._begun = snapshot["obs"].copy(), snapshot["begun"]

@@ -42,6 +42,10 @@ class Protocol:
     """Number of stacked observations."""
     grayscale: bool = True
     """One channel per frame."""
+    mode: int | None = None
+    """Variant of the game; None: its own."""
+    difficulty: int = 0
+    """The console's difficulty switches."""
     clip_rewards: bool | None = True
     """The learner sees rewards clipped to [-1, 1]; scores never are. None: the agent has no such setting."""
     life_loss: bool | None
@@ -80,6 +84,8 @@ class Protocol:
             "all 18 actions" if self.full_action_space else "minimal actions",
             f"at most {self.max_frames:,} frames",
             f"{self.stack} {'grey' if self.grayscale else 'RGB'} screens of {self.screen}x{self.screen}",
+            *([] if self.mode is None else [f"mode {self.mode}"]),
+            *([f"difficulty {self.difficulty}"] if self.difficulty else []),
             lives.get(self.life_loss, "the learner ignores lives"),
             clipping.get(self.clip_rewards, "true rewards for the learner"),
             f"evaluated {'greedily' if self.by_mode else 'by sampling'}"
@@ -88,8 +94,8 @@ class Protocol:
         return ", ".join(parts)
 
 
-PLAYED = tuple(field.name for field in dataclasses.fields(AtariOptions) if field.name != "threads")
-"""The options of an Atari environment that a protocol fixes: all but the number of threads."""
+PLAYED = tuple(field.name for field in dataclasses.fields(AtariOptions) if field.name not in ("threads", "emulator"))
+"""The options of an Atari environment that a protocol fixes: all that change what is played."""
 LEARNER = ("clip_rewards", "life_loss", "eval_epsilon")
 """The fields of an agent's config that a protocol fixes, if the config has them."""
 
@@ -152,7 +158,7 @@ def of(env: Env, config: Any, *, eval_epsilon: float | None = None) -> Protocol 
     """
     if not is_atari(env.id):
         return None
-    from gymnast.envs.atari.games import Atari  # imports ale-py and torch, which names of protocols do not need
+    from gymnast.envs.atari.base import Atari  # imports torch, which names of protocols do not need
 
     if not isinstance(env, Atari):
         return None

@@ -83,7 +83,7 @@ def evaluate_path(options: EvaluateOptions) -> Report:
         agent: Any = exported
         if exported is None:
             agent = rebuild.agent_of(file, about, state, device=device, trust=options.trust)
-        settings = trained.settings_of(about, protocol=options.protocol)
+        settings = trained.settings_of(about, protocol=options.protocol, emulator=options.emulator)
         rows = min(options.num_envs, options.episodes)
         env = settings.make(about.env, rows, device=device, protocol=options.protocol)
         if options.env is not None:
@@ -175,7 +175,7 @@ def _extras(agent: Agent, env: Env, about: About, options: EvaluateOptions, *, d
 
 
 def _film(agent: Agent, about: About, options: EvaluateOptions, *, device: str) -> Path:
-    settings = trained.settings_of(about, protocol=options.protocol)
+    settings = trained.settings_of(about, protocol=options.protocol, emulator=options.emulator)
     env = settings.make(about.env, 1, device=device, render=True, protocol=options.protocol)
     target = Path(options.video or ".")
     if target.suffix.lower() != ".mp4":

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "run": (
-        *("env", "steps", "seed", "preset", "reference", "protocol", "name", "out", "device"),
+        *("env", "steps", "seed", "preset", "reference", "protocol", "emulator", "name", "out", "device"),
         *("env_options", "wrapper", "max_episode_steps", "stop_return", "exact_resume"),
     ),
     "many seeds": ("seeds", "vary", "vary_zip", "cpus_per_run", "gpus_per_run", "send_code"),

@@ -11,6 +11,7 @@ from gymnast.atari import protocols
 from gymnast.envs.env import Env
 from gymnast.errors import UsageError, first_line
 from gymnast.evaluation.environment import make_env
+from gymnast.settings import emulators
 from gymnast.storage.checkpoint import About
 from gymnast.storage.world_model import is_foreign
 
@@ -68,9 +69,14 @@ class EnvSettings:
         )
 
 
-def settings_of(about: About, *, protocol: str | None = None) -> EnvSettings:
-    """The settings of the environment that the run trained in, without those that a protocol decides."""
+def settings_of(about: About, *, protocol: str | None = None, emulator: str | None = None) -> EnvSettings:
+    """The settings of the environment that the run trained in, without those that a protocol decides.
+
+    `emulator` replaces the run's own; ValueError if it does not play the environment.
+    """
     options, limit = json.loads(about.run.get("env_options") or "{}"), about.run.get("max_episode_steps")
     if protocol is not None:
         options, limit = {name: value for name, value in options.items() if name not in protocols.PLAYED}, None
+    if emulator is not None:
+        options = emulators.chosen(about.env, {**options, "emulator": emulator}, emulator)
     return EnvSettings(options, tuple(about.run.get("wrapper") or ()), limit, about.run.get("frame_stack", 1))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gymnast.atari.ram import variables_of
-from gymnast.envs.atari.games import Atari
+from gymnast.envs.atari.base import Atari
 from gymnast.envs.env import Env
 from gymnast.envs.native import acrobot, cartpole, mountain_car
 from gymnast.envs.native.adapter import NativeEnv

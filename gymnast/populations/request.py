@@ -26,6 +26,7 @@ NOT_HERE = (
     "vectorization",
     "wrapper",
     "protocol",
+    "emulator",
     "learners",
     "ray",
     "overlap",

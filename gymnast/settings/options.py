@@ -13,6 +13,7 @@ from gymnast.envs import imports
 from gymnast.errors import nearest
 
 Track = Literal["tensorboard", "wandb"]
+Emulator = Literal["ours", "ale"]
 Vectorization = Literal["auto", "serial", "async", "native"]
 WandbMode = Literal["online", "offline", "disabled"]
 
@@ -75,6 +76,8 @@ class TrainOptions:
     """Frames per observation, for your own image environments; frames before an episode are black."""
     protocol: str | None = None
     """Atari protocol to train and score under; overrides presets and the id. See gymnast list protocols."""
+    emulator: Emulator | None = None
+    """What plays an Atari game: ours (gymnast's console) or ale (ale-py), step for step the same. Default: ale."""
     video: bool = True
     """Record one episode of the final policy."""
     threads: int | Literal["auto"] = 1
@@ -254,6 +257,8 @@ class EvaluateOptions:
     """Seed from which the episodes' seeds are drawn."""
     protocol: str | None = None
     """Atari protocol to score under instead of the run's own; see gymnast list protocols."""
+    emulator: Emulator | None = None
+    """What plays an Atari game: ours (gymnast's own console) or ale (ale-py). Default: the run's own."""
     video: str | None = field(default=None, metadata={"metavar": "PATH"})
     """File ending in .mp4, or a folder, to write a video of one episode to."""
     against_optimal: bool = False

@@ -35,7 +35,7 @@ from gymnast.envs.env import Env
 from gymnast.envs.factory import EnvLike
 from gymnast.evaluation import environment
 from gymnast.machine import limit_threads, pick_device
-from gymnast.settings import agents, under_protocol
+from gymnast.settings import agents, emulators, under_protocol
 from gymnast.settings.options import TrainOptions
 from gymnast.settings.seeds import Seeds
 from gymnast.storage import checkpoint, folder
@@ -89,6 +89,7 @@ class Parts:
         config = agents.default_config(name) if config is None else config
         env_like = options.env if env is None else env
         options, config = under_protocol.resolve(_for_env(options, env_like), config)
+        options = emulators.resolve(options, resumed=resumed) if isinstance(env_like, str) else options
         if options.init_from is not None and not resumed:
             config = warm_start.with_network_of(config, options.init_from, cls)
         if options.learners > 1:
@@ -254,10 +255,12 @@ def _resolved(
 def _for_env(options: TrainOptions, env_like: EnvLike) -> TrainOptions:
     """The options with the number of rows, which a VectorEnv decides: ValueError if they contradict it.
 
-    ValueError also for a protocol if the environment is given as code.
+    ValueError also for a protocol or an emulator if the environment is given as code.
     """
-    if options.protocol is not None and not isinstance(env_like, str):
-        raise ValueError(f"protocol {options.protocol} is for Atari games given by id, not for a custom environment")
+    for name in ("protocol", "emulator"):
+        if getattr(options, name) is not None and not isinstance(env_like, str):
+            value = getattr(options, name)
+            raise ValueError(f"{name} {value} is for Atari games given by id, not for a custom environment")
     rows = env_like.num_envs if isinstance(env_like, gym.vector.VectorEnv) else options.rows
     asked = options.num_envs
     if asked not in (None, rows):

@@ -20,7 +20,7 @@ from gymnast.networks.build import automatic
 from gymnast.networks.layers.images import reading
 from gymnast.output.panel import Panel
 from gymnast.output.warned import told
-from gymnast.settings import agents, under_protocol
+from gymnast.settings import agents, emulators, under_protocol
 from gymnast.settings.options import TrainOptions
 from gymnast.storage import folder, rebuild
 from gymnast.storage.last import LastCheckpoint, RunState
@@ -235,6 +235,9 @@ def _announce(parts: Parts, panel: Panel) -> None:
     overridden = under_protocol.note(parts.options.protocol, parts.options.env)
     if overridden is not None:
         panel.message(overridden)
+    played = emulators.note(parts.options)
+    if played is not None:
+        panel.message(played)
     if parts.threads is not None:
         panel.message(parts.threads)
     if getattr(parts.config, "network", None) == "auto" and (lines := reading(parts.env.single_observation_space)):
