@@ -37,6 +37,10 @@ SPACES: dict[str, tuple[gym.Space[Any], gym.Space[Any]]] = {
     **dict.fromkeys(("value-iteration", "policy-iteration"), (spaces.Discrete(5), spaces.Discrete(3, start=1))),
     **dict.fromkeys(("ucb", "thompson"), (spaces.Discrete(1), spaces.Discrete(3))),
 }
+UNMASKED = ("value-iteration", "policy-iteration", "ucb", "thompson")
+"""Agents that plan on a table or pull arms, for which masks mean nothing."""
+IN_A_BOX = ("ddpg", "td3", "tqc")
+"""Agents that take Box actions only."""
 TABLES = ("q-learning", "sarsa", "expected-sarsa", "double-q-learning", "n-step-sarsa", "td", "dyna-q")
 ACTIONS = {
     "box": spaces.Box(-2.0, 2.0, (3,), np.float64),
@@ -49,12 +53,10 @@ def greedy(agent: Any, obs: torch.Tensor) -> Any:
     return agent.actor(len(obs), explore=False, seed=0).act(obs, torch.ones(len(obs), dtype=torch.bool)).action
 
 
-@pytest.mark.parametrize("name", [*CLASSES, *ALGORITHMS])
+@pytest.mark.parametrize("name", sorted({*CLASSES, *ALGORITHMS} - set(IN_A_BOX)))
 def test_every_agent_predicts_what_it_would_do(name: str) -> None:
     box = BOX if name not in TABLES else spaces.Discrete(7)
     space, actions = SPACES.get(name, (box, spaces.Discrete(3, start=1)))
-    if name in ("ddpg", "td3", "tqc"):
-        pytest.skip("acts in a Box only, as the tests of off-policy agents do")
     agent = getattr(agents, python_name(name))(space, actions, seed=1)
     space.seed(0)
     rows = np.stack([space.sample() for _ in range(5)])
@@ -68,8 +70,26 @@ def test_every_agent_predicts_what_it_would_do(name: str) -> None:
     if name not in ("td", "iqn"):
         assert agent.predict(rows, start=True).tolist() == greedy(agent, torch.from_numpy(rows)).tolist()
         assert [agent.predict(row, start=True) for row in rows] == agent.predict(rows, start=True).tolist()
+    if name not in UNMASKED:
+        allowed = np.arange(actions.n) == 1
+        for deterministic in (True, False):
+            found = agent.predict(rows[0], deterministic=deterministic, start=True, action_mask=allowed)
+            assert found == actions.start + 1
     assert agent.env_step == agent.updates == 0
     assert getattr(agent, "replay", None) is None  # a replay is for training
+
+
+@pytest.mark.parametrize("name", IN_A_BOX)
+def test_agents_that_act_in_a_box_predict_what_they_would_do(name: str) -> None:
+    actions = ACTIONS["box"]
+    agent = getattr(agents, python_name(name))(BOX, actions, seed=1)
+    rows = np.random.default_rng(0).uniform(-1, 1, (5, 4)).astype(np.float32)
+    for deterministic in (True, False):
+        found = agent.predict(rows, deterministic=deterministic)
+        assert (found.shape, found.dtype) == ((5, 3), actions.dtype)
+        assert all(actions.contains(one) for one in found)
+    np.testing.assert_allclose(agent.predict(rows, start=True), greedy(agent, torch.from_numpy(rows)), rtol=1e-5)
+    assert actions.contains(agent.predict(rows[0]))
 
 
 @pytest.mark.parametrize("cls", [ActorCritic, Reinforce, EvolutionStrategies])

@@ -128,5 +128,5 @@ class OffPolicyActor:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         restore_generator(self.generator, state["generator"])
-        if self.process is not None:
+        if self.process is not None and "process" in state:  # not of an actor without noise, as one that acted greedily
             self.process = state["process"].to(self.agent.device)
