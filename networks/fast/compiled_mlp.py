@@ -14,6 +14,8 @@ from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from gymnast.networks.fast.compiling import kernel
+
 Array = NDArray[Any]
 LINEAR, TANH, RELU = range(3)
 WEIGHTS, BIASES, INPUTS, OUTPUTS, ACTIVATION, SCALE, SHIFT = range(7)
@@ -84,7 +86,7 @@ def offset_of(weights: Array, parameter: Tensor) -> int:
     return start
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def forward(layers: Layers, features: Array, output: Array, scratch: Array) -> None:
     """Write the output [N, O] of features float32 [N, D]; `scratch` is float32 [2, widest layer]."""
     last = len(layers.table) - 1
@@ -97,7 +99,7 @@ def forward(layers: Layers, features: Array, output: Array, scratch: Array) -> N
         _layer(layers, last, inputs, output[row])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def forward_both(one: Layers, other: Layers, features: Array, output: Array, value: Array, scratch: Array) -> None:
     """Both outputs of the same features."""
     forward(one, features, output, scratch)
@@ -139,7 +141,7 @@ def _normalise(layers: Layers, number: int, outputs: Array) -> None:
         outputs[column] = scale[column] * (outputs[column] - mean) * deviation + shift[column]
 
 
-@njit(cache=True, nogil=True, forceinline=True, error_model="numpy")
+@njit(cache=True, nogil=True, forceinline=True, fastmath={"contract", "reassoc"}, error_model="numpy")
 def tanh(x: float) -> float:
     """Hyperbolic tangent in float32, to 4e-7: a form that the compiler computes for several numbers at once.
 
