@@ -34,7 +34,11 @@ def reset_processor(m: Any, rom: Any) -> None:
 
 @rule
 def execute(m: Any, rom: Any) -> None:
-    """Instructions until something ends the frame (`m.stop`), or the budget is used up."""
+    """Instructions until something ends the frame (`m.stop`), or the budget is used up.
+
+    Each branch moves the program counter by the constant that is the instruction's length, which is in `word` too: a
+    processor that has predicted the branch then fetches the next instruction without waiting for this one.
+    """
     stay_apart()
     a, x, y, sp, pc = m.A, m.X, m.Y, m.SP, m.PC
     n, z, v, c, decimal, i = m.N, m.Z, m.V, m.C, m.D, m.I
@@ -45,26 +49,26 @@ def execute(m: Any, rom: Any) -> None:
         if word <= 0xFF:
             word = fetch(m, rom, pc, cycle)
         m.bus = word >> d.LAST_AT
-        pc = (pc + (word >> d.LENGTH_AT & 3)) & 0xFFFF
         cycle += word >> d.CYCLES_AT & 15
         op, mode, operand = word >> d.OPERATION_AT & 0xFF, word >> d.MODE_AT & 15, word >> d.OPERAND_AT & 0xFFFF
         if op <= d.LAS:
             if mode == d.IMM:
-                value = operand
+                value, pc = operand, (pc + 2) & 0xFFFF
             elif mode == d.ZP and operand & 0x80:
-                value = np.int64(m.RAM[operand & 0x7F])
+                value, pc = np.int64(m.RAM[operand & 0x7F]), (pc + 2) & 0xFFFF
                 m.bus = value
             else:
-                address, crossed = locate(m, rom, mode, operand, x, y, cycle)
+                address, pc, crossed = locate(m, rom, mode, operand, pc, x, y, cycle)
                 cycle += crossed
                 value = read(m, rom, address, cycle)
             a, x, y, sp, n, z, v, c = absorb(op, value, a, x, y, sp, n, z, v, c, decimal)
         elif op <= d.SHS:
-            address, _ = locate(m, rom, mode, operand, x, y, cycle)
+            address, pc, _ = locate(m, rom, mode, operand, pc, x, y, cycle)
             if op == d.SHS:
                 sp = a & x
             cycle = write(m, address, stored(op, address, a, x, y), cycle, 0)
         elif op <= d.BEQ:
+            pc = (pc + 2) & 0xFFFF
             if taken(op, n, z, v, c):
                 target = (pc + (operand ^ 0x80) - 0x80) & 0xFFFF
                 cycle += 1 if (target ^ pc) & 0xFF00 == 0 else 2
@@ -72,16 +76,19 @@ def execute(m: Any, rom: Any) -> None:
                 if operand == BACK_ONE:
                     cycle, count = wait(m, rom, pc, a, x, y, sp, n, z, v, c, cycle, count)
         elif op <= d.PASS:
+            pc = (pc + 1) & 0xFFFF
             a, x, y, sp, n, z, v, c, decimal, i = imply(op, a, x, y, sp, n, z, v, c, decimal, i)
         elif op <= d.ISB:
             if mode == d.ACC:
+                pc = (pc + 1) & 0xFFFF
                 a, _, n, z, v, c = change(op, a, a, n, z, v, c, decimal)
             else:
-                address, _ = locate(m, rom, mode, operand, x, y, cycle)
+                address, pc, _ = locate(m, rom, mode, operand, pc, x, y, cycle)
                 value = read(m, rom, address, cycle)
                 value, a, n, z, v, c = change(op, value, a, n, z, v, c, decimal)
                 cycle = write(m, address, value, cycle, 0)
         elif op <= d.PLP:
+            pc = (pc + 1) & 0xFFFF
             if op == d.PHA or op == d.PHP:
                 value = a if op == d.PHA else flags(n, z, v, c, decimal, i)
                 cycle = write_byte(m, STACK + sp, value, cycle, 0)
@@ -98,7 +105,7 @@ def execute(m: Any, rom: Any) -> None:
                 low = read_byte(m, rom, operand, cycle)
                 pc = low | read_byte(m, rom, operand & 0xFF00 | (operand + 1) & 0xFF, cycle) << 8
         elif op == d.JSR:
-            pc, sp, cycle = call(m, rom, pc, sp, cycle, operand)
+            pc, sp, cycle = call(m, rom, (pc + 2) & 0xFFFF, sp, cycle, operand)
         elif op == d.RTS or op == d.RTI:
             if op == d.RTI:
                 sp, value = pull(m, rom, sp, cycle)
@@ -108,10 +115,10 @@ def execute(m: Any, rom: Any) -> None:
                 read_byte(m, rom, pc, cycle)
                 pc = (pc + 1) & 0xFFFF
         elif op == d.BRK:
-            pc, sp, cycle = interrupt(m, rom, pc, sp, cycle, flags(n, z, v, c, decimal, i))
+            pc, sp, cycle = interrupt(m, rom, (pc + 2) & 0xFFFF, sp, cycle, flags(n, z, v, c, decimal, i))
             i = 1
         else:
-            m.jammed = 1
+            m.jammed, pc = 1, (pc + 1) & 0xFFFF
     m.A, m.X, m.Y, m.SP, m.PC = a, x, y, sp, pc
     m.N, m.Z, m.V, m.C, m.D, m.I = n, z, v, c, decimal, i
     m.cycle = cycle
@@ -131,21 +138,27 @@ def fetch(m: Any, rom: Any, pc: int, cycle: int) -> int:
 
 
 @inlined
-def locate(m: Any, rom: Any, mode: int, operand: int, x: int, y: int, cycle: int) -> tuple[int, int]:
-    """The address that an operand means, and 1 if an index crossed a page."""
-    if mode == d.ZP or mode == d.ABS:
-        return operand, 0
+def locate(m: Any, rom: Any, mode: int, operand: int, pc: int, x: int, y: int, cycle: int) -> tuple[int, int, int]:
+    """The address that an operand means, the program counter after it, and 1 if an index crossed a page."""
+    after_two, after_three = (pc + 2) & 0xFFFF, (pc + 3) & 0xFFFF
+    if mode == d.ZP:
+        return operand, after_two, 0
     if mode == d.ZPX:
-        return (operand + x) & 0xFF, 0
+        return (operand + x) & 0xFF, after_two, 0
     if mode == d.ZPY:
-        return (operand + y) & 0xFF, 0
+        return (operand + y) & 0xFF, after_two, 0
+    if mode == d.ABS:
+        return operand, after_three, 0
     if mode == d.ABX:
-        return indexed(operand, x)
+        address, crossed = indexed(operand, x)
+        return address, after_three, crossed
     if mode == d.ABY:
-        return indexed(operand, y)
+        address, crossed = indexed(operand, y)
+        return address, after_three, crossed
     if mode == d.IZY:
-        return indexed(pointed(m, rom, operand, cycle), y)
-    return pointed(m, rom, (operand + x) & 0xFF, cycle), 0
+        address, crossed = indexed(pointed(m, rom, operand, cycle), y)
+        return address, after_two, crossed
+    return pointed(m, rom, (operand + x) & 0xFF, cycle), after_two, 0
 
 
 @inlined
@@ -155,9 +168,20 @@ def indexed(base: int, index: int) -> tuple[int, int]:
     return address, 1 if (address ^ base) & 0xFF00 else 0
 
 
-@rule
+@inlined
 def pointed(m: Any, rom: Any, pointer: int, cycle: int) -> int:
     """The address in two bytes of page zero."""
+    if 0x80 <= pointer < 0xFF:
+        low, high = np.int64(m.RAM[pointer & 0x7F]), np.int64(m.RAM[(pointer & 0x7F) + 1])
+        m.bus = high
+        return low | high << 8  # type: ignore[no-any-return]
+    return pointed_outside(m, rom, pointer, cycle)
+
+
+@rule
+def pointed_outside(m: Any, rom: Any, pointer: int, cycle: int) -> int:
+    """`pointed`, where not both bytes are RAM."""
+    stay_apart()
     low = read_byte(m, rom, pointer, cycle)
     return low | read_byte(m, rom, pointer + 1, cycle) << 8
 
@@ -338,9 +362,8 @@ def come_back(m: Any, rom: Any, sp: int, cycle: int, has_read: int) -> tuple[int
 
 @rule
 def interrupt(m: Any, rom: Any, pc: int, sp: int, cycle: int, status: int) -> tuple[int, int, int]:
-    """BRK: the program counter, stack pointer and cycle; the byte after its opcode is skipped."""
+    """BRK: the program counter, stack pointer and cycle; `pc` is after the byte that follows its opcode."""
     stay_apart()
-    pc = (pc + 1) & 0xFFFF
     cycle = write_byte(m, STACK + sp, pc >> 8, cycle, 0)
     cycle = write_byte(m, STACK + ((sp - 1) & 0xFF), pc & 0xFF, cycle, 1)
     cycle = write_byte(m, STACK + ((sp - 2) & 0xFF), status, cycle, 1)
