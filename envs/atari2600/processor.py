@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from gymnast.envs.atari2600 import decode as d
+from gymnast.envs.atari2600.addressing import fetch, load, locate
 from gymnast.envs.atari2600.alu import add, change, compare, rotate_and, subtract
 from gymnast.envs.atari2600.bus import read, read_byte, shown, write, write_byte
 from gymnast.envs.atari2600.compiling import inlined, rule, stay_apart
-from gymnast.envs.atari2600.decode import INSTRUCTION, MODE, OPERATION
+from gymnast.envs.atari2600.decode import MODE, OPERATION
 
 BUDGET = 25_000
 """Instructions of a frame at most."""
@@ -34,11 +33,7 @@ def reset_processor(m: Any, rom: Any) -> None:
 
 @rule
 def execute(m: Any, rom: Any) -> None:
-    """Instructions until something ends the frame (`m.stop`), or the budget is used up.
-
-    Each branch moves the program counter by the constant that is the instruction's length, which is in `word` too: a
-    processor that has predicted the branch then fetches the next instruction without waiting for this one.
-    """
+    """Instructions until something ends the frame (`m.stop`), or the budget is used up."""
     stay_apart()
     a, x, y, sp, pc = m.A, m.X, m.Y, m.SP, m.PC
     n, z, v, c, decimal, i = m.N, m.Z, m.V, m.C, m.D, m.I
@@ -52,15 +47,7 @@ def execute(m: Any, rom: Any) -> None:
         cycle += word >> d.CYCLES_AT & 15
         op, mode, operand = word >> d.OPERATION_AT & 0xFF, word >> d.MODE_AT & 15, word >> d.OPERAND_AT & 0xFFFF
         if op <= d.LAS:
-            if mode == d.IMM:
-                value, pc = operand, (pc + 2) & 0xFFFF
-            elif mode == d.ZP and operand & 0x80:
-                value, pc = np.int64(m.RAM[operand & 0x7F]), (pc + 2) & 0xFFFF
-                m.bus = value
-            else:
-                address, pc, crossed = locate(m, rom, mode, operand, pc, x, y, cycle)
-                cycle += crossed
-                value = read(m, rom, address, cycle)
+            value, pc, cycle = load(m, rom, mode, operand, pc, x, y, cycle)
             a, x, y, sp, n, z, v, c = absorb(op, value, a, x, y, sp, n, z, v, c, decimal)
         elif op <= d.SHS:
             address, pc, _ = locate(m, rom, mode, operand, pc, x, y, cycle)
@@ -89,31 +76,19 @@ def execute(m: Any, rom: Any) -> None:
                 cycle = write(m, address, value, cycle, 0)
         elif op <= d.PLP:
             pc = (pc + 1) & 0xFFFF
-            if op == d.PHA or op == d.PHP:
-                value = a if op == d.PHA else flags(n, z, v, c, decimal, i)
-                cycle = write_byte(m, STACK + sp, value, cycle, 0)
-                sp = (sp - 1) & 0xFF
-            else:
-                sp, value = pull(m, rom, sp, cycle)
-                if op == d.PLA:
-                    a = n = z = value
-                else:
-                    n, z, v, c, decimal, i = unpacked(value)
+            a, sp, n, z, v, c, decimal, i, cycle = push_or_pull(m, rom, op, a, sp, n, z, v, c, decimal, i, cycle)
         elif op == d.JMP:
-            pc = operand
-            if mode == d.IND:
-                low = read_byte(m, rom, operand, cycle)
-                pc = low | read_byte(m, rom, operand & 0xFF00 | (operand + 1) & 0xFF, cycle) << 8
+            pc = jump_indirectly(m, rom, operand, cycle) if mode == d.IND else operand
         elif op == d.JSR:
             pc, sp, cycle = call(m, rom, (pc + 2) & 0xFFFF, sp, cycle, operand)
-        elif op == d.RTS or op == d.RTI:
-            if op == d.RTI:
-                sp, value = pull(m, rom, sp, cycle)
-                n, z, v, c, decimal, i = unpacked(value)
-            pc, sp = come_back(m, rom, sp, cycle, 1 if op == d.RTI else 0)
-            if op == d.RTS:
-                read_byte(m, rom, pc, cycle)
-                pc = (pc + 1) & 0xFFFF
+        elif op == d.RTS:
+            pc, sp = come_back(m, rom, sp, cycle, 0)
+            read_byte(m, rom, pc, cycle)
+            pc = (pc + 1) & 0xFFFF
+        elif op == d.RTI:
+            sp, value = pull(m, rom, sp, cycle)
+            n, z, v, c, decimal, i = unpacked(value)
+            pc, sp = come_back(m, rom, sp, cycle, 1)
         elif op == d.BRK:
             pc, sp, cycle = interrupt(m, rom, (pc + 2) & 0xFFFF, sp, cycle, flags(n, z, v, c, decimal, i))
             i = 1
@@ -122,68 +97,6 @@ def execute(m: Any, rom: Any) -> None:
     m.A, m.X, m.Y, m.SP, m.PC = a, x, y, sp, pc
     m.N, m.Z, m.V, m.C, m.D, m.I = n, z, v, c, decimal, i
     m.cycle = cycle
-
-
-@rule
-def fetch(m: Any, rom: Any, pc: int, cycle: int) -> int:
-    """The instruction at an address, byte by byte: where each byte may switch banks, and outside the cartridge."""
-    stay_apart()
-    last = read_byte(m, rom, pc, cycle)
-    word = INSTRUCTION[last]
-    cycle += word >> d.CYCLES_AT & 15
-    for byte in range(1, word >> d.LENGTH_AT & 3):
-        last = read_byte(m, rom, (pc + byte) & 0xFFFF, cycle)
-        word |= last << 8 * byte
-    return word | last << d.LAST_AT  # type: ignore[no-any-return]
-
-
-@inlined
-def locate(m: Any, rom: Any, mode: int, operand: int, pc: int, x: int, y: int, cycle: int) -> tuple[int, int, int]:
-    """The address that an operand means, the program counter after it, and 1 if an index crossed a page."""
-    after_two, after_three = (pc + 2) & 0xFFFF, (pc + 3) & 0xFFFF
-    if mode == d.ZP:
-        return operand, after_two, 0
-    if mode == d.ZPX:
-        return (operand + x) & 0xFF, after_two, 0
-    if mode == d.ZPY:
-        return (operand + y) & 0xFF, after_two, 0
-    if mode == d.ABS:
-        return operand, after_three, 0
-    if mode == d.ABX:
-        address, crossed = indexed(operand, x)
-        return address, after_three, crossed
-    if mode == d.ABY:
-        address, crossed = indexed(operand, y)
-        return address, after_three, crossed
-    if mode == d.IZY:
-        address, crossed = indexed(pointed(m, rom, operand, cycle), y)
-        return address, after_two, crossed
-    return pointed(m, rom, (operand + x) & 0xFF, cycle), after_two, 0
-
-
-@inlined
-def indexed(base: int, index: int) -> tuple[int, int]:
-    """The sum, and 1 if it is in another page than the base."""
-    address = (base + index) & 0xFFFF
-    return address, 1 if (address ^ base) & 0xFF00 else 0
-
-
-@inlined
-def pointed(m: Any, rom: Any, pointer: int, cycle: int) -> int:
-    """The address in two bytes of page zero."""
-    if 0x80 <= pointer < 0xFF:
-        low, high = np.int64(m.RAM[pointer & 0x7F]), np.int64(m.RAM[(pointer & 0x7F) + 1])
-        m.bus = high
-        return low | high << 8  # type: ignore[no-any-return]
-    return pointed_outside(m, rom, pointer, cycle)
-
-
-@rule
-def pointed_outside(m: Any, rom: Any, pointer: int, cycle: int) -> int:
-    """`pointed`, where not both bytes are RAM."""
-    stay_apart()
-    low = read_byte(m, rom, pointer, cycle)
-    return low | read_byte(m, rom, pointer + 1, cycle) << 8
 
 
 @inlined
@@ -328,6 +241,22 @@ def unpacked(value: int) -> tuple[int, int, int, int, int, int]:
     return value, ~value & 2, value >> 6 & 1, value & 1, value >> 3 & 1, value >> 2 & 1
 
 
+@inlined
+def push_or_pull(
+    m: Any, rom: Any, op: int, a: int, sp: int, n: int, z: int, v: int, c: int, decimal: int, i: int, cycle: int
+) -> tuple[int, int, int, int, int, int, int, int, int]:
+    """PHA, PHP, PLA, PLP: A, SP, N, Z, V, C, D, I and the cycle."""
+    if op == d.PHA or op == d.PHP:
+        value = a if op == d.PHA else flags(n, z, v, c, decimal, i)
+        cycle = write_byte(m, STACK + sp, value, cycle, 0)
+        return a, (sp - 1) & 0xFF, n, z, v, c, decimal, i, cycle
+    sp, value = pull(m, rom, sp, cycle)
+    if op == d.PLA:
+        return value, sp, value, value, v, c, decimal, i, cycle
+    n, z, v, c, decimal, i = unpacked(value)
+    return a, sp, n, z, v, c, decimal, i, cycle
+
+
 @rule
 def pull(m: Any, rom: Any, sp: int, cycle: int) -> tuple[int, int]:
     """The stack pointer and the byte after a pull, before which the processor reads the byte at the old pointer."""
@@ -335,6 +264,14 @@ def pull(m: Any, rom: Any, sp: int, cycle: int) -> tuple[int, int]:
     read_byte(m, rom, STACK + sp, cycle)
     sp = (sp + 1) & 0xFF
     return sp, read_byte(m, rom, STACK + sp, cycle)
+
+
+@rule
+def jump_indirectly(m: Any, rom: Any, pointer: int, cycle: int) -> int:
+    """JMP through two bytes of one page: where it goes."""
+    stay_apart()
+    low = read_byte(m, rom, pointer, cycle)
+    return low | read_byte(m, rom, pointer & 0xFF00 | (pointer + 1) & 0xFF, cycle) << 8
 
 
 @rule
