@@ -43,8 +43,8 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
         ("gymnast-dqn, 1 threads, 2 envs: ", "gymnast-dqn, ms/step: act", "each at its best"),
     ),
     "atari_env": (
-        "--games pong --envs 1 --threads 1 --rounds 1 --seconds 0.01",
-        ("1 threads,   1 envs, pong ", " ale-py ", "geometric mean of ratios"),
+        "--games pong --envs 1 --threads 1 --rounds 1 --seconds 0.01 --cpu",
+        ("agent steps per CPU second", "1 threads,   1 envs, pong ", " ale-py ", "geometric mean of ratios"),
     ),
     "checks": (
         "--rounds 1 --steps 20 --only dqn-10 ppo-16",

@@ -52,7 +52,9 @@ def kernel(function: Function) -> Function:
 
 def _stay_apart(typing_context: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        builder.function.attributes.add("noinline")
+        attributes = builder.function.attributes
+        attributes.add("noinline")
+        set.add(attributes, '"no-jump-tables"="true"')  # which llvmlite's own `add` does not know
         return context.get_dummy_value()
 
     return types.void(), generate
@@ -60,4 +62,29 @@ def _stay_apart(typing_context: Any) -> Any:
 
 stay_apart: Any = intrinsic(_stay_apart)
 """Called in a `rule`: it is never compiled into its callers. The slow side of a short function that is inlined in many
-places would otherwise multiply the time to compile."""
+places would otherwise multiply the time to compile. Its branches are comparisons instead of jumps through tables, which
+processors predict worse: a program's next instruction hangs on many before it."""
+
+
+def address_of(function: Any, *kinds: Any) -> int:
+    """Where a kernel's code for arguments of these types is, for `call_at` as long as this process runs."""
+    function.compile(kinds)
+    made = function.overloads[kinds]
+    address: int = made.library.get_pointer_to_function(made.fndesc.llvm_func_name)
+    return address
+
+
+def _call_at(typing_context: Any, address: Any, m: Any, rom: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kinds = signature.args[1:]
+        kind = context.call_conv.get_function_type(types.none, kinds)
+        target = builder.inttoptr(arguments[0], kind.as_pointer())
+        context.call_conv.call_function(builder, target, types.none, kinds, arguments[1:])
+        return context.get_dummy_value()
+
+    return types.void(types.int64, m, rom), generate
+
+
+call_at: Any = intrinsic(_call_at)
+"""Call a kernel of a machine and its cartridge by its address. Numba compiles a function again with each of those that
+call it, and those that call them in turn; for the frame of a console that would take most of the time to compile."""

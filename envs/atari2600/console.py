@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from gymnast.envs.atari2600.compiling import rule, stay_apart
-from gymnast.envs.atari2600.frame import reset_system, run_frame
+from gymnast.envs.atari2600.compiling import call_at, rule, stay_apart
+from gymnast.envs.atari2600.frame import reset_system
 from gymnast.envs.atari2600.games import PRELUDES
 from gymnast.envs.atari2600.machine import STICKY, SYSTEM
 from gymnast.envs.atari2600.mersenne import draw, seed_generator
@@ -53,7 +53,7 @@ def power_on(m: Any, game: Any, rom: Any, seed: int) -> None:
     m.SWCHB = IDLE | (3 * PRO if game.pro else 0)
     reset_system(m, rom)
     for _ in range(BOOT_FRAMES):
-        run_frame(m, rom)
+        call_at(game.run_frame, m, rom)
     reset_system(m, rom)
     begin_episode(m, game, rom)
 
@@ -73,7 +73,7 @@ def begin_episode(m: Any, game: Any, rom: Any) -> None:
     m.terminal = m.reward = 0
     select_mode(m, game, rom)
     hold(m, game, rom, NOOP, RESET, RESET_FRAMES)
-    hold(m, game, rom, game.start_action, NO_SWITCH, game.start_frames)
+    hold(m, game, rom, np.int64(game.start_action), NO_SWITCH, np.int64(game.start_frames))
     m.action = NOOP  # Double Dunk's menu has left another one
 
 
@@ -82,7 +82,7 @@ def emulate(m: Any, game: Any, rom: Any, action: int, switch: int) -> None:
     """A frame, and what the rules make of it."""
     stay_apart()
     press(m, game.ports, action, switch)
-    run_frame(m, rom)
+    call_at(game.run_frame, m, rom)
     judge(m, game.rules)
 
 
@@ -113,7 +113,7 @@ def select_mode(m: Any, game: Any, rom: Any) -> None:
         judge(m, game.mode_reached)
         if m.variables[C]:
             break
-        press_select(m, game, rom, game.select_frames)
+        press_select(m, game, rom, np.int64(game.select_frames))
     hold(m, game, rom, NOOP, RESET, RESET_FRAMES)
 
 
@@ -123,7 +123,7 @@ def press_select(m: Any, game: Any, rom: Any, frames: int) -> None:
     stay_apart()
     for _ in range(frames):
         press(m, game.ports, NOOP, SELECT)
-        run_frame(m, rom)
+        call_at(game.run_frame, m, rom)
     emulate(m, game, rom, NOOP, NO_SWITCH)
     m.frames += 1
     m.episode_frames += 1
@@ -171,7 +171,7 @@ def act(m: Any, game: Any, rom: Any, action: int) -> int:
         m.action = action
     if m.terminal:
         return np.int64(0)  # type: ignore[no-any-return]
-    emulate(m, game, rom, m.action if game.legal >> m.action & 1 else NOOP, NO_SWITCH)
+    emulate(m, game, rom, np.int64(m.action) if game.legal >> m.action & 1 else NOOP, NO_SWITCH)
     m.frames += 1
     m.episode_frames += 1
     return np.int64(m.reward)  # type: ignore[no-any-return]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gymnast.envs.atari2600 import rows
+from gymnast.envs.atari2600.frame import frame_address
 from gymnast.envs.atari2600.games import Game
 from gymnast.envs.atari2600.machine import machines, screens
 
@@ -14,6 +15,7 @@ class Emulator:
 
     def __init__(self, game: Game, *, seed: int, sticky: float = 0.0) -> None:
         self.game = game
+        game.record["run_frame"] = frame_address()
         self._machines, self._row = machines(1), np.zeros(1, rows.ROW)
         self._settings = np.zeros(1, rows.SETTINGS)
         self._settings["starts"], self._settings["mode"] = 1, game.default_mode

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
+from numba import from_dtype, types
 
 from gymnast.envs.atari2600.cartridge import reset_cartridge
-from gymnast.envs.atari2600.compiling import rule, stay_apart
-from gymnast.envs.atari2600.machine import GROUP, HEIGHT, PIXELS, SYSTEM, WIDTH
+from gymnast.envs.atari2600.compiling import address_of, kernel, rule, stay_apart
+from gymnast.envs.atari2600.machine import GROUP, HEIGHT, MACHINE, PIXELS, SYSTEM, WIDTH
 from gymnast.envs.atari2600.mersenne import draw
 from gymnast.envs.atari2600.picture import LINE, draw_to
 from gymnast.envs.atari2600.processor import execute, reset_processor
@@ -31,20 +33,25 @@ def reset_system(m: Any, rom: Any) -> None:
     m.drawn = m.display_end = 0
 
 
-@rule
+@kernel
 def run_frame(m: Any, rom: Any) -> None:
     """Run until the frame ends, or goes on in the next one because it ran out of instructions (`m.partial`)."""
-    stay_apart()
     if m.partial == 0:
         begin_frame(m)
     m.stop = 0
     execute(m, rom)
-    draw_to(m, m.touched)
+    draw_to(m, np.int64(m.touched))
     m.partial = 1 - m.stop
     m.short = 1 if m.drawn < m.display_end else 0
     if m.partial and m.greyed == 0:
         m.greyed = 1
         grey(m)
+
+
+@cache
+def frame_address() -> int:
+    """Where the compiled `run_frame` is, which games keep for `call_at`."""
+    return address_of(run_frame, from_dtype(MACHINE), types.int64[::1])
 
 
 @rule

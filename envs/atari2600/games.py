@@ -27,10 +27,12 @@ GAME = np.dtype(
         ("start", np.int32, (VARIABLES,)),
         ("rules", np.int32, (rules.LONGEST,)),
         ("mode_reached", np.int32, (rules.LONGEST,)),
+        ("run_frame", np.int64),
     ],
     align=True,
 )
-"""What compiled code knows of a game; `legal` has a bit for each action that does something."""
+"""What compiled code knows of a game; `legal` has a bit for each action that does something,
+`run_frame` is the address of `frame.run_frame` in this process, 0 before a console needs it."""
 
 
 class GameError(ValueError):

@@ -43,7 +43,7 @@ def refresh(m: Any) -> None:
     if m.stale >> BL & 1:
         clear(m, BL)
         if (m.old_ENABL if m.VDELBL else m.ENABL) & 2:
-            put(m, BL, bar(m.CTRLPF >> 4 & 3), m.x_BL)
+            put(m, BL, bar(m.CTRLPF >> 4 & 3), np.int64(m.x_BL))
     if m.stale >> PF & 1:
         make_playfield(m)
     m.stale = m.searched = 0

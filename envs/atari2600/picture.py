@@ -69,7 +69,7 @@ def copy_above(m: Any, base: int) -> None:
         m.screen[group] = m.screen[group - WIDTH // GROUP]
 
 
-@rule
+@inlined
 def end_line(m: Any) -> None:
     """What a drawn line's end changes: both players are shown whole again, and the reflection is read."""
     m.row += 1
@@ -85,10 +85,9 @@ def end_line(m: Any) -> None:
         m.stale |= 1 << PF
 
 
-@rule
+@inlined
 def draw_span(m: Any, base: int, first: int, last: int) -> None:
     """Pixels `first` to `last` - 1 of the row whose groups of pixels begin at `base`."""
-    stay_apart()
     if m.VBLANK & 2:
         if m.draw:
             fill(m, base, first, last, 0)
@@ -99,7 +98,7 @@ def draw_span(m: Any, base: int, first: int, last: int) -> None:
             collide(m, first, last)
             m.searched = 1 if last - first == WIDTH else 0
         if m.draw:
-            fill(m, base, first, last, m.COLUBK)
+            fill(m, base, first, last, np.int64(m.COLUBK))
             if m.shown:
                 paint(m, base, first, last)
     if m.comb and first < COMB:
@@ -202,7 +201,7 @@ def paint_bits(m: Any, bits: Any, at: int, colour: int) -> None:
     while bits != NONE:
         group = np.int64(bits & np.uint64(0xFF))
         if group:
-            m.screen[at] = m.screen[at] & ~WIDE[group] | colours & WIDE[group]
+            blend(m, at, colours, WIDE[group])
         bits >>= np.uint64(GROUP)
         at += 1
 
@@ -210,10 +209,22 @@ def paint_bits(m: Any, bits: Any, at: int, colour: int) -> None:
 @rule
 def fill(m: Any, base: int, first: int, last: int, colour: int) -> None:
     """All pixels of a span."""
-    if last - first == WIDTH:
-        colours = np.uint64(colour) * ONE_EACH
-        for group in range(base, base + WIDTH // GROUP):
-            m.screen[group] = colours
+    stay_apart()
+    colours = np.uint64(colour) * ONE_EACH
+    whole, stop = (first + GROUP - 1) // GROUP, last // GROUP
+    for group in range(base + whole, base + stop):
+        m.screen[group] = colours
+    left, right = WIDE[0xFF << first % GROUP & 0xFF], WIDE[0xFF >> GROUP - last % GROUP]
+    if whole > stop:  # the span begins and ends inside a group
+        blend(m, base + stop, colours, left & right)
         return
-    for word in range(first >> 6, ((last - 1) >> 6) + 1):
-        paint_bits(m, span(word, first, last), base + GROUP * word, colour)
+    if first % GROUP:
+        blend(m, base + whole - 1, colours, left)
+    if last % GROUP:
+        blend(m, base + stop, colours, right)
+
+
+@inlined
+def blend(m: Any, group: int, colours: Any, where: Any) -> None:
+    """Colours in the pixels of a group whose bytes are 255 in `where`."""
+    m.screen[group] = m.screen[group] & ~where | colours & where

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from gymnast.envs.atari2600 import decode as d
+from gymnast.envs.atari2600.addressing import fetch, load, locate
 from gymnast.envs.atari2600.alu import add, change, compare, rotate_and, subtract
 from gymnast.envs.atari2600.bus import read, read_byte, shown, write, write_byte
 from gymnast.envs.atari2600.compiling import inlined, rule, stay_apart
-from gymnast.envs.atari2600.decode import INSTRUCTION, MODE, OPERATION
+from gymnast.envs.atari2600.decode import MODE, OPERATION
 
 BUDGET = 25_000
 """Instructions of a frame at most."""
@@ -45,26 +44,18 @@ def execute(m: Any, rom: Any) -> None:
         if word <= 0xFF:
             word = fetch(m, rom, pc, cycle)
         m.bus = word >> d.LAST_AT
-        pc = (pc + (word >> d.LENGTH_AT & 3)) & 0xFFFF
         cycle += word >> d.CYCLES_AT & 15
         op, mode, operand = word >> d.OPERATION_AT & 0xFF, word >> d.MODE_AT & 15, word >> d.OPERAND_AT & 0xFFFF
         if op <= d.LAS:
-            if mode == d.IMM:
-                value = operand
-            elif mode == d.ZP and operand & 0x80:
-                value = np.int64(m.RAM[operand & 0x7F])
-                m.bus = value
-            else:
-                address, crossed = locate(m, rom, mode, operand, x, y, cycle)
-                cycle += crossed
-                value = read(m, rom, address, cycle)
+            value, pc, cycle = load(m, rom, mode, operand, pc, x, y, cycle)
             a, x, y, sp, n, z, v, c = absorb(op, value, a, x, y, sp, n, z, v, c, decimal)
         elif op <= d.SHS:
-            address, _ = locate(m, rom, mode, operand, x, y, cycle)
+            address, pc, _ = locate(m, rom, mode, operand, pc, x, y, cycle)
             if op == d.SHS:
                 sp = a & x
             cycle = write(m, address, stored(op, address, a, x, y), cycle, 0)
         elif op <= d.BEQ:
+            pc = (pc + 2) & 0xFFFF
             if taken(op, n, z, v, c):
                 target = (pc + (operand ^ 0x80) - 0x80) & 0xFFFF
                 cycle += 1 if (target ^ pc) & 0xFF00 == 0 else 2
@@ -72,94 +63,40 @@ def execute(m: Any, rom: Any) -> None:
                 if operand == BACK_ONE:
                     cycle, count = wait(m, rom, pc, a, x, y, sp, n, z, v, c, cycle, count)
         elif op <= d.PASS:
+            pc = (pc + 1) & 0xFFFF
             a, x, y, sp, n, z, v, c, decimal, i = imply(op, a, x, y, sp, n, z, v, c, decimal, i)
         elif op <= d.ISB:
             if mode == d.ACC:
+                pc = (pc + 1) & 0xFFFF
                 a, _, n, z, v, c = change(op, a, a, n, z, v, c, decimal)
             else:
-                address, _ = locate(m, rom, mode, operand, x, y, cycle)
+                address, pc, _ = locate(m, rom, mode, operand, pc, x, y, cycle)
                 value = read(m, rom, address, cycle)
                 value, a, n, z, v, c = change(op, value, a, n, z, v, c, decimal)
                 cycle = write(m, address, value, cycle, 0)
         elif op <= d.PLP:
-            if op == d.PHA or op == d.PHP:
-                value = a if op == d.PHA else flags(n, z, v, c, decimal, i)
-                cycle = write_byte(m, STACK + sp, value, cycle, 0)
-                sp = (sp - 1) & 0xFF
-            else:
-                sp, value = pull(m, rom, sp, cycle)
-                if op == d.PLA:
-                    a = n = z = value
-                else:
-                    n, z, v, c, decimal, i = unpacked(value)
+            pc = (pc + 1) & 0xFFFF
+            a, sp, n, z, v, c, decimal, i, cycle = push_or_pull(m, rom, op, a, sp, n, z, v, c, decimal, i, cycle)
         elif op == d.JMP:
-            pc = operand
-            if mode == d.IND:
-                low = read_byte(m, rom, operand, cycle)
-                pc = low | read_byte(m, rom, operand & 0xFF00 | (operand + 1) & 0xFF, cycle) << 8
+            pc = jump_indirectly(m, rom, operand, cycle) if mode == d.IND else operand
         elif op == d.JSR:
-            pc, sp, cycle = call(m, rom, pc, sp, cycle, operand)
-        elif op == d.RTS or op == d.RTI:
-            if op == d.RTI:
-                sp, value = pull(m, rom, sp, cycle)
-                n, z, v, c, decimal, i = unpacked(value)
-            pc, sp = come_back(m, rom, sp, cycle, 1 if op == d.RTI else 0)
-            if op == d.RTS:
-                read_byte(m, rom, pc, cycle)
-                pc = (pc + 1) & 0xFFFF
+            pc, sp, cycle = call(m, rom, (pc + 2) & 0xFFFF, sp, cycle, operand)
+        elif op == d.RTS:
+            pc, sp = come_back(m, rom, sp, cycle, 0)
+            read_byte(m, rom, pc, cycle)
+            pc = (pc + 1) & 0xFFFF
+        elif op == d.RTI:
+            sp, value = pull(m, rom, sp, cycle)
+            n, z, v, c, decimal, i = unpacked(value)
+            pc, sp = come_back(m, rom, sp, cycle, 1)
         elif op == d.BRK:
-            pc, sp, cycle = interrupt(m, rom, pc, sp, cycle, flags(n, z, v, c, decimal, i))
+            pc, sp, cycle = interrupt(m, rom, (pc + 2) & 0xFFFF, sp, cycle, flags(n, z, v, c, decimal, i))
             i = 1
         else:
-            m.jammed = 1
+            m.jammed, pc = 1, (pc + 1) & 0xFFFF
     m.A, m.X, m.Y, m.SP, m.PC = a, x, y, sp, pc
     m.N, m.Z, m.V, m.C, m.D, m.I = n, z, v, c, decimal, i
     m.cycle = cycle
-
-
-@rule
-def fetch(m: Any, rom: Any, pc: int, cycle: int) -> int:
-    """The instruction at an address, byte by byte: where each byte may switch banks, and outside the cartridge."""
-    stay_apart()
-    last = read_byte(m, rom, pc, cycle)
-    word = INSTRUCTION[last]
-    cycle += word >> d.CYCLES_AT & 15
-    for byte in range(1, word >> d.LENGTH_AT & 3):
-        last = read_byte(m, rom, (pc + byte) & 0xFFFF, cycle)
-        word |= last << 8 * byte
-    return word | last << d.LAST_AT  # type: ignore[no-any-return]
-
-
-@inlined
-def locate(m: Any, rom: Any, mode: int, operand: int, x: int, y: int, cycle: int) -> tuple[int, int]:
-    """The address that an operand means, and 1 if an index crossed a page."""
-    if mode == d.ZP or mode == d.ABS:
-        return operand, 0
-    if mode == d.ZPX:
-        return (operand + x) & 0xFF, 0
-    if mode == d.ZPY:
-        return (operand + y) & 0xFF, 0
-    if mode == d.ABX:
-        return indexed(operand, x)
-    if mode == d.ABY:
-        return indexed(operand, y)
-    if mode == d.IZY:
-        return indexed(pointed(m, rom, operand, cycle), y)
-    return pointed(m, rom, (operand + x) & 0xFF, cycle), 0
-
-
-@inlined
-def indexed(base: int, index: int) -> tuple[int, int]:
-    """The sum, and 1 if it is in another page than the base."""
-    address = (base + index) & 0xFFFF
-    return address, 1 if (address ^ base) & 0xFF00 else 0
-
-
-@rule
-def pointed(m: Any, rom: Any, pointer: int, cycle: int) -> int:
-    """The address in two bytes of page zero."""
-    low = read_byte(m, rom, pointer, cycle)
-    return low | read_byte(m, rom, pointer + 1, cycle) << 8
 
 
 @inlined
@@ -304,6 +241,22 @@ def unpacked(value: int) -> tuple[int, int, int, int, int, int]:
     return value, ~value & 2, value >> 6 & 1, value & 1, value >> 3 & 1, value >> 2 & 1
 
 
+@inlined
+def push_or_pull(
+    m: Any, rom: Any, op: int, a: int, sp: int, n: int, z: int, v: int, c: int, decimal: int, i: int, cycle: int
+) -> tuple[int, int, int, int, int, int, int, int, int]:
+    """PHA, PHP, PLA, PLP: A, SP, N, Z, V, C, D, I and the cycle."""
+    if op == d.PHA or op == d.PHP:
+        value = a if op == d.PHA else flags(n, z, v, c, decimal, i)
+        cycle = write_byte(m, STACK + sp, value, cycle, 0)
+        return a, (sp - 1) & 0xFF, n, z, v, c, decimal, i, cycle
+    sp, value = pull(m, rom, sp, cycle)
+    if op == d.PLA:
+        return value, sp, value, value, v, c, decimal, i, cycle
+    n, z, v, c, decimal, i = unpacked(value)
+    return a, sp, n, z, v, c, decimal, i, cycle
+
+
 @rule
 def pull(m: Any, rom: Any, sp: int, cycle: int) -> tuple[int, int]:
     """The stack pointer and the byte after a pull, before which the processor reads the byte at the old pointer."""
@@ -311,6 +264,14 @@ def pull(m: Any, rom: Any, sp: int, cycle: int) -> tuple[int, int]:
     read_byte(m, rom, STACK + sp, cycle)
     sp = (sp + 1) & 0xFF
     return sp, read_byte(m, rom, STACK + sp, cycle)
+
+
+@rule
+def jump_indirectly(m: Any, rom: Any, pointer: int, cycle: int) -> int:
+    """JMP through two bytes of one page: where it goes."""
+    stay_apart()
+    low = read_byte(m, rom, pointer, cycle)
+    return low | read_byte(m, rom, pointer & 0xFF00 | (pointer + 1) & 0xFF, cycle) << 8
 
 
 @rule
@@ -338,9 +299,8 @@ def come_back(m: Any, rom: Any, sp: int, cycle: int, has_read: int) -> tuple[int
 
 @rule
 def interrupt(m: Any, rom: Any, pc: int, sp: int, cycle: int, status: int) -> tuple[int, int, int]:
-    """BRK: the program counter, stack pointer and cycle; the byte after its opcode is skipped."""
+    """BRK: the program counter, stack pointer and cycle; `pc` is after the byte that follows its opcode."""
     stay_apart()
-    pc = (pc + 1) & 0xFFFF
     cycle = write_byte(m, STACK + sp, pc >> 8, cycle, 0)
     cycle = write_byte(m, STACK + ((sp - 1) & 0xFF), pc & 0xFF, cycle, 1)
     cycle = write_byte(m, STACK + ((sp - 2) & 0xFF), status, cycle, 1)

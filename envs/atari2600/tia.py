@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from gymnast.envs.atari2600.compiling import rule, stay_apart
+from gymnast.envs.atari2600.compiling import inlined, rule, stay_apart
 from gymnast.envs.atari2600.machine import BL, M0, M1, OBJECTS, P0, P1, PF
 from gymnast.envs.atari2600.motion import move, place_ball, place_missile, place_player, release_missile
 from gymnast.envs.atari2600.picture import LINE, draw_to
@@ -33,10 +33,9 @@ PLAYFIELD_DELAY = np.array([4, 5, 2, 3], np.int8)
 """As `DELAY`, of PF0 to PF2, by the cycle in the line modulo 4."""
 
 
-@rule
+@inlined
 def write_tia(m: Any, register: int, value: int, cycle: int, follows_write: int) -> int:
     """Write a register (address bits 0-5); the cycle afterwards."""
-    stay_apart()
     clock = 3 * cycle
     since = clock - m.frame_clock
     if since >= (m.line_limit + 1) * LINE:
@@ -70,7 +69,7 @@ def write_tia(m: Any, register: int, value: int, cycle: int, follows_write: int)
     return cycle
 
 
-@rule
+@inlined
 def write_control_or_colour(m: Any, register: int, value: int, clock: int, seen: int, position: int) -> None:
     """The registers up to CTRLPF; `seen` is the clock from which the value counts."""
     if COLUP0 <= register <= COLUBK:
@@ -105,7 +104,7 @@ def write_control_or_colour(m: Any, register: int, value: int, clock: int, seen:
         m.stale |= 1 << P1 | 1 << M1
 
 
-@rule
+@inlined
 def write_sync(m: Any, register: int, value: int, clock: int, seen: int) -> None:
     """VSYNC ends the frame if it was on for a line; VBLANK blanks the picture and discharges the paddles."""
     if register == VBLANK:
@@ -122,7 +121,7 @@ def write_sync(m: Any, register: int, value: int, clock: int, seen: int) -> None
         m.stop = 1
 
 
-@rule
+@inlined
 def write_control(m: Any, value: int, seen: int, position: int) -> None:
     """CTRLPF: the playfield's reflection, score colours and priority, and the ball's width."""
     if value == m.CTRLPF and m.reflected == value & 1:
@@ -135,7 +134,7 @@ def write_control(m: Any, value: int, seen: int, position: int) -> None:
         m.stale |= 1 << PF
 
 
-@rule
+@inlined
 def write_playfield(m: Any, register: int, value: int, seen: int) -> None:
     """REFP0, REFP1: the players mirrored; PF0, PF1, PF2: the playfield."""
     if register == REFP0:
@@ -164,7 +163,7 @@ def write_playfield(m: Any, register: int, value: int, seen: int) -> None:
         m.stale |= 1 << PF
 
 
-@rule
+@inlined
 def reset_position(m: Any, register: int, clock: int, position: int) -> None:
     """RESP0 to RESBL: an object begins where the beam is."""
     if register <= RESP1:
@@ -175,7 +174,7 @@ def reset_position(m: Any, register: int, clock: int, position: int) -> None:
         place_ball(m, clock - m.hmove_clock, position)
 
 
-@rule
+@inlined
 def write_graphics(m: Any, register: int, value: int, seen: int) -> None:
     """GRP0 and GRP1, each of which also latches the other's delayed copy, and the enabling of missiles and ball."""
     if register == GRP0:
@@ -204,7 +203,7 @@ def write_graphics(m: Any, register: int, value: int, seen: int) -> None:
         m.stale |= 1 << BL
 
 
-@rule
+@inlined
 def write_motion(m: Any, register: int, value: int, clock: int) -> None:
     """HMP0 to HMBL, the vertical delays, and missiles locked to players."""
     if register <= HMBL:

@@ -15,6 +15,7 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
 from gymnast.envs.atari2600 import rows
+from gymnast.envs.atari2600.frame import frame_address
 from gymnast.envs.atari2600.games import load_game
 from gymnast.envs.atari2600.machine import HEIGHT, MACHINE, WIDTH, machines, screens
 from gymnast.envs.atari2600.observation import edges, taps
@@ -95,6 +96,7 @@ class AtariVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self._lines, self._down = taps(HEIGHT, screen)
         self._obs = np.zeros((num_envs, *self.single_observation_space.shape), np.uint8)  # type: ignore[misc]
         self._start_threads(threads, screen)
+        self.game.record["run_frame"] = frame_address()
         self._begun = False
 
     def _set_spaces(self, full_action_space: bool, screen: int, stack: int) -> None:
