@@ -106,19 +106,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--games", nargs="+", default=GAMES)
     parser.add_argument("--envs", nargs="+", type=int, default=[1, 8, 64])
-    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=1.0)
+    parser.add_argument("--threads", nargs="+", type=int, help="default: 1 2")
+    parser.add_argument("--rounds", type=int, help="default: 5")
+    parser.add_argument("--seconds", type=float, help="of each contender in a round; default: 1")
     parser.add_argument("--cpu", action="store_true", help="steps per second of a core's work, not of the clock")
     parser.add_argument("--resume", type=int, metavar="ACTIONS", help="measure restoring instead")
     given = parser.parse_args()
-    settings = {"rounds": given.rounds, "seconds": given.seconds}
     clock = time.process_time if given.cpu else time.perf_counter
     if given.resume is not None:
+        if (given.threads, given.rounds, given.seconds) != (None, None, None):
+            parser.error("--resume takes neither --threads nor --rounds nor --seconds")
         print_resumes(given.games, given.envs, given.resume, clock)
         return
-    print(f"agent steps per {'CPU second' if given.cpu else 'second'}, medians of {given.rounds} alternating rounds")
-    for threads in given.threads:
+    rounds = given.rounds or 5
+    settings = {"rounds": rounds, "seconds": given.seconds or 1.0}
+    print(f"agent steps per {'CPU second' if given.cpu else 'second'}, medians of {rounds} alternating rounds")
+    for threads in given.threads or (1, 2):
         for num_envs in given.envs:
             if threads > num_envs:
                 continue
