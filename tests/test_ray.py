@@ -122,6 +122,18 @@ def test_an_address_where_nobody_answers(tmp_path: Path, capsys: pytest.CaptureF
     assert said == f"gymnast: --ray {address}: no cluster answers there: Connection refused\n"
 
 
+def test_a_cluster_that_does_not_start_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def start(*_: Any, **__: Any) -> None:
+        raise Exception("The node did not register in time\nmore of it")  # the bare class, as Ray does
+
+    monkeypatch.setattr(ray, "init", start)
+    assert main([*WORDS, "--out", str(tmp_path), "--ray", "local"]) == 2
+    said = capsys.readouterr().err
+    assert said == "gymnast: --ray local: The node did not register in time\n"
+
+
 @pytest.mark.slow
 def test_a_cluster_of_this_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -139,10 +139,8 @@ class Atari(Env):
         ended = self._just_ended = terminated | truncated
         if ended.any():
             step.num_ended = int(ended.sum())
-            step.episode_return, step.episode_length = (
-                self._tensor(self._return.copy()),
-                self._tensor(self._length.copy()),
-            )
+            step.episode_return = self._tensor(self._return.copy())
+            step.episode_length = self._tensor(self._length.copy())
             seeds = np.full(self.num_envs, -1, np.int64)
             for row in np.flatnonzero(ended).tolist():
                 seeds[row] = self._next_seed(row)

@@ -36,10 +36,8 @@ class Pair:
     """Both consoles with a game, compared after power-on and after every frame and reset."""
 
     def __init__(self, name: str, *, seed: int = 0, sticky: float = 0.0) -> None:
-        self.ale, self.ours = (
-            reference(name, seed=seed, sticky=sticky),
-            Emulator(load_game(name), seed=seed, sticky=sticky),
-        )
+        self.ale = reference(name, seed=seed, sticky=sticky)
+        self.ours = Emulator(load_game(name), seed=seed, sticky=sticky)
         self.difference: str | None = None
         self.frames = self.resets = self.score = self._return = 0
         self._ram, self._screen = np.zeros(128, np.uint8), np.zeros((HEIGHT, WIDTH), np.uint8)

@@ -75,15 +75,13 @@ def check(url: str) -> None:
     """Raise UsageError if nothing can be written at the URL."""
     if url.startswith("memory://"):
         raise UsageError(f"--out {url}: the memory of one process is not seen by the others")
-    tried = f".tried-{os.getpid()}"
     try:
         files, root = fsspec.url_to_fs(url)
+        tried = f"{root.rstrip('/')}/.tried-{os.getpid()}"
         with storage_errors():
             files.makedirs(root, exist_ok=True)
-            files.pipe_file(
-                f"{root.rstrip('/')}/{tried}", b""
-            )  # where folders are only parts of names, the first error
-            files.rm_file(f"{root.rstrip('/')}/{tried}")
+            files.pipe_file(tried, b"")  # some storages have no folders to make: writing is their first error
+            files.rm_file(tried)
     except (OSError, ValueError, ImportError) as error:
         raise UsageError(f"--out {url}: {first_line(error)}") from None
 

@@ -257,9 +257,8 @@ def _for_env(options: TrainOptions, env_like: EnvLike) -> TrainOptions:
 
     ValueError also for a protocol or an emulator if the environment is given as code.
     """
-    for name in ("protocol", "emulator"):
-        if getattr(options, name) is not None and not isinstance(env_like, str):
-            value = getattr(options, name)
+    for name, value in (("protocol", options.protocol), ("emulator", options.emulator)):
+        if value is not None and not isinstance(env_like, str):
             raise ValueError(f"{name} {value} is for Atari games given by id, not for a custom environment")
     rows = env_like.num_envs if isinstance(env_like, gym.vector.VectorEnv) else options.rows
     asked = options.num_envs
