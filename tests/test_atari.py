@@ -19,6 +19,21 @@ from gymnast.envs.atari.history import History
 from gymnast.envs.atari.names import atari_name
 
 
+@pytest.fixture(params=["ours", "ale"])
+def make(request):
+    """`make_atari` with each emulator."""
+
+    def made(id, num_envs, *, options=None, **settings):
+        return make_atari(id, num_envs, options={"emulator": request.param, **(options or {})}, **settings)
+
+    return made
+
+
+def make_ale(id, num_envs, *, options=None, **settings):
+    """`make_atari` with ale-py, whose history tells the seeds and no-ops of its episodes."""
+    return make_atari(id, num_envs, options={"emulator": "ale", **(options or {})}, **settings)
+
+
 def area_resize(picture, size):
     """Average areas in float64 and round: what OpenCV's INTER_AREA computes in float32. `size` is (width, height)."""
     for axis, target in enumerate(size[::-1]):
@@ -88,7 +103,7 @@ def reset_frames(env):
 @pytest.mark.parametrize(("id", "limit", "steps"), [("Breakout", None, 420), ("PongNoFrameskip-v4", 9, 40)])
 def test_every_transition_is_that_of_a_plain_emulator(id, limit, steps):
     """Rows 7, 18, 19: rewards, ends, lives and frames over several episodes; an ignored action would shift them all."""
-    env = make_atari(id, 2, seed=1, max_episode_steps=limit, render=True)
+    env = make_ale(id, 2, seed=1, max_episode_steps=limit, render=True)
     obs = env.reset()
     name = atari_name(id)
     games = [PlainGame(name.rom, sticky=name.sticky, limit=limit or 10**9) for _ in range(2)]
@@ -130,7 +145,7 @@ def test_every_transition_is_that_of_a_plain_emulator(id, limit, steps):
 def test_an_action_lasts_exactly_frame_skip_frames(frame_skip, full):
     """Row 19, for every skip and both action sets: a frame too many or too few changes the pictures that follow."""
     options = {"frame_skip": frame_skip, "full_action_space": full, "noop_max": 0}
-    env = make_atari("Breakout", 2, seed=3, options=options)
+    env = make_ale("Breakout", 2, seed=3, options=options)
     shown = env.reset()
     games = [PlainGame("breakout", frame_skip=frame_skip, full=full) for _ in range(2)]
     assert_same_picture(shown, np.stack([game.begin(seed) for game, seed in zip(games, seeds_of(env), strict=True)]))
@@ -164,7 +179,7 @@ def test_frames_equal_those_of_gymnasiums_wrappers(options, monkeypatch):
     )
     wrapped = AtariPreprocessing(single, noop_max=0, frame_skip=skip)
     theirs = FrameStackObservation(wrapped, 4, padding_type="zero")
-    mine = make_atari("ALE/Breakout-v5", 1, seed=3, options=chosen)
+    mine = make_ale("ALE/Breakout-v5", 1, seed=3, options=chosen)
     assert mine.single_action_space.n == single.action_space.n
     obs = mine.reset()
     single.unwrapped.ale.setInt("random_seed", seeds_of(mine)[0])
@@ -189,7 +204,7 @@ def test_frames_equal_those_of_gymnasiums_wrappers(options, monkeypatch):
 def test_screens_in_colour_are_what_the_observations_show(fire):
     """The rendering emulator against the vector environment's own RGB, one frame a step, after no-ops and FIRE."""
     options = {"frame_skip": 1, "stack": 1, "grayscale": False, "fire_reset": fire}
-    env = make_atari("Breakout", 2, seed=5, options=options, max_episode_steps=30, render=True)
+    env = make_ale("Breakout", 2, seed=5, options=options, max_episode_steps=30, render=True)
     assert env.reset().shape == (2, 3, 84, 84)
     assert env.single_observation_space.shape == (3, 84, 84)
     rng = np.random.default_rng(0)
@@ -205,7 +220,7 @@ def test_screens_in_colour_are_what_the_observations_show(fire):
 
 
 def test_the_number_of_no_ops_is_uniform_from_none_to_the_maximum():
-    env = make_atari("Pong", 8, seed=0, options={"noop_max": 3}, max_episode_steps=1)
+    env = make_ale("Pong", 8, seed=0, options={"noop_max": 3}, max_episode_steps=1)
     env.reset()
     for _ in range(24):
         env.step(torch.zeros(8, dtype=torch.int64))
@@ -215,7 +230,7 @@ def test_the_number_of_no_ops_is_uniform_from_none_to_the_maximum():
     assert counts.min() > len(frames) / 4 * 0.5
 
 
-def test_the_cap_is_in_frames_and_lengths_are_in_steps():
+def test_the_cap_is_in_frames_and_lengths_are_in_steps(make):
     """Rows 19 and 26: 10 frames are three steps of 4; a three-step episode has length 3."""
     five = {"frame_skip": 5, "max_frames": 15}
     for options, limit in (
@@ -226,7 +241,7 @@ def test_the_cap_is_in_frames_and_lengths_are_in_steps():
         (five, None),
         ({**five, "max_frames": 11}, 4),
     ):
-        env = make_atari("Pong", 1, options=options, max_episode_steps=limit)
+        env = make("Pong", 1, options=options, max_episode_steps=limit)
         env.reset()
         steps = [env.step(torch.tensor([0])) for _ in range(6)]
         assert [bool(step.truncated) for step in steps] == [False, False, True] * 2
@@ -236,9 +251,9 @@ def test_the_cap_is_in_frames_and_lengths_are_in_steps():
         assert env.frame_skip == options.get("frame_skip", 4)
 
 
-def test_scores_are_never_clipped():
+def test_scores_are_never_clipped(make):
     """Row 26: rewards above 1 arrive as they are, and the episode's return is their sum."""
-    env = make_atari("MsPacman", 2, seed=2, max_episode_steps=150)
+    env = make("MsPacman", 2, seed=2, max_episode_steps=150)
     env.reset()
     rng, total, seen = np.random.default_rng(0), np.zeros(2), set()
     for _ in range(150):
@@ -250,9 +265,9 @@ def test_scores_are_never_clipped():
     assert total.min() >= 50
 
 
-def test_what_was_handed_out_is_never_written_again():
+def test_what_was_handed_out_is_never_written_again(make):
     """Row 6."""
-    env = make_atari("Pong", 2, seed=0, max_episode_steps=7)
+    env = make("Pong", 2, seed=0, max_episode_steps=7)
     kept = [(env.obs, env.obs.clone()) for _ in [env.reset()]]
     for time in range(30):
         step = env.step(torch.full((2,), time % 6))
@@ -272,10 +287,10 @@ def same(one, other):
     return all(torch.equal(getattr(one, name), getattr(other, name)) for name in names)
 
 
-def test_one_seed_one_run_whatever_the_threads():
+def test_one_seed_one_run_whatever_the_threads(make):
     runs = []
     for threads in (1, 2):
-        env = make_atari("Pong", 3, seed=7, options={"threads": threads}, max_episode_steps=20)
+        env = make("Pong", 3, seed=7, options={"threads": threads}, max_episode_steps=20)
         env.reset()
         runs.append(play(env, 50))
     assert all(same(one, other) for one, other in zip(*runs, strict=True))
@@ -285,7 +300,7 @@ def test_one_seed_one_run_whatever_the_threads():
 def test_resume_is_exact(tmp_path, monkeypatch):
     """Rows seeded at different times, with ends in between, come back bit for bit, later seeds included."""
     monkeypatch.setattr(base, "RESEED_AFTER", 30)
-    env = make_atari("ALE/Pong-v5", 3, seed=0, max_episode_steps=25)
+    env = make_ale("ALE/Pong-v5", 3, seed=0, max_episode_steps=25)
     env.reset()
     play(env, 13)
     env._length[1] += 5  # rows do not end together
@@ -296,7 +311,7 @@ def test_resume_is_exact(tmp_path, monkeypatch):
     assert len(set(snapshot["seeded_at"])) > 1
     assert snapshot["actions"].shape[0] < 103
     torch.save(snapshot, tmp_path / "snapshot.pt")
-    copy = make_atari("ALE/Pong-v5", 3, seed=123, max_episode_steps=25)
+    copy = make_ale("ALE/Pong-v5", 3, seed=123, max_episode_steps=25)
     copy.restore(torch.load(tmp_path / "snapshot.pt", weights_only=True))
     assert torch.equal(copy.obs, env.obs)
     assert torch.equal(copy.start, env.start)
@@ -312,22 +327,22 @@ def test_resume_is_exact(tmp_path, monkeypatch):
     assert copy.episode == env.episode
 
 
-def test_a_snapshot_of_another_setup_is_refused():
-    env = make_atari("Pong", 2, seed=0)
+def test_a_snapshot_of_another_setup_is_refused(make):
+    env = make("Pong", 2, seed=0)
     env.reset()
     play(env, 20)
     with pytest.raises(ValueError, match="holds 2 environments, not 1"):
-        make_atari("Pong", 1).restore(env.snapshot())
-    with pytest.raises(ValueError, match="did not reproduce the stored observation"):
-        make_atari("Pong", 2, options={"frame_skip": 3}).restore(env.snapshot())
+        make("Pong", 1).restore(env.snapshot())
+    with pytest.raises(ValueError, match="the snapshot of ALE/Pong-v5 has frame_skip 4, not 3"):
+        make("Pong", 2, options={"frame_skip": 3}).restore(env.snapshot())
 
 
-def test_seeded_episodes_do_not_depend_on_the_number_of_rows():
+def test_seeded_episodes_do_not_depend_on_the_number_of_rows(make):
     """Row 23: seeds belong to episodes."""
     seeds = [3, 2**40, 0, 11, 5]
     results = []
     for num_envs in (1, 2, 3):
-        env = make_atari("Pong", num_envs, seed=num_envs, max_episode_steps=12)
+        env = make("Pong", num_envs, seed=num_envs, max_episode_steps=12)
         first = env.reset(episode_seeds=seeds)
         assert env.episode == list(range(num_envs))
         sums = {}
@@ -445,16 +460,16 @@ def test_wrong_options_fail_in_one_line(options, message):
         make_atari("Pong", 1, options=options)
 
 
-def test_every_option_reaches_the_emulators():
-    env = make_atari("Pong", 1, options={"screen": 42, "stack": 2, "full_action_space": True})
+def test_every_option_reaches_the_emulators(make):
+    env = make("Pong", 1, options={"screen": 42, "stack": 2, "full_action_space": True})
     assert env.reset().shape == (1, 2, 42, 42)
     assert env.single_action_space.n == 18
-    assert make_atari("Pong", 1).single_action_space.n == 6
+    assert make("Pong", 1).single_action_space.n == 6
     assert AtariOptions.from_dict({"max_frames": 18_000}).max_frames == 18_000
 
 
-def test_misuse_is_told_instead_of_hanging():
-    env = make_atari("Pong", 2)
+def test_misuse_is_told_instead_of_hanging(make):
+    env = make("Pong", 2)
     env.reset()
     for bad in ([0, 6], [-1, 0]):
         with pytest.raises(ValueError, match=r"actions of ALE/Pong-v5 must be in 0\.\.5, got"):
@@ -463,7 +478,7 @@ def test_misuse_is_told_instead_of_hanging():
     with pytest.raises(ValueError, match="was not made with render=True"):
         env.render()
     with pytest.raises(ValueError, match="num_envs must be >= 1, got 0"):
-        make_atari("Pong", 0)
+        make("Pong", 0)
     env.close()
     env.close()
 
@@ -471,7 +486,7 @@ def test_misuse_is_told_instead_of_hanging():
 @pytest.mark.slow
 def test_whole_games_are_those_of_a_plain_emulator():
     """Pong to the end, twice in each row: rewards, lengths, returns; the emulator's generator runs through resets."""
-    env = make_atari("Pong", 2, seed=4)
+    env = make_ale("Pong", 2, seed=4)
     env.reset()
     games = [PlainGame("pong") for _ in range(2)]
     for game, seed, noops in zip(games, seeds_of(env), reset_frames(env), strict=True):

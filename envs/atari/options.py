@@ -54,7 +54,7 @@ class AtariOptions:
     threads: int = 0
     """Emulator threads; 0: one per core, but no more than environments."""
     emulator: str | None = None
-    """ale, or ours: gymnast's own console, which plays the same steps; None: ale, which has no modes, where it can."""
+    """ours: gymnast's own console; ale: ale-py, which plays the same steps; None: ours where it can, else ale."""
 
     def __post_init__(self) -> None:
         smallest = {"frame_skip": 1, "noop_max": 0, "max_frames": 1, "screen": 1, "stack": 1, "threads": 0}
@@ -86,16 +86,21 @@ class AtariOptions:
 
 
 def emulator_of(rom: str, options: AtariOptions) -> str:
-    """Which emulator plays a game; ValueError if the one that is asked for cannot."""
+    """Which emulator plays a game, ours where it can; ValueError if the one that is asked for cannot."""
     selects = options.mode is not None or options.difficulty != 0
-    if options.emulator == "ale" and selects:
-        raise ValueError("emulator ale has neither mode nor difficulty; use ours")
-    if options.emulator != "ours" and not selects:
+    if options.emulator == "ale":
+        if selects:
+            raise ValueError("emulator ale has neither mode nor difficulty; use ours")
         return "ale"
     from gymnast.envs.atari2600.games import names  # Numba, which only the console needs
 
+    lacks = None
     if rom not in names():
-        raise ValueError(f"emulator ours does not know the game {rom}; use ale")
-    if not options.grayscale:
-        raise ValueError("emulator ours has no stacks in colour (grayscale false); use ale")
-    return "ours"
+        lacks = f"emulator ours does not know the game {rom}"
+    elif not options.grayscale:
+        lacks = "emulator ours has no stacks in colour (grayscale false)"
+    if lacks is None:
+        return "ours"
+    if options.emulator == "ours" or selects:
+        raise ValueError(f"{lacks}; use ale")
+    return "ale"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -12,13 +13,17 @@ from numpy.typing import NDArray
 from gymnast.envs.atari.base import NO_CAP, Atari, Results
 from gymnast.envs.atari.names import AtariName
 from gymnast.envs.atari.options import AtariOptions
+from gymnast.envs.atari2600.frame import is_compiled
 from gymnast.envs.atari2600.vector import AtariVectorEnv
+from gymnast.envs.errors import EnvWarning
 
 
 class OwnAtari(Atari):
     """N rows on our console, whose state a snapshot has: nothing is played again."""
 
     def __init__(self, name: AtariName, num_envs: int, *, options: AtariOptions, render: bool, **settings: Any) -> None:
+        if not is_compiled():
+            warnings.warn("compiling the Atari console for this machine, once: about a minute", EnvWarning, 2)
         self._env = AtariVectorEnv(
             name.rom,
             num_envs,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numba import from_dtype, types
 
 from gymnast.envs.atari2600.cartridge import reset_cartridge
-from gymnast.envs.atari2600.compiling import address_of, kernel, rule, stay_apart
+from gymnast.envs.atari2600.compiling import SOURCES, address_of, kernel, rule, stay_apart
 from gymnast.envs.atari2600.machine import GROUP, HEIGHT, MACHINE, PIXELS, SYSTEM, WIDTH
 from gymnast.envs.atari2600.mersenne import draw
 from gymnast.envs.atari2600.picture import LINE, draw_to
@@ -52,6 +53,11 @@ def run_frame(m: Any, rom: Any) -> None:
 def frame_address() -> int:
     """Where the compiled `run_frame` is, which games keep for `call_at`."""
     return address_of(run_frame, from_dtype(MACHINE), types.int64[::1])
+
+
+def is_compiled() -> bool:
+    """Whether the frame of these sources was compiled on this machine before."""
+    return any(Path(run_frame.stats.cache_path).glob(f"*_{SOURCES:08x}-*.nbc"))  # type: ignore[attr-defined]
 
 
 @rule
