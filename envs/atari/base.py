@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gymnast.envs.atari.names import AtariName
-from gymnast.envs.atari.options import AtariOptions
+from gymnast.envs.atari.options import AtariOptions, refuse_other
 from gymnast.envs.env import Env
 from gymnast.envs.step import Obs, Step
 
@@ -156,7 +155,7 @@ class Atari(Env):
     def snapshot(self) -> dict[str, Any]:
         return {
             "emulator": self.options.emulator,
-            "options": self._played(),
+            "options": self.options.played(),
             **self._state(),
             "rng": self._rng.bit_generator.state,
             "obs": torch.as_tensor(self.obs).cpu().clone(),
@@ -167,16 +166,9 @@ class Atari(Env):
         }
 
     def restore(self, snapshot: dict[str, Any]) -> None:
-        other = snapshot.get("emulator", "ale")  # earlier builds had only ale-py
-        if other != self.options.emulator:
-            raise ValueError(f"the snapshot of {self.id} is of the emulator {other}, not {self.options.emulator}")
-        for name, value in snapshot.get("options", {}).items():
-            if value != self._played()[name]:
-                raise ValueError(f"the snapshot of {self.id} has {name} {value}, not {self._played()[name]}")
-        if len(snapshot["obs"]) != self.num_envs:
-            raise ValueError(
-                f"the snapshot of {self.id} holds {len(snapshot['obs'])} environments, not {self.num_envs}"
-            )
+        refuse_other(
+            snapshot, id=self.id, emulator=self.options.emulator or "", options=self.options, num_envs=self.num_envs
+        )
         obs = self._put_back(snapshot)
         if not np.array_equal(obs, snapshot["obs"].numpy()):
             raise ValueError(f"{self.id} did not reproduce the stored observation: was it made with other options?")
@@ -185,10 +177,6 @@ class Atari(Env):
         self._episode_seeds = list(snapshot["episode_seeds"])
         self._just_ended = np.zeros(self.num_envs, np.bool_)
         self.obs, self.start = self._tensor(obs), snapshot["start"].to(self.device)
-
-    def _played(self) -> dict[str, Any]:
-        """The options that decide what happens."""
-        return {name: value for name, value in asdict(self.options).items() if name not in ("threads", "emulator")}
 
     def render(self, row: int = 0) -> NDArray[np.uint8]:
         """A row's picture: one RGB frame in the emulator's own size, uint8 [210, 160, 3] for most games."""

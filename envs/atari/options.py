@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 GYMNASIUM_NAMES = {
@@ -19,6 +19,7 @@ GYMNASIUM_NAMES = {
     "grayscale_obs": "grayscale",
 }
 EMULATORS = ("ours", "ale")
+RESETS = ("bank", "exact")
 NOT_HERE = {
     "reward_clipping": "rewards are never clipped by the environment; clip them in the agent's config",
     "episodic_life": "an episode is a whole game; set life_loss in the agent's config to end targets at lost lives",
@@ -56,6 +57,9 @@ class AtariOptions:
     emulator: str | None = None
     """ours: gymnast's own console; ale: ale-py, which plays the same steps; None: ours where it can, else ale."""
 
+    resets: str | None = None
+    """On a GPU, what episodes begin with: bank, one of 256 states computed before; exact, a reset. None: bank."""
+
     def __post_init__(self) -> None:
         smallest = {"frame_skip": 1, "noop_max": 0, "max_frames": 1, "screen": 1, "stack": 1, "threads": 0}
         smallest |= {"difficulty": 0, **({} if self.mode is None else {"mode": 0})}
@@ -70,6 +74,8 @@ class AtariOptions:
             raise ValueError(f"sticky must be at least 0 and below 1, got {self.sticky!r}")
         if self.emulator not in (None, *EMULATORS):
             raise ValueError(f"emulator must be {' or '.join(EMULATORS)}, got {self.emulator!r}")
+        if self.resets not in (None, *RESETS):
+            raise ValueError(f"resets must be {' or '.join(RESETS)}, got {self.resets!r}")
 
     @classmethod
     def from_dict(cls, options: dict[str, Any]) -> AtariOptions:
@@ -83,6 +89,28 @@ class AtariOptions:
                 hint = f"; did you mean {near[0]}?" if near else ""
                 raise ValueError(f"Atari has no option {name}{hint} (allowed: {', '.join(known)})")
         return cls(**options)
+
+    def played(self) -> dict[str, Any]:
+        """The options that decide what happens."""
+        return {name: value for name, value in asdict(self).items() if name not in ("threads", "emulator")}
+
+    def of_console(self) -> dict[str, Any]:
+        """The options of our console's environments, without those of threads and of an episode's length."""
+        names = ("mode", "difficulty", "frame_skip", "noop_max", "fire_reset", "full_action_space", "screen", "stack")
+        return {"sticky": self.sticky or 0.0, **{name: getattr(self, name) for name in names}}
+
+
+def refuse_other(snapshot: dict[str, Any], *, id: str, emulator: str, options: AtariOptions, num_envs: int) -> None:
+    """ValueError for a snapshot of another emulator, of other options or of another number of rows."""
+    other = snapshot.get("emulator", "ale")  # earlier builds had only ale-py
+    if other != emulator:
+        raise ValueError(f"the snapshot of {id} is of the emulator {other}, not {emulator}")
+    played = options.played()
+    for name, value in snapshot.get("options", {}).items():
+        if value != played[name]:
+            raise ValueError(f"the snapshot of {id} has {name} {value}, not {played[name]}")
+    if len(snapshot["obs"]) != num_envs:
+        raise ValueError(f"the snapshot of {id} holds {len(snapshot['obs'])} environments, not {num_envs}")
 
 
 def emulator_of(rom: str, options: AtariOptions) -> str:

@@ -27,18 +27,10 @@ class OwnAtari(Atari):
         self._env = AtariVectorEnv(
             name.rom,
             num_envs,
-            mode=options.mode,
-            difficulty=options.difficulty,
-            frame_skip=options.frame_skip,
-            sticky=options.sticky or 0.0,
-            noop_max=options.noop_max,
-            fire_reset=options.fire_reset,
-            full_action_space=options.full_action_space,
             max_frames=NO_CAP,
-            screen=options.screen,
-            stack=options.stack,
             threads=options.threads,
             render_mode="rgb_array" if render else None,
+            **options.of_console(),
         )
         actions = len(self._env.actions)
         super().__init__(name, num_envs, num_actions=actions, options=options, render=render, **settings)

@@ -17,16 +17,16 @@ from gymnast.envs.atari2600.decode import INSTRUCTION
 
 
 @rule
-def fetch(m: Any, rom: Any, pc: int, cycle: int) -> int:
+def fetch(m: Any, rom: Any, pc: int, cycle: int) -> Any:
     """The instruction at an address, byte by byte: where each byte may switch banks, and outside the cartridge."""
     stay_apart()
     last = read_byte(m, rom, pc, cycle)
     word = INSTRUCTION[last]
-    cycle += word >> d.CYCLES_AT & 15
-    for byte in range(1, word >> d.LENGTH_AT & 3):
+    cycle += np.int64(word >> d.CYCLES_AT & d.NIBBLE)
+    for byte in range(1, np.int64(word >> d.LENGTH_AT & d.TWO_BITS)):
         last = read_byte(m, rom, (pc + byte) & 0xFFFF, cycle)
-        word |= last << 8 * byte
-    return word | last << d.LAST_AT  # type: ignore[no-any-return]
+        word |= np.uint64(last) << np.uint64(8 * byte)
+    return word | np.uint64(last) << d.LAST_AT
 
 
 @inlined

@@ -8,14 +8,21 @@ import numpy as np
 
 from gymnast.envs.atari2600.cartridge import KIB, PARTS, WITHIN_KIB, switch_bank
 from gymnast.envs.atari2600.compiling import inlined, rule, stay_apart
+from gymnast.envs.atari2600.decode import BYTE
 from gymnast.envs.atari2600.riot import read_riot, write_riot
 from gymnast.envs.atari2600.tia import read_tia, write_tia
 
 
 @inlined
-def shown(m: Any, rom: Any, address: int) -> int:
-    """What the cartridge shows at an address: a byte and the instruction that begins there; 0 outside of it."""
-    return rom[m.window[address >> KIB & PARTS] + (address & WITHIN_KIB)]  # type: ignore[no-any-return]
+def shown(m: Any, rom: Any, address: int) -> Any:
+    """What the cartridge shows at an address: the instruction that begins there, uint64; 0 outside of it."""
+    return rom[m.window[address >> KIB & PARTS] + (address & WITHIN_KIB)]
+
+
+@inlined
+def shown_byte(m: Any, rom: Any, address: int) -> int:
+    """The byte that the cartridge shows at an address."""
+    return np.int64(shown(m, rom, address) & BYTE)  # type: ignore[no-any-return]
 
 
 @inlined
@@ -24,7 +31,7 @@ def read(m: Any, rom: Any, address: int, cycle: int) -> int:
     if address & 0x1280 == 0x80:
         value = np.int64(m.RAM[address & 0x7F])
     elif address & 0x1000 and address & 0xFFF < m.hotspots:
-        value = shown(m, rom, address) & 0xFF
+        value = shown_byte(m, rom, address)
     else:
         value = read_other(m, rom, address, cycle)
     m.bus = value
@@ -44,7 +51,7 @@ def read_other(m: Any, rom: Any, address: int, cycle: int) -> int:
     stay_apart()
     if address & 0x1000:
         switch_bank(m, address & 0xFFF)
-        return shown(m, rom, address) & 0xFF
+        return shown_byte(m, rom, address)
     if address & 0x80:
         return np.int64(read_riot(m, address, cycle))  # type: ignore[no-any-return]
     return np.int64(read_tia(m, address & 0x0F, cycle))  # type: ignore[no-any-return]

@@ -14,15 +14,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 OPTIONS: dict[str, Any] = {"error_model": "numpy", "_nrt": False, "no_cfunc_wrapper": True}
 """Without Numba's runtime arrays are not counted, which would take most of the time; nothing here allocates any."""
 NOT_COMPILED = (
-    "__init__",
-    "__main__",
-    "check",
-    "check_table",
-    "check_vector",
-    "emulator",
-    "search",
-    "single",
-    "vector",
+    *("__init__", "__main__", "check", "check_table", "check_vector", "emulator", "search", "single", "vector"),
+    *("batch", "cuda", "device", "narrow", "targets"),
 )
 _files = (file for file in sorted(Path(__file__).parent.glob("*.py")) if file.stem not in NOT_COMPILED)
 SOURCES = zlib.crc32(b"".join(file.read_bytes() for file in _files))

@@ -1,6 +1,6 @@
 """The 6507's instruction set as tables: operation, addressing mode and cycles of each of the 256 opcodes.
 
-An instruction is one number with these fields, so that the processor fetches it at once wherever it can.
+An instruction is one number, uint64, with these fields, so that the processor fetches it at once wherever it can.
 
 | bits | |
 | --- | --- |
@@ -70,30 +70,30 @@ MODE = np.array([MODES.index(mode) for _, mode in _entries], np.uint8)
 CYCLES = np.array([int(digit) for digit in "".join(_CYCLES.split())], np.uint8)
 """Of each instruction, without those of crossed pages and taken branches."""
 
-OPERAND_AT, OPERATION_AT, MODE_AT, CYCLES_AT, LENGTH_AT, LAST_AT = 8, 24, 32, 36, 40, 42
+OPERAND_AT, OPERATION_AT, MODE_AT, CYCLES_AT, LENGTH_AT, LAST_AT = (np.uint64(bit) for bit in (8, 24, 32, 36, 40, 42))
+TWO_BITS, NIBBLE, BYTE, TWO_BYTES = np.uint64(3), np.uint64(15), np.uint64(0xFF), np.uint64(0xFFFF)
 _lengths = np.where(MODE <= ACC, 1, np.where(MODE < ABS, 2, 3))
 _lengths[OPERATION == JSR] = 2
-INSTRUCTION = np.arange(256) + sum(
-    field.astype(np.int64) << at
-    for field, at in ((OPERATION, OPERATION_AT), (MODE, MODE_AT), (CYCLES, CYCLES_AT), (_lengths, LENGTH_AT))
-)
+INSTRUCTION = np.arange(256, dtype=np.uint64)
+for _field, _at in ((OPERATION, OPERATION_AT), (MODE, MODE_AT), (CYCLES, CYCLES_AT), (_lengths, LENGTH_AT)):
+    INSTRUCTION |= _field.astype(np.uint64) << _at
 """An instruction without its operand, by opcode."""
 
 
 def instructions(image: np.ndarray, part: int, hotspots: int) -> np.ndarray:
-    """The instruction that begins at each byte of a cartridge's image, int64 [bytes + 1024].
+    """The instruction that begins at each byte of a cartridge's image, uint64 [bytes + 1024].
 
     Only the byte is there where an instruction crosses the end of one of the parts that the cartridge shows, of `part`
     bytes each, and where fetching it would switch banks: from the offset `hotspots` in 4 KiB on. The last KiB, all 0,
     is for addresses outside the cartridge.
     """
-    first = image.astype(np.int64)
+    first = image.astype(np.uint64)
     second, third = np.roll(first, -1), np.roll(first, -2)
     whole = INSTRUCTION[first]
-    length = whole >> LENGTH_AT & 3
+    length = (whole >> LENGTH_AT & TWO_BITS).astype(np.int64)
     last = np.choose(length - 1, (first, second, third))
-    operand = np.where(length > 1, second, 0) | np.where(length > 2, third, 0) << 8
+    operand = np.where(length > 1, second, 0) | np.where(length > 2, third, 0) << OPERAND_AT
     whole |= operand << OPERAND_AT | last << LAST_AT
     at = np.arange(len(image))
     is_whole = (at % part + length <= part) & ((at & 0xFFF) + length <= hotspots)
-    return np.append(np.where(is_whole, whole, first), np.zeros(1024, np.int64))
+    return np.append(np.where(is_whole, whole, first), np.zeros(1024, np.uint64))

@@ -52,7 +52,7 @@ def run_frame(m: Any, rom: Any) -> None:
 @cache
 def frame_address() -> int:
     """Where the compiled `run_frame` is, which games keep for `call_at`."""
-    return address_of(run_frame, from_dtype(MACHINE), types.int64[::1])
+    return address_of(run_frame, from_dtype(MACHINE), types.uint64[::1])
 
 
 def is_compiled() -> bool:

@@ -45,7 +45,7 @@ class Game:
 
     name: str
     rom: np.ndarray
-    """The image's bytes, and the instruction that begins at each: int64, as `decode.instructions` makes them."""
+    """The image's bytes, and the instruction that begins at each: uint64, as `decode.instructions` makes them."""
     record: np.ndarray
     """`GAME` [1]."""
     actions: tuple[int, ...]

@@ -12,6 +12,7 @@ SIZE, SHIFT = 624, 397
 ONE, UPPER, LOWER = np.uint32(1), np.uint32(0x80000000), np.uint32(0x7FFFFFFF)
 TWIST, SPREAD = np.uint32(0x9908B0DF), np.uint32(1812433253)
 MASK_B, MASK_C = np.uint32(0x9D2C5680), np.uint32(0xEFC60000)
+ALL_NUMBERS, LOW_HALF, HALF = np.uint64(2**32), np.uint64(0xFFFFFFFF), np.uint64(32)
 S7, S11, S15, S18, S30 = (np.uint32(shift) for shift in (7, 11, 15, 18, 30))
 
 
@@ -52,8 +53,8 @@ def _twist(words: Any) -> None:
 @rule
 def below(words: Any, count: int) -> int:
     """Uniform from 0 to count - 1, without bias (Lemire 2019)."""
-    product = np.uint64(draw(words)) * np.uint64(count)
-    threshold = np.uint64((2**32 - count) % count)
-    while (product & np.uint64(0xFFFFFFFF)) < threshold:
-        product = np.uint64(draw(words)) * np.uint64(count)
-    return np.int64(product >> np.uint64(32))  # type: ignore[no-any-return]
+    many = np.uint64(count)
+    product = np.uint64(draw(words)) * many
+    while product & LOW_HALF < ALL_NUMBERS % many:
+        product = np.uint64(draw(words)) * many
+    return np.int64(product >> HALF)  # type: ignore[no-any-return]

@@ -115,8 +115,7 @@ def make_playfield(m: Any) -> None:
     right = left
     if m.reflected:
         right = np.int64(REVERSE[m.PF2]) | m.PF1 << 8 | (np.int64(REVERSE[m.PF0]) & 15) << 16
-    cells = left | right << 20
     m.shown |= 1 << PF
-    m.mask[PF, 0] = FOUR_TIMES[cells & 0xFF] | FOUR_TIMES[cells >> 8 & 0xFF] << HALF
-    m.mask[PF, 1] = FOUR_TIMES[cells >> 16 & 0xFF] | FOUR_TIMES[cells >> 24 & 0xFF] << HALF
-    m.mask[PF, 2] = FOUR_TIMES[cells >> 32 & 0xFF]
+    m.mask[PF, 0] = FOUR_TIMES[left & 0xFF] | FOUR_TIMES[left >> 8 & 0xFF] << HALF
+    m.mask[PF, 1] = FOUR_TIMES[left >> 16 | (right & 15) << 4] | FOUR_TIMES[right >> 4 & 0xFF] << HALF
+    m.mask[PF, 2] = FOUR_TIMES[right >> 12]

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from gymnast.envs.atari2600 import decode as d
 from gymnast.envs.atari2600.addressing import fetch, load, locate
 from gymnast.envs.atari2600.alu import add, change, compare, rotate_and, subtract
@@ -41,11 +43,12 @@ def execute(m: Any, rom: Any) -> None:
     while count > 0 and m.stop == 0 and m.jammed == 0:
         count -= 1
         word = shown(m, rom, pc)
-        if word <= 0xFF:
+        if word <= d.BYTE:
             word = fetch(m, rom, pc, cycle)
         m.bus = word >> d.LAST_AT
-        cycle += word >> d.CYCLES_AT & 15
-        op, mode, operand = word >> d.OPERATION_AT & 0xFF, word >> d.MODE_AT & 15, word >> d.OPERAND_AT & 0xFFFF
+        cycle += np.int64(word >> d.CYCLES_AT & d.NIBBLE)
+        op, mode = np.int64(word >> d.OPERATION_AT & d.BYTE), np.int64(word >> d.MODE_AT & d.NIBBLE)
+        operand = np.int64(word >> d.OPERAND_AT & d.TWO_BYTES)
         if op <= d.LAS:
             value, pc, cycle = load(m, rom, mode, operand, pc, x, y, cycle)
             a, x, y, sp, n, z, v, c = absorb(op, value, a, x, y, sp, n, z, v, c, decimal)

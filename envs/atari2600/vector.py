@@ -207,6 +207,11 @@ class AtariVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         memory: np.ndarray = self._machines["RAM"].copy()
         return memory
 
+    @property
+    def settings(self) -> np.ndarray:
+        """What compiled code knows of the options, `rows.SETTINGS` [1]."""
+        return self._settings
+
     def render(self) -> tuple[np.ndarray, ...]:
         """The last frame of each row in true colours, uint8 [210, 160, 3]."""
         if self.render_mode is None:
