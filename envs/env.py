@@ -49,6 +49,8 @@ class Env(ABC):
     """Whether the rows step in the background between `send` and `receive`."""
     skips_rows: bool = False
     """Whether a step may leave out rows, which it only resets (`Step.active`)."""
+    host_counts: bool = True
+    """Whether a step says how many rows ended; else only the device knows (`Step.num_ended` None)."""
     exact_resume: bool = False
     """Whether `snapshot` and `restore` reproduce exactly the same future."""
 

@@ -31,12 +31,13 @@ def signatures(types: Any, record: Any) -> dict[str, tuple[Any, ...]]:
         return types.Array(record(kind) if isinstance(kind, np.dtype) else kind, axes, "C")
 
     machines, row, settings = array(MACHINE), array(rows.ROW), array(rows.SETTINGS)
+    pairs = array(types.int32, 2)
     words, numbers, planes = array(types.uint64, 2), array(types.int32), array(types.uint8, 4)
     game, rom, tap, weights = array(GAME), array(types.uint64), array(Tap), array(types.float32, 2)
     return {
         "step_rows": (types.int32, machines, words, row, game, rom, settings, numbers, words),
         "begin_rows": (types.int32, machines, row, game, rom, settings, numbers),
-        "copy_starts": (types.int32, words, row, words, numbers),
+        "copy_starts": (types.int32, pairs, row, pairs, numbers),
         "see_rows": (types.int32, machines, row, settings, numbers),
         "show_rows": (types.int32, row, numbers, tap, weights, tap, weights, planes, planes),
     }

@@ -80,6 +80,10 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "gan_modes": ("--seeds 1 --epochs 1 --jobs 1", ("vanilla   kept  at least ", "wgan-gp   last  at least ")),
     "gpu": ("--device cpu update replay", ("ok   update, MLP 120-84", "ok   replay, stack 3, 3-step")),
     "gpu_actor_critic": ("--device cpu --modes eager", ("ok   A2C, MLP 64-64", "ok   gymnast/CartPole-v1, PPO")),
+    "gpu_atari": (
+        "--device cpu --games pong --envs 2 --seconds 0.01 --exact-envs 2 --exact-steps 3",
+        ("ok   exact, pong, 2 consoles", "ok   speed, geometric mean, 2 environments"),
+    ),
     "gpu_cartpole": (
         "--device cpu --threads 1 --agents ppo --seeds 0 --envs 2 --every 64 --solve-steps 64 --pace-steps 64",
         ("check solve, ppo, seed 0", "check pace, pqn", "purejaxql itself is left out"),

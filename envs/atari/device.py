@@ -58,7 +58,7 @@ class DeviceAtari(Env):
         self._rng.manual_seed(int(own.integers(2**63)) + first_row)
         count = 0 if options.resets == "exact" else STARTS
         self._consoles = DeviceConsoles(
-            load_game(name.rom), num_envs, device=device, starts=count, seed=int(own.integers(2**31)),
+            load_game(name.rom), num_envs, device=device, starts=count,
             max_frames=NO_CAP, **options.of_console(),
         )  # fmt: skip
         self._began = False
@@ -90,7 +90,12 @@ class DeviceAtari(Env):
             self._seeds = self._drawn(2**31 - 1)
         self._began = True
         self._begun.zero_()
-        self._consoles.begin(self._seeds_of(self._all, self._seeds))
+        seeds = self._seeds_of(self._all, self._seeds)
+        if self._starts and episode_seeds is None:
+            self._consoles.seed(self._seeds.cpu().numpy())
+            self._consoles.begin_anew(self._drawn(self._starts))
+        else:
+            self._consoles.begin(seeds)
         self.obs = self._observed(torch.full_like(self._seeds, rows.BEGUN), self._stacks())
         self.start = self._all.clone()
         return self.obs

@@ -1,8 +1,9 @@
-"""Atari games by id, played by ale-py or by gymnast's own console."""
+"""Atari games by id, played by gymnast's own console, on the CPU or on a GPU, or by ale-py."""
 
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +13,8 @@ import torch
 from gymnast.envs.atari.base import NO_CAP, Atari
 from gymnast.envs.atari.names import atari_games, atari_id, atari_name, is_atari
 from gymnast.envs.atari.options import AtariOptions, emulator_of
+from gymnast.envs.env import Env
+from gymnast.envs.errors import EnvWarning
 
 __all__ = ["Atari", "AtariOptions", "atari_games", "atari_id", "is_atari", "make_atari"]
 
@@ -26,8 +29,11 @@ def make_atari(
     max_episode_steps: int | None = None,
     render: bool = False,
     first_row: int = 0,
-) -> Atari:
+) -> Env:
     """Build N environments of one game; `options` are the fields of `AtariOptions`.
+
+    On a CUDA device gymnast's console plays there, if numba-cuda can be used and nothing is rendered; else the rows
+    step on the CPU, and only their observations are on the device.
 
     `max_episode_steps` cuts episodes off earlier than `max_frames` does; `first_row` is that of `envs.make`. Raises
     ValueError in one line for an unknown game, an id that already skips frames, and wrong options.
@@ -41,17 +47,34 @@ def make_atari(
     emulator = emulator_of(name.rom, chosen)
     chosen = replace(chosen, emulator=emulator)
     limit = min(math.ceil(chosen.max_frames / chosen.frame_skip), max_episode_steps or NO_CAP)
-    made: Atari = _class_of(emulator)(
-        name,
-        num_envs,
-        options=chosen,
-        device=torch.device(device),
-        seed=seed,
-        max_episode_steps=limit,
-        render=render,
-        first_row=first_row,
-    )
+    settings: dict[str, Any] = {
+        "device": torch.device(device),
+        "seed": seed,
+        "max_episode_steps": limit,
+        "first_row": first_row,
+    }
+    if emulator == "ours" and torch.device(device).type == "cuda" and not render and _has_cuda(name.id):
+        from gymnast.envs.atari.device import DeviceAtari
+
+        return DeviceAtari(name, num_envs, options=chosen, **settings)
+    if chosen.resets is not None:
+        raise ValueError(
+            f"resets {chosen.resets} is for gymnast's console on a GPU, and {name.id} steps on the CPU here"
+        )
+    made: Atari = _class_of(emulator)(name, num_envs, options=chosen, render=render, **settings)
     return made
+
+
+def _has_cuda(id: str) -> bool:
+    """Whether our console can play in a GPU's memory; a warning says why it cannot."""
+    from gymnast.envs.kernels import cuda
+
+    try:
+        cuda.check(torch.device("cuda"))
+    except ValueError:
+        warnings.warn(f"{id} steps on the CPU: on a GPU it needs numba-cuda, which does not work here", EnvWarning, 3)
+        return False
+    return True
 
 
 def _class_of(emulator: str) -> type[Any]:

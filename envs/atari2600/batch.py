@@ -19,10 +19,13 @@ from gymnast.envs.atari2600.observation import GROUPS as LINE
 from gymnast.envs.atari2600.observation import brighter, gray_group, pixel_of
 from gymnast.envs.atari2600.rows import GROUPS, begin, step
 
-WORDS = MACHINE.itemsize // 8
-OWN_FIRST = MACHINE.fields["generators"][1] // 8  # type: ignore[index]
-OWN_STOP = OWN_FIRST + MACHINE["generators"].itemsize // 8
-"""Words of a machine that are not copied with its start: the generators are the row's own."""
+WORDS = MACHINE.itemsize // 4
+"""Of a machine, of 32 bits."""
+OWN_FIRST = MACHINE.fields["generators"][1] // 4  # type: ignore[index]
+OWN_STOP = OWN_FIRST + MACHINE["generators"].itemsize // 4
+"""Words that are not copied with a start: the generators are the row's own."""
+LANES = 64
+"""Threads that copy a machine together."""
 BLACK, MOST = np.float32(0.0), np.float32(255.0)
 
 
@@ -76,14 +79,15 @@ def begin_rows(count: int, machines: Any, rows: Any, game: Any, rom: Any, settin
 
 
 def copy_starts(count: int, words: Any, rows: Any, starts: Any, chosen: Any) -> None:
-    """Give rows one of the starts, uint64 [K, WORDS], each: `chosen` is int32 [N], SKIP for none."""
+    """Give rows one of the starts, int32 [K, WORDS], each: `chosen` is int32 [N], SKIP for none."""
     first, distance = share()
-    for number in range(first, count * WORDS, distance):
-        row, word = number // WORDS, number % WORDS
+    for number in range(first, count * LANES, distance):
+        row, lane = number // LANES, number % LANES
         if chosen[row] != r.SKIP:
-            if word < OWN_FIRST or word >= OWN_STOP:
-                words[row, word] = starts[chosen[row], word]
-            if word == 0:
+            for word in range(lane, WORDS, LANES):
+                if word < OWN_FIRST or word >= OWN_STOP:
+                    words[row, word] = starts[chosen[row], word]
+            if lane == 0:
                 rows[row].elapsed = rows[row].draw_all = rows[row].held = rows[row].played = 0
 
 

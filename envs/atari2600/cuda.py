@@ -7,19 +7,23 @@ from importlib import import_module
 from typing import Any
 
 import numpy as np
-from numba import config
 
 from gymnast.envs.atari2600 import batch
 from gymnast.envs.atari2600.narrow import LIMIT, Narrowing
 
 cuda: Any = import_module("numba.cuda")  # which has no types
+config: Any = import_module("numba.core.config")
+
+
+REGISTERS = 128
+"""Of a thread at most: a multiprocessor then has 512 of them, and little goes to memory for it."""
 
 
 def compiled(names: Iterable[str]) -> list[Any]:
     """Kernels by name; the first launch of each compiles it."""
-    own = _simulated() if config.ENABLE_CUDASIM else _intrinsics()
+    own, options = (_simulated(), {}) if config.ENABLE_CUDASIM else (_intrinsics(), {"max_registers": REGISTERS})
     narrowed = Narrowing(cuda.jit(device=True), {**own, "share": cuda.jit(device=True)(_share)})
-    return [cuda.jit(narrowed.plain(getattr(batch, name))) for name in names]
+    return [cuda.jit(narrowed.plain(getattr(batch, name)), **options) for name in names]
 
 
 def _share() -> tuple[Any, Any]:

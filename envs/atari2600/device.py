@@ -9,14 +9,17 @@ import torch
 from torch import Tensor
 
 from gymnast.envs.atari2600 import rows
-from gymnast.envs.atari2600.batch import WORDS
+from gymnast.envs.atari2600.batch import LANES, OWN_FIRST, OWN_STOP, WORDS
 from gymnast.envs.atari2600.games import GAME, Game
 from gymnast.envs.atari2600.machine import HEIGHT, MACHINE, WIDTH
+from gymnast.envs.atari2600.mersenne import SIZE, generators
 from gymnast.envs.atari2600.observation import Tap, taps
 from gymnast.envs.atari2600.targets import Target, target_of
 from gymnast.envs.atari2600.vector import AtariVectorEnv
 
 UINT64 = np.dtype(np.uint64)
+PIXELS = 2**31 - 2**22
+"""Of all rows at most: their numbers are 32-bit, and each thread adds the number of threads."""
 
 
 class DeviceConsoles:
@@ -24,24 +27,32 @@ class DeviceConsoles:
 
     With `starts` K > 0, episodes begin with one of K states that the CPU has computed exactly, drawn uniformly; a row
     keeps its own generator of repeated actions. With 0 each console is reset as on a CPU, for which its thread and
-    those beside it wait some hundred frames.
+    those beside it wait some hundred frames. `seen` is the number of an action's last frames that anyone looks at, 0
+    if `observe` is not called; None: as many as the observations need.
+
+    Raises:
+        ValueError: more rows than 32-bit numbers of pixels allow; numba-cuda cannot be used.
     """
 
     def __init__(
-        self, game: Game, count: int, *, device: torch.device, starts: int = 0, seed: int = 0, **options: Any
+        self, game: Game, count: int, *, device: torch.device, starts: int = 0, seen: int | None = None, **options: Any
     ) -> None:
         self.game, self.count, self.device = game, count, device
         self._target: Target = target_of(device)
         single = AtariVectorEnv(game.name, 1, **options)
         self.actions = self._on_device(single.actions.astype(np.int32))
+        if seen is not None:
+            single.settings["seen"] = seen
         self._settings_of(single)
         height = int(single.single_observation_space.shape[1])  # type: ignore[index]
-        self.stack = int(single.single_observation_space.shape[0])  # type: ignore[index]
-        self.words = torch.zeros(count, WORDS, dtype=torch.int64, device=device)
-        self.rows = torch.zeros(count, rows.ROW.itemsize, dtype=torch.uint8, device=device)
-        self._numbers(MACHINE, self.words.view(torch.int32), "sticky").view(torch.float32).fill_(options["sticky"])
+        most = PIXELS // max(rows.GROUPS, height * height)
+        if count > most:
+            raise ValueError(f"{game.name} with {height} pixels a side can have {most:,} environments, got {count:,}")
+        self.words = torch.zeros(count, WORDS, dtype=torch.int32, device=device)
+        self.rows = torch.zeros(count, rows.ROW.itemsize // 4, dtype=torch.int32, device=device)
+        self.number("sticky").view(torch.float32).fill_(options["sticky"])
         memory = self._target.memory
-        self._machines, self._words = memory(self.words.view(-1), MACHINE), memory(self.words, UINT64)
+        self._machines, self._words = memory(self.words.view(-1), MACHINE), memory(self.words.view(torch.int64), UINT64)
         self._rows = memory(self.rows.view(-1), rows.ROW)
         self._spare = torch.zeros(count, rows.KEPT, dtype=torch.int64, device=device)
         self._kept = memory(self._spare, UINT64)
@@ -49,8 +60,8 @@ class DeviceConsoles:
         self._starts: Tensor | None = None
         if starts:
             bank = AtariVectorEnv(game.name, starts, **options)
-            bank.reset(seed=seed)
-            made = bank.snapshot()["machines"].view(np.int64).reshape(starts, WORDS)
+            bank.reset(seed=0)  # the same for all, so that runs can resume
+            made = bank.snapshot()["machines"].view(np.int32).reshape(starts, WORDS)
             self._starts = self._on_device(made)
 
     def _on_device(self, array: np.ndarray) -> Tensor:
@@ -77,6 +88,12 @@ class DeviceConsoles:
         kernel = getattr(self._target.kernels, name)
         self._target.launch(kernel, threads, self.device, (np.int32(self.count), *given))
 
+    def seed(self, seeds: np.ndarray) -> None:
+        """Seed the generators of all rows, int64 [N] from 0 to 2**31 - 1, without a reset."""
+        drawn = np.random.SeedSequence(seeds.tolist()).generate_state(3 * self.count)
+        made = generators(drawn).reshape(self.count, 3 * (SIZE + 1))
+        self.words[:, OWN_FIRST:OWN_STOP] = self._on_device(made.view(np.int32))
+
     def begin(self, seeds: Tensor) -> None:
         """Begin episodes by resets: `seeds` is int32 [N], GO_ON for a console that goes on, SKIP for none."""
         given = (self._machines, self._rows, self._game, self._rom, self._settings, self._target.memory(seeds))
@@ -86,8 +103,9 @@ class DeviceConsoles:
         """Begin episodes in states of the bank, int32 [N], SKIP for none."""
         assert self._starts is not None
         memory = self._target.memory
-        given = (self._words, self._rows, memory(self._starts, UINT64), memory(chosen))
-        self._launch("copy_starts", self.count * WORDS, *given)
+        self._launch(
+            "copy_starts", self.count * LANES, memory(self.words), self._rows, memory(self._starts), memory(chosen)
+        )
 
     def step(self, actions: Tensor) -> None:
         """An action in each row, int64 [N], indices of the action set."""
@@ -108,14 +126,11 @@ class DeviceConsoles:
 
     def result(self, name: str) -> Tensor:
         """A number of the last step in each row, int32 [N] in the rows' own memory: a field of `rows.ROW`."""
-        return self._numbers(rows.ROW, self.rows.view(torch.int32), name)
+        return self.rows[:, rows.ROW.fields[name][1] // 4]  # type: ignore[index]
 
     def number(self, name: str) -> Tensor:
         """A register or number of each machine, int32 [N] in its own memory: a field of `machine.MACHINE`."""
-        return self._numbers(MACHINE, self.words.view(torch.int32), name)
-
-    def _numbers(self, layout: np.dtype[Any], memory: Tensor, name: str) -> Tensor:
-        return memory[:, layout.fields[name][1] // 4]  # type: ignore[index]
+        return self.words[:, MACHINE.fields[name][1] // 4]  # type: ignore[index]
 
     def ram(self) -> Tensor:
         """The memory of all consoles, uint8 [N, 128], their own."""

@@ -27,6 +27,16 @@ def seed_generator(words: Any, seed: int) -> None:
     words[SIZE] = SIZE
 
 
+def generators(seeds: np.ndarray) -> np.ndarray:
+    """`seed_generator` for many seeds at once, uint32 [N]: rows [N, 625]."""
+    words = np.empty((len(seeds), SIZE + 1), np.uint32)
+    words[:, 0], words[:, SIZE] = seeds, SIZE
+    for at in range(1, SIZE):
+        before = words[:, at - 1]
+        words[:, at] = SPREAD * (before ^ (before >> S30)) + np.uint32(at)
+    return words
+
+
 @rule
 def draw(words: Any) -> Any:
     """The next number, uint32."""

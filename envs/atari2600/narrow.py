@@ -53,7 +53,8 @@ class Narrowing:
         code = compile(ast.fix_missing_locations(rewriting.visit(tree)), f"<int32 {plain.__name__}>", "exec")
         for name, value in rewriting.used.items():
             names[name] = self._value(value)
-        exec(code, names | self._own, found := {})
+        found: dict[str, FunctionType] = {}
+        exec(code, names | self._own, found)
         return found[definition.name]
 
     def _value(self, value: Any) -> Any:
@@ -105,7 +106,8 @@ class _Rewriting(ast.NodeTransformer):
 
     def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:
         read = ast.parse(ast.unparse(node.target), mode="eval").body
-        return self.visit(ast.Assign([node.target], ast.BinOp(read, node.op, node.value)))
+        assigned: ast.AST = self.visit(ast.Assign([node.target], ast.BinOp(read, node.op, node.value)))
+        return assigned
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         called = ast.unparse(node.func)
@@ -117,5 +119,5 @@ class _Rewriting(ast.NodeTransformer):
         return self.generic_visit(node)
 
 
-def _narrowed(node: ast.AST) -> ast.AST:
+def _narrowed(node: Any) -> ast.AST:
     return ast.Call(ast.Name("_narrow", ast.Load()), [node], [])

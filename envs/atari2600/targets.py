@@ -61,7 +61,7 @@ def _narrow(context: Any, value: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         return context.cast(builder, given[0], value, result)
 
-    result = types.int32 if isinstance(value, types.Integer) and value.signed else value
+    result: Any = types.int32 if isinstance(value, types.Integer) and value.signed else value  # type: ignore[attr-defined]
     return result(value), generate
 
 

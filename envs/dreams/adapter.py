@@ -27,6 +27,7 @@ class DreamEnv(Env):
         self.num_envs, self.device = env.num_envs, env.device
         self.single_observation_space = env.single_observation_space
         self.single_action_space = env.single_action_space
+        self.host_counts = self.device.type == "cpu"
         self._all = torch.ones(self.num_envs, dtype=torch.bool, device=self.device)
         env.reset(seed=seed_of(seed))
         self._began = False
@@ -53,7 +54,7 @@ class DreamEnv(Env):
         return self.env.now.episode
 
     def step(self, action: Tensor) -> Step:
-        step = as_step(self.env.move(action), self.num_envs, on_host=self.device.type == "cpu")
+        step = as_step(self.env.move(action), self.num_envs, on_host=self.host_counts)
         self.obs, self.start = step.obs, step.start
         return step
 

@@ -31,7 +31,7 @@ class NativeEnv(Env):
         self.single_observation_space = env.single_observation_space
         self.single_action_space = env.single_action_space
         self.render_fps = float(env.game.render_fps)
-        self._on_host = self.device.type == "cpu"
+        self.host_counts = self.device.type == "cpu"
         env.reset_keys(row_keys(seed_of(seed), first_row + env.num_envs, device=env.device)[first_row:])
         self._began = False
         self._all = torch.ones(self.num_envs, dtype=torch.bool, device=self.device)
@@ -63,7 +63,7 @@ class NativeEnv(Env):
         return numbers
 
     def step(self, action: Tensor) -> Step:
-        step = as_step(self.env.move(action), self.num_envs, on_host=self._on_host)
+        step = as_step(self.env.move(action), self.num_envs, on_host=self.host_counts)
         self.obs, self.start, self.action_mask = step.obs, step.start, step.action_mask
         return step
 

@@ -94,7 +94,9 @@ class Protocol:
         return ", ".join(parts)
 
 
-PLAYED = tuple(field.name for field in dataclasses.fields(AtariOptions) if field.name not in ("threads", "emulator"))
+UNPLAYED = ("threads", "emulator", "resets")
+"""Options of how a game is run."""
+PLAYED = tuple(field.name for field in dataclasses.fields(AtariOptions) if field.name not in UNPLAYED)
 """The options of an Atari environment that a protocol fixes: all that change what is played."""
 LEARNER = ("clip_rewards", "life_loss", "eval_epsilon")
 """The fields of an agent's config that a protocol fixes, if the config has them."""

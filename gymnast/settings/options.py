@@ -77,7 +77,7 @@ class TrainOptions:
     protocol: str | None = None
     """Atari protocol to train and score under; overrides presets and the id. See gymnast list protocols."""
     emulator: Emulator | None = None
-    """What plays an Atari game: ours (gymnast's console) or ale (ale-py), step for step the same. Default: ours where it can."""
+    """What plays an Atari game: ours (gymnast's console) or ale (ale-py), step for step the same; ours if it can."""
     video: bool = True
     """Record one episode of the final policy."""
     threads: int | Literal["auto"] = 1

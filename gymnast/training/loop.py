@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from gymnast.agents.base import Actor, Agent
-from gymnast.envs.dreams.adapter import DreamEnv
 from gymnast.envs.env import Env
 from gymnast.envs.native.adapter import NativeEnv
 from gymnast.envs.step import Step
@@ -57,7 +56,7 @@ class Loop:
         self.overlap = overlap
         self.env_step = 0
         self.episodes = EpisodeStatistics()
-        if isinstance(env, NativeEnv | DreamEnv) and env.device.type != "cpu":
+        if not env.host_counts:
             self.episodes.on_device = EndedEpisodes(WINDOW, device=env.device)
         self._rollout: DeviceRollout | CompiledRollout | None = rollout_of(agent, actor, env, self.episodes.on_device)
         if self._rollout is None and not overlap and isinstance(env, NativeEnv):

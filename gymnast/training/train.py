@@ -237,7 +237,7 @@ def _announce(parts: Parts, panel: Panel) -> None:
         panel.message(overridden)
     played = emulators.note(parts.options)
     if played is not None:
-        panel.message(played)
+        panel.message(played if parts.env.host_counts else f"{played}; its consoles are in the GPU's memory")
     if parts.threads is not None:
         panel.message(parts.threads)
     if getattr(parts.config, "network", None) == "auto" and (lines := reading(parts.env.single_observation_space)):
