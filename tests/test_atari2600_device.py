@@ -14,6 +14,7 @@ import pytest
 import torch
 from numba import njit
 
+from gymnast.agents import PPO, ActorCriticConfig
 from gymnast.envs.atari.device import DeviceAtari
 from gymnast.envs.atari.games import make_atari
 from gymnast.envs.atari.names import atari_name
@@ -24,6 +25,8 @@ from gymnast.envs.atari2600.narrow import Narrowing
 from gymnast.envs.atari2600.targets import Kernels, Target
 from gymnast.envs.env import Env
 from gymnast.envs.step import Step
+from gymnast.evaluation.play import evaluate
+from gymnast.training.loop import Loop
 
 ROOT = Path(__file__).parent.parent
 SEEN = ("obs", "next_obs", "start", "reward", "terminated", "truncated", "lives")
@@ -235,3 +238,24 @@ def test_a_gpu_plays_as_the_cpu() -> None:
         one, other = ours.step(action.cuda()), cpu.step(action)
         assert torch.equal(torch.as_tensor(one.next_obs).cpu(), torch.as_tensor(other.next_obs))
         assert torch.equal(one.reward.cpu(), other.reward)
+
+
+def test_a_run_learns_and_is_evaluated_where_only_the_device_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU, where no step says how many episodes ended."""
+    monkeypatch.setattr(device, "target_of", lambda given: compiled_for_a_cpu())
+    env = made("Pong", 4, limit=10)
+    env.host_counts = False
+    env.reset()
+    config = ActorCriticConfig(rollout_steps=8, minibatches=2, epochs=1)
+    agent = PPO(env.single_observation_space, env.single_action_space, config, num_envs=4, device="cpu")
+    loop = Loop(agent, agent.actor(4, explore=True, seed=0), env)
+    loop.advance(4 * 64, lambda: False)
+    assert loop.env_step == 4 * 64
+    assert agent.updates > 0
+    assert loop.episodes.count == 24  # six of ten steps in each row
+    assert set(loop.episodes.lengths) == {10}
+    found = evaluate(agent, env, episodes=6, seed=3)
+    assert found.protocol is not None
+    on_host = evaluate(agent, make_atari("Pong", 2, max_episode_steps=10), episodes=6, seed=3)
+    assert found.returns == on_host.returns
+    assert found.lengths == on_host.lengths

@@ -9,7 +9,7 @@ import torch
 from ale_py.vector_env import AtariVectorEnv
 from numpy.typing import NDArray
 
-from gymnast.envs.atari.base import NO_CAP, Atari, Results
+from gymnast.envs.atari.base import NO_CAP, HostAtari, Results
 from gymnast.envs.atari.history import History, Screen
 from gymnast.envs.atari.names import AtariName
 from gymnast.envs.atari.options import AtariOptions
@@ -36,7 +36,7 @@ def _native_env(rom: str, num_envs: int, options: AtariOptions) -> AtariVectorEn
     )
 
 
-class AleAtari(Atari):
+class AleAtari(HostAtari):
     """N rows in ale-py.
 
     The native environment runs in its NEXT_STEP mode, and a row that ended is reset at once through its reset mask,

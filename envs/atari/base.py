@@ -27,6 +27,35 @@ Results = tuple[NDArray[np.uint8], NDArray[Any], NDArray[np.bool_], NDArray[Any]
 
 
 class Atari(Env):
+    """N rows of one game, wherever they are played."""
+
+    seeds_episodes = True
+    exact_resume = True
+
+    def __init__(
+        self,
+        name: AtariName,
+        num_envs: int,
+        *,
+        num_actions: int,
+        options: AtariOptions,
+        device: torch.device,
+        max_episode_steps: int,
+    ) -> None:
+        self.id, self.num_envs, self.device, self.options = name.id, num_envs, device, options
+        self.frame_skip, self.max_episode_steps = options.frame_skip, max_episode_steps
+        self.render_fps = 60 / options.frame_skip  # the console's own speed
+        self.frame_stack = options.stack if options.grayscale else 1
+        channels = options.stack * (1 if options.grayscale else 3)
+        self.single_observation_space = spaces.Box(0, 255, (channels, options.screen, options.screen), np.uint8)
+        self.single_action_space = spaces.Discrete(num_actions)
+
+    @abstractmethod
+    def ram(self, row: int = 0) -> NDArray[np.uint8]:
+        """The console's memory in a row's current state, uint8 [128]."""
+
+
+class HostAtari(Atari):
     """N rows of one game; uint8 observations [N, stack, 84, 84], true rewards, whole games as episodes.
 
     Where it differs from Gymnasium's `AtariPreprocessing` and `FrameStackObservation`: an episode begins with 0 to
@@ -37,9 +66,7 @@ class Atari(Env):
     Both emulators, with one seed and the same actions, give the same steps.
     """
 
-    seeds_episodes = True
     overlaps = True
-    exact_resume = True
 
     def __init__(
         self,
@@ -54,16 +81,11 @@ class Atari(Env):
         render: bool,
         first_row: int = 0,
     ) -> None:
-        self.id, self.num_envs, self.device, self.options = name.id, num_envs, device, options
-        self.can_render = render
-        self.frame_skip, self.max_episode_steps = options.frame_skip, max_episode_steps
-        self.render_fps = 60 / options.frame_skip  # the console's own speed
-        self._sent = False
-        self.frame_stack = options.stack if options.grayscale else 1
-        channels = options.stack * (1 if options.grayscale else 3)
-        self.single_observation_space = spaces.Box(0, 255, (channels, options.screen, options.screen), np.uint8)
-        self._num_actions = num_actions
-        self.single_action_space = spaces.Discrete(num_actions)
+        limit = max_episode_steps
+        super().__init__(
+            name, num_envs, num_actions=num_actions, options=options, device=device, max_episode_steps=limit
+        )
+        self.can_render, self._sent, self._num_actions = render, False, num_actions
         self._rng = np.random.default_rng(seed)  # draws the emulators' seeds
         self._first_row = first_row
         """0 after the first reset, whose seeds begin with this row's."""
@@ -100,10 +122,6 @@ class Atari(Env):
     @abstractmethod
     def _picture(self, row: int, *, final: bool) -> NDArray[np.uint8]:
         """A row's screen in colour; `final`: the last one before its reset."""
-
-    @abstractmethod
-    def ram(self, row: int = 0) -> NDArray[np.uint8]:
-        """The console's memory in a row's current state, uint8 [128]."""
 
     def reset(self, *, episode_seeds: Sequence[int] | None = None) -> Obs:
         self._episode_seeds = [int(seed) for seed in episode_seeds or ()]

@@ -7,16 +7,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from gymnasium import spaces
 from torch import Tensor
 
-from gymnast.envs.atari.base import NO_CAP
+from gymnast.envs.atari.base import NO_CAP, Atari
 from gymnast.envs.atari.names import AtariName
 from gymnast.envs.atari.options import AtariOptions, refuse_other
 from gymnast.envs.atari2600 import rows
 from gymnast.envs.atari2600.device import DeviceConsoles
 from gymnast.envs.atari2600.games import load_game
-from gymnast.envs.env import Env
 from gymnast.envs.step import Obs, Step
 
 STARTS = 256
@@ -25,15 +23,12 @@ EMULATOR = "ours on a device"
 """In snapshots, which the console on the CPU cannot read."""
 
 
-class DeviceAtari(Env):
-    """N rows of one game; observations, rewards and ends are those of `Atari`, computed on the device.
+class DeviceAtari(Atari):
+    """N rows of one game; observations, rewards and ends are those of `HostAtari`, computed on the device.
 
     Episodes begin in one of 256 states that the CPU has computed exactly, or with `resets` exact and in seeded
     episodes by a reset of the row's own console.
     """
-
-    seeds_episodes = True
-    exact_resume = True
 
     def __init__(
         self,
@@ -46,25 +41,20 @@ class DeviceAtari(Env):
         max_episode_steps: int,
         first_row: int = 0,
     ) -> None:
-        self.id, self.num_envs, self.device, self.options = name.id, num_envs, device, options
-        self.frame_skip, self.max_episode_steps = options.frame_skip, max_episode_steps
-        self.render_fps = 60 / options.frame_skip
-        self.frame_stack = options.stack
+        count = 0 if options.resets == "exact" else STARTS
+        self._consoles = DeviceConsoles(
+            load_game(name.rom), num_envs, device=device, starts=count, max_frames=NO_CAP, **options.of_console()
+        )
+        limit, actions = max_episode_steps, len(self._consoles.actions)
+        super().__init__(name, num_envs, num_actions=actions, options=options, device=device, max_episode_steps=limit)
         self.host_counts = device.type == "cpu"
         sequence = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
         own = np.random.default_rng(sequence)
         self._seeds = self._tensor(own.integers(2**31, size=first_row + num_envs)[first_row:].astype(np.int32))
         self._rng = torch.Generator(device)
         self._rng.manual_seed(int(own.integers(2**63)) + first_row)
-        count = 0 if options.resets == "exact" else STARTS
-        self._consoles = DeviceConsoles(
-            load_game(name.rom), num_envs, device=device, starts=count,
-            max_frames=NO_CAP, **options.of_console(),
-        )  # fmt: skip
         self._began = False
         self._starts = count
-        self.single_observation_space = spaces.Box(0, 255, (options.stack, options.screen, options.screen), np.uint8)
-        self.single_action_space = spaces.Discrete(len(self._consoles.actions))
         self._length, self._begun = self._zeros(torch.int64), torch.zeros(1, dtype=torch.int64, device=device)
         self._return, self._number = self._zeros(torch.float64), self._zeros(torch.int64)
         self._episode_seeds: Tensor | None = None

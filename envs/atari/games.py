@@ -13,7 +13,6 @@ import torch
 from gymnast.envs.atari.base import NO_CAP, Atari
 from gymnast.envs.atari.names import atari_games, atari_id, atari_name, is_atari
 from gymnast.envs.atari.options import AtariOptions, emulator_of
-from gymnast.envs.env import Env
 from gymnast.envs.errors import EnvWarning
 
 __all__ = ["Atari", "AtariOptions", "atari_games", "atari_id", "is_atari", "make_atari"]
@@ -29,7 +28,7 @@ def make_atari(
     max_episode_steps: int | None = None,
     render: bool = False,
     first_row: int = 0,
-) -> Env:
+) -> Atari:
     """Build N environments of one game; `options` are the fields of `AtariOptions`.
 
     On a CUDA device gymnast's console plays there, if numba-cuda can be used and nothing is rendered; else the rows

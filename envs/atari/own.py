@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gymnast.envs.atari.base import NO_CAP, Atari, Results
+from gymnast.envs.atari.base import NO_CAP, HostAtari, Results
 from gymnast.envs.atari.names import AtariName
 from gymnast.envs.atari.options import AtariOptions
 from gymnast.envs.atari2600.frame import is_compiled
@@ -18,7 +18,7 @@ from gymnast.envs.atari2600.vector import AtariVectorEnv
 from gymnast.envs.errors import EnvWarning
 
 
-class OwnAtari(Atari):
+class OwnAtari(HostAtari):
     """N rows on our console, whose state a snapshot has: nothing is played again."""
 
     def __init__(self, name: AtariName, num_envs: int, *, options: AtariOptions, render: bool, **settings: Any) -> None:
