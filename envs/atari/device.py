@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from gymnast.envs.atari.options import AtariOptions, refuse_other
 from gymnast.envs.atari2600 import rows
 from gymnast.envs.atari2600.device import DeviceConsoles
 from gymnast.envs.atari2600.games import load_game
+from gymnast.envs.errors import EnvWarning
 from gymnast.envs.step import Obs, Step
 
 STARTS = 256
@@ -26,8 +28,8 @@ EMULATOR = "ours on a device"
 class DeviceAtari(Atari):
     """N rows of one game; observations, rewards and ends are those of `HostAtari`, computed on the device.
 
-    Episodes begin in one of 256 states that the CPU has computed exactly, or with `resets` exact and in seeded
-    episodes by a reset of the row's own console.
+    Episodes begin in one of 256 states that the CPU has computed exactly; after a `reset` with seeds, and always if
+    `resets` is exact, by a reset of the row's own console.
     """
 
     def __init__(
@@ -45,6 +47,8 @@ class DeviceAtari(Atari):
         self._consoles = DeviceConsoles(
             load_game(name.rom), num_envs, device=device, starts=count, max_frames=NO_CAP, **options.of_console()
         )
+        if device.type == "cuda":
+            warnings.warn("compiling the Atari console for the GPU: a minute or two", EnvWarning, 2)
         limit, actions = max_episode_steps, len(self._consoles.actions)
         super().__init__(name, num_envs, num_actions=actions, options=options, device=device, max_episode_steps=limit)
         self.host_counts = device.type == "cpu"
@@ -54,7 +58,6 @@ class DeviceAtari(Atari):
         self._rng = torch.Generator(device)
         self._rng.manual_seed(int(own.integers(2**63)) + first_row)
         self._began = False
-        self._starts = count
         self._length, self._begun = self._zeros(torch.int64), torch.zeros(1, dtype=torch.int64, device=device)
         self._return, self._number = self._zeros(torch.float64), self._zeros(torch.int64)
         self._episode_seeds: Tensor | None = None
@@ -81,9 +84,9 @@ class DeviceAtari(Atari):
         self._began = True
         self._begun.zero_()
         seeds = self._seeds_of(self._all, self._seeds)
-        if self._starts and episode_seeds is None:
+        if self._consoles.starts and episode_seeds is None:
             self._consoles.seed(self._seeds.cpu().numpy())
-            self._consoles.begin_anew(self._drawn(self._starts))
+            self._consoles.begin_anew(self._drawn(self._consoles.starts))
         else:
             self._consoles.begin(seeds)
         self.obs = self._observed(torch.full_like(self._seeds, rows.BEGUN), self._stacks())
@@ -144,11 +147,10 @@ class DeviceAtari(Atari):
     def _renewed(self, ended: Tensor, next_obs: Tensor) -> Tensor:
         """Begin episodes in some rows; the observations of all."""
         seeds = self._seeds_of(ended, rows.GO_ON)
-        if self._starts:
-            drawn = torch.where(seeds == rows.GO_ON, self._drawn(self._starts), rows.SKIP).to(torch.int32)
+        if self._consoles.starts and self._episode_seeds is None:
+            drawn = torch.where(ended, self._drawn(self._consoles.starts), rows.SKIP).to(torch.int32)
             self._consoles.begin_anew(drawn)
-            seeds = seeds.masked_fill(seeds == rows.GO_ON, rows.SKIP)
-        if not self._starts or self._episode_seeds is not None:
+        else:
             self._consoles.begin(seeds)
         obs = next_obs.clone()
         changes = torch.where(ended, rows.BEGUN, rows.NOTHING).to(torch.int32)

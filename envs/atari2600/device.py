@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -57,12 +58,14 @@ class DeviceConsoles:
         self._spare = torch.zeros(count, rows.KEPT, dtype=torch.int64, device=device)
         self._kept = memory(self._spare, UINT64)
         self._maps = self._maps_of(height)
-        self._starts: Tensor | None = None
-        if starts:
-            bank = AtariVectorEnv(game.name, starts, **options)
-            bank.reset(seed=0)  # the same for all, so that runs can resume
-            made = bank.snapshot()["machines"].view(np.int32).reshape(starts, WORDS)
-            self._starts = self._on_device(made)
+        self.starts, self._options = starts, options
+
+    @cached_property
+    def _starts(self) -> Tensor:
+        """The bank, int32 [K, WORDS]."""
+        bank = AtariVectorEnv(self.game.name, self.starts, **self._options)
+        bank.reset(seed=0)  # the same for all, so that runs can resume
+        return self._on_device(bank.snapshot()["machines"].view(np.int32).reshape(self.starts, WORDS))
 
     def _on_device(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
@@ -101,7 +104,6 @@ class DeviceConsoles:
 
     def begin_anew(self, chosen: Tensor) -> None:
         """Begin episodes in states of the bank, int32 [N], SKIP for none."""
-        assert self._starts is not None
         memory = self._target.memory
         self._launch(
             "copy_starts", self.count * LANES, memory(self.words), self._rows, memory(self._starts), memory(chosen)
