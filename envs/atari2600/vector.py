@@ -128,18 +128,35 @@ class AtariVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         seeds = self._seeds(seed)
         if not self._begun and not mask.all():
             raise ValueError("the first reset must be of all rows")
-        self._run(rows.RESET, np.where(mask, seeds, rows.SKIP))
+        changes = np.where(mask, rows.BEGUN, rows.NOTHING)
+        obs = self._run(rows.RESET, np.where(mask, seeds, rows.SKIP), changes)
         self._begun = True
-        return self._observe(np.where(mask, rows.BEGUN, rows.NOTHING)), self._infos()
+        return obs, self._infos()
 
-    def _run(self, command: int, values: np.ndarray) -> None:
-        """A command of `rows.run_rows` in all rows, with a value for each, int64 [N]."""
+    def _run(self, command: int, values: np.ndarray, changes: np.ndarray) -> np.ndarray:
+        """A command of `rows.run_rows` in all rows, with a value for each, int64 [N]; their observations in new memory.
+
+        `changes`, int64 [N], are what happens to each row.
+        """
         state = (self._machines, self._words, self._rows, self.game.record, self.game.rom, self._settings)
+        seen = (self._machines, self._rows, self._settings, changes)
+        maps = (self._columns, self._across, self._edges, self._lines, self._down)
+        is_gray = self.observation == "gray"
+        before, obs = self._obs, np.empty_like(self._obs) if is_gray else self._obs
 
-        def run(part: tuple[int, int], kept: np.ndarray) -> None:
+        def run(part: tuple[int, int], kept: np.ndarray, scratch: np.ndarray) -> None:
             rows.run_rows(*state, command, values, *part, kept)
+            if is_gray:
+                rows.observe_rows(*seen, *maps, scratch, before, obs, *part)
 
-        self._each(run, self._kept)
+        if self._pool is None:
+            run(self._parts[0], self._kept[0], self._scratch[0])
+        else:
+            list(self._pool.map(run, self._parts, self._kept, self._scratch))
+        self._obs = obs
+        if is_gray:
+            return obs
+        return self.ram() if self.observation == "ram" else RGB[self._last_screens()]
 
     def _seeds(self, seed: int | list[int | None] | None) -> np.ndarray:
         """A seed for each row, int64 [N], GO_ON for consoles that go on; the first reset needs some."""
@@ -158,36 +175,10 @@ class AtariVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             raise ValueError("step before the first reset")
         if actions.shape != (self.num_envs,) or actions.min() < 0 or actions.max() >= len(self.actions):
             raise ValueError(f"actions must be {self.num_envs} of 0..{len(self.actions) - 1}, got {actions.tolist()}")
-        self._run(rows.STEP, self.actions[actions])
+        obs = self._run(rows.STEP, self.actions[actions], np.full(self.num_envs, rows.STEPPED))
         results = (self._rows[name] for name in ("reward", "terminated", "truncated"))
         reward, terminated, truncated = results
-        obs = self._observe(np.full(self.num_envs, rows.STEPPED))
         return obs, reward.astype(np.float64), terminated != 0, truncated != 0, self._infos()
-
-    def _observe(self, changes: np.ndarray) -> np.ndarray:
-        """Observations of all rows in new memory, after what happened to each, int64 [N]."""
-        if self.observation == "ram":
-            return self.ram()
-        if self.observation == "rgb":
-            colours: np.ndarray = RGB[self._last_screens()]
-            return colours
-        before, self._obs = self._obs, np.empty_like(self._obs)
-
-        def run(part: tuple[int, int], scratch: np.ndarray) -> None:
-            maps = (self._columns, self._across, self._edges, self._lines, self._down)
-            rows.observe_rows(
-                self._machines, self._rows, self._settings, changes, *maps, scratch, before, self._obs, *part
-            )
-
-        self._each(run, self._scratch)
-        return self._obs
-
-    def _each(self, run: Any, *own: list[Any]) -> None:
-        """Run a function of (first, stop) for all rows, in threads if there are several."""
-        if self._pool is None:
-            run(self._parts[0], *(things[0] for things in own))
-        else:
-            list(self._pool.map(run, self._parts, *own))
 
     def _infos(self) -> Infos:
         m = self._machines
