@@ -73,19 +73,14 @@ class HostAtari(Atari):
         name: AtariName,
         num_envs: int,
         *,
-        num_actions: int,
-        options: AtariOptions,
-        device: torch.device,
         seed: int | np.random.SeedSequence,
-        max_episode_steps: int,
         render: bool,
         first_row: int = 0,
+        **settings: Any,
     ) -> None:
-        limit = max_episode_steps
-        super().__init__(
-            name, num_envs, num_actions=num_actions, options=options, device=device, max_episode_steps=limit
-        )
-        self.can_render, self._sent, self._num_actions = render, False, num_actions
+        super().__init__(name, num_envs, **settings)
+        self.can_render, self._sent = render, False
+        self._num_actions = settings["num_actions"]
         self._rng = np.random.default_rng(seed)  # draws the emulators' seeds
         self._first_row = first_row
         """0 after the first reset, whose seeds begin with this row's."""
@@ -97,7 +92,7 @@ class HostAtari(Atari):
         self._episode = [-1] * num_envs
         self._episodes_begun = 0
         self._just_ended = np.zeros(num_envs, np.bool_)  # rows that ended in the last step: `render` shows their end
-        self._no_start = torch.zeros(num_envs, dtype=torch.bool, device=device)
+        self._no_start = torch.zeros(num_envs, dtype=torch.bool, device=self.device)
 
     @abstractmethod
     def _begin_act(self, actions: NDArray[np.int64]) -> None:

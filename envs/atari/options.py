@@ -130,5 +130,5 @@ def emulator_of(rom: str, options: AtariOptions) -> str:
     if lacks is None:
         return "ours"
     if options.emulator == "ours" or selects:
-        raise ValueError(f"{lacks}; use ale")
+        raise ValueError(lacks if selects else f"{lacks}; use ale")
     return "ale"
